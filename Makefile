@@ -1,0 +1,49 @@
+# Everything the project needs is installed below this checkout: .venv and .cache. Nothing is global.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit lint types format clean lock
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## Make the virtual environment and fetch the servers' jars
+	$(BIN)/python -m sandbox fetch
+
+demo: setup ## Cassandra to Elasticsearch before your eyes (KEEP=1 leaves the servers up)
+	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
+
+test: setup ## Lint, types, and every test, on real servers
+	$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+unit: $(READY) ## The tests that need no server
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+format: $(READY) ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Choose the newest allowed versions anew
+	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
+	.cache/lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+
+clean: ## Remove the environment and every cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

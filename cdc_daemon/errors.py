@@ -1,0 +1,90 @@
+"""The errors that cdc-daemon raises: one root, children that say where, what was expected, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class CdcError(Exception):
+    """Something the daemon was asked to do could not be done.
+
+    `message` states what was expected and what was found. `hint`, when there is one, says what to do
+    about it. Everything known of the place (segment, offset, table, key, index, document id, …) is in
+    `where`, so that a log line, a dead letter and a terminal can each show it in their own way.
+    Errors can be pickled. No secret is ever put into one.
+    """
+
+    retryable: ClassVar[bool] = False
+    """Whether doing the same again later can succeed without anybody changing anything."""
+
+    def __init__(self, message: str, *, hint: str | None = None, **where: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+
+    def __str__(self) -> str:
+        place = ", ".join(f"{name} {value}" for name, value in self.where.items())
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.hint, self.where)
+
+
+def _rebuild(kind: type[CdcError], message: str, hint: str | None, where: dict[str, Any]) -> CdcError:
+    return kind(message, hint=hint, **where)
+
+
+class ConfigError(CdcError):
+    """The configuration cannot be used as it is."""
+
+
+class CommitLogError(CdcError):
+    """A commit-log segment cannot be read as it is."""
+
+
+class UnsupportedSegmentError(CommitLogError):
+    """The segment is of a version, compression or encryption that this reader does not know."""
+
+
+class DamagedSegmentError(CommitLogError):
+    """Bytes that a sync marker covers do not match their checksum or contradict each other."""
+
+
+class MutationError(CommitLogError):
+    """An entry's checksums hold, but its mutation cannot be decoded with the schema at hand."""
+
+
+class UnknownTableError(MutationError):
+    """A mutation carries an update of a table id that no known schema has."""
+
+
+class LockedError(CdcError):
+    """Another process holds the folder or the state this daemon needs to itself."""
+
+
+class StoreError(CdcError):
+    """The daemon's own state cannot be read or written."""
+
+
+class CassandraUnavailableError(CdcError):
+    """Cassandra did not answer, or not enough replicas did."""
+
+    retryable = True
+
+
+class ElasticsearchUnavailableError(CdcError):
+    """Elasticsearch did not answer, or refused for a reason that passes by itself."""
+
+    retryable = True
+
+
+class ElasticsearchRefusedError(CdcError):
+    """Elasticsearch refused for a reason that an operator has to mend: a missing alias, a block, a closed index."""
+
+    retryable = True
+
+
+class DocumentError(CdcError):
+    """A document cannot be built from its row, or Elasticsearch cannot take it."""
