@@ -1,0 +1,1 @@
+"""The spine between sources and Elasticsearch: signals, coalescing, reading back, writing, acknowledgement."""

@@ -1,0 +1,94 @@
+"""Acknowledgement in order: what a source handed over counts as done only when all before it is done too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+PositionT = TypeVar("PositionT")
+
+
+class Receipt:
+    """A count of the pending entries that one hand-over of signals became.
+
+    Whoever takes on work for the receipt calls `hold`, and `release` when that work is settled in
+    Elasticsearch or durably set aside. The source that opened the receipt holds it once itself while
+    it is still handing over.
+    """
+
+    __slots__ = ("_held", "_when_done")
+
+    def __init__(self, when_done: Callable[[], None]) -> None:
+        self._held = 1
+        self._when_done = when_done
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is pending for it any more."""
+        return self._held == 0
+
+    def hold(self) -> None:
+        """Take on one more piece of work."""
+        assert self._held > 0, "a receipt that is done cannot take on work"
+        self._held += 1
+
+    def release(self) -> None:
+        """Settle one piece of work."""
+        assert self._held > 0, "a receipt was released more often than held"
+        self._held -= 1
+        if self._held == 0:
+            self._when_done()
+
+
+class AcknowledgementLine(Generic[PositionT]):
+    """The receipts of one source in the order of its positions.
+
+    `acknowledged` is the position behind which nothing is pending. It moves only forward over receipts
+    that are done, so it never passes one that is not, however many after it are (architecture, promise 6).
+    At most `limit` receipts are open: `open` waits while there are more.
+    """
+
+    def __init__(self, start: PositionT, *, limit: int = 1024) -> None:
+        self.acknowledged: PositionT = start
+        self._line: deque[tuple[Receipt, PositionT]] = deque()
+        self._limit = limit
+        self._moved = asyncio.Condition()
+        self._wakers: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    async def open(self, position: PositionT) -> Receipt:
+        """Open the receipt of what ends at `position`; positions come in ascending order."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: len(self._line) < self._limit)
+        receipt = Receipt(self._advance)
+        self._line.append((receipt, position))
+        return receipt
+
+    async def wait_moved(self, seen: PositionT) -> PositionT:
+        """Wait until `acknowledged` is no longer `seen`, and return what it is now."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.acknowledged != seen)
+        return self.acknowledged
+
+    async def wait_empty(self) -> None:
+        """Wait until every open receipt is done."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: not self._line)
+
+    def _advance(self) -> None:
+        moved = False
+        while self._line and self._line[0][0].done:
+            self.acknowledged = self._line.popleft()[1]
+            moved = True
+        if moved:
+            waker = asyncio.get_running_loop().create_task(self._wake())
+            self._wakers.add(waker)
+            waker.add_done_callback(self._wakers.discard)
+
+    async def _wake(self) -> None:
+        async with self._moved:
+            self._moved.notify_all()

@@ -1,0 +1,52 @@
+"""What every source says, and all that it says: this key of this table changed at this write time."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+Clustering = tuple[bytes | None, ...]
+"""A clustering key: one serialised value for each clustering column, in the order of the table's key."""
+
+
+class TableName(NamedTuple):
+    """A table by its keyspace and name."""
+
+    keyspace: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.keyspace}.{self.table}"
+
+
+class Scope(Enum):
+    """How much of a table a signal speaks of."""
+
+    ROW = "row"
+    """One row: `clustering` names it; it is empty for a table without clustering columns."""
+
+    STATIC = "static"
+    """The static columns of a partition: each of its rows shows them, so each is to be refreshed."""
+
+    PARTITION = "partition"
+    """A whole partition was removed: documents of rows that are gone have to go."""
+
+    RANGE = "range"
+    """A slice of a partition was removed: documents of rows that are gone have to go."""
+
+
+class Signal(NamedTuple):
+    """A change that somebody saw. It carries no data: the row is read from Cassandra (see architecture, promise 1).
+
+    `partition_key` and `clustering` are the serialised bytes as the commit log has them, so that a
+    source never decodes a value. `written` is the newest write time known of the change and `removed`
+    that of a deletion, both in microseconds since epoch; 0 means none is known.
+    """
+
+    table: TableName
+    partition_key: bytes
+    scope: Scope
+    clustering: Clustering = ()
+    written: int = 0
+    removed: int = 0
+    has_ttl: bool = False
