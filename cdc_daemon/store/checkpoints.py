@@ -1,0 +1,55 @@
+"""Where reading goes on after a restart, and which segments are behind that for good."""
+
+from __future__ import annotations
+
+from cdc_daemon.store.database import Database
+
+KEPT_CONSUMED_SEGMENTS = 100_000
+"""How many consumed segments are remembered: at 32 MiB a segment, 3 TiB of log. Older ids than the
+oldest remembered cannot come back: Cassandra re-links only what is still in its commit log."""
+
+
+class Checkpoints:
+    """The durable position of each source, and the ids of the segments that were read to their end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self, source: str) -> tuple[int, int] | None:
+        """Return the segment id and position behind which all is acknowledged, or None at the first start."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT segment_id, position FROM checkpoint WHERE source = ?", (source,)
+            ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def save(self, source: str, segment_id: int, position: int) -> None:
+        """Record durably that all up to `position` of `segment_id` is acknowledged. It never moves back."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO checkpoint VALUES (?1, ?2, ?3) ON CONFLICT (source) DO UPDATE "
+                "SET segment_id = ?2, position = ?3 WHERE (?2, ?3) > (segment_id, position)",
+                (source, segment_id, position),
+            )
+
+    def consumed(self, segment_id: int) -> int | None:
+        """Return the position up to which a finished segment was read, or None when it was not finished."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT position FROM consumed_segment WHERE segment_id = ?", (segment_id,)
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+    def mark_consumed(self, segment_id: int, position: int) -> None:
+        """Record durably that a segment was read to its end and all in it is acknowledged."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO consumed_segment VALUES (?1, ?2) ON CONFLICT (segment_id) DO UPDATE "
+                "SET position = max(position, ?2)",
+                (segment_id, position),
+            )
+            connection.execute(
+                "DELETE FROM consumed_segment WHERE segment_id <= (SELECT segment_id FROM consumed_segment "
+                "ORDER BY segment_id DESC LIMIT 1 OFFSET ?)",
+                (KEPT_CONSUMED_SEGMENTS,),
+            )

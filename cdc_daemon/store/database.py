@@ -1,0 +1,110 @@
+"""One SQLite file, opened so that what was committed is on the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cdc_daemon.errors import StoreError
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE checkpoint (
+        source TEXT PRIMARY KEY,
+        segment_id INTEGER NOT NULL,
+        position INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE consumed_segment (
+        segment_id INTEGER PRIMARY KEY,
+        position INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE clock (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        bound INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE dead_letter (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        keyspace_name TEXT,
+        table_name TEXT,
+        partition_key BLOB,
+        clustering BLOB,
+        segment_id INTEGER,
+        position INTEGER,
+        detail TEXT NOT NULL,
+        payload BLOB
+    ) STRICT;
+    """,
+)
+"""Each step brings the file from the version of its index to the next; steps are only ever appended."""
+
+
+class Database:
+    """A SQLite file in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut.
+
+    It may be used from any thread; transactions of several threads take turns.
+    Raises `StoreError` for a file that cannot be opened, is damaged, or was written by a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._migrate()
+        except sqlite3.Error as error:
+            raise _store_error(error, path) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block as one durable transaction; an exception in it undoes all of it."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise _store_error(error, self.path) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Run the block's queries; nothing is written."""
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise _store_error(error, self.path) from error
+
+    def close(self) -> None:
+        """Close the file; what is committed stays."""
+        with self._lock:
+            self._connection.close()
+
+    def _migrate(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"its version is {version}, this cdc-daemon knows up to {len(MIGRATIONS)}",
+                hint="run the newer cdc-daemon that wrote it, or give this one a state directory of its own",
+                file=str(self.path),
+            )
+        for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+            self._connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    hint = "the disk is full: free some space" if "full" in str(error) else None
+    if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+        hint = "the file is damaged: move it away; the daemon then starts from the oldest segment in cdc_raw"
+    return StoreError(f"SQLite says: {error}", hint=hint, file=str(path))

@@ -1,0 +1,51 @@
+"""All of the daemon's durable state behind one door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cdc_daemon.errors import StoreError
+from cdc_daemon.store.checkpoints import Checkpoints
+from cdc_daemon.store.database import Database
+from cdc_daemon.store.dead_letters import DeadLetters
+
+FILE_NAME = "cdc-daemon.sqlite3"
+
+
+class Store:
+    """The state directory's SQLite file and the rooms in it.
+
+    Methods of the rooms block for a durable commit (well under a millisecond on an SSD): call them with
+    `asyncio.to_thread` from the event loop. Raises `StoreError` when the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the state directory cannot be made: {error.strerror}",
+                hint="give the daemon's user write access, or set state.directory to another place",
+                directory=str(directory),
+            ) from error
+        self._database = Database(directory / FILE_NAME)
+        self.checkpoints = Checkpoints(self._database)
+        self.dead_letters = DeadLetters(self._database)
+
+    def clock_bound(self) -> int:
+        """Return the microseconds since epoch above which no version was given out by an earlier process."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT bound FROM clock").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def raise_clock_bound(self, bound: int) -> None:
+        """Promise durably that no version above `bound` is given out before the bound is raised again."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO clock VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET bound = max(bound, ?1)",
+                (bound,),
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
