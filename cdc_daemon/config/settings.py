@@ -1,0 +1,109 @@
+"""The whole configuration of a daemon, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
+from cdc_daemon.config.units import Duration
+
+
+class CommitLogSettings(Section):
+    """The node's CDC segments and how they are followed."""
+
+    cdc_raw_directory: ConfigPath
+    """The node's `cdc_raw_directory`, which the daemon reads and removes finished segments from."""
+    follow_markers: bool = True
+    """Whether to read as far as sync markers reach (fresh about every 100 ms). When false, only what
+    `_cdc.idx` says is on disk is read: as late as `commitlog_sync_period`."""
+    poll_interval: Duration = 0.02
+    """How often a growing segment is looked at when the file system tells of no change."""
+    release: bool = True
+    """Whether to delete segments that are finished and acknowledged. When false, somebody else must, or
+    cdc_raw fills and Cassandra rejects writes."""
+
+
+class PipelineSettings(Section):
+    """The flow from signals to documents."""
+
+    pending_limit: int = Field(default=50_000, ge=1, le=10_000_000)
+    """How many changed keys may wait; sources wait while there are more."""
+    batch_documents: int = Field(default=500, ge=1, le=100_000)
+    """The most keys that are read and written together."""
+    workers: int = Field(default=4, ge=1, le=64)
+    """How many batches are in work at once."""
+
+
+class StateSettings(Section):
+    """What the daemon must remember."""
+
+    directory: ConfigPath
+    """A folder on a local disk, for this daemon alone, such as `/var/lib/cdc-daemon`."""
+
+
+class HttpSettings(Section):
+    """The embedded HTTP surface: metrics, liveness, status."""
+
+    enabled: bool = True
+    """Whether to listen at all."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """The address to listen on."""
+    port: int | None = Field(default=8080, ge=0, le=65535)
+    """The port to listen on; 0 takes any free one, null switches listening off."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether the daemon listens for requests."""
+        return self.enabled and self.port is not None
+
+
+class LogSettings(Section):
+    """The daemon's log, written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events that are written."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """JSON lines for machines, or text for people; `auto` means text on a terminal and JSON elsewhere."""
+
+
+class Settings(Section):
+    """Everything a daemon is told."""
+
+    cassandra: CassandraSettings = CassandraSettings()
+    """The Cassandra cluster whose rows are read back."""
+    commit_log: CommitLogSettings
+    """The node's CDC segments and how they are followed."""
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+    """The Elasticsearch cluster that documents are written to."""
+    pipeline: PipelineSettings = PipelineSettings()
+    """The flow from signals to documents."""
+    state: StateSettings
+    """What the daemon must remember."""
+    http: HttpSettings = HttpSettings()
+    """The embedded HTTP surface."""
+    log: LogSettings = LogSettings()
+    """The daemon's log."""
+    mappings: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], MappingSettings] = Field(min_length=1)
+    """Object type, such as `user`, to its mapping."""
+
+    @field_validator("mappings")
+    @classmethod
+    def _one_mapping_for_each_alias(cls, mappings: Mapping[str, MappingSettings]) -> Mapping[str, MappingSettings]:
+        owners: dict[str, str] = {}
+        for name, mapping in mappings.items():
+            for index in {mapping.alias, mapping.index}:
+                if index in owners:
+                    raise wrong(
+                        f"expected an index of its own for each mapping: {index} is named by {owners[index]} and {name}"
+                    )
+                owners[index] = name
+        return mappings
+
+    def redacted(self) -> dict[str, Any]:
+        """Tell the effective configuration as plain values, units spelt, with stars in place of secrets."""
+        return self.model_dump(mode="json")
