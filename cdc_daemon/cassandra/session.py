@@ -1,0 +1,145 @@
+"""The driver's session, set up once for everybody who reads from Cassandra."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    OperationTimedOut,
+    ProtocolVersion,
+    UnresolvableContactPoints,
+)
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    ProtocolVersionUnsupported,
+    Session,
+)
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+
+from cdc_daemon import __version__
+from cdc_daemon.config import CassandraSettings, TlsSettings
+from cdc_daemon.errors import CassandraUnavailableError, ConfigError
+
+# Every supported release speaks it (4.0 to 5.0). Left open, the driver starts with protocols of its own and
+# works its way down with a warning for each.
+_PROTOCOL_VERSION = ProtocolVersion.V5
+
+_CONNECT_TIMEOUT = 5.0
+
+# The driver's own policy gives up after 64 attempts and waits up to ten minutes between two: a node that
+# was away for a night would never be found again.
+_RECONNECTION = {"base_delay": 0.5, "max_delay": 10.0, "max_attempts": None}
+
+
+def connect(options: CassandraSettings) -> Session:
+    """Connect to the cluster and return the driver's session; `session.cluster.shutdown()` ends it.
+
+    Blocks for up to a few seconds for each contact point that does not answer. The session's default
+    profile reads at the configured consistency, token-aware, in the local datacenter (that of the first
+    contact point that answers, when none is configured). Lost connections are made anew forever.
+
+    Raises `CassandraUnavailableError` when no contact point can be talked to, and `ConfigError` when the
+    files of the TLS section cannot be used.
+    """
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(options.local_datacenter or "")),
+        consistency_level=ConsistencyLevel.name_to_value[options.consistency],
+        request_timeout=options.request_timeout,
+    )
+    context = _tls_context(options.tls) if options.tls.enabled else None
+    try:
+        cluster = Cluster(
+            contact_points=list(options.contact_points),
+            port=options.port,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            protocol_version=_PROTOCOL_VERSION,
+            auth_provider=_login(options),
+            ssl_context=context,
+            reconnection_policy=ExponentialReconnectionPolicy(**_RECONNECTION),
+            compression=False,
+            connect_timeout=min(_CONNECT_TIMEOUT, options.request_timeout),
+            control_connection_timeout=options.request_timeout,
+            monitor_reporting_enabled=False,
+            application_name="cdc-daemon",
+            application_version=__version__,
+        )
+    except UnresolvableContactPoints:
+        raise CassandraUnavailableError(
+            "expected a contact point that resolves to an address, found none",
+            hint="correct cassandra.contact_points",
+            contact_points=", ".join(options.contact_points),
+        ) from None
+    try:
+        return cluster.connect()
+    except NoHostAvailable as error:
+        cluster.shutdown()
+        raise _unavailable(options, error.errors) from error
+    except Exception as error:
+        cluster.shutdown()
+        raise _unavailable(options, {"": error}) from error
+
+
+def _login(options: CassandraSettings) -> PlainTextAuthProvider | None:
+    if options.username is None or options.password is None:
+        return None
+    return PlainTextAuthProvider(options.username, options.password.get_secret_value())
+
+
+def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    place: dict[str, Any] = {}
+    try:
+        place = {"ca_file": tls.ca_file}
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        context.check_hostname = tls.verify_hostname
+        if tls.certificate_file is not None:
+            place = {"certificate_file": tls.certificate_file, "key_file": tls.key_file}
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password=_no_passphrase)
+    except OSError as error:
+        raise ConfigError(
+            f"expected certificates and keys in PEM form, found {error.strerror or error}",
+            hint="correct cassandra.tls",
+            **place,
+        ) from error
+    return context
+
+
+def _no_passphrase() -> str:
+    # Without this OpenSSL would ask on the terminal and wait.
+    return ""
+
+
+def _unavailable(options: CassandraSettings, errors: Mapping[Any, Any]) -> CassandraUnavailableError:
+    """Say what each contact point answered, and what usually mends it."""
+    answers = "; ".join(
+        f"{str(getattr(host, 'endpoint', host) or 'driver').strip()}: {_short(error)}" for host, error in errors.items()
+    )
+    return CassandraUnavailableError(
+        f"expected Cassandra to answer, found {answers or 'no host to ask'}",
+        hint=_hint(options, list(errors.values())),
+        contact_points=", ".join(options.contact_points),
+        port=options.port,
+    )
+
+
+def _short(error: object) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _hint(options: CassandraSettings, errors: list[Any]) -> str:
+    if any(isinstance(error, AuthenticationFailed) for error in errors):
+        return "correct cassandra.username and cassandra.password_file"
+    if any(isinstance(error, ProtocolVersionUnsupported) or "beta" in str(error).lower() for error in errors):
+        return "Cassandra 4.0 to 5.0 is supported, and this server does not speak its protocol"
+    if any(isinstance(error, ssl.SSLError) for error in errors):
+        return "compare cassandra.tls with client_encryption_options in cassandra.yaml"
+    if any(isinstance(error, OperationTimedOut) for error in errors) and not options.tls.enabled:
+        return "is the node overloaded, or does it want TLS (cassandra.tls.enabled)?"
+    return "is the node up, with its native transport at this address and port?"
