@@ -1,0 +1,183 @@
+"""The daemon's log: events with stable names and fields, as JSON lines for machines or as text for people.
+
+Own events go through structlog; what libraries write through the standard `logging` takes the same way from
+warnings on. An event that may repeat is given `every=SECONDS`: one is written in that time, and the next one
+tells in `repeats` how many were held back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from cdc_daemon.config import LogSettings
+from cdc_daemon.errors import CdcError
+
+STARS = "**********"
+"""What stands in place of a secret, as pydantic's SecretStr shows it."""
+
+LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvicorn", "watchfiles")
+"""The loggers of libraries whose warnings are worth an operator's time."""
+
+_LIBRARY_REPEAT_SECONDS = 30.0
+_SECRET_NAME = re.compile(
+    r"passw(or)?d|passphrase|secret|token$|api_?key|authori[sz]ation|credential|cookie", re.IGNORECASE
+)
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
+    """Set up logging for the whole process; `stream` is standard error when absent."""
+    stream = sys.stderr if stream is None else stream
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
+    render = _json_renderer() if as_json else _console_renderer(colors=stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        RateLimit(),
+        describe_errors,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                *shared[:3],
+                _short_traceback,
+                describe_errors,
+                redact,
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    handler.addFilter(_RepeatFilter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def silence_libraries() -> None:
+    """Let libraries log nothing: a command that reports what went wrong itself has no use for their words."""
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+class RateLimit:
+    """A processor that holds back repeats of events which carry `every`, a number of seconds.
+
+    Events are told apart by their names and, where given, by `every_key`.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._seen: dict[tuple[str, Any], tuple[float, int]] = {}
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Let the event through with the number of repeats held back before it, or drop it."""
+        seconds = event.pop("every", None)
+        key = (str(event.get("event")), event.pop("every_key", None))
+        if seconds is None:
+            return event
+        repeats = self.admit(key, seconds)
+        if repeats is None:
+            raise structlog.DropEvent
+        if repeats:
+            event["repeats"] = repeats
+        return event
+
+    def admit(self, key: tuple[str, Any], seconds: float) -> int | None:
+        """Tell how many were held back before this one, or None when this one is to be held back too."""
+        now = self._now()
+        last, held = self._seen.get(key, (None, 0))
+        if last is not None and now - last < seconds:
+            self._seen[key] = (last, held + 1)
+            return None
+        self._seen[key] = (now, 0)
+        return held
+
+
+class _RepeatFilter(logging.Filter):
+    """Holds back what a library says over and over, told apart by the text before its values are filled in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limit = RateLimit()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return self._limit.admit((record.name, str(record.msg)), _LIBRARY_REPEAT_SECONDS) is not None
+
+
+def describe_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Spread an `error` that is an exception into fields: its text, type, hint and place."""
+    error = event.get("error")
+    if isinstance(error, BaseException):
+        event["error_type"] = type(error).__name__
+        event["error"] = str(error) or type(error).__name__
+    if isinstance(error, CdcError):
+        event["error"] = error.message
+        if error.hint is not None:
+            event["hint"] = error.hint
+        for name, value in error.where.items():
+            event.setdefault(name, value)
+    return event
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put stars in place of whatever looks like a secret. Nobody should log one; this is the second guard."""
+    return {name: _redacted(name, value) for name, value in event.items()}
+
+
+def _redacted(name: object, value: object) -> object:
+    if isinstance(name, str) and _SECRET_NAME.search(name) and not isinstance(value, int | float | None):
+        return STARS  # a number is no secret: Cassandra's ring has tokens too
+    if isinstance(value, str):
+        return _URL_LOGIN.sub(STARS, value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {key: _redacted(key, inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(None, inner) for inner in value]
+    return value
+
+
+def _short_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep of a library's traceback what it says; the calls inside the library help nobody."""
+    record = event.get("_record")
+    if isinstance(record, logging.LogRecord) and record.exc_info and (error := record.exc_info[1]) is not None:
+        record.exc_info = record.exc_text = None
+        event.pop("exc_info", None)
+        event["error"] = error
+    return event
+
+
+def _json_renderer() -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        _head_first,
+        structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+    ]
+
+
+def _head_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    head = {name: event[name] for name in ("timestamp", "level", "event") if name in event}
+    return head | event
+
+
+def _console_renderer(*, colors: bool) -> list[Processor]:
+    # Plain tracebacks: the richer ones show the values of local variables, secrets among them.
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]

@@ -1,0 +1,117 @@
+"""Everything the daemon counts and measures, by the naming rules of Prometheus.
+
+Labels are bounded: tables and aliases come from the configuration, every other label from a short list in the
+code. Moments are exported as timestamps, so that a reader can tell a standstill from an old value.
+https://prometheus.io/docs/practices/naming/
+"""
+
+from __future__ import annotations
+
+import platform
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from cdc_daemon import __version__
+
+LAG_BUCKETS = (
+    *(0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1, 2, 5, 10, 30, 60, 300, 900, 3600),
+)
+"""Seconds: fine where a healthy daemon is, coarse up to the hour of an outage."""
+
+_BULK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BULK_DOCUMENTS = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
+_BULK_BYTES = tuple(4**power * 1024 for power in range(9))
+
+_TABLE = ("keyspace", "table")
+
+
+class Metrics:
+    """The daemon's metrics in a registry of their own, so that several daemons fit into one process.
+
+    An attribute is a metric of prometheus-client; its exported name is `cdc_daemon_` and the attribute's.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self._freshness()
+        self._backlog()
+        self._flow()
+        self._trouble()
+        ProcessCollector(registry=self.registry)
+        Info("cdc_daemon_build", "The daemon's version and what it runs on.", registry=self.registry).info(
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "implementation": platform.python_implementation(),
+            }
+        )
+
+    def _freshness(self) -> None:
+        self.replication_lag_seconds = self._histogram(
+            "replication_lag_seconds",
+            "Time from a change's write time in Cassandra to its acknowledgement by Elasticsearch.",
+            LAG_BUCKETS,
+            _TABLE,
+        )
+        self.last_acknowledged_write_timestamp_seconds = self._gauge(
+            "last_acknowledged_write_timestamp_seconds",
+            "Newest write time among the changes that Elasticsearch has acknowledged.",
+            _TABLE,
+        )
+        self.heartbeat_timestamp_seconds = self._gauge(
+            "heartbeat_timestamp_seconds", "When a stage of the daemon last showed that it is alive.", ("stage",)
+        )
+
+    def _backlog(self) -> None:
+        self.backlog_bytes = self._gauge("backlog_bytes", "Bytes in CDC segments that are not acknowledged yet.")
+        self.backlog_segments = self._gauge("backlog_segments", "CDC segments that are not acknowledged yet.")
+        self.oldest_unacknowledged_segment_timestamp_seconds = self._gauge(
+            "oldest_unacknowledged_segment_timestamp_seconds",
+            "When the oldest CDC segment that is not acknowledged yet was begun; 0 when there is none.",
+        )
+        self.cdc_raw_bytes = self._gauge("cdc_raw_bytes", "Bytes in cdc_raw as Cassandra counts them.")
+        self.cdc_raw_limit_bytes = self._gauge(
+            "cdc_raw_limit_bytes", "Bytes in cdc_raw at which Cassandra rejects writes to CDC tables."
+        )
+        self.pending = self._gauge("pending", "Changed keys that wait or are in work.")
+
+    def _flow(self) -> None:
+        self.mutations = self._counter(
+            "mutations", "Changes decoded from CDC segments, by how much of a table they speak of.", (*_TABLE, "scope")
+        )
+        self.signals = self._counter("signals", "Signals handed to the pipeline by its sources.")
+        self.documents = self._counter(
+            "documents",
+            "Documents settled: indexed, deleted, superseded, filtered or dead_lettered.",
+            ("alias", "outcome"),
+        )
+        self.bulk_duration_seconds = self._histogram(
+            "bulk_duration_seconds", "Time a bulk request took.", _BULK_SECONDS
+        )
+        self.bulk_documents = self._histogram("bulk_documents", "Documents in a bulk request.", _BULK_DOCUMENTS)
+        self.bulk_bytes = self._histogram("bulk_bytes", "Bytes in a bulk request.", _BULK_BYTES)
+        self.segments_released = self._counter(
+            "segments_released", "CDC segments deleted after everything in them was acknowledged."
+        )
+
+    def _trouble(self) -> None:
+        self.retries = self._counter("retries", "Documents tried once more, by reason.", ("reason",))
+        self.second_reads = self._counter(
+            "second_reads", "Rows read once more because they did not show their change yet."
+        )
+        self.decode_errors = self._counter(
+            "decode_errors", "Pieces of CDC segments that could not be decoded.", ("kind",)
+        )
+        self.dead_letters = self._counter(
+            "dead_letters", "Changes set aside because they cannot be replicated as they are.", ("reason",)
+        )
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"cdc_daemon_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"cdc_daemon_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(f"cdc_daemon_{name}", text, labels, buckets=buckets, registry=self.registry)
