@@ -1,0 +1,17 @@
+"""Real Cassandra and Elasticsearch on this machine, from Maven Central: for the demo, tests and benchmarks.
+
+    with Sandbox(cassandra="5.0", yaml={"commitlog_sync_period": "100ms"}) as box, box.connect() as session:
+        session.execute("SELECT release_version FROM system.local")
+        box.elasticsearch.kill()
+
+For people there is `python -m sandbox up`, `status` and `down`.
+"""
+
+from __future__ import annotations
+
+from sandbox.cassandra import CassandraNode
+from sandbox.elasticsearch import Elasticsearch
+from sandbox.errors import SandboxError
+from sandbox.sandbox import Sandbox
+
+__all__ = ["CassandraNode", "Elasticsearch", "Sandbox", "SandboxError"]

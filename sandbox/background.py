@@ -1,0 +1,128 @@
+"""A sandbox that outlives the command that started it: run by a supervisor process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from sandbox.cache import CHECKOUT
+from sandbox.control import serve
+from sandbox.errors import SandboxError
+from sandbox.sandbox import Sandbox
+from sandbox.state import all_folders, is_running, owner, read_state
+
+_DOWN_SECONDS = 60.0
+
+
+def start_in_background(options: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
+    """Start a sandbox with `options` (arguments of Sandbox) under a supervisor; return its description.
+
+    Returns when all its servers answer. Raises SandboxError when they do not, and then nothing runs.
+    """
+    reader, writer = os.pipe()
+    try:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "sandbox", "supervise", str(writer), json.dumps(options)],
+            cwd=CHECKOUT,
+            pass_fds=[writer],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    finally:
+        os.close(writer)
+    try:
+        with os.fdopen(reader, encoding="utf-8") as reports:
+            for line in reports:
+                report = json.loads(line)
+                if "progress" in report:
+                    progress(report["progress"])
+                elif "error" in report:
+                    raise SandboxError(report["error"])
+                else:
+                    supervisor.returncode = 0  # it stays; Popen must not warn about that
+                    return dict(report["ready"])
+        said = supervisor.stderr.read().decode(errors="replace") if supervisor.stderr is not None else ""
+        raise SandboxError(f"the supervisor ended without a word\n{said}")
+    except KeyboardInterrupt:
+        supervisor.terminate()
+        supervisor.wait()
+        raise
+    finally:
+        if supervisor.stderr is not None:
+            supervisor.stderr.close()
+
+
+def supervise(writer: int, options: dict[str, Any]) -> None:
+    """Run a sandbox until a signal ends this process, reporting its start as JSON lines to `writer`.
+
+    When nobody reads the reports any more before all is up, the sandbox is given up.
+    """
+    end_on_signals()
+    with os.fdopen(writer, "w", encoding="utf-8") as reports:
+
+        def report(kind: str, content: object) -> None:
+            reports.write(json.dumps({kind: content}) + "\n")
+            reports.flush()
+
+        try:
+            with Sandbox(**options, progress=lambda line: report("progress", line)) as box:
+                report("ready", box.describe())
+                reports.close()
+                _redirect_errors(box.directory / "supervisor.log")
+                serve(box)
+        except SandboxError as problem:
+            if not reports.closed:
+                report("error", str(problem))
+
+
+def end_on_signals() -> None:
+    """Make SIGTERM, SIGINT and SIGHUP end this process by an exception, so that the sandbox is closed."""
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, end)
+
+
+def find(name: str) -> Path:
+    """Return the folder of the sandbox with this name; raises SandboxError when there is none."""
+    folders = {folder.name: folder for folder in all_folders()}
+    if name not in folders:
+        known = ", ".join(folders) or "none"
+        raise SandboxError(f"there is no sandbox {name!r}; there are: {known}")
+    return folders[name]
+
+
+def down(directory: Path) -> None:
+    """End a sandbox that runs in the background and remove its data; also what is left of a dead one."""
+    if is_running(directory):
+        state = read_state(directory)
+        if state is not None and not (directory / "control").exists():
+            raise SandboxError(f"the sandbox {directory.name} belongs to the running process {state['pid']}")
+        os.kill(owner(directory), signal.SIGTERM)
+        until = time.monotonic() + _DOWN_SECONDS
+        while is_running(directory):
+            if time.monotonic() > until:
+                raise SandboxError(f"process {owner(directory)} did not end within {_DOWN_SECONDS:g} s")
+            time.sleep(0.05)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _redirect_errors(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, sys.stderr.fileno())
+    os.close(descriptor)

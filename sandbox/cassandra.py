@@ -1,0 +1,231 @@
+"""A Cassandra node of the sandbox: its files, its command line, its faults."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox import cql
+from sandbox.artifacts import ArtifactSet
+from sandbox.errors import SandboxError
+from sandbox.java import java_command, java_home
+from sandbox.process import ServerProcess
+from sandbox.settings import cassandra_settings
+
+DATACENTER = "datacenter1"
+"""The one datacenter of SimpleSnitch."""
+
+_LOGBACK = Path(__file__).with_name("conf") / "logback.xml"
+_LOGBACK_TOOLS = _LOGBACK.with_name("logback-tools.xml")
+
+_EXPORTS = (
+    "java.base/java.lang.ref",
+    "java.base/jdk.internal.misc",
+    "java.base/jdk.internal.ref",
+    "java.base/sun.nio.ch",
+    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+    "java.sql/java.sql",
+    "jdk.attach/sun.tools.attach",
+    "jdk.compiler/com.sun.tools.javac.file",
+    "jdk.unsupported/sun.misc",
+)
+_OPENS = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.module",
+    "java.base/java.lang.reflect",
+    "java.base/java.util",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.util.jar",
+    "java.base/sun.nio.ch",
+    "jdk.compiler/com.sun.tools.javac",
+    "jdk.management/com.sun.management.internal",
+)
+"""What Cassandra's conf/jvm17-server.options opens, and what 4.0 and 4.1 (jvm11-server.options) need besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    """The TCP ports of a node: CQL, internode, JMX. All nodes of a ring share the first two."""
+
+    native: int
+    storage: int
+    jmx: int
+
+
+class CassandraNode:
+    """One node. Its ports and its data stay the same when it is killed or stopped and started again."""
+
+    def __init__(
+        self,
+        artifacts: ArtifactSet,
+        directory: Path,
+        *,
+        host: str,
+        ports: NodePorts,
+        changes: Mapping[str, Any],
+        heap: str,
+    ) -> None:
+        self.host = host
+        self.port = ports.native
+        self.ports = ports
+        self.version = artifacts.version
+        self.directory = directory
+        self.data_directory = directory / "data"
+        self.commitlog_directory = directory / "commitlog"
+        self.cdc_raw_directory = directory / "cdc_raw"
+        self.log_path = directory / "system.log"
+        self._library = artifacts.library
+        placement = {
+            "data_file_directories": [str(self.data_directory)],
+            "commitlog_directory": str(self.commitlog_directory),
+            "cdc_raw_directory": str(self.cdc_raw_directory),
+            "hints_directory": str(directory / "hints"),
+            "saved_caches_directory": str(directory / "saved_caches"),
+            "listen_address": host,
+            "rpc_address": host,
+            "native_transport_port": ports.native,
+            "storage_port": ports.storage,
+            "seed_provider": [
+                {
+                    "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
+                    "parameters": [{"seeds": f"127.0.0.1:{ports.storage}"}],
+                }
+            ],
+        }
+        self.settings = cassandra_settings(artifacts.version, changes, placement)
+        encryption = self.settings.get("client_encryption_options", {})
+        self._tls = bool(encryption.get("enabled")) and not encryption.get("optional")
+        self._process = ServerProcess(
+            f"Cassandra {artifacts.version} on {host}:{ports.native}",
+            self._command(heap),
+            output=directory / "output.log",
+            log=self.log_path,
+            is_ready=lambda: cql.answers(host, ports.native, tls=self._tls),
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running node."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the node's process is there."""
+        return self._process.alive
+
+    def start(self) -> None:
+        """Start the node and return at once; its folders and cassandra.yaml are made when absent."""
+        for folder in ("data", "commitlog", "cdc_raw", "hints", "saved_caches", "triggers", "tmp"):
+            (self.directory / folder).mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.settings, sort_keys=False)
+        (self.directory / "cassandra.yaml").write_text(text, encoding="utf-8")
+        self._process.start()
+
+    def wait_ready(self, deadline: float = 120.0) -> None:
+        """Return when the node answers a CQL query; SandboxError with its last log lines after `deadline` s."""
+        self._process.wait_ready(deadline)
+
+    def kill(self) -> None:
+        """Kill the node as kill -9 does."""
+        self._process.kill()
+
+    def stop(self) -> None:
+        """Shut the node down in order (SIGTERM)."""
+        self._process.stop()
+
+    def pause(self) -> None:
+        """Freeze the node (SIGSTOP), as a very long garbage collection would."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Let a paused node go on (SIGCONT)."""
+        self._process.resume()
+
+    def nodetool(self, *arguments: str, timeout: float = 120.0) -> str:
+        """Run Cassandra's nodetool on this node, e.g. `nodetool("flush", "keyspace")`; return what it prints.
+
+        Raises SandboxError with its messages when it fails.
+        """
+        command = [
+            str(java_home() / "bin" / "java"),
+            *_module_options(),
+            f"-Duser.home={self.directory}",  # nodetool keeps a history there
+            f"-Dcassandra.storagedir={self.directory}",
+            f"-Dlogback.configurationFile={_LOGBACK_TOOLS.as_uri()}",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            f"{self._library}/*",
+            "org.apache.cassandra.tools.NodeTool",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.ports.jmx),
+            *arguments,
+        ]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        if result.returncode != 0:
+            said = (result.stdout + result.stderr).strip()
+            raise SandboxError(f"nodetool {' '.join(arguments)} ended with code {result.returncode}: {said}")
+        return result.stdout
+
+    def describe(self) -> dict[str, Any]:
+        """Return the node's place for `up --json`."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "storage_port": self.ports.storage,
+            "jmx_port": self.ports.jmx,
+            "pid": self._process.pid if self._process.alive else None,
+            "data_directory": str(self.data_directory),
+            "commitlog_directory": str(self.commitlog_directory),
+            "cdc_raw_directory": str(self.cdc_raw_directory),
+            "log": str(self.log_path),
+        }
+
+    def _command(self, heap: str) -> list[str]:
+        home = self.directory
+        agents = sorted(self._library.glob("jamm-*.jar"))
+        options = [
+            *_module_options(),
+            *(f"-javaagent:{jar}" for jar in agents),
+            f"-Dcassandra.config={(home / 'cassandra.yaml').as_uri()}",
+            f"-Dcassandra.storagedir={home}",
+            f"-Dcassandra.logdir={home}",
+            f"-Dcassandra.triggers_dir={home / 'triggers'}",
+            f"-Dlogback.configurationFile={_LOGBACK.as_uri()}",
+            f"-Dcassandra.jmx.local.port={self.ports.jmx}",
+            "-Dcassandra-foreground=yes",
+            # Waits that matter only in a cluster with traffic from elsewhere.
+            "-Dcassandra.ring_delay_ms=100",
+            "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+            "-Dcassandra.superuser_setup_delay_ms=0",
+            "-Dcassandra.consistent.rangemovement=false",
+            "-Dio.netty.tryReflectionSetAccessible=true",
+            "-Dio.netty.allocator.useCacheForAllThreads=true",
+            "-Dio.netty.allocator.maxOrder=11",
+        ]
+        command = java_command(
+            heap=heap, directory=home / "tmp", options=options, class_path=[f"{self._library}{os.sep}*"]
+        )
+        return [*command, "org.apache.cassandra.service.CassandraDaemon"]
+
+
+def _module_options() -> list[str]:
+    return [
+        "-Djdk.attach.allowAttachSelf=true",
+        *(f"--add-exports={name}=ALL-UNNAMED" for name in _EXPORTS),
+        *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENS),
+    ]

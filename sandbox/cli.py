@@ -1,0 +1,206 @@
+"""`python -m sandbox`: real servers for people and scripts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
+from sandbox.background import down, end_on_signals, find, start_in_background, supervise
+from sandbox.control import ACTIONS, order, serve
+from sandbox.elasticsearch import assemble
+from sandbox.errors import SandboxError
+from sandbox.maven import fetch
+from sandbox.sandbox import MAXIMUM_NODES, Sandbox
+from sandbox.settings import parse_assignments
+from sandbox.state import all_folders, checked_name, is_running, read_state
+
+_DEFAULT_NAME = "default"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code (0 done, 1 not possible, 2 misspelt)."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        result: int = chosen.run(chosen)
+    except SandboxError as problem:
+        print(f"sandbox: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="Real Cassandra and Elasticsearch on this machine, from Maven Central."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("up", help="start servers and leave them running")
+    command.add_argument("--name", default=_DEFAULT_NAME, help="to tell several apart (%(default)s)")
+    _add_version(command)
+    command.add_argument("--nodes", type=int, default=1, help=f"Cassandra nodes, 1 to {MAXIMUM_NODES} (%(default)s)")
+    command.add_argument(
+        "--yaml",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="changes to cassandra.yaml; values are YAML, a.b=v nests",
+    )
+    command.add_argument("--no-elasticsearch", action="store_true", help="Cassandra only")
+    command.add_argument("--heap", default="768m", help="Java heap of each Cassandra node (%(default)s)")
+    command.add_argument("--foreground", action="store_true", help="run until Ctrl-C instead of leaving it running")
+    command.add_argument("--json", action="store_true", help="print ports, folders and process ids as JSON")
+    command.set_defaults(run=_up)
+
+    command = commands.add_parser("status", help="list the sandboxes")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=_status)
+
+    command = commands.add_parser("down", help="stop servers and remove their data")
+    command.add_argument("name", nargs="?", default=_DEFAULT_NAME, help="(%(default)s)")
+    command.add_argument("--all", action="store_true", help="every sandbox that runs in the background")
+    command.set_defaults(run=_down)
+
+    for action in ACTIONS:
+        command = commands.add_parser(action, help=f"{action} one server of a running sandbox")
+        command.add_argument("server", help="cassandra, cassandra-2, ..., elasticsearch")
+        command.add_argument("--name", default=_DEFAULT_NAME, help="the sandbox (%(default)s)")
+        command.set_defaults(run=_order, action=action)
+
+    command = commands.add_parser("fetch", help="download the servers' jars into the cache")
+    command.add_argument(
+        "--cassandra", nargs="+", choices=[*CASSANDRA_VERSIONS], default=[DEFAULT_CASSANDRA], help="(%(default)s)"
+    )
+    command.add_argument("--all", action="store_true", help="every version")
+    command.set_defaults(run=_fetch)
+
+    command = commands.add_parser("supervise")  # what `up` runs in the background; not for people
+    command.add_argument("writer", type=int)
+    command.add_argument("options", type=json.loads)
+    command.set_defaults(run=_supervise)
+    return parser
+
+
+def _add_version(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--cassandra", choices=[*CASSANDRA_VERSIONS], default=DEFAULT_CASSANDRA, help="version (%(default)s)"
+    )
+
+
+def _up(chosen: argparse.Namespace) -> int:
+    options: dict[str, Any] = {
+        "name": checked_name(chosen.name),
+        "cassandra": chosen.cassandra,
+        "nodes": chosen.nodes,
+        "yaml": parse_assignments(chosen.yaml),
+        "elasticsearch": not chosen.no_elasticsearch,
+        "heap": chosen.heap,
+    }
+    if chosen.foreground:
+        end_on_signals()
+        with Sandbox(**options, progress=_progress) as box:
+            _print_state(box.describe(), as_json=chosen.json, end="Ctrl-C ends it.")
+            sys.stdout.flush()
+            serve(box)
+    state = start_in_background(options, _progress)
+    _print_state(state, as_json=chosen.json, end=f"python -m sandbox down{_suffix(chosen.name)}")
+    return 0
+
+
+def _supervise(chosen: argparse.Namespace) -> int:
+    supervise(chosen.writer, chosen.options)
+    return 0
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    found = []
+    for folder in all_folders():
+        state = read_state(folder) or {"name": folder.name}
+        running = is_running(folder)
+        status = "dead" if not running else "running" if "cassandra" in state else "starting"
+        found.append({**state, "status": status})
+    if chosen.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for state in found:
+        print(f"{state['name']}: {state['status']}")
+        if state["status"] == "running":
+            _print_servers(state)
+    if not found:
+        print("no sandbox is up; python -m sandbox up starts one")
+    return 0
+
+
+def _down(chosen: argparse.Namespace) -> int:
+    folders = _in_background() if chosen.all else [find(chosen.name)]
+    for folder in folders:
+        down(folder)
+        print(f"{folder.name}: down, data removed")
+    return 0
+
+
+def _in_background() -> list[Path]:
+    return [folder for folder in all_folders() if not is_running(folder) or (folder / "control").exists()]
+
+
+def _order(chosen: argparse.Namespace) -> int:
+    order(find(chosen.name), chosen.action, chosen.server)
+    print(f"{chosen.server}: {chosen.action} done")
+    return 0
+
+
+def _fetch(chosen: argparse.Namespace) -> int:
+    versions = [*CASSANDRA_VERSIONS] if chosen.all else chosen.cassandra
+    search = elasticsearch_set()
+    sets = [*(cassandra_set(version) for version in versions), search]
+    fetch(sets, progress=_progress)
+    assemble(search)
+    print(f"in the cache: {', '.join(artifacts.title for artifacts in sets)}")
+    return 0
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _suffix(name: str) -> str:
+    return "" if name == _DEFAULT_NAME else f" {name}"
+
+
+def _print_state(state: dict[str, Any], *, as_json: bool, end: str) -> None:
+    if as_json:
+        print(json.dumps(state, indent=2))
+        return
+    print(f"Sandbox {state['name']} is up.")
+    _print_servers(state)
+    print(f"  files: {state['directory']}")
+    print(f"  end:   {end}")
+
+
+def _print_servers(state: dict[str, Any]) -> None:
+    if state["cassandra"]:
+        ring = state["cassandra"]
+        for node in ring["nodes"]:
+            print(f"  Cassandra {ring['version']}: {node['host']}:{node['port']} ({_process(node['pid'])})")
+            print(f"    cdc_raw: {node['cdc_raw_directory']}")
+    if state["elasticsearch"]:
+        search = state["elasticsearch"]
+        print(f"  Elasticsearch {search['version']}: {search['url']} ({_process(search['pid'])})")
+
+
+def _process(pid: int | None) -> str:
+    if pid is not None:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            pid = None
+    return "stopped" if pid is None else f"process {pid}"

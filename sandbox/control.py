@@ -1,0 +1,98 @@
+"""Orders to a sandbox that another process runs: stop it, or kill, stop, start, pause, resume one server."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox.errors import SandboxError
+from sandbox.sandbox import Sandbox
+from sandbox.state import is_running
+
+ACTIONS = ("kill", "stop", "start", "pause", "resume")
+"""What can be done to one server; each is the method of the same name."""
+
+_SOCKET = "control"
+_ANSWER_SECONDS = 180.0
+_LARGEST_MESSAGE = 65_536
+
+
+def serve(box: Sandbox) -> None:
+    """Carry out orders to the sandbox until this process is told to end (an exception from a signal)."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listener, _address(box.directory) as address:
+        listener.bind(address)
+        listener.listen()
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                _answer(box, connection)
+
+
+def order(directory: Path, action: str, server: str) -> None:
+    """Have the process that runs the sandbox of this folder do `action` to `server`; return when it is done.
+
+    `start` returns when the server answers. Raises SandboxError when it cannot be done.
+    """
+    if not is_running(directory) or not (directory / _SOCKET).exists():
+        raise SandboxError(f"there is no running sandbox {directory.name} that takes orders")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_ANSWER_SECONDS)
+        try:
+            with _address(directory) as address:
+                connection.connect(address)
+            connection.sendall(json.dumps({"action": action, "server": server}).encode() + b"\n")
+            answer = json.loads(_line(connection))
+        except (OSError, ValueError) as problem:
+            raise SandboxError(f"the sandbox {directory.name} gave no answer: {problem}") from None
+    if "error" in answer:
+        raise SandboxError(str(answer["error"]))
+
+
+def _answer(box: Sandbox, connection: socket.socket) -> None:
+    connection.settimeout(_ANSWER_SECONDS)
+    answer: dict[str, Any] = {}
+    try:
+        request = json.loads(_line(connection))
+        _carry_out(box, str(request["action"]), str(request["server"]))
+    except (SandboxError, ValueError, KeyError, OSError) as problem:
+        answer["error"] = str(problem)
+    try:
+        connection.sendall(json.dumps(answer).encode() + b"\n")
+    except OSError:
+        return  # who asked has gone; the order is carried out all the same
+
+
+def _carry_out(box: Sandbox, action: str, server: str) -> None:
+    if action not in ACTIONS:
+        raise SandboxError(f"expected one of {', '.join(ACTIONS)}, found {action!r}")
+    target = box.server(server)
+    getattr(target, action)()
+    if action == "start":
+        target.wait_ready()
+    box.record()
+
+
+def _line(connection: socket.socket) -> bytes:
+    received = b""
+    while not received.endswith(b"\n"):
+        part = connection.recv(4096)
+        if not part or len(received) > _LARGEST_MESSAGE:
+            raise ValueError("expected one line of JSON")
+        received += part
+    return received
+
+
+@contextmanager
+def _address(directory: Path) -> Iterator[str]:
+    """Give the socket's path by way of an open folder: a socket's own path may not pass 107 bytes."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{_SOCKET}"
+    finally:
+        os.close(descriptor)

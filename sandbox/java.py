@@ -1,0 +1,88 @@
+"""The Java on this machine: which one to run, and the options that servers need on it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+
+REQUIRED_VERSION = 17
+"""Cassandra 5.0 runs on 11 and 17, Elasticsearch 8.19 on 17 and newer."""
+
+_EVERYWHERE = (Path("/usr/lib/jvm"), Path("/opt"), Path("/Library/Java/JavaVirtualMachines"))
+
+
+@functools.cache
+def java_home() -> Path:
+    """Return the folder of a JDK 17: that of `JAVA_HOME`, of `java` on the PATH, or an installed one.
+
+    Raises SandboxError when there is none.
+    """
+    found: list[str] = []
+    for home in _candidates():
+        if not (home / "bin" / "javac").exists():
+            continue
+        version = _version(home)
+        if version == REQUIRED_VERSION:
+            return home
+        found.append(f"{home} is version {version}")
+    raise SandboxError(
+        f"expected a JDK {REQUIRED_VERSION}, found {'; '.join(found) or 'no JDK'}",
+        hint="install one (Debian: openjdk-17-jdk-headless) or point JAVA_HOME to it",
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    if chosen := os.environ.get("JAVA_HOME"):
+        yield Path(chosen)
+    if on_path := shutil.which("javac"):
+        yield Path(on_path).resolve().parent.parent
+    for folder in _EVERYWHERE:
+        if folder.is_dir():
+            yield from sorted(home for home in folder.iterdir() if str(REQUIRED_VERSION) in home.name)
+            yield from sorted(folder.glob(f"*{REQUIRED_VERSION}*/Contents/Home"))
+
+
+def _version(home: Path) -> int:
+    answer = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=False)
+    match = re.search(r'version "(\d+)', answer.stderr)
+    return int(match.group(1)) if match else 0
+
+
+def java_command(*, heap: str, directory: Path, options: list[str], class_path: list[Path | str]) -> list[str]:
+    """Return the start of a server's command line, up to and without its main class.
+
+    `heap` is in Java's spelling (`768m`, `1g`); crash files and temporary files go to `directory`.
+    """
+    return [
+        str(java_home() / "bin" / "java"),
+        "-Xms128m",
+        f"-Xmx{heap}",
+        "-XX:-UsePerfData",
+        "-XX:+ExitOnOutOfMemoryError",
+        f"-XX:ErrorFile={directory}/java-error-%p.log",
+        f"-Djava.io.tmpdir={directory}",
+        "-Djava.awt.headless=true",
+        "-Dfile.encoding=UTF-8",
+        *options,
+        "-cp",
+        os.pathsep.join(str(entry) for entry in class_path),
+    ]
+
+
+def compile_java(source: Path, *, class_path: str, output: Path) -> None:
+    """Compile one source file into the folder `output`.
+
+    Raises SandboxError with the compiler's messages when it does not compile.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    command = [java_home() / "bin" / "javac", "-proc:none", "-cp", class_path, "-d", output, source]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SandboxError(f"javac failed on {source.name}:\n{result.stderr.strip()}")

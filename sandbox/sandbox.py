@@ -1,0 +1,251 @@
+"""Real servers on this machine, for the time of a `with` block."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
+
+from sandbox.artifacts import cassandra_set, elasticsearch_set
+from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
+from sandbox.elasticsearch import Elasticsearch, ElasticsearchPorts
+from sandbox.errors import SandboxError
+from sandbox.maven import fetch
+from sandbox.ports import PortReservation
+from sandbox.state import SandboxFolder, open_folder
+
+MAXIMUM_NODES = 9
+
+
+class Sandbox:
+    """A Cassandra ring and an Elasticsearch node, up when the `with` block begins, gone when it ends.
+
+    cassandra      the version: "5.0" (default), "4.1", "4.0", or None for none
+    nodes          how many nodes, on 127.0.0.1, 127.0.0.2, ... with the same ports
+    yaml           changes to cassandra.yaml; mappings are merged, None removes (see `settings`)
+    elasticsearch  whether to start Elasticsearch
+    elasticsearch_yaml  changes to elasticsearch.yml
+    directory      where data and logs go, kept afterwards and used again when it holds data; by default a
+                   folder in the cache that is removed in the end
+    name           the name under which `python -m sandbox status` shows it
+    heap, elasticsearch_heap  the largest Java heap of each server
+    deadline       seconds that each server has to come up
+    progress       is called with a line for people at each step
+
+    Ports are free ones. Every server dies with this Python process, however that ends. Errors are
+    SandboxError, with the last lines of the server's log.
+    """
+
+    def __init__(
+        self,
+        *,
+        cassandra: str | None = "5.0",
+        nodes: int = 1,
+        yaml: Mapping[str, Any] | None = None,
+        elasticsearch: bool = True,
+        elasticsearch_yaml: Mapping[str, Any] | None = None,
+        directory: Path | None = None,
+        name: str | None = None,
+        heap: str = "768m",
+        elasticsearch_heap: str = "512m",
+        deadline: float = 120.0,
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        if cassandra is not None and not 1 <= nodes <= MAXIMUM_NODES:
+            raise SandboxError(f"expected 1 to {MAXIMUM_NODES} nodes, found {nodes}")
+        self.nodes: list[CassandraNode] = []
+        self._cassandra = None if cassandra is None else cassandra_set(cassandra)
+        self._node_count = 0 if cassandra is None else nodes
+        self._yaml = dict(yaml or {})
+        self._elasticsearch_set = elasticsearch_set() if elasticsearch else None
+        self._elasticsearch_yaml = dict(elasticsearch_yaml or {})
+        self._elasticsearch: Elasticsearch | None = None
+        self._directory = directory
+        self._name = name
+        self._heap = heap
+        self._elasticsearch_heap = elasticsearch_heap
+        self._deadline = deadline
+        self._progress = progress
+        self._ports = PortReservation()
+        self._folder: SandboxFolder | None = None
+
+    @property
+    def cassandra(self) -> CassandraNode:
+        """The first Cassandra node."""
+        if not self.nodes:
+            raise SandboxError("this sandbox has no Cassandra, or is not started")
+        return self.nodes[0]
+
+    @property
+    def elasticsearch(self) -> Elasticsearch:
+        """The Elasticsearch node."""
+        if self._elasticsearch is None:
+            raise SandboxError("this sandbox has no Elasticsearch, or is not started")
+        return self._elasticsearch
+
+    @property
+    def directory(self) -> Path:
+        """The folder with the data and logs of all servers."""
+        if self._folder is None:
+            raise SandboxError("this sandbox is not started")
+        return self._folder.path
+
+    @property
+    def contact_points(self) -> list[str]:
+        """The addresses of all Cassandra nodes."""
+        return [node.host for node in self.nodes]
+
+    def start(self) -> None:
+        """Start all servers, Elasticsearch beside Cassandra, and return when each of them answers."""
+        wanted = [artifacts for artifacts in (self._cassandra, self._elasticsearch_set) if artifacts is not None]
+        fetch(wanted, progress=self._progress)
+        self._folder = open_folder(name=self._name, directory=self._directory)
+        try:
+            self._start_elasticsearch()
+            self._start_nodes()
+            if self._elasticsearch is not None:
+                self._elasticsearch.wait_ready(self._deadline)
+                self._progress(f"Elasticsearch {self._elasticsearch.version} answers at {self._elasticsearch.url}")
+            self.record()
+        except BaseException:
+            self.close()
+            raise
+
+    def record(self) -> None:
+        """Write down what runs now, for `python -m sandbox status`."""
+        if self._folder is not None:
+            self._folder.write(self.describe())
+
+    def server(self, name: str) -> CassandraNode | Elasticsearch:
+        """Return a server by its name for people: `elasticsearch`, `cassandra`, `cassandra-2`."""
+        servers: dict[str, CassandraNode | Elasticsearch] = {
+            f"cassandra-{number}": node for number, node in enumerate(self.nodes, start=1)
+        }
+        if self.nodes:
+            servers["cassandra"] = self.nodes[0]
+        if self._elasticsearch is not None:
+            servers["elasticsearch"] = self._elasticsearch
+        if name not in servers:
+            raise SandboxError(f"expected one of {', '.join(sorted(servers))}, found {name!r}")
+        return servers[name]
+
+    def close(self) -> None:
+        """Kill all servers and remove their data (unless `directory` was given: then they are shut down)."""
+        servers: list[CassandraNode | Elasticsearch] = [*self.nodes]
+        if self._elasticsearch is not None:
+            servers.append(self._elasticsearch)
+        for server in servers:
+            if self._directory is not None:
+                server.stop()
+            else:
+                server.kill()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+        self.nodes = []
+        self._elasticsearch = None
+        self._ports.close()
+
+    @contextmanager
+    def connect(self, keyspace: str | None = None) -> Iterator[Session]:
+        """Give a cassandra-driver session on the whole ring; the cluster object is shut down at the end."""
+        profile = ExecutionProfile(
+            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=DATACENTER)), request_timeout=30.0
+        )
+        cluster = Cluster(
+            contact_points=self.contact_points,
+            port=self.cassandra.port,
+            protocol_version=5,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            connect_timeout=10.0,
+            control_connection_timeout=10.0,
+        )
+        try:
+            yield cluster.connect(keyspace)
+        finally:
+            cluster.shutdown()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `up --json` prints: how to reach each server, where its files are, its process id."""
+        state: dict[str, Any] = {
+            "name": self.directory.name,
+            "directory": str(self.directory),
+            "pid": os.getpid(),
+            "cassandra": None,
+            "elasticsearch": None,
+        }
+        if self.nodes:
+            state["cassandra"] = {
+                "version": self.cassandra.version,
+                "contact_points": self.contact_points,
+                "port": self.cassandra.port,
+                "datacenter": DATACENTER,
+                "nodes": [node.describe() for node in self.nodes],
+            }
+        if self._elasticsearch is not None:
+            state["elasticsearch"] = self._elasticsearch.describe()
+        return state
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start_elasticsearch(self) -> None:
+        if self._elasticsearch_set is None:
+            return
+        self._elasticsearch = Elasticsearch(
+            self._elasticsearch_set,
+            self.directory / "elasticsearch",
+            ports=ElasticsearchPorts(http=self._ports.reserve(), transport=self._ports.reserve()),
+            changes=self._elasticsearch_yaml,
+            heap=self._elasticsearch_heap,
+        )
+        self._elasticsearch.start()
+
+    def _start_nodes(self) -> None:
+        if self._cassandra is None:
+            return
+        hosts = [f"127.0.0.{number}" for number in range(1, self._node_count + 1)]
+        native, storage = self._ports.reserve(hosts), self._ports.reserve(hosts)
+        for number, host in enumerate(hosts, start=1):
+            node = CassandraNode(
+                self._cassandra,
+                self.directory / f"cassandra-{number}",
+                host=host,
+                ports=NodePorts(native=native, storage=storage, jmx=self._ports.reserve()),
+                changes=self._yaml,
+                heap=self._heap,
+            )
+            self.nodes.append(node)
+            node.start()
+            node.wait_ready(self._deadline)
+            self._progress(f"Cassandra {node.version} answers at {host}:{node.port}")
+        if len(self.nodes) > 1:
+            self._wait_ring()
+
+    def _wait_ring(self) -> None:
+        """Wait until every node sees every other one: only then does each token range have its owners."""
+        until = time.monotonic() + self._deadline
+        with self.connect() as session:
+            while True:
+                hosts = session.cluster.metadata.all_hosts()
+                if len(hosts) == len(self.nodes) and all(host.is_up for host in hosts):
+                    return
+                if time.monotonic() > until:
+                    raise SandboxError(
+                        f"expected a ring of {len(self.nodes)} nodes within {self._deadline:g} s, "
+                        f"found {len(hosts)}\n{self.cassandra.directory}"
+                    )
+                time.sleep(0.2)
