@@ -8,10 +8,9 @@ tells in `repeats` how many were held back.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
@@ -19,18 +18,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from cdc_daemon.config import LogSettings
 from cdc_daemon.errors import CdcError
-
-STARS = "**********"
-"""What stands in place of a secret, as pydantic's SecretStr shows it."""
+from cdc_daemon.redaction import redact
 
 LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvicorn", "watchfiles")
 """The loggers of libraries whose warnings are worth an operator's time."""
 
 _LIBRARY_REPEAT_SECONDS = 30.0
-_SECRET_NAME = re.compile(
-    r"passw(or)?d|passphrase|secret|token$|api_?key|authori[sz]ation|credential|cookie", re.IGNORECASE
-)
-_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
@@ -45,7 +38,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         RateLimit(),
         describe_errors,
-        redact,
+        redact_event,
     ]
     structlog.configure(
         processors=[*shared, *render],
@@ -61,7 +54,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
                 *shared[:3],
                 _short_traceback,
                 describe_errors,
-                redact,
+                redact_event,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
@@ -138,21 +131,9 @@ def describe_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     return event
 
 
-def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Put stars in place of whatever looks like a secret. Nobody should log one; this is the second guard."""
-    return {name: _redacted(name, value) for name, value in event.items()}
-
-
-def _redacted(name: object, value: object) -> object:
-    if isinstance(name, str) and _SECRET_NAME.search(name) and not isinstance(value, int | float | None):
-        return STARS  # a number is no secret: Cassandra's ring has tokens too
-    if isinstance(value, str):
-        return _URL_LOGIN.sub(STARS, value) if "://" in value else value
-    if isinstance(value, Mapping):
-        return {key: _redacted(key, inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(None, inner) for inner in value]
-    return value
+    return {name: redact(value, name) for name, value in event.items()}
 
 
 def _short_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -175,7 +156,7 @@ def _json_renderer() -> list[Processor]:
 
 def _head_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     head = {name: event[name] for name in ("timestamp", "level", "event") if name in event}
-    return head | event
+    return {**head, **event}
 
 
 def _console_renderer(*, colors: bool) -> list[Processor]:

@@ -1,6 +1,9 @@
 """The configuration: one YAML file, checked as a whole before anything starts."""
 
+from cdc_daemon.config.loading import load, parse
 from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.config.problem import Problem, SettingsError
+from cdc_daemon.config.schema import json_schema
 from cdc_daemon.config.servers import CassandraSettings, Consistency, ElasticsearchSettings, TlsSettings
 from cdc_daemon.config.settings import (
     CommitLogSettings,
@@ -21,10 +24,15 @@ __all__ = [
     "LogSettings",
     "MappingSettings",
     "PipelineSettings",
+    "Problem",
     "Settings",
+    "SettingsError",
     "StateSettings",
     "TemplatePart",
     "TlsSettings",
+    "json_schema",
+    "load",
+    "parse",
     "parse_template",
     "template_columns",
 ]

@@ -1,0 +1,136 @@
+"""From pydantic's errors to sentences that name what was expected, what was found, and the mend."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cdc_daemon.config.problem import KeyPath, Problem, spell
+from cdc_daemon.config.settings import Settings
+from cdc_daemon.redaction import STARS, is_secret_name
+
+_LONGEST = 60
+
+_EXPECTED = {
+    "missing": "expected a value, found none",
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "int_parsing": "expected a whole number",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "int_parsing_size": "expected a smaller number",
+    "string_type": "expected a text",
+    "string_too_short": "expected a text that is not empty",
+    "tuple_type": "expected a list",
+    "dict_type": "expected keys and values",
+    "mapping_type": "expected keys and values",
+    "model_type": "expected keys and values",
+    "path_type": "expected a path",
+    "too_short": "expected at least one",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than": "expected less than {lt}",
+    "less_than_equal": "expected at most {le}",
+    "literal_error": "expected {expected}",
+    "string_pattern_mismatch": "expected a name of letters, digits, - and _",
+}
+
+
+def explain(error: ValidationError) -> list[Problem]:
+    """Make a problem of each error that validating Settings gave."""
+    return [_problem(details) for details in error.errors(include_url=False)]
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    kind, context = details["type"], details.get("ctx", {})
+    path: KeyPath = tuple(step for step in details["loc"] if step != "[key]")
+    if kind == "extra_forbidden":
+        return Problem(path, "unknown key", _right_name(path))
+    if kind == "missing":
+        return Problem(path, _EXPECTED[kind], _missing_hint(path))
+    template = _EXPECTED.get(kind)
+    message = details["msg"] if template is None else template.format_map(context)
+    hint = context.get("hint")
+    if kind == "literal_error":
+        hint = _nearest(str(details["input"]), _alternatives(str(context.get("expected", ""))))
+    elif kind == "tuple_type" and isinstance(details["input"], str):
+        hint = "write [value]"
+    if ", found " not in message:
+        message += f", found {_show(details['input'], path)}"
+    return Problem(path, message, hint)
+
+
+def _show(found: object, path: KeyPath) -> str:
+    """Write down a value that was found, but never one that may be a secret."""
+    if found is None:
+        return "nothing"
+    if any(isinstance(step, str) and is_secret_name(step) for step in path):
+        return STARS
+    if isinstance(found, Mapping):
+        return "keys and values"
+    if isinstance(found, list | tuple | set):
+        return "a list" if found else "an empty list"
+    if isinstance(found, str) and "@" in found and "://" in found:
+        return "one with a login"
+    text = json.dumps(found, default=str, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    model: Any = Settings
+    for step in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(str(step))
+            model = None if field is None else field.annotation
+        else:
+            model = next((inner for inner in get_args(model) if _is_model(inner)), None)
+    return model if _is_model(model) else None
+
+
+def _is_model(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
+
+
+def _right_name(path: KeyPath) -> str | None:
+    """Find what an unknown key was meant to be: a name like it here, or the same name elsewhere."""
+    name = str(path[-1])
+    model = _model_at(path[:-1])
+    here = [] if model is None else list(model.model_fields)
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), here, n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {near[0]}?"
+    elsewhere = [spell(place) for place in _places(Settings, ()) if place[-1] == name and place[:-1] != path[:-1]]
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere)}?"
+    return f"known here: {', '.join(here)}" if here else None
+
+
+def _places(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        yield (*path, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _places(field.annotation, (*path, name))
+
+
+def _missing_hint(path: KeyPath) -> str | None:
+    model = _model_at(path[:-1])
+    field = None if model is None else model.model_fields.get(str(path[-1]))
+    if field is None or not field.description:
+        return None
+    first = field.description.split("\n\n")[0].replace("\n", " ").split(". ")[0]
+    return first.rstrip(".")
+
+
+def _alternatives(expected: str) -> list[str]:
+    return [word.strip(" '") for part in expected.split(" or ") for word in part.split(",")]
+
+
+def _nearest(found: str, names: list[str]) -> str | None:
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(found.lower(), by_lower, n=1, cutoff=0.6)
+    return f"did you mean {by_lower[near[0]]}?" if near else None

@@ -1,0 +1,77 @@
+"""From a file to settings, or to the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cdc_daemon.config.base import BASE_DIRECTORY
+from cdc_daemon.config.environment import expand
+from cdc_daemon.config.explain import explain
+from cdc_daemon.config.files import read_files
+from cdc_daemon.config.problem import KeyPath, Problem, SettingsError
+from cdc_daemon.config.settings import Settings
+from cdc_daemon.config.yaml_file import YamlFile
+from cdc_daemon.errors import ConfigError
+
+
+def load(file: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read a configuration file (YAML in UTF-8).
+
+    `environment` stands for the process's environment variables. Raises `ConfigError` when the file cannot
+    be read, and `SettingsError`, which holds every mistake at once, when its content cannot be used.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("expected a text file in UTF-8, found other bytes", file=str(file)) from None
+    except OSError as error:
+        raise ConfigError(
+            f"expected a configuration file, found {(error.strerror or 'an error').lower()}",
+            hint="name it with --config or in CDC_DAEMON_CONFIG",
+            file=str(file),
+        ) from None
+    return parse(text, file=file, environment=environment)
+
+
+def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read a configuration from its text; `file` tells where relative paths start and what errors name."""
+    document = YamlFile(text)
+    if document.problems:
+        raise SettingsError(file, document.problems)
+    base = file.parent.absolute()
+    value, problems = expand({} if document.value is None else document.value, _environment(environment))
+    problems += read_files(value, Settings, base)
+    settings, more = _validate(value, base)
+    told = {problem.path for problem in problems}
+    problems += [problem for problem in more if not _is_told(problem.path, told)]
+    if settings is None or problems:
+        raise SettingsError(file, list(_placed(problems, document)))
+    return settings
+
+
+def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Problem]]:  # noqa: ANN401
+    try:
+        return Settings.model_validate(value, context={BASE_DIRECTORY: base}), []
+    except ValidationError as error:
+        return None, explain(error)
+
+
+def _is_told(path: KeyPath, told: set[KeyPath]) -> bool:
+    """Whether a problem follows from one that is told already: of the same value, or of its file."""
+    if any(path[:length] in told for length in range(1, len(path) + 1)):
+        return True
+    return bool(path) and isinstance(path[-1], str) and (*path[:-1], f"{path[-1]}_file") in told
+
+
+def _placed(problems: list[Problem], document: YamlFile) -> Iterator[Problem]:
+    for problem in problems:
+        yield Problem(problem.path, problem.message, problem.hint, problem.line or document.line(problem.path))
+
+
+def _environment(environment: Mapping[str, str] | None) -> Mapping[str, str]:
+    return os.environ if environment is None else environment

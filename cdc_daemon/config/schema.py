@@ -1,0 +1,40 @@
+"""The configuration's JSON Schema, for editors and for checks before anything is deployed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from cdc_daemon.config.base import REFERENCE_PATTERN
+from cdc_daemon.config.settings import Settings
+
+_REFERENCE: JsonSchemaValue = {"type": "string", "pattern": REFERENCE_PATTERN}
+
+
+class _FileSchema(GenerateJsonSchema):
+    """What may stand in the file: wherever a number or a choice is meant, a `${VARIABLE}` may stand too."""
+
+    def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
+        return _or_reference(super().int_schema(schema))
+
+    def bool_schema(self, schema: core_schema.BoolSchema) -> JsonSchemaValue:
+        return _or_reference(super().bool_schema(schema))
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        return _or_reference(super().literal_schema(schema))
+
+
+def _or_reference(schema: JsonSchemaValue) -> JsonSchemaValue:
+    return {"anyOf": [schema, _REFERENCE]}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a configuration file."""
+    schema = Settings.model_json_schema(schema_generator=_FileSchema)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "cdc-daemon configuration",
+    }

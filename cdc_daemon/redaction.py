@@ -1,0 +1,32 @@
+"""Which values are secrets, and what stands in their place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+STARS = "**********"
+"""What stands in place of a secret, as pydantic's SecretStr shows it."""
+
+_SECRET_NAME = re.compile(
+    r"passw(or)?d|passphrase|secret|token$|api_?key|authori[sz]ation|credential|cookie", re.IGNORECASE
+)
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what goes by this name looks like a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def redact(value: object, name: str | None = None) -> object:
+    """Copy a value with stars in place of whatever looks like a secret, however deep, logins in URLs too."""
+    if name is not None and is_secret_name(name) and not isinstance(value, int | float | None):
+        return STARS  # a number is no secret: Cassandra's ring has tokens too
+    if isinstance(value, str):
+        return _URL_LOGIN.sub(STARS, value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {key: redact(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(inner) for inner in value]
+    return value

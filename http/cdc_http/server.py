@@ -1,0 +1,90 @@
+"""A web server inside the daemon's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from cdc_daemon.errors import ConfigError
+
+_STOP_SECONDS = 5
+_BACKLOG = 128
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the daemon, which has more to end than this server."""
+        yield
+
+
+class HttpServer:
+    """Serves an application from `start` to `stop`, as a task of the running loop."""
+
+    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on: after `start` the real one, also when 0 was asked for."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen, and return as soon as requests are answered.
+
+        Raises `ConfigError` when the address cannot be listened on.
+        """
+        assert self._task is None, "a server is started once"
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="http")
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0.005)
+        if self._task.done():
+            listener.close()
+            await self._task
+
+    async def stop(self) -> None:
+        """Stop listening and let the requests under way end, for a few seconds. Does nothing unless started."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address, family=family, backlog=_BACKLOG)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        raise ConfigError(
+            "expected an address to listen on, found "
+            + ("that another process listens there" if taken else (error.strerror or str(error)).lower()),
+            hint="choose another http.port, or end the other process" if taken else "correct http.host and http.port",
+            host=host,
+            port=port,
+        ) from error
+    listener.setblocking(False)
+    return listener
