@@ -82,7 +82,8 @@ def compile_java(source: Path, *, class_path: str, output: Path) -> None:
     Raises SandboxError with the compiler's messages when it does not compile.
     """
     output.mkdir(parents=True, exist_ok=True)
-    command = [java_home() / "bin" / "javac", "-proc:none", "-cp", class_path, "-d", output, source]
+    compiler = java_home() / "bin" / "javac"
+    command = [str(compiler), "-proc:none", "-cp", class_path, "-d", str(output), str(source)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise SandboxError(f"javac failed on {source.name}:\n{result.stderr.strip()}")

@@ -18,7 +18,11 @@ DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 _TAIL_LINES = 15
 
 
-def fetch(sets: Iterable[ArtifactSet], *, progress: Callable[[str], None] = lambda line: None) -> None:
+def silent(_line: str) -> None:
+    """Say nothing: the default for `progress`."""
+
+
+def fetch(sets: Iterable[ArtifactSet], *, progress: Callable[[str], None] = silent) -> None:
     """Make sure that the jars of all `sets` are in the cache.
 
     What is there already costs nothing and needs no network. Several processes may fetch at once: one

@@ -17,7 +17,7 @@ from sandbox.artifacts import cassandra_set, elasticsearch_set
 from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
 from sandbox.elasticsearch import Elasticsearch, ElasticsearchPorts
 from sandbox.errors import SandboxError
-from sandbox.maven import fetch
+from sandbox.maven import fetch, silent
 from sandbox.ports import PortReservation
 from sandbox.state import SandboxFolder, open_folder
 
@@ -56,7 +56,7 @@ class Sandbox:
         heap: str = "768m",
         elasticsearch_heap: str = "512m",
         deadline: float = 120.0,
-        progress: Callable[[str], None] = lambda line: None,
+        progress: Callable[[str], None] = silent,
     ) -> None:
         if cassandra is not None and not 1 <= nodes <= MAXIMUM_NODES:
             raise SandboxError(f"expected 1 to {MAXIMUM_NODES} nodes, found {nodes}")

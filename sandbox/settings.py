@@ -103,7 +103,7 @@ def old_spelling(settings: Mapping[str, Any]) -> dict[str, Any]:
     return spelled
 
 
-def _number(name: str, value: Any, unit: str) -> int:
+def _number(name: str, value: object, unit: str) -> int:
     match = re.fullmatch(r"(\d+) *([A-Za-z]+)", str(value))
     if match is None or match.group(2) not in _UNITS:
         raise SandboxError(f"expected a number with a unit such as 10{unit}, found {value!r}", setting=name)
