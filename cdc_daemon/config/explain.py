@@ -43,7 +43,14 @@ _EXPECTED = {
 
 def explain(error: ValidationError) -> list[Problem]:
     """Make a problem of each error that validating Settings gave."""
-    return [_problem(details) for details in error.errors(include_url=False)]
+    return [_problem(details) for details in error.errors(include_url=False) if not _follows(details)]
+
+
+def _follows(details: ErrorDetails) -> bool:
+    """Whether an error only follows from another that is told: a default not made, a list left empty."""
+    return details["type"] == "default_factory_not_called" or (
+        details["type"] == "too_short" and bool(details["input"])
+    )
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -60,7 +67,8 @@ def _problem(details: ErrorDetails) -> Problem:
         hint = _nearest(str(details["input"]), _alternatives(str(context.get("expected", ""))))
     elif kind == "tuple_type" and isinstance(details["input"], str):
         hint = "write [value]"
-    if ", found " not in message:
+    # A rule of several values says in its own words what is there.
+    if kind != "cdc_daemon" or isinstance(details["input"], str | int | float):
         message += f", found {_show(details['input'], path)}"
     return Problem(path, message, hint)
 

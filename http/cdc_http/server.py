@@ -18,6 +18,15 @@ _BACKLOG = 128
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, and tell when that is done."""
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the daemon, which has more to end than this server."""
@@ -58,10 +67,12 @@ class HttpServer:
         assert self._task is None, "a server is started once"
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="http")
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.005)
-        if self._task.done():
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._server.serve(sockets=[listener]), name="http")
+        listening = loop.create_task(self._server.listening.wait())
+        await asyncio.wait({self._task, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            listening.cancel()
             listener.close()
             await self._task
 
@@ -86,5 +97,5 @@ def _listen(host: str, port: int) -> socket.socket:
             host=host,
             port=port,
         ) from error
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener

@@ -1,0 +1,1 @@
+"""The subcommands of `cdc-daemon`, one module each."""
