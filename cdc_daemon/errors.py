@@ -41,7 +41,19 @@ class ConfigError(CdcError):
 
 
 class CommitLogError(CdcError):
-    """A commit-log segment cannot be read as it is."""
+    """A commit-log segment cannot be read as it is.
+
+    `data` are the bytes that could not be read, where they are known; they are never part of the text.
+    """
+
+    def __init__(
+        self, message: str, *, data: bytes | None = None, hint: str | None = None, **where: Any
+    ) -> None:
+        super().__init__(message, hint=hint, **where)
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.hint, {**self.where, "data": self.data})
 
 
 class UnsupportedSegmentError(CommitLogError):
@@ -70,6 +82,12 @@ class StoreError(CdcError):
 
 class CassandraUnavailableError(CdcError):
     """Cassandra did not answer, or not enough replicas did."""
+
+    retryable = True
+
+
+class CassandraRefusedError(CdcError):
+    """Cassandra does not know what a query names: a table or column that was dropped or renamed."""
 
     retryable = True
 

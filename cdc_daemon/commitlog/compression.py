@@ -1,0 +1,98 @@
+"""The compressors of commit-log segments: one section in, its bytes out.
+
+Each stands for a class of `org.apache.cassandra.io.compress` and undoes exactly what its `compress` writes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import cramjam
+import lz4.block
+import zstandard
+
+from cdc_daemon.errors import DamagedSegmentError
+
+_LZ4_RATIO: Final = 255
+"""No LZ4 block is longer than its compressed form times this (one length byte for 255 literals or copies)."""
+
+
+def decompress(name: str, data: bytes, length: int) -> bytes:
+    """Undo compressor `name` (a key of `COMPRESSORS`) on `data`, which must give exactly `length` bytes.
+
+    Raises `DamagedSegmentError`, without a place, where it does not.
+    """
+    if length == 0:
+        return b""
+    try:
+        found = COMPRESSORS[name](data, length)
+    except _FAILURES as error:
+        raise DamagedSegmentError(f"{name} cannot undo {len(data)} bytes: {error}") from error
+    if len(found) != length:
+        raise DamagedSegmentError(f"expected {length} bytes out of {name}, found {len(found)}")
+    return found
+
+
+def _lz4(data: bytes, length: int) -> bytes:
+    """`LZ4Compressor`: the length in four bytes, little-endian, then one raw block."""
+    claimed = int.from_bytes(data[:4], "little")
+    if claimed != length or length > _LZ4_RATIO * len(data):
+        raise ValueError(f"the block claims {claimed} bytes, the section {length}")
+    return bytes(lz4.block.decompress(data[4:], uncompressed_size=length))
+
+
+def _snappy(data: bytes, length: int) -> bytes:
+    """`SnappyCompressor`: one raw block, whose own header is its length as a little-endian vint."""
+    claimed = shift = 0
+    for byte in data[:5]:
+        claimed |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    if claimed != length:
+        raise ValueError(f"the block claims {claimed} bytes, the section {length}")
+    return bytes(cramjam.snappy.decompress_raw(data))
+
+
+def _deflate(data: bytes, length: int) -> bytes:
+    """`DeflateCompressor`: one zlib stream."""
+    stream = zlib.decompressobj()
+    found = stream.decompress(data, length + 1)
+    if not stream.eof:
+        raise ValueError(f"the stream does not end within {length} bytes")
+    return found
+
+
+def _zstd(data: bytes, length: int) -> bytes:
+    """`ZstdCompressor`: one frame that states its content's size."""
+    size = zstandard.frame_content_size(data)
+    if size not in {length, -1}:
+        raise ValueError(f"the frame claims {size} bytes, the section {length}")
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=length)
+
+
+def _noop(data: bytes, _length: int) -> bytes:
+    """`NoopCompressor`: the bytes as they are."""
+    return data
+
+
+COMPRESSORS: Final[Mapping[str, Callable[[bytes, int], bytes]]] = {
+    "LZ4Compressor": _lz4,
+    "SnappyCompressor": _snappy,
+    "DeflateCompressor": _deflate,
+    "ZstdCompressor": _zstd,
+    "NoopCompressor": _noop,
+}
+
+_FAILURES: Final = (
+    ValueError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    zlib.error,
+    zstandard.ZstdError,
+    lz4.block.LZ4BlockError,
+    cramjam.DecompressionError,
+)

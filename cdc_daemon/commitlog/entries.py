@@ -1,0 +1,125 @@
+"""The entries of a section: one mutation each, both checksums checked.
+
+An entry is the mutation's size, a CRC-32 of the size, the mutation, and a CRC-32 that runs over the size and
+the mutation (`CommitLog.add`). Everything in a section lies before a sync marker, so Cassandra has finished
+writing it: whatever does not hold together there is damage.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from cdc_daemon.commitlog.section import Section
+from cdc_daemon.errors import CommitLogError, DamagedSegmentError
+
+HEAD_SIZE: Final = 8
+TAIL_SIZE: Final = 4
+OVERHEAD: Final = HEAD_SIZE + TAIL_SIZE
+"""Bytes of an entry around its mutation (`CommitLogSegment.ENTRY_OVERHEAD_SIZE`)."""
+_SMALLEST: Final = 10
+"""Bytes; Cassandra takes no smaller mutation for real (`CommitLogReader.readSection`, CASSANDRA-2128)."""
+
+_head_at = struct.Struct(">II").unpack_from
+_tail_at = struct.Struct(">I").unpack_from
+_tail_and_head_at = struct.Struct(">III").unpack_from
+
+_size_crcs: dict[int, int] = {}
+"""CRC-32 of sizes met before; sizes repeat, and this is cheaper than to compute it."""
+_SIZE_CRCS: Final = 1 << 16
+
+
+def read_entries(
+    section: Section, *, segment: str, problems: list[CommitLogError], from_position: int = 0
+) -> Iterator[tuple[bytes, int]]:
+    """Yield each entry's mutation, serialised, and the logical position of the entry's end.
+
+    Damage is appended to `problems` as `DamagedSegmentError` with the damaged bytes in its attribute `data`.
+    An entry whose mutation is damaged is passed over; where a size is damaged, nothing more of the section can
+    be found.
+    """
+    data = section.data
+    base = section.start
+    end = len(data)
+    position = max(section.resume, from_position) - base
+    if position + OVERHEAD > end:
+        if position < end:
+            problems.append(_lost(section, position, segment, "expected an entry"))
+        return
+    size, size_crc = _head_at(data, position)
+    while True:
+        crc = _size_crcs.get(size)
+        if crc is None:
+            crc = _crc_of(size)
+        if crc != size_crc:
+            problems.append(_bad_size(section, position, segment, size, size_crc, crc))
+            return
+        start = position + HEAD_SIZE
+        position = start + size
+        following = position + TAIL_SIZE
+        if following > end or size < _SMALLEST:
+            reason = f"expected an entry of {_SMALLEST} to {end - start - TAIL_SIZE} bytes, found {size}"
+            problems.append(_lost(section, start - HEAD_SIZE, segment, reason))
+            return
+        payload = data[start:position]
+        found = zlib.crc32(payload, crc)
+        if following + HEAD_SIZE <= end:
+            expected, size, size_crc = _tail_and_head_at(data, position)
+        else:
+            (expected,) = _tail_at(data, position)
+        if found == expected:
+            yield payload, base + following
+        else:
+            problems.append(_bad_mutation(section, start - HEAD_SIZE, following, segment, expected, found))
+        position = following
+        if position + HEAD_SIZE > end:
+            if position < end:
+                problems.append(_lost(section, position, segment, "expected an entry"))
+            return
+
+
+def _crc_of(size: int) -> int:
+    if len(_size_crcs) >= _SIZE_CRCS:
+        _size_crcs.clear()
+    crc = _size_crcs[size] = zlib.crc32(size.to_bytes(4, "big"))
+    return crc
+
+
+def _bad_size(
+    section: Section, position: int, segment: str, size: int, found: int, expected: int
+) -> DamagedSegmentError:
+    if size == 0 and found == 0:
+        return _lost(section, position, segment, "expected an entry, found zeros")
+    reason = f"expected the CRC of size {size} to be {expected:08x}, found {found:08x}"
+    return _lost(section, position, segment, reason)
+
+
+def _bad_mutation(
+    section: Section, start: int, end: int, segment: str, found: int, expected: int
+) -> DamagedSegmentError:
+    return _damage(
+        section,
+        start,
+        end,
+        segment,
+        f"expected the mutation's CRC to be {expected:08x}, found {found:08x}; its entry is passed over",
+    )
+
+
+def _lost(section: Section, start: int, segment: str, reason: str) -> DamagedSegmentError:
+    rest = len(section.data) - start
+    return _damage(
+        section, start, len(section.data), segment, f"{reason}; {rest} bytes up to the next section are lost"
+    )
+
+
+def _damage(section: Section, start: int, end: int, segment: str, message: str) -> DamagedSegmentError:
+    return DamagedSegmentError(
+        message,
+        data=section.data[start:end],
+        segment=segment,
+        position=section.start + start,
+        end=section.start + end,
+    )

@@ -1,0 +1,182 @@
+"""Key-first reading: what changed and when, without a single value.
+
+Nearly every mutation is one row of one table. Its table, key, clustering and time stand at its beginning, so
+`_read_plain` takes them and leaves the cells alone. That needs a proof that nothing follows the row:
+
+- at most as many rows are written as the row estimate says: it is `PartitionUpdate.rowCount()`, the rows of
+  the B-tree that is then iterated (`PartitionUpdateSerializer.serialize`), of which shadowed ones may be left
+  out (`RowAndDeletionMergeIterator`) but to which none is ever added;
+- it does not count range tombstones; but the first marker after a row must open a range, so if the bytes of no
+  opening marker occur in the rest of the mutation, none is there. Where they do occur, be it by chance, the
+  mutation is read cell by cell;
+- without clustering columns no range can open after the only row that there can be.
+
+The statistics in an update's header are those of its own rows, except when it came by streaming: then they are
+its SSTable's, which may know nothing (`EncodingStats.NO_STATS`). Updates without statistics, with any
+deletion, TTL or static row, with several rows, and mutations of several tables are read cell by cell.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Container
+from typing import Final
+
+from cdc_daemon.commitlog import layout
+from cdc_daemon.commitlog.entries import read_entries
+from cdc_daemon.commitlog.keyupdate import KeyBatch, KeyUpdate, RangeKey, RowKey
+from cdc_daemon.commitlog.keywalk import read_key_update
+from cdc_daemon.commitlog.layout import TIMESTAMP_EPOCH, TableLayout
+from cdc_daemon.commitlog.mutation import read_mutation
+from cdc_daemon.commitlog.schema import SchemaView
+from cdc_daemon.commitlog.section import Section
+from cdc_daemon.commitlog.vint import read_vint
+from cdc_daemon.errors import MutationError
+
+__all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
+
+_ONE_ROW: Final = (RowKey((), deleted=False),)
+_PLAIN_UPDATE: Final = layout.HAS_ROW_ESTIMATE << 7 | 0b1111_110
+"""An update's flags and the upper seven bits of a timestamp's vint of seven bytes, as all are up to 2033."""
+_PLAIN_TIMESTAMP: Final = (1 << 49) - 1
+_NOT_PLAIN: Final = (
+    layout.END_OF_PARTITION | layout.IS_MARKER | layout.HAS_TTL | layout.HAS_DELETION | layout.HAS_EXTENDED_FLAGS
+)
+"""A row with any of these flags is no plain one."""
+_OPEN_INCLUSIVE: Final = bytes((layout.IS_MARKER, layout.INCL_START_BOUND, 0))
+_OPEN_EXCLUSIVE: Final = bytes((layout.IS_MARKER, layout.EXCL_START_BOUND, 0))
+"""Beginning of a marker that opens a range: flags, kind, high byte of the count of its values."""
+
+_long_at = struct.Struct(">Q").unpack_from
+_new = tuple.__new__
+
+
+def read_keys(  # noqa: C901, PLR0912, PLR0915 - one loop, unrolled: calls would cost more than what they do
+    section: Section,
+    schema: SchemaView,
+    *,
+    segment: str,
+    from_position: int = 0,
+    limit: int | None = None,
+    only: Container[bytes] | None = None,
+) -> KeyBatch:
+    """Read the keys of every mutation in `section` from logical position `from_position` on.
+
+    Stops after `limit` mutations. With `only`, updates of tables whose id is not in it are passed over.
+    Nothing is raised: damage (`DamagedSegmentError`), mutations that cannot be read (`MutationError`) and
+    mutations lost for an unknown table in their midst (`UnknownTableError`) are in the batch's `problems`.
+    """
+    batch = KeyBatch(position=max(section.resume, from_position))
+    reader = _MutationReader(batch, schema, segment=segment, only=only)
+    layouts = reader.layouts
+    append = batch.updates.append
+    count = 0
+    position = batch.position
+    for payload, position in read_entries(
+        section, segment=segment, problems=batch.problems, from_position=from_position
+    ):
+        count += 1
+        try:
+            table_layout = layouts.get(payload[1:17]) if payload[0] == 1 else None
+            if table_layout is not None:
+                key_end = 18 + payload[17]
+                (head,) = _long_at(payload, key_end)
+                at = key_end + 8
+                if head >> 49 == _PLAIN_UPDATE and (
+                    payload.startswith(table_layout.plain_prefix, at) or table_layout.find_prefix(payload, at)
+                ):
+                    at += len(table_layout.plain_prefix)
+                    flags = payload[at]
+                    at += 1
+                    plain = not flags & _NOT_PLAIN
+                    rows = _ONE_ROW
+                    if plain and table_layout.clustering:
+                        plain = not payload[at]
+                        at += 1
+                        clustering: list[bytes | None] = []
+                        for length in table_layout.clustering:
+                            if length is None:
+                                length = payload[at]  # noqa: PLW2901
+                                at += 1
+                                plain = plain and length < 0x80
+                            end = at + length
+                            clustering.append(payload[at:end])
+                            at = end
+                        plain = (
+                            plain and payload.find(_OPEN_INCLUSIVE, at) < 0 and payload.find(_OPEN_EXCLUSIVE, at) < 0
+                        )
+                        rows = (_new(RowKey, (tuple(clustering), False)),)
+                    if plain:
+                        timestamp = (head & _PLAIN_TIMESTAMP) + TIMESTAMP_EPOCH
+                        if flags & 0x04 and payload[at]:
+                            delta, _ = read_vint(payload, at)
+                            if delta >> 63 == 0:
+                                timestamp += delta
+                        append(
+                            _new(
+                                KeyUpdate,
+                                (
+                                    table_layout.table,
+                                    payload[18:key_end],
+                                    position,
+                                    timestamp,
+                                    False,
+                                    None,
+                                    False,
+                                    rows,
+                                    (),
+                                ),
+                            )
+                        )
+                        if count == limit:
+                            break
+                        continue
+        except (IndexError, struct.error, MutationError):
+            pass
+        reader.read(payload, position)
+        if count == limit:
+            break
+    else:
+        position = max(position, section.end)
+    batch.position = position
+    batch.mutations = count
+    return batch
+
+
+class _MutationReader:
+    """Reads the mutations that the loop above leaves to it."""
+
+    def __init__(self, batch: KeyBatch, schema: SchemaView, *, segment: str, only: Container[bytes] | None) -> None:
+        self.layouts: dict[bytes, TableLayout] = {}
+        """Layouts of the wanted tables met so far, by table id."""
+        self._batch = batch
+        self._schema = schema
+        self._segment = segment
+        self._only = only
+
+    def read(self, payload: bytes, position: int) -> None:
+        """Append the updates of one mutation, or the reason why it cannot be read, to the batch."""
+        batch = self._batch
+        try:
+            updates, unknown = read_mutation(payload, self._layout_of, read_key_update)
+        except MutationError as error:
+            error.where.update(segment=self._segment, position=position)
+            batch.problems.append(error)
+            return
+        for table_id in unknown:
+            batch.unknown[table_id] = batch.unknown.get(table_id, 0) + 1
+        batch.skipped += len(unknown)
+        for update in updates:
+            if update is None or not (self._only is None or update.table.id in self._only):
+                batch.skipped += 1
+            else:
+                batch.updates.append(update._replace(position=position))
+
+    def _layout_of(self, table_id: bytes) -> TableLayout | None:
+        table = self._schema.get(table_id)
+        if table is None:
+            return None
+        table_layout = TableLayout.of(table)
+        if self._only is None or table_id in self._only:
+            self.layouts[table_id] = table_layout
+        return table_layout

@@ -1,0 +1,72 @@
+"""What key-first reading finds: the keys that an update touches, and when it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.errors import CommitLogError
+
+
+class RowKey(NamedTuple):
+    """A row that an update writes or deletes.
+
+    `clustering` has one raw value for each clustering column, none in tables without. `deleted` is true where
+    the update removes the row and does not insert it again at a later time; single cells may still be newer.
+    """
+
+    clustering: tuple[bytes | None, ...]
+    deleted: bool
+
+
+class RangeKey(NamedTuple):
+    """A range of rows that an update deletes, bounds in the table's clustering order.
+
+    A bound has values for a prefix of the clustering columns, none at all where that side is open.
+    `deletion` is the tombstone's write time in microseconds since the epoch.
+    """
+
+    start: tuple[bytes | None, ...]
+    start_inclusive: bool
+    end: tuple[bytes | None, ...]
+    end_inclusive: bool
+    deletion: int
+
+
+class KeyUpdate(NamedTuple):
+    """One partition update of one mutation, read no further than its keys.
+
+    `position` is the logical position of the end of its entry. `timestamp` is the newest lower bound known of
+    its write time, microseconds since the epoch. `partition_deletion` is the write time of a partition
+    deletion. `static` says that there is a static row with something in it. `has_ttl` may be false of an update
+    that was streamed from an SSTable written without statistics although a cell of its only row expires.
+    """
+
+    table: TableMetadata
+    partition_key: bytes
+    position: int
+    timestamp: int
+    has_ttl: bool
+    partition_deletion: int | None
+    static: bool
+    rows: tuple[RowKey, ...]
+    ranges: tuple[RangeKey, ...]
+
+
+@dataclass(slots=True)
+class KeyBatch:
+    """What `read_keys` found.
+
+    `position` is the logical position up to which entries are done with. `mutations` counts entries that
+    were read, `skipped` partition updates passed over: those of tables that are not wanted, those of
+    unknown tables, and those that change nothing. `unknown` counts the latter by table id. `problems` are
+    entries that could not be read, each with its bytes in `data`.
+    """
+
+    updates: list[KeyUpdate] = field(default_factory=list)
+    position: int = 0
+    mutations: int = 0
+    skipped: int = 0
+    unknown: dict[bytes, int] = field(default_factory=dict)
+    problems: list[CommitLogError] = field(default_factory=list)

@@ -1,0 +1,162 @@
+"""Key-first reading of one partition update, cell by cell where it is not a plain one."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from cdc_daemon.commitlog import layout
+from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey, RowKey
+from cdc_daemon.commitlog.layout import TIMESTAMP_EPOCH, TableLayout, read_subset, skip_cells
+from cdc_daemon.commitlog.schema import Column
+from cdc_daemon.commitlog.vint import as_int64, read_vint
+from cdc_daemon.errors import MutationError
+
+_short_at = struct.Struct(">H").unpack_from
+_NEVER: Final = -(1 << 63)
+"""Microseconds: Cassandra's own `NO_TIMESTAMP`, older than everything written."""
+
+
+def read_key_update(data: bytes, position: int, table_layout: TableLayout) -> tuple[KeyUpdate | None, int]:
+    """Read one update from behind its table id; None for one that changes nothing. Its `position` is 0.
+
+    Raises `MutationError`, IndexError or struct.error where the bytes are no update of this table.
+    """
+    length, start = read_vint(data, position)
+    position = start + length
+    key = data[start:position]
+    flags = data[position]
+    position += 1
+    if flags & layout.IS_EMPTY:
+        return None, position
+    walk = _Walk(table_layout)
+    return walk.update(data, position, flags, key)
+
+
+class _Walk:
+    """Goes through one update and keeps what its keys and times are."""
+
+    __slots__ = ("expiring", "layout", "least", "newest", "open", "ranges", "rows")
+
+    def __init__(self, table_layout: TableLayout) -> None:
+        self.layout = table_layout
+        self.least = 0
+        self.newest = _NEVER
+        self.expiring = False
+        self.rows: list[RowKey] = []
+        self.ranges: list[RangeKey] = []
+        self.open: tuple[tuple[bytes | None, ...], bool, int] | None = None
+
+    def update(self, data: bytes, position: int, flags: int, key: bytes) -> tuple[KeyUpdate, int]:
+        delta, position = read_vint(data, position)
+        self.least = as_int64(delta + TIMESTAMP_EPOCH)
+        # The least timestamp of no statistics is the epoch: that is known of no write.
+        self.newest = self.least if delta else _NEVER
+        _, position = read_vint(data, position)
+        least_ttl, position = read_vint(data, position)
+        self.expiring = least_ttl != 0
+        static_columns: tuple[Column, ...] = ()
+        if flags & layout.HAS_STATIC_ROW:
+            static_columns, position = self.layout.read_columns(data, position)
+        columns, position = self.layout.read_columns(data, position)
+        partition_deletion = None
+        if flags & layout.HAS_PARTITION_DELETION:
+            partition_deletion, position = self.deletion(data, position)
+        static = False
+        if flags & layout.HAS_STATIC_ROW:
+            row_flags, extended = data[position], data[position + 1]
+            if not row_flags & layout.HAS_EXTENDED_FLAGS or not extended & layout.EXTENDED_IS_STATIC:
+                raise MutationError(f"expected a static row, found one with flags {row_flags:#x}")
+            before = position + 2
+            _, position = self.body(data, before, row_flags, static_columns)
+            static = position > before
+        if flags & layout.HAS_ROW_ESTIMATE:
+            _, position = read_vint(data, position)
+        position = self.unfiltereds(data, position, columns)
+        return (
+            KeyUpdate(
+                self.layout.table,
+                key,
+                0,
+                self.newest,
+                self.expiring,
+                partition_deletion,
+                static,
+                tuple(self.rows),
+                tuple(self.ranges),
+            ),
+            position,
+        )
+
+    def unfiltereds(self, data: bytes, position: int, columns: tuple[Column, ...]) -> int:
+        """Rows and markers up to the end of the partition."""
+        while True:
+            flags = data[position]
+            position += 1
+            if flags & layout.END_OF_PARTITION:
+                if self.open is not None:
+                    raise MutationError("expected the end of a deleted range, found the end of the partition")
+                return position
+            if flags & layout.IS_MARKER:
+                position = self.marker(data, position)
+                continue
+            if flags & layout.HAS_EXTENDED_FLAGS:
+                if data[position] & layout.EXTENDED_IS_STATIC:
+                    raise MutationError("expected a row, found a static one among them")
+                position += 1
+            clustering, position = self.layout.read_clustering(data, position)
+            deleted, position = self.body(data, position, flags, columns)
+            self.rows.append(RowKey(clustering, deleted))
+
+    def body(self, data: bytes, position: int, flags: int, columns: tuple[Column, ...]) -> tuple[bool, int]:
+        """A row behind its clustering: whether it is deleted, and the position after it."""
+        liveness = _NEVER
+        if flags & layout.HAS_TIMESTAMP:
+            delta, position = read_vint(data, position)
+            liveness = as_int64(delta + self.least)
+            self.newest = max(self.newest, liveness)
+            if flags & layout.HAS_TTL:
+                self.expiring = True
+                _, position = read_vint(data, position)
+                _, position = read_vint(data, position)
+        deletion = None
+        if flags & layout.HAS_DELETION:
+            deletion, position = self.deletion(data, position)
+        if not flags & layout.HAS_ALL_COLUMNS:
+            columns, position = read_subset(data, position, columns)
+        position, newest, expiring = skip_cells(
+            data, position, columns, complex_deletions=bool(flags & layout.HAS_COMPLEX_DELETION)
+        )
+        if newest:
+            self.newest = max(self.newest, as_int64(newest + self.least))
+        self.expiring = self.expiring or expiring
+        return deletion is not None and deletion >= liveness, position
+
+    def marker(self, data: bytes, position: int) -> int:
+        kind = data[position]
+        (count,) = _short_at(data, position + 1)
+        values, position = self.layout.read_clustering(data, position + 3, count)
+        closes, opens = layout.ENDS.get(kind), layout.STARTS.get(kind)
+        if closes is None and opens is None:
+            raise MutationError(f"expected a range's bound, found kind {kind}")
+        if closes is not None:
+            deletion, position = self.deletion(data, position)
+            if self.open is None:
+                raise MutationError("expected the start of a deleted range, found its end")
+            start, inclusive, _ = self.open
+            self.ranges.append(RangeKey(start, inclusive, values, closes, deletion))
+            self.open = None
+        if opens is not None:
+            deletion, position = self.deletion(data, position)
+            if self.open is not None:
+                raise MutationError("expected the end of a deleted range, found another's start")
+            self.open = values, opens, deletion
+        return position
+
+    def deletion(self, data: bytes, position: int) -> tuple[int, int]:
+        """A deletion's timestamp, which counts as one of this update's."""
+        delta, position = read_vint(data, position)
+        _, position = read_vint(data, position)
+        deletion = as_int64(delta + self.least)
+        self.newest = max(self.newest, deletion)
+        return deletion, position

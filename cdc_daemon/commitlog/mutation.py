@@ -1,0 +1,108 @@
+"""From a mutation's bytes to its partition updates, unknown tables among them.
+
+The updates of a mutation stand one after another without their lengths, so one of a table that is not known has
+no visible end. But all updates of a mutation have the same partition key, serialised alike, right behind their
+table ids. So where the id of a known table and that key do not occur in the rest, no update of a known table
+is in the rest; and where they do, and what follows reads exactly to the mutation's end, it is found again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
+from cdc_daemon.commitlog.vint import read_vint
+from cdc_daemon.errors import MutationError, UnknownTableError
+
+Update = TypeVar("Update")
+UpdateReader = Callable[[bytes, int, TableLayout], tuple[Update, int]]
+"""Reads one update from behind its table id; returns it and the position after it."""
+LayoutOf = Callable[[bytes], TableLayout | None]
+"""The layout of a table by its id; None where no such table is known."""
+
+SHORT_INPUT: Final = (IndexError, struct.error)
+"""What reading past the end of the bytes raises."""
+
+
+def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> tuple[list[Update], list[bytes]]:
+    """Read the updates of known tables, and the ids of the tables met that are not known.
+
+    Raises `MutationError` where the bytes are no mutation of this schema, and `UnknownTableError` where
+    the update of an unknown table hides others that cannot be found again. The error's `data` is `payload`.
+    """
+    try:
+        count, position = read_vint(payload, 0)
+        if count == 0:
+            raise MutationError("expected at least one update in a mutation, found none")
+        return _read_updates(payload, position, count, layout_of, read)
+    except MutationError as error:
+        error.data = payload
+        raise
+    except SHORT_INPUT as error:
+        raise MutationError("expected an update to end within its mutation", data=payload) from error
+
+
+def _read_updates(
+    payload: bytes, position: int, count: int, layout_of: LayoutOf, read: UpdateReader[Update]
+) -> tuple[list[Update], list[bytes]]:
+    """Read at most `count` updates from `position` exactly to the mutation's end."""
+    updates: list[Update] = []
+    unknown: list[bytes] = []
+    end = len(payload)
+    key = _serialised_key(payload, position)
+    while count and position < end:
+        start = position + TABLE_ID_SIZE
+        table_id = payload[position:start]
+        if not payload.startswith(key, start):
+            raise MutationError("expected every update of a mutation to have the same partition key")
+        table_layout = layout_of(table_id)
+        if table_layout is not None:
+            update, position = read(payload, start, table_layout)
+            updates.append(update)
+            count -= 1
+            continue
+        unknown.append(table_id)
+        if count > 1:
+            more, others = _find_again(payload, start, count - 1, layout_of, read)
+            updates += more
+            unknown += others
+        return updates, unknown
+    if position != end:
+        raise MutationError(f"expected the mutation to end at byte {position}, found {end} bytes")
+    return updates, unknown
+
+
+def _find_again(
+    payload: bytes, start: int, count: int, layout_of: LayoutOf, read: UpdateReader[Update]
+) -> tuple[list[Update], list[bytes]]:
+    """Read what follows an update of an unknown table, whose key stands at `start`."""
+    key = _serialised_key(payload, start - TABLE_ID_SIZE)
+    candidates = 0
+    found = payload.find(key, start + len(key) + TABLE_ID_SIZE)
+    while found >= 0:
+        position = found - TABLE_ID_SIZE
+        if layout_of(payload[position:found]) is not None:
+            candidates += 1
+            try:
+                return _read_updates(payload, position, count, layout_of, read)
+            except (MutationError, *SHORT_INPUT):
+                pass
+        found = payload.find(key, found + 1)
+    if candidates:
+        raise UnknownTableError(
+            f"expected known tables, found an update of {payload[start - TABLE_ID_SIZE : start].hex()} before"
+            f" {count} others that cannot be told from it",
+            hint="give a schema that has the table, even if it was dropped since",
+        )
+    return [], []
+
+
+def _serialised_key(payload: bytes, position: int) -> bytes:
+    """The partition key of the update at `position`, with the vint of its length."""
+    start = position + TABLE_ID_SIZE
+    length, begin = read_vint(payload, start)
+    if begin + length >= len(payload):
+        raise MutationError(f"expected a partition key of {length} bytes, found the mutation's end")
+    return payload[start : begin + length]

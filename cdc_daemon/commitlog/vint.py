@@ -1,0 +1,57 @@
+"""Cassandra's variable-length integers.
+
+The number of leading one bits of the first byte says how many bytes follow; the other bits of the first byte
+are the most significant bits of the value (`utils.vint.VIntCoding`, Cassandra 4.0 to 5.0). Readers of hot
+loops inline `LENGTHS` and `VALUE_BITS` themselves; everybody else calls `read_vint`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cdc_daemon.errors import MutationError
+
+MAX_LENGTH: Final = 9
+"""Bytes of the longest vint: a first byte of ones, then 64 bits."""
+
+
+def _leading_ones(byte: int) -> int:
+    return 8 - (byte ^ 0xFF).bit_length()
+
+
+LENGTHS: Final = bytes(1 + _leading_ones(byte) for byte in range(256))
+"""Length in bytes of the whole vint, by its first byte."""
+
+VALUE_BITS: Final = tuple(
+    (0xFF >> _leading_ones(byte)) << 8 * _leading_ones(byte) | (1 << 8 * _leading_ones(byte)) - 1 for byte in range(256)
+)
+"""Mask that leaves the value of the big-endian integer a vint's bytes form, by its first byte."""
+
+_INT32_SIGN: Final = 1 << 31
+_INT64_SIGN: Final = 1 << 63
+
+
+def read_vint(data: bytes, position: int) -> tuple[int, int]:
+    """Read one unsigned vint of `data` at `position`: its value (0 to 2**64 - 1) and the position after it.
+
+    Raises `MutationError` where the bytes end before the vint does.
+    """
+    if position >= len(data):
+        raise MutationError("expected a vint, found the end of the bytes", at=position)
+    first = data[position]
+    if first < 0x80:
+        return first, position + 1
+    end = position + LENGTHS[first]
+    if end > len(data):
+        raise MutationError(f"expected a vint of {LENGTHS[first]} bytes, found {len(data) - position}", at=position)
+    return int.from_bytes(data[position:end], "big") & VALUE_BITS[first], end
+
+
+def as_int32(value: int) -> int:
+    """Wrap as Java's `(int)` cast does: the low 32 bits, signed."""
+    return ((value + _INT32_SIGN) & 0xFFFF_FFFF) - _INT32_SIGN
+
+
+def as_int64(value: int) -> int:
+    """Wrap as Java's `long` arithmetic does: the low 64 bits, signed."""
+    return ((value + _INT64_SIGN) & 0xFFFF_FFFF_FFFF_FFFF) - _INT64_SIGN
