@@ -1,1 +1,1 @@
-"""Cassandra as the daemon uses it: the session, the schema, multi-key reads."""
+"""Everything that talks to Cassandra: session, schema, multi-key reads."""

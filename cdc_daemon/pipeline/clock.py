@@ -27,6 +27,10 @@ class HybridClock:
         """The newest value given out or seen."""
         return self._last
 
+    def wall(self) -> int:
+        """Tell the wall clock's time."""
+        return self._now()
+
     def next(self) -> int:
         """Give out a value above every one before."""
         self._last = max(self._now(), self._last + 1)

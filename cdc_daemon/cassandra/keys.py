@@ -1,0 +1,60 @@
+"""Keys as bytes against keys as the driver's values: which survive the way there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from cassandra.query import PreparedStatement
+
+from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.pipeline.entry import Key
+
+_EXACT_TYPES = frozenset(
+    ("text", "ascii", "blob", "uuid", "timeuuid", "int", "bigint", "smallint", "tinyint", "date", "time")
+)
+"""Types whose non-empty values the driver turns back into the very bytes they came from.
+
+Others may not be: the driver holds a timestamp as a float on the way, a NaN loses its payload, a varint
+its superfluous leading bytes."""
+
+Serialiser = Callable[[Any], bytes]
+
+
+def serialisers(prepared: PreparedStatement) -> Sequence[Serialiser]:
+    """Return, for each column of a statement's rows, what turns its values into bytes again."""
+    version = prepared.protocol_version
+
+    def of(kind: Any) -> Serialiser:
+        return lambda value: kind.serialize(value, version)
+
+    return [of(column[3]) for column in prepared.result_metadata]
+
+
+def exacting_keys(plan: ReadPlan, prepared: PreparedStatement, keys: Iterable[Key]) -> set[Key]:
+    """Return the keys that cannot be told among the rows of a multi-key answer, and so are asked for alone."""
+    columns = plan.key_columns
+    trusted = all(column.type.name in _EXACT_TYPES for column in columns)
+    if trusted and len(columns) == 1:
+        return set()  # Cassandra takes no empty partition key
+    if trusted:
+        return {key for key in keys if any(not part for part in _parts(plan, key))}
+    version = prepared.protocol_version
+    kinds = [column[3] for column in prepared.result_metadata[: len(columns)]]
+    return {key for key in keys if not _comes_back(_parts(plan, key), kinds, version)}
+
+
+def _parts(plan: ReadPlan, key: Key) -> tuple[bytes | None, ...]:
+    return (*plan.table.split_key(key.partition_key), *(key.clustering or ()))
+
+
+def _comes_back(parts: Sequence[bytes | None], kinds: Sequence[Any], version: int) -> bool:
+    for part, kind in zip(parts, kinds, strict=True):
+        if not part:
+            return False
+        try:
+            if kind.serialize(kind.deserialize(part, version), version) != part:
+                return False
+        except Exception:  # noqa: BLE001 -- whatever the driver raises, such a key has to be asked for alone
+            return False
+    return True

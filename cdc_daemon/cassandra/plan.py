@@ -1,0 +1,148 @@
+"""How the rows of one table are asked for: which columns, which write times, by which keys."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from cdc_daemon.commitlog.schema import Column, TableMetadata
+from cdc_daemon.pipeline.entry import Key
+
+LOOKUPS_PER_QUERY = 400
+"""The most partitions times clusterings that one query asks for. `IN` on both makes a product: twenty
+rows of twenty partitions are 400 look-ups, of which 380 find nothing and cost little."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """Keys that one query can ask for together."""
+
+    keys: tuple[Key, ...]
+    partition_keys: tuple[bytes, ...]
+    clusterings: tuple[tuple[bytes | None, ...], ...]
+
+
+class ReadPlan:
+    """The statements that read one table.
+
+    A row comes as the values of `columns`, then `times` write times. `columns` are the key's, then the
+    static and regular ones. `newest_of_collections` says whether the server can tell the newest write
+    time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078).
+    """
+
+    def __init__(self, table: TableMetadata, *, newest_of_collections: bool) -> None:
+        self.table = table
+        self.key_columns = (*table.partition_key, *table.clustering)
+        values = (*table.static, *table.regular)
+        self.columns: tuple[str, ...] = tuple(column.name for column in (*self.key_columns, *values))
+        times = [_time(column, newest_of_collections=newest_of_collections) for column in values]
+        shown = [time for time in times if time is not None]
+        self.times = len(shown)
+        self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
+        self.joinable = len(table.partition_key) == 1
+
+    @property
+    def by_keys(self) -> str:
+        """The statement for a `KeyGroup`: the partition key's columns, then a list of clusterings."""
+        partition_key = self.table.partition_key
+        where = f"{quote(partition_key[0].name)} IN ?" if self.joinable else _equal(partition_key)
+        match self.table.clustering:
+            case ():
+                return self._select + where
+            case (only,):
+                return self._select + where + f" AND {quote(only.name)} IN ?"
+            case several:
+                return self._select + where + f" AND ({', '.join(quote(each.name) for each in several)}) IN ?"
+
+    @property
+    def by_key(self) -> str:
+        """The statement for a single row."""
+        return self._select + _equal(self.key_columns)
+
+    @property
+    def clusterings(self) -> str:
+        """The statement for all clustering keys of a partition."""
+        names = ", ".join(quote(column.name) for column in self.table.clustering)
+        return f"SELECT {names} FROM {_name(self.table)} WHERE {_equal(self.table.partition_key)}"  # noqa: S608
+
+    def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
+        """Share keys out among queries of at most `limit` rows each."""
+        if self.joinable and not self.table.clustering:
+            listed = list(keys)
+            for start in range(0, len(listed), limit):
+                part = tuple(listed[start : start + limit])
+                yield KeyGroup(part, tuple(key.partition_key for key in part), ())
+        elif self.joinable:
+            yield from self._joined_groups(keys, limit)
+        else:
+            by_partition: dict[bytes, list[Key]] = defaultdict(list)
+            for key in keys:
+                by_partition[key.partition_key].append(key)
+            for partition_key, rows in by_partition.items():
+                for start in range(0, len(rows), limit):
+                    part = tuple(rows[start : start + limit])
+                    yield KeyGroup(part, (partition_key,), tuple(key.clustering or () for key in part))
+
+    def _joined_groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
+        part: list[Key] = []
+        partitions: dict[bytes, None] = {}
+        clusterings: dict[tuple[bytes | None, ...], None] = {}
+        # Keys of one partition come together, so that the product stays small.
+        for key in sorted(keys, key=lambda key: key.partition_key):
+            clustering = key.clustering or ()
+            width = len(partitions) + (key.partition_key not in partitions)
+            depth = len(clusterings) + (clustering not in clusterings)
+            if part and (len(part) >= limit or width * depth > LOOKUPS_PER_QUERY):
+                yield KeyGroup(tuple(part), tuple(partitions), tuple(clusterings))
+                part, partitions, clusterings = [], {}, {}
+            part.append(key)
+            partitions[key.partition_key] = None
+            clusterings[clustering] = None
+        if part:
+            yield KeyGroup(tuple(part), tuple(partitions), tuple(clusterings))
+
+    def bind(self, group: KeyGroup) -> list[bytes]:
+        """Return the values of `by_keys` for a group, serialised for the wire (protocol 3 and newer)."""
+        if self.joinable:
+            values = [encode_list(group.partition_keys)]
+        else:
+            values = list(self.table.split_key(group.partition_keys[0]))
+        if len(self.table.clustering) == 1:
+            values.append(encode_list([clustering[0] for clustering in group.clusterings]))
+        elif self.table.clustering:
+            values.append(encode_list([encode_tuple(clustering) for clustering in group.clusterings]))
+        return values
+
+
+def quote(name: str) -> str:
+    """Return a name as CQL takes it, whatever characters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def encode_list(items: Sequence[bytes | None]) -> bytes:
+    """Serialise a list of serialised values (native protocol 3 and newer, section 6: collection types)."""
+    return len(items).to_bytes(4, "big") + encode_tuple(items)
+
+
+def encode_tuple(items: Sequence[bytes | None]) -> bytes:
+    """Serialise a tuple of serialised values (native protocol 3 and newer, section 6: tuples)."""
+    return b"".join(map(_encode_value, items))
+
+
+def _encode_value(value: bytes | None) -> bytes:
+    return b"\xff\xff\xff\xff" if value is None else len(value).to_bytes(4, "big") + value
+
+
+def _time(column: Column, *, newest_of_collections: bool) -> str | None:
+    if not column.type.multi_cell:
+        return f"WRITETIME({quote(column.name)})"
+    return f"MAXWRITETIME({quote(column.name)})" if newest_of_collections else None
+
+
+def _equal(columns: Sequence[Column]) -> str:
+    return " AND ".join(f"{quote(column.name)} = ?" for column in columns)
+
+
+def _name(table: TableMetadata) -> str:
+    return f"{quote(table.keyspace)}.{quote(table.name)}"

@@ -1,0 +1,117 @@
+"""The driver's queries as coroutines, and its errors as ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cassandra import (
+    AuthenticationFailed,
+    CoordinationFailure,
+    InvalidRequest,
+    OperationTimedOut,
+    ReadFailure,
+    ReadTimeout,
+    RequestExecutionException,
+    Unavailable,
+)
+from cassandra.cluster import NoHostAvailable, ResponseFuture, Session
+from cassandra.connection import ConnectionException
+from cassandra.query import PreparedStatement, Statement
+
+from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
+
+_UNAVAILABLE = (
+    NoHostAvailable,
+    OperationTimedOut,
+    ConnectionException,
+    Unavailable,
+    ReadTimeout,
+    ReadFailure,
+    CoordinationFailure,
+    RequestExecutionException,
+)
+
+
+async def execute(session: Session, statement: Statement | str, **options: Any) -> list[Any]:
+    """Run a statement and return the rows of all its pages.
+
+    Raises `CassandraUnavailableError` when no replica answered in time, `CassandraRefusedError` when
+    Cassandra does not know what the statement names. What the driver raises while it decodes values
+    (a date beyond Python's years, text that is no UTF-8) passes through.
+    """
+    rows: list[Any] = []
+    async for page in pages(session, statement, **options):
+        rows.extend(page)
+    return rows
+
+
+async def pages(session: Session, statement: Statement | str, **options: Any) -> AsyncIterator[list[Any]]:
+    """Run a statement and return its rows page by page; the next page is asked for when this one is used up.
+
+    Raises what `execute` raises.
+    """
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[list[Any]] = loop.create_future()
+
+    def deliver(rows: list[Any] | None) -> None:
+        loop.call_soon_threadsafe(_set_result, arrived, rows or [])
+
+    def fail(error: BaseException) -> None:
+        loop.call_soon_threadsafe(_set_exception, arrived, error)
+
+    try:
+        future: ResponseFuture = session.execute_async(statement, **options)
+        future.add_callbacks(deliver, fail)
+        while True:
+            rows = await arrived
+            more = future.has_more_pages
+            if rows or not more:
+                yield rows
+            if not more:
+                return
+            arrived = loop.create_future()
+            future.start_fetching_next_page()
+    except _UNAVAILABLE as error:
+        raise as_unavailable(error) from error
+    except InvalidRequest as error:
+        raise _refused(error) from error
+
+
+async def prepare(session: Session, query: str) -> PreparedStatement:
+    """Prepare a query on the connected nodes. Raises as `execute` does."""
+    try:
+        return await asyncio.to_thread(session.prepare, query)
+    except _UNAVAILABLE as error:
+        raise as_unavailable(error) from error
+    except InvalidRequest as error:
+        raise _refused(error) from error
+
+
+def as_unavailable(error: BaseException) -> CdcError:
+    """Return our error for one of the driver's that says that no answer could be had."""
+    if isinstance(error, NoHostAvailable) and any(
+        isinstance(inner, AuthenticationFailed) for inner in getattr(error, "errors", {}).values()
+    ):
+        return CassandraUnavailableError(
+            "Cassandra refused the login", hint="check cassandra.username and cassandra.password"
+        )
+    return CassandraUnavailableError(f"Cassandra did not answer: {type(error).__name__}: {error}")
+
+
+def _refused(error: InvalidRequest) -> CassandraRefusedError:
+    return CassandraRefusedError(
+        f"Cassandra refused a query: {error}",
+        hint="has the table or a column been dropped or renamed? `cdc-daemon check` compares the mappings with it",
+    )
+
+
+def _set_result(future: asyncio.Future[list[Any]], rows: list[Any]) -> None:
+    if not future.done():
+        future.set_result(rows)
+
+
+def _set_exception(future: asyncio.Future[list[Any]], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

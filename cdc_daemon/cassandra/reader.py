@@ -1,0 +1,179 @@
+"""Rows by their keys, many in one query."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import structlog
+from cassandra import ConsistencyLevel, DriverException
+from cassandra.cluster import Session
+from cassandra.query import BoundStatement, PreparedStatement
+
+from cdc_daemon.cassandra.keys import exacting_keys, serialisers
+from cdc_daemon.cassandra.plan import KeyGroup, ReadPlan
+from cdc_daemon.cassandra.query import as_unavailable, execute, pages, prepare
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.errors import CassandraUnavailableError, CdcError, DocumentError
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import Reading, RowState
+from cdc_daemon.pipeline.signal import Clustering, TableName
+
+log = structlog.get_logger(__name__)
+
+_NO_ROW = RowState(None, None)
+
+
+class _RoutedStatement(BoundStatement):  # type: ignore[misc]
+    """A bound statement that goes to a replica of the key it is given, which the driver cannot tell for `IN`."""
+
+    route: bytes | None = None
+    raw_values: tuple[()] = ()
+
+    @property
+    def routing_key(self) -> bytes | None:
+        return self.route
+
+
+class CassandraRowReader:
+    """Reads rows with their newest write time in multi-key batches, grouped by replica.
+
+    Keys go to Cassandra as the bytes they came in. `keys_per_query` rows are asked for in one query, and
+    `concurrent_queries` are in flight. The version of a reading is taken before its first query.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        schema: SchemaSource,
+        clock: HybridClock,
+        *,
+        keys_per_query: int = 100,
+        concurrent_queries: int = 16,
+    ) -> None:
+        self._session = session
+        self._schema = schema
+        self._clock = clock
+        self._keys_per_query = keys_per_query
+        self._slots = asyncio.Semaphore(concurrent_queries)
+        self._statements: dict[str, PreparedStatement] = {}
+
+    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
+        """Read the rows of `keys`; with `confirm` from all replicas where there are several.
+
+        Raises `CassandraUnavailableError` or `CassandraRefusedError`.
+        """
+        plan = self._schema.plan(table)
+        version = self._clock.next()
+        began = time.monotonic()
+        prepared = await self._prepare(plan.by_keys)
+        alone = exacting_keys(plan, prepared, keys)
+        together = [key for key in keys if key not in alone] if alone else keys
+        found: dict[Key, RowState] = {}
+        async with asyncio.TaskGroup() as tasks:
+            for part in self._by_replica(plan, together):
+                for group in plan.groups(part, self._keys_per_query):
+                    tasks.create_task(self._read_group(plan, group, found, confirm=confirm))
+            for key in alone:
+                tasks.create_task(self._read_alone(plan, key, found, confirm=confirm))
+        return Reading(version, began, [found.get(key, _NO_ROW) for key in keys])
+
+    async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
+        """Read the clustering keys of a partition page by page. Raises as `read` does."""
+        plan = self._schema.plan(table)
+        statement = await self._bind(plan.clusterings, list(plan.table.split_key(partition_key)), partition_key)
+        serialise = serialisers(statement.prepared_statement)
+        async for page in pages(self._session, statement):
+            yield [
+                tuple(encode(value) for encode, value in zip(serialise, row, strict=True))
+                for row in page
+                if row[0] is not None  # a partition that has nothing but static columns shows a row of nulls
+            ]
+
+    def _by_replica(self, plan: ReadPlan, keys: Sequence[Key]) -> list[Sequence[Key]]:
+        metadata = self._session.cluster.metadata
+        if len(metadata.all_hosts()) < 2 or not plan.joinable:
+            return [keys]
+        parts: dict[Any, list[Key]] = defaultdict(list)
+        for key in keys:
+            replicas = metadata.get_replicas(plan.table.keyspace, key.partition_key)
+            parts[replicas[0].host_id if replicas else None].append(key)
+        return list(parts.values())
+
+    async def _read_group(self, plan: ReadPlan, group: KeyGroup, found: dict[Key, RowState], *, confirm: bool) -> None:
+        statement = await self._bind(plan.by_keys, plan.bind(group), group.partition_keys[0])
+        try:
+            rows = await self._run(plan, statement, confirm=confirm)
+        except (CdcError, asyncio.CancelledError):
+            raise
+        except DriverException as error:
+            raise as_unavailable(error) from error
+        except Exception:  # noqa: BLE001 -- whatever a value does to the driver's decoder, its neighbours are read
+            for key in group.keys:
+                await self._read_alone(plan, key, found, confirm=confirm)
+            return
+        serialise = serialisers(statement.prepared_statement)
+        partition = group.partition_keys[0]
+        depth = len(plan.table.partition_key)
+        width = len(plan.key_columns)
+        table = group.keys[0].table
+        for row in rows:
+            if plan.joinable:
+                partition = serialise[0](row[0])
+            clustering = tuple(serialise[at](row[at]) for at in range(depth, width))
+            found[Key(table, partition, clustering)] = _state(plan, row)
+
+    async def _read_alone(self, plan: ReadPlan, key: Key, found: dict[Key, RowState], *, confirm: bool) -> None:
+        clustering = key.clustering or ()
+        if None in clustering:
+            error = DocumentError("a clustering column is null, which CQL cannot ask for", table=str(key.table))
+            found[key] = RowState(None, None, error)
+            return
+        values = [*plan.table.split_key(key.partition_key), *(part for part in clustering if part is not None)]
+        statement = await self._bind(plan.by_key, values, key.partition_key)
+        try:
+            rows = await self._run(plan, statement, confirm=confirm)
+        except (CdcError, asyncio.CancelledError):
+            raise
+        except DriverException as error:
+            raise as_unavailable(error) from error
+        except Exception as error:  # noqa: BLE001 -- see above: this one row cannot be read, and is set aside
+            reason = f"its values cannot be decoded: {type(error).__name__}: {error}"
+            found[key] = RowState(None, None, DocumentError(reason, table=str(key.table)))
+            return
+        if rows:
+            found[key] = _state(plan, rows[0])
+
+    async def _run(self, plan: ReadPlan, statement: BoundStatement, *, confirm: bool) -> list[Any]:
+        async with self._slots:
+            if confirm and self._schema.replication_factor(plan.table.keyspace) > 1:
+                statement.consistency_level = ConsistencyLevel.ALL
+                try:
+                    return await execute(self._session, statement)
+                except CassandraUnavailableError as error:
+                    # A replica is down: what the lower level says is all there is to be known now.
+                    log.info("cassandra.confirm_below_all", table=str(plan.table), error=error.message)
+                    statement.consistency_level = None
+            return await execute(self._session, statement)
+
+    async def _bind(self, query: str, values: Sequence[bytes], route: bytes) -> _RoutedStatement:
+        statement = _RoutedStatement(await self._prepare(query))
+        statement.values = list(values)
+        statement.route = route
+        return statement
+
+    async def _prepare(self, query: str) -> PreparedStatement:
+        prepared = self._statements.get(query)
+        if prepared is None:
+            prepared = self._statements[query] = await prepare(self._session, query)
+        return prepared
+
+
+def _state(plan: ReadPlan, row: Sequence[Any]) -> RowState:
+    width = len(plan.columns)
+    newest = max((moment for moment in row[width:] if moment is not None), default=None)
+    return RowState(tuple(row[:width]), newest)

@@ -1,0 +1,35 @@
+"""How long to wait before trying again: longer each time, and not all at the same moment."""
+
+from __future__ import annotations
+
+import random
+
+
+class Backoff:
+    """Waits that double from `first` to `last` seconds, each shortened by chance to at least the half.
+
+    (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015: "equal jitter".)
+    """
+
+    FIRST = 0.05
+    LAST = 5.0
+
+    def __init__(self, *, first: float = FIRST, last: float = LAST) -> None:
+        self._first = first
+        self._last = last
+        self._attempts = 0
+
+    def next(self) -> float:
+        """Return the seconds to wait before the next try."""
+        self._attempts += 1
+        return self.delay(self._attempts - 1, first=self._first, last=self._last)
+
+    def reset(self) -> None:
+        """Begin anew after a success."""
+        self._attempts = 0
+
+    @staticmethod
+    def delay(attempts: int, *, first: float = FIRST, last: float = LAST) -> float:
+        """Return the seconds to wait after `attempts` failures before this one."""
+        full: float = min(last, first * 2 ** min(attempts, 30))
+        return full / 2 + random.random() * full / 2  # noqa: S311 -- jitter is no secret

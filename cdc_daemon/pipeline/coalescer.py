@@ -1,0 +1,206 @@
+"""The pending work: one entry for each key, however often it changes, and at most one of them in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.signal import Signal, TableName
+
+
+class _Partition:
+    """What is known of a partition while rows of it are pending or a removal of it is at work.
+
+    Rows in flight when a removal of their partition arrives may write a document after the removal has
+    looked for documents. So the removal waits for exactly those (`before`); rows that are read later
+    know of the removal by `removed` and doubt an older row themselves.
+    """
+
+    __slots__ = ("before", "epoch", "removed", "rows", "since", "waiting")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.before = 0
+        self.since = 0
+        self.epoch = 0
+        self.removed = 0
+        self.waiting: Entry | None = None
+
+
+class Coalescer:
+    """Holds one pending entry for each key and hands them out in the order they came.
+
+    A key that changes while it is in flight gets one new entry, handed out after the flight has ended:
+    its read has to begin after the change. `limit` bounds the entries pending and in flight; `submit`
+    waits while it is reached.
+    """
+
+    def __init__(self, *, limit: int = 50_000) -> None:
+        self._limit = limit
+        self._pending: dict[Key, Entry] = {}
+        self._rows: deque[Key] = deque()
+        self._partitions_ready: deque[Key] = deque()
+        self._in_flight: set[Key] = set()
+        self._delayed: dict[Key, asyncio.TimerHandle] = {}
+        self._partitions: dict[tuple[TableName, bytes], _Partition] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+        self._rows_ready = asyncio.Event()
+        self._partition_ready = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._pending) + len(self._in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """How many entries are being read or written now."""
+        return len(self._in_flight)
+
+    async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
+        """Take signals in; wait while the pipeline is full. The receipt is held for each entry they end in."""
+        for signal in signals:
+            while not self._room.is_set():
+                await self._room.wait()
+            self.add(signal, receipt)
+
+    def add(self, signal: Signal, receipt: Receipt) -> None:
+        """Take one signal in at once, whatever the limit: for work that frees more than it takes."""
+        key = Key.of(signal)
+        entry = self._pending.get(key)
+        if entry is None:
+            entry = Entry(key)
+            entry.add(signal, receipt)
+            self._enter(entry)
+        else:
+            entry.add(signal, receipt)
+            if key.clustering is None:
+                self._note_removal(entry)
+
+    async def take_rows(self, limit: int) -> list[Entry]:
+        """Wait for pending rows and hand out up to `limit` of them, oldest first."""
+        while not self._rows:
+            self._rows_ready.clear()
+            await self._rows_ready.wait()
+        taken: list[Entry] = []
+        while self._rows and len(taken) < limit:
+            entry = self._pending.pop(self._rows.popleft())
+            self._in_flight.add(entry.key)
+            if entry.key.clustering:
+                partition = self._partitions[entry.key[:2]]
+                partition.since += 1
+                entry.epoch = partition.epoch
+                entry.removed = max(entry.removed, partition.removed)
+            taken.append(entry)
+        return taken
+
+    async def take_partition(self) -> Entry:
+        """Wait for a pending partition none of whose rows read before it arrived is in flight."""
+        while not self._partitions_ready:
+            self._partition_ready.clear()
+            await self._partition_ready.wait()
+        entry = self._pending.pop(self._partitions_ready.popleft())
+        self._in_flight.add(entry.key)
+        return entry
+
+    def settle(self, entry: Entry) -> None:
+        """End an entry's flight: it is done, its receipts are released."""
+        self._land(entry)
+        entry.settle()
+
+    def retry(self, entry: Entry, delay: float) -> None:
+        """End an entry's flight without result: it is handed out again after `delay` seconds.
+
+        What the key's signals have said meanwhile is taken into it.
+        """
+        entry.attempts += 1
+        newer = self._pending.get(entry.key)
+        if newer is not None:
+            newer.merge(entry)
+            self._land(entry)
+            return
+        self._in_flight.discard(entry.key)
+        self._pending[entry.key] = entry
+        loop = asyncio.get_running_loop()
+        self._delayed[entry.key] = loop.call_later(delay, self._end_delay, entry.key)
+        self._leave_partition_flight(entry)
+
+    def close(self) -> None:
+        """Forget the delays still running; what is pending stays unacknowledged."""
+        for handle in self._delayed.values():
+            handle.cancel()
+        self._delayed.clear()
+
+    def _end_delay(self, key: Key) -> None:
+        del self._delayed[key]
+        self._make_ready(self._pending[key])
+
+    def _enter(self, entry: Entry) -> None:
+        key = entry.key
+        self._pending[key] = entry
+        if key.clustering != ():
+            partition = self._partitions.get(key[:2])
+            if partition is None:
+                partition = self._partitions[key[:2]] = _Partition()
+            partition.rows += 1
+        if key.clustering is None:
+            self._note_removal(entry)
+        if key not in self._in_flight:
+            self._make_ready(entry)
+        self._set_room()
+
+    def _note_removal(self, entry: Entry) -> None:
+        partition = self._partitions[entry.key[:2]]
+        partition.removed = max(partition.removed, entry.removed)
+        partition.before += partition.since
+        partition.since = 0
+        partition.epoch += 1
+        if partition.before and entry.key in self._partitions_ready:
+            self._partitions_ready.remove(entry.key)
+            partition.waiting = entry
+
+    def _make_ready(self, entry: Entry) -> None:
+        if entry.key.clustering is not None:
+            self._rows.append(entry.key)
+            self._rows_ready.set()
+            return
+        partition = self._partitions[entry.key[:2]]
+        if partition.before:
+            partition.waiting = entry
+        else:
+            self._partitions_ready.append(entry.key)
+            self._partition_ready.set()
+
+    def _land(self, entry: Entry) -> None:
+        self._in_flight.discard(entry.key)
+        self._leave_partition_flight(entry)
+        if entry.key.clustering != ():
+            partition = self._partitions[entry.key[:2]]
+            partition.rows -= 1
+            if not partition.rows:
+                del self._partitions[entry.key[:2]]
+        newer = self._pending.get(entry.key)
+        if newer is not None:
+            self._make_ready(newer)
+        self._set_room()
+
+    def _leave_partition_flight(self, entry: Entry) -> None:
+        if not entry.key.clustering:
+            return
+        partition = self._partitions[entry.key[:2]]
+        if entry.epoch == partition.epoch:
+            partition.since -= 1
+            return
+        partition.before -= 1
+        if not partition.before and partition.waiting is not None:
+            waiting, partition.waiting = partition.waiting, None
+            self._partitions_ready.append(waiting.key)
+            self._partition_ready.set()
+
+    def _set_room(self) -> None:
+        if len(self) < self._limit:
+            self._room.set()
+        else:
+            self._room.clear()

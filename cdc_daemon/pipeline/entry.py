@@ -1,0 +1,102 @@
+"""A pending document: all that signals have said of one key since it was last read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+
+
+class Key(NamedTuple):
+    """What is read and settled as one: a row, or with `clustering` None the documents of a whole partition."""
+
+    table: TableName
+    partition_key: bytes
+    clustering: Clustering | None
+
+    @classmethod
+    def of(cls, signal: Signal) -> Key:
+        """Return the key that a signal speaks of."""
+        return cls(signal.table, signal.partition_key, signal.clustering if signal.scope is Scope.ROW else None)
+
+
+class Entry:
+    """The one pending piece of work for a key, into which every further signal of the key goes.
+
+    `written` and `removed` are the newest known write and deletion times, `oldest` the oldest write or
+    deletion time not yet shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
+    `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone;
+    `prefixes` are the clustering prefixes below which rows were removed. `minimum_version` is what the
+    document's version has to reach because a conflict showed it (architecture, promise 4).
+    """
+
+    __slots__ = (
+        "attempts",
+        "epoch",
+        "has_ttl",
+        "key",
+        "minimum_version",
+        "oldest",
+        "prefixes",
+        "receipts",
+        "refresh",
+        "removed",
+        "written",
+    )
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.written = 0
+        self.removed = 0
+        self.oldest = 0
+        self.refresh = False
+        self.has_ttl = False
+        self.prefixes: set[Clustering] = set()
+        self.receipts: set[Receipt] = set()
+        self.minimum_version = 0
+        self.attempts = 0
+        self.epoch = 0
+
+    def add(self, signal: Signal, receipt: Receipt) -> None:
+        """Take in one more signal; its receipt is held until this entry is settled."""
+        self.written = max(self.written, signal.written)
+        self.removed = max(self.removed, signal.removed)
+        self.oldest = _older(self.oldest, max(signal.written, signal.removed))
+        self.has_ttl = self.has_ttl or signal.has_ttl
+        if signal.scope is Scope.STATIC:
+            self.refresh = True
+        elif signal.scope is Scope.RANGE:
+            self.prefixes.add(signal.clustering)
+        elif signal.scope is Scope.PARTITION:
+            self.prefixes.add(())
+        if receipt not in self.receipts:
+            receipt.hold()
+            self.receipts.add(receipt)
+
+    def merge(self, other: Entry) -> None:
+        """Take over what another entry of the same key knows and holds."""
+        self.written = max(self.written, other.written)
+        self.removed = max(self.removed, other.removed)
+        self.oldest = _older(self.oldest, other.oldest)
+        self.has_ttl = self.has_ttl or other.has_ttl
+        self.refresh = self.refresh or other.refresh
+        self.prefixes |= other.prefixes
+        self.minimum_version = max(self.minimum_version, other.minimum_version)
+        self.attempts = max(self.attempts, other.attempts)
+        for receipt in other.receipts:
+            if receipt in self.receipts:
+                receipt.release()
+            else:
+                self.receipts.add(receipt)
+        other.receipts = set()
+
+    def settle(self) -> None:
+        """Release every receipt: the key is shown in Elasticsearch, or durably set aside."""
+        for receipt in self.receipts:
+            receipt.release()
+        self.receipts = set()
+
+
+def _older(one: int, other: int) -> int:
+    return min(one, other) if one and other else one or other

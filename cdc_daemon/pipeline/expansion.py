@@ -1,0 +1,67 @@
+"""From a partition to its documents: what a removal or a static column's change means row by row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.ports import RowReader, SiblingFinder
+from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
+
+
+class Expansion:
+    """Turns a partition's entry into signals for each of its documents.
+
+    A removal looks at the documents that the index has for the partition: each becomes a row signal
+    with the removal's time, so that the row is read and its document removed or kept. A refresh looks at
+    the partition's rows in Cassandra as well. It returns when each of these rows is settled, so the
+    entry, which is settled after that, is acknowledged only when each document is.
+    """
+
+    def __init__(self, *, coalescer: Coalescer, reader: RowReader, siblings: SiblingFinder) -> None:
+        self._coalescer = coalescer
+        self._reader = reader
+        self._siblings = siblings
+
+    async def expand(self, entry: Entry) -> None:
+        """Make the signals. Raises what finding documents or reading keys raises."""
+        key = entry.key
+        if entry.refresh:
+            await self._signal(entry, self._reader.clusterings(key.table, key.partition_key))
+        await self._signal(entry, self._siblings.find(key.table, key.partition_key))
+
+    async def _signal(self, entry: Entry, pages: AsyncIterator[Sequence[Clustering]]) -> None:
+        async for page in pages:
+            children = _Children()
+            for clustering in page:
+                if entry.refresh or _is_below(clustering, entry.prefixes):
+                    signal = Signal(
+                        entry.key.table,
+                        entry.key.partition_key,
+                        Scope.ROW,
+                        clustering,
+                        written=entry.written if entry.refresh else 0,
+                        removed=entry.removed,
+                    )
+                    self._coalescer.add(signal, children.receipt)
+            await children.wait()
+
+
+class _Children:
+    """The rows of one page: the next page is asked for when they are settled, so that memory stays flat."""
+
+    def __init__(self) -> None:
+        self._settled = asyncio.Event()
+        self.receipt = Receipt(self._settled.set)
+
+    async def wait(self) -> None:
+        """Wait until each row is settled."""
+        self.receipt.release()
+        await self._settled.wait()
+
+
+def _is_below(clustering: Clustering, prefixes: set[Clustering]) -> bool:
+    return any(clustering[: len(prefix)] == prefix for prefix in prefixes)

@@ -1,0 +1,119 @@
+"""What the pipeline needs of Cassandra, of mappings and of Elasticsearch: narrow enough for a simulator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from cdc_daemon.elastic.operation import Operation, Result
+from cdc_daemon.errors import CdcError
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Clustering, TableName
+
+Row = tuple[Any, ...]
+"""The values of a row in the order of the reader's columns, decoded by the driver."""
+
+
+class RowState(NamedTuple):
+    """What Cassandra answered for one key.
+
+    `row` is None when there is no such row. `newest` is the newest write time among its cells in
+    microseconds since epoch, or None when its table shows none. `error` is set instead of both when the
+    row is there but cannot be read.
+    """
+
+    row: Row | None
+    newest: int | None
+    error: CdcError | None = None
+
+
+class Reading(NamedTuple):
+    """The states of keys, aligned with the keys asked for, and the moment their read began.
+
+    `version` is that moment on the daemon's hybrid clock (microseconds since epoch), `began` the same on
+    the monotonic clock (seconds).
+    """
+
+    version: int
+    began: float
+    states: Sequence[RowState]
+
+
+class RowReader(Protocol):
+    """Reads rows in multi-key batches."""
+
+    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
+        """Read the rows; with `confirm` at a higher consistency level where there are more replicas.
+
+        Raises `CassandraUnavailableError` when they cannot be read now.
+        """
+        ...
+
+    def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
+        """Read the clustering keys of a partition page by page; same errors as `read`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A document to be written, or removed when `body` is None."""
+
+    alias: str
+    id: str
+    body: bytes | None
+    routing: str | None = None
+
+
+class DocumentBuilder(Protocol):
+    """Turns rows into documents by the declared mappings."""
+
+    def build(self, key: Key, row: Row | None) -> Sequence[Write]:
+        """Return one write for each mapping of the key's table; no row means removal.
+
+        Raises `DocumentError` when a document cannot be built.
+        """
+        ...
+
+
+class SiblingFinder(Protocol):
+    """Finds the documents of a partition in the index."""
+
+    def find(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
+        """Return the clustering keys of the partition's documents page by page, as of a fresh refresh.
+
+        Raises `ElasticsearchUnavailableError` or `ElasticsearchRefusedError` when they cannot be found now.
+        """
+        ...
+
+
+class Writer(Protocol):
+    """Writes documents by their versions."""
+
+    async def write(self, operations: Sequence[Operation]) -> list[Result]:
+        """Write them and return a result for each, in order."""
+        ...
+
+    async def wait_available(self) -> None:
+        """Wait while Elasticsearch is known to be away."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told what the pipeline does."""
+
+    def settled(self, table: TableName, outcome: str, alias: str) -> None:
+        """Take note that a document was settled, with its outcome's name."""
+        ...
+
+    def shown(self, table: TableName, oldest: int) -> None:
+        """Take note that a key is shown whose oldest change was written at `oldest` (µs since epoch)."""
+        ...
+
+    def second_reads(self, count: int) -> None:
+        """Take note of rows that were read once more before they were believed."""
+        ...
+
+    def retried(self, reason: str, count: int) -> None:
+        """Take note of keys that go back to be read again."""
+        ...

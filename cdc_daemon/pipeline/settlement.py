@@ -1,0 +1,190 @@
+"""A batch of rows on its way: read back, doubted where need be, built, written, settled or sent round again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from cdc_daemon.elastic.operation import Operation, Outcome, Result
+from cdc_daemon.errors import DocumentError
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.ports import DocumentBuilder, Observer, Reading, RowReader, RowState, Writer
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.dead_letters import DeadLetter
+
+SetAside = Callable[[Sequence[DeadLetter]], None]
+"""Keeps dead letters durably; blocks for the commit, so it is called in a thread."""
+
+
+class Settlement:
+    """Settles batches of row entries.
+
+    `second_read_pause` (seconds) is waited before a row is read again that does not yet show what its
+    signal said. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead.
+    """
+
+    def __init__(
+        self,
+        *,
+        coalescer: Coalescer,
+        clock: HybridClock,
+        reader: RowReader,
+        builder: DocumentBuilder,
+        writer: Writer,
+        set_aside: SetAside,
+        observer: Observer,
+        second_read_pause: float = 0.05,
+        allowed_clock_difference: int = 2_000_000,
+    ) -> None:
+        self._coalescer = coalescer
+        self._clock = clock
+        self._reader = reader
+        self._builder = builder
+        self._writer = writer
+        self._set_aside = set_aside
+        self._observer = observer
+        self._pause = second_read_pause
+        self._allowed_clock_difference = allowed_clock_difference
+
+    async def settle(self, entries: Sequence[Entry]) -> None:
+        """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError`.
+
+        When it raises, the entries that were not settled are back in the coalescer.
+        """
+        open_entries = dict.fromkeys(entries)
+        by_table: dict[TableName, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            by_table[entry.key.table].append(entry)
+        try:
+            for table, rows in by_table.items():
+                await self._settle_table(table, rows, open_entries)
+        finally:
+            for entry in open_entries:
+                self._coalescer.retry(entry, 0.0)
+
+    async def _settle_table(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
+        reading = await self._reader.read(table, [entry.key for entry in entries])
+        doubted = [entry for entry, state in zip(entries, reading.states, strict=True) if is_doubtful(entry, state)]
+        if not doubted:
+            await self._write(entries, reading, open_entries)
+            return
+        believed = [
+            (entry, state)
+            for entry, state in zip(entries, reading.states, strict=True)
+            if not is_doubtful(entry, state)
+        ]
+        first = reading._replace(states=[state for _, state in believed])
+        self._observer.second_reads(len(doubted))
+        written, second = await asyncio.gather(
+            self._write([entry for entry, _ in believed], first, open_entries),
+            self._read_again(table, doubted),
+            return_exceptions=True,
+        )
+        for failure in (written, second):
+            if isinstance(failure, BaseException):
+                raise failure
+        assert isinstance(second, Reading)
+        await self._write(doubted, second, open_entries)
+
+    async def _read_again(self, table: TableName, entries: list[Entry]) -> Reading:
+        await asyncio.sleep(self._pause)
+        return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
+
+    async def _write(self, entries: Sequence[Entry], reading: Reading, open_entries: dict[Entry, None]) -> None:
+        operations: list[Operation] = []
+        owners: list[Entry] = []
+        letters: list[tuple[Entry, DeadLetter]] = []
+        for entry, state in zip(entries, reading.states, strict=True):
+            try:
+                if state.error is not None:
+                    raise state.error
+                writes = self._builder.build(entry.key, state.row)
+            except DocumentError as error:
+                letters.append((entry, _letter(entry, type(error).__name__, error.message, error.where)))
+                continue
+            version = max(reading.version, entry.minimum_version)
+            for write in writes:
+                operations.append(
+                    Operation(
+                        index=write.alias,
+                        id=write.id,
+                        version=version,
+                        body=write.body,
+                        built=reading.began,
+                        routing=write.routing,
+                    )
+                )
+                owners.append(entry)
+        results = await self._writer.write(operations) if operations else []
+        again: dict[Entry, str] = {}
+        for entry, operation, result in zip(owners, operations, results, strict=True):
+            if result.outcome is Outcome.REREAD:
+                again[entry] = result.error_type or "reread"
+                self._note_version(entry, result)
+            elif result.outcome is Outcome.DEAD:
+                place = {"index": operation.index, "id": operation.id}
+                reason = result.error_type or "refused"
+                letters.append((entry, _letter(entry, reason, result.reason or "", place)))
+            else:
+                self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
+        await self._keep(letters)
+        for entry, letter in letters:
+            self._observer.settled(entry.key.table, "dead_lettered", str(letter.detail.get("index", "")))
+        for entry in entries:
+            del open_entries[entry]
+            if (cause := again.get(entry)) is not None:
+                self._observer.retried(cause, 1)
+                self._coalescer.retry(entry, Backoff.delay(entry.attempts))
+            else:
+                self._observer.shown(entry.key.table, entry.oldest)
+                self._coalescer.settle(entry)
+
+    async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
+        if letters:
+            await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
+
+    def _note_version(self, entry: Entry, result: Result) -> None:
+        """Make sure that the next write is above the version seen (architecture, promise 4).
+
+        A version that an honest clock can have given out moves our own clock, as hybrid logical clocks
+        do. One further ahead is somebody else's writing and must not drag all other versions along.
+        """
+        if result.seen_version is None:
+            return
+        if result.seen_version <= self._clock.wall() + self._allowed_clock_difference:
+            self._clock.observe(result.seen_version)
+        else:
+            entry.minimum_version = result.seen_version + 1
+
+
+def is_doubtful(entry: Entry, state: RowState) -> bool:
+    """Tell whether a first read does not show what the signals said (architecture, promise 2).
+
+    An absent row is as expected when nothing newer than a removal is known. A row that is there has to
+    be at least as new as the newest write, and newer than the newest removal: at equal times a
+    deletion wins (Cassandra's `Cells.reconcile`). Where a table shows no write time, everything that a
+    signal said is doubtful.
+    """
+    if state.error is not None:
+        return False
+    if state.row is None:
+        return entry.written > entry.removed
+    if state.newest is None:
+        return entry.written > 0 or entry.removed > 0
+    return state.newest < entry.written or (entry.removed > 0 and state.newest <= entry.removed)
+
+
+def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> DeadLetter:
+    return DeadLetter(
+        kind="document",
+        reason=reason,
+        detail={"message": detail, **place},
+        keyspace=entry.key.table.keyspace,
+        table=entry.key.table.table,
+        partition_key=entry.key.partition_key,
+        clustering=entry.key.clustering,
+    )
