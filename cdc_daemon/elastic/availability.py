@@ -1,0 +1,120 @@
+"""Whether Elasticsearch is believed to take writes, and the probing that finds out when it does again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from cdc_daemon.elastic.backoff import Backoff
+from cdc_daemon.elastic.batch import Target
+from cdc_daemon.elastic.failure import Failure, Kind
+from cdc_daemon.elastic.observer import BulkObserver
+from cdc_daemon.elastic.settlement import Trouble
+from cdc_daemon.errors import ElasticsearchUnavailableError
+
+log = structlog.get_logger(__name__)
+
+Probe = Callable[[Sequence[Target]], Awaitable[Failure | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePauses:
+    """Seconds between probes: the first pause, and the longest while Elasticsearch is down or refuses."""
+
+    first: float = 0.1
+    down: float = 5.0
+    refused: float = 30.0
+
+
+class Availability:
+    """Elasticsearch is available until trouble is reported, and again when a probe passes.
+
+    A body that was built before `since` (monotonic seconds) must not be sent: a node that went down forgot
+    the deletions which would have stopped an older state (architecture, promise 5).
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        observer: BulkObserver,
+        pauses: ProbePauses,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.since = float("-inf")
+        self.failure: Failure | None = None
+        self._probe = probe
+        self._observer = observer
+        self._pauses = pauses
+        self._clock = clock
+        self._backoff = Backoff(pauses.first)
+        self._targets: dict[str, Target] = {}
+        self._probing: asyncio.Task[None] | None = None
+
+    def __bool__(self) -> bool:
+        return self.failure is None
+
+    def lost(self, trouble: Trouble) -> None:
+        """Take note of trouble; the first report starts the probing."""
+        self._targets |= {target.alias: target for target in trouble.targets}
+        if self.failure is not None:
+            return
+        if self._clock() - self.since > self._pauses.down:
+            self._backoff.reset()
+        self._say_unavailable(trouble.failure)
+        self._observer.availability_changed(available=False)
+        self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
+
+    async def wait(self) -> None:
+        """Wait until Elasticsearch is believed to take writes.
+
+        Raises `ElasticsearchUnavailableError` when nothing probes any more because of `close`.
+        """
+        while self.failure is not None:
+            assert self._probing is not None
+            await asyncio.wait({self._probing})
+            if self._probing.cancelled():
+                raise ElasticsearchUnavailableError("the bulk writer was closed while Elasticsearch was away")
+            self._probing.result()
+
+    async def close(self) -> None:
+        """Stop probing."""
+        if self._probing is not None:
+            self._probing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probing
+
+    def _say_unavailable(self, failure: Failure) -> None:
+        self.failure = failure
+        log.warning(
+            "elasticsearch.unavailable",
+            error_type=failure.error_type,
+            reason=failure.reason,
+            hint=failure.hint,
+            status=failure.status,
+            indices=sorted(self._targets),
+        )
+
+    async def _probe_until_back(self) -> None:
+        assert self.failure is not None
+        started = self._clock()
+        while True:
+            refused = self.failure.kind is Kind.OPERATOR
+            await asyncio.sleep(self._backoff.next(self._pauses.refused if refused else self._pauses.down))
+            failure = await self._probe(list(self._targets.values()))
+            if failure is None:
+                break
+            if failure.kind is Kind.OPERATOR and failure.error_type != self.failure.error_type:
+                self._say_unavailable(failure)
+            else:
+                self.failure = failure
+        self.since = self._clock()
+        self.failure = None
+        self._targets.clear()
+        self._observer.availability_changed(available=True)
+        log.info("elasticsearch.available", seconds=round(self.since - started, 3))

@@ -1,0 +1,175 @@
+"""Indices behind aliases: created when absent, completed with the bookkeeping fields, never guessed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from cdc_daemon.elastic.failure import error_of, failure_of, told_apart
+from cdc_daemon.errors import ElasticsearchRefusedError
+
+log = structlog.get_logger(__name__)
+
+_UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+"""Time units of Elasticsearch's settings, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDefinition:
+    """The index that an alias is to have.
+
+    `alias` is the name written to, `index` that of the index to be created behind it if the alias does not
+    exist. `settings` and `mappings` are Elasticsearch's; mappings that do not say `dynamic` are strict.
+    `extra_properties` are the daemon's own fields, as a mapping's properties: an index that exists already is
+    given those it lacks.
+    """
+
+    alias: str
+    index: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    mappings: Mapping[str, Any] = field(default_factory=dict)
+    extra_properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EnsuredIndex:
+    """The index behind an alias, as it is now.
+
+    `index` is the one written to. `created` tells whether it was made just now, and `added` names the extra
+    properties that were added to it: documents that it holds already lack those. `gc_deletes` in seconds is
+    how long it remembers deletions.
+    """
+
+    index: str
+    created: bool
+    added: tuple[str, ...]
+    gc_deletes: float
+
+
+class IndexManager:
+    """Looks after the indices written to.
+
+    Its methods raise `ElasticsearchUnavailableError` for what passes by itself and
+    `ElasticsearchRefusedError` for what an operator has to mend; both may be tried again.
+    """
+
+    def __init__(self, client: AsyncElasticsearch) -> None:
+        self._client = client
+
+    async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
+        """Make sure that the alias leads to an index with the daemon's fields. Any number may do so at once."""
+        found = await self._find_write_index(definition.alias)
+        created = found is None and await self._create(definition)
+        index = found or await self._find_write_index(definition.alias)
+        if index is None:
+            raise ElasticsearchRefusedError(
+                f"the index {definition.index!r} exists, but the alias does not lead to it",
+                hint="point the alias at the index that is to be written to, or remove that index",
+                alias=definition.alias,
+            )
+        added = () if created else await self._add_properties(index, definition)
+        return EnsuredIndex(index, created, added, await self.gc_deletes(definition.alias))
+
+    async def gc_deletes(self, alias: str) -> float:
+        """Return how many seconds the index behind the alias remembers the versions of deletions."""
+        with told_apart("read the settings", alias=alias):
+            answer = await self._client.indices.get_settings(
+                index=alias, name="index.gc_deletes", include_defaults=True, flat_settings=True
+            )
+        values = [
+            (entry.get("settings") or {}).get("index.gc_deletes")
+            or (entry.get("defaults") or {}).get("index.gc_deletes")
+            for entry in answer.body.values()
+        ]
+        if not values:
+            raise ElasticsearchRefusedError("no index is behind the alias", alias=alias)
+        return min(_parse_seconds(value, alias) for value in values)
+
+    async def _find_write_index(self, alias: str) -> str | None:
+        """Return the index that writes to the alias go to, or None when the name is free."""
+        with told_apart("look up the alias", alias=alias):
+            answer = await self._client.options(ignore_status=404).indices.get_alias(name=alias)
+            if answer.meta.status == 404:
+                if await self._client.indices.exists(index=alias):
+                    raise ElasticsearchRefusedError(
+                        "expected an alias, found an index of that name",
+                        hint="reindex it under another name, delete it, and give that name to an alias",
+                        alias=alias,
+                    )
+                return None
+        behind = {index: entry["aliases"][alias] for index, entry in answer.body.items()}
+        return _choose_write_index(alias, behind)
+
+    async def _create(self, definition: IndexDefinition) -> bool:
+        """Create the index with its alias in one step; False when somebody else just did."""
+        own = definition.mappings.get("properties") or {}
+        _check_properties(own, definition)
+        mappings = {"dynamic": "strict", **definition.mappings}
+        mappings["properties"] = {**own, **definition.extra_properties}
+        try:
+            await self._client.indices.create(
+                index=definition.index,
+                aliases={definition.alias: {"is_write_index": True}},
+                mappings=mappings,
+                settings=dict(definition.settings),
+            )
+        except (ApiError, TransportError) as error:
+            failure = failure_of(error)
+            if failure.error_type == "resource_already_exists_exception":
+                return False
+            raise error_of(failure, "create the index", index=definition.index) from None
+        log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
+        return True
+
+    async def _add_properties(self, index: str, definition: IndexDefinition) -> tuple[str, ...]:
+        with told_apart("read the mapping", index=index):
+            answer = await self._client.indices.get_mapping(index=index)
+            properties = answer.body[index]["mappings"].get("properties") or {}
+        _check_properties(properties, definition)
+        added = tuple(name for name in definition.extra_properties if name not in properties)
+        if added:
+            wanted = {name: definition.extra_properties[name] for name in added}
+            with told_apart("add the daemon's fields to the mapping", index=index):
+                await self._client.indices.put_mapping(index=index, properties=wanted)
+            log.info("elasticsearch.fields_added", index=index, fields=added)
+        return added
+
+
+def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> str:
+    """Choose as Elasticsearch does (`IndexAbstraction.Alias`): the flagged index, or an only one not flagged off."""
+    flagged = [index for index, options in behind.items() if options.get("is_write_index") is True]
+    if len(flagged) == 1:
+        return flagged[0]
+    (only, *others) = behind
+    if others or behind[only].get("is_write_index") is False:
+        raise ElasticsearchRefusedError(
+            f"expected an alias with one write index, found none among {sorted(behind)}",
+            hint="set is_write_index on one of them",
+            alias=alias,
+        )
+    return only
+
+
+def _check_properties(properties: Mapping[str, Any], definition: IndexDefinition) -> None:
+    """Refuse a field of ours that is mapped as something else: searching it would find nothing."""
+    for name, wanted in definition.extra_properties.items():
+        found = properties.get(name)
+        if found is not None and found.get("type") != wanted.get("type"):
+            raise ElasticsearchRefusedError(
+                f"expected the field {name!r} to be mapped as {wanted.get('type')!r}, found {found.get('type')!r}",
+                hint="write to an index of the daemon's own, or reindex without that field",
+                alias=definition.alias,
+            )
+
+
+def _parse_seconds(value: Any, alias: str) -> float:
+    match = re.fullmatch(r"(-?\d+)(nanos|micros|ms|s|m|h|d)?", str(value))
+    if match is None or (match.group(2) is None and match.group(1) not in {"0", "-1"}):
+        raise ElasticsearchRefusedError(f"expected index.gc_deletes as a time, found {value!r}", alias=alias)
+    return max(int(match.group(1)) * _UNITS[match.group(2) or "s"], 0.0)

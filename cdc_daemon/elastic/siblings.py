@@ -1,0 +1,89 @@
+"""The documents of one partition, found in the index by the partition key that each of them carries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.errors import ElasticsearchUnavailableError
+
+log = structlog.get_logger(__name__)
+
+KEEP_ALIVE = "1m"
+"""How long Elasticsearch keeps the point in time between two pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """A document found: its `_id`, the asked fields of its source, and its routing value if it has one."""
+
+    id: str
+    source: Mapping[str, Any]
+    routing: str | None = None
+
+
+async def find_siblings(
+    client: AsyncElasticsearch,
+    alias: str,
+    field: str,
+    value: str,
+    *,
+    source: Sequence[str] = (),
+    page: int = 1000,
+) -> AsyncIterator[list[Sibling]]:
+    """Find each document whose keyword field has the value, page by page, as of one moment after a refresh.
+
+    Only `_id`, the routing value and the `source` fields are fetched. Nothing is left out silently: a shard
+    that does not answer is an error. An iteration that is broken off should be closed (`aclose`).
+    Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+    """
+    with told_apart("refresh", alias=alias):
+        refreshed = await client.indices.refresh(index=alias)
+        _check_shards(refreshed.body, "refresh", alias)
+        opened = await client.open_point_in_time(index=alias, keep_alive=KEEP_ALIVE)
+    point = str(opened.body["id"])
+    try:
+        after: list[Any] | None = None
+        while True:
+            with told_apart("search for siblings", alias=alias, field=field):
+                answer = await client.search(
+                    pit={"id": point, "keep_alive": KEEP_ALIVE},
+                    query={"bool": {"filter": [{"term": {field: value}}]}},
+                    source={"includes": list(source)} if source else False,
+                    sort=[{"_shard_doc": "asc"}],
+                    search_after=after,
+                    size=page,
+                    track_total_hits=False,
+                    allow_partial_search_results=False,
+                )
+            _check_shards(answer.body, "search for siblings", alias)
+            point = str(answer.body.get("pit_id", point))
+            hits = answer.body["hits"]["hits"]
+            if hits:
+                yield [Sibling(hit["_id"], hit.get("_source") or {}, hit.get("_routing")) for hit in hits]
+            if len(hits) < page:
+                return
+            after = hits[-1]["sort"]
+    finally:
+        await _close(client, point)
+
+
+def _check_shards(answer: Mapping[str, Any], doing: str, alias: str) -> None:
+    failed = answer.get("_shards", {}).get("failed", 0)
+    if failed or answer.get("timed_out"):
+        raise ElasticsearchUnavailableError(
+            f"could not {doing}: expected an answer of every shard, {failed} failed", alias=alias
+        )
+
+
+async def _close(client: AsyncElasticsearch, point: str) -> None:
+    try:
+        await client.close_point_in_time(id=point)
+    except (ApiError, TransportError):
+        log.debug("elasticsearch.point_in_time_left", expires=KEEP_ALIVE)
