@@ -80,7 +80,7 @@ class CassandraRowReader:
                     tasks.create_task(self._read_group(plan, group, found, confirm=confirm))
             for key in alone:
                 tasks.create_task(self._read_alone(plan, key, found, confirm=confirm))
-        return Reading(version, began, [found.get(key, _NO_ROW) for key in keys])
+        return Reading(version, began, plan.columns, [found.get(key, _NO_ROW) for key in keys])
 
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Read the clustering keys of a partition page by page. Raises as `read` does."""

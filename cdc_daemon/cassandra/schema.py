@@ -38,7 +38,7 @@ class SchemaSource:
         return self._schema.get(table_id)
 
     @property
-    def schema(self) -> Schema:
+    def current(self) -> Schema:
         """All tables known."""
         return self._schema
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -31,12 +31,14 @@ class RowState(NamedTuple):
 class Reading(NamedTuple):
     """The states of keys, aligned with the keys asked for, and the moment their read began.
 
-    `version` is that moment on the daemon's hybrid clock (microseconds since epoch), `began` the same on
-    the monotonic clock (seconds).
+    `columns` are the names of a row's values in their order, the key's first. `version` is that
+    moment on the daemon's hybrid clock (microseconds since epoch), `began` the same on the monotonic clock
+    (seconds).
     """
 
     version: int
     began: float
+    columns: tuple[str, ...]
     states: Sequence[RowState]
 
 
@@ -65,14 +67,15 @@ class Write:
     routing: str | None = None
 
 
+RowBuilder = Callable[[Key, Row | None], Sequence[Write]]
+"""Builds one write for each mapping of a key's table; no row means removal. Raises `DocumentError`."""
+
+
 class DocumentBuilder(Protocol):
     """Turns rows into documents by the declared mappings."""
 
-    def build(self, key: Key, row: Row | None) -> Sequence[Write]:
-        """Return one write for each mapping of the key's table; no row means removal.
-
-        Raises `DocumentError` when a document cannot be built.
-        """
+    def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
+        """Return what builds documents from rows with these columns."""
         ...
 
 

@@ -98,11 +98,13 @@ class Settlement:
         operations: list[Operation] = []
         owners: list[Entry] = []
         letters: list[tuple[Entry, DeadLetter]] = []
+        build = self._builder.of(entries[0].key.table, reading.columns) if entries else None
         for entry, state in zip(entries, reading.states, strict=True):
+            assert build is not None
             try:
                 if state.error is not None:
                     raise state.error
-                writes = self._builder.build(entry.key, state.row)
+                writes = build(entry.key, state.row)
             except DocumentError as error:
                 letters.append((entry, _letter(entry, type(error).__name__, error.message, error.where)))
                 continue

@@ -1,0 +1,38 @@
+"""The documents of a Cassandra partition, by the bookkeeping fields that each of them carries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, partition_term
+from cdc_daemon.elastic.siblings import find_siblings
+from cdc_daemon.pipeline.signal import Clustering, TableName
+
+
+class PartitionDocuments:
+    """Finds which rows of a partition have documents, in each index that its table feeds."""
+
+    def __init__(self, client: AsyncElasticsearch, aliases: Mapping[TableName, Sequence[str]]) -> None:
+        self._client = client
+        self._aliases = aliases
+
+    async def find(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
+        """Return the clustering keys of the partition's documents page by page, as of a fresh refresh.
+
+        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+        """
+        term = partition_term(partition_key)
+        for alias in self._aliases.get(table, ()):
+            pages = find_siblings(self._client, alias, PARTITION_FIELD, term, source=[CLUSTERING_FIELD])
+            async with aclosing(pages) as found:
+                async for page in found:
+                    yield [
+                        tuple(
+                            None if part is None else bytes.fromhex(part) for part in sibling.source[CLUSTERING_FIELD]
+                        )
+                        for sibling in page
+                        if CLUSTERING_FIELD in sibling.source
+                    ]
