@@ -91,6 +91,9 @@ class Metrics:
         )
         self.bulk_documents = self._histogram("bulk_documents", "Documents in a bulk request.", _BULK_DOCUMENTS)
         self.bulk_bytes = self._histogram("bulk_bytes", "Bytes in a bulk request.", _BULK_BYTES)
+        self.elasticsearch_available = self._gauge(
+            "elasticsearch_available", "1 while Elasticsearch is believed to take writes, else 0."
+        )
         self.segments_released = self._counter(
             "segments_released", "CDC segments deleted after everything in them was acknowledged."
         )

@@ -17,7 +17,7 @@ from cdc_daemon.cassandra.keys import exacting_keys, serialisers
 from cdc_daemon.cassandra.plan import KeyGroup, ReadPlan
 from cdc_daemon.cassandra.query import as_unavailable, execute, pages, prepare
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.errors import CassandraUnavailableError, CdcError, DocumentError
+from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError, DocumentError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Reading, RowState
@@ -67,6 +67,15 @@ class CassandraRowReader:
 
         Raises `CassandraUnavailableError` or `CassandraRefusedError`.
         """
+        try:
+            return await self._read(table, keys, confirm=confirm)
+        except CassandraRefusedError:
+            # The schema has changed under the statements: the next try is made with the new one.
+            self._statements.clear()
+            await self._schema.refresh()
+            raise
+
+    async def _read(self, table: TableName, keys: Sequence[Key], *, confirm: bool) -> Reading:
         plan = self._schema.plan(table)
         version = self._clock.next()
         began = time.monotonic()
@@ -74,12 +83,15 @@ class CassandraRowReader:
         alone = exacting_keys(plan, prepared, keys)
         together = [key for key in keys if key not in alone] if alone else keys
         found: dict[Key, RowState] = {}
-        async with asyncio.TaskGroup() as tasks:
-            for part in self._by_replica(plan, together):
-                for group in plan.groups(part, self._keys_per_query):
-                    tasks.create_task(self._read_group(plan, group, found, confirm=confirm))
-            for key in alone:
-                tasks.create_task(self._read_alone(plan, key, found, confirm=confirm))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for part in self._by_replica(plan, together):
+                    for group in plan.groups(part, self._keys_per_query):
+                        tasks.create_task(self._read_group(plan, group, found, confirm=confirm))
+                for key in alone:
+                    tasks.create_task(self._read_alone(plan, key, found, confirm=confirm))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
         return Reading(version, began, plan.columns, [found.get(key, _NO_ROW) for key in keys])
 
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:

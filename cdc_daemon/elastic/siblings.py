@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ async def find_siblings(
     *,
     source: Sequence[str] = (),
     page: int = 1000,
-) -> AsyncIterator[list[Sibling]]:
+) -> AsyncGenerator[list[Sibling], None]:
     """Find each document whose keyword field has the value, page by page, as of one moment after a refresh.
 
     Only `_id`, the routing value and the `source` fields are fetched. Nothing is left out silently: a shard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -38,7 +38,6 @@ class Pipeline:
         writer: Writer,
         workers: int = 4,
         batch: int = 500,
-        beat: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._coalescer = coalescer
         self._settlement = settlement
@@ -46,8 +45,6 @@ class Pipeline:
         self._writer = writer
         self._workers = workers
         self._batch = batch
-        self._beat = beat
-        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def pending(self) -> int:
@@ -58,26 +55,21 @@ class Pipeline:
         """Take signals in; wait while the pipeline is full."""
         await self._coalescer.submit(signals, receipt)
 
-    def start(self) -> None:
-        """Start the workers in the running loop."""
-        self._tasks = [
-            *(asyncio.create_task(self._settle_rows(), name=f"rows-{n}") for n in range(self._workers)),
-            *(asyncio.create_task(self._expand_partitions(), name=f"partitions-{n}") for n in range(EXPANDERS)),
-        ]
-
-    async def stop(self) -> None:
-        """Stop the workers where they are: what is not settled stays unacknowledged."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        self._coalescer.close()
+    async def run(self) -> None:
+        """Work until cancelled: what is not settled then stays unacknowledged."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(self._workers):
+                    tasks.create_task(self._settle_rows(), name=f"rows-{number}")
+                for number in range(EXPANDERS):
+                    tasks.create_task(self._expand_partitions(), name=f"partitions-{number}")
+        finally:
+            self._coalescer.close()
 
     async def _settle_rows(self) -> None:
         backoff = Backoff()
         while True:
             await self._writer.wait_available()
-            self._beat("rows")
             entries = await self._coalescer.take_rows(self._batch)
             try:
                 await self._settlement.settle(entries)

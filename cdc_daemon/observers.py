@@ -1,0 +1,61 @@
+"""What the parts of the daemon tell, written into the metrics."""
+
+from __future__ import annotations
+
+import time
+
+from cdc_daemon.elastic.observer import RetryReason
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.pipeline.signal import TableName
+
+
+class PipelineMetrics:
+    """Counts what the pipeline settles, and how late."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._newest: dict[TableName, int] = {}
+
+    def settled(self, table: TableName, outcome: str, alias: str) -> None:
+        """Count a document by its outcome."""
+        if outcome == "dead_lettered":
+            self._metrics.dead_letters.labels("document").inc()
+        self._metrics.documents.labels(alias or str(table), outcome).inc()
+
+    def shown(self, table: TableName, oldest: int) -> None:
+        """Measure how long the oldest change of a key took to be shown."""
+        if not oldest:
+            return
+        now = time.time()
+        self._metrics.replication_lag_seconds.labels(*table).observe(max(now - oldest / 1e6, 0.0))
+        if oldest > self._newest.get(table, 0):
+            self._newest[table] = oldest
+            self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(oldest / 1e6)
+
+    def second_reads(self, count: int) -> None:
+        """Count rows read once more."""
+        self._metrics.second_reads.inc(count)
+
+    def retried(self, reason: str, count: int) -> None:
+        """Count nothing: the bulk writer has counted these by its own, bounded reasons."""
+
+
+class BulkMetrics:
+    """Measures bulk requests."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def bulk_done(self, seconds: float, documents: int, size: int) -> None:
+        """Measure one answered bulk request."""
+        self._metrics.bulk_duration_seconds.observe(seconds)
+        self._metrics.bulk_documents.observe(documents)
+        self._metrics.bulk_bytes.observe(size)
+
+    def retried(self, reason: RetryReason, count: int) -> None:
+        """Count operations that go round once more."""
+        self._metrics.retries.labels(reason.value).inc(count)
+
+    def available(self, available: bool) -> None:  # noqa: FBT001 - it is the thing told
+        """Show whether Elasticsearch takes writes."""
+        self._metrics.elasticsearch_available.set(available)

@@ -1,0 +1,126 @@
+"""From a configuration to connected parts: waits for servers that are not there yet, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from cassandra.cluster import Session
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.config import ElasticsearchSettings, MappingSettings, Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
+from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
+from cdc_daemon.errors import CdcError
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.signal import TableName
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+SHORTEST_BODY_AGE = 1.0
+"""Seconds a body may always wait: with `index.gc_deletes` at zero nothing could be written at all."""
+
+
+async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Attempt until it succeeds, with backoff, saying each time what is missing.
+
+    Raises at once what no retry can mend.
+    """
+    backoff = Backoff(first=0.2)
+    while True:
+        try:
+            return await attempt()
+        except CdcError as error:
+            if not error.retryable:
+                raise
+            delay = backoff.next()
+            log.warning(
+                "startup.waiting", waiting_for=what, error=str(error), hint=error.hint, retry_in_seconds=round(delay, 2)
+            )
+            await asyncio.sleep(delay)
+
+
+async def connect_cassandra(settings: Settings) -> Session:
+    """Connect, waiting for Cassandra to be up. Raises `ConfigError`."""
+
+    async def attempt() -> Session:
+        return await asyncio.to_thread(connect, settings.cassandra)
+
+    session = await persist("cassandra", attempt)
+    log.info("cassandra.connected", contact_points=list(settings.cassandra.contact_points))
+    return session
+
+
+async def make_mappings(settings: Settings, schema: SchemaSource) -> dict[TableName, list[DocumentMapping]]:
+    """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
+
+    Raises `ConfigError` when a mapping names a column that its table does not have.
+    """
+
+    async def attempt() -> dict[TableName, list[DocumentMapping]]:
+        await schema.refresh()
+        found: dict[TableName, list[DocumentMapping]] = defaultdict(list)
+        for name, mapping in settings.mappings.items():
+            found[mapping.table].append(DocumentMapping(name, mapping, schema.table(mapping.table)))
+        return dict(found)
+
+    mappings = await persist("schema", attempt)
+    for table in mappings:
+        if not schema.table(table).cdc:
+            log.warning(
+                "schema.cdc_off",
+                table=str(table),
+                hint=f"changes of this table are not seen: ALTER TABLE {table} WITH cdc = true",
+            )
+    return mappings
+
+
+def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch:
+    """Make the client; nothing is sent yet. Raises `ConfigError`."""
+    password, api_key = settings.password, settings.api_key
+    return make_client(
+        ElasticsearchOptions(
+            hosts=settings.hosts,
+            username=settings.username,
+            password=None if password is None else password.get_secret_value(),
+            api_key=None if api_key is None else api_key.get_secret_value(),
+            ca_file=settings.ca_file,
+            verify=settings.verify_certificates,
+            request_timeout=settings.request_timeout,
+            connections=settings.connections + 2,
+        )
+    )
+
+
+async def ensure_indices(
+    client: AsyncElasticsearch,
+    settings: Mapping[str, MappingSettings],
+    mappings: Mapping[TableName, Sequence[DocumentMapping]],
+) -> float:
+    """Create what is missing of indices, aliases and bookkeeping fields, waiting for Elasticsearch to be up.
+
+    Returns how many seconds the most forgetful index remembers deletions.
+    """
+    manager = IndexManager(client)
+    remembered = []
+    for mapping in (mapping for several in mappings.values() for mapping in several):
+        declared = settings[mapping.name]
+        definition = IndexDefinition(
+            alias=declared.alias,
+            index=declared.index,
+            settings=declared.settings or {},
+            mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
+            extra_properties=mapping.bookkeeping,
+        )
+        ensured = await persist("elasticsearch", partial(manager.ensure, definition))
+        remembered.append(ensured.gc_deletes)
+    return max(min(remembered), 2 * SHORTEST_BODY_AGE)
