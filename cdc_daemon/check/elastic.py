@@ -1,0 +1,181 @@
+"""The checks that ask Elasticsearch. Nothing is created: only reading requests are sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.check.finding import Finding, fail, ok, warn
+from cdc_daemon.config import ElasticsearchSettings, MappingSettings
+from cdc_daemon.config.units import format_duration
+from cdc_daemon.elastic import ElasticsearchOptions, IndexManager, make_client
+from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.errors import CdcError
+
+MAJORS = (8, 9)
+"""Releases that the client speaks to."""
+
+_SECONDS = 5.0
+_LEAST_GC_DELETES = 10.0
+_BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
+_PRIVILEGES = ["create_index", "delete", "index", "maintenance", "manage", "read", "view_index_metadata"]
+
+
+async def check_elasticsearch(options: ElasticsearchSettings, mappings: Mapping[str, MappingSettings]) -> list[Finding]:
+    """Check the cluster, and the alias and index of each mapping."""
+    try:
+        client = make_client(_client_options(options))
+    except CdcError as error:
+        return [fail("elasticsearch.reachable", error.message, error.hint)]
+    async with client:
+        try:
+            versions = await _versions(client)
+        except CdcError as error:
+            hosts = ", ".join(options.hosts)
+            found = f"{hosts}: {error.message}; its indices were not looked at"
+            return [fail("elasticsearch.reachable", found, error.hint or _mend_unreachable(options))]
+        findings = [ok("elasticsearch.reachable", f"{len(versions)} node(s) answer"), check_versions(versions)]
+        for name, mapping in mappings.items():
+            try:
+                findings += [finding async for finding in _check_mapping(client, name, mapping)]
+                if options.username is not None or options.api_key is not None:
+                    findings += [finding async for finding in _check_privileges(client, name, mapping)]
+            except CdcError as error:
+                findings.append(fail(f"index.{name}", error.message, error.hint))
+        return findings
+
+
+def check_versions(versions: list[str]) -> Finding:
+    """Judge the releases of the cluster's nodes."""
+    found = "Elasticsearch " + ", ".join(sorted(set(versions)))
+    if any(not version.split(".")[0].isdigit() or int(version.split(".")[0]) not in MAJORS for version in versions):
+        return fail("elasticsearch.version", found, "Elasticsearch 8 or 9 is supported")
+    return ok("elasticsearch.version", found)
+
+
+def _client_options(options: ElasticsearchSettings) -> ElasticsearchOptions:
+    return ElasticsearchOptions(
+        hosts=options.hosts,
+        username=options.username,
+        password=None if options.password is None else options.password.get_secret_value(),
+        api_key=None if options.api_key is None else options.api_key.get_secret_value(),
+        ca_file=options.ca_file,
+        verify=options.verify_certificates,
+        request_timeout=min(options.request_timeout, _SECONDS),
+        connections=1,
+    )
+
+
+def _mend_unreachable(options: ElasticsearchSettings) -> str:
+    if any(host.startswith("https:") for host in options.hosts):
+        return "is it up at this address, and does elasticsearch.ca_file sign its certificate?"
+    return "is it up at this address, and does it want https?"
+
+
+async def _versions(client: AsyncElasticsearch) -> list[str]:
+    with told_apart("ask Elasticsearch for its version"):
+        answer = await client.nodes.info(metric="_none", filter_path="nodes.*.version")
+    return [node["version"] for node in answer.body.get("nodes", {}).values()]
+
+
+async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
+    behind = await _behind(client, mapping.alias)
+    if not behind:
+        yield await _check_creation(client, name, mapping)
+        return
+    write = write_index(behind)
+    if write is None:
+        yield fail(
+            f"index.{name}",
+            f"the alias {mapping.alias} leads to {', '.join(sorted(behind))}, and to none of them for writing",
+            f'POST /_aliases {{"actions": [{{"add": {{"index": "{max(behind)}", '
+            f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
+        )
+        return
+    yield await _check_blocks(client, name, mapping.alias, write)
+    seconds = await IndexManager(client).gc_deletes(mapping.alias)
+    remembered = f"{write} remembers deletions for {format_duration(seconds)}"
+    if seconds < _LEAST_GC_DELETES:
+        yield warn(
+            f"gc_deletes.{name}",
+            f"{remembered}: under load, documents have to be read again before they are written",
+            f'PUT /{write}/_settings {{"index.gc_deletes": "60s"}}',
+        )
+    else:
+        yield ok(f"gc_deletes.{name}", remembered)
+
+
+async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[str, Any]]:
+    with told_apart("look up the alias", alias=alias):
+        answer = await client.options(ignore_status=404).indices.get_alias(name=alias)
+    if answer.meta.status == 404:
+        return {}
+    return {index: entry["aliases"][alias] for index, entry in answer.body.items()}
+
+
+def write_index(behind: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Choose the index that writes to an alias go to, as Elasticsearch does; None when it would refuse them."""
+    flagged = [index for index, options in behind.items() if options.get("is_write_index") is True]
+    if flagged:
+        return flagged[0] if len(flagged) == 1 else None
+    if len(behind) == 1:
+        (only,) = behind
+        return None if behind[only].get("is_write_index") is False else only
+    return None
+
+
+async def _check_creation(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
+    with told_apart("look up the index", index=mapping.alias):
+        if await client.indices.exists(index=mapping.alias):
+            return fail(
+                f"index.{name}",
+                f"{mapping.alias} is an index, and documents are written through an alias",
+                "reindex it under another name, delete it, and give its name to an alias",
+            )
+        if await client.indices.exists(index=mapping.index):
+            return fail(
+                f"index.{name}",
+                f"the index {mapping.index} exists, but the alias {mapping.alias} does not",
+                f'POST /_aliases {{"actions": [{{"add": {{"index": "{mapping.index}", '
+                f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
+            )
+    return ok(f"index.{name}", f"the alias {mapping.alias} is free; {mapping.index} will be created behind it")
+
+
+async def _check_blocks(client: AsyncElasticsearch, name: str, alias: str, index: str) -> Finding:
+    with told_apart("read the settings", index=index):
+        answer = await client.indices.get_settings(index=index, flat_settings=True)
+    settings = answer.body[index]["settings"]
+    blocks = [block for block in _BLOCKS if str(settings.get(f"index.blocks.{block}")).lower() == "true"]
+    if str(settings.get("index.verified_before_close")).lower() == "true":
+        return fail(f"index.{name}", f"{index} behind {alias} is closed", f"POST /{index}/_open")
+    if blocks:
+        lifted = ", ".join(f'"index.blocks.{block}": null' for block in blocks)
+        return fail(
+            f"index.{name}",
+            f"{index} behind {alias} takes no writes: {', '.join(blocks)}",
+            f"when there is room on its disk: PUT /{index}/_settings {{{lifted}}}",
+        )
+    return ok(f"index.{name}", f"{alias} leads to {index}")
+
+
+async def _check_privileges(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
+    names = [mapping.alias, mapping.index]
+    with told_apart("ask for the login's privileges"):
+        answer = await client.options(ignore_status=(400, 403, 404, 405)).security.has_privileges(
+            index=[{"names": names, "privileges": _PRIVILEGES}]
+        )
+    if answer.meta.status != 200:
+        return
+    held = answer.body["index"]
+    missing = sorted({right for index in names for right, granted in held.get(index, {}).items() if not granted})
+    if missing:
+        yield fail(
+            f"privileges.{name}",
+            f"the login lacks {', '.join(missing)} on {' and '.join(names)}",
+            "grant them to its role or API key",
+        )
+    else:
+        yield ok(f"privileges.{name}", f"the login has every privilege it needs on {' and '.join(names)}")

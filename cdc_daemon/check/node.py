@@ -1,0 +1,89 @@
+"""The Cassandra node beside the daemon: which one it is, and its settings as it tells them itself."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from cassandra.cluster import Session
+
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "B": 1.0,
+    "KiB": 1024.0,
+    "MiB": 1024.0**2,
+    "GiB": 1024.0**3,
+}
+"""Units of cassandra.yaml (4.1 and later: DurationSpec, DataStorageSpec) in seconds and bytes."""
+
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)")
+
+
+def find_node(session: Session, contact_points: tuple[str, ...]) -> Any:
+    """Tell which node of the cluster is the one beside the daemon.
+
+    It is one whose address belongs to this machine, contact points first; otherwise the first contact
+    point; otherwise any node.
+    """
+    hosts = list(session.cluster.metadata.all_hosts())
+    named = [host for point in contact_points for host in hosts if point in (host.address, host.endpoint.address)]
+    ordered = [*named, *(host for host in hosts if host not in named)]
+    return next((host for host in ordered if is_local(host.address)), ordered[0])
+
+
+def is_local(address: str) -> bool:
+    """Whether an address belongs to this machine: only then can a socket be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+class NodeSettings:
+    """A node's `system_views.settings` (SettingsTable, 4.0 to 5.0), whatever the version's spelling."""
+
+    def __init__(self, rows: Mapping[str, str | None]) -> None:
+        self._rows = rows
+
+    def text(self, *names: str) -> str | None:
+        """Return the value of the first of these settings that has one."""
+        for name in names:
+            value = self._rows.get(name)
+            if value not in (None, "", "null"):
+                return value
+        return None
+
+    def flag(self, *names: str) -> bool | None:
+        """Return a setting that is true or false; None when the node does not have it."""
+        value = self.text(*names)
+        return None if value is None else value.lower() == "true"
+
+    def seconds(self, name: str) -> float | None:
+        """Return a duration in seconds, also where 4.0 spells it as a number of milliseconds."""
+        return self._quantity(name, f"{name}_in_ms", 1e-3)
+
+    def size(self, name: str) -> int | None:
+        """Return a size in bytes, also where 4.0 spells it as a number of mebibytes."""
+        found = self._quantity(name, f"{name}_in_mb", 1024.0**2)
+        return None if found is None else int(found)
+
+    def _quantity(self, name: str, old_name: str, old_unit: float) -> float | None:
+        modern = _QUANTITY.fullmatch(self.text(name) or "")
+        if modern is not None and modern[2] in _UNITS:
+            return float(modern[1]) * _UNITS[modern[2]]
+        try:
+            return float(self.text(old_name) or "") * old_unit
+        except ValueError:
+            return None
