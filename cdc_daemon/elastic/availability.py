@@ -34,6 +34,8 @@ class ProbePauses:
 class Availability:
     """Elasticsearch is available until trouble is reported, and again when a probe passes.
 
+    The pauses between probes go on growing where trouble comes back at once: some of it (a pipeline that
+    does not exist) shows in real writes only.
     A body that was built before `since` (monotonic seconds) must not be sent: a node that went down forgot
     the deletions which would have stopped an older state (architecture, promise 5).
     """
@@ -64,7 +66,7 @@ class Availability:
         self._targets |= {target.alias: target for target in trouble.targets}
         if self.failure is not None:
             return
-        if self._clock() - self.since > self._pauses.down:
+        if self._clock() - self.since > self._longest_pause(trouble.failure):
             self._backoff.reset()
         self._say_unavailable(trouble.failure)
         self._observer.availability_changed(available=False)
@@ -89,6 +91,9 @@ class Availability:
             with suppress(asyncio.CancelledError):
                 await self._probing
 
+    def _longest_pause(self, failure: Failure) -> float:
+        return self._pauses.refused if failure.kind is Kind.OPERATOR else self._pauses.down
+
     def _say_unavailable(self, failure: Failure) -> None:
         self.failure = failure
         log.warning(
@@ -104,8 +109,7 @@ class Availability:
         assert self.failure is not None
         started = self._clock()
         while True:
-            refused = self.failure.kind is Kind.OPERATOR
-            await asyncio.sleep(self._backoff.next(self._pauses.refused if refused else self._pauses.down))
+            await asyncio.sleep(self._backoff.next(self._longest_pause(self.failure)))
             failure = await self._probe(list(self._targets.values()))
             if failure is None:
                 break

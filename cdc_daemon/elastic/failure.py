@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from elastic_transport import SerializationError, TransportError
-from elasticsearch import ApiError
+from elasticsearch import ApiError, UnsupportedProductError
 
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
 
@@ -149,6 +149,7 @@ def _classify_status(status: int) -> Kind:
 
 
 _CREDENTIALS_HINT = "correct the credentials, or grant write and view_index_metadata on the index"
+_ADDRESS_HINT = "check that the host is Elasticsearch itself and that no path is missing from its address"
 
 _HINTS = {
     "aliases_not_found_exception": "create the alias, or correct its name in the configuration",
@@ -158,6 +159,7 @@ _HINTS = {
     "illegal_argument_exception": "the alias needs one write index that is no data stream, with pipelines that exist",
     "routing_missing_exception": "map a routing value, or take _routing.required out of the index's mapping",
     "security_exception": _CREDENTIALS_HINT,
+    "unsupported_product": _ADDRESS_HINT,
 }
 
 
@@ -167,7 +169,7 @@ def hint_for(status: int, error_type: str) -> str | None:
     if hint is None and status in {401, 403}:
         return _CREDENTIALS_HINT
     if hint is None and status in {301, 302, 307, 308, 404, 405}:
-        return "check that the host is Elasticsearch itself and that no path is missing from its address"
+        return _ADDRESS_HINT
     return hint
 
 
@@ -176,6 +178,8 @@ def failure_of(error: Exception) -> Failure:
 
     `error` is an `ApiError` (there was an answer) or a `TransportError` (there was none, or a broken one).
     """
+    if isinstance(error, UnsupportedProductError):
+        return Failure(error.meta.status, "unsupported_product", "what answers is not Elasticsearch")
     if isinstance(error, ApiError):
         body = error.body
         return Failure.from_error(error.meta.status, body.get("error") if isinstance(body, dict) else body)
