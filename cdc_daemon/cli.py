@@ -48,9 +48,9 @@ def run(config: ConfigOption = None) -> None:
     """
     import asyncio  # noqa: PLC0415  commands start fast
 
-    from cdc_daemon import daemon, logs  # noqa: PLC0415  likewise
-
     settings = load_settings(config)
+    from cdc_daemon import daemon, logs  # noqa: PLC0415  likewise, and a wrong configuration is told sooner
+
     logs.configure(settings.log)
     raise typer.Exit(asyncio.run(daemon.run(settings)))
 

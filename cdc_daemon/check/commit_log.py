@@ -31,8 +31,7 @@ def check_commit_log(node: NodeSettings, *, follow_markers: bool) -> Iterator[Fi
         yield warn(
             "cdc.when_full",
             "when cdc_raw is full the node deletes the oldest segments, read or not (cdc_block_writes: false)",
-            "set cdc_block_writes: true, so that nothing is lost in silence: "
-            "nodetool or JMX setCDCBlockWrites, and cassandra.yaml",
+            "set cdc_block_writes: true in cassandra.yaml, and CDCBlockWrites of the CommitLog MBean until the restart",
         )
     elif enabled:
         yield ok("cdc.when_full", "when cdc_raw is full the node rejects writes to CDC tables and loses none")

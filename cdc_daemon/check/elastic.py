@@ -49,6 +49,8 @@ async def check_elasticsearch(options: ElasticsearchSettings, mappings: Mapping[
 
 def check_versions(versions: list[str]) -> Finding:
     """Judge the releases of the cluster's nodes."""
+    if not versions:
+        return warn("elasticsearch.version", "no node tells its version", "Elasticsearch 8 or 9 is supported")
     found = "Elasticsearch " + ", ".join(sorted(set(versions)))
     if any(not version.split(".")[0].isdigit() or int(version.split(".")[0]) not in MAJORS for version in versions):
         return fail("elasticsearch.version", found, "Elasticsearch 8 or 9 is supported")
@@ -76,7 +78,7 @@ def _mend_unreachable(options: ElasticsearchSettings) -> str:
 
 async def _versions(client: AsyncElasticsearch) -> list[str]:
     with told_apart("ask Elasticsearch for its version"):
-        answer = await client.nodes.info(metric="_none", filter_path="nodes.*.version")
+        answer = await client.nodes.info(metric="http", filter_path="nodes.*.version")
     return [node["version"] for node in answer.body.get("nodes", {}).values()]
 
 

@@ -22,7 +22,7 @@ class _BadReferenceError(Exception):
         self.hint = hint
 
 
-def expand(value: Any, environment: Mapping[str, str]) -> tuple[Any, list[Problem]]:  # noqa: ANN401
+def expand(value: Any, environment: Mapping[str, str]) -> tuple[Any, list[Problem]]:
     """Replace the references in a parsed file's scalars.
 
     `${NAME:-default}` is the default when the variable is absent or empty, as in a shell. `$${` stands for
@@ -35,7 +35,7 @@ def expand(value: Any, environment: Mapping[str, str]) -> tuple[Any, list[Proble
     return _expand(value, (), environment, problems), problems
 
 
-def _expand(value: Any, path: KeyPath, environment: Mapping[str, str], problems: list[Problem]) -> Any:  # noqa: ANN401
+def _expand(value: Any, path: KeyPath, environment: Mapping[str, str], problems: list[Problem]) -> Any:
     if isinstance(value, dict):
         return {key: _expand(item, (*path, key), environment, problems) for key, item in value.items()}
     if isinstance(value, list):

@@ -16,7 +16,7 @@ _SUFFIX = "_file"
 _LARGEST = 10 * 1024**2
 
 
-def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Problem]:  # noqa: ANN401
+def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Problem]:
     """Put the contents of `X_file` in place of each absent `X`, throughout a parsed configuration.
 
     Where `X` is a secret its file is taken as text without the newline at its end, otherwise as JSON or YAML.
@@ -25,7 +25,7 @@ def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Problem]:
     return list(_read_section(value, model, base, ()))
 
 
-def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath) -> Iterator[Problem]:  # noqa: ANN401
+def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath) -> Iterator[Problem]:
     if not isinstance(value, dict):
         return
     for name, field in model.model_fields.items():
@@ -89,11 +89,11 @@ def _content_of(text: str, file: Path) -> object:
     return content.value
 
 
-def _is_secret(annotation: Any) -> bool:  # noqa: ANN401
+def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in get_args(annotation)
 
 
-def _models_of(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:  # noqa: ANN401
+def _models_of(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
     """Find the models a field holds: itself one, or a mapping of names to one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, False

@@ -54,7 +54,7 @@ def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None
     return settings
 
 
-def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Problem]]:  # noqa: ANN401
+def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Problem]]:
     try:
         return Settings.model_validate(value, context={BASE_DIRECTORY: base}), []
     except ValidationError as error:
