@@ -1,0 +1,46 @@
+"""Copies of damaged segments, kept for people after the segments themselves are gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+class Quarantine:
+    """A folder of its own, `quarantine` in the state directory. Nothing in it is ever deleted."""
+
+    def __init__(self, state: Path) -> None:
+        self.directory = state / "quarantine"
+
+    def holds(self, name: str) -> bool:
+        """Tell whether there is a copy of the segment of this name."""
+        return (self.directory / name).exists()
+
+    def keep(self, path: Path) -> None:
+        """Copy a segment durably, in place of an earlier copy. It blocks; raises `OSError`.
+
+        A segment that is gone by then is left out: there is nothing to copy.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        target = self.directory / path.name
+        part = target.with_suffix(".part")
+        try:
+            with path.open("rb") as source, part.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except FileNotFoundError:
+            if path.exists():
+                raise
+            return
+        part.replace(target)
+        _force_directory(self.directory)
+
+
+def _force_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,114 @@
+"""What cannot be read, and what is missing: kept durably, counted, said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from cdc_daemon.errors import CommitLogError, DamagedSegmentError, StoreError
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.tail.gap import Gap
+from cdc_daemon.tail.ports import DeadLetters, TailObserver
+from cdc_daemon.tail.quarantine import Quarantine
+from cdc_daemon.tail.tracked import TrackedSegment
+
+log = structlog.get_logger(__name__)
+
+
+class Trouble:
+    """Keeps dead letters of what is lost before reading goes on behind it.
+
+    Damage (bytes that a marker covers and that do not hold together) also gets the segment copied to the
+    quarantine at once, and again when it is released. `on_damage` and `on_gap` are called in the event loop
+    after the dead letter is durable; what they hear of is to be healed by comparing with Cassandra.
+    """
+
+    def __init__(
+        self,
+        dead_letters: DeadLetters,
+        *,
+        quarantine: Quarantine,
+        observer: TailObserver,
+        on_damage: Callable[[CommitLogError], None] | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._quarantine = quarantine
+        self._observer = observer
+        self._on_damage = on_damage
+        self._on_gap = on_gap
+
+    async def unreadable(self, segment: TrackedSegment, problems: Sequence[CommitLogError]) -> None:
+        """Keep what can be kept of entries or markers that cannot be read. It returns when that is durable."""
+        if not problems:
+            return
+        damages = [problem for problem in problems if isinstance(problem, DamagedSegmentError)]
+        if damages and not segment.damaged:
+            await self._until_done(lambda: self._quarantine.keep(segment.file.path), segment.file.name)
+            segment.damaged = True
+        letters = [_letter(segment, problem) for problem in problems]
+        await self._until_done(lambda: self._dead_letters.add(letters), segment.file.name)
+        for problem in problems:
+            self._observer.unreadable(problem)
+            log.error(
+                "tail.segment_damaged" if isinstance(problem, DamagedSegmentError) else "tail.mutation_unreadable",
+                error=problem.message,
+                hint=problem.hint,
+                dead_lettered=True,
+                **problem.where,
+            )
+            if self._on_damage is not None:
+                self._on_damage(problem)
+
+    async def missing(self, gap: Gap) -> None:
+        """Keep and tell of segments that are missing; only a certain gap becomes a dead letter."""
+        if gap.certain:
+            letter = DeadLetter(
+                kind="segment",
+                reason=f"gap_{gap.reason.value}",
+                detail={"message": str(gap), "before": gap.before, "hint": Gap.HINT},
+                segment_id=gap.after.segment_id,
+                position=gap.after.offset,
+            )
+            await self._until_done(lambda: self._dead_letters.add([letter]), str(gap.after.segment_id))
+            log.error("tail.gap", gap=str(gap), reason=gap.reason.value, hint=Gap.HINT)
+        else:
+            log.warning("tail.gap_possible", gap=str(gap), reason=gap.reason.value, hint=Gap.HINT)
+        self._observer.gap(gap)
+        if self._on_gap is not None:
+            self._on_gap(gap)
+
+    async def _until_done(self, keep: Callable[[], None], name: str) -> None:
+        """Do blocking work in a thread until it succeeds: nothing may be passed that is not kept."""
+        backoff = Backoff()
+        while True:
+            try:
+                await asyncio.to_thread(keep)
+            except (StoreError, OSError) as error:
+                delay = backoff.next()
+                log.warning(
+                    "tail.dead_letter_failed",
+                    segment=name,
+                    error=str(error),
+                    retry_in_seconds=round(delay, 3),
+                    hint="see that the state directory's disk has room; reading waits until then",
+                )
+                await asyncio.sleep(delay)
+            else:
+                return
+
+
+def _letter(segment: TrackedSegment, problem: CommitLogError) -> DeadLetter:
+    damaged = isinstance(problem, DamagedSegmentError)
+    place = problem.where.get("position")
+    return DeadLetter(
+        kind="segment" if damaged else "mutation",
+        reason=type(problem).__name__,
+        detail={"message": problem.message, "hint": problem.hint, **problem.where},
+        segment_id=segment.id,
+        position=place if isinstance(place, int) else None,
+        payload=problem.data,
+    )

@@ -1,0 +1,53 @@
+"""Being told that something in `cdc_raw` changed, instead of finding out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from watchfiles import awatch
+
+log = structlog.get_logger(__name__)
+
+_GATHER = 20
+"""Milliseconds in which changes that come together are told as one."""
+
+
+class FolderWatch:
+    """Calls `changed` when a file in the folder is created, renamed, deleted or rewritten.
+
+    It only saves waiting for the next listing: Cassandra's writes through memory maps make no events, and on
+    some file systems nothing does. So a watch that cannot be had is said once and tried again now and then.
+    """
+
+    def __init__(self, folder: Path, changed: Callable[[], None], *, retry: float = 60.0) -> None:
+        self._folder = folder
+        self._changed = changed
+        self._retry = retry
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        # Its line for each change at level INFO would drown the daemon's own.
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        said = False
+        while True:
+            try:
+                async for _ in awatch(
+                    self._folder, watch_filter=None, debounce=5 * _GATHER, step=_GATHER, recursive=False
+                ):
+                    self._changed()
+            except (OSError, RuntimeError) as error:
+                # RuntimeError is what the watcher's Rust half raises when the kernel's limits are reached.
+                if not said:
+                    log.warning(
+                        "tail.watch_unavailable",
+                        folder=str(self._folder),
+                        error=str(error),
+                        hint="changes are found by listing the folder; raise fs.inotify.max_user_watches or "
+                        "max_user_instances if this is the kernel's limit",
+                    )
+                    said = True
+            await asyncio.sleep(self._retry)
