@@ -60,7 +60,7 @@ def parse_segment_name(name: str) -> tuple[int, int] | None:
 
 
 def index_name(name: str) -> str:
-    """The name of the `_cdc.idx` file that belongs to the segment of this name."""
+    """Return the name of the `_cdc.idx` file that belongs to the segment of this name."""
     return name.removesuffix(".log") + "_cdc.idx"
 
 

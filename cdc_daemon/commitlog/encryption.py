@@ -2,18 +2,30 @@
 
 A section is a chain of blocks (`EncryptionUtils.encryptAndWrite`): the length of the cipher text and that of
 the plain text as ints, then the cipher text. Each block is encrypted by itself with the header's vector; its
-plain text is the length of what follows as an int and an LZ4 block of `LZ4Compressor` (`EncryptionContext`
-knows no other).
+plain text is the length of what follows as an int and a block of `LZ4Compressor` (`EncryptionContext` knows no
+other compressor).
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from cdc_daemon.commitlog.compression import decompress
+from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
+
 CIPHERS: Final[Mapping[str, int]] = {"AES/CBC/PKCS5PADDING": 16}
 """JCE transformations, upper case as JCE does not mind, with the length of their vector in bytes."""
+
+_BLOCK_HEADER: Final = struct.Struct(">II")
+_INT: Final = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +41,64 @@ class Keyring(Protocol):
     """Where secret keys come from."""
 
     def key(self, alias: str, /) -> bytes:
-        """The secret key of this alias; raises `CdcError` where there is none. Never logged, never in an error."""
+        """Return the secret key of this alias; raise `ConfigError` where there is none.
+
+        A key is never logged and never part of an error.
+        """
         ...
 
 
 class Decryptor:
-    """Undoes the sections of one segment."""
+    """Undoes the sections of one segment.
+
+    Raises what `keyring` raises where it has no such key, and `UnsupportedSegmentError` for one that the
+    segment's cipher cannot use.
+    """
 
     def __init__(self, header: EncryptionHeader, keyring: Keyring, *, segment: str) -> None:
-        self._header = header
-        self._key = keyring.key(header.key_alias)
+        key = keyring.key(header.key_alias)
+        if len(key) * 8 not in AES.key_sizes:
+            raise UnsupportedSegmentError(
+                f"expected an AES key of 128, 192 or 256 bits for alias {header.key_alias!r}, found {len(key) * 8}",
+                segment=segment,
+            )
+        self._cipher = Cipher(AES(key), CBC(header.iv))
 
     def undo(self, stored: bytes, length: int) -> bytes:
-        raise NotImplementedError
+        """Return the plain section of `length` bytes whose blocks are `stored`.
+
+        Raises `DamagedSegmentError`, without a place, where they are not.
+        """
+        found = []
+        position = 0
+        while position < len(stored):
+            begin = position + _BLOCK_HEADER.size
+            if begin > len(stored):
+                raise DamagedSegmentError("expected an encrypted block, found the end of the section")
+            cipher_length, plain_length = _BLOCK_HEADER.unpack_from(stored, position)
+            position = begin + cipher_length
+            if position > len(stored):
+                raise DamagedSegmentError(
+                    f"expected an encrypted block of {cipher_length} bytes, found {len(stored) - begin}"
+                )
+            found.append(self._block(stored[begin:position], plain_length))
+        plain = b"".join(found)
+        if len(plain) != length:
+            raise DamagedSegmentError(f"expected a section of {length} bytes, found {len(plain)}")
+        return plain
+
+    def _block(self, cipher_text: bytes, plain_length: int) -> bytes:
+        decryptor = self._cipher.decryptor()
+        unpadder = padding.PKCS7(AES.block_size).unpadder()
+        try:
+            padded = decryptor.update(cipher_text) + decryptor.finalize()
+            plain = unpadder.update(padded) + unpadder.finalize()
+        except ValueError as error:
+            raise DamagedSegmentError(
+                "expected a block that the key decrypts, found another",
+                hint="the keystore's key may not be the one that the segment was written with",
+            ) from error
+        if len(plain) != plain_length or plain_length < _INT.size:
+            raise DamagedSegmentError(f"expected a block of {plain_length} bytes, found {len(plain)}")
+        (length,) = _INT.unpack_from(plain)
+        return decompress("LZ4Compressor", plain[_INT.size :], length)

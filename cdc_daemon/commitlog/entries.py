@@ -31,7 +31,7 @@ _size_crcs: dict[int, int] = {}
 _SIZE_CRCS: Final = 1 << 16
 
 
-def read_entries(
+def read_entries(  # noqa: PLR0912 - the hot loop: calls would cost more than what they do
     section: Section, *, segment: str, problems: list[CommitLogError], from_position: int = 0
 ) -> Iterator[tuple[bytes, int]]:
     """Yield each entry's mutation, serialised, and the logical position of the entry's end.
@@ -54,7 +54,10 @@ def read_entries(
         if crc is None:
             crc = _crc_of(size)
         if crc != size_crc:
-            problems.append(_bad_size(section, position, segment, size, size_crc, crc))
+            reason = f"expected the CRC of size {size} to be {crc:08x}, found {size_crc:08x}"
+            if size == 0 and size_crc == 0:
+                reason = "expected an entry, found zeros"
+            problems.append(_lost(section, position, segment, reason))
             return
         start = position + HEAD_SIZE
         position = start + size
@@ -72,7 +75,10 @@ def read_entries(
         if found == expected:
             yield payload, base + following
         else:
-            problems.append(_bad_mutation(section, start - HEAD_SIZE, following, segment, expected, found))
+            reason = f"expected the mutation's CRC to be {found:08x}, found {expected:08x}"
+            problems.append(
+                _damage(section, start - HEAD_SIZE, following, segment, f"{reason}; its entry is passed over")
+            )
         position = following
         if position + HEAD_SIZE > end:
             if position < end:
@@ -85,27 +91,6 @@ def _crc_of(size: int) -> int:
         _size_crcs.clear()
     crc = _size_crcs[size] = zlib.crc32(size.to_bytes(4, "big"))
     return crc
-
-
-def _bad_size(
-    section: Section, position: int, segment: str, size: int, found: int, expected: int
-) -> DamagedSegmentError:
-    if size == 0 and found == 0:
-        return _lost(section, position, segment, "expected an entry, found zeros")
-    reason = f"expected the CRC of size {size} to be {expected:08x}, found {found:08x}"
-    return _lost(section, position, segment, reason)
-
-
-def _bad_mutation(
-    section: Section, start: int, end: int, segment: str, found: int, expected: int
-) -> DamagedSegmentError:
-    return _damage(
-        section,
-        start,
-        end,
-        segment,
-        f"expected the mutation's CRC to be {expected:08x}, found {found:08x}; its entry is passed over",
-    )
 
 
 def _lost(section: Section, start: int, segment: str, reason: str) -> DamagedSegmentError:

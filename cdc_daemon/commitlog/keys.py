@@ -51,7 +51,7 @@ _long_at = struct.Struct(">Q").unpack_from
 _new = tuple.__new__
 
 
-def read_keys(  # noqa: C901, PLR0912, PLR0915 - one loop, unrolled: calls would cost more than what they do
+def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost more than what they do
     section: Section,
     schema: SchemaView,
     *,
@@ -94,9 +94,10 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - one loop, unrolled: calls would
                         plain = not payload[at]
                         at += 1
                         clustering: list[bytes | None] = []
-                        for length in table_layout.clustering:
+                        for fixed_length in table_layout.clustering:
+                            length = fixed_length
                             if length is None:
-                                length = payload[at]  # noqa: PLW2901
+                                length = payload[at]
                                 at += 1
                                 plain = plain and length < 0x80
                             end = at + length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 from cdc_daemon.commitlog import layout
@@ -12,7 +11,6 @@ from cdc_daemon.commitlog.schema import Column
 from cdc_daemon.commitlog.vint import as_int64, read_vint
 from cdc_daemon.errors import MutationError
 
-_short_at = struct.Struct(">H").unpack_from
 _NEVER: Final = -(1 << 63)
 """Microseconds: Cassandra's own `NO_TIMESTAMP`, older than everything written."""
 
@@ -64,9 +62,7 @@ class _Walk:
             partition_deletion, position = self.deletion(data, position)
         static = False
         if flags & layout.HAS_STATIC_ROW:
-            row_flags, extended = data[position], data[position + 1]
-            if not row_flags & layout.HAS_EXTENDED_FLAGS or not extended & layout.EXTENDED_IS_STATIC:
-                raise MutationError(f"expected a static row, found one with flags {row_flags:#x}")
+            row_flags = layout.static_row_flags(data, position)
             before = position + 2
             _, position = self.body(data, before, row_flags, static_columns)
             static = position > before
@@ -101,15 +97,13 @@ class _Walk:
                 position = self.marker(data, position)
                 continue
             if flags & layout.HAS_EXTENDED_FLAGS:
-                if data[position] & layout.EXTENDED_IS_STATIC:
-                    raise MutationError("expected a row, found a static one among them")
-                position += 1
+                position = layout.skip_extended_flags(data, position)
             clustering, position = self.layout.read_clustering(data, position)
             deleted, position = self.body(data, position, flags, columns)
             self.rows.append(RowKey(clustering, deleted))
 
     def body(self, data: bytes, position: int, flags: int, columns: tuple[Column, ...]) -> tuple[bool, int]:
-        """A row behind its clustering: whether it is deleted, and the position after it."""
+        """Pass over a row behind its clustering; return whether it is deleted, and the position after it."""
         liveness = _NEVER
         if flags & layout.HAS_TIMESTAMP:
             delta, position = read_vint(data, position)
@@ -133,12 +127,8 @@ class _Walk:
         return deletion is not None and deletion >= liveness, position
 
     def marker(self, data: bytes, position: int) -> int:
-        kind = data[position]
-        (count,) = _short_at(data, position + 1)
-        values, position = self.layout.read_clustering(data, position + 3, count)
+        kind, values, position = self.layout.read_bound(data, position)
         closes, opens = layout.ENDS.get(kind), layout.STARTS.get(kind)
-        if closes is None and opens is None:
-            raise MutationError(f"expected a range's bound, found kind {kind}")
         if closes is not None:
             deletion, position = self.deletion(data, position)
             if self.open is None:
@@ -154,7 +144,7 @@ class _Walk:
         return position
 
     def deletion(self, data: bytes, position: int) -> tuple[int, int]:
-        """A deletion's timestamp, which counts as one of this update's."""
+        """Read a deletion; return its timestamp, which counts as one of this update's."""
         delta, position = read_vint(data, position)
         _, position = read_vint(data, position)
         deletion = as_int64(delta + self.least)

@@ -81,6 +81,7 @@ TIMESTAMP_EPOCH: Final = 1_442_880_000_000_000
 DELETION_TIME_EPOCH: Final = 1_442_880_000
 """Seconds: the same day, for local deletion times."""
 
+_BEGINNING: Final = -(1 << 63)
 _CLUSTERING_BATCH: Final = 32
 """Clustering values that share one header of two bits each: null, empty."""
 _BITMAP_COLUMNS: Final = 64
@@ -96,11 +97,12 @@ _NEVER: Final = b"\xff" * 32
 class TableLayout:
     """What the bytes of one table's updates look like. Made once for each generation of a table."""
 
-    __slots__ = ("clustering", "lists", "plain_prefix", "table")
+    __slots__ = ("clustering", "dropped", "lists", "plain_prefix", "table")
 
     def __init__(self, table: TableMetadata) -> None:
         self.table = table
         self.clustering = tuple(column.fixed_length for column in table.clustering)
+        self.dropped = {each.column.name: each.dropped_at for each in table.dropped if each.dropped_at > _BEGINNING}
         self.lists: dict[bytes, tuple[Column, ...]] = {}
         self.plain_prefix = _NEVER
         """What stands before the row of an update without deletions, TTL and statics that has one row: two
@@ -169,7 +171,7 @@ class TableLayout:
             )
         values: list[bytes | None] = []
         header = 0
-        for index, length in enumerate(lengths):
+        for index, fixed_length in enumerate(lengths):
             if not index % _CLUSTERING_BATCH:
                 header, position = read_vint(data, position)
             elif header:
@@ -177,14 +179,37 @@ class TableLayout:
             if header & 3:
                 values.append(None if header & 2 else b"")
                 continue
-            if length is None:
-                length, position = read_vint(data, position)
+            length, position = (fixed_length, position) if fixed_length is not None else read_vint(data, position)
             end = position + length
             if end > len(data):
                 raise MutationError(f"expected a clustering value of {length} bytes, found the mutation's end")
             values.append(data[position:end])
             position = end
         return tuple(values), position
+
+    def read_bound(self, data: bytes, position: int) -> tuple[int, tuple[bytes | None, ...], int]:
+        """Read the bound of a range behind its marker's flags: its kind, its values."""
+        kind = data[position]
+        if kind not in STARTS and kind not in ENDS:
+            raise MutationError(f"expected a bound of a deleted range, found kind {kind}")
+        count = data[position + 1] << 8 | data[position + 2]
+        values, position = self.read_clustering(data, position + 3, count)
+        return kind, values, position
+
+
+def static_row_flags(data: bytes, position: int) -> int:
+    """Read the flags of the static row at `position`, which take two bytes; return the first."""
+    flags, extended = data[position], data[position + 1]
+    if not flags & HAS_EXTENDED_FLAGS or not extended & EXTENDED_IS_STATIC:
+        raise MutationError(f"expected a static row, found one with flags {flags:#x}")
+    return flags
+
+
+def skip_extended_flags(data: bytes, position: int) -> int:
+    """Pass over the second byte of a row's flags (a shadowable deletion), which must not make it static."""
+    if data[position] & EXTENDED_IS_STATIC:
+        raise MutationError("expected a row, found a static one among them")
+    return position + 1
 
 
 def read_subset(data: bytes, position: int, columns: tuple[Column, ...]) -> tuple[tuple[Column, ...], int]:
@@ -213,7 +238,7 @@ def read_subset(data: bytes, position: int, columns: tuple[Column, ...]) -> tupl
     return tuple(each for index, each in enumerate(columns) if index not in missing), position
 
 
-def skip_cells(
+def skip_cells(  # noqa: C901, PLR0912 - a hot loop: calls would cost more than what they do
     data: bytes, position: int, columns: tuple[Column, ...], *, complex_deletions: bool
 ) -> tuple[int, int, bool]:
     """Pass over a row's cells: the position after them, the largest timestamp less the least, any TTL."""

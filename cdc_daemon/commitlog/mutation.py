@@ -35,7 +35,9 @@ def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update
     try:
         count, position = read_vint(payload, 0)
         if count == 0:
-            raise MutationError("expected at least one update in a mutation, found none")
+            raise MutationError(  # noqa: TRY301 - caught below to be given its bytes
+                "expected at least one update in a mutation, found none"
+            )
         return _read_updates(payload, position, count, layout_of, read)
     except MutationError as error:
         error.data = payload
@@ -100,7 +102,7 @@ def _find_again(
 
 
 def _serialised_key(payload: bytes, position: int) -> bytes:
-    """The partition key of the update at `position`, with the vint of its length."""
+    """Return the partition key of the update at `position`, with the vint of its length."""
     start = position + TABLE_ID_SIZE
     length, begin = read_vint(payload, start)
     if begin + length >= len(payload):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cdc_daemon.commitlog.compression import decompress
-from cdc_daemon.commitlog.descriptor import Buffer, SegmentDescriptor
+from cdc_daemon.commitlog.descriptor import VERSION_40, Buffer, SegmentDescriptor
 from cdc_daemon.commitlog.encryption import Decryptor, Keyring
 from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
 
@@ -35,13 +35,14 @@ class Section:
     """Consecutive entries, plain. `data[0]` has the logical position `start`, its end `end`.
 
     `resume` is the logical position from which on entries were not consumed yet; it differs from `start`
-    only in the first section after a start in the middle of a segment.
+    only in the first section after a start in the middle of a segment. `version` is the segment's.
     """
 
     data: bytes
     start: int
     end: int
     resume: int
+    version: int = VERSION_40
 
 
 class SectionReader:
@@ -113,7 +114,7 @@ class SectionReader:
         self._buffer = buffer
 
     def next(self) -> Section | None:
-        """The next section that is not consumed yet; None where nothing more is written *so far*.
+        """Return the next section that is not consumed yet; None where nothing more is written *so far*.
 
         A marker of zeros, one that is half written, and one that points past the end of the file all mean
         "call again later". Raises `DamagedSegmentError` for a marker that contradicts its checksum (from then on
@@ -200,19 +201,19 @@ class SectionReader:
                 data = decompress(self.descriptor.compression, stored, length)
         except DamagedSegmentError as error:
             raise self._damage(error.message, start, logical) from error
-        return Section(data, logical, self._logical, max(self._resume, logical))
+        return Section(data, logical, self._logical, max(self._resume, logical), self.descriptor.version)
 
     def _next_piece(self) -> Section:
-        """A section of an uncompressed segment, or as many of its entries as make a piece."""
+        """Return a section of an uncompressed segment, or as many of its entries as make a piece."""
         assert self._piece is not None
         start, end = self._piece
         piece_end = end if end - start <= _PIECE else self._entry_boundary(start, end)
         self._piece = (piece_end, end) if piece_end < end else None
         data = bytes(self._buffer[start:piece_end])
-        return Section(data, start, piece_end, min(max(self._resume, start), piece_end))
+        return Section(data, start, piece_end, min(max(self._resume, start), piece_end), self.descriptor.version)
 
     def _entry_boundary(self, start: int, end: int) -> int:
-        """The first end of an entry after `_PIECE` bytes; the section's end where its sizes cannot be right."""
+        """Find the first end of an entry after `_PIECE` bytes; the section's end where a size cannot be right."""
         position = start
         while position - start < _PIECE and position + _LENGTH_SIZE * 2 < end:
             head = bytes(self._buffer[position : position + 2 * _LENGTH_SIZE])

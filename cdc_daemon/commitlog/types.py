@@ -131,7 +131,7 @@ def parse_type(text: str, *, keyspace: str = "", user_types: Mapping[str, CqlTyp
 
 
 def freeze(cql_type: CqlType) -> CqlType:
-    """The type as a part of a frozen value or of a collection: frozen all the way down."""
+    """Return the type as a part of a frozen value or of a collection: frozen all the way down."""
     return replace(cql_type, frozen=True, parameters=tuple(freeze(each) for each in cql_type.parameters))
 
 
@@ -224,6 +224,6 @@ class _Parser:
         raise self.bad(f"no such type as {name}<>")
 
     def custom(self, name: str) -> CqlType:
-        """A server class in quotes; those with parameters all have values that carry their length."""
+        """Return the type of a server class in quotes; where it has parameters, values carry their length."""
         native = _CLASSES.get(name.removeprefix("org.apache.cassandra.db.marshal."))
         return CqlType(native) if native else CqlType("custom", type_name=name)
