@@ -16,7 +16,7 @@ class _Partition:
 
     Rows in flight when a removal of their partition arrives may write a document after the removal has
     looked for documents. So the removal waits for exactly those (`before`); rows that are read later
-    know of the removal by `removed` and doubt an older row themselves.
+    suspect that the removal covers them and doubt an older row themselves.
     """
 
     __slots__ = ("before", "epoch", "removed", "rows", "since", "waiting")
@@ -92,7 +92,7 @@ class Coalescer:
                 partition = self._partitions[entry.key[:2]]
                 partition.since += 1
                 entry.epoch = partition.epoch
-                entry.removed = max(entry.removed, partition.removed)
+                entry.suspected = max(entry.suspected, partition.removed)
             taken.append(entry)
         return taken
 

@@ -24,8 +24,9 @@ class Key(NamedTuple):
 class Entry:
     """The one pending piece of work for a key, into which every further signal of the key goes.
 
-    `written` and `removed` are the newest known write and deletion times, `oldest` the oldest write or
-    deletion time not yet shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
+    `written` and `removed` are the newest known write and deletion times, `suspected` that of a deletion
+    of several rows which may have covered this one, `oldest` the oldest write or deletion time not yet
+    shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
     `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone;
     `prefixes` are the clustering prefixes below which rows were removed. `minimum_version` is what the
     document's version has to reach because a conflict showed it (architecture, promise 4).
@@ -42,6 +43,7 @@ class Entry:
         "receipts",
         "refresh",
         "removed",
+        "suspected",
         "written",
     )
 
@@ -49,6 +51,7 @@ class Entry:
         self.key = key
         self.written = 0
         self.removed = 0
+        self.suspected = 0
         self.oldest = 0
         self.refresh = False
         self.has_ttl = False
@@ -62,6 +65,7 @@ class Entry:
         """Take in one more signal; its receipt is held until this entry is settled."""
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
+        self.suspected = max(self.suspected, signal.suspected)
         self.oldest = _older(self.oldest, max(signal.written, signal.removed))
         self.has_ttl = self.has_ttl or signal.has_ttl
         if signal.scope is Scope.STATIC:
@@ -78,6 +82,7 @@ class Entry:
         """Take over what another entry of the same key knows and holds."""
         self.written = max(self.written, other.written)
         self.removed = max(self.removed, other.removed)
+        self.suspected = max(self.suspected, other.suspected)
         self.oldest = _older(self.oldest, other.oldest)
         self.has_ttl = self.has_ttl or other.has_ttl
         self.refresh = self.refresh or other.refresh

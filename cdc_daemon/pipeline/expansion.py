@@ -16,7 +16,7 @@ class Expansion:
     """Turns a partition's entry into signals for each of its documents.
 
     A removal looks at the documents that the index has for the partition: each becomes a row signal
-    with the removal's time, so that the row is read and its document removed or kept. A refresh looks at
+    with the removal's time, a suspicion only, so that the row is read and its document removed or kept. A refresh looks at
     the partition's rows in Cassandra as well. It returns when each of these rows is settled, so the
     entry, which is settled after that, is acknowledged only when each document is.
     """
@@ -44,7 +44,7 @@ class Expansion:
                         Scope.ROW,
                         clustering,
                         written=entry.written if entry.refresh else 0,
-                        removed=entry.removed,
+                        suspected=entry.removed,
                     )
                     self._coalescer.add(signal, children.receipt)
             await children.wait()

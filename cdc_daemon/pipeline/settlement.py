@@ -167,17 +167,18 @@ def is_doubtful(entry: Entry, state: RowState) -> bool:
     """Tell whether a first read does not show what the signals said (architecture, promise 2).
 
     An absent row is as expected when nothing newer than a removal is known. A row that is there has to
-    be at least as new as the newest write, and newer than the newest removal: at equal times a
-    deletion wins (Cassandra's `Cells.reconcile`). Where a table shows no write time, everything that a
+    be at least as new as the newest write, and newer than any removal that may have covered it: at equal
+    times a deletion wins (Cassandra's `Cells.reconcile`). Where a table shows no write time, everything that a
     signal said is doubtful.
     """
     if state.error is not None:
         return False
     if state.row is None:
         return entry.written > entry.removed
+    removed = max(entry.removed, entry.suspected)
     if state.newest is None:
-        return entry.written > 0 or entry.removed > 0
-    return state.newest < entry.written or (entry.removed > 0 and state.newest <= entry.removed)
+        return entry.written > 0 or removed > 0
+    return state.newest < entry.written or 0 < removed >= state.newest
 
 
 def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> DeadLetter:

@@ -39,8 +39,9 @@ class Signal(NamedTuple):
     """A change that somebody saw. It carries no data: the row is read from Cassandra (see architecture, promise 1).
 
     `partition_key` and `clustering` are the serialised bytes as the commit log has them, so that a
-    source never decodes a value. `written` is the newest write time known of the change and `removed`
-    that of a deletion, both in microseconds since epoch; 0 means none is known.
+    source never decodes a value. `written` is the newest write time known of the change, `removed` that of
+    a deletion of just this key, and `suspected` that of a deletion which may have covered it, all in
+    microseconds since epoch; 0 means none is known.
     """
 
     table: TableName
@@ -50,3 +51,4 @@ class Signal(NamedTuple):
     written: int = 0
     removed: int = 0
     has_ttl: bool = False
+    suspected: int = 0

@@ -1,0 +1,155 @@
+"""The whole pipeline against servers in memory: whatever the order, delays and failures, the end is equal."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.settlement import Settlement
+from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.store.dead_letters import DeadLetter
+from tests.simulation.servers import VISIBLE_WITHIN, Cassandra, Documents, Index, Reader, projection
+from tests.simulation.virtual_time import virtual_time
+
+TABLE = TableName("keyspace", "table")
+PARTITIONS = st.sampled_from([b"a", b"b"])
+CLUSTERINGS = st.tuples(st.sampled_from([b"1", b"2"]), st.sampled_from([b"x", b"y"]))
+
+
+@dataclass(frozen=True)
+class Change:
+    kind: str
+    partition: bytes
+    clustering: Clustering
+    pause: float
+
+
+CHANGES = st.builds(
+    Change,
+    kind=st.sampled_from(["write", "write", "write", "remove row", "remove prefix", "remove partition", "static"]),
+    partition=PARTITIONS,
+    clustering=CLUSTERINGS,
+    pause=st.sampled_from([0.0, 0.0, 0.001, 0.01, 0.06]),
+)
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+
+    def settled(self, table: TableName, outcome: str, alias: str) -> None:
+        assert alias == str(table)
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def shown(self, table: TableName, oldest: int) -> None:
+        pass
+
+    def second_reads(self, count: int) -> None:
+        assert count > 0
+
+    def retried(self, reason: str, count: int) -> None:
+        assert reason
+        assert count > 0
+
+
+def no_dead_letters(letters: Sequence[DeadLetter]) -> None:
+    raise AssertionError(letters)
+
+
+def signal_of(change: Change, time: int) -> Signal:
+    match change.kind:
+        case "write":
+            return Signal(TABLE, change.partition, Scope.ROW, change.clustering, written=time)
+        case "remove row":
+            return Signal(TABLE, change.partition, Scope.ROW, change.clustering, removed=time)
+        case "remove prefix":
+            return Signal(TABLE, change.partition, Scope.RANGE, change.clustering[:1], removed=time)
+        case "remove partition":
+            return Signal(TABLE, change.partition, Scope.PARTITION, removed=time)
+        case _:
+            return Signal(TABLE, change.partition, Scope.STATIC, written=time)
+
+
+def effect_of(change: Change, time: int, cassandra: Cassandra) -> Callable[[], None]:
+    def apply() -> None:
+        match change.kind:
+            case "write":
+                cassandra.write(change.partition, change.clustering, f"v{time}", time)
+            case "remove row":
+                cassandra.remove(change.partition, change.clustering, time)
+            case "remove prefix":
+                cassandra.remove(change.partition, change.clustering[:1], time)
+            case "remove partition":
+                cassandra.remove(change.partition, (), time)
+                cassandra.remove_statics(change.partition, time)
+            case _:
+                cassandra.set_static(change.partition, f"s{time}", time)
+
+    return apply
+
+
+async def simulate(changes: Sequence[Change], seed: int, failures: float, batch: int) -> None:
+    chance = random.Random(seed)
+    loop = asyncio.get_running_loop()
+    clock = HybridClock(now=lambda: 1_000_000_000 + int(loop.time() * 1e6))
+    cassandra = Cassandra()
+    index = Index(chance, failures)
+    reader = Reader(cassandra, clock, chance, failures)
+    coalescer = Coalescer(limit=4)
+    settlement = Settlement(
+        coalescer=coalescer,
+        clock=clock,
+        reader=reader,
+        builder=Documents(),
+        writer=index,
+        set_aside=no_dead_letters,
+        observer=Counts(),
+        second_read_pause=0.05,
+    )
+    expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index)
+    pipeline = Pipeline(
+        coalescer=coalescer, settlement=settlement, expansion=expansion, writer=index, workers=3, batch=batch
+    )
+    running = asyncio.create_task(pipeline.run())
+    line: AcknowledgementLine[int] = AcknowledgementLine(0)
+    visible = 0.0
+    for number, change in enumerate(changes, start=1):
+        time = clock.wall() + number
+        # The log is written first; memtables follow in order, a little later.
+        visible = max(visible, loop.time() + chance.random() * VISIBLE_WITHIN)
+        loop.call_at(visible, effect_of(change, time, cassandra))
+        receipt = await line.open(number)
+        await pipeline.submit([signal_of(change, time)], receipt)
+        receipt.release()
+        await asyncio.sleep(change.pause)
+    await asyncio.wait_for(line.wait_empty(), timeout=3600)
+    assert line.acknowledged == len(changes)
+    assert pipeline.pending == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(1)
+    written = {identity: document for identity, (_, document) in index.documents.items()}
+    assert written == projection(cassandra)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    changes=st.lists(CHANGES, max_size=25),
+    seed=st.integers(0, 2**32),
+    failures=st.sampled_from([0.0, 0.0, 0.1, 0.4]),
+    batch=st.sampled_from([1, 3, 100]),
+)
+def test_the_index_ends_equal_to_cassandra(changes: list[Change], seed: int, failures: float, batch: int) -> None:
+    note(f"seed {seed}")
+    with virtual_time() as run:
+        run(simulate(changes, seed, failures, batch))
