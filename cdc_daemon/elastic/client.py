@@ -15,7 +15,7 @@ from elastic_transport import AiohttpHttpNode, ApiResponseMeta, HttpHeaders, Ser
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import AsyncElasticsearch
-from elasticsearch.serializer import OrjsonSerializer, TextSerializer
+from elasticsearch.serializer import OrjsonSerializer
 
 from cdc_daemon.errors import ConfigError
 
@@ -75,7 +75,7 @@ def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
             "application/json": OrjsonSerializer(),
             "application/vnd.elasticsearch+json": OrjsonSerializer(),
             "application/vnd.elasticsearch+x-ndjson": _EncodedNdjson(),
-            "text/*": TextSerializer(),
+            "text/*": _Page(),
         },
     )
 
@@ -119,6 +119,15 @@ class _EncodedNdjson(Serializer):
         return data
 
 
+class _Page(Serializer):
+    """What a proxy answers in Elasticsearch's place: text, more or less."""
+
+    mimetype: ClassVar[str] = "text/plain"
+
+    def loads(self, data: bytes) -> str:
+        return data.decode(errors="replace")
+
+
 class _Node(AiohttpHttpNode):
     """One host: large bodies go as a stream, warnings become log lines, foreign answers count as text."""
 
@@ -135,6 +144,9 @@ class _Node(AiohttpHttpNode):
         sent: Any = io.BytesIO(body) if body is not None and len(body) > STREAMED_FROM else body
         meta, answer = await super().perform_request(method, target, sent, headers, request_timeout)
         return NodeApiResponse(self._tidy(meta), answer)
+
+    def _log_request(self, *_: Any, **__: Any) -> None:
+        """Log nothing: the transport would decode whole bodies for it, and documents belong in no log."""
 
     def _tidy(self, meta: ApiResponseMeta) -> ApiResponseMeta:
         warning = meta.headers.get("warning")
