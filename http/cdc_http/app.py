@@ -19,7 +19,7 @@ _NO_STORE = {"cache-control": "no-store"}
 
 
 class _Json(JSONResponse):
-    def render(self, content: Any) -> bytes:  # noqa: ANN401  as Starlette declares it
+    def render(self, content: Any) -> bytes:
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
