@@ -46,9 +46,7 @@ class CommitLogError(CdcError):
     `data` are the bytes that could not be read, where they are known; they are never part of the text.
     """
 
-    def __init__(
-        self, message: str, *, data: bytes | None = None, hint: str | None = None, **where: Any
-    ) -> None:
+    def __init__(self, message: str, *, data: bytes | None = None, hint: str | None = None, **where: Any) -> None:
         super().__init__(message, hint=hint, **where)
         self.data = data
 

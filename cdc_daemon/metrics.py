@@ -68,7 +68,11 @@ class Metrics:
         self.backlog_segments = self._gauge("backlog_segments", "CDC segments that are not acknowledged yet.")
         self.oldest_unacknowledged_segment_timestamp_seconds = self._gauge(
             "oldest_unacknowledged_segment_timestamp_seconds",
-            "When the oldest CDC segment that is not acknowledged yet was begun; 0 when there is none.",
+            "When the oldest CDC segment not acknowledged yet was last changed on disk; 0 when there is none.",
+        )
+        self.cdc_raw_segments = self._gauge("cdc_raw_segments", "Segments in cdc_raw.")
+        self.checkpoint_segment_id = self._gauge(
+            "checkpoint_segment_id", "Id of the segment that the durable checkpoint is in."
         )
         self.cdc_raw_bytes = self._gauge("cdc_raw_bytes", "Bytes in cdc_raw as Cassandra counts them.")
         self.cdc_raw_limit_bytes = self._gauge(
@@ -105,6 +109,12 @@ class Metrics:
         )
         self.decode_errors = self._counter(
             "decode_errors", "Pieces of CDC segments that could not be decoded.", ("kind",)
+        )
+        self.updates_passed_over = self._counter(
+            "updates_passed_over", "Updates in CDC segments that are no mapped table's business.", ("reason",)
+        )
+        self.gaps = self._counter(
+            "gaps", "Holes found in the sequence of CDC segments: changes that may be lost.", ("reason",)
         )
         self.dead_letters = self._counter(
             "dead_letters", "Changes set aside because they cannot be replicated as they are.", ("reason",)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 
 from cdc_daemon.elastic.observer import RetryReason
+from cdc_daemon.errors import CommitLogError
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.tail.gap import Gap
+from cdc_daemon.tail.position import Position
 
 
 class PipelineMetrics:
@@ -56,6 +59,43 @@ class BulkMetrics:
         """Count operations that go round once more."""
         self._metrics.retries.labels(reason.value).inc(count)
 
-    def available(self, available: bool) -> None:  # noqa: FBT001 - it is the thing told
+    def availability_changed(self, *, available: bool) -> None:
         """Show whether Elasticsearch takes writes."""
         self._metrics.elasticsearch_available.set(available)
+
+
+class TailMetrics:
+    """Counts what the tail reads, and what it gives back."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def read(self, table: TableName, scope: str, count: int) -> None:
+        """Count changes by the table and how much of it they speak of."""
+        self._metrics.mutations.labels(*table, scope).inc(count)
+        self._metrics.signals.inc(count)
+
+    def passed_over(self, reason: str, count: int) -> None:
+        """Count updates that make no signal."""
+        self._metrics.updates_passed_over.labels(reason).inc(count)
+
+    def listed(self, segments: int, total_bytes: int) -> None:
+        """Show what is in the folder."""
+        self._metrics.cdc_raw_segments.set(segments)
+        self._metrics.cdc_raw_bytes.set(total_bytes)
+
+    def saved(self, position: Position) -> None:
+        """Show the durable checkpoint's segment."""
+        self._metrics.checkpoint_segment_id.set(position.segment_id)
+
+    def released(self, segment_id: int, size: int) -> None:  # noqa: ARG002 -- counted, not named: ids have no end
+        """Count a segment that was deleted."""
+        self._metrics.segments_released.inc()
+
+    def unreadable(self, problem: CommitLogError) -> None:
+        """Count a piece of a segment that cannot be read."""
+        self._metrics.decode_errors.labels(type(problem).__name__).inc()
+
+    def gap(self, gap: Gap) -> None:
+        """Count missing segments."""
+        self._metrics.gaps.labels(gap.reason.value).inc()

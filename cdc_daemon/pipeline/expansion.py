@@ -16,9 +16,9 @@ class Expansion:
     """Turns a partition's entry into signals for each of its documents.
 
     A removal looks at the documents that the index has for the partition: each becomes a row signal
-    with the removal's time, a suspicion only, so that the row is read and its document removed or kept. A refresh looks at
-    the partition's rows in Cassandra as well. It returns when each of these rows is settled, so the
-    entry, which is settled after that, is acknowledged only when each document is.
+    with the removal's time, a suspicion only, so that the row is read and its document removed or kept.
+    A refresh looks at the partition's rows in Cassandra as well. It returns when each of these rows is
+    settled, so the entry, which is settled after that, is acknowledged only when each document is.
     """
 
     def __init__(self, *, coalescer: Coalescer, reader: RowReader, siblings: SiblingFinder) -> None:

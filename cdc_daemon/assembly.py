@@ -1,0 +1,156 @@
+"""The parts put together: Cassandra, Elasticsearch, the pipeline between them, and the tail that feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from cdc_daemon.cassandra.reader import CassandraRowReader
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.config import Settings
+from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
+from cdc_daemon.elastic.partition import PartitionDocuments
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.observers import BulkMetrics, PipelineMetrics, TailMetrics
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.documents import MappedDocuments
+from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.settlement import Settlement
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.startup import (
+    SHORTEST_BODY_AGE,
+    connect_cassandra,
+    connect_elasticsearch,
+    ensure_indices,
+    make_mappings,
+)
+from cdc_daemon.store import Store
+from cdc_daemon.tail.options import TailOptions
+from cdc_daemon.tail.tail import Tail
+
+
+class Assembly:
+    """The running parts of a daemon."""
+
+    def __init__(
+        self, *, tables: Sequence[TableName], pipeline: Pipeline, tail: Tail, writer: BulkWriter, metrics: Metrics
+    ) -> None:
+        self.tables = tables
+        self._pipeline = pipeline
+        self._tail = tail
+        self._writer = writer
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Run until `drain` has ended the tail, or cancelled. Raises what ends a part that should not end."""
+        async with asyncio.TaskGroup() as tasks:
+            pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
+            await self._tail.run()
+            pipeline.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more changes in, and wait for those under way at most so long; then save the checkpoint."""
+        await self._tail.stop(seconds)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        backlog = self._tail.backlog()
+        self._metrics.backlog_bytes.set(backlog.size)
+        self._metrics.backlog_segments.set(backlog.segments)
+        self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(0 if backlog.oldest is None else backlog.oldest.modified)
+        self._metrics.pending.set(self._pipeline.pending)
+        self._metrics.elasticsearch_available.set(self._writer.available)
+
+    def status(self) -> Mapping[str, Any]:
+        """Tell how far everything is, in plain values."""
+        backlog = self._tail.backlog()
+        return {
+            "tables": [str(table) for table in self.tables],
+            "position": str(self._tail.position),
+            "pending": self._pipeline.pending,
+            "backlog": {"bytes": backlog.size, "segments": backlog.segments},
+            "elasticsearch": {
+                "available": self._writer.available,
+                "failure": None if self._writer.failure is None else self._writer.failure.error_type,
+            },
+        }
+
+
+@asynccontextmanager
+async def assemble(
+    settings: Settings, store: Store, metrics: Metrics, *, beat: Callable[[str], None]
+) -> AsyncIterator[Assembly]:
+    """Connect to the servers, waiting for those that are down, and put the parts together.
+
+    Raises `ConfigError` for what only another configuration can mend.
+    """
+    async with AsyncExitStack() as stack:
+        session = await connect_cassandra(settings)
+        stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+        schema = SchemaSource(session)
+        mappings = await make_mappings(settings, schema)
+        client = connect_elasticsearch(settings.elasticsearch)
+        stack.push_async_callback(client.close)
+        remembered = await ensure_indices(client, settings.mappings, mappings)
+        writer = BulkWriter(client, limits=_bulk_limits(settings, remembered), observer=BulkMetrics(metrics))
+        stack.push_async_callback(writer.close)
+        clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
+        reader = CassandraRowReader(
+            session,
+            schema,
+            clock,
+            keys_per_query=settings.cassandra.keys_per_query,
+            concurrent_queries=settings.cassandra.concurrent_queries,
+        )
+        coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+        pipeline = Pipeline(
+            coalescer=coalescer,
+            settlement=Settlement(
+                coalescer=coalescer,
+                clock=clock,
+                reader=reader,
+                builder=MappedDocuments(mappings),
+                writer=writer,
+                set_aside=store.dead_letters.add,
+                observer=PipelineMetrics(metrics),
+                second_read_pause=settings.cassandra.second_read_pause,
+                allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+            ),
+            expansion=Expansion(coalescer=coalescer, reader=reader, siblings=PartitionDocuments(client, aliases)),
+            writer=writer,
+            workers=settings.pipeline.workers,
+            batch=settings.pipeline.batch_documents,
+        )
+        tail = Tail(
+            settings.commit_log.cdc_raw_directory,
+            state=settings.state.directory,
+            sink=pipeline,
+            schema=schema,
+            mapped=list(mappings),
+            checkpoints=store.checkpoints,
+            dead_letters=store.dead_letters,
+            options=TailOptions(
+                follow_markers=settings.commit_log.follow_markers,
+                release=settings.commit_log.release,
+                poll_interval=settings.commit_log.poll_interval,
+            ),
+            observer=TailMetrics(metrics),
+            beat=beat,
+        )
+        yield Assembly(tables=list(mappings), pipeline=pipeline, tail=tail, writer=writer, metrics=metrics)
+
+
+def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
+    return BulkLimits(
+        documents=settings.elasticsearch.bulk_documents,
+        size=settings.elasticsearch.bulk_bytes,
+        connections=settings.elasticsearch.connections,
+        request_timeout=settings.elasticsearch.request_timeout,
+        max_body_age=max(remembered / 2, SHORTEST_BODY_AGE),
+        allowed_clock_difference=settings.elasticsearch.allowed_clock_difference,
+    )

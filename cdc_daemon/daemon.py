@@ -1,0 +1,164 @@
+"""The daemon: starts the parts in order, keeps them running, and lets what is under way end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from cdc_daemon import __version__
+from cdc_daemon.assembly import Assembly, assemble
+from cdc_daemon.config import Settings
+from cdc_daemon.errors import CdcError
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.store import Store
+from cdc_daemon.tail.lock import DaemonLock
+from cdc_http import HttpServer, LoopState, create_app
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long a stop waits for what is under way. The rest is read again at the next start."""
+
+BEAT_SECONDS = 1.0
+LATE_SECONDS = 30.0
+"""A loop that has not come round for this long counts as stuck."""
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT and return the process's exit code.
+
+    Raises `CdcError` for what only an operator can mend: a wrong mapping, a state directory that cannot be
+    used, another daemon at work on it.
+    """
+    return await Daemon(settings).run()
+
+
+class Daemon:
+    """One daemon's life. It is the `DaemonView` of the HTTP surface from its first moment on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._beats: dict[str, float] = {}
+        self._stop = asyncio.Event()
+        self._started = time.time()
+        self._assembly: Assembly | None = None
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The registry of the daemon's metrics."""
+        return self._metrics.registry
+
+    def livez(self) -> Mapping[str, LoopState]:
+        """Tell of each loop whether it has come round lately."""
+        late = time.time() - LATE_SECONDS
+        return {name: LoopState(beat, beat > late) for name, beat in self._beats.items()}
+
+    def status(self) -> Mapping[str, Any]:
+        """Tell what the daemon does and how far it is."""
+        status: dict[str, Any] = {
+            "version": __version__,
+            "started": self._started,
+            "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
+        }
+        if self._assembly is not None:
+            status |= self._assembly.status()
+        return status
+
+    async def run(self) -> int:
+        """Run until asked to stop; see the module's `run`."""
+        self._heed_signals()
+        state = self._settings.state.directory
+        async with AsyncExitStack() as stack:
+            stack.enter_context(DaemonLock(state=state, folder=self._settings.commit_log.cdc_raw_directory))
+            store = Store(state)
+            stack.callback(store.close)
+            if self._settings.http.listens:
+                await stack.enter_async_context(_serving(self, self._settings))
+            log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
+            await self._work(store)
+        log.info("daemon.stopped")
+        return 0
+
+    async def _work(self, store: Store) -> None:
+        """Wait for servers, then run the parts, each until the stop or until one of them fails."""
+        beating = asyncio.create_task(self._keep_beating(), name="beat")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        working = asyncio.create_task(self._assemble_and_run(store), name="work")
+        try:
+            await asyncio.wait([stopping, working, beating], return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set() and self._assembly is not None and not working.done():
+                log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
+                await self._assembly.drain(DRAIN_SECONDS)
+        finally:
+            for task in (stopping, working, beating):
+                task.cancel()
+            results = await asyncio.gather(working, beating, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise _innermost(result)
+
+    async def _assemble_and_run(self, store: Store) -> None:
+        async with assemble(self._settings, store, self._metrics, beat=self._beat) as assembly:
+            self._assembly = assembly
+            log.info("daemon.running", tables=[str(table) for table in assembly.tables])
+            await assembly.run()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._beat("loop")
+            if self._assembly is not None:
+                self._assembly.measure()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _beat(self, name: str) -> None:
+        now = time.time()
+        self._beats[name] = now
+        self._metrics.heartbeat_timestamp_seconds.labels(name).set(now)
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_or_exit, number)
+
+    def _stop_or_exit(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            # Asked twice: go at once. Nothing is lost by it, as nothing would be by kill -9.
+            log.warning("daemon.killed", signal=number.name)
+            os._exit(128 + number)
+        log.info("daemon.stopping", signal=number.name)
+        self._stop.set()
+
+
+class _serving:  # noqa: N801 -- used as a context manager function would be
+    def __init__(self, daemon: Daemon, settings: Settings) -> None:
+        port = settings.http.port
+        assert port is not None
+        self._server = HttpServer(create_app(daemon), host=settings.http.host, port=port)
+        self._host = settings.http.host
+
+    async def __aenter__(self) -> None:
+        await self._server.start()
+        log.info("http.listening", host=self._host, port=self._server.port)
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await self._server.stop()
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return what a nest of exception groups is about, when that is one of our errors."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = [each for each in error.exceptions if isinstance(each, (CdcError, BaseExceptionGroup))]
+        if not ours:
+            return error
+        error = ours[0]
+    return error
