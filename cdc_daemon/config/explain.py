@@ -25,6 +25,7 @@ _EXPECTED = {
     "int_from_float": "expected a whole number",
     "int_parsing_size": "expected a smaller number",
     "string_type": "expected a text",
+    "string_unicode": "expected a text",
     "string_too_short": "expected a text that is not empty",
     "tuple_type": "expected a list",
     "dict_type": "expected keys and values",
@@ -61,7 +62,9 @@ def _problem(details: ErrorDetails) -> Problem:
     if kind == "missing":
         return Problem(path, _EXPECTED[kind], _missing_hint(path))
     template = _EXPECTED.get(kind)
-    message = details["msg"] if template is None else template.format_map(context)
+    if template is None:
+        template = "{expected}" if kind == "cdc_daemon" else f"expected another value: {details['msg']}"
+    message = template.format_map(context)
     hint = context.get("hint")
     if kind == "literal_error":
         hint = _nearest(str(details["input"]), _alternatives(str(context.get("expected", ""))))

@@ -96,7 +96,7 @@ class Settings(Section):
     def _one_mapping_for_each_alias(cls, mappings: Mapping[str, MappingSettings]) -> Mapping[str, MappingSettings]:
         owners: dict[str, str] = {}
         for name, mapping in mappings.items():
-            for index in {mapping.alias, mapping.index}:
+            for index in (mapping.alias, mapping.index):
                 if index in owners:
                     raise wrong(
                         f"expected an index of its own for each mapping: {index} is named by {owners[index]} and {name}"

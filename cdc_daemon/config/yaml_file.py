@@ -70,7 +70,8 @@ class YamlFile:
             node = loader.get_single_node()
             if node is not None:
                 self._visit(node, (), set())
-                self.value = loader.construct_document(node)
+                if not self.problems:
+                    self.value = loader.construct_document(node)
         finally:
             loader.dispose()
 
