@@ -12,6 +12,7 @@ from __future__ import annotations
 from sandbox.cassandra import CassandraNode
 from sandbox.elasticsearch import Elasticsearch
 from sandbox.errors import SandboxError
+from sandbox.java import FAST_START, STEADY
 from sandbox.sandbox import Sandbox
 
-__all__ = ["CassandraNode", "Elasticsearch", "Sandbox", "SandboxError"]
+__all__ = ["FAST_START", "STEADY", "CassandraNode", "Elasticsearch", "Sandbox", "SandboxError"]

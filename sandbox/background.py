@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-from sandbox.cache import CHECKOUT
-from sandbox.control import serve
+from sandbox.cache import CHECKOUT, cache_directory
+from sandbox.control import serve, takes_orders
 from sandbox.errors import SandboxError
 from sandbox.sandbox import Sandbox
-from sandbox.state import all_folders, is_running, owner, read_state
+from sandbox.state import all_folders, is_running, is_unnamed, owner, read_state
 
 _DOWN_SECONDS = 60.0
 
@@ -31,8 +31,9 @@ def start_in_background(options: dict[str, Any], progress: Callable[[str], None]
     reader, writer = os.pipe()
     try:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", "supervise", str(writer), json.dumps(options)],
+            [sys.executable, "-m", "sandbox", "supervise", str(writer), json.dumps(options, default=str)],
             cwd=CHECKOUT,
+            env={**os.environ, "CDC_DAEMON_CACHE": str(cache_directory())},
             pass_fds=[writer],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -43,24 +44,30 @@ def start_in_background(options: dict[str, Any], progress: Callable[[str], None]
         os.close(writer)
     try:
         with os.fdopen(reader, encoding="utf-8") as reports:
-            for line in reports:
-                report = json.loads(line)
-                if "progress" in report:
-                    progress(report["progress"])
-                elif "error" in report:
-                    raise SandboxError(report["error"])
-                else:
-                    supervisor.returncode = 0  # it stays; Popen must not warn about that
-                    return dict(report["ready"])
-        said = supervisor.stderr.read().decode(errors="replace") if supervisor.stderr is not None else ""
-        raise SandboxError(f"the supervisor ended without a word\n{said}")
-    except KeyboardInterrupt:
+            state = _await_ready(reports, supervisor, progress)
+    except BaseException:
         supervisor.terminate()
         supervisor.wait()
         raise
     finally:
         if supervisor.stderr is not None:
             supervisor.stderr.close()
+    supervisor.returncode = 0  # it stays, and Popen must not warn about that
+    return state
+
+
+def _await_ready(
+    reports: TextIO, supervisor: subprocess.Popen[bytes], progress: Callable[[str], None]
+) -> dict[str, Any]:
+    for line in reports:
+        report = json.loads(line)
+        if "ready" in report:
+            return dict(report["ready"])
+        if "error" in report:
+            raise SandboxError(report["error"])
+        progress(report["progress"])
+    said = supervisor.stderr.read().decode(errors="replace") if supervisor.stderr is not None else ""
+    raise SandboxError(f"the sandbox's process ended before its servers were up\n{said}".strip())
 
 
 def supervise(writer: int, options: dict[str, Any]) -> None:
@@ -111,8 +118,11 @@ def down(directory: Path) -> None:
     """End a sandbox that runs in the background and remove its data; also what is left of a dead one."""
     if is_running(directory):
         state = read_state(directory)
-        if state is not None and not (directory / "control").exists():
-            raise SandboxError(f"the sandbox {directory.name} belongs to the running process {state['pid']}")
+        starting_up = state is None and not is_unnamed(directory)
+        if not starting_up and not takes_orders(directory):
+            raise SandboxError(
+                f"the sandbox {directory.name} was not started by `up`: it ends with process {owner(directory)}"
+            )
         os.kill(owner(directory), signal.SIGTERM)
         until = time.monotonic() + _DOWN_SECONDS
         while is_running(directory):

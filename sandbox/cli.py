@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
-from sandbox.control import ACTIONS, order, serve
+from sandbox.control import ACTIONS, order, serve, takes_orders
 from sandbox.elasticsearch import assemble
 from sandbox.errors import SandboxError
 from sandbox.maven import fetch
@@ -149,7 +149,7 @@ def _down(chosen: argparse.Namespace) -> int:
 
 
 def _in_background() -> list[Path]:
-    return [folder for folder in all_folders() if not is_running(folder) or (folder / "control").exists()]
+    return [folder for folder in all_folders() if not is_running(folder) or takes_orders(folder)]
 
 
 def _order(chosen: argparse.Namespace) -> int:

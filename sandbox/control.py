@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sandbox.errors import SandboxError
 from sandbox.sandbox import Sandbox
@@ -22,7 +22,7 @@ _ANSWER_SECONDS = 180.0
 _LARGEST_MESSAGE = 65_536
 
 
-def serve(box: Sandbox) -> None:
+def serve(box: Sandbox) -> NoReturn:
     """Carry out orders to the sandbox until this process is told to end (an exception from a signal)."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with listener, _address(box.directory) as address:
@@ -34,12 +34,17 @@ def serve(box: Sandbox) -> None:
                 _answer(box, connection)
 
 
+def takes_orders(directory: Path) -> bool:
+    """Tell whether the sandbox of this folder is up in a process of its own, started by `up`."""
+    return is_running(directory) and (directory / _SOCKET).exists()
+
+
 def order(directory: Path, action: str, server: str) -> None:
     """Have the process that runs the sandbox of this folder do `action` to `server`; return when it is done.
 
     `start` returns when the server answers. Raises SandboxError when it cannot be done.
     """
-    if not is_running(directory) or not (directory / _SOCKET).exists():
+    if not takes_orders(directory):
         raise SandboxError(f"there is no running sandbox {directory.name} that takes orders")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ class Elasticsearch:
         ports: ElasticsearchPorts,
         changes: Mapping[str, Any],
         heap: str,
+        java_options: Sequence[str],
     ) -> None:
         self.version = artifacts.version
         self.directory = directory
@@ -100,7 +101,7 @@ class Elasticsearch:
         command = java_command(
             heap=heap,
             directory=directory / "tmp",
-            options=list(_JAVA_OPTIONS),
+            options=[*java_options, *_JAVA_OPTIONS],
             class_path=[assemble(artifacts), f"{artifacts.library}/*"],
         )
         self._process = ServerProcess(

@@ -15,6 +15,13 @@ from sandbox.errors import SandboxError
 REQUIRED_VERSION = 17
 """Cassandra 5.0 runs on 11 and 17, Elasticsearch 8.19 on 17 and newer."""
 
+STEADY = ("-XX:+UseSerialGC",)
+"""Options for both servers: the serial collector costs the least CPU time in heaps below 1 GB."""
+
+FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Options for short tests: without the optimizing compiler both servers are up in two thirds of the time,
+but stay slower under load."""
+
 _EVERYWHERE = (Path("/usr/lib/jvm"), Path("/opt"), Path("/Library/Java/JavaVirtualMachines"))
 
 

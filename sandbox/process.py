@@ -14,7 +14,10 @@ from sandbox.errors import SandboxError
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_SECONDS = 0.05
+_KILL_SECONDS = 30.0
+_PAUSE_SECONDS = 10.0
 _TAIL_LINES = 25
+_STACK_FRAME = ("\tat ", "\t... ")
 
 
 class ServerProcess:
@@ -79,6 +82,7 @@ class ServerProcess:
         while not self._is_ready():
             if not self.alive:
                 code = self._guard.returncode if self._guard is not None else None
+                self._close_guard()
                 raise SandboxError(f"{self.name} ended with code {code} before it answered\n{self.log_tail()}")
             if time.monotonic() > until:
                 raise SandboxError(f"{self.name} did not answer within {deadline:g} s\n{self.log_tail()}")
@@ -87,22 +91,27 @@ class ServerProcess:
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL); nothing happens when it does not run."""
         self._signal(signal.SIGKILL)
-        self._wait_end(30.0)
+        if not self._ended_within(_KILL_SECONDS):
+            raise SandboxError(f"{self.name} did not end within {_KILL_SECONDS:g} s after SIGKILL")
 
     def stop(self, deadline: float = 60.0) -> None:
         """Ask the server to shut down (SIGTERM) and wait; after `deadline` seconds it is killed."""
-        if self._paused:
+        if self._paused and self.alive:
             self.resume()
         self._signal(signal.SIGTERM)
-        try:
-            self._wait_end(deadline)
-        except subprocess.TimeoutExpired:
+        if not self._ended_within(deadline):
             self.kill()
 
     def pause(self) -> None:
-        """Freeze the process (SIGSTOP): connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """Freeze the process (SIGSTOP) and return when it stands: connections stay open, nothing answers."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
         self._paused = True
+        until = time.monotonic() + _PAUSE_SECONDS
+        while not _is_frozen(pid):
+            if time.monotonic() > until:
+                raise SandboxError(f"{self.name} did not freeze within {_PAUSE_SECONDS:g} s after SIGSTOP")
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let a paused process go on (SIGCONT)."""
@@ -110,23 +119,37 @@ class ServerProcess:
         self._paused = False
 
     def log_tail(self, lines: int = _TAIL_LINES) -> str:
-        """Return the last lines of the server's output and log, each under its path."""
+        """Return the last lines of the server's output and log, each under its path, without stack frames."""
         parts = []
         for path in (self.output, self.log):
             text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-            if text.strip():
-                parts.append("\n".join([f"--- {path}", *text.rstrip().splitlines()[-lines:]]))
+            telling = [line for line in text.splitlines() if line.strip() and not line.startswith(_STACK_FRAME)]
+            if telling:
+                parts.append("\n".join([f"--- {path}", *telling[-lines:]]))
         return "\n".join(parts) or f"--- {self.log} is empty"
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive:
             os.kill(self._pid, number)
 
-    def _wait_end(self, deadline: float) -> None:
+    def _ended_within(self, seconds: float) -> bool:
         if self._guard is not None:
-            self._guard.wait(deadline)
+            try:
+                self._guard.wait(seconds)
+            except subprocess.TimeoutExpired:
+                return False
         self._close_guard()
+        return True
 
     def _close_guard(self) -> None:
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
+
+
+def _is_frozen(pid: int) -> bool:
+    """Tell whether all threads of the process are stopped (state T in /proc; the kernel takes its time)."""
+    try:
+        threads = [thread / "stat" for thread in Path(f"/proc/{pid}/task").iterdir()]
+        return all(path.read_text().rpartition(")")[2].split()[0] == "T" for path in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread ended while we looked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from sandbox.artifacts import cassandra_set, elasticsearch_set
 from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
 from sandbox.elasticsearch import Elasticsearch, ElasticsearchPorts
 from sandbox.errors import SandboxError
+from sandbox.java import STEADY
 from sandbox.maven import fetch, silent
 from sandbox.ports import PortReservation
 from sandbox.state import SandboxFolder, open_folder
@@ -36,6 +37,7 @@ class Sandbox:
                    folder in the cache that is removed in the end
     name           the name under which `python -m sandbox status` shows it
     heap, elasticsearch_heap  the largest Java heap of each server
+    java_options   options of both servers' Java, STEADY (default) or FAST_START
     deadline       seconds that each server has to come up
     progress       is called with a line for people at each step
 
@@ -55,6 +57,7 @@ class Sandbox:
         name: str | None = None,
         heap: str = "768m",
         elasticsearch_heap: str = "512m",
+        java_options: Sequence[str] = STEADY,
         deadline: float = 120.0,
         progress: Callable[[str], None] = silent,
     ) -> None:
@@ -71,6 +74,7 @@ class Sandbox:
         self._name = name
         self._heap = heap
         self._elasticsearch_heap = elasticsearch_heap
+        self._java_options = tuple(java_options)
         self._deadline = deadline
         self._progress = progress
         self._ports = PortReservation()
@@ -211,6 +215,7 @@ class Sandbox:
             ports=ElasticsearchPorts(http=self._ports.reserve(), transport=self._ports.reserve()),
             changes=self._elasticsearch_yaml,
             heap=self._elasticsearch_heap,
+            java_options=self._java_options,
         )
         self._elasticsearch.start()
 
@@ -227,6 +232,7 @@ class Sandbox:
                 ports=NodePorts(native=native, storage=storage, jmx=self._ports.reserve()),
                 changes=self._yaml,
                 heap=self._heap,
+                java_options=self._java_options,
             )
             self.nodes.append(node)
             node.start()

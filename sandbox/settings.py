@@ -111,9 +111,10 @@ def _number(name: str, value: object, unit: str) -> int:
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """Return the settings written as `KEY=VALUE`; the value is YAML, dots in the key make nested keys.
+    """Return the settings written as `KEY=VALUE`.
 
-    Raises SandboxError on anything else.
+    The value is YAML (an empty one removes the setting), dots in the key make nested keys. Raises
+    SandboxError on anything else.
     """
     settings: dict[str, Any] = {}
     for assignment in assignments:
@@ -124,7 +125,12 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError as problem:
             raise SandboxError(f"expected a YAML value, found {text!r}: {problem}", setting=key) from None
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        settings = merge(settings, value)
+        *parents, last = key.split(".")
+        place = settings
+        for parent in parents:
+            inner = place.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise SandboxError(f"expected settings below {parent}, found {inner!r}", setting=key)
+            place = inner
+        place[last] = value
     return settings

@@ -104,6 +104,11 @@ def is_running(path: Path) -> bool:
         os.close(descriptor)
 
 
+def is_unnamed(path: Path) -> bool:
+    """Tell whether the sandbox of this folder was started without a name, by a program for itself."""
+    return path.name.startswith(_UNNAMED)
+
+
 def owner(path: Path) -> int:
     """Return the process id that holds, or last held, the sandbox of this folder; 0 when it is not known."""
     try:

@@ -10,7 +10,7 @@ import pytest
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
-from sandbox import Sandbox
+from sandbox import FAST_START, Sandbox
 
 _HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def box() -> Iterator[Sandbox]:
     """The shared servers. A test that kills, pauses or reconfigures a server starts a Sandbox of its own."""
-    with Sandbox() as running:
+    with Sandbox(java_options=FAST_START) as running:
         yield running
 
 
