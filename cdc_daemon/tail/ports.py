@@ -62,7 +62,7 @@ class SchemaProvider(Protocol):
         ...
 
     async def refresh(self) -> None:
-        """Fetch the schema again. Raises a retryable `CdcError` when that cannot be done now."""
+        """Fetch the schema again. Raises `CdcError` when that cannot be done now; it is then tried again."""
         ...
 
 

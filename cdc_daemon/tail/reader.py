@@ -176,8 +176,6 @@ class Reader:
             try:
                 await self._tables.ask(questions)
             except CdcError as error:
-                if not error.retryable:
-                    raise
                 delay = backoff.next()
                 log.warning(
                     "tail.schema_unavailable", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3)

@@ -42,29 +42,29 @@ def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:
         table = TableName(update.table.keyspace, update.table.name)
         key = update.partition_key
         removed = update.partition_deletion or 0
+        # Older than everything written means that nothing is known of the time.
+        written = max(update.timestamp, 0)
         if not update.table.clustering:
-            yield _only_row(update, table, removed)
+            yield _only_row(update, table, written, removed)
             continue
         if update.partition_deletion is not None:
             yield Signal(table, key, Scope.PARTITION, removed=removed)
         for removed_range in update.ranges:
             yield Signal(table, key, Scope.RANGE, common_prefix(removed_range), removed=removed_range.deletion)
         if update.static:
-            yield Signal(table, key, Scope.STATIC, written=update.timestamp, has_ttl=update.has_ttl)
+            yield Signal(table, key, Scope.STATIC, written=written, has_ttl=update.has_ttl)
         for row in update.rows:
             if row.deleted:
-                yield Signal(table, key, Scope.ROW, row.clustering, removed=max(update.timestamp, removed))
+                yield Signal(table, key, Scope.ROW, row.clustering, removed=max(written, removed))
             else:
-                yield Signal(table, key, Scope.ROW, row.clustering, update.timestamp, removed, has_ttl=update.has_ttl)
+                yield Signal(table, key, Scope.ROW, row.clustering, written, removed, has_ttl=update.has_ttl)
 
 
-def _only_row(update: KeyUpdate, table: TableName, removed: int) -> Signal:
-    written = 0
-    for row in update.rows:
-        if row.deleted:
-            removed = max(removed, update.timestamp)
-        else:
-            written = update.timestamp
+def _only_row(update: KeyUpdate, table: TableName, written: int, removed: int) -> Signal:
+    if any(row.deleted for row in update.rows):
+        removed = max(removed, written)
+    if all(row.deleted for row in update.rows):
+        written = 0
     return Signal(table, update.partition_key, Scope.ROW, written=written, removed=removed, has_ttl=update.has_ttl)
 
 

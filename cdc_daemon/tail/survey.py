@@ -78,8 +78,8 @@ class Survey:
         """Survey until cancelled."""
         while True:
             if self._list_now or self._wait() <= 0:
-                await self._list()
-            await self._release_due()
+                await self.list()
+            await self.release_due()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), max(0.0, self._wait()))
             self._called.clear()
@@ -89,7 +89,8 @@ class Survey:
             return 0.0
         return self._listed_at + self._options.list_interval - time.monotonic()
 
-    async def _list(self) -> None:
+    async def list(self) -> None:
+        """List the folder and take in what has changed. What fails is said, and made up for by a later call."""
         self._list_now = False
         self._listed_at = now = time.monotonic()
         try:
@@ -185,7 +186,8 @@ class Survey:
             )
         await self._releaser.remove_index(path)
 
-    async def _release_due(self) -> None:
+    async def release_due(self) -> None:
+        """Release every segment that is complete, acknowledged, and behind the durable checkpoint."""
         durable = self._keeper.saved.sequence
         for segment in self._segments:
             if segment.complete and segment.sequence <= durable and await self._releaser.release(segment):
