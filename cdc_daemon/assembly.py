@@ -61,7 +61,8 @@ class Assembly:
         backlog = self._tail.backlog()
         self._metrics.backlog_bytes.set(backlog.size)
         self._metrics.backlog_segments.set(backlog.segments)
-        self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(0 if backlog.oldest is None else backlog.oldest.modified)
+        oldest = 0.0 if backlog.oldest is None else backlog.oldest.modified
+        self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         self._metrics.pending.set(self._pipeline.pending)
         self._metrics.elasticsearch_available.set(self._writer.available)
 

@@ -9,6 +9,7 @@ from typing import Any
 from cassandra import (
     AuthenticationFailed,
     CoordinationFailure,
+    DriverException,
     InvalidRequest,
     OperationTimedOut,
     ReadFailure,
@@ -87,6 +88,14 @@ async def prepare(session: Session, query: str) -> PreparedStatement:
         raise as_unavailable(error) from error
     except InvalidRequest as error:
         raise _refused(error) from error
+
+
+def is_decoding_failure(error: Exception) -> bool:
+    """Tell whether the driver got an answer and could not make Python values of it.
+
+    The driver's compiled parsers wrap what a type raises (`cassandra.obj_parser`), its Python ones do not.
+    """
+    return not isinstance(error, DriverException) or "decoding result column" in str(error)
 
 
 def as_unavailable(error: BaseException) -> CdcError:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import structlog
-from cassandra import ConsistencyLevel, DriverException
-from cassandra.cluster import Session
-from cassandra.query import BoundStatement, PreparedStatement
+from cassandra import ConsistencyLevel
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 
 from cdc_daemon.cassandra.keys import exacting_keys, serialisers
 from cdc_daemon.cassandra.plan import KeyGroup, ReadPlan
-from cdc_daemon.cassandra.query import as_unavailable, execute, pages, prepare
+from cdc_daemon.cassandra.query import as_unavailable, execute, is_decoding_failure, pages, prepare
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError, DocumentError
 from cdc_daemon.pipeline.clock import HybridClock
@@ -56,6 +56,7 @@ class CassandraRowReader:
         concurrent_queries: int = 16,
     ) -> None:
         self._session = session
+        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
         self._schema = schema
         self._clock = clock
         self._keys_per_query = keys_per_query
@@ -99,7 +100,7 @@ class CassandraRowReader:
         plan = self._schema.plan(table)
         statement = await self._bind(plan.clusterings, list(plan.table.split_key(partition_key)), partition_key)
         serialise = serialisers(statement.prepared_statement)
-        async for page in pages(self._session, statement):
+        async for page in pages(self._session, statement, execution_profile=self._profile):
             yield [
                 tuple(encode(value) for encode, value in zip(serialise, row, strict=True))
                 for row in page
@@ -122,9 +123,9 @@ class CassandraRowReader:
             rows = await self._run(plan, statement, confirm=confirm)
         except (CdcError, asyncio.CancelledError):
             raise
-        except DriverException as error:
-            raise as_unavailable(error) from error
-        except Exception:  # noqa: BLE001 -- whatever a value does to the driver's decoder, its neighbours are read
+        except Exception as error:
+            if not is_decoding_failure(error):
+                raise as_unavailable(error) from error
             for key in group.keys:
                 await self._read_alone(plan, key, found, confirm=confirm)
             return
@@ -151,9 +152,9 @@ class CassandraRowReader:
             rows = await self._run(plan, statement, confirm=confirm)
         except (CdcError, asyncio.CancelledError):
             raise
-        except DriverException as error:
-            raise as_unavailable(error) from error
-        except Exception as error:  # noqa: BLE001 -- see above: this one row cannot be read, and is set aside
+        except Exception as error:
+            if not is_decoding_failure(error):
+                raise as_unavailable(error) from error
             reason = f"its values cannot be decoded: {type(error).__name__}: {error}"
             found[key] = RowState(None, None, DocumentError(reason, table=str(key.table)))
             return
@@ -165,12 +166,12 @@ class CassandraRowReader:
             if confirm and self._schema.replication_factor(plan.table.keyspace) > 1:
                 statement.consistency_level = ConsistencyLevel.ALL
                 try:
-                    return await execute(self._session, statement)
+                    return await execute(self._session, statement, execution_profile=self._profile)
                 except CassandraUnavailableError as error:
                     # A replica is down: what the lower level says is all there is to be known now.
                     log.info("cassandra.confirm_below_all", table=str(plan.table), error=error.message)
                     statement.consistency_level = None
-            return await execute(self._session, statement)
+            return await execute(self._session, statement, execution_profile=self._profile)
 
     async def _bind(self, query: str, values: Sequence[bytes], route: bytes) -> _RoutedStatement:
         statement = _RoutedStatement(await self._prepare(query))

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import structlog
-from cassandra.cluster import Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import SimpleStatement, dict_factory
 
 from cdc_daemon.cassandra.plan import ReadPlan
@@ -17,7 +17,16 @@ from cdc_daemon.pipeline.signal import TableName
 
 log = structlog.get_logger(__name__)
 
-_TABLES = ("keyspaces", "tables", "columns", "types", "dropped_columns", "views")
+_SELECTED = {
+    "keyspaces": "*",
+    "tables": "*",
+    "columns": "*",
+    "types": "*",
+    # As milliseconds: tables of the server's own have dropped columns with times beyond the driver's years.
+    "dropped_columns": "keyspace_name, table_name, column_name, kind, type, "
+    "blobAsBigint(timestampAsBlob(dropped_time)) AS dropped_time",
+    "views": "*",
+}
 
 
 class SchemaSource:
@@ -28,6 +37,7 @@ class SchemaSource:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=dict_factory)
         self._schema = Schema()
         self._replication: dict[str, int] = {}
         self._plans: dict[TableName, ReadPlan] = {}
@@ -45,8 +55,8 @@ class SchemaSource:
     async def refresh(self) -> None:
         """Read the schema anew. Raises `CassandraUnavailableError`."""
         async with self._loading:
-            rows = await asyncio.gather(*(self._rows(table) for table in _TABLES))
-            found = dict(zip(_TABLES, rows, strict=True))
+            rows = await asyncio.gather(*(self._rows(table) for table in _SELECTED))
+            found = dict(zip(_SELECTED, rows, strict=True))
             fresh = Schema.from_rows(**found)
             for problem in fresh.problems:
                 log.warning("schema.table_not_understood", error=str(problem))
@@ -80,9 +90,8 @@ class SchemaSource:
         return all(release is not None and int(release.split(".")[0]) >= 5 for release in releases)
 
     async def _rows(self, table: str) -> list[dict[str, Any]]:
-        statement = SimpleStatement(f"SELECT * FROM system_schema.{table}")  # noqa: S608 -- a constant's name
-        profile = self._session.execution_profile_clone_update("default", row_factory=dict_factory)
-        return await execute(self._session, statement, execution_profile=profile)
+        statement = SimpleStatement(f"SELECT {_SELECTED[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
+        return await execute(self._session, statement, execution_profile=self._profile)
 
 
 def _factor(replication: dict[str, str]) -> int:
