@@ -18,6 +18,7 @@ deletion, TTL or static row, with several rows, and mutations of several tables 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Container
 from typing import Final
@@ -43,9 +44,10 @@ _NOT_PLAIN: Final = (
     layout.END_OF_PARTITION | layout.IS_MARKER | layout.HAS_TTL | layout.HAS_DELETION | layout.HAS_EXTENDED_FLAGS
 )
 """A row with any of these flags is no plain one."""
-_OPEN_INCLUSIVE: Final = bytes((layout.IS_MARKER, layout.INCL_START_BOUND, 0))
-_OPEN_EXCLUSIVE: Final = bytes((layout.IS_MARKER, layout.EXCL_START_BOUND, 0))
-"""Beginning of a marker that opens a range: flags, kind, high byte of the count of its values."""
+_opens_range: Final = re.compile(
+    bytes((layout.IS_MARKER,)) + b"[%c%c]" % (layout.INCL_START_BOUND, layout.EXCL_START_BOUND) + b"\0",
+).search
+"""Finds what could be a marker that opens a range: flags, kind, high byte of the count of its values."""
 
 _long_at = struct.Struct(">Q").unpack_from
 _new = tuple.__new__
@@ -91,22 +93,27 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
                     plain = not flags & _NOT_PLAIN
                     rows = _ONE_ROW
                     if plain and table_layout.clustering:
-                        plain = not payload[at]
+                        clustering: tuple[bytes, ...]
+                        fixed = table_layout.fixed_clustering
+                        plain = not payload[at]  # no value is null or empty
                         at += 1
-                        clustering: list[bytes | None] = []
-                        for fixed_length in table_layout.clustering:
-                            length = fixed_length
-                            if length is None:
-                                length = payload[at]
-                                at += 1
-                                plain = plain and length < 0x80
-                            end = at + length
-                            clustering.append(payload[at:end])
-                            at = end
-                        plain = (
-                            plain and payload.find(_OPEN_INCLUSIVE, at) < 0 and payload.find(_OPEN_EXCLUSIVE, at) < 0
-                        )
-                        rows = (_new(RowKey, (tuple(clustering), False)),)
+                        if fixed is not None:
+                            clustering = fixed.unpack_from(payload, at)
+                            at += fixed.size
+                        else:
+                            values = []
+                            for fixed_length in table_layout.clustering:
+                                length = fixed_length
+                                if length is None:
+                                    length = payload[at]
+                                    at += 1
+                                    plain = plain and length < 0x80
+                                end = at + length
+                                values.append(payload[at:end])
+                                at = end
+                            clustering = tuple(values)
+                        plain = plain and _opens_range(payload, at) is None
+                        rows = (_new(RowKey, (clustering, False)),)
                     if plain:
                         timestamp = (head & _PLAIN_TIMESTAMP) + TIMESTAMP_EPOCH
                         if flags & 0x04 and payload[at]:

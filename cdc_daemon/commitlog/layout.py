@@ -21,6 +21,7 @@ check that they end where the mutation ends.
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
@@ -97,11 +98,15 @@ _NEVER: Final = b"\xff" * 32
 class TableLayout:
     """What the bytes of one table's updates look like. Made once for each generation of a table."""
 
-    __slots__ = ("clustering", "dropped", "lists", "plain_prefix", "table")
+    __slots__ = ("clustering", "dropped", "fixed_clustering", "lists", "plain_prefix", "table")
 
     def __init__(self, table: TableMetadata) -> None:
         self.table = table
         self.clustering = tuple(column.fixed_length for column in table.clustering)
+        self.fixed_clustering: struct.Struct | None = None
+        """All values of a clustering, where none is null or empty and each has a fixed length."""
+        if self.clustering and None not in self.clustering:
+            self.fixed_clustering = struct.Struct("".join(f"{length}s" for length in self.clustering))
         self.dropped = {each.column.name: each.dropped_at for each in table.dropped if each.dropped_at > _BEGINNING}
         self.lists: dict[bytes, tuple[Column, ...]] = {}
         self.plain_prefix = _NEVER

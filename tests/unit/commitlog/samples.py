@@ -1,0 +1,47 @@
+"""Real segments and their answer sheets, from tests/data/commitlog."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cdc_daemon.commitlog.descriptor import read_descriptor
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.schema import Schema
+from cdc_daemon.commitlog.section import Section, SectionReader
+
+DATA = Path(__file__).parents[2] / "data" / "commitlog"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One folder of segments, with the schema and what Cassandra's own reader made of them."""
+
+    name: str
+    segments: dict[str, bytes]
+    schema: Schema
+    expected: list[dict[str, Any]]
+
+
+@cache
+def load(name: str) -> Sample:
+    folder = DATA / name
+    segments = {
+        path.name.removesuffix(".gz"): gzip.decompress(path.read_bytes()) for path in sorted(folder.glob("*.log.gz"))
+    }
+    schema = Schema.from_rows(**json.loads((folder / "schema.json").read_text()))
+    lines = gzip.decompress((folder / "expected.jsonl.gz").read_bytes()).splitlines()
+    return Sample(name, segments, schema, [json.loads(line) for line in lines])
+
+
+def sections(data: bytes, *, segment: str, position: int = 0, keyring: Keyring | None = None) -> Iterator[Section]:
+    descriptor = read_descriptor(data, segment=segment)
+    assert descriptor is not None
+    reader = SectionReader(data, descriptor, segment=segment, position=position, keyring=keyring)
+    while (section := reader.next()) is not None:
+        yield section
