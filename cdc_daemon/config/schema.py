@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -9,6 +10,9 @@ from pydantic_core import core_schema
 
 from cdc_daemon.config.base import REFERENCE_PATTERN
 from cdc_daemon.config.settings import Settings
+from cdc_daemon.config.units import DURATION_PATTERN, SIZE_PATTERN, format_duration, format_size
+
+_SPELLINGS: Mapping[str, Callable[[Any], str]] = {DURATION_PATTERN: format_duration, SIZE_PATTERN: format_size}
 
 _REFERENCE: JsonSchemaValue = {"type": "string", "pattern": REFERENCE_PATTERN}
 
@@ -24,6 +28,16 @@ class _FileSchema(GenerateJsonSchema):
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         return _or_reference(super().literal_schema(schema))
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Spell defaults as the file does; those of a whole section are told key by key."""
+        made = super().default_schema(schema)
+        spell = _SPELLINGS.get(made.get("pattern", ""))
+        if spell is not None and "default" in made:
+            made["default"] = spell(made["default"])
+        if "$ref" in made:
+            made.pop("default", None)
+        return made
 
 
 def _or_reference(schema: JsonSchemaValue) -> JsonSchemaValue:

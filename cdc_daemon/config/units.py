@@ -130,17 +130,23 @@ def _size_hint(value: object) -> str | None:
     return f"write the unit: {number}B for bytes, which is {format_size(int(number))}"
 
 
+DURATION_PATTERN = rf"^\s*{_NUMBER}\s*({'|'.join(DURATION_UNITS)})\s*$|{REFERENCE_PATTERN}"
+"""A spelt duration in a JSON Schema."""
+
+SIZE_PATTERN = rf"^\s*{_NUMBER}\s*({'|'.join(SIZE_UNITS)})\s*$|{REFERENCE_PATTERN}"
+"""A spelt size in a JSON Schema."""
+
 _DURATION_SCHEMA = WithJsonSchema(
     {
         "type": "string",
-        "pattern": rf"^\s*{_NUMBER}\s*({'|'.join(DURATION_UNITS)})\s*$|{REFERENCE_PATTERN}",
+        "pattern": DURATION_PATTERN,
         "examples": ["500ms", "2s", "1m", "1h"],
     }
 )
 _SIZE_SCHEMA = WithJsonSchema(
     {
         "type": "string",
-        "pattern": rf"^\s*{_NUMBER}\s*({'|'.join(SIZE_UNITS)})\s*$|{REFERENCE_PATTERN}",
+        "pattern": SIZE_PATTERN,
         "examples": ["512KiB", "4MB", "64MiB"],
     }
 )

@@ -132,6 +132,16 @@ def test_the_schema_refuses(changes: dict[str, Any]) -> None:
         jsonschema.Draft202012Validator(json_schema()).validate({**VALID, "mappings": {"user": USER}, **changes})
 
 
+def test_the_schema_spells_defaults_as_the_file_does() -> None:
+    definitions = json_schema()["$defs"]
+    assert definitions["CassandraSettings"]["properties"]["request_timeout"]["default"] == "10s"
+    assert definitions["ElasticsearchSettings"]["properties"]["bulk_bytes"]["default"] == "4MiB"
+    for definition in definitions.values():
+        for entry in definition["properties"].values():
+            if entry.get("default") is not None:
+                jsonschema.Draft202012Validator(entry).validate(entry["default"])
+
+
 def test_the_schema_describes_every_key() -> None:
     definitions = [json_schema(), *json_schema()["$defs"].values()]
     for definition in definitions:
