@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from cdc_daemon.errors import ConfigError
+from cdc_http import HttpServer
+
+
+async def _hello(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hello")
+
+
+def _server(port: int = 0, host: str = "127.0.0.1") -> HttpServer:
+    return HttpServer(Starlette(routes=[Route("/", _hello)]), host=host, port=port)
+
+
+async def _get(port: int, host: str = "127.0.0.1") -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_serves_from_start_to_stop() -> None:
+    server = _server()
+    await server.start()
+    try:
+        assert server.port > 0
+        answer = await _get(server.port)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert answer.endswith(b"hello")
+        assert b"uvicorn" not in answer
+    finally:
+        await server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await _get(server.port)
+
+
+async def test_leaves_signals_alone() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    server = _server()
+    await server.start()
+    try:
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    finally:
+        await server.stop()
+
+
+async def test_a_taken_port_is_told_clearly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match="another process listens there") as caught:
+            await _server(port).start()
+    assert caught.value.hint is not None
+    assert "http.port" in caught.value.hint
+    assert caught.value.where == {"host": "127.0.0.1", "port": port}
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+async def test_an_address_that_is_not_ours_is_told_clearly(host: str) -> None:
+    with pytest.raises(ConfigError, match="expected an address to listen on") as caught:
+        await _server(host=host).start()
+    assert caught.value.hint is not None
+
+
+async def test_a_port_may_be_listened_on_again_at_once() -> None:
+    first = _server()
+    await first.start()
+    await _get(first.port)
+    await first.stop()
+    second = _server(first.port)
+    await second.start()
+    await second.stop()
+
+
+async def test_stop_without_start() -> None:
+    await _server().stop()
+
+
+async def test_an_idle_connection_does_not_hold_up_the_stop() -> None:
+    server = _server()
+    await server.start()
+    _reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(4):
+        await server.stop()
+    writer.close()
+    await writer.wait_closed()
