@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_daemon.cassandra.plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import TableName
+from tests.unit.document.test_mapping import ENROLMENT, USER, table
+
+NAME = TableName("sunbird", "t")
+COMPOSITE = table(
+    ("a", "text", "partition_key"), ("b", "int", "partition_key"), ("c", "text", "clustering"), ("v", "int", "regular")
+)
+
+
+def plan(of: object = USER, *, newest_of_collections: bool = True) -> ReadPlan:
+    return ReadPlan(of, newest_of_collections=newest_of_collections)  # type: ignore[arg-type]
+
+
+def test_a_single_key_is_asked_for_by_many() -> None:
+    made = plan()
+    assert made.by_keys == (
+        'SELECT "id", "firstname", "flags", "tags", WRITETIME("firstname"), WRITETIME("flags"), MAXWRITETIME("tags") '
+        'FROM "sunbird"."t" WHERE "id" IN ?'
+    )
+    assert made.columns == ("id", "firstname", "flags", "tags")
+
+
+def test_before_5_0_collections_show_no_write_time() -> None:
+    made = plan(newest_of_collections=False)
+    assert "MAXWRITETIME" not in made.by_keys
+    assert made.times == 2
+
+
+def test_clustering_keys_are_asked_for_together() -> None:
+    made = plan(ENROLMENT)
+    assert made.by_keys.endswith('WHERE "userid" IN ? AND ("courseid", "batch") IN ?')
+    assert made.by_key.endswith('WHERE "userid" = ? AND "courseid" = ? AND "batch" = ?')
+    assert made.clusterings == 'SELECT "courseid", "batch" FROM "sunbird"."t" WHERE "userid" = ?'
+    assert 'WRITETIME("note")' in made.by_keys
+
+
+def test_a_composite_partition_is_asked_for_alone() -> None:
+    made = plan(COMPOSITE)
+    assert made.by_keys.endswith('WHERE "a" = ? AND "b" = ? AND "c" IN ?')
+    partition = b"\x00\x01x\x00\x00\x04\x00\x00\x00\x07\x00"
+    (group,) = made.groups([Key(NAME, partition, (b"1",)), Key(NAME, partition, (b"2",))], 100)
+    assert made.bind(group) == [b"x", b"\x00\x00\x00\x07", encode_list([b"1", b"2"])]
+
+
+KEYS = st.lists(
+    st.builds(
+        Key,
+        st.just(NAME),
+        st.binary(min_size=1, max_size=2),
+        st.tuples(st.binary(max_size=2), st.sampled_from([b"\x00\x00\x00\x01", b"\x00\x00\x00\x02"])),
+    ),
+    max_size=300,
+    unique=True,
+)
+
+
+@given(keys=KEYS, limit=st.integers(1, 100))
+def test_groups_hold_each_key_once_and_stay_small(keys: list[Key], limit: int) -> None:
+    groups = list(plan(ENROLMENT).groups(keys, limit))
+    assert sorted(key for group in groups for key in group.keys) == sorted(keys)
+    for group in groups:
+        assert len(group.keys) <= limit
+        assert len(group.partition_keys) * len(group.clusterings) <= LOOKUPS_PER_QUERY
+        assert {key.partition_key for key in group.keys} == set(group.partition_keys)
+        assert {key.clustering for key in group.keys} == set(group.clusterings)
+
+
+def test_values_are_bound_as_the_bytes_they_came_in() -> None:
+    made = plan()
+    (group,) = made.groups([Key(NAME, b"u1", ()), Key(NAME, b"\xff", ())], 100)
+    assert made.bind(group) == [b"\x00\x00\x00\x02\x00\x00\x00\x02u1\x00\x00\x00\x01\xff"]
+
+
+def test_tuples_and_nulls_are_encoded_as_the_protocol_says() -> None:
+    assert encode_tuple([b"a", None, b""]) == b"\x00\x00\x00\x01a\xff\xff\xff\xff\x00\x00\x00\x00"
+    assert encode_list([]) == b"\x00\x00\x00\x00"
+
+
+def test_names_are_quoted() -> None:
+    assert quote('My "Table"') == '"My ""Table"""'
