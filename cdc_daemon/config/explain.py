@@ -112,7 +112,7 @@ def _right_name(path: KeyPath) -> str | None:
     name = str(path[-1])
     model = _model_at(path[:-1])
     here = [] if model is None else list(model.model_fields)
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), here, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), here, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"
     elsewhere = [spell(place) for place in _places(Settings, ()) if place[-1] == name and place[:-1] != path[:-1]]

@@ -87,7 +87,8 @@ async def test_metrics_in_openmetrics_where_asked(daemon: Daemon) -> None:
     answer = await ask(daemon, "/metrics", accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.body.endswith(b"# EOF\n")
-    assert "cdc_daemon_replication_lag_seconds" in {family.name for family in parse_openmetrics(answer.body.decode())}
+    families = parse_openmetrics(answer.body.decode())  # type: ignore[no-untyped-call]
+    assert "cdc_daemon_replication_lag_seconds" in {family.name for family in families}
 
 
 async def test_alive_while_every_loop_beats(daemon: Daemon) -> None:
@@ -111,16 +112,11 @@ async def test_alive_before_any_loop_runs(daemon: Daemon) -> None:
 
 
 async def test_status_takes_any_value(daemon: Daemon) -> None:
-    daemon.state = {
-        "lag": float("nan"),
-        "tables": {("k", "t"): 1}.__class__({"k.t": 1}),
-        "path": ValueError("x"),
-        "n": 2,
-    }
+    daemon.state = {"lag": float("nan"), "tables": {1: "t"}, "path": ValueError("x"), "n": 2}
     answer = await ask(daemon, "/status")
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {"lag": None, "tables": {"k.t": 1}, "path": "x", "n": 2}
+    assert answer.json() == {"lag": None, "tables": {"1": "t"}, "path": "x", "n": 2}
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/status"])
@@ -130,10 +126,9 @@ async def test_head_answers_without_a_body_to_read(daemon: Daemon, path: str) ->
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/livez/", 404), ("POST", "/livez", 405), ("PUT", "/metrics", 405)],
+    [("GET", "/", 404), ("GET", "/nothing", 404), ("POST", "/livez", 405), ("PUT", "/metrics", 405)],
 )
 async def test_other_requests_are_refused_in_json(daemon: Daemon, method: str, path: str, status: int) -> None:
     answer = await ask(daemon, path, method=method)
-    assert answer.status in (status, 307)
-    if answer.status == status:
-        assert answer.json()["error"]
+    assert answer.status == status
+    assert answer.json()["error"]
