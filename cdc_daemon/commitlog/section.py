@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +72,7 @@ class SectionReader:
         self._logical = descriptor.header_size
         self._resume = position
         self._piece: tuple[int, int] | None = None
+        self._recovered: Section | None = None
         self._decryptor: Decryptor | None = None
         if descriptor.encryption is not None:
             if keyring is None:
@@ -124,6 +126,9 @@ class SectionReader:
         while True:
             if self._piece is not None:
                 return self._next_piece()
+            if self._recovered is not None:
+                recovered, self._recovered = self._recovered, None
+                return recovered
             span = self._follow()
             if span is None:
                 return None
@@ -137,20 +142,60 @@ class SectionReader:
             if section is not None:
                 return section
 
-    def resynchronise(self) -> int | None:
-        """Look past a bad marker, or a zero one in what should be durable, for the next good marker.
+    def unread(self, durable: int) -> DamagedSegmentError | None:
+        """Say why `next` gives nothing more although the index file says there is more, up to `durable`.
 
-        Returns its file position, where `next` goes on, or None where there is none. Logical positions are exact
-        after it in uncompressed segments; otherwise they count on from the last good section, without what
-        was lost between.
+        For a segment that is COMPLETED, or whose offset stays ahead of `position`: a marker does not vouch for
+        where it points, so one that points past the end of the file may be damaged as well as the file may be
+        cut short, and zeros may stand where a marker stood. None where there is nothing: after a crash Cassandra
+        writes the file's length for an offset, and nothing follows the last marker.
         """
-        size = len(self._buffer)
-        for candidate in self._candidates(self._marker + 1, size):
+        if self.position >= durable:
+            return None
+        missing = self.missing
+        if missing:
+            return self._damage(
+                f"expected the file to reach the next marker, found {missing} bytes less",
+                self._marker,
+                self._logical,
+            )
+        found = self._later_marker()
+        if found is None:
+            return None
+        return self._damage(
+            f"expected a sync marker, found zeros, and the next good marker at {found}",
+            self._marker,
+            self._logical,
+        )
+
+    def resynchronise(self) -> int | None:
+        """Look past a bad marker, or past what `unread` found, for the next good marker.
+
+        Returns its file position, or None where there is none. What lies before it is handed out first, where it
+        can be: a marker is damaged more easily than the entries after it, and they have their own checksums.
+        Logical positions are exact after it in uncompressed segments; otherwise they count on from the last
+        good section, without what was lost between.
+        """
+        found = self._later_marker()
+        if found is None:
+            return None
+        start = self._marker + MARKER_SIZE
+        if self.descriptor.compression is None and self._decryptor is None:
+            self._piece = (start, found) if start < found else None
+            self._logical = found
+        else:
+            before = self._logical
+            try:
+                self._recovered = self._undo(start, found) if start < found else None
+            except DamagedSegmentError:
+                self._logical = before
+        self._marker = found
+        return found
+
+    def _later_marker(self) -> int | None:
+        for candidate in self._candidates(self._marker + 1, len(self._buffer)):
             pair = self._read_marker(candidate)
-            if pair and pair[1] == self._marker_crc(candidate) and candidate + MARKER_SIZE <= pair[0]:
-                self._marker = candidate
-                if self.descriptor.compression is None and self._decryptor is None:
-                    self._logical = candidate
+            if pair is not None and pair[1] == self._marker_crc(candidate):
                 return candidate
         return None
 
@@ -234,19 +279,18 @@ class SectionReader:
         segment_id = self.descriptor.id
         return zlib.crc32(_crc_input(segment_id & 0xFFFF_FFFF, segment_id >> 32 & 0xFFFF_FFFF, position))
 
-    def _candidates(self, start: int, size: int) -> list[int]:
-        """File positions whose bytes could be a marker: their first byte is that of a position in this file."""
-        highest = bytes([size >> 24 & 0xFF])
-        pattern = re.compile(b"[\\x00-" + re.escape(highest) + b"]", re.DOTALL)
-        found = []
-        for window in range(start, max(start, size - MARKER_SIZE + 1), _PIECE):
+    def _candidates(self, start: int, size: int) -> Iterator[int]:
+        """Yield file positions from `start` on whose bytes could be a marker: a later position in this file."""
+        first_byte = b"[\\x00-" + re.escape(bytes((size >> 24 & 0xFF,))) + b"]"
+        possible = re.compile(b"(?!\\x00{4})" + first_byte, re.DOTALL)
+        for window in range(start, size - MARKER_SIZE + 1, _PIECE):
             data = bytes(self._buffer[window : min(window + _PIECE + MARKER_SIZE, size)])
-            for match in pattern.finditer(data, 0, min(_PIECE, len(data) - MARKER_SIZE + 1)):
+            last = min(_PIECE, len(data.rstrip(b"\0")), len(data) - MARKER_SIZE + 1)
+            for match in possible.finditer(data, 0, last):
                 at = match.start()
                 position = window + at
                 if position + MARKER_SIZE <= int.from_bytes(data[at : at + 4], "big") <= size:
-                    found.append(position)
-        return found
+                    yield position
 
     def _damage(self, message: str, file_position: int, position: int) -> DamagedSegmentError:
         return DamagedSegmentError(message, segment=self.segment, position=position, file_position=file_position)
