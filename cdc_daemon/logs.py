@@ -63,6 +63,8 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(level, logging.WARNING))
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def silence_libraries() -> None:
