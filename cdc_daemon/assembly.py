@@ -27,6 +27,7 @@ from cdc_daemon.startup import (
     connect_elasticsearch,
     ensure_indices,
     make_mappings,
+    read_node_settings,
 )
 from cdc_daemon.store import Store
 from cdc_daemon.tail.options import TailOptions
@@ -92,6 +93,8 @@ async def assemble(
     async with AsyncExitStack() as stack:
         session = await connect_cassandra(settings)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+        node = await read_node_settings(session, settings)
+        metrics.cdc_raw_limit_bytes.set(node.size("cdc_total_space") or 0)
         schema = SchemaSource(session)
         mappings = await make_mappings(settings, schema)
         client = connect_elasticsearch(settings.elasticsearch)
@@ -138,6 +141,7 @@ async def assemble(
             options=TailOptions(
                 follow_markers=settings.commit_log.follow_markers,
                 release=settings.commit_log.release,
+                may_prune=node.flag("cdc_block_writes") is not True,
                 poll_interval=settings.commit_log.poll_interval,
             ),
             observer=TailMetrics(metrics),

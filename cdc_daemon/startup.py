@@ -9,9 +9,12 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from cassandra import Unauthorized
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings, Settings
@@ -82,6 +85,21 @@ async def make_mappings(settings: Settings, schema: SchemaSource) -> dict[TableN
                 hint=f"changes of this table are not seen: ALTER TABLE {table} WITH cdc = true",
             )
     return mappings
+
+
+async def read_node_settings(session: Session, settings: Settings) -> NodeSettings:
+    """Return the settings of the node beside the daemon, or none where the daemon's role may not read them."""
+    node = find_node(session, settings.cassandra.contact_points)
+    try:
+        rows = await execute(session, "SELECT name, value FROM system_views.settings", host=node)
+    except (CdcError, Unauthorized) as error:
+        log.info(
+            "cassandra.settings_unknown",
+            error=str(error),
+            hint="the limit of cdc_raw is not shown: the daemon's role lacks SELECT on system_views",
+        )
+        return NodeSettings({})
+    return NodeSettings({row.name: row.value for row in rows})
 
 
 def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch:

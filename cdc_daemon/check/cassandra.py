@@ -10,10 +10,10 @@ from cassandra import DriverException, OperationTimedOut, Unauthorized
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
+from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.check.commit_log import check_commit_log
 from cdc_daemon.check.finding import Finding, fail, ok, warn
-from cdc_daemon.check.node import NodeSettings, find_node, is_local
 from cdc_daemon.check.tables import check_tables
 from cdc_daemon.config import Settings
 from cdc_daemon.errors import CdcError

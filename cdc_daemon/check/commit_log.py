@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.check.finding import Finding, fail, ok, warn
-from cdc_daemon.check.node import NodeSettings
 from cdc_daemon.commitlog.compression import COMPRESSORS
 from cdc_daemon.config.units import format_duration
 

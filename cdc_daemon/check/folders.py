@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.check.finding import Finding, fail, ok, warn
-from cdc_daemon.check.node import NodeSettings
 from cdc_daemon.config import Settings
 from cdc_daemon.config.units import format_size
 from cdc_daemon.tail.folder import CdcFolder
@@ -81,7 +81,7 @@ def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:
 def _check_space(folder: Path, limit: int) -> Finding:
     name = "cdc_raw.space"
     try:
-        used = CdcFolder(folder).list().total_bytes
+        used = CdcFolder(folder).look().total_bytes
     except OSError as error:
         return fail(name, f"{folder} cannot be listed: {error.strerror}", None)
     found = f"{_mebibytes(used)} of {_mebibytes(limit)} are in use"

@@ -70,7 +70,7 @@ class Pipeline:
         backoff = Backoff()
         while True:
             await self._writer.wait_available()
-            entries = await self._coalescer.take_rows(self._batch)
+            entries = await self._coalescer.take_rows(min(self._batch, self._settlement.batch_limit))
             try:
                 await self._settlement.settle(entries)
                 backoff.reset()

@@ -20,6 +20,13 @@ SetAside = Callable[[Sequence[DeadLetter]], None]
 """Keeps dead letters durably; blocks for the commit, so it is called in a thread."""
 
 
+BATCH_SIZE = 16 * 1024 * 1024
+"""Bytes of documents that one batch should not exceed; each worker holds one batch."""
+
+EXPECTED_DOCUMENT_SIZE = 16 * 1024
+"""Bytes a document is taken to have until some were built."""
+
+
 class Settlement:
     """Settles batches of row entries.
 
@@ -49,6 +56,12 @@ class Settlement:
         self._observer = observer
         self._pause = second_read_pause
         self._allowed_clock_difference = allowed_clock_difference
+        self._document_size = EXPECTED_DOCUMENT_SIZE
+
+    @property
+    def batch_limit(self) -> int:
+        """How many rows may be settled together so that their documents stay within `BATCH_SIZE`."""
+        return max(1, BATCH_SIZE // self._document_size)
 
     async def settle(self, entries: Sequence[Entry]) -> None:
         """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError`.
@@ -121,6 +134,7 @@ class Settlement:
                     )
                 )
                 owners.append(entry)
+        self._note_sizes(operations)
         results = await self._writer.write(operations) if operations else []
         again: dict[Entry, str] = {}
         for entry, operation, result in zip(owners, operations, results, strict=True):
@@ -148,6 +162,13 @@ class Settlement:
     async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
         if letters:
             await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
+
+    def _note_sizes(self, operations: Sequence[Operation]) -> None:
+        """Follow the documents' size: up at once, so that memory stays bounded, and down slowly."""
+        sizes = [len(operation.body) for operation in operations if operation.body is not None]
+        if sizes:
+            average = sum(sizes) // len(sizes) + 1
+            self._document_size = max(average, (7 * self._document_size + average) // 8)
 
     def _note_version(self, entry: Entry, result: Result) -> None:
         """Make sure that the next write is above the version seen (architecture, promise 4).
