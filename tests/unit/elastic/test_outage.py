@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Sequence
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from cdc_daemon.elastic import Outcome, RetryReason
-from cdc_daemon.elastic.batch import GUARD_ID
+from cdc_daemon.elastic import Outcome, ProbePauses, RetryReason, SilentObserver
+from cdc_daemon.elastic.availability import Availability
+from cdc_daemon.elastic.backoff import Backoff
+from cdc_daemon.elastic.batch import GUARD_ID, Target
+from cdc_daemon.elastic.failure import Failure
+from cdc_daemon.elastic.settlement import Trouble
 from cdc_daemon.errors import ElasticsearchUnavailableError
 from tests.unit.elastic.conftest import Bench
 from tests.unit.elastic.fake import (
@@ -24,7 +28,6 @@ from tests.unit.elastic.fake import (
     refusing,
     reset_mid_body,
     saying,
-    succeed,
     truncated,
 )
 
@@ -184,6 +187,19 @@ async def test_each_alias_in_trouble_is_probed(bench: Bench) -> None:
     assert targets == [("users", "a"), ("orders", "b")]
 
 
+async def test_a_second_outage_is_not_probed_by_the_first_ones_aliases(bench: Bench) -> None:
+    bench.server.script.extend([reset_mid_body] * 2)
+    writer = bench.writer()
+    for alias in ("users", "orders"):
+        await writer.write([bench.index("a", alias=alias)])
+        await writer.wait_available()
+
+    assert [[meta["_index"] for _, meta, _ in probe.actions] for probe in bench.server.probes] == [
+        ["users"],
+        ["orders"],
+    ]
+
+
 async def test_a_probe_that_is_rejected_for_overload_shows_that_it_is_up(bench: Bench) -> None:
     bench.server.script.append(reset_mid_body)
     bench.server.probe_script.append(refusing(429, "es_rejected_execution_exception"))
@@ -255,17 +271,45 @@ async def test_a_cancelled_wait_does_not_stop_the_probing(bench: Bench) -> None:
     await asyncio.wait_for(writer.wait_available(), 5)
 
 
-async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(bench: Bench) -> None:
-    bench.server.script.extend([refusing(503, "exception")] * 6)
-    writer = bench.writer()
-    lengths = []
-    for _ in range(6):
-        started = time.monotonic()
-        await writer.write([bench.index("a")])
-        await writer.wait_available()
-        lengths.append(time.monotonic() - started)
+@pytest.mark.parametrize(
+    ("up_for", "pauses"),
+    [(0.0, [1, 2, 4, 8, 10, 10]), (9.0, [1, 2, 4, 8, 10, 10]), (11.0, [1, 2, 4, 1, 2, 4])],
+)
+async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(
+    monkeypatch: pytest.MonkeyPatch, up_for: float, pauses: list[float]
+) -> None:
+    bounds: list[float] = []
 
-    # first pause 5 ms, doubled up to 20 ms, each with half of it as jitter
-    assert all(length >= 0.01 for length in lengths[2:])
-    bench.server.script.append(succeed)
-    assert (await writer.write([bench.index("a")]))[0].outcome is Outcome.INDEXED
+    class Recording(Backoff):
+        def next(self, cap: float) -> float:
+            bounds.append(min(self._bound, cap))
+            super().next(cap)
+            return 0.0
+
+    monkeypatch.setattr("cdc_daemon.elastic.availability.Backoff", Recording)
+    down = Failure(503, "exception", "down")
+    answers: list[Failure | None] = [down, down, None, down, down, None]
+    now = 0.0
+
+    async def probe(targets: Sequence[Target]) -> Failure | None:
+        return answers.pop(0)
+
+    availability = Availability(
+        probe, observer=SilentObserver(), pauses=ProbePauses(first=1.0, down=10.0), clock=lambda: now
+    )
+    for _ in range(2):
+        availability.lost(Trouble(down, (Target("users", "a"),)))
+        await availability.wait()
+        now += up_for
+
+    assert bounds == pauses
+
+
+async def test_pauses_double_up_to_their_cap_with_jitter() -> None:
+    backoff = Backoff(1.0)
+
+    for bound in (1.0, 2.0, 4.0, 5.0, 5.0):
+        assert bound / 2 <= backoff.next(5.0) <= bound
+    assert 15.0 <= Backoff(30.0).next(30.0) <= 30.0
+    backoff.reset()
+    assert backoff.next(5.0) <= 1.0
