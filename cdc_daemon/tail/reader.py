@@ -80,6 +80,8 @@ class Reader:
         self._beat("tail")
         progressed = False
         for segment in self._segments:
+            if self._furthest == START:
+                await self._step_to(segment)
             if self._stopping:
                 break
             if self._is_worth_reading(segment):
@@ -221,18 +223,23 @@ class Reader:
         if is_resting(segment.file, at_end=True, newer_begun=newer_begun) and not segment.gone:
             segment.close()
             segment.rested = _appearance(segment, evidence)
+            await self._step_behind(segment)
 
     async def _step_behind(self, segment: TrackedSegment) -> None:
-        """Move the checkpoint to the beginning of the next segment, as everything before it is read."""
+        """Move the checkpoint to the beginning of the next segment, as this one is read."""
         following = self._segments.next_after(segment)
-        if following is None or following.position > 0:
-            return
-        position = Position(following.id, 0)
-        if position > self._furthest:
-            receipt = await self._beating(self._keeper.open(position))
-            self._furthest = position
+        if following is not None and await self._step_to(following):
             segment.sequence = self._keeper.opened
-            receipt.release()
+
+    async def _step_to(self, segment: TrackedSegment) -> bool:
+        """Move the checkpoint to the beginning of a segment, unless it is further already."""
+        position = Position(segment.id, 0)
+        if position <= self._furthest or segment.position > 0:
+            return False
+        receipt = await self._beating(self._keeper.open(position))
+        self._furthest = position
+        receipt.release()
+        return True
 
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for others and show meanwhile that waiting is all that is wrong."""

@@ -81,7 +81,8 @@ class Survey:
                 await self.list()
             await self.release_due()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._called.wait(), max(0.0, self._wait()))
+                async with asyncio.timeout(max(0.0, self._wait())):
+                    await self._called.wait()
             self._called.clear()
 
     def _wait(self) -> float:

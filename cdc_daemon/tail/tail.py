@@ -202,8 +202,10 @@ class Tail:
             if await reader.read_all():
                 survey.look_after()
                 continue
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation that comes with the timeout.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), self._options.poll_interval)
+                async with asyncio.timeout(self._options.poll_interval):
+                    await self._work.wait()
             self._work.clear()
 
     async def _drain(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:
@@ -211,7 +213,8 @@ class Tail:
         done, _ = await asyncio.wait({reading}, timeout=max(0.0, self._deadline - time.monotonic()))
         if done:
             with suppress(TimeoutError):
-                await asyncio.wait_for(keeper.wait_empty(), max(0.0, self._deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
+                    await keeper.wait_empty()
         try:
             await keeper.save()
         except StoreError as error:
