@@ -12,9 +12,12 @@ from typing import Any
 
 from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.keystore import Keystore
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.section import Section, SectionReader
 
+PASSWORD = "cassandra"
+"""Opens the keystores that belong to the encrypted samples; they hold nothing but these samples' keys."""
 DATA = Path(__file__).parents[2] / "data" / "commitlog"
 
 
@@ -26,6 +29,7 @@ class Sample:
     segments: dict[str, bytes]
     schema: Schema
     expected: list[dict[str, Any]]
+    keyring: Keyring | None
 
 
 @cache
@@ -36,7 +40,9 @@ def load(name: str) -> Sample:
     }
     schema = Schema.from_rows(**json.loads((folder / "schema.json").read_text()))
     lines = gzip.decompress((folder / "expected.jsonl.gz").read_bytes()).splitlines()
-    return Sample(name, segments, schema, [json.loads(line) for line in lines])
+    keystore = folder / "keystore.jceks"
+    keyring = Keystore(keystore.read_bytes(), PASSWORD) if keystore.exists() else None
+    return Sample(name, segments, schema, [json.loads(line) for line in lines], keyring)
 
 
 def sections(data: bytes, *, segment: str, position: int = 0, keyring: Keyring | None = None) -> Iterator[Section]:

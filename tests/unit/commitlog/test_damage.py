@@ -1,0 +1,155 @@
+"""Damaged, cut and garbled segments: a clear error or a torn tail, never a wrong update, never another exception."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdc_daemon.commitlog.decode import read_updates
+from cdc_daemon.commitlog.descriptor import read_descriptor
+from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
+from cdc_daemon.commitlog.section import SectionReader
+from cdc_daemon.commitlog.update import PartitionUpdate
+from cdc_daemon.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
+from tests.unit.commitlog.samples import load, sections
+
+NAME = "CommitLog-7-1795461419811.log"
+SMALL = 6_000
+"""Bytes from which on the real segment is left out where every byte of it is tried."""
+
+Read = tuple[list[KeyUpdate], list[PartitionUpdate], list[CommitLogError]]
+
+
+def read_all(data: bytes) -> Read:
+    """Read whatever can be read, as a tail or a verifying tool would."""
+    schema = load("cassandra-5.0").schema
+    keys: list[KeyUpdate] = []
+    updates: list[PartitionUpdate] = []
+    problems: list[CommitLogError] = []
+    try:
+        descriptor = read_descriptor(data, segment=NAME)
+    except (DamagedSegmentError, UnsupportedSegmentError) as error:
+        return keys, updates, [error]
+    if descriptor is None:
+        return keys, updates, problems
+    reader = SectionReader(data, descriptor, segment=NAME)
+    for _ in range(10_000):
+        try:
+            section = reader.next()
+        except DamagedSegmentError as error:
+            problems.append(error)
+            if reader.resynchronise() is None:
+                break
+            continue
+        if section is None:
+            unread = reader.unread(len(data))
+            if unread is None:
+                break
+            problems.append(unread)
+            if reader.resynchronise() is None:
+                break
+            continue
+        batch = read_keys(section, schema, segment=NAME)
+        keys += batch.updates
+        problems += batch.problems
+        updates += read_updates(section, schema, segment=NAME, problems=[])
+    return keys, updates, problems
+
+
+@cache
+def real_segment() -> bytes:
+    return load("cassandra-5.0").segments[NAME]
+
+
+@cache
+def small_segment() -> bytes:
+    """The beginning of the real segment, up to the end of a section."""
+    ends = [section.end for section in sections(real_segment(), segment=NAME)]
+    end = max(end for end in ends if end <= max(SMALL, ends[0]))
+    return real_segment()[:end] + bytes(64)
+
+
+@cache
+def truth(data: bytes) -> Read:
+    found = read_all(data)
+    assert not found[2]
+    return found
+
+
+def check(data: bytes, whole: bytes) -> Read:
+    keys, updates, problems = read_all(data)
+    true_keys, true_updates, _ = truth(whole)
+    assert all(any(update == true for true in true_keys) for update in keys)
+    assert all(any(update == true for true in true_updates) for update in updates)
+    return keys, updates, problems
+
+
+def test_truncation_at_every_byte() -> None:
+    whole = small_segment()
+    complete = truth(whole)[0]
+    assert len(complete) > 2
+    for length in range(len(whole)):
+        keys, updates, _ = read_all(whole[:length])
+        assert keys == complete[: len(keys)]
+        assert len(updates) == len(keys)
+
+
+def test_a_file_cut_short_in_what_is_durable_is_said() -> None:
+    whole = real_segment()
+    end = max(section.end for section in sections(whole, segment=NAME))
+    for length in range(1000, end, 50_001):
+        _, _, problems = check(whole[:length], whole)
+        assert problems
+        assert all(problem.where["segment"] == NAME for problem in problems)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_flipped_bits(data: st.DataObject) -> None:
+    whole = real_segment()
+    end = max(section.end for section in sections(whole, segment=NAME))
+    broken = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        broken[data.draw(st.integers(0, end - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    keys, _, problems = check(bytes(broken), whole)
+    assert problems or bytes(broken) == whole or len(keys) == len(truth(whole)[0])
+
+
+def test_a_flipped_bit_in_every_byte_of_a_small_segment_is_noticed() -> None:
+    whole = small_segment()
+    complete = len(truth(whole)[0])
+    for at in range(len(whole) - 64):
+        broken = bytearray(whole)
+        broken[at] ^= 1 << at % 8
+        keys, _, problems = read_all(bytes(broken))
+        assert problems
+        assert len(keys) <= complete
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_zeroed_pages(data: st.DataObject) -> None:
+    whole = real_segment()
+    end = max(section.end for section in sections(whole, segment=NAME))
+    page = data.draw(st.integers(0, end // 4096 - 1)) * 4096
+    length = 4096 * data.draw(st.integers(1, 4))
+    broken = whole[:page] + bytes(length) + whole[page + length :]
+    keys, _, problems = check(broken, whole)
+    if page:
+        assert problems
+        before = [update for update in truth(whole)[0] if update.position <= page]
+        assert keys[: len(before)] == before
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=500))
+def test_garbage_after_a_good_header(noise: bytes) -> None:
+    read_all(real_segment()[:20] + noise)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=500))
+def test_garbage_alone(noise: bytes) -> None:
+    read_all(noise)

@@ -1,0 +1,102 @@
+"""Mutations of several tables, some of which nobody knows."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_daemon.commitlog.decode import read_updates
+from cdc_daemon.commitlog.keys import read_keys
+from cdc_daemon.commitlog.schema import Schema, TableMetadata
+from cdc_daemon.commitlog.update import PartitionUpdate
+from cdc_daemon.errors import CommitLogError, UnknownTableError
+from tests.unit.commitlog.strategies import column, tables, updates
+from tests.unit.commitlog.test_decode import SLOW
+from tests.unit.commitlog.test_keys import KEY, NOW, insert, section_of
+from tests.unit.commitlog.writer import mutation, table
+
+KNOWN = table("known", [KEY], regular=[column("v", "text"), column("w", "text")])
+OTHER = table("other", [KEY], [column("c", "int", "clustering")], [column("v", "text")])
+STRANGE = table("strange", [KEY], [column("c", "text", "clustering")], [column("v", "text"), column("w", "blob")])
+STRANGER = table("stranger", [KEY], regular=[column("v", "text")])
+SCHEMA = Schema([KNOWN, OTHER])
+
+
+def of(some: TableMetadata) -> PartitionUpdate:
+    return insert(some, *(b"aaaa" for _ in some.clustering))
+
+
+@pytest.mark.parametrize("order", list(permutations([KNOWN, OTHER, STRANGE, STRANGER])))
+def test_neighbours_of_unknown_tables_are_never_lost(order: tuple[TableMetadata, ...]) -> None:
+    section = section_of(mutation(*map(of, order)))
+    wanted = [str(some) for some in order if some in (KNOWN, OTHER)]
+    batch = read_keys(section, SCHEMA, segment="s")
+    assert [str(each.table) for each in batch.updates] == wanted
+    assert not batch.problems
+    # Where unknown tables come last, all but the first of them have no visible beginning.
+    assert set(batch.unknown) <= {STRANGE.id, STRANGER.id}
+    assert batch.unknown
+    assert batch.skipped == sum(batch.unknown.values())
+    problems: list[CommitLogError] = []
+    unknown: dict[bytes, int] = {}
+    found = read_updates(section, SCHEMA, segment="s", problems=problems, unknown=unknown)
+    assert [str(each.table) for each in found] == wanted
+    assert unknown == batch.unknown
+    assert not problems
+
+
+@SLOW
+@given(st.data())
+def test_neighbours_of_any_unknown_table_are_never_lost(data: st.DataObject) -> None:
+    key = data.draw(st.binary(min_size=1, max_size=20))
+    known, strange = data.draw(tables("known")), data.draw(tables("strange"))
+    written = [data.draw(updates(known, key)), data.draw(updates(strange, key))]
+    order = data.draw(st.permutations(written))
+    problems: list[CommitLogError] = []
+    found = list(read_updates(section_of(mutation(*order)), Schema([known]), segment="s", problems=problems))
+    assert not problems
+    assert [each._replace(position=0) for each in found] == written[:1]
+
+
+def test_an_unknown_table_alone_is_passed_over_and_counted() -> None:
+    batch = read_keys(section_of(mutation(of(STRANGE)), mutation(of(KNOWN))), SCHEMA, segment="s")
+    assert len(batch.updates) == 1
+    assert batch.unknown == {STRANGE.id: 1}
+    assert (batch.mutations, batch.skipped, batch.problems) == (2, 1, [])
+
+
+def test_a_neighbour_that_cannot_be_told_apart_makes_a_problem_of_the_mutation() -> None:
+    payload = mutation(of(STRANGE), of(KNOWN))
+    broken = payload[:-1] + b"\x20" + payload[-1:]  # the known table's update no longer ends where it should
+    batch = read_keys(section_of(broken), SCHEMA, segment="s")
+    (problem,) = batch.problems
+    assert isinstance(problem, UnknownTableError)
+    assert problem.data == broken
+    assert STRANGE.id.hex() in problem.message
+
+
+def test_bytes_that_look_like_a_neighbour_are_not_taken_for_one() -> None:
+    decoy = mutation(of(KNOWN))[1:-10]
+    row = of(STRANGE).rows[0]
+    strange = of(STRANGE)._replace(
+        rows=(row._replace(columns={**row.columns, "w": row.columns["v"]._replace(value=decoy)}),)  # type: ignore[union-attr]
+    )
+    batch = read_keys(section_of(mutation(strange, of(OTHER))), SCHEMA, segment="s")
+    assert [str(each.table) for each in batch.updates] == ["ks.other"]
+    assert not batch.problems
+
+
+def test_a_mutation_whose_updates_have_different_keys_is_none() -> None:
+    other = of(OTHER)._replace(partition_key=b"another")
+    batch = read_keys(section_of(mutation(of(KNOWN), other)), SCHEMA, segment="s")
+    (problem,) = batch.problems
+    assert "same partition key" in problem.message
+
+
+def test_a_mutation_of_nothing_is_none() -> None:
+    batch = read_keys(section_of(b"\x00" * 12), SCHEMA, segment="s")
+    assert len(batch.problems) == 1
+    assert NOW > 0
