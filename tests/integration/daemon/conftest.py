@@ -1,0 +1,27 @@
+"""What the tests of the whole daemon share. One daemon at a time: each reads, and deletes, the node's segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+
+from sandbox import Sandbox
+from tests.integration.daemon.stage import Stage, new_stage
+
+
+@pytest.fixture(scope="session")
+def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
+    """A client of the shared Elasticsearch."""
+    with Elasticsearch(box.elasticsearch.url, request_timeout=30, max_retries=3, retry_on_timeout=True) as client:
+        yield client
+
+
+@pytest.fixture
+def stage(box: Sandbox, cql: Session, elastic: Elasticsearch, tmp_path: Path) -> Iterator[Stage]:
+    """Tables, indices and a daemon of this test alone."""
+    with new_stage(box, cql, elastic, tmp_path) as stage:
+        yield stage

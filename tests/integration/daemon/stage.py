@@ -1,0 +1,178 @@
+"""Tables, the indices that show them, and the comparison of the two: written without the daemon's own code."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from cassandra.cluster import Session
+from cassandra.util import Date, Duration, Time
+from elasticsearch import Elasticsearch
+
+from sandbox import Sandbox
+from tests.integration.daemon.harness import DaemonProcess, wait_for
+
+SMALL = {"number_of_shards": 1, "number_of_replicas": 0}
+_OWN_FIELDS = ("cdc_partition_key", "cdc_clustering")
+_SENTINEL = "sentinel"
+
+Documents = dict[str, dict[str, Any]]
+
+
+class Stage:
+    """One keyspace with tables that have CDC, one alias for each mapped table, and a daemon that is not started."""
+
+    def __init__(self, box: Sandbox, cql: Session, elastic: Elasticsearch, *, keyspace: str, directory: Path) -> None:
+        self.box = box
+        self.cql = cql
+        self.elastic = elastic
+        self.keyspace = keyspace
+        self.mappings: dict[str, dict[str, Any]] = {}
+        self.daemon = DaemonProcess(box, directory, mappings=self.mappings)
+        self._numbers = itertools.count(1)
+        self.table(_SENTINEL, "id int PRIMARY KEY, n int")
+
+    def table(self, name: str, columns: str, *, options: str = "", **mapping: Any) -> str:
+        """Create a table with CDC and declare its mapping; return its name with the keyspace."""
+        self.create(name, columns, options=options)
+        self.map(name, **mapping)
+        return f"{self.keyspace}.{name}"
+
+    def create(self, name: str, columns: str, *, options: str = "", cdc: bool = True) -> None:
+        """Create a table and declare no mapping."""
+        options = "".join(f" AND {option}" for option in (options,) if option)
+        self.execute(f"CREATE TABLE {{ks}}.{name} ({columns}) WITH cdc = {'true' if cdc else 'false'}{options}")
+
+    def map(self, name: str, **mapping: Any) -> None:
+        """Declare a table's mapping."""
+        alias = self.alias(name)
+        self.mappings[name] = {"table": f"{self.keyspace}.{name}", "alias": alias, "settings": SMALL, **mapping}
+
+    def alias(self, name: str) -> str:
+        """Return the alias of a table's documents."""
+        return f"{self.keyspace}-{name}"
+
+    def execute(self, statement: str, parameters: Any = None) -> Any:
+        """Run a statement in which {ks} stands for the keyspace."""
+        return self.cql.execute(statement.replace("{ks}", self.keyspace), parameters)
+
+    def settle(self, *, seconds: float = 60.0) -> None:
+        """Wait until all that was written before this call is settled by the daemon.
+
+        The commit log is read in order, so when a row that is written last has its document, everything
+        before it was handed over at least, and what the daemon has pending then is all that is left.
+        """
+        number = next(self._numbers)
+        self.execute(f"INSERT INTO {{ks}}.{_SENTINEL} (id, n) VALUES (%s, 0)", [number])
+        wait_for("the sentinel's document", lambda: self.get(_SENTINEL, str(number)), seconds=seconds)
+        wait_for("nothing pending", self._is_settled, seconds=seconds)
+
+    def get(self, name: str, identity: str) -> dict[str, Any] | None:
+        """Return a document's source by the GET that needs no refresh, without the daemon's own fields."""
+        client = self.elastic.options(ignore_status=404)
+        found = client.get(index=self.alias(name), id=identity).body
+        return _without_own_fields(found["_source"]) if found.get("found") else None
+
+    def documents(self, name: str) -> Documents:
+        """Return all documents of a table's alias, without the daemon's own fields."""
+        alias = self.alias(name)
+        self.elastic.indices.refresh(index=alias)
+        found: Documents = {}
+        after = None
+        while True:
+            answer = self.elastic.search(index=alias, size=5000, sort=["_doc"], search_after=after)
+            hits = answer["hits"]["hits"]
+            found |= {hit["_id"]: _without_own_fields(hit["_source"]) for hit in hits}
+            if len(hits) < 5000:
+                return found
+            after = hits[-1]["sort"]
+
+    def rows(self, name: str) -> Documents:
+        """Return what the documents of a table without renames should be."""
+        table = self.cql.cluster.metadata.keyspaces[self.keyspace].tables[name]
+        key = [column.name for column in table.primary_key]
+        return {
+            identity_of([getattr(row, column) for column in key]): {
+                column: plain(value) for column, value in row._asdict().items()
+            }
+            for row in self.execute(f"SELECT * FROM {{ks}}.{name}")
+            if all(getattr(row, column) is not None for column in key)  # else nothing but static columns
+        }
+
+    def assert_equal(self, *names: str) -> None:
+        """Compare each table with its documents, both ways."""
+        for name in names:
+            rows, documents = self.rows(name), self.documents(name)
+            differences = {
+                identity: (rows.get(identity), documents.get(identity))
+                for identity in rows.keys() | documents.keys()
+                if rows.get(identity) != documents.get(identity)
+            }
+            assert not differences, (
+                f"{name}: {len(differences)} differ (row, document): {dict(list(differences.items())[:5])}"
+            )
+
+    def _is_settled(self) -> bool:
+        status = self.daemon.status()
+        return bool(status["pending"] == 0 and status["backlog"]["bytes"] == 0)
+
+    def drop(self) -> None:
+        """Drop the keyspace and delete the indices."""
+        self.execute("DROP KEYSPACE IF EXISTS {ks}")
+        if found := list(self.elastic.indices.get(index=f"{self.keyspace}-*", expand_wildcards="all")):
+            self.elastic.indices.delete(index=found)
+
+
+@contextmanager
+def new_stage(box: Sandbox, cql: Session, elastic: Elasticsearch, directory: Path) -> Iterator[Stage]:
+    """Give a stage for the time of a block; a daemon that still runs at its end is killed."""
+    name = f"test_{secrets.token_hex(6)}"
+    cql.execute(f"CREATE KEYSPACE {name} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}")
+    stage = Stage(box, cql, elastic, keyspace=name, directory=directory)
+    try:
+        yield stage
+    finally:
+        stage.daemon.kill()
+        stage.drop()
+
+
+def identity_of(key: list[Any]) -> str:
+    """Return the `_id` of a key: its only value, or all of them joined by colons and escaped."""
+    texts = [value if isinstance(value, str) else str(plain(value)) for value in key]
+    if len(texts) == 1:
+        return texts[0]
+    return ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in texts)
+
+
+def plain(value: Any) -> Any:
+    """Return the JSON value of one from the driver."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case bytes():
+            return base64.b64encode(value).decode()
+        case datetime():
+            return value.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case UUID() | Decimal() | Date() | Time() | Duration() | date():
+            return str(value)
+        case tuple() if hasattr(value, "_asdict"):
+            return {name: plain(field) for name, field in value._asdict().items()}
+        case Mapping():
+            return {str(plain(name)): plain(entry) for name, entry in value.items()}
+        case _:
+            return [plain(each) for each in value]
+
+
+def _without_own_fields(source: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in source.items() if name not in _OWN_FIELDS}
