@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc_daemon.cassandra.node import NodeSettings
+from cdc_daemon.check import folders
+from cdc_daemon.check.finding import Finding
+from cdc_daemon.check.folders import check_folders, filesystem
+from cdc_daemon.config import CommitLogSettings, MappingSettings, Settings, StateSettings
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.tail.lock import LOCK_FILE
+
+
+@pytest.fixture(autouse=True)
+def _on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "filesystem", lambda _path: "ext4")
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "cdc_raw"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+def _check(
+    raw: Path, state: Path, release: bool = True, node: dict[str, str | None] | None = None
+) -> dict[str, Finding]:
+    settings = Settings(
+        commit_log=CommitLogSettings(cdc_raw_directory=raw, release=release),
+        state=StateSettings(directory=state),
+        mappings={"user": MappingSettings(table=TableName("k", "t"), alias="a")},
+    )
+    found = check_folders(settings, None if node is None else NodeSettings(node))
+    return {finding.name: finding for finding in found}
+
+
+def _statuses(findings: dict[str, Finding]) -> dict[str, str]:
+    return {name: finding.status for name, finding in findings.items()}
+
+
+def test_folders_as_they_should_be(raw: Path, state: Path) -> None:
+    findings = _check(raw, state, node={"cdc_raw_directory": str(raw), "cdc_total_space": "64MiB"})
+    assert _statuses(findings) == {
+        "cdc_raw.access": "ok",
+        "cdc_raw.node": "ok",
+        "cdc_raw.space": "ok",
+        "state.directory": "ok",
+        "daemon.lock": "ok",
+    }
+
+
+def test_nothing_is_created(raw: Path, tmp_path: Path) -> None:
+    _check(raw, tmp_path / "deep/state", node={"cdc_raw_directory": str(raw), "cdc_total_space": "64MiB"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cdc_raw"]
+    assert not list(raw.iterdir())
+
+
+def test_no_segments_folder(tmp_path: Path, state: Path) -> None:
+    finding = _check(tmp_path / "absent", state)["cdc_raw.access"]
+    assert finding.status == "fail"
+    assert "does not exist" in finding.found
+    (tmp_path / "file").touch()
+    assert "is not a folder" in _check(tmp_path / "file", state)["cdc_raw.access"].found
+
+
+def _deny(monkeypatch: pytest.MonkeyPatch, denied: Path, right: int) -> None:
+    """Let one path lack a right; as root nothing else would."""
+    real = os.access
+
+    def access(path: Any, mode: int, **options: Any) -> bool:
+        return not (Path(path) == denied and mode & right) and real(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", access)
+
+
+def test_a_folder_that_cannot_be_read(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _deny(monkeypatch, raw, os.R_OK)
+    finding = _check(raw, state)["cdc_raw.access"]
+    assert finding.status == "fail"
+    assert "run the daemon as" in str(finding.mend)
+
+
+def test_a_segment_that_cannot_be_read(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = raw / "CommitLog-7-1.log"
+    segment.touch()
+    _deny(monkeypatch, segment, os.R_OK)
+    assert "CommitLog-7-1.log" in _check(raw, state)["cdc_raw.access"].found
+
+
+def test_segments_that_cannot_be_deleted(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _deny(monkeypatch, raw, os.W_OK)
+    assert "cannot be deleted" in _check(raw, state)["cdc_raw.access"].found
+    assert _check(raw, state, release=False)["cdc_raw.access"].status == "ok"
+
+
+def test_a_sticky_folder_of_another_user(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: raw.stat().st_uid + 1)
+    findings = _check(raw, state)
+    assert "cannot be deleted" in findings["cdc_raw.access"].found
+    assert findings["cdc_raw.owner"].status == "warn"
+
+
+def test_another_user_who_may_do_everything_is_only_warned(
+    raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: raw.stat().st_uid + 54321)
+    findings = _check(raw, state)
+    assert findings["cdc_raw.access"].status == "ok"
+    assert f"uid {raw.stat().st_uid + 54321}" in findings["cdc_raw.owner"].found
+
+
+def test_the_node_writes_elsewhere(raw: Path, state: Path, tmp_path: Path) -> None:
+    finding = _check(raw, state, node={"cdc_raw_directory": str(tmp_path / "other")})["cdc_raw.node"]
+    assert finding.status == "warn"
+    assert str(tmp_path / "other") in finding.found
+
+
+def test_one_folder_by_two_names(raw: Path, state: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(raw)
+    assert _check(tmp_path / "link", state, node={"cdc_raw_directory": str(raw)})["cdc_raw.node"].status == "ok"
+
+
+@pytest.mark.parametrize(("used", "status"), [(100, "ok"), (600, "warn"), (950, "fail"), (1100, "fail")])
+def test_how_full_the_folder_is(raw: Path, state: Path, used: int, status: str) -> None:
+    with (raw / "CommitLog-7-1.log").open("wb") as file:
+        file.truncate(used * 1024)
+    finding = _check(raw, state, node={"cdc_total_space": "1000KiB"})["cdc_raw.space"]
+    assert finding.status == status
+
+
+def test_a_state_directory_that_will_be_created(raw: Path, tmp_path: Path) -> None:
+    finding = _check(raw, tmp_path / "deep/state")["state.directory"]
+    assert finding.status == "ok"
+    assert "created" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("ext4", "ok"), ("xfs", "ok"), ("nfs4", "fail"), ("tmpfs", "warn"), ("overlay", "warn"), ("", "ok")],
+)
+def test_where_the_state_is_kept(
+    raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch, kind: str, status: str
+) -> None:
+    monkeypatch.setattr(folders, "filesystem", lambda _path: kind)
+    assert _check(raw, state)["state.directory"].status == status
+
+
+def test_a_state_directory_that_cannot_be_written(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _deny(monkeypatch, state, os.W_OK)
+    assert "cannot be written" in _check(raw, state)["state.directory"].found
+
+
+def test_a_state_directory_that_is_a_file(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert _check(raw, tmp_path / "file")["state.directory"].status == "fail"
+    assert _check(raw, tmp_path / "file/below")["state.directory"].status == "fail"
+
+
+def test_a_state_directory_among_the_segments(raw: Path) -> None:
+    assert "in cdc_raw" in _check(raw, raw / "state")["state.directory"].found
+
+
+def test_a_full_disk(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_STATE_BYTES", 1 << 62)
+    assert _check(raw, state)["state.space"].status == "warn"
+
+
+@pytest.mark.parametrize("which", ["state", "raw"])
+def test_a_daemon_at_work_is_noticed_and_left_alone(raw: Path, state: Path, which: str) -> None:
+    held = state / LOCK_FILE if which == "state" else raw
+    if which == "state":
+        held.touch()
+    descriptor = os.open(held, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finding = _check(raw, state)["daemon.lock"]
+        assert finding.status == "warn"
+        assert str(held) in finding.found
+    finally:
+        os.close(descriptor)
+    assert _check(raw, state)["daemon.lock"].status == "ok"
+
+
+def test_the_check_holds_no_lock_itself(raw: Path, state: Path) -> None:
+    _check(raw, state)
+    descriptor = os.open(raw, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+
+
+class TestFilesystem:
+    def test_by_device(self, tmp_path: Path) -> None:
+        device = tmp_path.stat().st_dev
+        mounts = tmp_path / "mountinfo"
+        mounts.write_text(
+            "21 20 0:19 / /proc rw - proc proc rw\n"
+            f"30 20 {os.major(device)}:{os.minor(device)} / {tmp_path} rw,relatime shared:1 - nfs4 server:/ rw\n"
+        )
+        assert filesystem(tmp_path, mounts=mounts) == "nfs4"
+
+    @pytest.mark.parametrize("content", ["", "broken\n", "1 2 3\n", "1 2 0:0 / / rw -\n"])
+    def test_unknown(self, tmp_path: Path, content: str) -> None:
+        mounts = tmp_path / "mountinfo"
+        mounts.write_text(content)
+        assert filesystem(tmp_path, mounts=mounts) == ""
+
+    def test_no_such_table_of_mounts(self, tmp_path: Path) -> None:
+        assert filesystem(tmp_path, mounts=tmp_path / "absent") == ""
