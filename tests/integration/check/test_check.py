@@ -1,0 +1,199 @@
+"""`cdc-daemon check` against real servers: what is wrong is found, and what it says to do mends it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+from typer.testing import CliRunner
+
+from cdc_daemon.check import Finding, run_checks
+from cdc_daemon.cli import app
+from cdc_daemon.config import (
+    CassandraSettings,
+    CommitLogSettings,
+    ElasticsearchSettings,
+    MappingSettings,
+    Settings,
+    StateSettings,
+)
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.tail.lock import DaemonLock
+from sandbox import Sandbox
+
+Check = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def client(box: Sandbox) -> Iterator[Elasticsearch]:
+    with closing(Elasticsearch(box.elasticsearch.url)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def table(cql: Session, keyspace: str) -> str:
+    cql.execute(
+        f"CREATE TABLE {keyspace}.enrolments (userid text, courseid text, active boolean,"
+        " PRIMARY KEY (userid, courseid)) WITH cdc = true"
+    )
+    return "enrolments"
+
+
+@pytest.fixture
+def settings(box: Sandbox, keyspace: str, table: str, index_prefix: str, tmp_path: Path) -> Settings:
+    return Settings(
+        cassandra=CassandraSettings(contact_points=tuple(box.contact_points), port=box.cassandra.port),
+        commit_log=CommitLogSettings(cdc_raw_directory=box.cassandra.cdc_raw_directory),
+        elasticsearch=ElasticsearchSettings(hosts=(box.elasticsearch.url,)),
+        state=StateSettings(directory=tmp_path / "state"),
+        mappings={"course": MappingSettings(table=TableName(keyspace, table), alias=f"{index_prefix}courses")},
+    )
+
+
+@pytest.fixture
+def check(settings: Settings) -> Check:
+    def run(**mapping: Any) -> dict[str, Finding]:
+        changed = MappingSettings(**{**settings.mappings["course"].model_dump(), **mapping})
+        findings = run_checks(settings.model_copy(update={"mappings": {"course": changed}}))
+        assert len({finding.name for finding in findings}) == len(findings)
+        return {finding.name: finding for finding in findings}
+
+    return run
+
+
+def test_everything_in_order(check: Check, box: Sandbox) -> None:
+    findings = check()
+    assert [finding for finding in findings.values() if finding.status == "fail"] == []
+    assert findings["cassandra.version"].found == f"Cassandra {box.cassandra.version}"
+    assert findings["cdc.enabled"].status == "ok"
+    assert findings["cdc.freshness"].status == "ok"
+    assert findings["cdc.when_full"].status == "ok"
+    assert findings["cdc_raw.node"].status == "ok"
+    assert "1024 MiB" in findings["cdc_raw.space"].found
+    assert findings["read.course"].found.endswith("can be read at LOCAL_QUORUM")
+    assert findings["elasticsearch.version"].found == f"Elasticsearch {box.elasticsearch.version}"
+    assert "will be created" in findings["index.course"].found
+
+
+def test_nothing_is_changed(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    check()
+    mapping = settings.mappings["course"]
+    assert not client.indices.exists(index=[mapping.alias, mapping.index])
+    assert not settings.state.directory.exists()
+
+
+def test_a_table_without_cdc_is_mended_by_the_statement(check: Check, cql: Session, keyspace: str) -> None:
+    cql.execute(f'CREATE TABLE {keyspace}."Plain" (id text PRIMARY KEY)')
+    table = TableName(keyspace, "Plain")
+    finding = check(table=table)["table.course"]
+    assert finding.status == "fail"
+    assert finding.mend is not None
+    cql.execute(finding.mend)
+    assert check(table=table)["table.course"].status == "ok"
+
+
+def test_a_keyspace_without_durable_writes_is_mended_by_the_statement(
+    settings: Settings, cql: Session, keyspace: str
+) -> None:
+    cql.execute(f"ALTER KEYSPACE {keyspace} WITH durable_writes = false")
+    (finding,) = [each for each in run_checks(settings) if each.name == "table.course" and each.status == "fail"]
+    assert finding.mend is not None
+    cql.execute(finding.mend)
+    assert all(each.status == "ok" for each in run_checks(settings) if each.name == "table.course")
+
+
+def test_names_that_are_nearly_right(check: Check, keyspace: str) -> None:
+    assert (
+        check(table=TableName(keyspace, "enrolment"))["table.course"].mend == "did you mean enrolments for enrolment?"
+    )
+    findings = check(fields={"activ": "isActive"})
+    assert findings["columns.course"].mend == "did you mean active for activ?"
+
+
+def test_an_index_of_the_aliass_name(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    client.indices.create(index=settings.mappings["course"].alias)
+    finding = check()["index.course"]
+    assert finding.status == "fail"
+    assert "is an index" in finding.found
+
+
+def test_an_index_that_the_alias_does_not_lead_to(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    client.indices.create(index=settings.mappings["course"].index)
+    finding = check()["index.course"]
+    assert finding.status == "fail"
+    _send(client, finding)
+    assert check()["index.course"].status == "ok"
+
+
+def test_an_alias_without_a_write_index(
+    check: Check, client: Elasticsearch, settings: Settings, index_prefix: str
+) -> None:
+    for number in (1, 2):
+        client.indices.create(index=f"{index_prefix}{number}", aliases={settings.mappings["course"].alias: {}})
+    finding = check()["index.course"]
+    assert finding.status == "fail"
+    _send(client, finding)
+    assert f"leads to {index_prefix}2" in check()["index.course"].found
+
+
+def test_an_index_that_takes_no_writes(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    mapping = settings.mappings["course"]
+    client.indices.create(
+        index=mapping.index, aliases={mapping.alias: {}}, settings={"index.blocks.read_only_allow_delete": True}
+    )
+    finding = check()["index.course"]
+    assert finding.status == "fail"
+    assert "read_only_allow_delete" in finding.found
+    _send(client, finding)
+    assert check()["index.course"].status == "ok"
+
+
+def test_a_closed_index(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    mapping = settings.mappings["course"]
+    client.indices.create(index=mapping.index, aliases={mapping.alias: {}})
+    client.indices.close(index=mapping.index)
+    finding = check()["index.course"]
+    assert finding.status == "fail"
+    _send(client, finding)
+    assert check()["index.course"].status == "ok"
+
+
+def test_deletions_that_are_soon_forgotten(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    mapping = settings.mappings["course"]
+    client.indices.create(index=mapping.index, aliases={mapping.alias: {}}, settings={"index.gc_deletes": "1s"})
+    finding = check()["gc_deletes.course"]
+    assert finding.status == "warn"
+    _send(client, finding)
+    assert check()["gc_deletes.course"].status == "ok"
+
+
+def test_another_daemon_at_work(settings: Settings) -> None:
+    with DaemonLock(state=settings.state.directory, folder=settings.commit_log.cdc_raw_directory):
+        (finding,) = [each for each in run_checks(settings) if each.name == "daemon.lock"]
+    assert finding.status == "warn"
+    (finding,) = [each for each in run_checks(settings) if each.name == "daemon.lock"]
+    assert finding.status == "ok"
+
+
+def test_the_command(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(settings.redacted()))
+    result = CliRunner().invoke(app, ["check", "--config", str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["ok"] is True
+
+
+def _send(client: Elasticsearch, finding: Finding) -> None:
+    """Send the request that a finding's mend spells."""
+    request = re.search(r"(PUT|POST) (/\S+)(?: (\{.*\}))?$", str(finding.mend))
+    assert request is not None
+    method, path, body = request.groups()
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    client.perform_request(method, path, headers=headers, body=json.loads(body) if body else None)
