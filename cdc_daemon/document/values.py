@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+from cassandra.util import Date
 
 from cdc_daemon.commitlog.types import CqlType
 
@@ -99,18 +101,35 @@ def _number(value: float) -> float | None:
 
 
 def _timestamp(value: datetime) -> str:
+    # The driver computes in floating seconds, which in far years miss the millisecond by a little.
+    value += _HALF_A_MILLISECOND
     moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _date(value: Date) -> str:
+    """Return ISO 8601, for years beyond four digits in its expanded form; the driver's own text is then a number."""
+    cycles, day = divmod(value.days_from_epoch + _EPOCH, _CYCLE)
+    moment = date.fromordinal(day + 1)
+    year = moment.year + 400 * cycles
+    sign = "-" if year < 0 else "+" if year > 9999 else ""
+    return f"{sign}{abs(year):04}-{moment:%m-%d}"
 
 
 def _blob(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+_HALF_A_MILLISECOND = timedelta(microseconds=500)
+_EPOCH = date(1970, 1, 1).toordinal() - 1
+"""Days from 0001-01-01 to 1970-01-01."""
+_CYCLE = 146_097
+"""Days in four hundred years, after which the Gregorian calendar repeats itself."""
+
 _PLAIN = frozenset(("text", "ascii", "int", "bigint", "smallint", "tinyint", "boolean", "counter"))
 _SCALARS: dict[str, Converter] = {
     "blob": _blob,
-    "date": str,
+    "date": _date,
     "decimal": str,
     "double": _number,
     "duration": str,
