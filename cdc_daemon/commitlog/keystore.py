@@ -155,10 +155,7 @@ def _derive(password: str, salt: bytes, iterations: int) -> bytes:
     secret = bytes(ord(character) & 0x7F for character in password)
     halves = [salt[:4], salt[4:]]
     if halves[0] == halves[1]:
-        first = bytearray(halves[0])
-        for index in range(2):  # as PBES1Core does it, its slip of the pen included
-            first[index], first[2] = first[3 - index], first[index]
-        halves[0] = bytes(first)
+        halves[0] = halves[0][::-1]
     derived = b""
     for half in halves:
         digest = half
