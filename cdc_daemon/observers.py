@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from prometheus_client import Counter, Histogram
+
 from cdc_daemon.elastic.observer import RetryReason
 from cdc_daemon.errors import CommitLogError
 from cdc_daemon.metrics import Metrics
@@ -13,24 +15,34 @@ from cdc_daemon.tail.position import Position
 
 
 class PipelineMetrics:
-    """Counts what the pipeline settles, and how late."""
+    """Counts what the pipeline settles, and how late.
+
+    It is told of every document, so labelled children are looked up once and kept.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._newest: dict[TableName, int] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._lags: dict[TableName, Histogram] = {}
 
     def settled(self, table: TableName, outcome: str, alias: str) -> None:
         """Count a document by its outcome."""
         if outcome == "dead_lettered":
             self._metrics.dead_letters.labels("document").inc()
-        self._metrics.documents.labels(alias or str(table), outcome).inc()
+        counter = self._outcomes.get((alias, outcome))
+        if counter is None:
+            counter = self._outcomes[alias, outcome] = self._metrics.documents.labels(alias or str(table), outcome)
+        counter.inc()
 
     def shown(self, table: TableName, oldest: int) -> None:
         """Measure how long the oldest change of a key took to be shown."""
         if not oldest:
             return
-        now = time.time()
-        self._metrics.replication_lag_seconds.labels(*table).observe(max(now - oldest / 1e6, 0.0))
+        lag = self._lags.get(table)
+        if lag is None:
+            lag = self._lags[table] = self._metrics.replication_lag_seconds.labels(*table)
+        lag.observe(max(time.time() - oldest / 1e6, 0.0))
         if oldest > self._newest.get(table, 0):
             self._newest[table] = oldest
             self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(oldest / 1e6)
