@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from cdc_daemon.errors import DamagedSegmentError
-
 
 class FileState(NamedTuple):
     """What the open file shows now: its size in bytes and how many names it still has."""
@@ -25,8 +23,8 @@ class SegmentBuffer:
     can rule that out, while `pread` comes back short. Sections are copied out either way, so it costs nothing.
 
     The descriptor keeps the file readable after its name has gone from the folder. The length is that of the last
-    `look`, so that a file which grows does so between reads only. Opening raises `OSError`; a slice of a file
-    that has become shorter than its length raises `DamagedSegmentError`.
+    `look`, so that a file which grows does so between reads only; if it has become shorter meanwhile, slices
+    are shorter too. Everything raises `OSError` when the system will not let us read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,12 +50,7 @@ class SegmentBuffer:
         while len(data) < wanted:
             more = os.pread(self._descriptor, wanted - len(data), start + len(data))
             if not more:
-                raise DamagedSegmentError(
-                    f"expected {wanted} bytes, found {len(data)} before the end of the file",
-                    hint="something other than Cassandra truncated the file while it was being read",
-                    segment=self.path.name,
-                    position=start,
-                )
+                break
             data += more
         return data
 

@@ -41,9 +41,9 @@ class Portion:
 class SegmentFollower:
     """Reads a segment's updates from the logical offset `position` on, which ends an entry or is 0.
 
-    The order of use is `fetch`, and where it finds something `decode`, then `advance`. Nothing is consumed before
-    `advance`, so a portion can be decoded again with a newer schema. `fetch` reads the file, `decode` only
-    computes; neither is for two threads at a time.
+    The order of use is `fetch`, then `take_damages`, and where something was found `decode` and `advance`.
+    Nothing is consumed before `advance`, so a portion can be decoded again with a newer schema. `fetch` reads
+    the file, `decode` only computes; neither is for two threads at a time.
 
     What lies before the offset of the index file, or in a segment that is closed, is durable: whatever does
     not hold together there is damage. Anything after it can be a write in progress and is only looked at again
@@ -62,8 +62,12 @@ class SegmentFollower:
         self._section: Section | None = None
         self._header_size = 0
         self._counts_file_bytes = False
+        self._final = False
+        self._started = position
+        self._noted: set[int] = set()
         self._bad_place: tuple[object, object] | None = None
         self._lost = False
+        self._sound_end: tuple[int, Evidence] | None = None
         self._at_end = False
         try:
             self._open_reader()
@@ -103,15 +107,17 @@ class SegmentFollower:
         if self._section is None:
             self._buffer.look()
             self._section = self._next_section(evidence)
+            self._final = self._section is not None and evidence.covers(self._section.end)
         if self._section is None:
             self._at_end = True
             return False
         return not stay_durable or evidence.covers(self._section.end)
 
-    def decode(
-        self, schema: SchemaView, evidence: Evidence, *, limit: int, only: Container[bytes] | None = None
-    ) -> Portion:
-        """Read up to `limit` mutations of the section that `fetch` found."""
+    def decode(self, schema: SchemaView, *, limit: int, only: Container[bytes] | None = None) -> Portion:
+        """Read up to `limit` mutations of the section that `fetch` found.
+
+        If its bytes were not durable when they were read, the portion ends before the first damaged entry.
+        """
         section = self._section
         assert section is not None, "decode comes after a fetch that found a section"
         start = max(self.position, section.resume)
@@ -125,7 +131,7 @@ class SegmentFollower:
             unknown=batch.unknown,
             problems=batch.problems,
         )
-        if not evidence.covers(section.end):
+        if not self._final:
             _stop_before_damage(portion)
         return portion
 
@@ -135,6 +141,11 @@ class SegmentFollower:
         self.position = portion.end
         if portion.end >= self._section.end:
             self._section = None
+
+    def look_again(self) -> None:
+        """Forget what was read but not consumed: it may be read differently now."""
+        self._section = None
+        self._reader = None
 
     def close(self) -> None:
         """Close the file."""
@@ -165,55 +176,78 @@ class SegmentFollower:
                     return None
                 self._pass_damage(reader, error)
                 continue
-            if section is not None or not self._is_cut_short(reader, evidence):
+            if section is None:
+                shortage = self._cut_short(reader, evidence)
+                if shortage is None:
+                    return None
+                self._resume_behind(reader, shortage)
+            elif section.end > self.position:
                 return section
-            self._pass_damage(reader, self._shortage(reader, evidence))
         return None
 
-    def _is_cut_short(self, reader: SectionReader, evidence: Evidence) -> bool:
-        """Tell whether the chain of markers ends before a place that must have been written."""
-        if reader.missing and evidence.closed:
-            return True
-        # After a crash the index file holds the file's length, which says nothing of data.
-        return self._counts_file_bytes and reader.position < evidence.durable != len(self._buffer)
+    def _cut_short(self, reader: SectionReader, evidence: Evidence) -> DamagedSegmentError | None:
+        """Say what is wrong where the chain of markers ends before a place that must have been written."""
+        if (reader.position, evidence) == self._sound_end:
+            return None
+        error = reader.unread(evidence.durable)
+        if error is None and (
+            (evidence.closed and reader.missing)
+            # After a crash the index file holds the file's length, which says nothing of data.
+            or (self._counts_file_bytes and reader.position < evidence.durable != len(self._buffer))
+        ):
+            error = self._shortage(reader, evidence)
+        if error is None:
+            self._sound_end = (reader.position, evidence)
+        return error
 
     def _shortage(self, reader: SectionReader, evidence: Evidence) -> DamagedSegmentError:
         expected = max(evidence.durable, reader.position + reader.missing)
         return DamagedSegmentError(
             f"expected sync markers up to {expected}, found their end at {reader.position}",
+            data=self._buffer[reader.position : expected] if self._counts_file_bytes else None,
             segment=self.name,
             position=reader.position,
         )
 
     def _pass_damage(self, reader: SectionReader, error: DamagedSegmentError) -> None:
-        """Note damage, and find the next section where the reader cannot by itself.
+        """Note damage that the reader met, and find the next section where it cannot by itself.
 
-        It can behind a section whose bytes cannot be undone. At a bad marker it stays; then the next good
-        marker is looked for, and if there is none the rest of the segment is lost.
+        It can behind a section whose bytes cannot be undone. At a bad marker it stays and raises again.
         """
         place = (error.where.get("position"), error.where.get("file_position"))
         if place != self._bad_place:
             self._bad_place = place
-            self.damages.append(error)
-            return
-        try:
-            resumed = reader.resynchronise()
-        except DamagedSegmentError:  # the file was truncated meanwhile
-            resumed = None
+            self._note(error)
+        else:
+            self._resume_behind(reader, error)
+
+    def _resume_behind(self, reader: SectionReader, error: DamagedSegmentError) -> None:
+        """Note damage, and look for the next good marker; if there is none the rest of the segment is lost."""
+        resumed = reader.resynchronise()
         self._lost = resumed is None
-        self.damages[-1:] = [_continued(error, resumed)]
+        ending = "the rest of the segment is lost" if resumed is None else f"reading goes on at {resumed}"
+        self._note(
+            DamagedSegmentError(
+                f"{error.message}; {ending}", data=error.data, hint=error.hint, **error.where, resumed=resumed
+            )
+        )
+
+    def _note(self, error: DamagedSegmentError) -> None:
+        """Note damage, unless it lies before where reading began: then an earlier process has told of it."""
+        place = int(error.where.get("position", 0))
+        self.damages = [known for known in self.damages if known.where.get("position") != place]
+        if place >= self._started and place not in self._noted:
+            self.damages.append(error)
+
+    def take_damages(self) -> list[CommitLogError]:
+        """Return damage to the chain of markers that was met since the last call."""
+        damages, self.damages = self.damages, []
+        self._noted.update(int(error.where.get("position", 0)) for error in damages)
+        return damages
 
 
 def _counts_file_bytes(descriptor: SegmentDescriptor) -> bool:
     return descriptor.compression is None and descriptor.encryption is None
-
-
-def _continued(error: DamagedSegmentError, resumed: int | None) -> DamagedSegmentError:
-    """Say in the error where reading goes on."""
-    ending = "the rest of the segment is lost" if resumed is None else f"reading goes on at {resumed}"
-    return DamagedSegmentError(
-        f"{error.message}; {ending}", data=error.data, hint=error.hint, **error.where, resumed=resumed
-    )
 
 
 def _stop_before_damage(portion: Portion) -> None:

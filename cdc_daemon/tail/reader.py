@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -124,14 +125,15 @@ class Reader:
             evidence = self._segments.evidence(segment)
             found = await self._fetch(follower, evidence)
             self._segments.note_begun(segment)
-            if follower.damages:
-                await self._trouble.unreadable(segment, follower.damages)
-                follower.damages.clear()
+            if damages := follower.take_damages():
+                await self._beating(self._trouble.unreadable(segment, damages))
             if not found:
                 await self._end_of(segment, follower, evidence)
                 break
-            portion = await self._decode(follower, evidence)
+            portion = await self._decode(follower)
             if portion.end == portion.start:
+                # An entry there may be a write in progress, so its bytes may be others the next time.
+                follower.look_again()
                 break
             await self._hand_over(segment, portion)
             follower.advance(portion)
@@ -157,15 +159,13 @@ class Reader:
             return follower.fetch(evidence, stay_durable=stay_durable)
         return await self._executor(lambda: follower.fetch(evidence, stay_durable=stay_durable))
 
-    async def _decode(self, follower: SegmentFollower, evidence: Evidence) -> Portion:
+    async def _decode(self, follower: SegmentFollower) -> Portion:
         """Decode a portion, asking once for the schema where something in it is not understood."""
         while True:
-            schema, wanted = self._tables.schema, self._tables.wanted
-            portion = await self._executor(
-                lambda schema=schema, wanted=wanted: follower.decode(  # type: ignore[misc]
-                    schema, evidence, limit=self._options.portion_mutations, only=wanted
-                )
+            decode = partial(
+                follower.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
             )
+            portion = await self._executor(decode)
             questions = self._tables.questions(portion)
             if not questions:
                 return portion
@@ -187,7 +187,8 @@ class Reader:
                 return
 
     async def _hand_over(self, segment: TrackedSegment, portion: Portion) -> None:
-        await self._trouble.unreadable(segment, portion.problems)
+        if portion.problems:
+            await self._beating(self._trouble.unreadable(segment, portion.problems))
         signals = list(signals_of(portion.updates))
         unknown = sum(portion.unknown.values())
         if unknown:
