@@ -28,8 +28,10 @@ async def test_what_is_saved_never_passes_what_is_open() -> None:
 
 
 async def test_it_saves_by_itself_and_goes_on_after_failures() -> None:
-    store = MemoryStore()
-    keeper = make(store, Recorder())
+    store, observer = MemoryStore(), Recorder()
+    saved = asyncio.Event()
+    observer.saved = lambda _: saved.set()  # type: ignore[method-assign]
+    keeper = make(store, observer)
     running = asyncio.create_task(keeper.run())
     receipt = await keeper.open(Position(7, 10))
     store.broken = True
@@ -37,8 +39,7 @@ async def test_it_saves_by_itself_and_goes_on_after_failures() -> None:
     await asyncio.sleep(0.02)
     assert store.saved == {}
     store.broken = False
-    while not store.saved:
-        await asyncio.sleep(0.001)
+    await saved.wait()
     assert store.saved == {"log": (7, 10)}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -72,6 +72,7 @@ def test_an_index_file_is_believed_until_it_says_more(node: CommitLogWriter) -> 
     node.write(user("a"))
     node.current.sync()
     known = CdcIndex(node.current.marker, completed=False)
+    assert folder.look().segments[0].index == known
     for text in ("", str(known.offset)[:1], "garbage", f"{known.offset}\nCOMP"):
         node.current.index.write_text(text)
         file = folder.look().segments[0]

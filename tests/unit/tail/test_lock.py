@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -104,12 +105,10 @@ def test_a_folder_on_a_file_system_without_locks_is_used_all_the_same(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, folder = places
-    import fcntl
-
     real = fcntl.flock
 
     def flock(descriptor: int, operation: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
             raise OSError(95, "Operation not supported")
         real(descriptor, operation)
 
