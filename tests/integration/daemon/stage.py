@@ -55,7 +55,8 @@ class Stage:
     def map(self, name: str, **mapping: Any) -> None:
         """Declare a table's mapping."""
         alias = self.alias(name)
-        self.mappings[name] = {"table": f"{self.keyspace}.{name}", "alias": alias, "settings": SMALL, **mapping}
+        usual = {"table": f"{self.keyspace}.{name}", "alias": alias, "settings": SMALL}
+        self.mappings[name] = {**usual, **mapping}
 
     def alias(self, name: str) -> str:
         """Return the alias of a table's documents."""
