@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from sandbox.cache import CHECKOUT, cache_directory
 from sandbox.control import serve, takes_orders
@@ -21,6 +22,66 @@ from sandbox.sandbox import Sandbox
 from sandbox.state import all_folders, is_running, is_unnamed, owner, read_state
 
 _DOWN_SECONDS = 60.0
+_STAY = b"+"
+
+
+class Background:
+    """A sandbox under a supervisor process of its own.
+
+    It ends with this process, however that ends, until `leave` is called. `options` are arguments of Sandbox.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        reader, writer = os.pipe()
+        try:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", "sandbox", "supervise", str(writer), json.dumps(options, default=str)],
+                cwd=CHECKOUT,
+                env={**os.environ, "CDC_DAEMON_CACHE": str(cache_directory())},
+                pass_fds=[writer],
+                stdin=subprocess.PIPE,  # the lifeline: when its other end closes, the supervisor ends
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        finally:
+            os.close(writer)
+        self._reports = os.fdopen(reader, encoding="utf-8")
+
+    def wait_ready(self, progress: Callable[[str], None]) -> dict[str, Any]:
+        """Return the sandbox's description when all its servers answer.
+
+        Raises SandboxError when they do not; then nothing runs.
+        """
+        for line in self._reports:
+            report = json.loads(line)
+            if "ready" in report:
+                return dict(report["ready"])
+            if "error" in report:
+                raise SandboxError(report["error"])
+            progress(report["progress"])
+        said = self._supervisor.stderr.read().decode(errors="replace") if self._supervisor.stderr is not None else ""
+        raise SandboxError(f"the sandbox's process ended before its servers were up\n{said}".strip())
+
+    def leave(self) -> None:
+        """Let the sandbox outlive this process; `down` ends it."""
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.write(_STAY)
+        self._close_pipes()
+        self._supervisor.returncode = 0  # it stays, and Popen must not warn about that
+
+    def close(self) -> None:
+        """End the sandbox and remove its data, unless it was left; return when nothing of it runs."""
+        if self._supervisor.returncode is None:
+            if self._supervisor.stdin is not None:
+                self._supervisor.stdin.close()
+            self._supervisor.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._supervisor.stdin, self._supervisor.stderr, self._reports):
+            if pipe is not None:
+                pipe.close()
 
 
 def start_in_background(options: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
@@ -28,54 +89,22 @@ def start_in_background(options: dict[str, Any], progress: Callable[[str], None]
 
     Returns when all its servers answer. Raises SandboxError when they do not, and then nothing runs.
     """
-    reader, writer = os.pipe()
+    background = Background(options)
     try:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", "supervise", str(writer), json.dumps(options, default=str)],
-            cwd=CHECKOUT,
-            env={**os.environ, "CDC_DAEMON_CACHE": str(cache_directory())},
-            pass_fds=[writer],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        state = background.wait_ready(progress)
+        background.leave()
     finally:
-        os.close(writer)
-    try:
-        with os.fdopen(reader, encoding="utf-8") as reports:
-            state = _await_ready(reports, supervisor, progress)
-    except BaseException:
-        supervisor.terminate()
-        supervisor.wait()
-        raise
-    finally:
-        if supervisor.stderr is not None:
-            supervisor.stderr.close()
-    supervisor.returncode = 0  # it stays, and Popen must not warn about that
+        background.close()
     return state
-
-
-def _await_ready(
-    reports: TextIO, supervisor: subprocess.Popen[bytes], progress: Callable[[str], None]
-) -> dict[str, Any]:
-    for line in reports:
-        report = json.loads(line)
-        if "ready" in report:
-            return dict(report["ready"])
-        if "error" in report:
-            raise SandboxError(report["error"])
-        progress(report["progress"])
-    said = supervisor.stderr.read().decode(errors="replace") if supervisor.stderr is not None else ""
-    raise SandboxError(f"the sandbox's process ended before its servers were up\n{said}".strip())
 
 
 def supervise(writer: int, options: dict[str, Any]) -> None:
     """Run a sandbox until a signal ends this process, reporting its start as JSON lines to `writer`.
 
-    When nobody reads the reports any more before all is up, the sandbox is given up.
+    Standard input is a lifeline: when it closes before a byte came, the sandbox is given up.
     """
     end_on_signals()
+    threading.Thread(target=_end_with, args=[sys.stdin.fileno()], name="lifeline", daemon=True).start()
     with os.fdopen(writer, "w", encoding="utf-8") as reports:
 
         def report(kind: str, content: object) -> None:
@@ -91,6 +120,12 @@ def supervise(writer: int, options: dict[str, Any]) -> None:
         except SandboxError as problem:
             if not reports.closed:
                 report("error", str(problem))
+
+
+def _end_with(lifeline: int) -> None:
+    if os.read(lifeline, 1) != _STAY:
+        # To the main thread itself: elsewhere the signal would not wake it from what it waits for.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def end_on_signals() -> None:

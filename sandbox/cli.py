@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -10,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cdc_daemon.errors import CdcError
 from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
 from sandbox.control import ACTIONS, order, serve, takes_orders
 from sandbox.elasticsearch import assemble
 from sandbox.errors import SandboxError
 from sandbox.maven import fetch
+from sandbox.query import run_statement
 from sandbox.sandbox import MAXIMUM_NODES, Sandbox
 from sandbox.settings import parse_assignments
 from sandbox.state import all_folders, checked_name, is_running, read_state
@@ -29,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         result: int = chosen.run(chosen)
-    except SandboxError as problem:
+    except CdcError as problem:
         print(f"sandbox: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -75,6 +78,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("server", help="cassandra, cassandra-2, ..., elasticsearch")
         command.add_argument("--name", default=_DEFAULT_NAME, help="the sandbox (%(default)s)")
         command.set_defaults(run=_order, action=action)
+
+    command = commands.add_parser("cql", help="run a CQL statement on a running sandbox")
+    command.add_argument("statement")
+    command.add_argument("--name", default=_DEFAULT_NAME, help="the sandbox (%(default)s)")
+    command.set_defaults(run=_cql)
+
+    command = commands.add_parser("compare", help="compare each row with its document; exit code 1 when one differs")
+    command.add_argument("--config", type=Path, required=True, help="the daemon's configuration file")
+    command.set_defaults(run=_compare)
 
     command = commands.add_parser("fetch", help="download the servers' jars into the cache")
     command.add_argument(
@@ -158,6 +170,26 @@ def _order(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _cql(chosen: argparse.Namespace) -> int:
+    folder = find(chosen.name)
+    state = read_state(folder)
+    if state is None or not is_running(folder):
+        raise SandboxError(f"the sandbox {chosen.name} is not up")
+    for line in run_statement(state, chosen.statement):
+        print(line)
+    return 0
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    from cdc_daemon.config import load  # noqa: PLC0415  other commands start fast without it
+    from sandbox.compare import compare  # noqa: PLC0415  likewise
+
+    found = asyncio.run(compare(load(chosen.config)))
+    for comparison in found:
+        print(comparison)
+    return 0 if all(comparison.is_equal for comparison in found) else 1
+
+
 def _fetch(chosen: argparse.Namespace) -> int:
     versions = [*CASSANDRA_VERSIONS] if chosen.all else chosen.cassandra
     search = elasticsearch_set()
@@ -195,6 +227,9 @@ def _print_servers(state: dict[str, Any]) -> None:
     if state["elasticsearch"]:
         search = state["elasticsearch"]
         print(f"  Elasticsearch {search['version']}: {search['url']} ({_process(search['pid'])})")
+    for name, program in state.get("programs", {}).items():
+        print(f"  {name} ({_process(program['pid'])})")
+        print(f"    log: {program['log']}")
 
 
 def _process(pid: int | None) -> str:

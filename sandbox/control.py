@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,6 +44,19 @@ def order(directory: Path, action: str, server: str) -> None:
 
     `start` returns when the server answers. Raises SandboxError when it cannot be done.
     """
+    _send(directory, {"action": action, "server": server})
+
+
+def run_program(directory: Path, name: str, command: Sequence[str], *, output: Path) -> None:
+    """Have the process that runs the sandbox of this folder start a program beside its servers.
+
+    The program lives as long as they do and takes orders by its name. `command` has an absolute program
+    first; `output` gets what it writes. Raises SandboxError when it cannot be done.
+    """
+    _send(directory, {"action": "run", "server": name, "command": list(command), "output": str(output)})
+
+
+def _send(directory: Path, request: dict[str, Any]) -> None:
     if not takes_orders(directory):
         raise SandboxError(f"there is no running sandbox {directory.name} that takes orders")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -51,7 +64,7 @@ def order(directory: Path, action: str, server: str) -> None:
         try:
             with _address(directory) as address:
                 connection.connect(address)
-            connection.sendall(json.dumps({"action": action, "server": server}).encode() + b"\n")
+            connection.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(_line(connection))
         except (OSError, ValueError) as problem:
             raise SandboxError(f"the sandbox {directory.name} gave no answer: {problem}") from None
@@ -64,7 +77,12 @@ def _answer(box: Sandbox, connection: socket.socket) -> None:
     answer: dict[str, Any] = {}
     try:
         request = json.loads(_line(connection))
-        _carry_out(box, str(request["action"]), str(request["server"]))
+        if request["action"] == "run":
+            output = Path(str(request["output"]))
+            box.add(str(request["server"]), [str(part) for part in request["command"]], output=output).start()
+            box.record()
+        else:
+            _carry_out(box, str(request["action"]), str(request["server"]))
     except (SandboxError, ValueError, KeyError, OSError) as problem:
         answer["error"] = str(problem)
     try:

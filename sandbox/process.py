@@ -121,7 +121,7 @@ class ServerProcess:
     def log_tail(self, lines: int = _TAIL_LINES) -> str:
         """Return the last lines of the server's output and log, each under its path, without stack frames."""
         parts = []
-        for path in (self.output, self.log):
+        for path in dict.fromkeys((self.output, self.log)):
             text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             telling = [line for line in text.splitlines() if line.strip() and not line.startswith(_STACK_FRAME)]
             if telling:

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
-from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
+from cassandra.cluster import Session
 
 from sandbox.artifacts import cassandra_set, elasticsearch_set
 from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
@@ -20,6 +19,8 @@ from sandbox.errors import SandboxError
 from sandbox.java import STEADY
 from sandbox.maven import fetch, silent
 from sandbox.ports import PortReservation
+from sandbox.process import ServerProcess
+from sandbox.session import connect
 from sandbox.state import SandboxFolder, open_folder
 
 MAXIMUM_NODES = 9
@@ -79,6 +80,7 @@ class Sandbox:
         self._progress = progress
         self._ports = PortReservation()
         self._folder: SandboxFolder | None = None
+        self._programs: dict[str, ServerProcess] = {}
 
     @property
     def cassandra(self) -> CassandraNode:
@@ -127,10 +129,23 @@ class Sandbox:
         if self._folder is not None:
             self._folder.write(self.describe())
 
-    def server(self, name: str) -> CassandraNode | Elasticsearch:
-        """Return a server by its name for people: `elasticsearch`, `cassandra`, `cassandra-2`."""
-        servers: dict[str, CassandraNode | Elasticsearch] = {
-            f"cassandra-{number}": node for number, node in enumerate(self.nodes, start=1)
+    def add(self, name: str, command: Sequence[str], *, output: Path) -> ServerProcess:
+        """Let a program live beside the servers and die with them; it is not started yet.
+
+        `command` has an absolute program first; `output` gets what it writes.
+        """
+        if name in self._programs or not name.isidentifier():
+            raise SandboxError(f"expected an unused name for a program, found {name!r}")
+        program = self._programs[name] = ServerProcess(
+            name, list(command), output=output, log=output, is_ready=lambda: program.alive
+        )
+        return program
+
+    def server(self, name: str) -> CassandraNode | Elasticsearch | ServerProcess:
+        """Return a server by its name for people: `elasticsearch`, `cassandra`, `cassandra-2`, or a program."""
+        servers: dict[str, CassandraNode | Elasticsearch | ServerProcess] = {
+            **self._programs,
+            **{f"cassandra-{number}": node for number, node in enumerate(self.nodes, start=1)},
         }
         if self.nodes:
             servers["cassandra"] = self.nodes[0]
@@ -142,7 +157,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Kill all servers and remove their data (unless `directory` was given: then they are shut down)."""
-        servers: list[CassandraNode | Elasticsearch] = [*self.nodes]
+        servers: list[CassandraNode | Elasticsearch | ServerProcess] = [*self._programs.values(), *self.nodes]
         if self._elasticsearch is not None:
             servers.append(self._elasticsearch)
         for server in servers:
@@ -155,26 +170,14 @@ class Sandbox:
             self._folder = None
         self.nodes = []
         self._elasticsearch = None
+        self._programs = {}
         self._ports.close()
 
     @contextmanager
     def connect(self, keyspace: str | None = None) -> Iterator[Session]:
         """Give a cassandra-driver session on the whole ring; the cluster object is shut down at the end."""
-        profile = ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=DATACENTER)), request_timeout=30.0
-        )
-        cluster = Cluster(
-            contact_points=self.contact_points,
-            port=self.cassandra.port,
-            protocol_version=5,
-            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            connect_timeout=10.0,
-            control_connection_timeout=10.0,
-        )
-        try:
-            yield cluster.connect(keyspace)
-        finally:
-            cluster.shutdown()
+        with connect(self.contact_points, self.cassandra.port, keyspace) as session:
+            yield session
 
     def describe(self) -> dict[str, Any]:
         """Return what `up --json` prints: how to reach each server, where its files are, its process id."""
@@ -195,6 +198,10 @@ class Sandbox:
             }
         if self._elasticsearch is not None:
             state["elasticsearch"] = self._elasticsearch.describe()
+        state["programs"] = {
+            name: {"pid": program.pid if program.alive else None, "log": str(program.output)}
+            for name, program in self._programs.items()
+        }
         return state
 
     def __enter__(self) -> Self:

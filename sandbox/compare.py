@@ -1,0 +1,261 @@
+"""Are Cassandra and Elasticsearch equal? Every row against its document, and every document against a row.
+
+    for comparison in await compare(load(Path("config.yaml"))):
+        assert comparison.is_equal, comparison
+
+Rows become documents by the daemon's own mapping, so what is compared is the flow, not the mapping. Both sides
+are streamed: memory does not grow with the table; the ids seen go to a temporary file. Nothing is written to
+either server. While the daemon is at work a comparison may find changes that are on their way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.query import tuple_factory
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.cassandra.keys import serialisers
+from cdc_daemon.cassandra.plan import ReadPlan, quote
+from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping, RowKey
+from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.errors import DocumentError
+from cdc_daemon.startup import connect_elasticsearch, make_mappings
+
+EXAMPLES = 5
+"""How many ids of each kind of difference are told."""
+
+PAGE_ROWS = 500
+"""Rows of one page from Cassandra, and documents of the `_mget` that answers it."""
+
+PAGE_IDS = 5000
+"""Ids of one page of all documents."""
+
+_KEEP_ALIVE = "1m"
+_LONGEST_VALUE = 80
+
+
+@dataclass(slots=True)
+class Differences:
+    """How many differences of one kind there are, and the first few of them."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(example)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What was found for one mapping.
+
+    `missing` are rows without a document, `extra` documents without a row, `different` rows whose document
+    says something else.
+    """
+
+    mapping: str
+    rows: int = 0
+    documents: int = 0
+    missing: Differences = field(default_factory=Differences)
+    extra: Differences = field(default_factory=Differences)
+    different: Differences = field(default_factory=Differences)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether there is no difference at all."""
+        return not (self.missing.count or self.extra.count or self.different.count)
+
+    def __str__(self) -> str:
+        found = f"{self.rows:,} rows, {self.documents:,} documents"
+        if self.is_equal:
+            return f"{self.mapping}: EQUAL, {found}"
+        lines = [f"{self.mapping}: NOT EQUAL, {found}"]
+        for name, differences in (("missing", self.missing), ("extra", self.extra), ("different", self.different)):
+            if differences.count:
+                lines.append(f"  {name}: {differences.count:,}")
+                lines += [f"    {example}" for example in differences.examples]
+                lines += ["    ..."] if differences.count > len(differences.examples) else []
+        return "\n".join(lines)
+
+
+async def compare(settings: Settings) -> list[Comparison]:
+    """Compare everything that a daemon with these settings keeps equal, mapping by mapping.
+
+    Raises `CdcError` when a server does not answer, or refuses.
+    """
+    async with AsyncExitStack() as stack:
+        session = await asyncio.to_thread(connect, settings.cassandra)
+        stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+        client = connect_elasticsearch(settings.elasticsearch)
+        stack.push_async_callback(client.close)
+        mappings = await make_mappings(settings, SchemaSource(session))
+        return [await compare_mapping(session, client, mapping) for several in mappings.values() for mapping in several]
+
+
+async def compare_mapping(session: Session, client: AsyncElasticsearch, mapping: DocumentMapping) -> Comparison:
+    """Compare one table with the index it feeds. Raises as `compare` does."""
+    comparison = Comparison(mapping.name)
+    with closing(_Ids()) as ids:
+        async for page in _projected(session, mapping, comparison):
+            comparison.rows += len(page)
+            ids.add(document.id for document in page)
+            await _compare_page(client, mapping.alias, page, comparison)
+        async for found in _document_ids(client, mapping.alias):
+            comparison.documents += len(found)
+            for extra in ids.without(found):
+                comparison.extra.add(extra)
+    return comparison
+
+
+class _Document(NamedTuple):
+    id: str
+    body: bytes
+
+
+async def _projected(
+    session: Session, mapping: DocumentMapping, comparison: Comparison
+) -> AsyncIterator[list[_Document]]:
+    """Read the whole table page by page, each row as the document that it should be."""
+    table = mapping.table
+    columns = ReadPlan(table, newest_of_collections=False).columns
+    names = ", ".join(map(quote, columns))
+    prepared = await prepare(session, f"SELECT {names} FROM {quote(table.keyspace)}.{quote(table.name)}")  # noqa: S608
+    statement = prepared.bind(())
+    statement.fetch_size = PAGE_ROWS
+    profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
+    key_of = _key_reader(table, serialisers(prepared))
+    layout = mapping.layout(columns)
+    first_clustering = len(table.partition_key) if table.clustering else 0
+    async for rows in pages(session, statement, execution_profile=profile):
+        documents = []
+        for row in rows:
+            if row[first_clustering] is None:
+                continue  # a partition that has nothing but static columns shows a row of nulls
+            key = mapping.key_of(row)
+            try:
+                documents.append(_Document(mapping.id_of(key), mapping.body_of(row, layout, key_of(row))))
+            except DocumentError as error:
+                comparison.rows += 1
+                comparison.missing.add(f"{tuple(key)!r}: cannot be a document: {error.message}")
+        yield documents
+
+
+def _key_reader(table: TableMetadata, serialise: Sequence[Callable[[Any], bytes]]) -> Callable[[Any], RowKey]:
+    """Return what gives a row's serialised key, as the commit log has it."""
+    depth = len(table.partition_key)
+    width = depth + len(table.clustering)
+
+    def read(row: Sequence[Any]) -> RowKey:
+        parts = [serialise[at](row[at]) for at in range(width)]
+        return (parts[0] if depth == 1 else join_key(parts[:depth])), parts[depth:]
+
+    return read
+
+
+def join_key(parts: Sequence[bytes]) -> bytes:
+    """Return the partition key of several components (`CompositeType`: length, bytes, zero)."""
+    return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
+
+
+async def _compare_page(
+    client: AsyncElasticsearch, alias: str, page: Sequence[_Document], comparison: Comparison
+) -> None:
+    if not page:
+        return
+    with told_apart("get documents", alias=alias):
+        answer = await client.mget(index=alias, ids=[document.id for document in page])
+    for document, found in zip(page, answer.body["docs"], strict=True):
+        if not found.get("found"):
+            comparison.missing.add(f"{document.id}: {found['error']['reason']}" if "error" in found else document.id)
+        elif told := differing(orjson.loads(document.body), found["_source"]):
+            comparison.different.add(f"{document.id}: {told}")
+
+
+def differing(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> str:
+    """Tell the fields in which two documents differ, or nothing where they are equal as JSON.
+
+    Unlike in Python, `true` is not 1 and 1 is not 1.0.
+    """
+    names = sorted({*expected, *actual})
+    return ", ".join(
+        f"{name}: {_short(expected, name)} in Cassandra, {_short(actual, name)} in Elasticsearch"
+        for name in names
+        if (name in expected) != (name in actual) or _canonical(expected[name]) != _canonical(actual[name])
+    )
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _short(document: Mapping[str, Any], name: str) -> str:
+    if name not in document:
+        return "absent"
+    text = _canonical(document[name]).decode()
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+async def _document_ids(client: AsyncElasticsearch, alias: str) -> AsyncIterator[list[str]]:
+    """Return the ids of all documents, page by page, as of one moment after a refresh."""
+    with told_apart("open a point in time", alias=alias):
+        await client.indices.refresh(index=alias)
+        opened = await client.open_point_in_time(index=alias, keep_alive=_KEEP_ALIVE)
+    point = str(opened.body["id"])
+    try:
+        after: list[Any] | None = None
+        while True:
+            with told_apart("search for all documents", alias=alias):
+                answer = await client.search(
+                    pit={"id": point, "keep_alive": _KEEP_ALIVE},
+                    sort=[{"_shard_doc": "asc"}],
+                    search_after=after,
+                    size=PAGE_IDS,
+                    source=False,
+                    track_total_hits=False,
+                    allow_partial_search_results=False,
+                )
+            point = str(answer.body.get("pit_id", point))
+            hits = answer.body["hits"]["hits"]
+            yield [hit["_id"] for hit in hits]
+            if len(hits) < PAGE_IDS:
+                return
+            after = hits[-1]["sort"]
+    finally:
+        with told_apart("close a point in time", alias=alias):
+            await client.close_point_in_time(id=point)
+
+
+class _Ids:
+    """A set of ids of any size, in a temporary file (SQLite's unnamed database) instead of in memory."""
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None)
+        self._connection.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.execute("BEGIN")
+
+    def add(self, ids: Iterable[str]) -> None:
+        self._connection.executemany("INSERT OR IGNORE INTO ids VALUES (?)", ((each,) for each in ids))
+
+    def without(self, ids: Iterable[str]) -> Iterator[str]:
+        """Return those of `ids` that are not in the set."""
+        find = "SELECT 1 FROM ids WHERE id = ?"
+        return (each for each in ids if self._connection.execute(find, (each,)).fetchone() is None)
+
+    def close(self) -> None:
+        self._connection.close()

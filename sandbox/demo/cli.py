@@ -1,0 +1,112 @@
+"""`python -m sandbox.demo`: runs the demo, and tells by its exit code whether all went as it should."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from cdc_daemon.errors import CdcError
+from cdc_daemon.logs import silence_libraries
+from sandbox.demo.guide import guide
+from sandbox.demo.play import Options, make_board, play
+from sandbox.demo.stage import Stage
+from sandbox.demo.view import make_view
+
+EXIT_EQUAL = 0
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Return 0 when all rows and documents were equal in the end and nothing failed on the way, 1 when not, 130
+    when it was interrupted.
+    """
+    chosen = _parser().parse_args(arguments)
+    silence_libraries()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        return asyncio.run(_run(Options(seconds=chosen.seconds, rate=chosen.rate), keep=chosen.keep))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted: everything is stopped and removed", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.demo", description="Cassandra to Elasticsearch before your eyes, on real servers."
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the servers and the daemon up, to try it by hand")
+    parser.add_argument(
+        "--seconds", type=_positive, default=defaults.seconds, help="length of the undisturbed phase (%(default)g)"
+    )
+    parser.add_argument(
+        "--rate", type=_positive_integer, default=defaults.rate, help="rows written a second (%(default)s)"
+    )
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 86_400:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text}")
+    return value
+
+
+def _positive_integer(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= 100_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 100000, found {text}")
+    return value
+
+
+async def _run(options: Options, *, keep: bool) -> int:
+    _end_on_signals()
+    stage = Stage(keep=keep)
+    try:
+        return await _show(stage, options, keep=keep)
+    finally:
+        await asyncio.to_thread(stage.close)
+
+
+async def _show(stage: Stage, options: Options, *, keep: bool) -> int:
+    board = make_board()
+    try:
+        with make_view(board) as view:
+            showing = asyncio.create_task(view.run(), name="view")
+            try:
+                summary = await play(stage, board, options)
+            finally:
+                showing.cancel()
+    except CdcError as error:
+        print(f"\nfailed: {error}", file=sys.stderr)
+        _tell_log(stage)
+        return EXIT_FAILED
+    print("\n".join(["", *summary.lines()]))
+    if not summary.is_equal:
+        _tell_log(stage)
+    if keep:
+        stage.leave()
+        print("\n".join(["", *guide(stage)]))
+    return EXIT_EQUAL if summary.is_equal else EXIT_FAILED
+
+
+def _tell_log(stage: Stage) -> None:
+    if (saved := stage.save_daemon_log()) is not None:
+        print(f"the end of the daemon's log, {saved}:\n{stage.daemon_log_tail()}", file=sys.stderr)
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
