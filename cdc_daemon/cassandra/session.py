@@ -17,11 +17,13 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
+    DefaultConnection,
     ExecutionProfile,
     NoHostAvailable,
     ProtocolVersionUnsupported,
     Session,
 )
+from cassandra.connection import ConnectionException
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 
 from cdc_daemon import __version__
@@ -37,6 +39,25 @@ _CONNECT_TIMEOUT = 5.0
 # The driver's own policy gives up after 64 attempts and waits up to ten minutes between two: a node that
 # was away for a night would never be found again.
 _RECONNECTION = {"base_delay": 0.5, "max_delay": 10.0, "max_attempts": None}
+
+
+class _LoginRefusedError(ConnectionException):  # type: ignore[misc]  # the driver is untyped
+    """A node refused the login."""
+
+
+class _Connection(DefaultConnection):  # type: ignore[misc]  # the driver is untyped
+    """A connection whose refused login is one failure to connect among others.
+
+    To the driver an `AuthenticationFailed` is final: it never tries that node again. But a node that
+    has just started, or whose replicas of the roles are down, refuses the right password too.
+    """
+
+    @classmethod
+    def factory(cls, endpoint: Any, timeout: float, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().factory(endpoint, timeout, *arguments, **options)
+        except AuthenticationFailed as error:
+            raise _LoginRefusedError(str(error), endpoint) from error
 
 
 def connect(options: CassandraSettings) -> Session:
@@ -60,6 +81,7 @@ def connect(options: CassandraSettings) -> Session:
             contact_points=list(options.contact_points),
             port=options.port,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            connection_class=_Connection,
             protocol_version=_PROTOCOL_VERSION,
             auth_provider=_login(options),
             ssl_context=context,
@@ -134,7 +156,7 @@ def _short(error: object) -> str:
 
 
 def _hint(options: CassandraSettings, errors: list[Any]) -> str:
-    if any(isinstance(error, AuthenticationFailed) for error in errors):
+    if any(isinstance(error, _LoginRefusedError) for error in errors):
         return "correct cassandra.username and cassandra.password_file"
     if any(isinstance(error, ProtocolVersionUnsupported) or "beta" in str(error).lower() for error in errors):
         return "Cassandra 4.0 to 5.0 is supported, and this server does not speak its protocol"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cassandra.cluster import Session
 from pydantic import SecretStr
 
 from cdc_daemon.cassandra.session import connect
@@ -20,6 +22,7 @@ from cdc_daemon.config import (
 )
 from cdc_daemon.errors import CassandraUnavailableError
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.startup import persist
 from sandbox import Sandbox
 
 
@@ -31,6 +34,15 @@ def _settings(box: Sandbox, tmp_path: Path, **login: Any) -> Settings:
         state=StateSettings(directory=tmp_path / "state"),
         mappings={"t": MappingSettings(table=TableName("k", "t"), alias="t")},
     )
+
+
+def _connect_at_last(options: CassandraSettings) -> Session:
+    """Connect as soon as the node knows its first role, which it makes after it begins to answer."""
+
+    async def attempt() -> Session:
+        return await asyncio.to_thread(connect, options)
+
+    return asyncio.run(persist("cassandra", attempt))
 
 
 def _check(settings: Settings) -> dict[str, Finding]:
@@ -61,13 +73,8 @@ def test_a_role_and_what_it_may_read(tmp_path: Path) -> None:
         "permissions_validity": "0ms",  # a grant counts at once
     }
     with Sandbox(elasticsearch=False, yaml=yaml) as box:
-        administrator = connect(
-            CassandraSettings(
-                contact_points=tuple(box.contact_points),
-                port=box.cassandra.port,
-                username="cassandra",
-                password=SecretStr("cassandra"),
-            )
+        administrator = _connect_at_last(
+            _settings(box, tmp_path, username="cassandra", password=SecretStr("cassandra")).cassandra
         )
         try:
             administrator.execute(

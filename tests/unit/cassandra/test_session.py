@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cassandra import AuthenticationFailed, OperationTimedOut
+from cassandra import OperationTimedOut
 from pydantic import SecretStr
 
 from cdc_daemon.cassandra import session
@@ -49,7 +49,7 @@ def test_the_password_is_in_no_error(unused_tcp_port: int) -> None:
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
-        (AuthenticationFailed("Bad credentials"), "cassandra.username"),
+        (session._LoginRefusedError("Bad credentials"), "cassandra.username"),
         (ssl.SSLError(1, "wrong version number"), "cassandra.tls"),
         (OperationTimedOut(), "cassandra.tls.enabled"),
         (Exception("Beta version of the protocol used (5/v5-beta), but USE_BETA flag is unset"), "4.0 to 5.0"),
