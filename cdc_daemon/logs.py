@@ -24,6 +24,7 @@ LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvic
 """The loggers of libraries whose warnings are worth an operator's time."""
 
 _LIBRARY_REPEAT_SECONDS = 30.0
+_MOST_EVENTS = 1000
 
 
 def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
@@ -99,6 +100,8 @@ class RateLimit:
     def admit(self, key: tuple[str, Any], seconds: float) -> int | None:
         """Tell how many were held back before this one, or None when this one is to be held back too."""
         now = self._now()
+        if len(self._seen) >= _MOST_EVENTS:
+            self._seen.clear()
         last, held = self._seen.get(key, (None, 0))
         if last is not None and now - last < seconds:
             self._seen[key] = (last, held + 1)

@@ -26,7 +26,8 @@ class TlsSettings(Section):
     key_file: ConfigPath | None = Field(default=None, validate_default=True)
     """The key of the client's certificate (PEM, without passphrase)."""
     verify_hostname: bool = True
-    """Whether the server's certificate must name the host that was asked."""
+    """Whether each node's certificate must name the IP address it is connected to: the driver resolves names
+    first, and nodes tell each other's addresses."""
 
     @field_validator("key_file")
     @classmethod

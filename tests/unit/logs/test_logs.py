@@ -172,6 +172,13 @@ def test_repeats_are_held_back_and_counted() -> None:
     assert tell() == {"event": "unavailable"}
 
 
+def test_what_is_remembered_of_repeats_is_bounded() -> None:
+    limit = logs.RateLimit()
+    for number in range(5000):
+        limit.admit((f"event {number}", None), 60)
+    assert len(limit._seen) <= 1000
+
+
 def test_events_without_a_limit_all_come_through() -> None:
     limit = logs.RateLimit()
     assert [limit(None, "info", {"event": "x"}) for _ in range(3)] == [{"event": "x"}] * 3
