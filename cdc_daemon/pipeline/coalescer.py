@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.ready import ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
+from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
 
 class _Partition:
@@ -35,21 +36,19 @@ class Coalescer:
 
     A key that changes while it is in flight gets one new entry, handed out after the flight has ended:
     its read has to begin after the change. `limit` bounds the entries pending and in flight; `submit`
-    waits while it is reached.
+    waits while it is reached. Entries that somebody watches are urgent and are handed out apart from the others.
     """
 
     def __init__(self, *, limit: int = 50_000) -> None:
         self._limit = limit
         self._pending: dict[Key, Entry] = {}
-        self._rows: deque[Key] = deque()
-        self._partitions_ready: deque[Key] = deque()
+        self._rows = ReadyQueue()
+        self._partitions_ready = ReadyQueue()
         self._in_flight: set[Key] = set()
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._partitions: dict[tuple[TableName, bytes], _Partition] = {}
         self._room = asyncio.Event()
         self._room.set()
-        self._rows_ready = asyncio.Event()
-        self._partition_ready = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._pending) + len(self._in_flight)
@@ -66,27 +65,50 @@ class Coalescer:
                 await self._room.wait()
             self.add(signal, receipt)
 
-    def add(self, signal: Signal, receipt: Receipt) -> None:
-        """Take one signal in at once, whatever the limit: for work that frees more than it takes."""
+    def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
+        """Take one signal in at once, whatever the limit: for what is watched, and work that frees more than it takes.
+
+        With watches the key becomes urgent, also where it is pending already or waits to be tried again.
+        """
         key = Key.of(signal)
         entry = self._pending.get(key)
         if entry is None:
             entry = Entry(key)
-            entry.add(signal, receipt)
+            entry.add(signal, receipt, watches)
             self._enter(entry)
-        else:
-            entry.add(signal, receipt)
-            if key.clustering is None:
-                self._note_removal(entry)
+            return
+        entry.add(signal, receipt, watches)
+        if key.clustering is None:
+            self._note_removal(entry)
+        if not entry.watches:
+            return
+        delay = self._delayed.pop(key, None)
+        if delay is not None:
+            delay.cancel()
+            self._make_ready(entry)
+        elif entry.queue is not None:
+            self._make_ready(entry)
 
-    async def take_rows(self, limit: int) -> list[Entry]:
+    def withdraw(self, keys: Iterable[Key]) -> None:
+        """Forget those of the pending keys that nobody wants any more, because their watch was closed."""
+        for key in keys:
+            entry = self._pending.get(key)
+            if entry is None or entry.wanted:
+                continue
+            del self._pending[key]
+            ReadyQueue.remove(entry)
+            delay = self._delayed.pop(key, None)
+            if delay is not None:
+                delay.cancel()
+            self._leave_partition(entry)
+        self._set_room()
+
+    async def take_rows(self, limit: int, *, urgent: bool = False) -> list[Entry]:
         """Wait for pending rows and hand out up to `limit` of them, oldest first."""
-        while not self._rows:
-            self._rows_ready.clear()
-            await self._rows_ready.wait()
+        await self._rows.wait(urgent=urgent)
         taken: list[Entry] = []
-        while self._rows and len(taken) < limit:
-            entry = self._pending.pop(self._rows.popleft())
+        while len(taken) < limit and (entry := self._rows.take(urgent=urgent)) is not None:
+            del self._pending[entry.key]
             self._in_flight.add(entry.key)
             if entry.key.clustering:
                 partition = self._partitions[entry.key[:2]]
@@ -96,29 +118,31 @@ class Coalescer:
             taken.append(entry)
         return taken
 
-    async def take_partition(self) -> Entry:
+    async def take_partition(self, *, urgent: bool = False) -> Entry:
         """Wait for a pending partition none of whose rows read before it arrived is in flight."""
-        while not self._partitions_ready:
-            self._partition_ready.clear()
-            await self._partition_ready.wait()
-        entry = self._pending.pop(self._partitions_ready.popleft())
-        self._in_flight.add(entry.key)
-        return entry
+        while True:
+            await self._partitions_ready.wait(urgent=urgent)
+            entry = self._partitions_ready.take(urgent=urgent)
+            if entry is not None:
+                del self._pending[entry.key]
+                self._in_flight.add(entry.key)
+                return entry
 
-    def settle(self, entry: Entry) -> None:
-        """End an entry's flight: it is done, its receipts are released."""
+    def settle(self, entry: Entry, documents: Sequence[DocumentOutcome] = ()) -> None:
+        """End an entry's flight: it is done, its receipts are released, its watches are told."""
         self._land(entry)
-        entry.settle()
+        entry.settle(documents)
 
     def retry(self, entry: Entry, delay: float) -> None:
         """End an entry's flight without result: it is handed out again after `delay` seconds.
 
-        What the key's signals have said meanwhile is taken into it.
+        What the key's signals have said meanwhile is taken into it. What nobody wants any more is forgotten.
         """
         entry.attempts += 1
         newer = self._pending.get(entry.key)
         if newer is not None:
             newer.merge(entry)
+        if newer is not None or not entry.wanted:
             self._land(entry)
             return
         self._in_flight.discard(entry.key)
@@ -157,34 +181,38 @@ class Coalescer:
         partition.before += partition.since
         partition.since = 0
         partition.epoch += 1
-        if partition.before and entry.key in self._partitions_ready:
-            self._partitions_ready.remove(entry.key)
+        if partition.before and entry.queue is not None:
+            ReadyQueue.remove(entry)
             partition.waiting = entry
 
     def _make_ready(self, entry: Entry) -> None:
         if entry.key.clustering is not None:
-            self._rows.append(entry.key)
-            self._rows_ready.set()
+            self._rows.put(entry)
             return
         partition = self._partitions[entry.key[:2]]
         if partition.before:
             partition.waiting = entry
         else:
-            self._partitions_ready.append(entry.key)
-            self._partition_ready.set()
+            self._partitions_ready.put(entry)
 
     def _land(self, entry: Entry) -> None:
         self._in_flight.discard(entry.key)
         self._leave_partition_flight(entry)
-        if entry.key.clustering != ():
-            partition = self._partitions[entry.key[:2]]
-            partition.rows -= 1
-            if not partition.rows:
-                del self._partitions[entry.key[:2]]
+        self._leave_partition(entry)
         newer = self._pending.get(entry.key)
         if newer is not None:
             self._make_ready(newer)
         self._set_room()
+
+    def _leave_partition(self, entry: Entry) -> None:
+        if entry.key.clustering == ():
+            return
+        partition = self._partitions[entry.key[:2]]
+        if partition.waiting is entry:
+            partition.waiting = None
+        partition.rows -= 1
+        if not partition.rows:
+            del self._partitions[entry.key[:2]]
 
     def _leave_partition_flight(self, entry: Entry) -> None:
         if not entry.key.clustering:
@@ -196,8 +224,7 @@ class Coalescer:
         partition.before -= 1
         if not partition.before and partition.waiting is not None:
             waiting, partition.waiting = partition.waiting, None
-            self._partitions_ready.append(waiting.key)
-            self._partition_ready.set()
+            self._partitions_ready.put(waiting)
 
     def _set_room(self) -> None:
         if len(self) < self._limit:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 
 
 class Key(NamedTuple):
@@ -29,7 +32,8 @@ class Entry:
     shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
     `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone;
     `prefixes` are the clustering prefixes below which rows were removed. `minimum_version` is what the
-    document's version has to reach because a conflict showed it (architecture, promise 4).
+    document's version has to reach because a conflict showed it (architecture, promise 4). `queue` is where
+    the entry waits to be handed out, None while it must not be.
     """
 
     __slots__ = (
@@ -40,10 +44,12 @@ class Entry:
         "minimum_version",
         "oldest",
         "prefixes",
+        "queue",
         "receipts",
         "refresh",
         "removed",
         "suspected",
+        "watches",
         "written",
     )
 
@@ -57,11 +63,18 @@ class Entry:
         self.has_ttl = False
         self.prefixes: set[Clustering] = set()
         self.receipts: set[Receipt] = set()
+        self.watches: set[Watch] = set()
+        self.queue: deque[Entry] | None = None
         self.minimum_version = 0
         self.attempts = 0
         self.epoch = 0
 
-    def add(self, signal: Signal, receipt: Receipt) -> None:
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still needs this to be done."""
+        return bool(self.receipts) or any(not watch.closed for watch in self.watches)
+
+    def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Take in one more signal; its receipt is held until this entry is settled."""
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
@@ -74,7 +87,8 @@ class Entry:
             self.prefixes.add(signal.clustering)
         elif signal.scope is Scope.PARTITION:
             self.prefixes.add(())
-        if receipt not in self.receipts:
+        self.watches.update(watches)
+        if receipt is not None and receipt not in self.receipts:
             receipt.hold()
             self.receipts.add(receipt)
 
@@ -89,6 +103,7 @@ class Entry:
         self.prefixes |= other.prefixes
         self.minimum_version = max(self.minimum_version, other.minimum_version)
         self.attempts = max(self.attempts, other.attempts)
+        self.watches |= other.watches
         for receipt in other.receipts:
             if receipt in self.receipts:
                 receipt.release()
@@ -96,11 +111,19 @@ class Entry:
                 self.receipts.add(receipt)
         other.receipts = set()
 
-    def settle(self) -> None:
+    def settle(self, documents: Sequence[DocumentOutcome] = ()) -> None:
         """Release every receipt: the key is shown in Elasticsearch, or durably set aside."""
         for receipt in self.receipts:
             receipt.release()
         self.receipts = set()
+        for watch in self.watches:
+            watch.settled(self.key, documents)
+        self.watches = set()
+
+    def delay(self, trouble: Trouble) -> None:
+        """Tell those who wait what holds the key up."""
+        for watch in self.watches:
+            watch.delayed(self.key, trouble)
 
 
 def _older(one: int, other: int) -> int:

@@ -18,7 +18,8 @@ class Expansion:
     A removal looks at the documents that the index has for the partition: each becomes a row signal
     with the removal's time, a suspicion only, so that the row is read and its document removed or kept.
     A refresh looks at the partition's rows in Cassandra as well. It returns when each of these rows is
-    settled, so the entry, which is settled after that, is acknowledged only when each document is.
+    settled, so the entry, which is settled after that, is acknowledged only when each document is. Who
+    watches the partition watches its rows.
     """
 
     def __init__(self, *, coalescer: Coalescer, reader: RowReader, siblings: SiblingFinder) -> None:
@@ -46,7 +47,7 @@ class Expansion:
                         written=entry.written if entry.refresh else 0,
                         suspected=entry.removed,
                     )
-                    self._coalescer.add(signal, children.receipt)
+                    self._coalescer.add(signal, children.receipt, entry.watches)
             await children.wait()
 
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.ports import Writer
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.watch import Trouble, Watch
 
 log = structlog.get_logger(__name__)
 
 EXPANDERS = 2
 """Partitions expanded side by side: two, so that a huge one does not hold up every other."""
 
+URGENT_WORKERS = 2
+"""Workers for nothing but what somebody waits for: the others may all be busy with full batches."""
+
 
 class Pipeline:
     """Takes signals from every source and settles each key in Elasticsearch.
 
     `workers` batches of up to `batch` rows are read and written side by side. A worker takes what is
-    pending at once, so an idle pipeline adds no delay, and a busy one makes its batches full.
+    pending at once, so an idle pipeline adds no delay, and a busy one makes its batches full. What is watched
+    has workers of its own, so neither waits for the other's batches.
     """
 
     def __init__(
@@ -55,6 +61,18 @@ class Pipeline:
         """Take signals in; wait while the pipeline is full."""
         await self._coalescer.submit(signals, receipt)
 
+    def request(self, signals: Iterable[Signal], watch: Watch) -> None:
+        """Take signals in past the pending limit; `watch` is told when each key is settled.
+
+        What is read for it is read after this call.
+        """
+        for signal in signals:
+            self._coalescer.add(signal, None, (watch,))
+
+    def withdraw(self, keys: Iterable[Key]) -> None:
+        """Forget keys whose watch was closed before they were settled, unless somebody else needs them."""
+        self._coalescer.withdraw(keys)
+
     async def run(self) -> None:
         """Work until cancelled: what is not settled then stays unacknowledged."""
         try:
@@ -63,28 +81,33 @@ class Pipeline:
                     tasks.create_task(self._settle_rows(), name=f"rows-{number}")
                 for number in range(EXPANDERS):
                     tasks.create_task(self._expand_partitions(), name=f"partitions-{number}")
+                for number in range(URGENT_WORKERS):
+                    tasks.create_task(self._settle_rows(urgent=True), name=f"urgent-rows-{number}")
+                tasks.create_task(self._expand_partitions(urgent=True), name="urgent-partitions")
         finally:
             self._coalescer.close()
 
-    async def _settle_rows(self) -> None:
+    async def _settle_rows(self, *, urgent: bool = False) -> None:
         backoff = Backoff()
         while True:
             await self._writer.wait_available()
-            entries = await self._coalescer.take_rows(min(self._batch, self._settlement.batch_limit))
+            limit = min(self._batch, self._settlement.batch_limit)
+            entries = await self._coalescer.take_rows(limit, urgent=urgent)
             try:
                 await self._settlement.settle(entries)
                 backoff.reset()
             except CdcError as error:
                 await self._wait_after(error, backoff)
 
-    async def _expand_partitions(self) -> None:
+    async def _expand_partitions(self, *, urgent: bool = False) -> None:
         backoff = Backoff()
         while True:
             await self._writer.wait_available()
-            entry = await self._coalescer.take_partition()
+            entry = await self._coalescer.take_partition(urgent=urgent)
             try:
                 await self._expansion.expand(entry)
             except CdcError as error:
+                entry.delay(Trouble.of(error))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
                 await self._wait_after(error, backoff)
             except BaseException:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import DocumentError
+from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import DocumentBuilder, Observer, Reading, RowReader, RowState, Writer
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.watch import Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
 
 SetAside = Callable[[Sequence[DeadLetter]], None]
@@ -75,6 +77,10 @@ class Settlement:
         try:
             for table, rows in by_table.items():
                 await self._settle_table(table, rows, open_entries)
+        except CdcError as error:
+            for entry in open_entries:
+                entry.delay(Trouble.of(error))
+            raise
         finally:
             for entry in open_entries:
                 self._coalescer.retry(entry, 0.0)
@@ -108,56 +114,33 @@ class Settlement:
         return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
 
     async def _write(self, entries: Sequence[Entry], reading: Reading, open_entries: dict[Entry, None]) -> None:
-        operations: list[Operation] = []
-        owners: list[Entry] = []
-        letters: list[tuple[Entry, DeadLetter]] = []
-        build = self._builder.of(entries[0].key.table, reading.columns) if entries else None
-        for entry, state in zip(entries, reading.states, strict=True):
-            assert build is not None
-            try:
-                if state.error is not None:
-                    raise state.error
-                writes = build(entry.key, state.row)
-            except DocumentError as error:
-                letters.append((entry, _letter(entry, type(error).__name__, error.message, error.where)))
-                continue
-            version = max(reading.version, entry.minimum_version)
-            for write in writes:
-                operations.append(
-                    Operation(
-                        index=write.alias,
-                        id=write.id,
-                        version=version,
-                        body=write.body,
-                        built=reading.began,
-                        routing=write.routing,
-                    )
-                )
-                owners.append(entry)
-        self._note_sizes(operations)
-        results = await self._writer.write(operations) if operations else []
-        again: dict[Entry, str] = {}
-        for entry, operation, result in zip(owners, operations, results, strict=True):
+        if not entries:
+            return
+        batch = Batch(entries, reading, self._builder.of(entries[0].key.table, reading.columns))
+        self._note_sizes(batch.operations)
+        results = await self._writer.write(batch.operations) if batch.operations else []
+        again: dict[Entry, Result] = {}
+        for entry, operation, result in batch.judge(results):
             if result.outcome is Outcome.REREAD:
-                again[entry] = result.error_type or "reread"
+                again[entry] = result
                 self._note_version(entry, result)
-            elif result.outcome is Outcome.DEAD:
-                place = {"index": operation.index, "id": operation.id}
-                reason = result.error_type or "refused"
-                letters.append((entry, _letter(entry, reason, result.reason or "", place)))
-            else:
+            elif result.outcome is Outcome.SUPERSEDED and entry.watches:
+                # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
+                again[entry] = result
+            elif result.outcome is not Outcome.DEAD:
                 self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
-        await self._keep(letters)
-        for entry, letter in letters:
+        await self._keep(batch.letters)
+        for entry, letter in batch.letters:
             self._observer.settled(entry.key.table, "dead_lettered", str(letter.detail.get("index", "")))
         for entry in entries:
             del open_entries[entry]
             if (cause := again.get(entry)) is not None:
-                self._observer.retried(cause, 1)
+                self._observer.retried(cause.error_type or "reread", 1)
+                entry.delay(Trouble("elasticsearch", cause.reason or cause.error_type or "it has to be read again"))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
             else:
                 self._observer.shown(entry.key.table, entry.oldest)
-                self._coalescer.settle(entry)
+                self._coalescer.settle(entry, batch.outcomes(entry))
 
     async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
         if letters:
@@ -200,15 +183,3 @@ def is_doubtful(entry: Entry, state: RowState) -> bool:
     if state.newest is None:
         return entry.written > 0 or removed > 0
     return state.newest < entry.written or 0 < removed >= state.newest
-
-
-def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> DeadLetter:
-    return DeadLetter(
-        kind="document",
-        reason=reason,
-        detail={"message": detail, **place},
-        keyspace=entry.key.table.keyspace,
-        table=entry.key.table.table,
-        partition_key=entry.key.partition_key,
-        clustering=entry.key.clustering,
-    )

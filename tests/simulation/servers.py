@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -28,6 +28,8 @@ class Cassandra:
     rows: dict[tuple[bytes, Clustering], tuple[str, int]] = field(default_factory=dict)
     statics: dict[bytes, tuple[str, int]] = field(default_factory=dict)
     tombstones: list[tuple[bytes, Clustering, int]] = field(default_factory=list)
+    onlookers: list[Callable[[], None]] = field(default_factory=list)
+    """Called after each change."""
 
     def write(self, partition: bytes, clustering: Clustering, value: str, time: int) -> None:
         if any(

@@ -10,15 +10,27 @@ from dataclasses import dataclass
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
-from tests.simulation.servers import VISIBLE_WITHIN, Cassandra, Documents, Index, Reader, projection
+from tests.simulation.servers import (
+    VISIBLE_WITHIN,
+    Cassandra,
+    Documents,
+    Index,
+    Reader,
+    body,
+    document_id,
+    projection,
+)
 from tests.simulation.virtual_time import virtual_time
 
 TABLE = TableName("keyspace", "table")
@@ -36,7 +48,12 @@ class Change:
 
 CHANGES = st.builds(
     Change,
-    kind=st.sampled_from(["write", "write", "write", "remove row", "remove prefix", "remove partition", "static"]),
+    kind=st.sampled_from(
+        [
+            *("write", "write", "write", "remove row", "remove prefix", "remove partition", "static"),
+            *("sync row", "sync row", "sync partition"),
+        ]
+    ),
     partition=PARTITIONS,
     clustering=CLUSTERINGS,
     pause=st.sampled_from([0.0, 0.0, 0.001, 0.01, 0.06]),
@@ -94,8 +111,63 @@ def effect_of(change: Change, time: int, cassandra: Cassandra) -> Callable[[], N
                 cassandra.remove_statics(change.partition, time)
             case _:
                 cassandra.set_static(change.partition, f"s{time}", time)
+        for look in cassandra.onlookers:
+            look()
 
     return apply
+
+
+class Request:
+    """Somebody who asks for a row or a partition by name, while everything else goes on."""
+
+    def __init__(self, change: Change, cassandra: Cassandra, index: Index) -> None:
+        self._cassandra = cassandra
+        self._index = index
+        self._row = change.kind == "sync row"
+        self._done = asyncio.Event()
+        self._shown: dict[str, bytes | None] = {}
+        self._seen: list[dict[str, bytes]] = []
+        self.spoilt: set[str] = set()
+        """Documents that were spoilt since the request came: those it need not have mended."""
+        self.closed = False
+        scope, clustering = (Scope.ROW, change.clustering) if self._row else (Scope.STATIC, ())
+        self.signal = Signal(TABLE, change.partition, scope, clustering)
+        self._identity = document_id(change.partition, clustering)
+
+    def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
+        if key != Key.of(self.signal):
+            return  # a row of the partition asked for
+        assert all(document.outcome in {Outcome.INDEXED, Outcome.DELETED} for document in documents)
+        self._shown = {identity: body for identity, (_, body) in self._index.documents.items()}
+        self._done.set()
+
+    def delayed(self, key: Key, trouble: Trouble) -> None:
+        assert key.table == TABLE
+        assert trouble.service in {"cassandra", "elasticsearch"}
+
+    async def run(self, pipeline: Pipeline) -> None:
+        """Ask, and check: what is shown at the end of the request was so in Cassandra since it came."""
+        self._look()
+        self._cassandra.onlookers.append(self._look)
+        pipeline.request([self.signal], self)
+        await asyncio.wait_for(self._done.wait(), timeout=3600)
+        self._cassandra.onlookers.remove(self._look)
+        for identity in {*self._shown, *(each for seen in self._seen for each in seen)} - self.spoilt:
+            if identity == self._identity or (not self._row and identity.startswith(self._identity)):
+                assert self._shown.get(identity) in [seen.get(identity) for seen in self._seen]
+
+    def _look(self) -> None:
+        self._seen.append(projection(self._cassandra))
+
+
+def tamper(change: Change, index: Index, requests: Sequence[Request]) -> None:
+    """Spoil a document and leave its version as it is."""
+    identity = document_id(change.partition, change.clustering)
+    for request in requests:
+        request.spoilt.add(identity)
+    if identity in index.documents:
+        version, _ = index.documents[identity]
+        index.documents[identity] = (version, body((change.partition, change.clustering, "spoilt", None)))
 
 
 async def simulate(changes: Sequence[Change], seed: int, failures: float, batch: int) -> None:
@@ -121,9 +193,17 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
         coalescer=coalescer, settlement=settlement, expansion=expansion, writer=index, workers=3, batch=batch
     )
     running = asyncio.create_task(pipeline.run())
+    requests: list[Request] = []
+    asking: list[asyncio.Task[None]] = []
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     visible = 0.0
     for number, change in enumerate(changes, start=1):
+        if change.kind.startswith("sync"):
+            tamper(change, index, requests)
+            requests.append(Request(change, cassandra, index))
+            asking.append(asyncio.create_task(requests[-1].run(pipeline)))
+            await asyncio.sleep(change.pause)
+            continue
         time = clock.wall() + number
         # The log is written first; memtables follow in order, a little later.
         visible = max(visible, loop.time() + chance.random() * VISIBLE_WITHIN)
@@ -133,7 +213,8 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
         receipt.release()
         await asyncio.sleep(change.pause)
     await asyncio.wait_for(line.wait_empty(), timeout=3600)
-    assert line.acknowledged == len(changes)
+    await asyncio.gather(*asking)
+    assert not any(line.acknowledged < number for number, change in enumerate(changes, 1) if "sync" not in change.kind)
     assert pipeline.pending == 0
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

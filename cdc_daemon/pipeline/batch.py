@@ -1,0 +1,73 @@
+"""Entries read together: the operations they become, whose each is, and what came of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from cdc_daemon.elastic.operation import Operation, Outcome, Result
+from cdc_daemon.errors import DocumentError
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.ports import Reading, RowBuilder
+from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.store.dead_letters import DeadLetter
+
+
+class Batch:
+    """What a batch of entries, aligned with the states of its reading, means for Elasticsearch.
+
+    `operations` are to be written. `letters` are the documents that cannot be shown, each with its entry: those
+    that could not be built, and after `judge` those that Elasticsearch does not take.
+    """
+
+    def __init__(self, entries: Sequence[Entry], reading: Reading, build: RowBuilder) -> None:
+        self.operations: list[Operation] = []
+        self.letters: list[tuple[Entry, DeadLetter]] = []
+        self._owners: list[Entry] = []
+        self._told: dict[Entry, list[DocumentOutcome]] = defaultdict(list)
+        for entry, state in zip(entries, reading.states, strict=True):
+            try:
+                if state.error is not None:
+                    raise state.error
+                writes = build(entry.key, state.row)
+            except DocumentError as error:
+                self._set_aside(entry, type(error).__name__, error.message, error.where)
+                continue
+            version = max(reading.version, entry.minimum_version)
+            for write in writes:
+                self.operations.append(
+                    Operation(write.alias, write.id, version, write.body, reading.began, write.routing)
+                )
+                self._owners.append(entry)
+
+    def judge(self, results: Sequence[Result]) -> list[tuple[Entry, Operation, Result]]:
+        """Sort out the results, aligned with `operations`, and return them with their entries."""
+        for entry, operation, result in zip(self._owners, self.operations, results, strict=True):
+            if result.outcome is Outcome.DEAD:
+                place = {"index": operation.index, "id": operation.id}
+                self._set_aside(entry, result.error_type or "refused", result.reason or "", place)
+            elif entry.watches:
+                self._told[entry].append(DocumentOutcome(operation.index, operation.id, result.outcome))
+        return list(zip(self._owners, self.operations, results, strict=True))
+
+    def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:
+        """Return what became of the documents of an entry that is watched."""
+        return self._told.get(entry, ())
+
+    def _set_aside(self, entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> None:
+        self.letters.append((entry, _letter(entry, reason, detail, place)))
+        if entry.watches:
+            alias, identity = str(place.get("index", "")), str(place.get("id", ""))
+            self._told[entry].append(DocumentOutcome(alias, identity, Outcome.DEAD, reason, detail))
+
+
+def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> DeadLetter:
+    return DeadLetter(
+        kind="document",
+        reason=reason,
+        detail={"message": detail, **place},
+        keyspace=entry.key.table.keyspace,
+        table=entry.key.table.table,
+        partition_key=entry.key.partition_key,
+        clustering=entry.key.clustering,
+    )

@@ -1,0 +1,68 @@
+"""Who waits for keys: told of each what became of its documents, and of what holds it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.errors import (
+    CassandraRefusedError,
+    CassandraUnavailableError,
+    CdcError,
+    ElasticsearchRefusedError,
+    ElasticsearchUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from cdc_daemon.pipeline.entry import Key
+
+
+class DocumentOutcome(NamedTuple):
+    """What became of one document of a key. `alias` and `id` are empty where it could not even be built."""
+
+    alias: str
+    id: str
+    outcome: Outcome
+    error_type: str | None = None
+    reason: str | None = None
+
+
+class Trouble(NamedTuple):
+    """Why a key is not settled yet: `service` is `cassandra`, `elasticsearch` or `daemon`."""
+
+    service: str
+    reason: str
+
+    @classmethod
+    def of(cls, error: CdcError) -> Trouble:
+        """Return what an error tells of whose trouble it is."""
+        if isinstance(error, (CassandraUnavailableError, CassandraRefusedError)):
+            return cls("cassandra", error.message)
+        if isinstance(error, (ElasticsearchUnavailableError, ElasticsearchRefusedError)):
+            return cls("elasticsearch", error.message)
+        return cls("daemon", error.message)
+
+
+class Watch(Protocol):
+    """Somebody who asked for keys and waits for each of them.
+
+    What is watched is urgent: it has workers of its own and goes past the pending limit. A watch that is
+    `closed` waits no more, and what nobody else wants is then forgotten.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
+        """Take note that a key is settled: read after it was asked for, and its documents written or set aside.
+
+        A partition is settled after each of its rows, which are told as keys of their own; it has no documents.
+        """
+        ...
+
+    def delayed(self, key: Key, trouble: Trouble) -> None:
+        """Take note that a key has to be tried again."""
+        ...
