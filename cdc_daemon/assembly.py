@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from cdc_daemon.cassandra.reader import CassandraRowReader
@@ -31,6 +31,7 @@ from cdc_daemon.startup import (
 )
 from cdc_daemon.store import Store
 from cdc_daemon.tail.options import TailOptions
+from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tail import Tail
 
 
@@ -38,20 +39,32 @@ class Assembly:
     """The running parts of a daemon."""
 
     def __init__(
-        self, *, tables: Sequence[TableName], pipeline: Pipeline, tail: Tail, writer: BulkWriter, metrics: Metrics
+        self,
+        *,
+        tables: Sequence[TableName],
+        pipeline: Pipeline,
+        tail: Tail,
+        writer: BulkWriter,
+        metrics: Metrics,
+        watching: asyncio.Task[None],
+        quarantine: Quarantine,
     ) -> None:
         self.tables = tables
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
         self._metrics = metrics
+        self._watching = watching
+        self._quarantine = quarantine
 
     async def run(self) -> None:
         """Run until `drain` has ended the tail, or cancelled. Raises what ends a part that should not end."""
         async with asyncio.TaskGroup() as tasks:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
+            schema = tasks.create_task(_outcome(self._watching), name="schema-outcome")
             await self._tail.run()
             pipeline.cancel()
+            schema.cancel()
 
     async def drain(self, seconds: float) -> None:
         """Take no more changes in, and wait for those under way at most so long; then save the checkpoint."""
@@ -66,6 +79,8 @@ class Assembly:
         self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         self._metrics.pending.set(self._pipeline.pending)
         self._metrics.elasticsearch_available.set(self._writer.available)
+        with suppress(OSError):
+            self._metrics.quarantined_segments.set(len(self._quarantine.segments()))
 
     def status(self) -> Mapping[str, Any]:
         """Tell how far everything is, in plain values."""
@@ -95,8 +110,11 @@ async def assemble(
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
         metrics.cdc_raw_limit_bytes.set(node.size("cdc_total_space") or 0)
-        schema = SchemaSource(session)
+        schema = SchemaSource(session, history=store.schema_history)
         mappings = await make_mappings(settings, schema)
+        # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
+        watching = asyncio.create_task(schema.watch(), name="schema")
+        stack.callback(watching.cancel)
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
         remembered = await ensure_indices(client, settings.mappings, mappings)
@@ -147,7 +165,20 @@ async def assemble(
             observer=TailMetrics(metrics),
             beat=beat,
         )
-        yield Assembly(tables=list(mappings), pipeline=pipeline, tail=tail, writer=writer, metrics=metrics)
+        yield Assembly(
+            tables=list(mappings),
+            pipeline=pipeline,
+            tail=tail,
+            writer=writer,
+            metrics=metrics,
+            watching=watching,
+            quarantine=Quarantine(settings.state.directory),
+        )
+
+
+async def _outcome(task: asyncio.Task[None]) -> None:
+    """Wait for a task and raise what it raises, without cancelling it."""
+    await asyncio.shield(task)
 
 
 def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:

@@ -113,6 +113,9 @@ class Metrics:
         self.updates_passed_over = self._counter(
             "updates_passed_over", "Updates in CDC segments that are no mapped table's business.", ("reason",)
         )
+        self.quarantined_segments = self._gauge(
+            "quarantined_segments", "Damaged CDC segments of which a copy is kept in the quarantine folder."
+        )
         self.gaps = self._counter(
             "gaps", "Holes found in the sequence of CDC segments: changes that may be lost.", ("reason",)
         )

@@ -1,43 +1,57 @@
-"""The live schema: what tables are, how they are read, how often each row is stored."""
+"""The live schema: what tables are, how they are read, how often each row is stored, and what they once were."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+from uuid import UUID
 
 import structlog
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
-from cassandra.query import SimpleStatement, dict_factory
+from cassandra.cluster import Session
 
 from cdc_daemon.cassandra.plan import ReadPlan
-from cdc_daemon.cassandra.query import execute
+from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader, remembered_schema, table_definitions
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
-from cdc_daemon.errors import CassandraRefusedError
+from cdc_daemon.errors import CassandraRefusedError, CdcError, StoreError
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.schema_history import TableDefinition
 
 log = structlog.get_logger(__name__)
 
-_SELECTED = {
-    "keyspaces": "*",
-    "tables": "*",
-    "columns": "*",
-    "types": "*",
-    # As milliseconds: tables of the server's own have dropped columns with times beyond the driver's years.
-    "dropped_columns": "keyspace_name, table_name, column_name, kind, type, "
-    "blobAsBigint(timestampAsBlob(dropped_time)) AS dropped_time",
-    "views": "*",
-}
+WATCH_INTERVAL = 2.0
+"""Seconds between two looks at the schema's version. A table that is created, written and dropped in between is
+never seen; its mutations become dead letters."""
+
+
+class History(Protocol):
+    """Generations of tables seen earlier. Its methods block; they raise `StoreError`."""
+
+    def load(self) -> Sequence[TableDefinition]:
+        """Return all generations, oldest first."""
+        ...
+
+    def record(self, current: Iterable[TableDefinition]) -> int:
+        """Take note of all tables as they are now; return how many generations are new."""
+        ...
 
 
 class SchemaSource:
-    """Reads `system_schema` and remembers every generation seen since the start.
+    """Reads `system_schema` and remembers every generation seen, beyond the process where there is a `history`.
 
-    A segment may hold mutations written before an ALTER or a DROP, so older generations stay known.
+    A segment may hold mutations written before an ALTER or a DROP, so older generations stay known to `get` and
+    `current`. `table` and `plan` speak of what is there now.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, history: History | None = None) -> None:
         self._session = session
-        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=dict_factory)
+        self._reader = SchemaReader(session)
+        self._history = history
+        self._loaded = history is None
+        self._version: UUID | None = None
+        self._definitions: list[TableDefinition] | None = None
+        self._unrecorded = False
+        self._live = Schema()
         self._schema = Schema()
         self._replication: dict[str, int] = {}
         self._plans: dict[TableName, ReadPlan] = {}
@@ -49,24 +63,35 @@ class SchemaSource:
 
     @property
     def current(self) -> Schema:
-        """All tables known."""
+        """All tables known, those of earlier generations included."""
         return self._schema
 
     async def refresh(self) -> None:
         """Read the schema anew. Raises `CassandraUnavailableError`."""
         async with self._loading:
-            rows = await asyncio.gather(*(self._rows(table) for table in _SELECTED))
-            found = dict(zip(_SELECTED, rows, strict=True))
-            fresh = Schema.from_rows(**found)
-            for problem in fresh.problems:
-                log.warning("schema.table_not_understood", error=str(problem))
-            self._schema = fresh.merged(self._schema)
-            self._replication = {row["keyspace_name"]: _factor(row["replication"]) for row in found["keyspaces"]}
+            await self._load()
+            version, rows = await self._reader.rows()
+            await self._take(rows)
+            self._version = version
+            self._replication = {row["keyspace_name"]: _factor(row["replication"]) for row in rows["keyspaces"]}
             self._plans.clear()
+
+    async def watch(self, interval: float = WATCH_INTERVAL) -> None:
+        """Refresh whenever Cassandra's schema has changed, looked at every `interval` seconds, until cancelled.
+
+        It catches what a table was before it is dropped. Failures are tried again at the next look.
+        """
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                if self._unrecorded or await self._reader.version() != self._version:
+                    await self.refresh()
+            except CdcError as error:
+                log.debug("schema.not_looked_at", error=str(error))
 
     def table(self, name: TableName) -> TableMetadata:
         """Return a table by its name. Raises `CassandraRefusedError` when there is none."""
-        found = self._schema.find(name.keyspace, name.table)
+        found = self._live.find(name.keyspace, name.table)
         if found is None:
             raise CassandraRefusedError(
                 "there is no such table", hint="create it, or take its mapping out", table=str(name)
@@ -89,9 +114,43 @@ class SchemaSource:
         releases = [host.release_version for host in self._session.cluster.metadata.all_hosts()]
         return all(release is not None and int(release.split(".")[0]) >= 5 for release in releases)
 
-    async def _rows(self, table: str) -> list[dict[str, Any]]:
-        statement = SimpleStatement(f"SELECT {_SELECTED[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
-        return await execute(self._session, statement, execution_profile=self._profile)
+    async def _load(self) -> None:
+        """Take in what an earlier process has seen."""
+        if self._loaded or self._history is None:
+            return
+        try:
+            generations = await asyncio.to_thread(self._history.load)
+        except StoreError as error:
+            log.warning("schema.history_not_loaded", error=str(error), hint=error.hint)
+            return
+        self._loaded = True
+        older = remembered_schema(generations)
+        self._schema = self._schema.merged(older)
+        log.info("schema.history_loaded", generations=len(generations), tables=len(older))
+
+    async def _take(self, rows: Rows) -> None:
+        definitions = list(table_definitions(rows))
+        if definitions != self._definitions:
+            fresh = Schema.from_rows(**rows)
+            for problem in fresh.problems:
+                log.warning("schema.table_not_understood", error=str(problem))
+            self._live = fresh
+            self._schema = fresh.merged(self._schema)
+            self._definitions = definitions
+            self._unrecorded = True
+        if self._unrecorded:
+            await self._record(definitions)
+
+    async def _record(self, definitions: Sequence[TableDefinition]) -> None:
+        if self._history is not None:
+            try:
+                new = await asyncio.to_thread(self._history.record, definitions)
+            except StoreError as error:
+                log.warning("schema.history_not_kept", error=str(error), hint=error.hint)
+                return
+            if new:
+                log.info("schema.history_kept", new_generations=new)
+        self._unrecorded = False
 
 
 def _factor(replication: dict[str, str]) -> int:

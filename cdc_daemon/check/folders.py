@@ -16,6 +16,7 @@ from cdc_daemon.config import Settings
 from cdc_daemon.config.units import format_size
 from cdc_daemon.tail.folder import CdcFolder
 from cdc_daemon.tail.lock import LOCK_FILE
+from cdc_daemon.tail.quarantine import Quarantine
 
 _NETWORK = frozenset(
     (
@@ -26,6 +27,7 @@ _NETWORK = frozenset(
 _FLEETING = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
 _STATE_BYTES = 256 * 1024**2
 _MANY, _TOO_MANY = 0.5, 0.9
+_NAMED = 5
 
 
 def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding]:
@@ -35,6 +37,7 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
     if node is not None:
         findings += _check_against_node(folder, node)
     findings += _check_state(state, folder)
+    findings += _check_quarantine(state)
     findings += _check_lock(folder, state)
     return findings
 
@@ -122,6 +125,26 @@ def _check_state(state: Path, folder: Path) -> Iterator[Finding]:
     free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
     if free < _STATE_BYTES:
         yield warn("state.space", f"{_mebibytes(free)} are free at {place}", "make room there")
+
+
+def _check_quarantine(state: Path) -> Iterator[Finding]:
+    quarantine = Quarantine(state)
+    name = "state.quarantine"
+    try:
+        kept = quarantine.segments()
+    except OSError as error:
+        yield warn(name, f"{quarantine.directory} cannot be listed: {error.strerror}", "let the daemon's user read it")
+        return
+    if kept:
+        some = ", ".join(path.name for path in kept[:_NAMED])
+        more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+        yield warn(
+            name,
+            f"{len(kept)} damaged segment{'s are' if len(kept) > 1 else ' is'} kept in {quarantine.directory}: "
+            f"{some}{more}",
+            f"see what is wrong with: cdc-daemon segments verify {quarantine.directory}; "
+            "delete them when the tables were compared anew",
+        )
 
 
 def _check_lock(folder: Path, state: Path) -> Iterator[Finding]:

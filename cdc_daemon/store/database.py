@@ -40,6 +40,18 @@ MIGRATIONS: tuple[str, ...] = (
         payload BLOB
     ) STRICT;
     """,
+    """
+    CREATE TABLE schema_generation (
+        id INTEGER PRIMARY KEY,
+        table_id BLOB NOT NULL,
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        definition TEXT NOT NULL,
+        first_seen INTEGER NOT NULL,
+        replaced INTEGER
+    ) STRICT;
+    CREATE INDEX schema_generation_by_table ON schema_generation (table_id);
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

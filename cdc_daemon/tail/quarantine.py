@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from cdc_daemon.commitlog.descriptor import parse_segment_name
+
 
 class Quarantine:
     """A folder of its own, `quarantine` in the state directory. Nothing in it is ever deleted."""
@@ -16,6 +18,14 @@ class Quarantine:
     def holds(self, name: str) -> bool:
         """Tell whether there is a copy of the segment of this name."""
         return (self.directory / name).exists()
+
+    def segments(self) -> list[Path]:
+        """Return the copies, oldest segment first. Raises `OSError` where the folder cannot be listed."""
+        try:
+            named = [(parse_segment_name(path.name), path) for path in self.directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        return [path for parsed, path in sorted(named, key=lambda each: each[1].name) if parsed is not None]
 
     def keep(self, path: Path) -> None:
         """Copy a segment durably, in place of an earlier copy. It blocks; raises `OSError`.

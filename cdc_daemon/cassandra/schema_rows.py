@@ -1,0 +1,217 @@
+"""The rows of `system_schema`: read at one moment, written to a snapshot, cut up by table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.query import SimpleStatement, dict_factory
+
+from cdc_daemon.cassandra.query import execute
+from cdc_daemon.commitlog.schema import Schema, TableMetadata
+from cdc_daemon.errors import CassandraUnavailableError, CommitLogError, ConfigError
+from cdc_daemon.store.schema_history import TableDefinition
+
+log = structlog.get_logger(__name__)
+
+Rows = dict[str, list[dict[str, Any]]]
+"""By table of `system_schema` its rows, by name of column."""
+
+SYSTEM_KEYSPACES: Final = frozenset(
+    {
+        "system",
+        "system_auth",
+        "system_cluster_metadata",
+        "system_distributed",
+        "system_schema",
+        "system_traces",
+    }
+)
+"""Cassandra's own keyspaces that go through its commit log."""
+
+_SELECTED: Final = {
+    "keyspaces": "*",
+    "tables": "*",
+    "columns": "*",
+    "types": "*",
+    # As milliseconds: tables of the server's own have dropped columns with times beyond the driver's years.
+    "dropped_columns": "keyspace_name, table_name, column_name, "
+    "blobAsBigint(timestampAsBlob(dropped_time)) AS dropped_time, kind, type",
+    "views": "*",
+}
+_VERSION: Final = "SELECT schema_version FROM system.local"
+_TRIES: Final = 5
+_PARTS: Final = ("tables", "views", "columns", "dropped_columns", "types")
+_NAME_IN_TYPE: Final = re.compile(r'"((?:[^"]|"")+)"|(\w+)')
+
+
+class SchemaReader:
+    """Reads the schema from one node: the one that tells the driver of changes."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=dict_factory)
+
+    async def version(self) -> UUID:
+        """Return the version of the node's schema: another after every change. Raises as `execute` does."""
+        rows = await self._ask(_VERSION)
+        if not rows:
+            raise CassandraUnavailableError("expected the node to tell its schema's version, found none")
+        version: UUID = rows[0]["schema_version"]
+        return version
+
+    async def rows(self) -> tuple[UUID, Rows]:
+        """Return the schema's version and rows that belong together. Raises `CassandraUnavailableError`.
+
+        Six queries are not one: where the schema changes in between, a table's id may come with the columns of its
+        predecessor. So the rows count only when the version is the same after them as it was before.
+        """
+        before = await self.version()
+        tries = _TRIES
+        while True:
+            found = await asyncio.gather(*map(self._select, _SELECTED))
+            after = await self.version()
+            tries -= 1
+            if after == before or not tries:
+                break
+            before = after
+        if after != before:
+            log.warning("schema.changes_while_read", tries=_TRIES)
+        return before, dict(zip(_SELECTED, found, strict=True))
+
+    async def _select(self, table: str) -> list[dict[str, Any]]:
+        return await self._ask(f"SELECT {_SELECTED[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
+
+    async def _ask(self, query: str) -> list[dict[str, Any]]:
+        host = self._session.cluster.get_control_connection_host()
+        if host is not None and host.is_up:
+            try:
+                return await execute(self._session, SimpleStatement(query), execution_profile=self._profile, host=host)
+            except CassandraUnavailableError:
+                log.debug("schema.another_node_asked", instead_of=str(host.endpoint))
+        return await execute(self._session, SimpleStatement(query), execution_profile=self._profile)
+
+
+def snapshot(rows: Rows, keyspaces: Collection[str] | None = None) -> Rows:
+    """Return rows as plain values for JSON; of these keyspaces, or of all.
+
+    A snapshot is what `Schema.from_rows` takes. UUIDs, times and addresses are texts, blobs texts of `0x` and hex
+    digits, sets lists. Views are there where there are any.
+    """
+    return {
+        part: [_plain_row(row) for row in found if keyspaces is None or row["keyspace_name"] in keyspaces]
+        for part, found in rows.items()
+        if part != "views" or found
+    }
+
+
+def read_snapshot(text: bytes, *, file: str) -> Schema:
+    """Build a schema from a snapshot. Raises `ConfigError` where it is none."""
+    try:
+        content = json.loads(text)
+        rows = {part: content.get(part, []) for part in _PARTS}
+        return Schema.from_rows(**rows)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ConfigError(
+            "expected a snapshot of a schema, found something else",
+            hint="cdc-daemon schema export writes one",
+            file=file,
+            reason=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def table_definitions(rows: Rows) -> Iterator[TableDefinition]:
+    """Cut the schema up: each table and view of users' keyspaces with all that its metadata is made of."""
+    by_table = {part: _by_table(rows[part]) for part in ("columns", "dropped_columns")}
+    types: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows["types"]:
+        types.setdefault(row["keyspace_name"], {})[row["type_name"]] = row
+    for part, naming in (("tables", "table_name"), ("views", "view_name")):
+        for row in rows[part]:
+            keyspace, name = row["keyspace_name"], row[naming]
+            if keyspace in SYSTEM_KEYSPACES:
+                continue
+            kept = ("keyspace_name", naming, "id", "flags", "cdc")
+            content = {part: [_plain_row({key: row[key] for key in kept if key in row})]}
+            for other, found in by_table.items():
+                content[other] = sorted(map(_plain_row, found.get((keyspace, name), ())), key=_column_name)
+            used = _used_types([*content["columns"], *content["dropped_columns"]], types.get(keyspace, {}))
+            content["types"] = [_plain_row(each) for each in used]
+            text = json.dumps(content, separators=(",", ":"), sort_keys=True)
+            yield TableDefinition(row["id"].bytes, keyspace, name, text)
+
+
+def remembered_schema(generations: Iterable[TableDefinition]) -> Schema:
+    """Build the schema of all generations, oldest first, the newer of one table merged with the older."""
+    layers: list[list[TableMetadata]] = []
+    problems: list[CommitLogError] = []
+    counts: dict[bytes, int] = {}
+    for each in generations:
+        found = Schema.from_rows(**json.loads(each.definition))
+        problems += found.problems
+        number = counts[each.table_id] = counts.get(each.table_id, -1) + 1
+        if number == len(layers):
+            layers.append([])
+        layers[number] += found
+    schema = Schema(problems=problems)
+    for layer in layers:
+        schema = Schema(layer).merged(schema)
+    return schema
+
+
+def _by_table(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["keyspace_name"], row["table_name"]), []).append(row)
+    return found
+
+
+def _column_name(row: Mapping[str, Any]) -> str:
+    return str(row["column_name"])
+
+
+def _used_types(columns: Iterable[Mapping[str, Any]], types: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the UDTs that these columns' types are made of, at any depth, by name."""
+    used: dict[str, dict[str, Any]] = {}
+    waiting = [str(column["type"]) for column in columns]
+    while waiting:
+        for quoted, word in _NAME_IN_TYPE.findall(waiting.pop()):
+            name = quoted.replace('""', '"') or word
+            if name in types and name not in used:
+                used[name] = types[name]
+                waiting += types[name]["field_types"]
+    return [used[name] for name in sorted(used)]
+
+
+def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: _plain(value) for name, value in row.items()}
+    if isinstance(moment := plain.get("dropped_time"), int):
+        plain["dropped_time"] = _spell_milliseconds(moment)
+    return plain
+
+
+def _spell_milliseconds(moment: int) -> str | int:
+    """Spell a time as text where the calendar has it; its number (milliseconds since the epoch) says the same."""
+    try:
+        return str(datetime(1970, 1, 1) + timedelta(milliseconds=moment))  # noqa: DTZ001 -- the driver's are naive too
+    except OverflowError:
+        return moment
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, Collection):
+        return [_plain(each) for each in value]
+    return str(value)
