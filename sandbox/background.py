@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from sandbox.cache import CHECKOUT, cache_directory
-from sandbox.control import serve, takes_orders
+from sandbox.control import listening, serve, takes_orders
 from sandbox.errors import SandboxError
 from sandbox.sandbox import Sandbox
 from sandbox.state import all_folders, is_running, is_unnamed, owner, read_state
@@ -53,13 +53,16 @@ class Background:
 
         Raises SandboxError when they do not; then nothing runs.
         """
-        for line in self._reports:
-            report = json.loads(line)
-            if "ready" in report:
-                return dict(report["ready"])
-            if "error" in report:
-                raise SandboxError(report["error"])
-            progress(report["progress"])
+        try:
+            for line in self._reports:
+                report = json.loads(line)
+                if "ready" in report:
+                    return dict(report["ready"])
+                if "error" in report:
+                    raise SandboxError(report["error"])
+                progress(report["progress"])
+        except ValueError:
+            raise SandboxError("the sandbox was closed before its servers were up") from None
         said = self._supervisor.stderr.read().decode(errors="replace") if self._supervisor.stderr is not None else ""
         raise SandboxError(f"the sandbox's process ended before its servers were up\n{said}".strip())
 
@@ -112,11 +115,14 @@ def supervise(writer: int, options: dict[str, Any]) -> None:
             reports.flush()
 
         try:
-            with Sandbox(**options, progress=lambda line: report("progress", line)) as box:
+            with (
+                Sandbox(**options, progress=lambda line: report("progress", line)) as box,
+                listening(box) as listener,
+            ):
                 report("ready", box.describe())
                 reports.close()
                 _redirect_errors(box.directory / "supervisor.log")
-                serve(box)
+                serve(box, listener)
         except SandboxError as problem:
             if not reports.closed:
                 report("error", str(problem))

@@ -14,7 +14,7 @@ from typing import Any
 from cdc_daemon.errors import CdcError
 from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
-from sandbox.control import ACTIONS, order, serve, takes_orders
+from sandbox.control import ACTIONS, listening, order, serve, takes_orders
 from sandbox.elasticsearch import assemble
 from sandbox.errors import SandboxError
 from sandbox.maven import fetch
@@ -119,10 +119,10 @@ def _up(chosen: argparse.Namespace) -> int:
     }
     if chosen.foreground:
         end_on_signals()
-        with Sandbox(**options, progress=_progress) as box:
+        with Sandbox(**options, progress=_progress) as box, listening(box) as listener:
             _print_state(box.describe(), as_json=chosen.json, end="Ctrl-C ends it.")
             sys.stdout.flush()
-            serve(box)
+            serve(box, listener)
     state = start_in_background(options, _progress)
     _print_state(state, as_json=chosen.json, end=f"python -m sandbox down{_suffix(chosen.name)}")
     return 0

@@ -22,16 +22,22 @@ _ANSWER_SECONDS = 180.0
 _LARGEST_MESSAGE = 65_536
 
 
-def serve(box: Sandbox) -> NoReturn:
-    """Carry out orders to the sandbox until this process is told to end (an exception from a signal)."""
+@contextmanager
+def listening(box: Sandbox) -> Iterator[socket.socket]:
+    """Let orders to the sandbox come in; `serve` carries them out."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with listener, _address(box.directory) as address:
         listener.bind(address)
         listener.listen()
-        while True:
-            connection, _ = listener.accept()
-            with connection:
-                _answer(box, connection)
+        yield listener
+
+
+def serve(box: Sandbox, listener: socket.socket) -> NoReturn:
+    """Carry out orders to the sandbox until this process is told to end (an exception from a signal)."""
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            _answer(box, connection)
 
 
 def takes_orders(directory: Path) -> bool:

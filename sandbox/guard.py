@@ -34,9 +34,12 @@ def main(log: str, command: list[str]) -> int:
 
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     guard = os.getpid()
+    begun_reader, begun_writer = os.pipe()  # closed by exec
     server = os.fork()
     if server == 0:
         _become_server(libc, guard, log, command)
+    os.close(begun_writer)
+    os.read(begun_reader, 1)  # until the server's program runs, a SIGTERM to it would be ignored
     os.write(sys.stdout.fileno(), f"{server}\n".encode())
     os.close(sys.stdout.fileno())
 

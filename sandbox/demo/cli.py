@@ -88,15 +88,16 @@ async def _show(stage: Stage, options: Options, *, keep: bool) -> int:
                 showing.cancel()
     except CdcError as error:
         print(f"\nfailed: {error}", file=sys.stderr)
+        is_equal = False
+    else:
+        print("\n".join(["", *summary.lines()]))
+        is_equal = summary.is_equal
+    if not is_equal:
         _tell_log(stage)
-        return EXIT_FAILED
-    print("\n".join(["", *summary.lines()]))
-    if not summary.is_equal:
-        _tell_log(stage)
-    if keep:
+    if keep and stage.is_up:
         stage.leave()
         print("\n".join(["", *guide(stage)]))
-    return EXIT_EQUAL if summary.is_equal else EXIT_FAILED
+    return EXIT_EQUAL if is_equal else EXIT_FAILED
 
 
 def _tell_log(stage: Stage) -> None:

@@ -22,8 +22,8 @@ UPDATE = "UPDATE sunbird.user SET flagsvalue = ? WHERE id = ?"
 _FIELD = "flagsValue"
 _SPARE_IDS = 20
 _POLL = 0.004
-_POLL_OF_MANY = 0.05
-_MANY = 40
+_POLL_WHEN_LATE = 0.03
+_LATE = 0.5
 _POLL_WHEN_DOWN = 0.1
 _REMEMBERED = 240
 
@@ -86,10 +86,10 @@ class Probes:
         """Begin no more probes; those open are still looked for."""
         self._stop.set()
 
-    async def wait_caught_up(self, lag: float) -> None:
-        """Return when no acknowledged write has been unreadable for longer than `lag` seconds."""
+    async def wait_shown(self, until: float) -> None:
+        """Return when each write that was acknowledged by then (`time.monotonic()`) is readable."""
         async with self._seen:
-            await self._seen.wait_for(lambda: self.lag <= lag)
+            await self._seen.wait_for(lambda: all(probe.acknowledged > until for probe in self._open.values()))
 
     async def write_last(self) -> None:
         """Write one more probe and return when it, and with it each one before it, is readable."""
@@ -127,7 +127,7 @@ class Probes:
                 await self._look_once()
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 await asyncio.sleep(_POLL_WHEN_DOWN)
-            await asyncio.sleep(_POLL if len(self._open) < _MANY else _POLL_OF_MANY)
+            await asyncio.sleep(_POLL if self.lag < _LATE else _POLL_WHEN_LATE)
 
     async def _look_once(self) -> None:
         async with self._http.post(

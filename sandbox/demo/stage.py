@@ -50,6 +50,11 @@ class Stage:
         return self._sandbox
 
     @property
+    def is_up(self) -> bool:
+        """Whether the servers and the daemon were started."""
+        return self._port > 0
+
+    @property
     def directory(self) -> Path:
         """The sandbox's folder."""
         return Path(self.sandbox["directory"])

@@ -31,7 +31,7 @@ _SYMBOLS = {
 _BARS = "▁▂▃▄▅▆▇█"
 _BAR_LIMITS = (0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 """Seconds up to which a bar has each of the lower heights: fine where a healthy daemon is."""
-_BARS_SHOWN = 60
+_BARS_SHOWN = 56
 _WIDTH = 96
 
 
@@ -169,7 +169,7 @@ def _figures_table(numbers: Numbers) -> Table:
     table = Table.grid(padding=(0, 2), expand=True)
     columns = figures(numbers)
     for _ in columns:
-        table.add_column(ratio=1)
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_row(*(Text(name, "dim") for name, _ in columns))
     table.add_row(*(Text(value, "bold") for _, value in columns))
     return table
@@ -198,7 +198,7 @@ def _known(value: int | None) -> str:
 
 def _bars(recent: Sequence[float]) -> Text:
     shown = list(recent)[-_BARS_SHOWN:]
-    text = Text("each probe ", "dim")
+    text = Text("each probe ", "dim", no_wrap=True, overflow="ellipsis")
     for seconds in shown:
         height = sum(seconds > limit for limit in _BAR_LIMITS)
         text.append(_BARS[height], "green" if seconds <= 0.25 else "yellow" if seconds <= 1 else "red")
