@@ -253,11 +253,25 @@ class CommitLogWriter:
             while not self.current.add(payload, cdc=cdc):
                 self.advance()
 
-    def advance(self) -> None:
-        """Take the prepared segment into use, close the old one, prepare the next."""
+    def advance(self, *, close: bool = True) -> None:
+        """Take the prepared segment into use and prepare the next; close the old one, or leave that for later.
+
+        Between the two a writer that is late may still use the old one (`advanceAllocatingFrom`).
+        """
         old = self.current
         self._create()
-        old.close()
+        if close:
+            old.close()
+
+    def shut_down_and_start(self) -> None:
+        """Drain: everything is flushed and discarded, but the prepared segment's link is forgotten."""
+        for segment in self.segments[:-1]:
+            if segment.path.exists():
+                segment.discard()
+        self.prepared.close()
+        self.prepared.path.unlink()
+        self._next_id += 1_000_000
+        self.start()
 
     def crash_and_restart(self) -> None:
         """Kill -9, then a new process that replays."""

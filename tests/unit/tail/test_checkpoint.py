@@ -30,7 +30,7 @@ async def test_what_is_saved_never_passes_what_is_open() -> None:
 async def test_it_saves_by_itself_and_goes_on_after_failures() -> None:
     store, observer = MemoryStore(), Recorder()
     saved = asyncio.Event()
-    observer.saved = lambda _: saved.set()  # type: ignore[method-assign]
+    observer.saved = lambda position: saved.set()  # type: ignore[method-assign]  # noqa: ARG005
     keeper = make(store, observer)
     running = asyncio.create_task(keeper.run())
     receipt = await keeper.open(Position(7, 10))

@@ -4,8 +4,8 @@ from cdc_daemon.tail.position import START, Position
 
 
 def test_positions_compare_in_the_order_of_the_log() -> None:
-    in_order = [START, Position(7, 0), Position(7, 100), Position(8, 0), Position(8, 5)]
-    assert sorted(in_order[::-1]) == in_order
+    positions = [Position(8, 0), Position(7, 100), START, Position(8, 5), Position(7, 0)]
+    assert sorted(positions) == [START, Position(7, 0), Position(7, 100), Position(8, 0), Position(8, 5)]
 
 
 def test_positions_are_printed_with_a_colon() -> None:
