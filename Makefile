@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint types format clean lock
+.PHONY: help setup demo test unit lint types format clean fixtures lock
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ types: $(READY) ## mypy, strict
 format: $(READY) ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fixtures: setup ## Make the commit-log fixtures anew, on real servers (half an hour)
+	$(BIN)/python -m tests.fixtures_maker $(FIXTURES)
 
 lock: ## Choose the newest allowed versions anew
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv

@@ -37,6 +37,8 @@ from cdc_daemon.errors import MutationError
 __all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
 
 _ONE_ROW: Final = (RowKey((), deleted=False),)
+_NO_BEGINNING: Final = bytes(1)
+"""Of no mutation: none has no updates."""
 _PLAIN_UPDATE: Final = layout.HAS_ROW_ESTIMATE << 7 | 0b1111_110
 """An update's flags and the upper seven bits of a timestamp's vint of seven bytes, as all are up to 2033."""
 _PLAIN_TIMESTAMP: Final = (1 << 49) - 1
@@ -74,12 +76,17 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
     append = batch.updates.append
     count = 0
     position = batch.position
+    table_layout: TableLayout | None = None
+    beginning = _NO_BEGINNING
     for payload, position in read_entries(
         section, segment=segment, problems=batch.problems, from_position=from_position
     ):
         count += 1
         try:
-            table_layout = layouts.get(payload[1:17]) if payload[0] == 1 else None
+            if not payload.startswith(beginning):
+                # Of one update alone the count is a byte, and mutations of one table mostly follow each other.
+                table_layout = layouts.get(payload[1:17]) if payload[0] == 1 else None
+                beginning = payload[:17] if table_layout is not None else _NO_BEGINNING
             if table_layout is not None:
                 key_end = 18 + payload[17]
                 (head,) = _long_at(payload, key_end)
