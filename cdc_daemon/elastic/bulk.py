@@ -151,7 +151,8 @@ class BulkWriter:
         """Send a batch once; a `Failure` says that the request as such is bad and has to be taken apart."""
         body, guards = batch.encode(settlement.operations)
         started = self._clock()
-        answer = await self._endpoint.send(body, len(batch) + len(guards))
+        deletions = any(settlement.operations[position].body is None for position in batch.positions)
+        answer = await self._endpoint.send(body, len(batch) + len(guards), deletions=deletions)
         if isinstance(answer, Failure):
             if answer.status == 413 or answer.kind is Kind.DOCUMENT:
                 return answer

@@ -42,12 +42,13 @@ class BulkEndpoint:
         self._path = _bulk_path(request_timeout)
         self._probe_path = _bulk_path(probe_timeout)
 
-    async def send(self, body: bytes, count: int) -> list[Item] | Failure | None:
+    async def send(self, body: bytes, count: int, *, deletions: bool = False) -> list[Item] | Failure | None:
         """Send a request of `count` actions: the items in their order, or None when not one of them failed.
 
+        With `deletions` among them there are always items: they tell whether there was something to delete.
         A `Failure` is that of the request as a whole.
         """
-        return await _send(self._client, self._path, body, count)
+        return await _send(self._client, self._path, body, count, every=deletions)
 
     async def probe(self, targets: Sequence[Target]) -> Failure | None:
         """Find out whether each target could be written to now, without writing anything."""
@@ -97,20 +98,22 @@ def _bulk_path(request_timeout: float) -> str:
     return f"/_bulk?require_alias=true&timeout={int(request_timeout * 500)}ms&filter_path={_FILTER}"
 
 
-async def _send(client: AsyncElasticsearch, path: str, body: bytes, count: int) -> list[Item] | Failure | None:
+async def _send(
+    client: AsyncElasticsearch, path: str, body: bytes, count: int, *, every: bool = False
+) -> list[Item] | Failure | None:
     try:
         answer = await client.perform_request("POST", path, headers=_NDJSON, body=body)
     except (ApiError, TransportError) as error:
         return failure_of(error)
-    return _read(answer.body, count)
+    return _read(answer.body, count, every=every)
 
 
-def _read(answer: Any, count: int) -> list[Item] | Failure | None:
+def _read(answer: Any, count: int, *, every: bool) -> list[Item] | Failure | None:
     try:
         items = answer["items"]
         if len(items) != count:
             return Failure(0, "broken_answer", f"expected {count} items in the answer, found {len(items)}")
-        if answer["errors"] is False:
+        if answer["errors"] is False and not every:
             return None
         flat = [next(iter(item.values())) for item in items]
         if all(isinstance(item["status"], int) for item in flat):

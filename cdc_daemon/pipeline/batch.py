@@ -47,7 +47,9 @@ class Batch:
                 place = {"index": operation.index, "id": operation.id}
                 self._set_aside(entry, result.error_type or "refused", result.reason or "", place)
             elif entry.watches:
-                self._told[entry].append(DocumentOutcome(operation.index, operation.id, result.outcome))
+                existed = result.status != 404
+                outcome = DocumentOutcome(operation.index, operation.id, result.outcome, existed=existed)
+                self._told[entry].append(outcome)
         return list(zip(self._owners, self.operations, results, strict=True))
 
     def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 
 class DocumentOutcome(NamedTuple):
-    """What became of one document of a key. `alias` and `id` are empty where it could not even be built."""
+    """What became of one document of a key. `alias` and `id` are empty where it could not even be built.
+
+    `existed` is false of a deletion that found nothing to delete.
+    """
 
     alias: str
     id: str
     outcome: Outcome
     error_type: str | None = None
     reason: str | None = None
+    existed: bool = True
 
 
 class Trouble(NamedTuple):

@@ -52,6 +52,42 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX schema_generation_by_table ON schema_generation (table_id);
     """,
+    """
+    CREATE TABLE job (
+        id TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,
+        object_type TEXT NOT NULL,
+        refresh TEXT NOT NULL,
+        state TEXT NOT NULL,
+        message TEXT,
+        created INTEGER NOT NULL,
+        started INTEGER,
+        finished INTEGER,
+        total INTEGER NOT NULL,
+        settled INTEGER NOT NULL DEFAULT 0,
+        indexed INTEGER NOT NULL DEFAULT 0,
+        deleted INTEGER NOT NULL DEFAULT 0,
+        missing INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE job_part (
+        job TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        ids TEXT NOT NULL,
+        PRIMARY KEY (job, number)
+    ) STRICT;
+    CREATE TABLE job_failure (
+        number INTEGER PRIMARY KEY,
+        job TEXT NOT NULL,
+        label TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX job_failure_by_job ON job_failure (job);
+    CREATE TRIGGER job_forgotten AFTER DELETE ON job BEGIN
+        DELETE FROM job_part WHERE job = OLD.id;
+        DELETE FROM job_failure WHERE job = OLD.id;
+    END;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -8,6 +8,7 @@ from cdc_daemon.errors import StoreError
 from cdc_daemon.store.checkpoints import Checkpoints
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
+from cdc_daemon.store.jobs import Jobs
 from cdc_daemon.store.schema_history import SchemaHistory
 
 FILE_NAME = "cdc-daemon.sqlite3"
@@ -32,6 +33,7 @@ class Store:
         self._database = Database(directory / FILE_NAME)
         self.checkpoints = Checkpoints(self._database)
         self.dead_letters = DeadLetters(self._database)
+        self.jobs = Jobs(self._database)
         self.schema_history = SchemaHistory(self._database)
 
     def clock_bound(self) -> int:

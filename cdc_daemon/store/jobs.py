@@ -1,0 +1,183 @@
+"""Work that was promised and is not done yet: kept, piece by piece, until it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cdc_daemon.store.database import Database
+
+KEPT_SECONDS = 7 * 86400.0
+"""How long a finished job can be asked about."""
+
+KEPT_FAILURES = 1000
+"""How many reasons of failure are kept of one job. The number of failures is always told."""
+
+_COLUMNS = (
+    "id, kind, object_type, refresh, state, message, created, started, finished, "
+    "total, settled, indexed, deleted, missing, failed"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One promised piece of work and how far it is.
+
+    `state` is `queued`, `running`, `done`, or `failed` with a `message` when it could not be done at all.
+    `total` ids, `settled` of them so far, of which `failed` ones could not be shown; `indexed`, `deleted` and
+    `missing` count documents. Moments are in microseconds since epoch.
+    """
+
+    id: str
+    kind: str
+    object_type: str
+    refresh: str = "false"
+    state: str = "queued"
+    message: str | None = None
+    created: int = 0
+    started: int | None = None
+    finished: int | None = None
+    total: int = 0
+    settled: int = 0
+    indexed: int = 0
+    deleted: int = 0
+    missing: int = 0
+    failed: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether there is still something to do."""
+        return self.state in {"queued", "running"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobPart:
+    """Ids of a job that are settled together. `number` is the part's place in the job."""
+
+    number: int
+    ids: Sequence[Any]
+
+
+class Jobs:
+    """The jobs, oldest first, and the parts of them that are not settled."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
+        """Keep a new job durably, its ids in parts of `part`; None when `limit` jobs are open already.
+
+        Finished jobs that are older than `KEPT_SECONDS` are forgotten.
+        """
+        now = _now()
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM job WHERE finished < ?", (now - int(KEPT_SECONDS * 1e6),))
+            (count,) = connection.execute("SELECT count(*) FROM job WHERE finished IS NULL").fetchone()
+            if count >= limit:
+                return None
+            connection.execute(
+                "INSERT INTO job (id, kind, object_type, refresh, state, created, total) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                (job.id, job.kind, job.object_type, job.refresh, now, len(ids)),
+            )
+            connection.executemany(
+                "INSERT INTO job_part VALUES (?, ?, ?)",
+                [
+                    (job.id, number, orjson.dumps(ids[start : start + part]).decode())
+                    for number, start in enumerate(range(0, len(ids), part))
+                ],
+            )
+        return self.get(job.id)
+
+    def get(self, identity: str) -> Job | None:
+        """Return a job, or None when there is none of that id."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM job WHERE id = ?",  # noqa: S608 -- a constant
+                (identity,),
+            ).fetchone()
+        return None if row is None else _job(row)
+
+    def failures(self, identity: str, *, limit: int = 100) -> dict[str, str]:
+        """Return the first failures of a job: what the id is called, and why it could not be shown."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT label, reason FROM job_failure WHERE job = ? ORDER BY number LIMIT ?", (identity, limit)
+            ).fetchall()
+        return dict(rows)
+
+    def newest(self, *, limit: int = 100) -> Iterator[Job]:
+        """Return the newest jobs, newest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM job ORDER BY created DESC, id LIMIT ?",  # noqa: S608 -- a constant
+                (limit,),
+            ).fetchall()
+        return map(_job, rows)
+
+    def oldest_open(self, kind: str) -> Job | None:
+        """Return the oldest job of a kind that is not finished."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM job WHERE kind = ? AND finished IS NULL ORDER BY created, id LIMIT 1",  # noqa: S608
+                (kind,),
+            ).fetchone()
+        return None if row is None else _job(row)
+
+    def next_part(self, identity: str) -> JobPart | None:
+        """Return the first part of a job that is not settled, and mark the job as running."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE job SET state = 'running', started = ? WHERE id = ? AND started IS NULL", (_now(), identity)
+            )
+            row = connection.execute(
+                "SELECT number, ids FROM job_part WHERE job = ? ORDER BY number LIMIT 1", (identity,)
+            ).fetchone()
+        return None if row is None else JobPart(row[0], orjson.loads(row[1]))
+
+    def settle_part(
+        self,
+        identity: str,
+        part: JobPart,
+        *,
+        indexed: int = 0,
+        deleted: int = 0,
+        missing: int = 0,
+        failures: Mapping[str, str],
+    ) -> None:
+        """Record durably that a part is settled. It is told once, however often it is done."""
+        with self._database.transaction() as connection:
+            gone = connection.execute("DELETE FROM job_part WHERE job = ? AND number = ?", (identity, part.number))
+            if not gone.rowcount:
+                return
+            connection.execute(
+                "UPDATE job SET settled = settled + ?, indexed = indexed + ?, deleted = deleted + ?, "
+                "missing = missing + ?, failed = failed + ? WHERE id = ?",
+                (len(part.ids), indexed, deleted, missing, len(failures), identity),
+            )
+            (kept,) = connection.execute("SELECT count(*) FROM job_failure WHERE job = ?", (identity,)).fetchone()
+            connection.executemany(
+                "INSERT INTO job_failure (job, label, reason) VALUES (?, ?, ?)",
+                [(identity, *failure) for failure in list(failures.items())[: max(0, KEPT_FAILURES - kept)]],
+            )
+
+    def finish(self, identity: str, *, message: str | None = None) -> None:
+        """Record durably that a job has ended: done, or failed for the reason that `message` tells."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM job_part WHERE job = ?", (identity,))
+            connection.execute(
+                "UPDATE job SET state = ?, message = ?, finished = ? WHERE id = ?",
+                ("done" if message is None else "failed", message, _now(), identity),
+            )
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    return Job(**dict(zip(_COLUMNS.split(", "), row, strict=True)))
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

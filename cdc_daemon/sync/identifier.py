@@ -1,0 +1,210 @@
+"""The ids of one object type: what callers write, and the key of the row, or of the partition, that they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.config.template import TemplatePart, parse_template
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.sync.errors import InvalidIdError
+from cdc_daemon.sync.splitting import split_by_colons, split_by_template
+from cdc_daemon.sync.values import encoder
+
+LONGEST_PART = 65_535
+"""Bytes that Cassandra takes of a partition key and of a clustering value (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
+
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One id of a request: what it is called in the answer, and the key it stands for."""
+
+    label: str
+    key: Key
+
+    @property
+    def signal(self) -> Signal:
+        """Return what to tell the pipeline. No write time: what the row is now is what is wanted."""
+        key = self.key
+        scope = Scope.STATIC if key.clustering is None else Scope.ROW
+        return Signal(key.table, key.partition_key, scope, key.clustering or ())
+
+
+class Identifiers:
+    r"""Reads the ids of one mapping.
+
+    A text is the document's `_id` as the mapping's template makes it (without one: the key's columns, joined by
+    `:`), or the part of it that names the partition, which means all of its rows. Where a text can be read
+    in both ways, it means the row. An object names columns, or the document fields that show them.
+    """
+
+    def __init__(self, settings: MappingSettings, table: TableMetadata) -> None:
+        self._table = table
+        self._name = TableName(table.keyspace, table.name)
+        self._partition = tuple(column.name for column in table.partition_key)
+        self._columns = (*self._partition, *(column.name for column in table.clustering))
+        columns = (*table.partition_key, *table.clustering)
+        self._encoders = {column.name: encoder(column.type) for column in columns}
+        self._spellings = _spellings(self._columns, settings.fields)
+        self._template = None if settings.id is None else parse_template(settings.id)
+        self._forms = [] if self._template is None else list(self._template_forms(self._template))
+
+    def read(self, ids: Sequence[Any]) -> list[Asked]:
+        """Return what each id stands for, in order. Raises `InvalidIdError` for the first that is none."""
+        found = []
+        for at, identity in enumerate(ids):
+            try:
+                found.append(self.read_one(identity))
+            except InvalidIdError as error:
+                raise InvalidIdError(error.message, at=at, column=error.column) from None
+        return found
+
+    def read_one(self, identity: Any) -> Asked:
+        """Return what an id stands for. Raises `InvalidIdError`."""
+        if isinstance(identity, str):
+            return Asked(identity, self._key(self._values_of_text(identity)))
+        if isinstance(identity, dict):
+            values = self._values_of_object(identity)
+            return Asked(self._label(values), self._key(values))
+        raise InvalidIdError(f"expected a text or an object, found {_show(identity)}")
+
+    def _values_of_text(self, text: str) -> Mapping[str, Any]:
+        if len(self._columns) == 1 and self._template is None:
+            return {self._columns[0]: text}
+        if self._template is None:
+            return self._values_between_colons(text)
+        if not self._forms:
+            raise InvalidIdError(
+                f"expected an object with {_names(self._columns)}, found a text: "
+                "the template of this type's ids leaves columns of the key out"
+            )
+        try:
+            for form in self._forms:
+                found = split_by_template(text, form, self._fits)
+                if len(found) == 1:
+                    return found[0]
+                if found:
+                    raise ValueError("more than one way to take the id apart")  # noqa: TRY301
+        except ValueError as error:
+            raise InvalidIdError(
+                f"expected an id that can be read in one way, or an object with {_names(self._columns)}, "
+                f"found {_show(text)}: {error}"
+            ) from None
+        if len(self._columns) == 1 and self._forms[0] == (TemplatePart("", self._columns[0]),):
+            return {self._columns[0]: text}  # it does not fit: `_key` says why
+        raise InvalidIdError(
+            f"expected an id like {self._spelt_template()}, or an object with {_names(self._columns)}, "
+            f"found {_show(text)}"
+        )
+
+    def _values_between_colons(self, text: str) -> Mapping[str, Any]:
+        try:
+            parts = split_by_colons(text)
+        except ValueError as error:
+            raise InvalidIdError(f"{error}, found {_show(text)}") from None
+        for columns in (self._columns, self._partition):
+            if len(parts) == len(columns):
+                return dict(zip(columns, parts, strict=True))
+        raise InvalidIdError(
+            f"expected {_names(self._columns)} joined by : (with \\ before a : inside of a value), "
+            f"or {_names(self._partition)} alone for all rows of a partition, found {_show(text)}"
+        )
+
+    def _values_of_object(self, named: Mapping[str, Any]) -> Mapping[str, Any]:
+        values: dict[str, Any] = {}
+        for name, value in named.items():
+            column = self._spellings.get(name) or self._spellings.get(name.lower())
+            if column is None:
+                raise InvalidIdError(f"expected columns of the key ({_names(self._columns)}), found {_show(name)}")
+            if column in values:
+                raise InvalidIdError("expected each column once, found it twice", column=column)
+            values[column] = value
+        for columns in (self._columns, self._partition):
+            if values.keys() == set(columns):
+                return {column: values[column] for column in columns}
+        missing = [column for column in self._columns if column not in values]
+        raise InvalidIdError(
+            f"expected {_names(self._columns)}, or {_names(self._partition)} alone, "
+            f"found an object without {_names(missing)}"
+        )
+
+    def _label(self, values: Mapping[str, Any]) -> str:
+        texts = [value if isinstance(value, str) else json.dumps(value) for value in values.values()]
+        if len(self._columns) == 1:
+            return texts[0]
+        return ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in texts)
+
+    def _key(self, values: Mapping[str, Any]) -> Key:
+        parts = {column: self._encode(column, values[column]) for column in values}
+        partition_key = _join([parts[column] for column in self._partition])
+        if not partition_key or len(partition_key) > LONGEST_PART:
+            raise InvalidIdError(
+                f"expected a partition key of 1 to {LONGEST_PART} bytes, found {len(partition_key)}",
+                column=self._partition[0],
+            )
+        if len(parts) < len(self._columns):
+            return Key(self._name, partition_key, None)
+        return Key(self._name, partition_key, tuple(parts[column] for column in self._columns[len(self._partition) :]))
+
+    def _encode(self, column: str, value: Any) -> bytes:
+        try:
+            encoded = self._encoders[column](value)
+        except ValueError as error:
+            raise InvalidIdError(f"expected {error}, found {_show(value)}", column=column) from None
+        if len(encoded) > LONGEST_PART:
+            raise InvalidIdError(f"expected at most {LONGEST_PART} bytes, found {len(encoded)}", column=column)
+        return encoded
+
+    def _fits(self, column: str, text: str) -> bool:
+        try:
+            self._encoders[column](text)
+        except ValueError:
+            return False
+        return bool(text) or column not in self._partition
+
+    def _template_forms(self, template: Sequence[TemplatePart]) -> Sequence[Sequence[TemplatePart]]:
+        """Return the parts of the template that name a row, and those that name its partition, where they do."""
+        forms = []
+        if {part.column for part in template} >= set(self._columns):
+            forms.append(tuple(template))
+        for length in range(1, len(template) + 1):
+            named = {part.column for part in template[:length]}
+            if named == set(self._partition) and len(self._partition) < len(self._columns):
+                forms.append(tuple(template[:length]))
+                break
+        return forms
+
+    def _spelt_template(self) -> str:
+        return "".join(f"{part.text}{{{part.column}}}" if part.column else part.text for part in self._template or ())
+
+
+def _spellings(columns: Sequence[str], fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns by the names that callers know them by; a column's own name comes first."""
+    found = {fields[column].lower(): column for column in columns if column in fields}
+    found |= {fields[column]: column for column in columns if column in fields}
+    found |= {column.lower(): column for column in columns}
+    return found | {column: column for column in columns}
+
+
+def _join(parts: Sequence[bytes]) -> bytes:
+    """Serialise a partition key (`CompositeType`: length, bytes, zero; a single column's bytes as they are)."""
+    if len(parts) == 1:
+        return parts[0]
+    return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
+
+
+def _names(columns: Sequence[str]) -> str:
+    return " and ".join((", ".join(columns[:-1]), columns[-1])) if len(columns) > 1 else columns[0]
+
+
+def _show(value: Any) -> str:
+    """Show a value that was not expected, in few characters."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

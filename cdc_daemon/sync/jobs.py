@@ -1,0 +1,153 @@
+"""Requests that are answered before they are done: kept durably, worked off in order, resumed at the next start."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from cdc_daemon.errors import StoreError
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.store.jobs import Job, JobPart
+from cdc_daemon.sync.errors import InvalidIdError, NotSettledError, TooManyJobsError
+from cdc_daemon.sync.identifier import Asked
+from cdc_daemon.sync.outcome import SyncOutcome
+from cdc_daemon.sync.refresh import Refresh
+from cdc_daemon.sync.service import SyncService
+
+log = structlog.get_logger(__name__)
+
+KIND = "sync"
+
+PART = 500
+"""Ids settled between two durable notes of progress; what a crash repeats at most."""
+
+
+class JobStore(Protocol):
+    """Where jobs are kept. Every method blocks for the disk."""
+
+    def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
+        """Keep a new job durably; None when `limit` are open."""
+        ...
+
+    def get(self, identity: str) -> Job | None:
+        """Return a job, or None."""
+        ...
+
+    def failures(self, identity: str) -> dict[str, str]:
+        """Return ids that could not be shown, with reasons."""
+        ...
+
+    def oldest_open(self, kind: str) -> Job | None:
+        """Return the job to work on."""
+        ...
+
+    def next_part(self, identity: str) -> JobPart | None:
+        """Return the part to work on."""
+        ...
+
+    def settle_part(
+        self, identity: str, part: JobPart, *, indexed: int, deleted: int, missing: int, failures: Mapping[str, str]
+    ) -> None:
+        """Record that a part is settled."""
+        ...
+
+    def finish(self, identity: str, *, message: str | None = None) -> None:
+        """Record that a job has ended."""
+        ...
+
+
+class JobReport(NamedTuple):
+    """A job, and reasons of its failures by id."""
+
+    job: Job
+    failures: Mapping[str, str]
+
+
+class JobRunner:
+    """Takes jobs in durably and settles one after another. `limit` bounds those that wait."""
+
+    def __init__(self, service: SyncService, store: JobStore, *, limit: int = 100, part: int = PART) -> None:
+        self._service = service
+        self._store = store
+        self._limit = limit
+        self._part = part
+        self._wake = asyncio.Event()
+
+    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
+        """Take a job in; when this returns it will be done, whatever happens to this process.
+
+        Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then there is none.
+        """
+        distinct = list({asked.key: identity for identity, asked in self._pairs(object_type, ids)}.values())
+        job = Job(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
+        kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
+        if kept is None:
+            raise TooManyJobsError(f"expected fewer than {self._limit} jobs that wait")
+        self._wake.set()
+        log.info("job.accepted", job=kept.id, object_type=object_type, ids=kept.total)
+        return kept
+
+    async def report(self, identity: str) -> JobReport | None:
+        """Tell how far a job is; None when there is none of that id."""
+        job = await asyncio.to_thread(self._store.get, identity)
+        if job is None or job.kind != KIND:
+            return None
+        return JobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
+
+    async def run(self) -> None:
+        """Work jobs off until cancelled. What is not settled then goes on at the next start."""
+        backoff = Backoff()
+        while True:
+            self._wake.clear()
+            try:
+                job = await asyncio.to_thread(self._store.oldest_open, KIND)
+                if job is None:
+                    await self._wake.wait()
+                else:
+                    await self._work(job)
+                backoff.reset()
+            except (StoreError, NotSettledError) as error:
+                delay = backoff.next()
+                log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
+                await asyncio.sleep(delay)
+
+    async def _work(self, job: Job) -> None:
+        if job.object_type not in self._service.object_types:
+            message = f"object type {job.object_type} has no mapping any more"
+            await asyncio.to_thread(self._store.finish, job.id, message=message)
+            log.warning("job.failed", job=job.id, error=message)
+            return
+        while (part := await asyncio.to_thread(self._store.next_part, job.id)) is not None:
+            outcome = await self._settle(job, part)
+            await asyncio.to_thread(
+                self._store.settle_part,
+                job.id,
+                part,
+                indexed=outcome.indexed,
+                deleted=outcome.deleted,
+                missing=outcome.missing,
+                failures=outcome.failures,
+            )
+        await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
+        await asyncio.to_thread(self._store.finish, job.id)
+        log.info("job.done", job=job.id, object_type=job.object_type)
+
+    async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
+        asked: list[Asked] = []
+        refused: dict[str, str] = {}
+        for identity in part.ids:
+            try:
+                asked.extend(self._service.read_ids(job.object_type, [identity]))
+            except InvalidIdError as error:
+                # Another configuration than the one under which it was accepted.
+                refused[identity if isinstance(identity, str) else repr(identity)] = error.message
+        outcome = await self._service.settle(job.object_type, asked)
+        outcome.failures.update(refused)
+        return outcome
+
+    def _pairs(self, object_type: str, ids: Sequence[Any]) -> list[tuple[Any, Asked]]:
+        return list(zip(ids, self._service.read_ids(object_type, ids), strict=True))

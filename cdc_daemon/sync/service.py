@@ -1,0 +1,174 @@
+"""Force: each row asked for is read from Cassandra now and settled in Elasticsearch before the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.errors import CdcError
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.watch import Trouble, Watch
+from cdc_daemon.sync.errors import NotSettledError, UnknownObjectTypeError
+from cdc_daemon.sync.identifier import Asked, Identifiers
+from cdc_daemon.sync.outcome import SyncOutcome
+from cdc_daemon.sync.refresh import Refresh
+from cdc_daemon.sync.waiting import KeyWatch
+
+WINDOW = 1500
+"""Keys of one request that are asked for at once: enough for the urgent workers' batches and one more, so that a
+request of a single id never waits behind all of another's thousands."""
+
+
+class Requested(Protocol):
+    """The pipeline, as far as a request needs it."""
+
+    def request(self, signals: Iterable[Signal], watch: Watch) -> None:
+        """Take signals in at once; the watch is told of each key."""
+        ...
+
+    def withdraw(self, keys: Iterable[Key]) -> None:
+        """Forget keys that nobody waits for any more."""
+        ...
+
+
+class Refreshing(Protocol):
+    """What makes writes visible to searches."""
+
+    async def refresh(self, alias: str, when: Refresh) -> None:
+        """Return when searches see what was written before this call."""
+        ...
+
+
+class Health(Protocol):
+    """What is known of Elasticsearch."""
+
+    def trouble(self) -> Trouble | None:
+        """Tell why nothing can be written at present; None while nothing is known to be wrong."""
+        ...
+
+
+class SyncService:
+    """Settles the rows that requests name, ahead of everything else the pipeline has to do."""
+
+    def __init__(
+        self,
+        pipeline: Requested,
+        *,
+        mappings: Iterable[DocumentMapping],
+        settings: Mapping[str, MappingSettings],
+        refresher: Refreshing,
+        health: Health,
+        window: int = WINDOW,
+    ) -> None:
+        self._pipeline = pipeline
+        self._refresher = refresher
+        self._health = health
+        self._window = window
+        self._stopping = asyncio.Event()
+        listed = list(mappings)
+        self._aliases = {mapping.name: mapping.alias for mapping in listed}
+        self._identifiers = {mapping.name: Identifiers(settings[mapping.name], mapping.table) for mapping in listed}
+
+    @property
+    def object_types(self) -> Sequence[str]:
+        """The types that may be asked for."""
+        return sorted(self._aliases)
+
+    def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+        """Return what ids stand for. Raises `UnknownObjectTypeError` and `InvalidIdError`."""
+        identifiers = self._identifiers.get(object_type)
+        if identifiers is None:
+            raise UnknownObjectTypeError(object_type, self._identifiers)
+        return identifiers.read(ids)
+
+    async def settle(
+        self,
+        object_type: str,
+        asked: Sequence[Asked],
+        *,
+        seconds: float | None = None,
+        refresh: Refresh = Refresh.NO,
+    ) -> SyncOutcome:
+        """Settle each id: read after this call, then written, removed or set aside.
+
+        Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes), when
+        Elasticsearch is known to be away, and when the daemon stops meanwhile.
+        """
+        labels: dict[Key, list[str]] = defaultdict(list)
+        for each in asked:
+            labels[each.key].append(each.label)
+        signals = {each.key: each.signal for each in asked}
+        watch = KeyWatch(self._aliases[object_type])
+        if seconds is not None and (trouble := self._health.trouble()) is not None:
+            raise _not_settled(trouble, SyncOutcome())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._until_stop(self._settle(watch, signals))
+                await self._refresher.refresh(self._aliases[object_type], refresh)
+        except TimeoutError:
+            trouble = self._health.trouble() or watch.trouble or Trouble("daemon", "it takes longer")
+            raise _not_settled(trouble, _outcome(watch, labels)) from None
+        except CdcError as error:
+            raise _not_settled(Trouble.of(error), _outcome(watch, labels)) from error
+        finally:
+            watch.closed = True
+            self._pipeline.withdraw(watch.open)
+        return _outcome(watch, labels)
+
+    def stop(self) -> None:
+        """Take no more requests, and end those under way: the pipeline is about to stop."""
+        self._stopping.set()
+
+    async def _settle(self, watch: KeyWatch, signals: Mapping[Key, Signal]) -> None:
+        waiting = iter(signals)
+        left = len(signals)
+        while left or watch.open:
+            room = min(self._window - len(watch.open), left)
+            if room > 0:
+                keys = [next(waiting) for _ in range(room)]
+                left -= room
+                watch.expect(keys)
+                self._pipeline.request([signals[key] for key in keys], watch)
+            if watch.open:
+                await watch.wait_moved()
+
+    async def _until_stop(self, settling: Any) -> None:
+        work = asyncio.create_task(settling, name="sync")
+        stopping = asyncio.create_task(self._stopping.wait(), name="sync-stop")
+        try:
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise CdcError("the daemon is stopping")
+            await work
+        finally:
+            for task in (work, stopping):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+def _outcome(watch: KeyWatch, labels: Mapping[Key, Sequence[str]]) -> SyncOutcome:
+    outcome = SyncOutcome()
+    for key, result in watch.results.items():
+        outcome.indexed += result.indexed
+        outcome.deleted += result.deleted
+        outcome.missing += result.missing
+        if key in watch.open:
+            continue
+        for label in labels[key]:
+            outcome.settled[label] = not result.failures and outcome.settled.get(label, True)
+            if result.failures:
+                outcome.failures[label] = "; ".join(result.failures[:10])
+    return outcome
+
+
+def _not_settled(trouble: Trouble, outcome: SyncOutcome) -> NotSettledError:
+    return NotSettledError(
+        f"{trouble.service} is away or too slow: {trouble.reason}", service=trouble.service, outcome=outcome
+    )
