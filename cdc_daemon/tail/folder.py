@@ -32,6 +32,15 @@ class SegmentFile:
     index: CdcIndex | None = None
 
     @property
+    def replayed(self) -> bool:
+        """Whether Cassandra crashed with this segment and has replayed it: its index file then tells the file's length.
+
+        So it does, by chance and without harm, for a segment that was closed full to the last byte.
+        (`CommitLogReplayer.handleCDCReplayCompletion`)
+        """
+        return self.index is not None and self.index.completed and self.index.offset == self.size
+
+    @property
     def name(self) -> str:
         """The file's name, such as `CommitLog-7-1795461419810.log`."""
         return self.path.name

@@ -42,6 +42,10 @@ class Reader:
 
     Each portion is one receipt. A portion is consumed only after all of it is handed over and everything in
     it that cannot be read is durably kept, so whatever interrupts the reader, the portion is read again.
+
+    When Cassandra crashes it may lose writes of its last moments that were acknowledged, and that rows read
+    back then showed. So a segment that was being read when it crashed is read once more from its beginning after
+    the replay: each of its rows is read again, and documents that were ahead of Cassandra come back to it.
     """
 
     def __init__(
@@ -214,11 +218,21 @@ class Reader:
         """Decide what becomes of a segment in which nothing more is found."""
         if not follower.at_end:
             return
-        if evidence.closed:
+        if evidence.closed and segment.may_be_ahead and segment.file.replayed:
+            log.info(
+                "tail.segment_repeated",
+                segment=segment.file.name,
+                reason="Cassandra crashed while it was read: documents may show writes that Cassandra lost",
+            )
+            segment.close()
+            segment.may_be_ahead = False
+            segment.position = 0
+        elif evidence.closed:
             segment.position = follower.end
             segment.close()
             await self._step_behind(segment)
             segment.complete = True
+        if segment.follower is None:
             return
         newer_begun = self._segments.newer_begun(segment)
         if is_resting(segment.file, at_end=True, newer_begun=newer_begun) and not segment.gone:

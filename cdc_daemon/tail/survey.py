@@ -126,7 +126,7 @@ class Survey:
             started = max(started, self._start.offset)
         if consumed is not None:
             log.info("tail.segment_reappeared", segment=file.name, consumed_up_to=consumed)
-        self._segments.add(TrackedSegment(file, started=started))
+        self._segments.add(TrackedSegment(file, started=started, consumed=consumed is not None))
 
     async def _settle_vanished(self, segment: TrackedSegment) -> None:
         """Decide what it means that a segment's name is gone, unless its open file is still being read."""

@@ -20,7 +20,8 @@ class TrackedSegment:
     acknowledged. `complete` says that it is closed and read to its end, `remembered` that the store knows it,
     `holds_cdc` that CDC data was seen in it, `damaged` that something in it could not be read, `error` why it
     cannot be read at all. `gone` says that its name is no longer in the folder, `reading` that the reader is
-    at it. `rested` is how it looked when it was put to rest, `retry_at` when (monotonic seconds) it may be tried
+    at it. `may_be_ahead` says that part of it was read before Cassandra crashed, if it did (see `Reader`).
+    `rested` is how it looked when it was put to rest, `retry_at` when (monotonic seconds) it may be tried
     again after the system refused to let us read it.
     """
 
@@ -32,6 +33,7 @@ class TrackedSegment:
         "follower",
         "gone",
         "holds_cdc",
+        "may_be_ahead",
         "position",
         "reading",
         "remembered",
@@ -41,8 +43,9 @@ class TrackedSegment:
         "started",
     )
 
-    def __init__(self, file: SegmentFile, *, started: int = 0) -> None:
+    def __init__(self, file: SegmentFile, *, started: int = 0, consumed: bool = False) -> None:
         self.file = file
+        self.may_be_ahead = not consumed and (started > 0 or not file.replayed)
         self.started = started
         self.position = started
         self.follower: SegmentFollower | None = None

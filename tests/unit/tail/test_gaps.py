@@ -191,4 +191,4 @@ async def test_a_restart_of_cassandra_is_no_gap(node: CommitLogWriter, make_harn
     await harness.until(lambda: "c" in harness.sink.keys)
     await harness.until(lambda: len(list(node.cdc_raw.glob("*.log"))) == 2)
     assert harness.gaps == []
-    assert harness.sink.keys == ["a", "c"], "b had no marker behind it: Cassandra's own replay would not find it"
+    assert set(harness.sink.keys) == {"a", "c"}, "b had no marker behind it: Cassandra's own replay would not find it"
