@@ -126,7 +126,7 @@ def _options(parameters: bytes, segment: str) -> dict[str, Any]:
         return {}
     try:
         options = json.loads(parameters)
-    except ValueError as error:  # UnicodeDecodeError and RecursionError's cousins included
+    except (ValueError, RecursionError) as error:
         raise UnsupportedSegmentError(
             "expected the header's parameters to be JSON", segment=segment, position=_FIXED.size
         ) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
 from cdc_daemon.commitlog.vint import read_vint
@@ -34,71 +34,78 @@ def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update
     """
     try:
         count, position = read_vint(payload, 0)
-        if count == 0:
-            raise MutationError(  # noqa: TRY301 - caught below to be given its bytes
-                "expected at least one update in a mutation, found none"
-            )
-        return _read_updates(payload, position, count, layout_of, read)
+        updates, unknown = _Reading(payload, layout_of, read).updates(position, count)
     except MutationError as error:
         error.data = payload
         raise
     except SHORT_INPUT as error:
         raise MutationError("expected an update to end within its mutation", data=payload) from error
-
-
-def _read_updates(
-    payload: bytes, position: int, count: int, layout_of: LayoutOf, read: UpdateReader[Update]
-) -> tuple[list[Update], list[bytes]]:
-    """Read at most `count` updates from `position` exactly to the mutation's end."""
-    updates: list[Update] = []
-    unknown: list[bytes] = []
-    end = len(payload)
-    key = _serialised_key(payload, position)
-    while count and position < end:
-        start = position + TABLE_ID_SIZE
-        table_id = payload[position:start]
-        if not payload.startswith(key, start):
-            raise MutationError("expected every update of a mutation to have the same partition key")
-        table_layout = layout_of(table_id)
-        if table_layout is not None:
-            update, position = read(payload, start, table_layout)
-            updates.append(update)
-            count -= 1
-            continue
-        unknown.append(table_id)
-        if count > 1:
-            more, others = _find_again(payload, start, count - 1, layout_of, read)
-            updates += more
-            unknown += others
-        return updates, unknown
-    if position != end:
-        raise MutationError(f"expected the mutation to end at byte {position}, found {end} bytes")
+    except RecursionError as error:
+        raise UnknownTableError("expected known tables, found too many unknown ones", data=payload) from error
+    if not unknown and len(updates) != count:
+        raise MutationError(f"expected a mutation of {count} updates, found {len(updates)}", data=payload)
     return updates, unknown
 
 
-def _find_again(
-    payload: bytes, start: int, count: int, layout_of: LayoutOf, read: UpdateReader[Update]
-) -> tuple[list[Update], list[bytes]]:
-    """Read what follows an update of an unknown table, whose key stands at `start`."""
-    key = _serialised_key(payload, start - TABLE_ID_SIZE)
-    candidates = 0
-    found = payload.find(key, start + len(key) + TABLE_ID_SIZE)
-    while found >= 0:
-        position = found - TABLE_ID_SIZE
-        if layout_of(payload[position:found]) is not None:
-            candidates += 1
-            try:
-                return _read_updates(payload, position, count, layout_of, read)
-            except (MutationError, *SHORT_INPUT):
-                pass
-        found = payload.find(key, found + 1)
-    if candidates:
-        raise UnknownTableError(
-            f"expected known tables, found an update of {payload[start - TABLE_ID_SIZE : start].hex()} before"
-            f" {count} others that cannot be told from it",
-            hint="give a schema that has the table, even if it was dropped since",
-        )
-    return [], []
+class _Reading(Generic[Update]):
+    """One mutation being read; keeps where it did not read, so that no place is tried twice."""
+
+    def __init__(self, payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> None:
+        self._payload = payload
+        self._layout_of = layout_of
+        self._read = read
+        self._failed: dict[int, int] = {}
+        """Position of what was no update of a known table, to the count of updates it was tried with."""
+
+    def updates(self, position: int, count: int) -> tuple[list[Update], list[bytes]]:
+        """Read at most `count` updates from `position` exactly to the mutation's end."""
+        payload = self._payload
+        updates: list[Update] = []
+        unknown: list[bytes] = []
+        end = len(payload)
+        key = _serialised_key(payload, position)
+        while count and position < end:
+            start = position + TABLE_ID_SIZE
+            table_id = payload[position:start]
+            if not payload.startswith(key, start):
+                raise MutationError("expected every update of a mutation to have the same partition key")
+            table_layout = self._layout_of(table_id)
+            if table_layout is None:
+                unknown.append(table_id)
+                if count > 1:
+                    more, others = self._find_again(start, key, count - 1)
+                    updates += more
+                    unknown += others
+                return updates, unknown
+            update, position = self._read(payload, start, table_layout)
+            updates.append(update)
+            count -= 1
+        if position != end:
+            raise MutationError(f"expected the mutation to end at byte {position}, found {end} bytes")
+        return updates, unknown
+
+    def _find_again(self, start: int, key: bytes, count: int) -> tuple[list[Update], list[bytes]]:
+        """Read what follows an update of an unknown table, whose key stands at `start`."""
+        payload = self._payload
+        candidates = 0
+        found = payload.find(key, start + len(key) + TABLE_ID_SIZE)
+        while found >= 0:
+            position = found - TABLE_ID_SIZE
+            if self._layout_of(payload[position:found]) is not None:
+                candidates += 1
+                if self._failed.get(position, 0) < count:
+                    try:
+                        return self.updates(position, count)
+                    except (MutationError, *SHORT_INPUT):
+                        self._failed[position] = count
+            found = payload.find(key, found + 1)
+        if candidates:
+            raise UnknownTableError(
+                f"expected known tables, found an update of {payload[start - TABLE_ID_SIZE : start].hex()}"
+                f" before {count} others that cannot be told from it",
+                hint="give a schema that has the table, even if it was dropped since",
+            )
+        return [], []
 
 
 def _serialised_key(payload: bytes, position: int) -> bytes:

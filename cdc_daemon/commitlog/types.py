@@ -125,7 +125,10 @@ def parse_type(text: str, *, keyspace: str = "", user_types: Mapping[str, CqlTyp
     none of Cassandra 4.0 to 5.0's.
     """
     parser = _Parser(text, keyspace, user_types or {})
-    parsed = parser.one()
+    try:
+        parsed = parser.one()
+    except RecursionError as error:
+        raise parser.bad("it is nested too deep") from error
     parser.expect("")
     return parsed
 

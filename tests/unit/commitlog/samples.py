@@ -32,13 +32,20 @@ class Sample:
     keyring: Keyring | None
 
 
+def names() -> list[str]:
+    """The folders that have an answer sheet."""
+    return sorted(path.parent.name for path in DATA.glob("*/expected.jsonl.gz"))
+
+
 @cache
 def load(name: str) -> Sample:
     folder = DATA / name
     segments = {
         path.name.removesuffix(".gz"): gzip.decompress(path.read_bytes()) for path in sorted(folder.glob("*.log.gz"))
     }
-    schema = Schema.from_rows(**json.loads((folder / "schema.json").read_text()))
+    packed = folder / "schema.json.gz"
+    snapshot = gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / "schema.json").read_bytes()
+    schema = Schema.from_rows(**json.loads(snapshot))
     lines = gzip.decompress((folder / "expected.jsonl.gz").read_bytes()).splitlines()
     keystore = folder / "keystore.jceks"
     keyring = Keystore(keystore.read_bytes(), PASSWORD) if keystore.exists() else None

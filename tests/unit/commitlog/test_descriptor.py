@@ -118,3 +118,16 @@ def test_a_bad_checksum_says_where_and_what() -> None:
         read_descriptor(bytes(data), segment=NAME)
     assert caught.value.where["segment"] == NAME
     assert caught.value.where["position"] == 16
+
+
+@pytest.mark.parametrize("text", [b"{", b"\xff\xfe", b"[]", b"5", b"[" * 5000])
+def test_parameters_that_are_no_object_are_unsupported(text: bytes) -> None:
+    with pytest.raises(UnsupportedSegmentError, match="JSON"):
+        read_descriptor(header(7, ID, text=text), segment=NAME)
+
+
+@pytest.mark.parametrize("text", [b"", b"null", b"{}"])
+def test_no_parameters(text: bytes) -> None:
+    found = read_descriptor(header(7, ID, text=text), segment=NAME)
+    assert found is not None
+    assert (found.compression, found.encryption) == (None, None)

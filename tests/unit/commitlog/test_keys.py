@@ -269,3 +269,29 @@ def test_any_mutation_raises_nothing(noise: bytes, at: int) -> None:
     if len(broken) >= 10:
         batch = read([CLUSTERED, SIMPLE], bytes(good), broken)
         assert batch.mutations == 2
+
+
+def walked(payload: bytes, some: TableMetadata = CLUSTERED) -> str:
+    """The one problem of a mutation that cannot be read."""
+    batch = read([some], payload)
+    assert not batch.updates
+    (problem,) = batch.problems
+    assert problem.data == payload
+    return problem.message
+
+
+def test_markers_and_statics_out_of_place() -> None:
+    tombstone = RangeTombstone((b"aaaa",), True, (b"zzzz",), True, Deletion(NOW, 5))
+    payload = mutation(PartitionUpdate(CLUSTERED, b"k", 0, None, None, (), (tombstone,)))
+    start, end = payload.index(b"\x02\x01\x00"), payload.index(b"\x02\x06\x00")
+    assert "start of a deleted range" in walked(payload[:start] + payload[end:])
+    assert "end of a deleted range" in walked(payload[:end] + payload[start:])
+    assert "end of the partition" in walked(payload[:end] + b"\x01")
+    statics = table(
+        "st", [KEY], [column("c", "int", "clustering")], [column("v", "text")], [column("s", "text", "static")]
+    )
+    row = DecodedRow((), NOW, None, None, None, {"s": Cell(b"static", NOW)})
+    static = mutation(PartitionUpdate(statics, b"k", 0, None, row, (), ()))
+    assert "expected a static row" in walked(static.replace(b"\xa4\x01\x00", b"\xa4\x00\x00"), statics)
+    among = mutation(insert(CLUSTERED, b"aaaa", b"b"))
+    assert "static one among them" in walked(among.replace(b"\x24\x00aaaa", b"\xa4\x01aaaa"))

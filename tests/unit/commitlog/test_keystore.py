@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from contextlib import suppress
 
 import pytest
@@ -11,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.keystore import Keystore, _derive
+from cdc_daemon.commitlog.keystore import Keystore, _derive, _salt_and_iterations
 from cdc_daemon.commitlog.serialized import read_object
 from cdc_daemon.errors import ConfigError
 from tests.unit.commitlog.samples import DATA
@@ -87,3 +89,76 @@ def test_keys_are_derived_as_jdk_17_derives_them() -> None:
         derived = _derive("p", salt, 2)
         encryptor = Cipher(TripleDES(derived[:24]), CBC(derived[24:])).encryptor()
         assert (encryptor.update(b"hello\3\3\3") + encryptor.finalize()).hex() == expected
+
+
+def store(content: bytes) -> bytes:
+    """A keystore's content with the checksum that belongs to it."""
+    digest = hashlib.sha1(PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False)
+    return content + digest.digest()
+
+
+HEADER = struct.pack(">III", 0xCECECECE, 2, 1)
+NAMED = struct.pack(">H", 1) + b"a" + bytes(8)
+
+
+def test_certificates_are_passed_over() -> None:
+    certificate = struct.pack(">H", 5) + b"X.509" + struct.pack(">I", 3) + b"abc"
+    assert repr(Keystore(store(HEADER + struct.pack(">I", 2) + NAMED + certificate), PASSWORD)) == "Keystore()"
+    old = struct.pack(">III", 0xCECECECE, 1, 1) + struct.pack(">I", 2) + NAMED + struct.pack(">I", 3) + b"abc"
+    with pytest.raises(ConfigError, match="none at all"):
+        Keystore(store(old), PASSWORD).key("a")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADER + struct.pack(">I", 9) + NAMED,  # an entry of no known kind
+        HEADER + struct.pack(">I", 3) + NAMED,  # no object
+        HEADER + struct.pack(">I", 3) + NAMED + b"\xac\xed\0\5sr\0\1A" + bytes(8) + b"\2\0\0xp",  # nothing sealed
+        HEADER[:6],
+    ],
+)
+def test_stores_that_hold_something_else(content: bytes) -> None:
+    with pytest.raises(ConfigError):
+        Keystore(store(content), PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [b"", bytes(20), b"0\x0d\4\x08" + bytes(8) + b"\2\1\0", b"0\x10\4\x08" + bytes(8) + b"\2\4\x7f\xff\xff\xff"],
+)
+def test_parameters_of_a_seal(parameters: bytes) -> None:
+    with pytest.raises(ConfigError):
+        _salt_and_iterations(parameters)
+
+
+def described(name: bytes, flags: int, fields: bytes, count: int) -> bytes:
+    return b"r" + struct.pack(">H", len(name)) + name + bytes(8) + struct.pack(">BH", flags, count) + fields
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"t\0\1x", "another kind"),
+        (b"s" + described(b"A", 3, b"", 0) + b"xp", "write themselves"),
+        (b"s" + described(b"A", 2, b"Q\0\1f", 1) + b"xp", "field's type"),
+        (b"s" + described(b"A", 2, b"", 0) + b"t\0\1x", "annotate"),
+        (b"s" + described(b"A", 2, b"", 0) + b"xt\0\1x", "class description"),
+        (b"st\0\1x", "class description"),
+        (b"s" + described(b"A", 2, b"L\0\1ft\0\1x", 1) + b"xp" + b"u" + described(b"[I", 2, b"", 0) + b"xp", "bytes"),
+        (b"\x01", "content of type"),
+        (b"s" * 40, "nested too deep"),
+    ],
+)
+def test_objects_that_no_keystore_has(content: bytes, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        read_object(b"\xac\xed\0\5" + content)
+
+
+def test_an_object_with_fields_of_every_kind() -> None:
+    fields = b"I\0\1iL\0\1et\0\1xL\0\1nq\0\x7e\0\1"
+    content = b"s" + described(b"A", 2, fields, 3) + b"xp" + b"\0\0\0\7" + b"~" + described(b"E", 0x12, b"", 0) + b"xp"
+    found, end = read_object(b"\xac\xed\0\5" + content + b"t\0\3ONE" + b"p")
+    assert found.class_name == "A"
+    assert found.fields == {"i": b"\0\0\0\7", "e": "ONE", "n": None}
+    assert end == len(content) + 4 + 7

@@ -16,7 +16,7 @@ from cdc_daemon.errors import CommitLogError, UnknownTableError
 from tests.unit.commitlog.strategies import column, tables, updates
 from tests.unit.commitlog.test_decode import SLOW
 from tests.unit.commitlog.test_keys import KEY, NOW, insert, section_of
-from tests.unit.commitlog.writer import mutation, table
+from tests.unit.commitlog.writer import UpdateWriter, mutation, table, vint
 
 KNOWN = table("known", [KEY], regular=[column("v", "text"), column("w", "text")])
 OTHER = table("other", [KEY], [column("c", "int", "clustering")], [column("v", "text")])
@@ -96,3 +96,26 @@ def test_a_mutation_whose_updates_have_different_keys_is_none() -> None:
 def test_a_mutation_of_nothing_is_none() -> None:
     batch = read_keys(section_of(b"\x00" * 12), SCHEMA, segment="s")
     assert len(batch.problems) == 1
+
+
+def test_a_mutation_full_of_decoys_is_given_up_soon() -> None:
+    decoy = KNOWN.id + b"\3key" + STRANGE.id + b"\3key"
+    payload = vint(120) + STRANGE.id + b"\3key" + decoy * 3000
+    batch = read_keys(section_of(payload), SCHEMA, segment="s")
+    assert isinstance(batch.problems[0], UnknownTableError)
+    assert batch.problems[0].data == payload
+
+
+def test_a_mutation_of_more_unknown_tables_than_python_can_count_down() -> None:
+    one = UpdateWriter(of(KNOWN)).write() + STRANGE.id + b"\3key" + b"\1"
+    payload = vint(6000) + STRANGE.id + b"\3key\1" + one * 3000
+    batch = read_keys(section_of(payload), SCHEMA, segment="s")
+    assert isinstance(batch.problems[0], UnknownTableError)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 200])
+def test_a_count_that_lies(count: int) -> None:
+    payload = mutation(of(KNOWN), of(OTHER))
+    batch = read_keys(section_of(vint(count) + payload[1:]), SCHEMA, segment="s")
+    assert len(batch.problems) == 1
+    assert not batch.updates

@@ -12,16 +12,20 @@ from cdc_daemon.commitlog.descriptor import index_name, parse_segment_name
 from cdc_daemon.commitlog.forms import raw_form, value_form
 from cdc_daemon.commitlog.index import parse_index
 from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
-from cdc_daemon.commitlog.update import PartitionUpdate
+from cdc_daemon.commitlog.update import Cell, ComplexColumn, PartitionUpdate
 from cdc_daemon.errors import CommitLogError
-from tests.unit.commitlog.samples import DATA, Sample, load, sections
-
-SAMPLES = ["cassandra-5.0"]
+from tests.unit.commitlog.samples import DATA, Sample, load, names, sections
 
 
-@pytest.fixture(params=SAMPLES)
+@pytest.fixture(params=names())
 def sample(request: pytest.FixtureRequest) -> Sample:
     return load(request.param)
+
+
+def test_there_is_a_sample_of_every_kind() -> None:
+    kinds = ["plain", "lz4", "snappy", "deflate", "zstd", "encrypted"]
+    versions = ["4.0", "4.1", "5.0", "5.0-v8"]
+    assert {f"{version}-{kind}" for version in versions for kind in kinds} <= set(names())
 
 
 def decoded(sample: Sample) -> list[tuple[int, PartitionUpdate]]:
@@ -54,7 +58,27 @@ def test_every_update_is_what_cassandra_reads(sample: Sample) -> None:
     found = [raw_form(update, segment_id=segment_id) for segment_id, update in decoded(sample)]
     assert len(found) == len(sample.expected)
     for ours, theirs in zip(found, sample.expected, strict=True):
-        assert ours == theirs
+        assert ours == {name: value for name, value in theirs.items() if name != "local_deletion_times"}
+
+
+def test_every_local_deletion_time_is_what_cassandra_reads(sample: Sample) -> None:
+    for (_, ours), theirs in zip(decoded(sample), sample.expected, strict=True):
+        if "local_deletion_times" in theirs:
+            assert local_deletion_times(ours) == theirs["local_deletion_times"]
+
+
+def local_deletion_times(update: PartitionUpdate) -> list[int]:
+    """Expiries and local deletion times in the order in which the answer sheet lists them."""
+    found = [update.deletion.local_deletion_time] if update.deletion else []
+    for row in (*([update.static] if update.static else ()), *update.rows):
+        found += [row.expires_at] if row.expires_at is not None else []
+        found += [row.deletion.local_deletion_time] if row.deletion else []
+        for content in row.columns.values():
+            cells = (content,) if isinstance(content, Cell) else content.cells
+            if isinstance(content, ComplexColumn) and content.deletion:
+                found.append(content.deletion.local_deletion_time)
+            found += [cell.local_deletion_time for cell in cells if cell.local_deletion_time is not None]
+    return found + [each.deletion.local_deletion_time for each in update.ranges]
 
 
 def test_keys_cover_every_update_that_cassandra_reads(sample: Sample) -> None:

@@ -243,9 +243,11 @@ def entry(payload: bytes) -> bytes:
     return size + struct.pack(">I", crc) + payload + struct.pack(">I", zlib.crc32(payload, crc))
 
 
-def header(version: int, segment_id: int, parameters: Mapping[str, Any] | None = None) -> bytes:
-    """`CommitLogDescriptor.writeHeader`."""
-    text = json.dumps(parameters or {}).encode()
+def header(
+    version: int, segment_id: int, parameters: Mapping[str, Any] | None = None, *, text: bytes | None = None
+) -> bytes:
+    """`CommitLogDescriptor.writeHeader`; `text` stands for parameters that are no JSON."""
+    text = json.dumps(parameters or {}).encode() if text is None else text
     low, high = segment_id & 0xFFFF_FFFF, segment_id >> 32
     crc = zlib.crc32(text, zlib.crc32(struct.pack(">IIII", version, low, high, len(text))))
     return struct.pack(">IqH", version, segment_id, len(text)) + text + struct.pack(">I", crc)
