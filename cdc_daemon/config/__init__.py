@@ -1,5 +1,6 @@
 """The configuration: one YAML file, checked as a whole before anything starts."""
 
+from cdc_daemon.config.http import AuthSettings, HttpSettings, HttpTlsSettings, JwtSettings, TokenSettings
 from cdc_daemon.config.loading import load, parse
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.problem import Problem, SettingsError
@@ -7,7 +8,6 @@ from cdc_daemon.config.schema import json_schema
 from cdc_daemon.config.servers import CassandraSettings, Consistency, ElasticsearchSettings, TlsSettings
 from cdc_daemon.config.settings import (
     CommitLogSettings,
-    HttpSettings,
     LogSettings,
     PipelineSettings,
     Settings,
@@ -16,11 +16,14 @@ from cdc_daemon.config.settings import (
 from cdc_daemon.config.template import TemplatePart, parse_template, template_columns
 
 __all__ = [
+    "AuthSettings",
     "CassandraSettings",
     "CommitLogSettings",
     "Consistency",
     "ElasticsearchSettings",
     "HttpSettings",
+    "HttpTlsSettings",
+    "JwtSettings",
     "LogSettings",
     "MappingSettings",
     "PipelineSettings",
@@ -30,6 +33,7 @@ __all__ = [
     "StateSettings",
     "TemplatePart",
     "TlsSettings",
+    "TokenSettings",
     "json_schema",
     "load",
     "parse",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
@@ -94,9 +95,9 @@ def _is_secret(annotation: Any) -> bool:
 
 
 def _models_of(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
-    """Find the models a field holds: itself one, or a mapping of names to one."""
+    """Find the models a field holds: itself one, perhaps none, or a mapping of names to one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, False
     for argument in get_args(annotation):
         if isinstance(argument, type) and issubclass(argument, BaseModel):
-            yield argument, True
+            yield argument, get_origin(annotation) not in {Union, UnionType}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
 from cdc_daemon.config.units import Duration
@@ -44,22 +45,6 @@ class StateSettings(Section):
 
     directory: ConfigPath
     """A folder on a local disk, for this daemon alone, such as `/var/lib/cdc-daemon`."""
-
-
-class HttpSettings(Section):
-    """The embedded HTTP surface: metrics, liveness, status."""
-
-    enabled: bool = True
-    """Whether to listen at all."""
-    host: str = Field(default="127.0.0.1", min_length=1)
-    """The address to listen on."""
-    port: int | None = Field(default=8080, ge=0, le=65535)
-    """The port to listen on; 0 takes any free one, null switches listening off."""
-
-    @property
-    def listens(self) -> bool:
-        """Whether the daemon listens for requests."""
-        return self.enabled and self.port is not None
 
 
 class LogSettings(Section):

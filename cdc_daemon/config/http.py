@@ -1,0 +1,180 @@
+"""The embedded HTTP surface: where it listens, who may ask, and how much."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+
+from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
+
+Scope = Literal["sync", "admin"]
+"""What a caller may do: ask for rows, or act on the daemon."""
+
+SecretAlgorithm = Literal["HS256", "HS384", "HS512"]
+KeyAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]  # fmt: skip
+
+SHORTEST_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Bytes of a shared secret: no fewer than the hash's (RFC 7518, 3.2)."""
+
+
+class TokenSettings(Section):
+    """A bearer token that is known beforehand, by its hash or in a file."""
+
+    name: str = Field(min_length=1)
+    """Whose it is, for the log."""
+    hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$|\$\{")] | None = None
+    """`sha256:` and the token's SHA-256 in hexadecimal: `printf %s "$TOKEN" | sha256sum`. The token has to be
+    long and random, such as `openssl rand -hex 32` makes one."""
+    file: ConfigPath | None = None
+    """A file that holds the token itself; it is read again when it changes."""
+    scopes: tuple[Scope, ...] = Field(default=("sync",), min_length=1)
+    """What it allows: `sync`, `admin`, or both."""
+
+    @model_validator(mode="after")
+    def _hash_or_file(self) -> TokenSettings:
+        if (self.hash is None) == (self.file is None):
+            raise wrong("expected either hash or file")
+        return self
+
+
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong("expected a URL such as https://login.example.org/keys")
+    if parts.username is not None or parts.password is not None:
+        raise wrong("expected a URL without a login")
+    return url
+
+
+class JwtSettings(Section):
+    """JSON Web Tokens, signed with a shared secret or with a key of a published set."""
+
+    secret: SecretStr | None = None
+    """The shared secret (HS256, HS384, HS512). Better given as `secret_file`."""
+    secret_file: ConfigPath | None = None
+    """A file that holds the shared secret."""
+    key_set_file: ConfigPath | None = None
+    """A file with the signers' public keys (JWKS); it is read again when it changes."""
+    key_set_url: Annotated[str, AfterValidator(_check_url)] | None = None
+    """Where the signers' public keys (JWKS) are published; asked again for a key that is not known yet."""
+    algorithms: tuple[SecretAlgorithm | KeyAlgorithm, ...] = Field(default=(), validate_default=True)
+    """The only algorithms taken. When absent: HS256 with a secret, RS256 and ES256 with a key set."""
+    issuer: str | None = Field(default=None, min_length=1)
+    """What `iss` has to be."""
+    audience: str | None = Field(default=None, min_length=1)
+    """What `aud` has to be or to contain."""
+    claims: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Claims and the values of which each must have one, such as `groups: [search-sync]`."""
+    admin_claims: Mapping[str, tuple[str, ...]] | None = Field(default=None, min_length=1)
+    """Claims that allow to act on the daemon as well; nobody may when absent."""
+    leeway: DurationOrZero = 30.0
+    """How far the signer's clock may be off."""
+
+    @field_validator("algorithms")
+    @classmethod
+    def _algorithms_fit_the_key(cls, given: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        shared = info.data.get("secret") is not None
+        if not given:
+            return ("HS256",) if shared else ("RS256", "ES256")
+        if any((name in SHORTEST_SECRET) != shared for name in given):
+            raise wrong("expected algorithms of one kind: HS… with a secret, the others with a key set")
+        return given
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> JwtSettings:
+        if sum(source is not None for source in (self.secret, self.key_set_file, self.key_set_url)) != 1:
+            raise wrong("expected one of secret, key_set_file and key_set_url")
+        if self.secret is not None:
+            shortest = max(SHORTEST_SECRET[name] for name in self.algorithms)
+            if len(self.secret.get_secret_value().encode()) < shortest:
+                raise wrong(f"expected a secret of at least {shortest} bytes for {', '.join(self.algorithms)}")
+        return self
+
+
+class AuthSettings(Section):
+    """Who may ask for rows and act on the daemon. Nobody is asked for anything when there is nothing here."""
+
+    tokens: tuple[TokenSettings, ...] = ()
+    """Bearer tokens that are known beforehand."""
+    jwt: JwtSettings | None = None
+    """JSON Web Tokens."""
+
+    @property
+    def required(self) -> bool:
+        """Whether callers have to show who they are."""
+        return bool(self.tokens) or self.jwt is not None
+
+
+class HttpTlsSettings(Section):
+    """Transport encryption. The files are read again when they change."""
+
+    certificate_file: ConfigPath
+    """The server's certificate and those that lead to its authority (PEM)."""
+    key_file: ConfigPath
+    """The certificate's key (PEM, without passphrase)."""
+    client_ca_file: ConfigPath | None = None
+    """Authorities (PEM) of which each client has to show a certificate; none is asked for when absent."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class HttpSettings(Section):
+    """The embedded HTTP surface: requests for rows, metrics, liveness, status."""
+
+    enabled: bool = True
+    """Whether to listen at all."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """The address to listen on."""
+    port: int | None = Field(default=8080, ge=0, le=65535)
+    """The port to listen on; 0 takes any free one, null switches listening off."""
+    contract: Literal["documented", "lenient"] = "documented"
+    """`documented` wants each header and key that the published documentation requires, `lenient` only those
+    that live callers send: Content-Type, and Authorization where `auth` is set."""
+    auth: AuthSettings = Field(default=AuthSettings(), validate_default=True)
+    """Who may ask for rows and act on the daemon. Without it everybody who reaches the address may ask for rows,
+    and nobody may act."""
+    tls: HttpTlsSettings | None = None
+    """Transport encryption; none when absent."""
+    max_ids: int = Field(default=10_000, ge=1, le=1_000_000)
+    """The most ids in one request."""
+    max_body: ByteSize = 4 * 1024**2
+    """The largest body of a request."""
+    body_timeout: Duration = 10.0
+    """How long a caller may take to send the body."""
+    sync_timeout: Duration = 30.0
+    """How long a request may take until it is answered with what is settled by then."""
+    max_requests: int = Field(default=32, ge=1, le=10_000)
+    """How many requests for rows are worked on at once; more are answered with 429."""
+    max_jobs: int = Field(default=100, ge=1, le=100_000)
+    """How many asynchronous requests may wait; more are answered with 429."""
+
+    @field_validator("auth")
+    @classmethod
+    def _strangers_have_to_show_who_they_are(cls, auth: AuthSettings, info: ValidationInfo) -> AuthSettings:
+        host, listens = info.data.get("host"), info.data.get("enabled") and info.data.get("port") is not None
+        if listens and host is not None and not auth.required and not is_loopback(host):
+            raise wrong(
+                f"expected tokens or jwt while http.host is {host}: whoever reaches it could ask for rows",
+                hint="set http.auth.tokens or http.auth.jwt, or listen on 127.0.0.1",
+            )
+        return auth
+
+    @property
+    def listens(self) -> bool:
+        """Whether the daemon listens for requests."""
+        return self.enabled and self.port is not None
