@@ -65,9 +65,9 @@ class Dumper:
         problems: list[CommitLogError] = []
         line = self._raw_line if self.raw else self._value_line
         for mutation in self.reader.read(section, segment=segment, problems=problems, after=after):
+            self.say(problems)  # those before this mutation: in a pipe that is read at once they come before it too
             for update, _ in mutation.updates:
                 self.write(line(update, segment_id))
-            self.say(problems)
         self.say(problems)
 
     def say(self, problems: list[CommitLogError]) -> None:

@@ -95,6 +95,7 @@ class Following:
         reading = self._open[path]
         evidence = Evidence(0 if index is None else index.offset, closed)
         for section in reading.sections(evidence):
+            self._dumper.say(reading.problems)
             assert reading.descriptor is not None
             segment_id = reading.descriptor.id
             after = self._after.begins_at(segment_id) or 0

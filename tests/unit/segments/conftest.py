@@ -1,0 +1,66 @@
+"""The sample segments as files, and the command line on them."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from cdc_daemon.cli import app
+from cdc_daemon.logs import LIBRARIES
+from tests.unit.commitlog.samples import DATA
+
+SAMPLE = "cassandra-5.0"
+FIRST = "CommitLog-7-1795461419810.log"
+SECOND = "CommitLog-7-1795461419811.log"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run where no configuration is found; give logs back as they were."""
+    monkeypatch.delenv("CDC_DAEMON_CONFIG", raising=False)
+    monkeypatch.setattr("cdc_daemon.commands.common.CONFIG_PLACES", (tmp_path / "none.yaml",))
+    before = {name: logging.getLogger(name).level for name in LIBRARIES}
+    yield
+    structlog.reset_defaults()
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def unpack(name: str, folder: Path) -> Path:
+    """Put the files of a sample into a folder as Cassandra has them; the schema as `schema.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for packed in sorted((DATA / name).iterdir()):
+        data = packed.read_bytes()
+        if packed.suffix == ".gz" and packed.name != "expected.jsonl.gz":
+            (folder / packed.stem).write_bytes(gzip.decompress(data))
+        else:
+            (folder / packed.name).write_bytes(data)
+    return folder
+
+
+def expected_lines(name: str) -> list[bytes]:
+    return gzip.decompress((DATA / name / "expected.jsonl.gz").read_bytes()).splitlines()
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    return unpack(SAMPLE, tmp_path / "sample")
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run `cdc-daemon segments` in this process; errors of ours are its `exception`."""
+    runner = CliRunner()
+
+    def invoke(*arguments: object, standard_input: str | None = None) -> Result:
+        return runner.invoke(app, ["segments", *map(str, arguments)], input=standard_input)
+
+    return invoke
