@@ -24,6 +24,7 @@ class _Index:
         self.follows = True
         self.is_up = True
         self.requests = 0
+        self.largest = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests += 1
@@ -35,6 +36,7 @@ class _Index:
                 self._documents[name] = value
             self._applied = len(self._session.executed)
         ids = orjson.loads(await request.read())["ids"]
+        self.largest = max(self.largest, len(ids))
         assert request.path.endswith("/_mget")
         return web.json_response({"docs": [self._document(name) for name in ids]})
 
@@ -88,6 +90,15 @@ async def test_a_probe_stays_open_until_its_new_value_is_there() -> None:
         index.follows = True
         await asyncio.wait_for(waiting, 10)
         assert len(probes.times) >= seen + 5
+
+
+async def test_many_open_probes_are_not_all_asked_for_at_once() -> None:
+    async with _probing(rate=400) as (probes, index, _):
+        index.follows = False
+        await wait_until(lambda: probes.open >= 100)
+        index.follows = True
+        await wait_until(lambda: len(probes.times) >= 100)
+        assert index.largest == 24
 
 
 async def test_it_outlives_an_index_that_is_away() -> None:
