@@ -139,7 +139,7 @@ def table_definitions(rows: Rows) -> Iterator[TableDefinition]:
             if keyspace in SYSTEM_KEYSPACES:
                 continue
             kept = ("keyspace_name", naming, "id", "flags", "cdc")
-            content = {part: [_plain_row({key: row[key] for key in kept if key in row})]}
+            content: Rows = {"tables": [], part: [_plain_row({key: row[key] for key in kept if key in row})]}
             for other, found in by_table.items():
                 content[other] = sorted(map(_plain_row, found.get((keyspace, name), ())), key=_column_name)
             used = _used_types([*content["columns"], *content["dropped_columns"]], types.get(keyspace, {}))

@@ -13,11 +13,14 @@ from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
 from cdc_daemon.logs import LIBRARIES
-from tests.unit.commitlog.samples import DATA
+from tests.unit.commitlog.samples import DATA, names
 
 SAMPLE = "cassandra-5.0"
 FIRST = "CommitLog-7-1795461419810.log"
 SECOND = "CommitLog-7-1795461419811.log"
+
+ENCRYPTED = [name for name in names() if name.endswith("-encrypted")][:1]
+"""A sample that needs a key, to be a parameter of tests."""
 
 Run = Callable[..., Result]
 

@@ -8,7 +8,7 @@ import pytest
 from cdc_daemon.errors import ConfigError
 from cdc_daemon.segments.dump import After, parse_position
 from tests.unit.commitlog.samples import PASSWORD, names
-from tests.unit.segments.conftest import FIRST, SAMPLE, SECOND, Run, expected_lines, unpack
+from tests.unit.segments.conftest import ENCRYPTED, FIRST, SAMPLE, SECOND, Run, expected_lines, unpack
 
 
 @pytest.mark.parametrize("name", names())
@@ -173,14 +173,13 @@ class TestWhatCannotBeRead:
             line for line in expected_lines(SAMPLE) if json.loads(line)["segment_id"] == 1795461419811
         ]
 
-    def test_an_encrypted_segment_without_a_key(self, tmp_path: Path, run: Run) -> None:
-        folder = unpack("5.0-plain", tmp_path / "both")
-        unpack("4.1-encrypted", folder)
-        unpack("5.0-plain", folder)
-        result = run("dump", "--raw", "--schema", folder / "schema.json", folder)
+    @pytest.mark.parametrize("name", ENCRYPTED)
+    def test_an_encrypted_segment_without_a_key(self, name: str, sample: Path, tmp_path: Path, run: Run) -> None:
+        encrypted = unpack(name, tmp_path / "encrypted")
+        result = run("dump", "--raw", "--schema", sample / "schema.json", encrypted, sample)
         assert result.exit_code == 1
         assert "the segment is encrypted" in result.stderr
-        assert len(result.stdout_bytes.splitlines()) == len(expected_lines("5.0-plain"))
+        assert result.stdout_bytes.splitlines() == expected_lines(SAMPLE)
 
     def test_a_damaged_entry_costs_only_itself(self, sample: Path, run: Run) -> None:
         damaged = json.loads(expected_lines(SAMPLE)[200])

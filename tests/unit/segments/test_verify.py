@@ -14,7 +14,7 @@ from cdc_daemon.commitlog.descriptor import parse_segment_name
 from cdc_daemon.segments.progress import Progress
 from cdc_daemon.segments.verify import verify
 from tests.unit.commitlog.samples import PASSWORD, names
-from tests.unit.segments.conftest import FIRST, SAMPLE, SECOND, Run, unpack
+from tests.unit.segments.conftest import ENCRYPTED, FIRST, SAMPLE, SECOND, Run, unpack
 
 
 class _Nowhere:
@@ -189,8 +189,9 @@ def test_a_version_that_is_not_known(sample: Path, run: Run) -> None:
     assert all(each["ok"] for each in others)
 
 
-def test_no_key_and_a_wrong_password(tmp_path: Path, run: Run) -> None:
-    folder = unpack("4.1-encrypted", tmp_path / "segments")
+@pytest.mark.parametrize("name", ENCRYPTED)
+def test_no_key_and_a_wrong_password(name: str, tmp_path: Path, run: Run) -> None:
+    folder = unpack(name, tmp_path / "segments")
     code, found = _verified(run, folder)
     assert code == 1
     assert all("encrypted" in each["error"]["message"] for each in found["segments"])
@@ -201,8 +202,11 @@ def test_no_key_and_a_wrong_password(tmp_path: Path, run: Run) -> None:
     assert wrong.stdout == ""
 
 
-def test_the_password_may_be_in_the_environment(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = unpack("4.1-encrypted", tmp_path / "segments")
+@pytest.mark.parametrize("name", ENCRYPTED)
+def test_the_password_may_be_in_the_environment(
+    name: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unpack(name, tmp_path / "segments")
     monkeypatch.setenv("CDC_DAEMON_KEYSTORE_PASSWORD", PASSWORD)
     assert run("verify", "--keystore", folder / "keystore.jceks", folder).exit_code == 0
 
