@@ -126,6 +126,7 @@ async def compare_mapping(session: Session, client: AsyncElasticsearch, mapping:
 class _Document(NamedTuple):
     id: str
     body: bytes
+    routing: str | None
 
 
 async def _projected(
@@ -140,19 +141,23 @@ async def _projected(
     statement.fetch_size = PAGE_ROWS
     profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
     key_of = _key_reader(table, serialisers(prepared))
-    layout = mapping.layout(columns)
+    document_of = mapping.compile(columns)
+    width = len(table.partition_key) + len(table.clustering)
     first_clustering = len(table.partition_key) if table.clustering else 0
     async for rows in pages(session, statement, execution_profile=profile):
         documents = []
         for row in rows:
             if row[first_clustering] is None:
                 continue  # a partition that has nothing but static columns shows a row of nulls
-            key = mapping.key_of(row)
+            key = key_of(row)
             try:
-                documents.append(_Document(mapping.id_of(key), mapping.body_of(row, layout, key_of(row))))
+                identity, body, routing = document_of(row, key)
             except DocumentError as error:
                 comparison.rows += 1
-                comparison.missing.add(f"{tuple(key)!r}: cannot be a document: {error.message}")
+                comparison.missing.add(f"{row[:width]!r}: cannot be a document: {error.message}")
+            else:
+                if body is not None:
+                    documents.append(_Document(identity, body, routing))
         yield documents
 
 
@@ -179,12 +184,17 @@ async def _compare_page(
     if not page:
         return
     with told_apart("get documents", alias=alias):
-        answer = await client.mget(index=alias, ids=[document.id for document in page])
+        answer = await client.mget(index=alias, docs=[_wanted(document) for document in page])
     for document, found in zip(page, answer.body["docs"], strict=True):
         if not found.get("found"):
             comparison.missing.add(f"{document.id}: {found['error']['reason']}" if "error" in found else document.id)
         elif told := differing(orjson.loads(document.body), found["_source"]):
             comparison.different.add(f"{document.id}: {told}")
+
+
+def _wanted(document: _Document) -> dict[str, str]:
+    routing = {} if document.routing is None else {"routing": document.routing}
+    return {"_id": document.id, **routing}
 
 
 def differing(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> str:

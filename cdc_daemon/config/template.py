@@ -28,10 +28,18 @@ def parse_template(template: str) -> tuple[TemplatePart, ...]:
             raise ValueError(f"expected nothing but a column's name in the braces of {{{column}}}")
         if column is not None and not column.strip():
             raise ValueError("expected a column's name in each pair of braces")
-    parts = tuple(TemplatePart(text, column) for text, column, _, _ in pieces)
-    if not any(part.column for part in parts):
+    parts = []
+    literal = ""
+    for text, column, _, _ in pieces:
+        literal += text  # an escaped brace ends a piece too
+        if column is not None:
+            parts.append(TemplatePart(literal, column))
+            literal = ""
+    if not parts:
         raise ValueError("expected at least one key column in braces, such as {userid}")
-    return parts
+    if literal:
+        parts.append(TemplatePart(literal, None))
+    return tuple(parts)
 
 
 def template_columns(template: str) -> tuple[str, ...]:

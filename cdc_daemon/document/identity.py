@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.template import parse_template
@@ -13,45 +14,152 @@ from cdc_daemon.errors import ConfigError
 IDENTITY_LIMIT = 512
 """Bytes that Elasticsearch takes of an `_id` (documentation of the `_id` field)."""
 
+HASHED = "sha256:"
+"""What the `_id` of a key begins with whose readable form is too long."""
+
+
+class _Part(NamedTuple):
+    """A piece of an `_id`: literal text, then a key column's value.
+
+    `at` is the column's place in the key, or None for a literal alone. `escaped` are the characters that get a
+    backslash inside the value, because one of them ends it.
+    """
+
+    literal: str
+    at: int | None
+    convert: Callable[[Any], str]
+    escaped: str
+
 
 class Identity:
     r"""Makes the `_id` of a table's rows, by a template such as `{userid}_{courseid}` or without one.
 
-    Without a template a single key column is the `_id` as it is; several are joined by `:` with `\` and
-    `:` inside a value escaped by `\`, so that no two keys give the same `_id`.
+    No two values of the columns named give the same `_id`: in a value, a backslash and the character that begins
+    the text after it are escaped by a backslash. Without a template a single key column is the `_id` as it is;
+    several are joined by `:`, with `\` and `:` escaped in each of them.
     Raises `ConfigError` for a template that names other columns than the key's.
     """
 
     def __init__(self, table: TableMetadata, template: str | None) -> None:
         columns = (*table.partition_key, *table.clustering)
-        names = [column.name for column in columns]
-        converts = {column.name: key_converter(column.type) for column in columns}
+        self.columns: tuple[str, ...] = tuple(column.name for column in columns)
+        converts = [key_converter(column.type) for column in columns]
         if template is not None:
-            parts = parse_template(template)
-            foreign = [part.column for part in parts if part.column is not None and part.column not in names]
-            if foreign:
-                raise ConfigError(
-                    f"expected only key columns in the id's template ({', '.join(names)}), found {', '.join(foreign)}",
-                    hint="a document must be found again when nothing but its row's key is left",
-                    table=str(table),
-                )
-            self._parts = [
-                (part.text, names.index(part.column) if part.column else None, converts.get(part.column or ""))
-                for part in parts
-            ]
-        self._template = template
-        self._converts: Sequence[Callable[[Any], str]] = [converts[name] for name in names]
+            self._parts = _template_parts(template, table, self.columns, converts)
+        elif len(columns) == 1:
+            self._parts = [_Part("", 0, converts[0], "")]
+        else:
+            self._parts = [_Part(":" if at else "", at, convert, "\\:") for at, convert in enumerate(converts)]
+        self._only = converts[0] if self._parts == [_Part("", 0, converts[0], "")] else None
+
+    @property
+    def names_whole_key(self) -> bool:
+        """Whether each key has an `_id` of its own."""
+        return {part.at for part in self._parts} >= set(range(len(self.columns)))
 
     def of(self, key: Sequence[Any]) -> str:
-        """Return the `_id` for the values of the key's columns, partition key first."""
-        if self._template is not None:
-            return "".join(
-                text if at is None or convert is None else text + convert(key[at]) for text, at, convert in self._parts
-            )
-        if len(self._converts) == 1:
-            return self._converts[0](key[0])
-        return ":".join(_escape(convert(value)) for convert, value in zip(self._converts, key, strict=True))
+        """Return the readable `_id` for the values of the key's columns, partition key first."""
+        if self._only is not None:
+            return self._only(key[0])
+        return "".join(
+            [
+                literal if at is None else literal + _escape(convert(key[at]), escaped)
+                for literal, at, convert, escaped in self._parts
+            ]
+        )
+
+    def parse(self, identity: str) -> dict[str, str] | None:
+        """Take a readable `_id` apart: the text of each column named in it, or None where it is none of ours."""
+        found: dict[str, str] = {}
+        rest = identity
+        suffix = self._parts[-1].literal if self._parts[-1].at is None else ""
+        if suffix:
+            if not rest.endswith(suffix):
+                return None
+            rest = rest[: -len(suffix)]
+        for part in self._parts:
+            if part.at is None:
+                continue
+            if not rest.startswith(part.literal):
+                return None
+            value, rest = _take(rest[len(part.literal) :], part.escaped)
+            if found.setdefault(self.columns[part.at], value) != value:
+                return None
+        return None if rest else found
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace(":", "\\:")
+def short_id(readable: str) -> str:
+    """Return the `_id` that Elasticsearch gets: the readable one, or its hash where it has more than 512 bytes.
+
+    What looks like such a hash is hashed too, so that no key can take another's place.
+    """
+    fits = len(readable) * 4 <= IDENTITY_LIMIT or len(readable.encode("utf-8", "surrogatepass")) <= IDENTITY_LIMIT
+    if fits and not readable.startswith(HASHED):
+        return readable
+    return HASHED + hashlib.sha256(readable.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class KeyTemplate:
+    """Text made of key columns where nothing has to be unique: a routing value.
+
+    Raises `ConfigError` for a template that names other columns than the key's.
+    """
+
+    def __init__(self, table: TableMetadata, template: str, *, what: str) -> None:
+        columns = (*table.partition_key, *table.clustering)
+        names = [column.name for column in columns]
+        parts = _named_parts(template, table, names, what)
+        self._parts = [(text, None if at is None else at, key_converter(columns[at or 0].type)) for text, at in parts]
+
+    def of(self, key: Sequence[Any]) -> str:
+        """Return the text for the values of the key's columns."""
+        return "".join([text if at is None else text + convert(key[at]) for text, at, convert in self._parts])
+
+
+def _template_parts(
+    template: str, table: TableMetadata, names: Sequence[str], converts: Sequence[Callable[[Any], str]]
+) -> list[_Part]:
+    parts = _named_parts(template, table, names, "the id's template")
+    made = []
+    for number, (text, at) in enumerate(parts):
+        following = parts[number + 1] if number + 1 < len(parts) else ("", None)
+        escaped = f"\\{following[0][0]}" if following[0] and following[1] is not None else ""
+        made.append(_Part(text, at, converts[at or 0], escaped))
+    return made
+
+
+def _named_parts(template: str, table: TableMetadata, names: Sequence[str], what: str) -> list[tuple[str, int | None]]:
+    parts = parse_template(template)
+    foreign = [part.column for part in parts if part.column is not None and part.column not in names]
+    if foreign:
+        raise ConfigError(
+            f"expected only key columns in {what} ({', '.join(names)}), found {', '.join(foreign)}",
+            hint="a document must be found again when nothing but its row's key is left",
+            table=str(table),
+        )
+    return [(part.text, None if part.column is None else names.index(part.column)) for part in parts]
+
+
+def _escape(text: str, escaped: str) -> str:
+    for character in escaped:
+        if character in text:
+            text = text.replace(character, "\\" + character)
+    return text
+
+
+def _take(text: str, escaped: str) -> tuple[str, str]:
+    """Read a value up to the character that ends it; return it without its escapes, and the rest."""
+    if not escaped:
+        return text, ""
+    value = []
+    at = 0
+    while at < len(text):
+        if text[at] == "\\" and text[at + 1 : at + 2] in tuple(escaped):
+            value.append(text[at + 1])
+            at += 2
+        elif text[at] == escaped[1]:
+            break
+        else:
+            value.append(text[at])
+            at += 1
+    return "".join(value), text[at:]

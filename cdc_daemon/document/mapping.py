@@ -1,18 +1,19 @@
-"""One declared mapping against one table: which columns become which fields, and what the index looks like."""
+"""One declared mapping against one table: which rows become which documents, and what the index looks like."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config.mapping import MappingSettings
-from cdc_daemon.document.identity import IDENTITY_LIMIT, Identity
-from cdc_daemon.document.values import Converter, converter
+from cdc_daemon.document.hook import call_hook, load_hook
+from cdc_daemon.document.identity import Identity, KeyTemplate, short_id
+from cdc_daemon.document.index_mapping import shape_properties
+from cdc_daemon.document.nearest import nearest_hint
+from cdc_daemon.document.shape import Shape
 from cdc_daemon.errors import ConfigError, DocumentError
 
 PARTITION_FIELD = "cdc_partition_key"
@@ -21,28 +22,27 @@ PARTITION_FIELD = "cdc_partition_key"
 CLUSTERING_FIELD = "cdc_clustering"
 """The row's clustering values, hexadecimal: what of the key the partition does not tell. It is not indexed."""
 
+KEY_FIELD = "cdc_key"
+"""The readable `_id` of a document whose `_id` is its hash, because Elasticsearch takes none so long."""
+
 LONGEST_PARTITION_TERM = 32_000
 """Bytes of a partition key kept in the keyword: Lucene refuses terms over 32 766 bytes."""
 
-Layout = tuple[tuple[int, str, Converter | None], ...]
-"""For each field: where its value is in a row, its name, and what makes the value JSON."""
+LONGEST_KEY_TERM = 8191
+"""Characters of a readable key that is searched for: four bytes each at most, within Lucene's 32 766 bytes."""
+
+Row = Sequence[Any]
 
 RowKey = tuple[bytes, Sequence[bytes | None]]
 """A row's partition key and clustering values, serialised."""
 
-_FIELD_TYPES = {
-    "bigint": "long",
-    "blob": "binary",
-    "boolean": "boolean",
-    "counter": "long",
-    "date": "date",
-    "double": "double",
-    "float": "float",
-    "int": "integer",
-    "smallint": "short",
-    "timestamp": "date",
-    "tinyint": "byte",
-}
+
+class Document(NamedTuple):
+    """What one row is in the index: nothing where `body` is None, because the mapping does not show the row."""
+
+    id: str
+    body: bytes | None
+    routing: str | None
 
 
 class DocumentMapping:
@@ -56,75 +56,115 @@ class DocumentMapping:
         self.name = name
         self.alias = settings.alias
         self.table = table
-        self._identity = Identity(table, settings.id)
-        self._keep_nulls = settings.nulls == "keep"
+        self.pipeline = settings.pipeline
         types = {column.name: column.type for column in _all_columns(table)}
-        self._types = _mapped_types(name, settings, types)
-        self._names = {column: settings.fields.get(column, column) for column in self._types}
+        self._shape = Shape(name, settings, types)
+        self._identity = Identity(table, settings.id)
+        self._routing = (
+            None if settings.routing is None else KeyTemplate(table, settings.routing, what="the routing's template")
+        )
+        self._hook_name = settings.hook or ""
+        self._hook = None if settings.hook is None else load_hook(settings.hook)
+        self._field_types = settings.field_types
         self._key_width = len(table.partition_key) + len(table.clustering)
+        self._check_field_types()
+
+    @property
+    def identity(self) -> Identity:
+        """How the `_id` is made."""
+        return self._identity
 
     def id_of(self, key: Sequence[Any]) -> str:
         """Return a document's `_id` for its key's values. Raises `DocumentError` when Elasticsearch takes none such."""
-        identity = self._identity.of(key)
-        if not identity or len(identity.encode("utf-8", "surrogatepass")) > IDENTITY_LIMIT:
-            raise DocumentError(
-                f"expected an _id of 1 to {IDENTITY_LIMIT} bytes, found {len(identity.encode())}",
-                hint="shorten the id's template",
-                object_type=self.name,
-                id=identity[:64],
-            )
-        return identity
+        return self._names(key)[0]
 
-    def layout(self, columns: Sequence[str]) -> Layout:
-        """Return where the fields' values are in rows of these columns; a column that was dropped is left out."""
-        places = {column: at for at, column in enumerate(columns)}
-        return tuple(
-            (places[column], self._names[column], converter(kind))
-            for column, kind in self._types.items()
-            if column in places
-        )
+    def routing_of(self, key: Sequence[Any]) -> str | None:
+        """Return a document's routing value for its key's values."""
+        return None if self._routing is None else self._routing.of(key)
 
-    def body_of(self, row: Sequence[Any], layout: Layout, key: RowKey) -> bytes:
-        """Return the document's source as JSON. Raises `DocumentError` when a value cannot be JSON.
+    def compile(self, columns: Sequence[str]) -> Callable[[Row, RowKey], Document]:
+        """Return what builds the documents of rows with these columns, the key's first.
 
-        `key` is the row's partition key and clustering, serialised.
+        A column that was dropped is left out. What is returned takes a row with its key, serialised, and raises
+        `DocumentError` when the row cannot be a document.
         """
-        partition_key, clustering = key
-        document: dict[str, Any] = {}
-        for at, field, convert in layout:
-            value = row[at]
-            if value is not None:
-                document[field] = value if convert is None else convert(value)
-            elif self._keep_nulls:
-                document[field] = None
-        if clustering:
-            document[PARTITION_FIELD] = partition_term(partition_key)
-            document[CLUSTERING_FIELD] = [None if part is None else part.hex() for part in clustering]
-        try:
-            return orjson.dumps(document)
-        except (orjson.JSONEncodeError, TypeError) as error:
-            raise DocumentError(f"a value cannot be written as JSON: {error}", object_type=self.name) from error
+        build = self._shape.compile(columns)
+        condition = self._shape.condition(columns)
+        width, hook, clustered = self._key_width, self._hook, bool(self.table.clustering)
+        names = tuple(columns)
 
-    def key_of(self, row: Sequence[Any]) -> Sequence[Any]:
-        """Return the key's values of a row."""
-        return row[: self._key_width]
+        def document_of(row: Row, key: RowKey) -> Document:
+            values = row[:width]
+            identity, readable = self._names(values)
+            routing = None if self._routing is None else self._routing.of(values)
+            try:
+                if condition is not None and not condition(row):
+                    return Document(identity, None, routing)
+                made: dict[str, Any] | None = build(row)
+                if hook is not None:
+                    assert made is not None
+                    made = call_hook(self._hook_name, hook, made, dict(zip(names, row, strict=True)), {})
+            except DocumentError as error:
+                raise DocumentError(error.message, hint=error.hint, **self._place(identity), **error.where) from error
+            except Exception as error:
+                reason = f"a value does not fit: {type(error).__name__}: {error}"
+                raise DocumentError(reason, **self._place(identity)) from error
+            if made is None:
+                return Document(identity, None, routing)
+            if clustered:
+                partition_key, clustering = key
+                made[PARTITION_FIELD] = partition_term(partition_key)
+                made[CLUSTERING_FIELD] = [None if part is None else part.hex() for part in clustering]
+            if readable is not identity:
+                made[KEY_FIELD] = readable
+            return Document(identity, self._encode(made, identity), routing)
+
+        return document_of
 
     @property
     def bookkeeping(self) -> Mapping[str, Any]:
         """The daemon's own fields, as an Elasticsearch mapping's properties."""
-        if not self.table.clustering:
-            return {}
-        return {
-            PARTITION_FIELD: {"type": "keyword"},
-            CLUSTERING_FIELD: {"type": "keyword", "index": False, "doc_values": False},
-        }
+        fields: dict[str, Any] = {KEY_FIELD: {"type": "keyword", "ignore_above": LONGEST_KEY_TERM}}
+        if self.table.clustering:
+            fields[PARTITION_FIELD] = {"type": "keyword"}
+            fields[CLUSTERING_FIELD] = {"type": "keyword", "index": False, "doc_values": False}
+        return fields
 
     def index_mapping(self) -> Mapping[str, Any]:
         """Return an Elasticsearch mapping for the documents: strict, each field by its column's type."""
-        return {
-            "dynamic": "strict",
-            "properties": {self._names[column]: field_mapping(kind) for column, kind in self._types.items()},
-        }
+        properties = shape_properties(self._shape)
+        return {"dynamic": "strict", "properties": {**properties, **self._field_types}}
+
+    def _names(self, key: Sequence[Any]) -> tuple[str, str]:
+        """Return the `_id` and the readable one, the same object where they are equal."""
+        readable = self._identity.of(key)
+        if not readable:
+            raise DocumentError(
+                "expected an _id, found an empty one", hint="put a text into the id's template", object_type=self.name
+            )
+        return short_id(readable), readable
+
+    def _encode(self, document: Mapping[str, Any], identity: str) -> bytes:
+        try:
+            return orjson.dumps(document)
+        except (orjson.JSONEncodeError, TypeError) as error:
+            culprit = next((field for field, value in document.items() if not _can_be_json(value)), None)
+            raise DocumentError(
+                f"a value cannot be written as JSON: {error}", **self._place(identity), field=culprit
+            ) from error
+
+    def _place(self, identity: str) -> dict[str, Any]:
+        return {"object_type": self.name, "index": self.alias, "id": identity}
+
+    def _check_field_types(self) -> None:
+        known = shape_properties(self._shape).keys()
+        for field in self._field_types:
+            if field not in known and self._hook is None:
+                raise ConfigError(
+                    f"expected a field of the documents in field_types, found {field!r}",
+                    hint=nearest_hint(field, known),
+                    mapping=self.name,
+                )
 
 
 def partition_term(partition_key: bytes) -> str:
@@ -136,53 +176,13 @@ def partition_term(partition_key: bytes) -> str:
     return partition_key[: LONGEST_PARTITION_TERM // 2].hex()
 
 
-def field_mapping(kind: CqlType) -> dict[str, Any]:
-    """Return the Elasticsearch field that takes the JSON values of a CQL type."""
-    match kind.name:
-        case "text" | "ascii":
-            return {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
-        case "list" | "set":
-            return field_mapping(kind.parameters[0])
-        case "vector":
-            return {"type": "object", "enabled": False}
-        case "map" | "tuple":
-            # Keys of a map are data: mapping each as a field would grow the mapping without bound.
-            return {"type": "object", "enabled": False}
-        case "udt":
-            fields = zip(kind.field_names, kind.parameters, strict=True)
-            return {"properties": {name: field_mapping(field) for name, field in fields}}
-        case name if name in _FIELD_TYPES:
-            return {"type": _FIELD_TYPES[name]}
-        case _:
-            return {"type": "keyword", "ignore_above": 8191}
-
-
 def _all_columns(table: TableMetadata) -> Sequence[Any]:
     return (*table.partition_key, *table.clustering, *table.static, *table.regular)
 
 
-def _mapped_types(name: str, settings: MappingSettings, types: Mapping[str, CqlType]) -> dict[str, CqlType]:
-    for part, named in (
-        ("fields", settings.fields),
-        ("include", settings.include or ()),
-        ("exclude", settings.exclude or ()),
-    ):
-        for column in named:
-            if column not in types:
-                near = difflib.get_close_matches(column, types, n=1)
-                raise ConfigError(
-                    f"expected a column of {settings.table} in {part}, found {column!r}",
-                    hint=f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(sorted(types))}",
-                    mapping=name,
-                )
-    chosen = settings.include if settings.include is not None else tuple(types)
-    mapped = {column: types[column] for column in chosen if column not in (settings.exclude or ())}
-    fields = [settings.fields.get(column, column) for column in mapped]
-    twice = sorted({field for field in fields if fields.count(field) > 1})
-    if twice:
-        raise ConfigError(
-            f"expected a field of its own for each column, found {', '.join(twice)} given twice",
-            hint="rename or exclude one of the columns",
-            mapping=name,
-        )
-    return mapped
+def _can_be_json(value: Any) -> bool:
+    try:
+        orjson.dumps(value)
+    except (orjson.JSONEncodeError, TypeError):
+        return False
+    return True

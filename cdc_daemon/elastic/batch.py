@@ -129,6 +129,9 @@ def encode_action(operation: Operation) -> bytes | Result:
         encoded_id = orjson.dumps(operation.id)
         routing = operation.routing
         encoded_routing = b"" if routing is None else b',"routing":' + orjson.dumps(routing)
+        pipeline = (
+            b"" if operation.pipeline is None or body is None else b',"pipeline":' + orjson.dumps(operation.pipeline)
+        )
         index = orjson.dumps(operation.index)
     except orjson.JSONEncodeError:
         return _dead("id_not_unicode", "expected an id and a routing value that UTF-8 can encode")
@@ -140,11 +143,12 @@ def encode_action(operation: Operation) -> bytes | Result:
         return _dead("version_out_of_range", f"expected a version of 0 to 2^63-1, found {operation.version}")
     if body is not None and (not body or b"\n" in body):
         return _dead("body_not_one_line", "expected a document on one line")
-    return b'{"%b":{"_index":%b,"_id":%b%b,"version":%d,"version_type":"external_gte"}}' % (
+    return b'{"%b":{"_index":%b,"_id":%b%b%b,"version":%d,"version_type":"external_gte"}}' % (
         b"delete" if body is None else b"index",
         index,
         encoded_id,
         encoded_routing,
+        pipeline,
         operation.version,
     )
 

@@ -14,7 +14,7 @@ class Operation:
     began, in microseconds since epoch (see architecture, promise 3). `body` is the document's source as
     JSON on one line; None deletes the document. `built` is `time.monotonic()` when that read began, in
     seconds: from it follows when the body is too old to be sent. `routing` is the shard routing value,
-    if the index asks for one.
+    if the index asks for one; `pipeline` the ingest pipeline that the document goes through.
     """
 
     index: str
@@ -23,6 +23,7 @@ class Operation:
     body: bytes | None
     built: float
     routing: str | None = None
+    pipeline: str | None = None
 
 
 class Outcome(Enum):
@@ -33,6 +34,9 @@ class Outcome(Enum):
 
     DELETED = "deleted"
     """The document was deleted, or was not there and its deletion is remembered."""
+
+    FILTERED = "filtered"
+    """The mapping does not show the row: its document was deleted, or was not there."""
 
     SUPERSEDED = "superseded"
     """A fresher read's document is already there."""

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import DocumentError
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import Reading, RowBuilder
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
+
+_FILTERED = Result(Outcome.FILTERED)
 
 
 class Batch:
@@ -24,24 +25,29 @@ class Batch:
         self.operations: list[Operation] = []
         self.letters: list[tuple[Entry, DeadLetter]] = []
         self._owners: list[Entry] = []
+        self._filtered: set[int] = set()
         self._told: dict[Entry, list[DocumentOutcome]] = defaultdict(list)
         for entry, state in zip(entries, reading.states, strict=True):
-            try:
-                if state.error is not None:
-                    raise state.error
-                writes = build(entry.key, state.row)
-            except DocumentError as error:
-                self._set_aside(entry, type(error).__name__, error.message, error.where)
+            if state.error is not None:
+                self._set_aside(entry, type(state.error).__name__, state.error.message, state.error.where)
                 continue
             version = max(reading.version, entry.minimum_version)
-            for write in writes:
+            for write in build(entry.key, state.row):
+                if write.error is not None:
+                    self._set_aside(entry, type(write.error).__name__, write.error.message, write.error.where)
+                    continue
+                if write.filtered:
+                    self._filtered.add(len(self.operations))
                 self.operations.append(
-                    Operation(write.alias, write.id, version, write.body, reading.began, write.routing)
+                    Operation(write.alias, write.id, version, write.body, reading.began, write.routing, write.pipeline)
                 )
                 self._owners.append(entry)
 
     def judge(self, results: Sequence[Result]) -> list[tuple[Entry, Operation, Result]]:
-        """Sort out the results, aligned with `operations`, and return them with their entries."""
+        """Sort out the results, aligned with `operations`, and return them with their entries.
+
+        Those of documents that were removed because their rows are not shown say `FILTERED`.
+        """
         for entry, operation, result in zip(self._owners, self.operations, results, strict=True):
             if result.outcome is Outcome.DEAD:
                 place = {"index": operation.index, "id": operation.id}
@@ -50,7 +56,11 @@ class Batch:
                 existed = result.status != 404
                 outcome = DocumentOutcome(operation.index, operation.id, result.outcome, existed=existed)
                 self._told[entry].append(outcome)
-        return list(zip(self._owners, self.operations, results, strict=True))
+        told = [
+            _FILTERED if at in self._filtered and result.outcome is Outcome.DELETED else result
+            for at, result in enumerate(results)
+        ]
+        return list(zip(self._owners, self.operations, told, strict=True))
 
     def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:
         """Return what became of the documents of an entry that is watched."""

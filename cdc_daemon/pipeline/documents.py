@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from cdc_daemon.document.mapping import DocumentMapping, Layout
+from cdc_daemon.document.mapping import Document, DocumentMapping, RowKey
 from cdc_daemon.errors import CdcError, DocumentError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Row, RowBuilder, Write
@@ -22,24 +22,36 @@ class MappedDocuments:
         """Return what builds the documents of rows with these columns."""
         builder = self._builders.get((table, columns))
         if builder is None:
-            layouts = [(mapping, mapping.layout(columns)) for mapping in self._mappings[table]]
-            builder = self._builders[table, columns] = _RowDocuments(layouts).build
+            made = [(mapping, mapping.compile(columns)) for mapping in self._mappings.get(table, ())]
+            builder = self._builders[table, columns] = _RowDocuments(made).build
         return builder
 
 
 class _RowDocuments:
-    def __init__(self, mappings: Sequence[tuple[DocumentMapping, Layout]]) -> None:
+    def __init__(self, mappings: Sequence[tuple[DocumentMapping, Callable[[Row, RowKey], Document]]]) -> None:
         self._mappings = mappings
 
     def build(self, key: Key, row: Row | None) -> Sequence[Write]:
-        """Return a write for each mapping; without a row each removes its document. Raises `DocumentError`."""
+        """Return a write for each mapping; without a row each removes its document."""
         serialised = (key.partition_key, key.clustering or ())
-        return [
-            Write(mapping.alias, mapping.id_of(_key_values(mapping, key)), None)
-            if row is None
-            else Write(mapping.alias, mapping.id_of(mapping.key_of(row)), mapping.body_of(row, layout, serialised))
-            for mapping, layout in self._mappings
-        ]
+        writes = []
+        for mapping, make in self._mappings:
+            try:
+                if row is None:
+                    writes.append(_removal(mapping, _key_values(mapping, key)))
+                    continue
+                identity, body, routing = make(row, serialised)
+            except DocumentError as error:
+                writes.append(Write(mapping.alias, str(error.where.get("id", "")), None, error=error))
+            else:
+                writes.append(
+                    Write(mapping.alias, identity, body, routing, pipeline=mapping.pipeline, filtered=body is None)
+                )
+        return writes
+
+
+def _removal(mapping: DocumentMapping, key: tuple[object, ...]) -> Write:
+    return Write(mapping.alias, mapping.id_of(key), None, mapping.routing_of(key))
 
 
 def _key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from cdc_daemon.elastic.operation import Operation, Result
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, DocumentError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Clustering, TableName
 
@@ -59,16 +59,23 @@ class RowReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A document to be written, or removed when `body` is None."""
+    """A document to be written, or removed when `body` is None.
+
+    `filtered` says that it is removed because its mapping does not show such rows. `pipeline` is the ingest
+    pipeline it goes through. With `error` there is nothing to be written: the document cannot be built.
+    """
 
     alias: str
     id: str
     body: bytes | None
     routing: str | None = None
+    pipeline: str | None = None
+    filtered: bool = False
+    error: DocumentError | None = None
 
 
 RowBuilder = Callable[[Key, Row | None], Sequence[Write]]
-"""Builds one write for each mapping of a key's table; no row means removal. Raises `DocumentError`."""
+"""Builds one write for each mapping of a key's table; no row means removal."""
 
 
 class DocumentBuilder(Protocol):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import orjson
@@ -7,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.schema import Schema, TableMetadata
+from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.identity import Identity
 from cdc_daemon.document.mapping import (
     CLUSTERING_FIELD,
+    KEY_FIELD,
     LONGEST_PARTITION_TERM,
     PARTITION_FIELD,
     DocumentMapping,
@@ -19,35 +21,7 @@ from cdc_daemon.document.mapping import (
 )
 from cdc_daemon.errors import ConfigError, DocumentError
 from cdc_daemon.pipeline.signal import TableName
-
-
-def table(*columns: tuple[str, str, str]) -> TableMetadata:
-    """Make a table of (name, type, kind)."""
-    counts: dict[str, int] = {}
-    rows = []
-    for name, kind_type, kind in columns:
-        position = counts.setdefault(kind, 0) if kind in {"partition_key", "clustering"} else -1
-        counts[kind] = position + 1
-        rows.append(
-            {
-                "keyspace_name": "sunbird",
-                "table_name": "t",
-                "column_name": name,
-                "kind": kind,
-                "position": position,
-                "type": kind_type,
-                "clustering_order": "asc" if kind == "clustering" else "none",
-            }
-        )
-    schema = Schema.from_rows(
-        tables=[{"keyspace_name": "sunbird", "table_name": "t", "id": "7ea2c300-e772-11f1-bc9f-47671d181370"}],
-        columns=rows,
-    )
-    assert not schema.problems
-    found = schema.find("sunbird", "t")
-    assert found is not None
-    return found
-
+from tests.unit.document.tables import table
 
 USER = table(
     ("id", "text", "partition_key"),
@@ -70,7 +44,9 @@ def mapping(of: TableMetadata, **settings: Any) -> DocumentMapping:
 
 
 def source(made: DocumentMapping, row: tuple[Any, ...], columns: tuple[str, ...] = USER_COLUMNS) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(made.body_of(row, made.layout(columns), (b"u1", ())))
+    body = made.compile(columns)(row, (b"u1", ())).body
+    assert body is not None
+    found: dict[str, Any] = orjson.loads(body)
     return found
 
 
@@ -124,11 +100,13 @@ def test_documents_of_a_table_with_clustering_carry_their_key() -> None:
     made = mapping(ENROLMENT)
     columns = ("userid", "courseid", "batch", "note", "progress")
     row = ("u1", "c1", 7, None, 50)
-    body = orjson.loads(made.body_of(row, made.layout(columns), (b"u1", (b"c1", b"\x00\x00\x00\x07"))))
+    built = made.compile(columns)(row, (b"u1", (b"c1", b"\x00\x00\x00\x07"))).body
+    assert built is not None
+    body = orjson.loads(built)
     assert body[PARTITION_FIELD] == partition_term(b"u1")
     assert body[CLUSTERING_FIELD] == ["6331", "00000007"]
-    assert set(made.bookkeeping) == {PARTITION_FIELD, CLUSTERING_FIELD}
-    assert mapping(USER).bookkeeping == {}
+    assert set(made.bookkeeping) == {KEY_FIELD, PARTITION_FIELD, CLUSTERING_FIELD}
+    assert set(mapping(USER).bookkeeping) == {KEY_FIELD}
 
 
 @given(key=st.binary(max_size=65_535))
@@ -158,10 +136,17 @@ def test_two_keys_never_give_one_id(one: tuple[str, str, int], other: tuple[str,
     assert (identity.of(one) == identity.of(other)) == (one == other)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 513, "é" * 257])
-def test_an_id_that_elasticsearch_cannot_take_is_a_document_error(key: str) -> None:
-    with pytest.raises(DocumentError, match="512 bytes"):
-        mapping(USER).id_of((key,))
+def test_an_empty_id_is_a_document_error() -> None:
+    with pytest.raises(DocumentError, match="empty"):
+        mapping(USER).id_of(("",))
+
+
+@pytest.mark.parametrize("key", ["x" * 513, "é" * 257, "sha256:0"])
+def test_an_id_that_is_too_long_or_looks_hashed_is_hashed_and_its_readable_form_kept(key: str) -> None:
+    made = mapping(USER)
+    identity = made.id_of((key,))
+    assert identity == "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    assert source(made, (key, None, None, None))[KEY_FIELD] == key
 
 
 def test_an_id_of_512_bytes_is_taken() -> None:

@@ -1,0 +1,125 @@
+"""Names in mappings: of tables, columns, fields, indices, each checked as far as it can be alone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from cdc_daemon.config.base import wrong
+from cdc_daemon.config.template import parse_template
+from cdc_daemon.document.dates import date_format
+from cdc_daemon.document.expression import Expression
+from cdc_daemon.errors import ConfigError
+from cdc_daemon.pipeline.signal import TableName
+
+_TABLE = re.compile(r"(\w{1,48})\.(\w{1,222})", re.ASCII)
+
+_HOOK = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+# Elasticsearch 8.19, MetadataCreateIndexService.validateIndexOrAliasName
+_INDEX_FORBIDDEN = re.compile(r'[\\/*?"<>| ,#:]')
+_INDEX_LONGEST = 255
+
+_METADATA_FIELDS = frozenset(
+    (
+        *("_id", "_index", "_source", "_routing", "_version", "_seq_no", "_primary_term", "_ignored"),
+        *("_field_names", "_doc_count", "_nested_path", "_tier", "_ignored_source", "_tsid"),
+    )
+)
+
+
+def _read_table(value: object) -> TableName:
+    if isinstance(value, TableName):
+        return value
+    match = _TABLE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise wrong("expected a table with its keyspace, such as sunbird.user")
+    return TableName(*match.groups())
+
+
+def _check_index(name: str) -> str:
+    _check_alias(name)
+    if name != name.lower():
+        raise wrong("expected an index name in lower case", hint=f"such as {name.lower()}")
+    return name
+
+
+def _check_alias(name: str) -> str:
+    if _INDEX_FORBIDDEN.search(name):
+        raise wrong('expected an index name without any of \\ / * ? " < > | , # : and space')
+    if not name or name[0] in "-_+" or name in (".", ".."):
+        raise wrong("expected an index name that does not start with - _ or +")
+    if len(name.encode()) > _INDEX_LONGEST:
+        raise wrong(f"expected an index name of at most {_INDEX_LONGEST} bytes")
+    return name
+
+
+def _check_id(template: str) -> str:
+    try:
+        parts = parse_template(template)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    for before, part in itertools.pairwise(parts):
+        if part.column is not None and part.text[:1] in ("", "\\"):
+            raise wrong(
+                f"expected a text between {{{before.column}}} and {{{part.column}}}, and no backslash first",
+                hint="such as _ or :, as otherwise two keys could give one id",
+            )
+    return template
+
+
+def _check_routing(template: str) -> str:
+    try:
+        parse_template(template)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    return template
+
+
+def _check_field(name: str) -> str:
+    if not name or name in _METADATA_FIELDS:
+        raise wrong("expected a document field's name; those of Elasticsearch's metadata are taken")
+    return name
+
+
+def check_expression(text: str) -> str:
+    """Return an expression whose form is right; its names are checked against the schema at the start."""
+    try:
+        Expression(text)
+    except ConfigError as error:
+        raise wrong(error.message, hint=error.hint) from None
+    return text
+
+
+def _check_date_format(pattern: str) -> str:
+    try:
+        date_format(pattern)
+    except ConfigError as error:
+        raise wrong(error.message, hint=error.hint) from None
+    return pattern
+
+
+def _check_hook(name: str) -> str:
+    if _HOOK.fullmatch(name) is None:
+        raise wrong("expected a Python function with its module, such as my_documents:make_user")
+    return name
+
+
+Column = Annotated[str, Field(min_length=1)]
+DocumentField = Annotated[str, AfterValidator(_check_field)]
+Table = Annotated[
+    TableName,
+    PlainValidator(_read_table),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\w+\.\w+$|\$\{", "examples": ["sunbird.user"]}),
+]
+Alias = Annotated[str, AfterValidator(_check_alias)]
+IndexName = Annotated[str, AfterValidator(_check_index)]
+IdTemplate = Annotated[str, AfterValidator(_check_id)]
+RoutingTemplate = Annotated[str, AfterValidator(_check_routing)]
+ExpressionText = Annotated[str, AfterValidator(check_expression)]
+DatePattern = Annotated[str, AfterValidator(_check_date_format)]
+HookName = Annotated[str, AfterValidator(_check_hook)]

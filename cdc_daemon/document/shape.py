@@ -1,0 +1,230 @@
+"""The shape of an object: which of a row's columns it shows, called what, and what else stands in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from cdc_daemon.commitlog.types import CqlType
+from cdc_daemon.config.mapping_shape import ShapeSettings
+from cdc_daemon.document.closures import Evaluate
+from cdc_daemon.document.condition import make_condition
+from cdc_daemon.document.dates import date_format
+from cdc_daemon.document.expression import Expression
+from cdc_daemon.document.json_text import Bad, json_text_converter
+from cdc_daemon.document.nearest import nearest_hint
+from cdc_daemon.document.values import Converter, Rename, converter, json_value
+from cdc_daemon.errors import ConfigError
+
+Row = Sequence[Any]
+Build = Callable[[Row], dict[str, Any]]
+Condition = Callable[[Row], bool]
+
+
+class Extra(NamedTuple):
+    """A field that is made of a value which is no column of the table: of joined rows, of a row looked up.
+
+    `column` is the name of the value among the columns read, `convert` makes the field's value of it (of None too).
+    """
+
+    column: str
+    field: str
+    convert: Converter
+
+
+class _Shown(NamedTuple):
+    field: str
+    convert: Converter | None
+    takes_null: bool = False
+
+
+class Shape:
+    """How rows of one table become objects.
+
+    `place` names it in errors. `types` are the table's columns in their order. Raises `ConfigError` when the
+    settings name a column that the table does not have, or give one field to two things.
+    """
+
+    def __init__(
+        self, place: str, settings: ShapeSettings, types: Mapping[str, CqlType], *, made: Sequence[str] = ()
+    ) -> None:
+        self.place = place
+        self.types = types
+        self.rename = _rename(settings.names)
+        self._settings = settings
+        self._check_names()
+        self._shown = {column: self._show(column) for column in self._chosen()}
+        self._computed = {field: Expression(text) for field, text in settings.computed.items()}
+        self._where = None if settings.where is None else make_condition(place, settings.where, types)
+        self._check_fields(made)
+        self._check_expressions(made)
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The columns shown, in order, each with its field."""
+        return {column: shown.field for column, shown in self._shown.items()}
+
+    @property
+    def computed(self) -> Mapping[str, Expression]:
+        """The computed fields."""
+        return self._computed
+
+    @property
+    def constants(self) -> Mapping[str, Any]:
+        """The fields that are the same in each object."""
+        return self._settings.constants
+
+    @property
+    def json_texts(self) -> Iterable[str]:
+        """The columns whose texts are parsed."""
+        return self._settings.json_text
+
+    @property
+    def dates(self) -> Mapping[str, str]:
+        """The columns whose moments have a pattern of their own."""
+        return self._settings.dates
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Every column that an object depends on."""
+        names = frozenset().union(*(each.names for each in self._computed.values()))
+        if self._where is not None:
+            names |= self._where.names
+        return frozenset(self._shown) | (names & frozenset(self.types))
+
+    def compile(self, columns: Sequence[str], extras: Sequence[Extra] = ()) -> Build:
+        """Return what makes objects of rows with these columns.
+
+        A column that was dropped is left out; expressions see null in its place. What is returned raises whatever
+        a value does to a converter or an expression that it does not fit.
+        """
+        places = {column: at for at, column in enumerate(columns)}
+        shown = [(places[column], each) for column, each in self._shown.items() if column in places]
+        fields = [each.field for _, each in shown]
+        pick = _picker([at for at, _ in shown])
+        conversions = [(each.field, at, each.convert) for at, each in shown if each.convert and not each.takes_null]
+        always = [(each.field, at, each.convert) for at, each in shown if each.convert and each.takes_null]
+        always += [(extra.field, places[extra.column], extra.convert) for extra in extras if extra.column in places]
+        computed = list(self._compiled(places, [extra.field for extra in extras]))
+        constants = self._settings.constants
+        drop_nulls = self._settings.nulls == "drop"
+
+        def build(row: Row) -> dict[str, Any]:
+            made = dict(zip(fields, pick(row), strict=True))
+            for field, at, convert in conversions:
+                value = row[at]
+                if value is not None:
+                    made[field] = convert(value)
+            for field, at, convert in always:
+                made[field] = convert(row[at])
+            for field, evaluate in computed:
+                made[field] = json_value(evaluate(row, made))
+            if drop_nulls:
+                made = {field: value for field, value in made.items() if value is not None}
+            if constants:
+                made.update(constants)
+            return made
+
+        return build
+
+    def condition(self, columns: Sequence[str]) -> Condition | None:
+        """Return what tells whether a row of these columns is shown at all, or None where every row is."""
+        if self._where is None:
+            return None
+        evaluate = self._where.compile(self._places(columns))
+        return lambda row: bool(evaluate(row, {}))
+
+    def _places(self, columns: Sequence[str]) -> dict[str, int]:
+        """Return each column's place in rows of `columns`; a place below zero stands for one that is not there."""
+        return {**dict.fromkeys(self.types, -1), **{column: at for at, column in enumerate(columns)}}
+
+    def _compiled(self, places: Mapping[str, int], made: Sequence[str]) -> Iterator[tuple[str, Evaluate]]:
+        known = [*(each.field for each in self._shown.values()), *made]
+        for field, expression in self._computed.items():
+            yield field, expression.compile({**dict.fromkeys(self.types, -1), **places}, known)
+            known.append(field)
+
+    def _chosen(self) -> Iterator[str]:
+        settings = self._settings
+        for column in self.types if settings.include is None else settings.include:
+            if column not in (settings.exclude or ()):
+                yield column
+
+    def _show(self, column: str) -> _Shown:
+        settings, kind = self._settings, self.types[column]
+        field = settings.fields.get(column) or self.rename(column)
+        if column in settings.json_text:
+            how = settings.json_text[column]
+            try:
+                convert = json_text_converter(column, kind, bad=Bad(how.bad), empty=how.empty)
+            except ConfigError as error:
+                raise ConfigError(error.message, hint=error.hint, mapping=self.place) from None
+            return _Shown(field, convert, takes_null=True)
+        if column in settings.dates:
+            write = date_format(settings.dates[column])
+            if not _holds_moments(kind):
+                raise ConfigError(
+                    f"expected a column of timestamps or dates in dates, found {column!r} of type {kind}",
+                    mapping=self.place,
+                )
+            return _Shown(field, converter(kind, scalars={"timestamp": write, "date": write}))
+        return _Shown(field, converter(kind, rename=self.rename))
+
+    def _check_names(self) -> None:
+        settings = self._settings
+        named: Mapping[str, Iterable[str]] = {
+            "fields": settings.fields,
+            "include": settings.include or (),
+            "exclude": settings.exclude or (),
+            "json_text": settings.json_text,
+            "dates": settings.dates,
+            "where": settings.where if isinstance(settings.where, Mapping) else (),
+        }
+        for part, columns in named.items():
+            for column in columns:
+                if column not in self.types:
+                    raise ConfigError(
+                        f"expected a column of the table in {part}, found {column!r}",
+                        hint=nearest_hint(column, self.types),
+                        mapping=self.place,
+                    )
+
+    def _check_fields(self, made: Sequence[str]) -> None:
+        fields = [shown.field for shown in self._shown.values()]
+        fields += [*made, *self._computed, *self._settings.constants]
+        twice = sorted({field for field in fields if fields.count(field) > 1})
+        if twice:
+            raise ConfigError(
+                f"expected a field of its own for each column, found {', '.join(twice)} given twice",
+                hint="rename or exclude one of the columns",
+                mapping=self.place,
+            )
+
+    def _check_expressions(self, made: Sequence[str]) -> None:
+        try:
+            list(self._compiled({}, made))
+        except ConfigError as error:
+            raise ConfigError(error.message, hint=error.hint, mapping=self.place) from None
+
+
+def _rename(names: str | Mapping[str, str]) -> Rename:
+    if isinstance(names, Mapping):
+        return lambda name: names.get(name, name)
+    return _camel if names == "camel" else lambda name: name
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"(?<=[^_])_+([a-z0-9])", lambda match: match[1].upper(), name)
+
+
+def _picker(places: Sequence[int]) -> Callable[[Row], Iterable[Any]]:
+    if len(places) == 1:
+        (only,) = places
+        return lambda row: (row[only],)
+    return itemgetter(*places) if places else lambda _row: ()
+
+
+def _holds_moments(kind: CqlType) -> bool:
+    return kind.name in {"timestamp", "date"} or any(map(_holds_moments, kind.parameters))
