@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
+import time
 from contextlib import ExitStack
 from typing import Annotated
 
 import structlog
 import typer
 
-from bench import bulk
+from bench import bulk, decode, kills
 from sandbox import Sandbox
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -49,6 +51,43 @@ def measure_bulk(
     print(f"{documents} documents of {figures.document_bytes:.0f} bytes, {runs} runs, {bulk.CONNECTIONS} connections")
     for name, row in rows.items():
         print(f"{name:32} {row}")
+
+
+@app.command("decode")
+def measure_decode(
+    mutations: Annotated[int, typer.Option(min=10_000, help="mutations in the log")] = 200_000,
+    runs: Annotated[int, typer.Option(min=3, help="runs of each reader, after two to warm up")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Decode a commit log: key-first and fully, beside Cassandra's own reader on the same files."""
+    figures = decode.measure(mutations=mutations, runs=runs, say=lambda line: print(line, file=sys.stderr))
+    rows = figures.rows()
+    if as_json:
+        print(json.dumps({name: row.as_dict() for name, row in rows.items()}, indent=2))
+        return
+    print(f"{figures.mutations} mutations, {figures.megabytes:.0f} MB, {runs} runs, one thread each")
+    for name, row in rows.items():
+        print(f"{name:34} {row}")
+
+
+@app.command("kills")
+def kill_again_and_again(
+    times: Annotated[int, typer.Option(min=1, help="how often the daemon is killed")] = 20,
+    rate: Annotated[float, typer.Option(min=1, help="changes a second")] = 400,
+    seed: Annotated[int | None, typer.Option(help="of the random moments; by default another one each time")] = None,
+) -> None:
+    """Kill the daemon with -9 at random moments under load; exit code 0 only if all is equal in the end."""
+    seed = time.time_ns() % 1_000_000 if seed is None else seed
+    print(f"seed {seed}", flush=True)
+    try:
+        found = kills.run(times=times, rate=rate, seed=seed, say=lambda line: print(line, flush=True))
+    except kills.NotSettledError as error:
+        print(f"NOT EQUAL: {error}")
+        raise typer.Exit(1) from None
+    print("\n".join(map(str, found)))
+    equal = all(comparison.is_equal for comparison in found)
+    print("EQUAL" if equal else "NOT EQUAL")
+    raise typer.Exit(0 if equal else 1)
 
 
 if __name__ == "__main__":
