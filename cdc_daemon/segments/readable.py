@@ -24,7 +24,7 @@ def readable(value: Any) -> Any:
         return "0x" + value.hex()
     if isinstance(value, datetime):
         moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, Mapping):
         return {_name(readable(key)): readable(each) for key, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
