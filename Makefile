@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint types format clean fixtures lock
+.PHONY: help setup demo test unit fuzz lint types format clean fixtures lock
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,10 @@ test: setup ## Lint, types, and every test, on real servers
 
 unit: $(READY) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit
+
+fuzz: $(READY) ## Fuzz the commit-log reader, guided by coverage (SECONDS=60)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .
