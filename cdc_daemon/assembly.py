@@ -18,6 +18,7 @@ from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
@@ -30,6 +31,10 @@ from cdc_daemon.startup import (
     read_node_settings,
 )
 from cdc_daemon.store import Store
+from cdc_daemon.sync import SyncService
+from cdc_daemon.sync.health import WriterHealth
+from cdc_daemon.sync.jobs import JobRunner
+from cdc_daemon.sync.refresh import Refresher
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tail import Tail
@@ -48,8 +53,14 @@ class Assembly:
         metrics: Metrics,
         watching: asyncio.Task[None],
         quarantine: Quarantine,
+        gate: Gate,
+        sync: SyncService,
+        jobs: JobRunner,
     ) -> None:
         self.tables = tables
+        self.gate = gate
+        self.sync = sync
+        self.jobs = jobs
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -62,12 +73,15 @@ class Assembly:
         async with asyncio.TaskGroup() as tasks:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             schema = tasks.create_task(_outcome(self._watching), name="schema-outcome")
+            jobs = tasks.create_task(self.jobs.run(), name="jobs")
             await self._tail.run()
-            pipeline.cancel()
-            schema.cancel()
+            self.sync.stop()
+            for task in (pipeline, schema, jobs):
+                task.cancel()
 
     async def drain(self, seconds: float) -> None:
         """Take no more changes in, and wait for those under way at most so long; then save the checkpoint."""
+        self.sync.stop()
         await self._tail.stop(seconds)
 
     def measure(self) -> None:
@@ -79,6 +93,7 @@ class Assembly:
         self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         self._metrics.pending.set(self._pipeline.pending)
         self._metrics.elasticsearch_available.set(self._writer.available)
+        self._metrics.paused.set(self.gate.closed)
         with suppress(OSError):
             self._metrics.quarantined_segments.set(len(self._quarantine.segments()))
 
@@ -89,6 +104,7 @@ class Assembly:
             "tables": [str(table) for table in self.tables],
             "position": str(self._tail.position),
             "pending": self._pipeline.pending,
+            "paused": self.gate.closed,
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},
             "elasticsearch": {
                 "available": self._writer.available,
@@ -148,10 +164,21 @@ async def assemble(
             workers=settings.pipeline.workers,
             batch=settings.pipeline.batch_documents,
         )
+        gate = Gate(pipeline)
+        refresher = Refresher(client)
+        stack.push_async_callback(refresher.close)
+        sync = SyncService(
+            pipeline,
+            mappings=[mapping for several in mappings.values() for mapping in several],
+            settings=settings.mappings,
+            refresher=refresher,
+            health=WriterHealth(writer),
+        )
+        stack.callback(sync.stop)
         tail = Tail(
             settings.commit_log.cdc_raw_directory,
             state=settings.state.directory,
-            sink=pipeline,
+            sink=gate,
             schema=schema,
             mapped=list(mappings),
             checkpoints=store.checkpoints,
@@ -173,6 +200,9 @@ async def assemble(
             metrics=metrics,
             watching=watching,
             quarantine=Quarantine(settings.state.directory),
+            gate=gate,
+            sync=sync,
+            jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
         )
 
 

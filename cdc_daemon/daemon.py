@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -15,12 +16,15 @@ from prometheus_client import CollectorRegistry
 
 from cdc_daemon import __version__
 from cdc_daemon.assembly import Assembly, assemble
-from cdc_daemon.config import Settings
+from cdc_daemon.config import HttpSettings, Settings
+from cdc_daemon.control import Control
 from cdc_daemon.errors import CdcError
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.store import Store
+from cdc_daemon.sync import SyncService
+from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.tail.lock import DaemonLock
-from cdc_http import HttpServer, LoopState, create_app
+from cdc_http import HttpServer, LoopState, RotatedContext, create_app
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +55,39 @@ class Daemon:
         self._stop = asyncio.Event()
         self._started = time.time()
         self._assembly: Assembly | None = None
+        self._store: Store | None = None
+        self.node_id = socket.gethostname()
 
     @property
     def registry(self) -> CollectorRegistry:
         """The registry of the daemon's metrics."""
         return self._metrics.registry
+
+    @property
+    def sync(self) -> SyncService | None:
+        """Rows by name; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.sync
+
+    @property
+    def jobs(self) -> JobRunner | None:
+        """Rows by name, later; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.jobs
+
+    @property
+    def control(self) -> Control | None:
+        """What an operator may do; None while the daemon starts or stops."""
+        if self._assembly is None or self._store is None or self._stop.is_set():
+            return None
+        return Control(self._assembly.gate, self._store.dead_letters)
+
+    def readyz(self) -> Mapping[str, bool]:
+        """Tell whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
+        return {"started": self._assembly is not None, "not_stopping": not self._stop.is_set()}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        self._metrics.http_requests.labels(route, str(status)).inc()
+        self._metrics.http_request_duration_seconds.labels(route).observe(seconds)
 
     def livez(self) -> Mapping[str, LoopState]:
         """Tell of each loop whether it has come round lately."""
@@ -81,8 +113,9 @@ class Daemon:
             stack.enter_context(DaemonLock(state=state, folder=self._settings.commit_log.cdc_raw_directory))
             store = Store(state)
             stack.callback(store.close)
+            self._store = store
             if self._settings.http.listens:
-                await stack.enter_async_context(_serving(self, self._settings))
+                await stack.enter_async_context(_serving(self, self._settings.http))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
             await self._work(store)
         log.info("daemon.stopped")
@@ -138,20 +171,23 @@ class Daemon:
         self._stop.set()
 
 
-class _serving:  # noqa: N801 -- used as a context manager function would be
-    def __init__(self, daemon: Daemon, settings: Settings) -> None:
-        port = settings.http.port
-        assert port is not None
-        self._server = HttpServer(create_app(daemon), host=settings.http.host, port=port)
-        self._host = settings.http.host
-
-    async def __aenter__(self) -> None:
-        await self._server.start()
-        log.info("http.listening", host=self._host, port=self._server.port)
-
-    async def __aexit__(self, *_: object) -> None:
+@asynccontextmanager
+async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None]:
+    """Answer requests for the time of a block."""
+    assert settings.port is not None
+    tls = None if settings.tls is None else RotatedContext(settings.tls)
+    context = None if tls is None else tls.context
+    server = HttpServer(create_app(daemon, settings), host=settings.host, port=settings.port, context=context)
+    await server.start()
+    log.info("http.listening", host=settings.host, port=server.port, encrypted=tls is not None)
+    rotating = None if tls is None else asyncio.create_task(tls.run(), name="certificates")
+    try:
+        yield
+    finally:
+        if rotating is not None:
+            rotating.cancel()
         with suppress(asyncio.CancelledError):
-            await self._server.stop()
+            await server.stop()
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -20,6 +20,7 @@ LAG_BUCKETS = (
 """Seconds: fine where a healthy daemon is, coarse up to the hour of an outage."""
 
 _BULK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BULK_DOCUMENTS = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 _BULK_BYTES = tuple(4**power * 1024 for power in range(9))
 
@@ -38,6 +39,7 @@ class Metrics:
         self._backlog()
         self._flow()
         self._trouble()
+        self._requests()
         ProcessCollector(registry=self.registry)
         Info("cdc_daemon_build", "The daemon's version and what it runs on.", registry=self.registry).info(
             {
@@ -122,6 +124,15 @@ class Metrics:
         self.dead_letters = self._counter(
             "dead_letters", "Changes set aside because they cannot be replicated as they are.", ("reason",)
         )
+
+    def _requests(self) -> None:
+        self.http_requests = self._counter(
+            "http_requests", "Requests for rows and operators' requests, by the answer's status.", ("route", "status")
+        )
+        self.http_request_duration_seconds = self._histogram(
+            "http_request_duration_seconds", "Time a request took.", _REQUEST_SECONDS, ("route",)
+        )
+        self.paused = self._gauge("paused", "1 while an operator holds the commit log's changes back, else 0.")
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"cdc_daemon_{name}", text, labels, registry=self.registry)

@@ -3,55 +3,76 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
-import orjson
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from cdc_daemon.config.http import HttpSettings
+from cdc_http.admin import AdminEndpoint
+from cdc_http.admission import Admission
+from cdc_http.answer import NO_STORE, Json
+from cdc_http.description import description
+from cdc_http.envelope import failed, message_id
+from cdc_http.request_error import RequestError
+from cdc_http.sync import PATHS, SyncEndpoint
 from cdc_http.view import DaemonView
 
-_NO_STORE = {"cache-control": "no-store"}
 
+def create_app(daemon: DaemonView, settings: HttpSettings | None = None) -> Starlette:
+    """Make the application that answers for `daemon`; `openapi.yaml` describes what it answers.
 
-class _Json(JSONResponse):
-    def render(self, content: Any) -> bytes:
-        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
-
-
-def create_app(daemon: DaemonView) -> Starlette:
-    """Make the application that answers for `daemon`.
-
-    `GET /metrics` is Prometheus' text format, or OpenMetrics where the Accept header asks for it;
-    `GET /livez` is 200 while every loop beats and 503 otherwise; `GET /status` is JSON.
+    Raises `ConfigError` when files of `settings.auth` cannot be used.
     """
+    settings = settings or HttpSettings()
+    admission = Admission(settings.auth)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(daemon.registry), headers={"content-type": content_type, **_NO_STORE})
+        return Response(encode(daemon.registry), headers={"content-type": content_type, **NO_STORE})
 
     async def livez(_request: Request) -> Response:
         loops = daemon.livez()
         ok = all(loop.ok for loop in loops.values())
         states = {name: {"ok": loop.ok, "last_beat": _moment(loop.last_beat)} for name, loop in loops.items()}
-        return _Json({"ok": ok, "loops": states}, status_code=200 if ok else 503, headers=_NO_STORE)
+        return Json({"ok": ok, "loops": states}, status_code=200 if ok else 503, headers=NO_STORE)
+
+    async def readyz(_request: Request) -> Response:
+        checks = dict(daemon.readyz())
+        ok = all(checks.values())
+        return Json({"ok": ok, "checks": checks}, status_code=200 if ok else 503, headers=NO_STORE)
 
     async def status(_request: Request) -> Response:
-        return _Json(dict(daemon.status()), headers=_NO_STORE)
+        return Json(dict(daemon.status()), headers=NO_STORE)
+
+    async def openapi(_request: Request) -> Response:
+        return Response(description(), media_type="application/yaml")
 
     return Starlette(
-        routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/status", status)],
+        routes=[
+            Route("/metrics", metrics),
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/status", status),
+            Route("/openapi.yaml", openapi),
+            *SyncEndpoint(daemon, settings, admission).routes(),
+            *AdminEndpoint(daemon, admission).routes(),
+        ],
         exception_handlers={HTTPException: _refuse},
     )
 
 
-async def _refuse(_request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _Json({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+    if request.url.path.startswith(tuple(PATHS)):
+        code = {404: "RESOURCE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "CLIENT_ERROR")
+        return failed(
+            message_id(request), RequestError(error.status_code, code, f"{error.detail}.", headers=error.headers)
+        )
+    return Json({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
 
 def _moment(seconds: float) -> str:

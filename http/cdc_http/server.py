@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -34,9 +35,9 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an application from `start` to `stop`, as a task of the running loop."""
+    """Serves an application from `start` to `stop`, as a task of the running loop; encrypted with a TLS `context`."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         self._host = host
         self._port = port
         self._server = _Server(
@@ -50,6 +51,7 @@ class HttpServer:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
+                ssl_context_factory=None if context is None else lambda _config, _default: context,
             )
         )
         self._task: asyncio.Task[None] | None = None

@@ -1,11 +1,16 @@
-"""What the HTTP surface may know of the daemon."""
+"""What the HTTP surface may know of the daemon, and ask of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
+
+from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.jobs import Job
+from cdc_daemon.sync import Asked, Refresh, SyncOutcome
+from cdc_daemon.sync.jobs import JobReport
 
 
 class LoopState(NamedTuple):
@@ -15,18 +20,96 @@ class LoopState(NamedTuple):
     ok: bool
 
 
+class SyncView(Protocol):
+    """Rows by name."""
+
+    @property
+    def object_types(self) -> Sequence[str]:
+        """The types that may be asked for."""
+        ...
+
+    def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+        """Return what ids stand for. Raises `UnknownObjectTypeError` and `InvalidIdError`."""
+        ...
+
+    async def settle(
+        self, object_type: str, asked: Sequence[Asked], *, seconds: float | None = None, refresh: Refresh = Refresh.NO
+    ) -> SyncOutcome:
+        """Settle each id, read after this call. Raises `NotSettledError`."""
+        ...
+
+
+class JobsView(Protocol):
+    """Rows by name, later but surely."""
+
+    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
+        """Take a job in durably. Raises `TooManyJobsError`, what `read_ids` raises, and `StoreError`."""
+        ...
+
+    async def report(self, identity: str) -> JobReport | None:
+        """Tell how far a job is; None when there is none."""
+        ...
+
+
+class ControlView(Protocol):
+    """What an operator may do."""
+
+    def pause(self) -> None:
+        """Take nothing more from the commit log; requests for rows go on."""
+        ...
+
+    def resume(self) -> None:
+        """Follow the commit log again."""
+        ...
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        """Return the newest dead letters, newest first."""
+        ...
+
+
 class DaemonView(Protocol):
-    """A running daemon, seen from outside. Each answer is at hand: none waits for a server."""
+    """A running daemon, seen from outside. What is no coroutine is at hand: it waits for no server.
+
+    `sync`, `jobs` and `control` are None while the daemon starts or stops.
+    """
 
     @property
     def registry(self) -> CollectorRegistry:
         """The registry of the daemon's metrics."""
         ...
 
+    @property
+    def node_id(self) -> str:
+        """What the daemon is called in answers."""
+        ...
+
+    @property
+    def sync(self) -> SyncView | None:
+        """Rows by name."""
+        ...
+
+    @property
+    def jobs(self) -> JobsView | None:
+        """Rows by name, later."""
+        ...
+
+    @property
+    def control(self) -> ControlView | None:
+        """What an operator may do."""
+        ...
+
     def livez(self) -> Mapping[str, LoopState]:
         """Tell of each loop whether it beats. What Cassandra or Elasticsearch do has no part in this."""
         ...
 
+    def readyz(self) -> Mapping[str, bool]:
+        """Tell of each thing that requests for rows need of the daemon itself whether it is there."""
+        ...
+
     def status(self) -> Mapping[str, Any]:
         """Tell what the daemon does and how far it is, in plain values."""
+        ...
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Take note of a request for rows, or an operator's, that was answered."""
         ...

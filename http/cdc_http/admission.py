@@ -1,0 +1,68 @@
+"""Who may do what: a caller's token against what the configuration allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.requests import Request
+
+from cdc_daemon.config.http import AuthSettings, Scope
+from cdc_http.request_error import RequestError, unavailable
+from cdc_http.tokens import KnownTokens
+from cdc_http.web_token import KeysUnavailableError, WebTokens
+
+
+class Authority(Protocol):
+    """Knows some callers by their tokens."""
+
+    async def scopes_of(self, token: str) -> frozenset[Scope] | None:
+        """Return what a token allows, or None for a token that is not known. Raises `KeysUnavailableError`."""
+        ...
+
+
+class Admission:
+    """Lets callers in, or refuses them. Nothing of a token is logged, shown or kept."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        authorities: list[Authority] = []
+        if settings.tokens:
+            authorities.append(KnownTokens(settings.tokens))
+        if settings.jwt is not None:
+            authorities.append(WebTokens(settings.jwt))
+        self._authorities: Sequence[Authority] = authorities
+
+    async def admit(self, request: Request, scope: Scope) -> None:
+        """Return when the caller may do this. Raises `RequestError` (401, 403, or 503 when keys cannot be had)."""
+        if not self._authorities:
+            if scope == "sync":
+                return
+            raise RequestError(403, "FORBIDDEN", "Acting on the daemon needs http.auth in its configuration.")
+        token = _bearer(request)
+        if token is None:
+            raise _unauthorized("A bearer token is required.", 'Bearer realm="cdc-daemon"')
+        unknown_for_now = False
+        for authority in self._authorities:
+            try:
+                scopes = await authority.scopes_of(token)
+            except KeysUnavailableError:
+                unknown_for_now = True
+                continue
+            if scopes is None:
+                continue
+            if scope not in scopes:
+                raise RequestError(403, "FORBIDDEN", "The token does not allow this.")
+            return
+        if unknown_for_now:
+            raise unavailable("The signers' keys cannot be had at present.", service="daemon")
+        raise _unauthorized("The token is not valid.", 'Bearer realm="cdc-daemon", error="invalid_token"')
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def _unauthorized(message: str, challenge: str) -> RequestError:
+    return RequestError(401, "UNAUTHORIZED", message, headers={"www-authenticate": challenge})

@@ -1,0 +1,128 @@
+"""A request's body: read within bounds, and taken for what its content type says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from cdc_daemon.config.http import HttpSettings
+from cdc_http.request_error import WRONG_HEADER, RequestError, unmappable
+
+CONTENT_TYPES = ("application/json", "multipart/form-data", "application/x-www-form-urlencoded")
+
+_FORM_KEY = re.compile(r"request\[(\w{1,64})\](\[\])?")
+_KEYS_BESIDE_IDS = 100
+_CLOSE = {"connection": "close"}
+
+
+async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
+    """Return the body as the JSON object that it is, or that its form spells. Raises `RequestError`."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type not in CONTENT_TYPES:
+        raise RequestError(
+            415,
+            WRONG_HEADER,
+            "Mandatory header parameter Content-Type with value application/json is missing.",
+            field="Content-Type",
+        )
+    body = await _read(request, limits)
+    if content_type == "multipart/form-data":
+        return _from_form(await _multipart(request.headers, body, limits))
+    if content_type == "application/json":
+        return _object("body", body)
+    return _from_form(_urlencoded(body, limits))
+
+
+async def _read(request: Request, limits: HttpSettings) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limits.max_body:
+        raise _too_large(limits)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_timeout):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > limits.max_body:
+                    raise _too_large(limits)
+    except TimeoutError:
+        raise RequestError(
+            408,
+            "REQUEST_TIMEOUT",
+            f"The body took longer than {limits.body_timeout:g} seconds.",
+            headers=_CLOSE,
+        ) from None
+    except ClientDisconnect:
+        raise RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the body.", headers=_CLOSE) from None
+    return bytes(body)
+
+
+def _too_large(limits: HttpSettings) -> RequestError:
+    message = f"The body is larger than {limits.max_body} bytes."
+    return RequestError(413, "PAYLOAD_TOO_LARGE", message, headers=_CLOSE, limit=limits.max_body)
+
+
+def _object(field: str, text: bytes | str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise unmappable(field, f"expected JSON, found a mistake at character {error.pos}.") from None
+    if not isinstance(value, dict):
+        raise unmappable(field, "expected a JSON object.")
+    return value
+
+
+def _urlencoded(body: bytes, limits: HttpSettings) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=limits.max_ids + _KEYS_BESIDE_IDS,
+        )
+    except ValueError:
+        raise unmappable("body", "expected a form in UTF-8 with no more fields than ids may be.") from None
+
+
+async def _multipart(headers: Headers, body: bytes, limits: HttpSettings) -> list[tuple[str, str]]:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    fields = limits.max_ids + _KEYS_BESIDE_IDS
+    parser = MultiPartParser(
+        headers,
+        pieces(),  # type: ignore[arg-type]  # any asynchronous iterator will do
+        max_files=0,
+        max_fields=fields,
+        max_part_size=limits.max_body,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError, LookupError):
+        raise unmappable("body", "expected a form of plain fields, each with its name.") from None
+    return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+
+
+def _from_form(fields: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return the object that a form spells: `params` and `request` as JSON texts, or `request[key]` and `[]`."""
+    found: dict[str, Any] = {}
+    request: dict[str, Any] = {}
+    for name, value in fields:
+        match = _FORM_KEY.fullmatch(name)
+        if name in {"params", "request"}:
+            found[name] = _object(name, value) if value else {}
+        elif match is not None and (match[2] or match[1] == "objectIds"):
+            request.setdefault(match[1], []).append(value)
+        elif match is not None:
+            request[match[1]] = value
+    if request:
+        whole = found.setdefault("request", {})
+        whole.update(request)
+    return found

@@ -1,0 +1,137 @@
+"""The public keys of those who sign tokens (JWKS, RFC 7517), from a file or from where they are published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import jwt
+import orjson
+import structlog
+
+from cdc_daemon.errors import CdcError, ConfigError
+from cdc_http.rotation import RotatedFile
+
+log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 600.0
+"""How long published keys are believed, so that one that was withdrawn is not taken for long."""
+
+RETRY_SECONDS = 10.0
+"""The least time between two questions, whatever tokens come."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=5.0)
+_LARGEST = 1 << 20
+
+
+class KeysUnavailableError(CdcError):
+    """The signers' keys cannot be had now."""
+
+    retryable = True
+
+
+class KeySource(Protocol):
+    """Knows keys by their names."""
+
+    async def find(self, kid: str | None) -> Sequence[Any]:
+        """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
+        ...
+
+
+class StoredKeys:
+    """Keys in a file, which is read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = RotatedFile(path)
+        self._file.require("a set of keys")
+        self._seen: bytes | None = None
+        self._keys: Mapping[str | None, Sequence[Any]] = {}
+        try:
+            self._load()
+        except ValueError as error:
+            raise ConfigError(f"expected a set of keys (JWKS), found {error}", file=str(path)) from None
+
+    async def find(self, kid: str | None) -> Sequence[Any]:
+        """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
+        try:
+            self._load()
+        except ValueError as error:
+            raise KeysUnavailableError(f"the set of keys cannot be read: {error}") from None
+        return _named(self._keys, kid)
+
+    def _load(self) -> None:
+        content = self._file.content()
+        if content is None:
+            raise ValueError("no file")
+        if content != self._seen:
+            self._keys = parse_keys(content)
+            self._seen = content
+
+
+class PublishedKeys:
+    """Keys behind a URL: asked for again when they are old, and for a name that is not known yet."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._keys: Mapping[str | None, Sequence[Any]] = {}
+        self._loaded = float("-inf")
+        self._asked = float("-inf")
+        self._loading = asyncio.Lock()
+
+    async def find(self, kid: str | None) -> Sequence[Any]:
+        """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
+        async with self._loading:
+            now = time.monotonic()
+            is_old = now - self._loaded > REFRESH_SECONDS
+            if (is_old or not _named(self._keys, kid)) and now - self._asked > RETRY_SECONDS:
+                self._asked = now
+                await self._load()
+        if not self._keys:
+            raise KeysUnavailableError("the signers' keys cannot be had")
+        return _named(self._keys, kid)
+
+    async def _load(self) -> None:
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+                session.get(self._url, allow_redirects=False, raise_for_status=True) as answer,
+            ):
+                content = await answer.content.read(_LARGEST)
+            self._keys = parse_keys(content)
+            self._loaded = time.monotonic()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            # Keys that were had before go on: a signer that is away for a while locks nobody out.
+            log.warning("http.keys_unavailable", url=self._url, error=type(error).__name__)
+
+
+def parse_keys(content: bytes) -> Mapping[str | None, Sequence[Any]]:
+    """Return the verifying keys of a set by their names. Raises ValueError when there is none in it.
+
+    Shared secrets in it and keys for encryption are left out.
+    """
+    try:
+        listed = orjson.loads(content)["keys"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise ValueError("no JSON with keys") from None
+    found: dict[str | None, list[Any]] = {}
+    for data in listed if isinstance(listed, list) else []:
+        if not isinstance(data, dict) or data.get("use", "sig") != "sig" or data.get("kty") not in {"RSA", "EC", "OKP"}:
+            continue
+        try:
+            key = jwt.PyJWK(data)
+        except jwt.PyJWTError:
+            continue
+        found.setdefault(key.key_id, []).append(key.key)
+    if not found:
+        raise ValueError("no key that verifies signatures")
+    return found
+
+
+def _named(keys: Mapping[str | None, Sequence[Any]], kid: str | None) -> Sequence[Any]:
+    if kid is not None:
+        return keys.get(kid, ())
+    return [key for several in keys.values() for key in several]

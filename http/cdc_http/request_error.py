@@ -1,0 +1,68 @@
+"""Answers that are not what the caller wanted, as exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class RequestError(Exception):
+    """A request that is answered with an error.
+
+    `status` is HTTP's, `code` the contract's error code, `message` what is shown. `result` goes with it, such as
+    the `field` that is wrong.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **result: Any,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+        self.result = {name: value for name, value in result.items() if value is not None}
+
+
+WRONG_TYPE = "UOS_0003"
+"""A mandatory parameter is missing or of the wrong type."""
+
+UNMAPPABLE = "UOS_0028"
+"""The body, or a value in it, says nothing that can be done."""
+
+WRONG_OBJECT_TYPE = "UOS_0072"
+"""No such object type."""
+
+WRONG_HEADER = "UOS_0061"
+"""A mandatory header is missing, or the content type is none of those taken."""
+
+INTERNAL = "UOS_0069"
+"""The daemon failed; the log tells why, under the same message id."""
+
+
+def wrong_type(field: str, expected: str, message: str | None = None) -> RequestError:
+    """Return the problem of a parameter that is missing or of the wrong type."""
+    return RequestError(400, WRONG_TYPE, message or f"Data type of {field} should be {expected}.", field=field)
+
+
+def unmappable(field: str, message: str) -> RequestError:
+    """Return the problem of a value that cannot be used."""
+    return RequestError(
+        400, UNMAPPABLE, f"Requested data for this operation is not valid. {field}: {message}", field=field
+    )
+
+
+def missing_header(name: str) -> RequestError:
+    """Return the problem of a header that the contract requires."""
+    return RequestError(400, WRONG_HEADER, f"Mandatory header parameter {name} is missing.", field=name)
+
+
+def unavailable(message: str, *, retry_after: int = 5, **result: Any) -> RequestError:
+    """Return the problem of a service that is away; `retry_after` is in seconds."""
+    return RequestError(503, "SERVICE_UNAVAILABLE", message, headers={"retry-after": str(retry_after)}, **result)

@@ -1,0 +1,50 @@
+"""Files that somebody replaces while the daemon runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cdc_daemon.errors import ConfigError
+
+Mark = tuple[int, int, int] | None
+
+
+def mark_of(path: Path) -> Mark:
+    """Return what changes when a file is replaced or written, None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class RotatedFile:
+    """The content of a file as it is now; a file that is gone has none. Looking costs one `stat`."""
+
+    LARGEST = 1 << 20
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark: Mark = None
+        self._content: bytes | None = None
+
+    def require(self, what: str) -> None:
+        """Raise `ConfigError` when the file cannot be read."""
+        if self.content() is None:
+            raise ConfigError(f"expected {what}, found a file that cannot be read", file=str(self._path))
+
+    def content(self) -> bytes | None:
+        """Return the file's bytes, or None when there is nothing to be read."""
+        mark = mark_of(self._path)
+        if mark != self._mark:
+            self._mark = mark
+            self._content = self._read()
+        return self._content
+
+    def _read(self) -> bytes | None:
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(self.LARGEST + 1)
+        except OSError:
+            return None
+        return content if len(content) <= self.LARGEST else None

@@ -1,0 +1,171 @@
+"""`POST …/sync`: rows read and settled now, or promised; `GET …/sync/{job}`: how far a promise is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.errors import StoreError
+from cdc_daemon.sync import (
+    InvalidIdError,
+    NotSettledError,
+    SyncOutcome,
+    TooManyJobsError,
+    UnknownObjectTypeError,
+)
+from cdc_daemon.sync.jobs import JobReport
+from cdc_http.admission import Admission
+from cdc_http.body import read_body
+from cdc_http.call import SyncCall, check_headers, read_call
+from cdc_http.envelope import failed, message_id, succeeded
+from cdc_http.request_error import INTERNAL, WRONG_OBJECT_TYPE, RequestError, unavailable, wrong_type
+from cdc_http.view import DaemonView, SyncView
+
+log = structlog.get_logger(__name__)
+
+PATHS = ("/api/data/v1/index/sync", "/v1/data/sync", "/sync")
+"""The published path, the one behind the gateway, and a short one."""
+
+_NAMES = {"cassandra": "Cassandra", "elasticsearch": "Elasticsearch", "daemon": "The daemon"}
+
+Handler = Callable[[Request, str], Awaitable[Response]]
+
+
+class SyncEndpoint:
+    """Answers requests for rows, at most `settings.max_requests` at once."""
+
+    def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission) -> None:
+        self._daemon = daemon
+        self._settings = settings
+        self._admission = admission
+        self._under_way = 0
+
+    def routes(self) -> list[Route]:
+        """Return the routes of each path."""
+        return [
+            route
+            for path in PATHS
+            for route in (
+                Route(path, self._enveloped("sync", self._sync), methods=["POST"]),
+                Route(path + "/{job}", self._enveloped("job", self._job), methods=["GET"]),
+            )
+        ]
+
+    def _enveloped(self, route: str, handle: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            started = time.monotonic()
+            msgid = message_id(request)
+            try:
+                response = await handle(request, msgid)
+            except RequestError as problem:
+                response = failed(msgid, problem)
+            except Exception:
+                log.exception("http.failed", msgid=msgid, route=route)
+                response = failed(msgid, RequestError(500, INTERNAL, "server error"))
+            self._daemon.answered(route, response.status_code, time.monotonic() - started)
+            return response
+
+        return answer
+
+    async def _sync(self, request: Request, msgid: str) -> Response:
+        await self._admission.admit(request, "sync")
+        if self._under_way >= self._settings.max_requests:
+            raise RequestError(
+                429,
+                "TOO_MANY_REQUESTS",
+                f"{self._settings.max_requests} requests are worked on already.",
+                headers={"retry-after": "1"},
+            )
+        self._under_way += 1
+        try:
+            check_headers(request, self._settings)
+            body = await read_body(request, self._settings)
+            call = read_call(request, body, self._settings)
+            return await self._do(call, msgid, request.url.path)
+        finally:
+            self._under_way -= 1
+
+    async def _do(self, call: SyncCall, msgid: str, path: str) -> Response:
+        service, jobs = self._daemon.sync, self._daemon.jobs
+        if service is None or jobs is None:
+            raise unavailable("The daemon is starting or stopping.", service="daemon")
+        try:
+            if call.later:
+                job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
+                result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(JobReport(job, {}))}
+                headers = {"location": f"{path}/{job.id}", "preference-applied": "respond-async"}
+                return succeeded(msgid, result, status=202, headers=headers)
+            return succeeded(msgid, self._result(await self._settle(service, call)))
+        except UnknownObjectTypeError:
+            types = list(service.object_types)
+            raise RequestError(
+                400, WRONG_OBJECT_TYPE, "Invalid Object Type.", field="objectType", expected=types
+            ) from None
+        except InvalidIdError as error:
+            field = f"objectIds[{error.at}]" + (f".{error.column}" if error.column else "")
+            raise wrong_type(field, "", f"{field}: {error.message}") from None
+        except TooManyJobsError as error:
+            raise RequestError(429, "TOO_MANY_REQUESTS", f"{error.message}.", headers={"retry-after": "60"}) from None
+        except StoreError as error:
+            log.error("http.store_failed", msgid=msgid, error=str(error))  # noqa: TRY400 -- the error tells its place
+            raise unavailable("The daemon cannot keep jobs at present.", service="daemon") from None
+
+    async def _settle(self, service: SyncView, call: SyncCall) -> SyncOutcome:
+        asked = service.read_ids(call.object_type, call.ids)
+        try:
+            return await service.settle(
+                call.object_type, asked, seconds=self._settings.sync_timeout, refresh=call.refresh
+            )
+        except NotSettledError as error:
+            log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
+            message = f"{_NAMES[error.service]} is away or too slow: {len(error.outcome.settled)} ids are settled."
+            result = {name: value for name, value in self._result(error.outcome).items() if name != "response"}
+            raise unavailable(message, service=error.service, **result) from None
+
+    def _result(self, outcome: SyncOutcome) -> Mapping[str, Any]:
+        return {
+            "response": "PARTIAL" if outcome.failures else "SUCCESS",
+            "node_id": self._daemon.node_id,
+            "esSyncResponse": outcome.settled,
+            "failures": outcome.failures,
+            "counts": {"indexed": outcome.indexed, "deleted": outcome.deleted, "missing": outcome.missing},
+        }
+
+    async def _job(self, request: Request, msgid: str) -> Response:
+        await self._admission.admit(request, "sync")
+        jobs = self._daemon.jobs
+        if jobs is None:
+            raise unavailable("The daemon is starting or stopping.", service="daemon")
+        report = await jobs.report(request.path_params["job"])
+        if report is None:
+            raise RequestError(404, "RESOURCE_NOT_FOUND", "There is no such job.", field="job")
+        return succeeded(msgid, {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(report)})
+
+
+def _progress(report: JobReport) -> Mapping[str, Any]:
+    job = report.job
+    return {
+        "job": job.id,
+        "objectType": job.object_type,
+        "state": job.state,
+        "message": job.message,
+        "total": job.total,
+        "settled": job.settled,
+        "failed": job.failed,
+        "failures": dict(report.failures),
+        "counts": {"indexed": job.indexed, "deleted": job.deleted, "missing": job.missing},
+        "created": _seconds(job.created),
+        "started": _seconds(job.started),
+        "finished": _seconds(job.finished),
+    }
+
+
+def _seconds(moment: int | None) -> float | None:
+    return None if moment is None else moment / 1e6

@@ -1,0 +1,86 @@
+"""Transport encryption with certificates that are replaced while the daemon runs."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+import structlog
+
+from cdc_daemon.config.http import HttpTlsSettings
+from cdc_daemon.errors import ConfigError
+from cdc_http.rotation import mark_of
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 5.0
+"""How often the files are looked at."""
+
+
+class RotatedContext:
+    """The TLS context of the newest files that can be used.
+
+    Connections made from then on get what is new; a replacement that cannot be used is told and leaves what
+    was. Raises `ConfigError` when the files cannot be used at the start.
+    """
+
+    def __init__(self, settings: HttpTlsSettings) -> None:
+        self._settings = settings
+        self._marks = self._look()
+        self._current = _load(settings)
+        self.context = _load(settings)
+        # Asked before the certificate is chosen, also when the client names no host: what is swapped in
+        # here brings its certificate and the authorities that it believes.
+        self.context.sni_callback = self._swap
+
+    async def run(self, *, pause: float = LOOK_SECONDS) -> None:
+        """Look after the files until cancelled."""
+        while True:
+            await asyncio.sleep(pause)
+            self.reload()
+
+    def reload(self) -> None:
+        """Take up files that have changed."""
+        marks = self._look()
+        if marks == self._marks:
+            return
+        try:
+            self._current = _load(self._settings)
+        except ConfigError as error:
+            # Perhaps only one of them is there yet: they are tried again at the next look.
+            log.error("http.certificate_unusable", error=str(error))  # noqa: TRY400 -- the error tells its place
+            return
+        self._marks = marks
+        log.info("http.certificate_reloaded", certificate_file=str(self._settings.certificate_file))
+
+    def _swap(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: Any) -> None:
+        connection.context = self._current
+
+    def _look(self) -> Any:
+        settings = self._settings
+        files = (settings.certificate_file, settings.key_file, settings.client_ca_file)
+        return [None if file is None else mark_of(file) for file in files]
+
+
+def _load(settings: HttpTlsSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    # A session made under other authorities must not be resumed.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    place: dict[str, Any] = {"certificate_file": settings.certificate_file, "key_file": settings.key_file}
+    try:
+        context.load_cert_chain(settings.certificate_file, settings.key_file, password=lambda: "")
+        if settings.client_ca_file is not None:
+            place = {"client_ca_file": settings.client_ca_file}
+            context.load_verify_locations(settings.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"expected certificates and keys in PEM form, found {getattr(error, 'strerror', None) or error}",
+            hint="correct http.tls",
+            **place,
+        ) from error
+    return context

@@ -1,0 +1,42 @@
+"""Bearer tokens that are known beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from cdc_daemon.config.http import Scope, TokenSettings
+from cdc_http.rotation import RotatedFile
+
+
+class KnownTokens:
+    """Knows tokens by their hashes. Raises `ConfigError` for a token's file that cannot be read."""
+
+    def __init__(self, settings: Sequence[TokenSettings]) -> None:
+        self._tokens = [_Known(each) for each in settings]
+
+    async def scopes_of(self, token: str) -> frozenset[Scope] | None:
+        """Return what a token allows. Each known one is compared whole, so that time tells nothing."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        found: frozenset[Scope] | None = None
+        for known in self._tokens:
+            expected = known.digest()
+            if expected is not None and hmac.compare_digest(expected, digest):
+                found = known.scopes
+        return found
+
+
+class _Known:
+    def __init__(self, settings: TokenSettings) -> None:
+        self.scopes = frozenset(settings.scopes)
+        self._digest = None if settings.hash is None else bytes.fromhex(settings.hash.removeprefix("sha256:"))
+        self._file = None if settings.file is None else RotatedFile(settings.file)
+        if self._file is not None:
+            self._file.require(f"the token of {settings.name}")
+
+    def digest(self) -> bytes | None:
+        if self._file is None:
+            return self._digest
+        token = (self._file.content() or b"").strip()
+        return hashlib.sha256(token).digest() if token else None

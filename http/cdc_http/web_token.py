@@ -1,0 +1,87 @@
+"""JSON Web Tokens (RFC 7519): only by the algorithms, from the signer and for the audience that are configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jwt
+
+from cdc_daemon.config.http import JwtSettings, Scope
+from cdc_http.key_set import KeySource, KeysUnavailableError, PublishedKeys, StoredKeys
+
+__all__ = ["KeysUnavailableError", "WebTokens"]
+
+LONGEST = 16 * 1024
+"""Characters of a token that is looked at."""
+
+
+class WebTokens:
+    """Knows callers by tokens that somebody else signed. A token without expiry is not taken.
+
+    Raises `ConfigError` for a key set that cannot be read.
+    """
+
+    def __init__(self, settings: JwtSettings) -> None:
+        self._settings = settings
+        self._secret = None if settings.secret is None else settings.secret.get_secret_value().encode()
+        self._keys: KeySource | None = None
+        if settings.key_set_file is not None:
+            self._keys = StoredKeys(settings.key_set_file)
+        elif settings.key_set_url is not None:
+            self._keys = PublishedKeys(settings.key_set_url)
+
+    async def scopes_of(self, token: str) -> frozenset[Scope] | None:
+        """Return what a token allows, None when it is forged, expired or another's. Raises `KeysUnavailableError`."""
+        if len(token) > LONGEST:
+            return None
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError:
+            return None
+        if header.get("alg") not in self._settings.algorithms:
+            return None
+        for key in await self._candidates(header.get("kid")):
+            claims = self._verify(token, key)
+            if claims is not None:
+                return self._scopes(claims)
+        return None
+
+    async def _candidates(self, kid: Any) -> Sequence[Any]:
+        if self._keys is None:
+            return [self._secret]
+        return await self._keys.find(kid if isinstance(kid, str) else None)
+
+    def _verify(self, token: str, key: Any) -> Mapping[str, Any] | None:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=list(self._settings.algorithms),
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+                leeway=self._settings.leeway,
+                options={"require": ["exp"], "verify_aud": self._settings.audience is not None},
+            )
+        except (jwt.PyJWTError, TypeError, ValueError):
+            # TypeError: the key is of another kind than the algorithm wants.
+            return None
+
+    def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
+        scopes: set[Scope] = set()
+        if _has(claims, self._settings.claims):
+            scopes.add("sync")
+        if self._settings.admin_claims is not None and _has(claims, self._settings.admin_claims):
+            scopes.add("admin")
+        return frozenset(scopes)
+
+
+def _has(claims: Mapping[str, Any], wanted: Mapping[str, Sequence[str]]) -> bool:
+    return all(_values(claims.get(name)) & set(allowed) for name, allowed in wanted.items())
+
+
+def _values(claim: Any) -> set[str]:
+    """Return the values of a claim: a text, a list of texts, or texts between spaces as `scope` has them."""
+    if isinstance(claim, str):
+        return {claim, *claim.split()}
+    return {value for value in claim if isinstance(value, str)} if isinstance(claim, list) else set()

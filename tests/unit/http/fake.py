@@ -1,0 +1,195 @@
+"""A daemon without servers: the real service and jobs over rows in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry
+
+from cdc_daemon.commitlog.schema import Column, TableMetadata
+from cdc_daemon.commitlog.types import CqlType
+from cdc_daemon.config import HttpSettings, MappingSettings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Signal, TableName
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.sync import Refresh, SyncService
+from cdc_daemon.sync.jobs import JobRunner
+from cdc_http import LoopState
+
+LENIENT = HttpSettings(contract="lenient")
+
+
+def _columns(kind: Literal["partition_key", "clustering"], types: Mapping[str, str]) -> tuple[Column, ...]:
+    return tuple(Column(name, name.encode(), CqlType(of), kind, at) for at, (name, of) in enumerate(types.items()))
+
+
+def table(name: str, partition: Mapping[str, str], clustering: Mapping[str, str] | None = None) -> TableMetadata:
+    """Make a table of these key columns and their types."""
+    return TableMetadata(
+        name.encode(),
+        "sunbird",
+        name,
+        partition_key=_columns("partition_key", partition),
+        clustering=_columns("clustering", clustering or {}),
+        static=(),
+        regular=(Column("v", b"v", CqlType("text"), "regular"),),
+    )
+
+
+TABLES = {
+    "user": table("user", {"id": "text"}),
+    "batch": table("course_batch", {"courseid": "text"}, {"batchid": "text"}),
+    "user_course": table("user_enrolments", {"userid": "text"}, {"courseid": "text", "batchid": "text"}),
+    "device": table("device", {"id": "uuid"}),
+}
+
+SETTINGS = {
+    "user": MappingSettings(table=TableName("sunbird", "user"), alias="user_alias", id="{id}"),
+    "batch": MappingSettings(
+        table=TableName("sunbird", "course_batch"), alias="course-batch", fields={"courseid": "courseId"}
+    ),
+    "user_course": MappingSettings(
+        table=TableName("sunbird", "user_enrolments"), alias="user-courses", id="{batchid}_{userid}"
+    ),
+    "device": MappingSettings(table=TableName("sunbird", "device"), alias="device"),
+}
+
+
+class _NoJobs:
+    """For tests that ask for nothing later."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
+NO_JOBS: Any = _NoJobs()
+
+
+class FakePipeline:
+    """Settles what is asked for in the next turn: `outcomes` by partition key, indexed where there is none."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[bytes, DocumentOutcome] = {}
+        self.held: Trouble | None = None
+        self.asked: list[Key] = []
+        self.withdrawn: list[Key] = []
+
+    def request(self, signals: Iterable[Signal], watch: Watch) -> None:
+        keys = [Key.of(signal) for signal in signals]
+        self.asked.extend(keys)
+        asyncio.get_running_loop().call_soon(self._settle, keys, watch)
+
+    def withdraw(self, keys: Iterable[Key]) -> None:
+        self.withdrawn.extend(keys)
+
+    def _settle(self, keys: Sequence[Key], watch: Watch) -> None:
+        for key in keys:
+            if self.held is not None:
+                watch.delayed(key, self.held)
+                continue
+            alias = next(s.alias for s in SETTINGS.values() if s.table == key.table)
+            usual = DocumentOutcome(alias, key.partition_key.hex(), Outcome.INDEXED)
+            row = key if key.clustering is not None else key._replace(clustering=(b"",))
+            watch.settled(row, [self.outcomes.get(key.partition_key, usual)])
+            if key.clustering is None:
+                watch.settled(key, [])
+
+
+class FakeHealth:
+    """Elasticsearch as the bulk writer sees it."""
+
+    def __init__(self) -> None:
+        self.known: Trouble | None = None
+
+    def trouble(self) -> Trouble | None:
+        return self.known
+
+
+class FakeRefresher:
+    """Remembers what was to be searchable."""
+
+    def __init__(self) -> None:
+        self.refreshed: list[tuple[str, Refresh]] = []
+
+    async def refresh(self, alias: str, when: Refresh) -> None:
+        if when is not Refresh.NO:
+            self.refreshed.append((alias, when))
+
+
+class FakeControl:
+    """Remembers whether it was paused."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.letters: list[DeadLetter] = []
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        return self.letters[:limit]
+
+
+class FakeDaemon:
+    """What the HTTP surface sees."""
+
+    def __init__(self, store: Store | None = None, **limits: Any) -> None:
+        self.metrics = Metrics()
+        self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
+        self.state: dict[str, Any] = {"pending": 3}
+        self.checks = {"started": True}
+        self.node_id = "node-1"
+        self.pipeline = FakePipeline()
+        self.health = FakeHealth()
+        self.refresher = FakeRefresher()
+        self.control: FakeControl | None = FakeControl()
+        mappings = [DocumentMapping(name, SETTINGS[name], TABLES[name]) for name in SETTINGS]
+        self.service = SyncService(
+            self.pipeline, mappings=mappings, settings=SETTINGS, refresher=self.refresher, health=self.health
+        )
+        self.sync: SyncService | None = self.service
+        self.jobs: JobRunner | None = JobRunner(self.service, NO_JOBS if store is None else store.jobs, **limits)
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.metrics.registry
+
+    def livez(self) -> Mapping[str, LoopState]:
+        return self.loops
+
+    def readyz(self) -> Mapping[str, bool]:
+        return self.checks
+
+    def status(self) -> Mapping[str, Any]:
+        return self.state
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        self.metrics.http_requests.labels(route, str(status)).inc()
+        assert seconds >= 0
+
+
+@asynccontextmanager
+async def running(directory: Path, **limits: Any) -> AsyncIterator[FakeDaemon]:
+    """Give a daemon whose jobs are worked off."""
+    store = Store(directory)
+    daemon = FakeDaemon(store, **limits)
+    assert daemon.jobs is not None
+    work = asyncio.create_task(daemon.jobs.run())
+    try:
+        yield daemon
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        store.close()
