@@ -72,10 +72,14 @@ class Stage:
         The commit log is read in order, so when a row that is written last has its document, everything
         before it was handed over at least, and what the daemon has pending then is all that is left.
         """
+        self.wait_shown(seconds=seconds)
+        wait_for("nothing pending", self._is_settled, seconds=seconds)
+
+    def wait_shown(self, *, seconds: float = 60.0) -> None:
+        """Wait until a row that is written now has its document, whatever else is pending."""
         number = next(self._numbers)
         self.execute(f"INSERT INTO {{ks}}.{_SENTINEL} (id, n) VALUES (%s, 0)", [number])
         wait_for("the sentinel's document", lambda: self.get(_SENTINEL, str(number)), seconds=seconds)
-        wait_for("nothing pending", self._is_settled, seconds=seconds)
 
     def get(self, name: str, identity: str) -> dict[str, Any] | None:
         """Return a document's source by the GET that needs no refresh, without the daemon's own fields."""

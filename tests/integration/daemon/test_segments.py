@@ -1,0 +1,129 @@
+"""Segments are given back soon after they are complete and acknowledged, and never before."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.stage import Stage
+
+MEBIBYTE = b"x" * 2**20
+MORE_THAN_A_SEGMENT = 5
+"""Rows of one mebibyte: the sandbox's segments have four."""
+
+STILL = 3.0
+"""Seconds in which a segment that may not go has to stay: several listings of the folder."""
+
+
+def newest_segments(folder: Path) -> list[Path]:
+    """The segments with CDC data that Cassandra has not completed yet."""
+    return [
+        index.with_name(index.name.replace("_cdc.idx", ".log"))
+        for index in sorted(folder.glob("*_cdc.idx"))
+        if "COMPLETED" not in index.read_text()
+    ]
+
+
+def current_segment(stage: Stage) -> Path:
+    """Return the segment that Cassandra writes to, after it was forced to disk once."""
+    found = wait_for(
+        "an index file of the segment in use",
+        lambda: newest_segments(stage.box.cassandra.cdc_raw_directory),
+        seconds=30,
+        pause=0.2,
+    )
+    return found[-1]
+
+
+def index_of(segment: Path) -> Path:
+    return segment.with_name(segment.name.replace(".log", "_cdc.idx"))
+
+
+def is_completed(segment: Path) -> bool:
+    try:
+        return "COMPLETED" in index_of(segment).read_text()
+    except FileNotFoundError:
+        return not segment.exists()
+
+
+def complete(stage: Stage) -> None:
+    """Write more than a segment holds to a table that no mapping speaks of."""
+    # Prepared, as a blob in a statement's text takes twice the bytes and more than a message may have.
+    insert = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.bulky (id, v) VALUES (?, ?)")
+    for number in range(MORE_THAN_A_SEGMENT):
+        stage.cql.execute(insert, [number, MEBIBYTE])
+
+
+def prepare(stage: Stage) -> Path:
+    """Run the daemon, write a row to the segment in use, and return that segment."""
+    stage.create("bulky", "id int PRIMARY KEY, v blob")
+    stage.table("t", "id int PRIMARY KEY, v int")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (1, 1)")
+    stage.settle()
+    return current_segment(stage)
+
+
+def test_a_segment_is_released_when_it_is_complete_and_acknowledged(stage: Stage) -> None:
+    segment = prepare(stage)
+    complete(stage)
+    wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+    wait_for("the segment to go", lambda: not segment.exists(), seconds=30)
+    wait_for("its index file to go", lambda: not index_of(segment).exists(), seconds=5)
+    assert stage.daemon.metric("segments_released_total") >= 1
+    assert [line for line in stage.daemon.events("tail.segment_released") if line["segment"] == segment.name]
+    assert stage.daemon.metric("gaps_total") == 0
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 2)")
+    stage.settle()
+    stage.assert_equal("t")
+
+
+def test_a_segment_stays_until_all_in_it_is_acknowledged(stage: Stage) -> None:
+    segment = prepare(stage)
+    stage.elastic.indices.close(index=stage.alias("t"))
+    try:
+        stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 2)")
+        complete(stage)
+        wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+        time.sleep(STILL)
+        assert segment.exists()
+        assert stage.daemon.status()["backlog"]["bytes"] > 0
+        stage.daemon.kill()
+        stage.daemon.run()  # the index is closed, so it waits before it reads anything
+        time.sleep(STILL)
+        assert segment.exists()
+    finally:
+        stage.elastic.indices.open(index=stage.alias("t"))
+    wait_for("the segment to go", lambda: not segment.exists(), seconds=60)
+    stage.settle()
+    stage.assert_equal("t")
+    assert stage.get("t", "2") == {"id": 2, "v": 2}
+
+
+def test_segments_that_came_while_the_daemon_was_away_are_read_and_released(stage: Stage) -> None:
+    segment = prepare(stage)
+    stage.daemon.kill()
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 2)")
+    complete(stage)
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (3, 3)")
+    wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+    time.sleep(STILL)
+    assert segment.exists()
+    stage.daemon.run()
+    wait_for("the segment to go", lambda: not segment.exists(), seconds=60)
+    stage.settle()
+    stage.assert_equal("t")
+    assert stage.daemon.metric("gaps_total") == 0
+
+
+def test_nothing_is_deleted_when_release_is_off(stage: Stage) -> None:
+    stage.daemon.config["commit_log"]["release"] = False
+    segment = prepare(stage)
+    complete(stage)
+    wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+    stage.settle()
+    time.sleep(STILL)
+    assert segment.exists()
+    assert index_of(segment).exists()
+    assert stage.daemon.metric("segments_released_total") == 0
