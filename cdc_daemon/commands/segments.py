@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdc_daemon.commands.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
 
 if TYPE_CHECKING:
     from cdc_daemon.commitlog.encryption import Keyring
     from cdc_daemon.config import Settings
-    from cdc_daemon.segments.listing import ListedSegment
-    from cdc_daemon.segments.stats import Statistics
-    from cdc_daemon.segments.verify import Verification
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,7 +104,7 @@ def list_(
     Exit code 0: listed, 1: some could not be read, 2: wrong usage.
     """
     from cdc_daemon.commitlog.schema import Schema  # noqa: PLC0415  commands start fast
-    from cdc_daemon.segments import listing, opening, output  # noqa: PLC0415  likewise
+    from cdc_daemon.segments import listing, opening, output, show  # noqa: PLC0415  likewise
     from cdc_daemon.segments.paths import find_segments  # noqa: PLC0415  likewise
     from cdc_daemon.segments.progress import showing_progress  # noqa: PLC0415  likewise
 
@@ -136,7 +133,7 @@ def list_(
             if as_json:
                 _write_json([each.as_dict() for each in found])
             else:
-                _show_list(found, known_tables=tables is not None)
+                show.show_list(found, known_tables=tables is not None)
     for problem in listing.all_problems(found):
         output.say(f"error: {problem}")
     if any(each.problems for each in found):
@@ -232,7 +229,7 @@ def verify(
     what was expected and what was found. No schema is needed. Exit code 0: clean, 1: damaged or not readable,
     2: wrong usage.
     """
-    from cdc_daemon.segments import output  # noqa: PLC0415  commands start fast
+    from cdc_daemon.segments import output, show  # noqa: PLC0415  commands start fast
     from cdc_daemon.segments import verify as verifying  # noqa: PLC0415  likewise
     from cdc_daemon.segments.paths import find_segments  # noqa: PLC0415  likewise
     from cdc_daemon.segments.progress import showing_progress  # noqa: PLC0415  likewise
@@ -246,7 +243,7 @@ def verify(
             found.append(verification)
             progress.clear()
             if not as_json:
-                _show_verification(verification)
+                show.show_verification(verification)
         ok = all(each.ok for each in found)
         if as_json:
             _write_json({"ok": ok, "segments": [each.as_dict() for each in found]})
@@ -272,7 +269,7 @@ def stats(
     Partitions are different partition keys; beyond 4096 of a table their number is estimated, within a few
     percent. Exit code 0: all was read, 1: not all, 2: wrong usage.
     """
-    from cdc_daemon.segments import opening, output, updates  # noqa: PLC0415  commands start fast
+    from cdc_daemon.segments import opening, output, show, updates  # noqa: PLC0415  commands start fast
     from cdc_daemon.segments.paths import find_segments  # noqa: PLC0415  likewise
     from cdc_daemon.segments.progress import showing_progress  # noqa: PLC0415  likewise
     from cdc_daemon.segments.report import Report  # noqa: PLC0415  likewise
@@ -296,7 +293,7 @@ def stats(
         if as_json:
             _write_json(statistics.as_dict())
         else:
-            _show_statistics(statistics)
+            show.show_statistics(statistics)
         report.end(reader.unknown)
     if report.count:
         raise typer.Exit(EXIT_FAILED)
@@ -345,72 +342,3 @@ def _settings_for_tables(schema: Path | None, config: Path | None) -> Settings |
 
 def _write_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _show_list(segments: list[ListedSegment], *, known_tables: bool) -> None:
-    from cdc_daemon.segments import listing, output  # noqa: PLC0415  commands start fast
-
-    heading = "CDC tables (updates)" if known_tables else "tables (updates)"
-    table = output.plain_table("segment", "index", "size", "age", "consumed", heading, right=("size", "age"))
-    for each in segments:
-        inside = each.tables if known_tables else each.others
-        named = "" if inside is None else ", ".join(f"{name} ({count})" for name, count in inside.most_common())
-        if each.encrypted or each.compression:
-            kind = ", ".join(filter(None, [each.compression, "encrypted" if each.encrypted else None]))
-            named = f"[{kind}] {named}"
-        consumed = each.consumed or "?"
-        if each.consumed_up_to is not None and consumed == "partly":
-            consumed = f"up to {each.consumed_up_to}"
-        table.add_row(
-            output.text(each.path.name),
-            each.state,
-            output.spell_bytes(each.size),
-            output.spell_age(listing.age(each)),
-            consumed,
-            output.text(named),
-        )
-    output.show_table(table)
-
-
-def _show_verification(found: Verification) -> None:
-    if found.error is not None:
-        typer.echo(f"{found.path}: cannot be read")
-        typer.echo(f"  {found.error}")
-        return
-    state = "ok" if found.ok else f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
-    typer.echo(f"{found.path}: {state}, {found.mutations} mutations in {found.sections} sections up to {found.end}")
-    for problem in found.problems:
-        typer.echo(f"  {problem}")
-
-
-def _show_statistics(statistics: Statistics) -> None:
-    from cdc_daemon.segments import output  # noqa: PLC0415  commands start fast
-
-    numbers = ("mutations", "bytes", "partitions", "rows", "deleted: partitions", "ranges", "rows ", "cells")
-    table = output.plain_table("table", *numbers, "oldest write", "newest write", right=numbers)
-    for name in sorted(statistics.tables):
-        each = statistics.tables[name]
-        about = "" if each.partitions.exact else "~"
-        table.add_row(
-            output.text(name),
-            str(each.mutations),
-            str(each.size),
-            f"{about}{each.partitions.count}",
-            str(each.rows),
-            str(each.partition_deletions),
-            str(each.range_deletions),
-            str(each.row_deletions),
-            str(each.cell_deletions),
-            output.spell_time(each.written.oldest) if each.written.oldest is not None else "",
-            output.spell_time(each.written.newest) if each.written.newest is not None else "",
-        )
-    output.show_table(table)
-    read = len(statistics.segments)
-    typer.echo(
-        f"{statistics.mutations} mutations, {output.spell_bytes(statistics.size)}, in {read} segment"
-        f"{'' if read == 1 else 's'}"
-        + (f"; {statistics.unknown} updates of unknown tables" if statistics.unknown else "")
-    )
-
-
-__all__ = ["EXIT_CONFIGURATION", "app"]

@@ -78,6 +78,11 @@ class ListedSegment:
             return "being written" if self.has_index else "none"
         return f"{self.index.offset} completed" if self.index.completed else str(self.index.offset)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the segment was changed."""
+        return time.time() - self.modified
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {
@@ -123,11 +128,6 @@ def list_segment(
     if progressed is not None and listed.id is not None:
         listed.consumed, listed.consumed_up_to = progressed.of(listed.id)
     return listed
-
-
-def age(listed: ListedSegment) -> float:
-    """Return how many seconds ago a segment was changed."""
-    return time.time() - listed.modified
 
 
 def _look_at(path: Path, listed: ListedSegment) -> None:
