@@ -112,8 +112,8 @@ class Sandbox:
         """Start all servers, Elasticsearch beside Cassandra, and return when each of them answers."""
         wanted = [artifacts for artifacts in (self._cassandra, self._elasticsearch_set) if artifacts is not None]
         fetch(wanted, progress=self._progress)
-        self._folder = open_folder(name=self._name, directory=self._directory)
         try:
+            self._folder = open_folder(name=self._name, directory=self._directory)
             self._start_elasticsearch()
             self._start_nodes()
             if self._elasticsearch is not None:
