@@ -32,7 +32,7 @@ from cdc_daemon.commitlog.mutation import read_mutation
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.vint import read_vint
-from cdc_daemon.errors import MutationError
+from cdc_daemon.errors import MutationError, UnknownTableError
 
 __all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
 
@@ -73,6 +73,7 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
     batch = KeyBatch(position=max(section.resume, from_position))
     reader = _MutationReader(batch, schema, segment=segment, only=only)
     layouts = reader.layouts
+    unwanted = reader.unwanted
     append = batch.updates.append
     count = 0
     position = batch.position
@@ -87,6 +88,11 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
                 # Of one update alone the count is a byte, and mutations of one table mostly follow each other.
                 table_layout = layouts.get(payload[1:17]) if payload[0] == 1 else None
                 beginning = payload[:17] if table_layout is not None else _NO_BEGINNING
+                if table_layout is None and payload[:17] in unwanted:
+                    batch.skipped += 1
+                    if count == limit:
+                        break
+                    continue
             if table_layout is not None:
                 key_end = 18 + payload[17]
                 (head,) = _long_at(payload, key_end)
@@ -164,6 +170,8 @@ class _MutationReader:
     def __init__(self, batch: KeyBatch, schema: SchemaView, *, segment: str, only: Container[bytes] | None) -> None:
         self.layouts: dict[bytes, TableLayout] = {}
         """Layouts of the wanted tables met so far, by table id."""
+        self.unwanted: set[bytes] = set()
+        """How mutations of nothing but one update of a table that is not wanted begin."""
         self._batch = batch
         self._schema = schema
         self._segment = segment
@@ -178,14 +186,28 @@ class _MutationReader:
             error.where.update(segment=self._segment, position=position)
             batch.problems.append(error)
             return
-        for table_id in unknown:
-            batch.unknown[table_id] = batch.unknown.get(table_id, 0) + 1
+        if unknown:
+            self._note_strangers(unknown, payload, position)
         batch.skipped += len(unknown)
         for update in updates:
             if update is None or not (self._only is None or update.table.id in self._only):
                 batch.skipped += 1
             else:
                 batch.updates.append(update._replace(position=position))
+
+    def _note_strangers(self, unknown: list[bytes], payload: bytes, position: int) -> None:
+        for table_id in unknown:
+            self._batch.unknown[table_id] = self._batch.unknown.get(table_id, 0) + 1
+        self._batch.strangers.append(
+            UnknownTableError(
+                "expected the id of a table in the schema, found another",
+                hint="its table was created and dropped before anybody looked; nothing of it can be read back",
+                data=payload,
+                segment=self._segment,
+                position=position,
+                table_id=unknown[0].hex(),
+            )
+        )
 
     def _layout_of(self, table_id: bytes) -> TableLayout | None:
         table = self._schema.get(table_id)
@@ -194,4 +216,6 @@ class _MutationReader:
         table_layout = TableLayout.of(table)
         if self._only is None or table_id in self._only:
             self.layouts[table_id] = table_layout
+        else:
+            self.unwanted.add(b"\x01" + table_id)
         return table_layout

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CommitLogError
+from cdc_daemon.errors import CommitLogError, UnknownTableError
 
 
 class RowKey(NamedTuple):
@@ -60,8 +60,9 @@ class KeyBatch:
 
     `position` is the logical position up to which entries are done with. `mutations` counts entries that
     were read, `skipped` partition updates passed over: those of tables that are not wanted, those of
-    unknown tables, and those that change nothing. `unknown` counts the latter by table id. `problems` are
-    entries that could not be read, each with its bytes in `data`.
+    unknown tables, and those that change nothing. `unknown` counts updates of unknown tables by table id, and
+    `strangers` are the entries they are in, whose other updates were read. `problems` are entries that could not
+    be read. Both have the entry's bytes in `data`.
     """
 
     updates: list[KeyUpdate] = field(default_factory=list)
@@ -69,4 +70,5 @@ class KeyBatch:
     mutations: int = 0
     skipped: int = 0
     unknown: dict[bytes, int] = field(default_factory=dict)
+    strangers: list[UnknownTableError] = field(default_factory=list)
     problems: list[CommitLogError] = field(default_factory=list)

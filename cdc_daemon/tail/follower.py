@@ -10,7 +10,7 @@ from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section, SectionReader
-from cdc_daemon.errors import CommitLogError, DamagedSegmentError
+from cdc_daemon.errors import CommitLogError, DamagedSegmentError, UnknownTableError
 from cdc_daemon.tail.buffer import SegmentBuffer
 from cdc_daemon.tail.folder import SegmentFile
 from cdc_daemon.tail.lifecycle import Evidence
@@ -21,7 +21,8 @@ class Portion:
     """What was read at once: the updates, and the logical offset behind them.
 
     `mutations` counts entries, `skipped` updates of unwanted tables, `unknown` updates by table id of tables
-    that no schema has, `size` the bytes passed. `problems` are entries that cannot be read and never will.
+    that no schema has, `strangers` the entries with these, `size` the bytes passed. `problems` are entries that
+    cannot be read and never will.
     """
 
     start: int
@@ -30,6 +31,7 @@ class Portion:
     mutations: int = 0
     skipped: int = 0
     unknown: dict[bytes, int] = field(default_factory=dict)
+    strangers: list[UnknownTableError] = field(default_factory=list)
     problems: list[CommitLogError] = field(default_factory=list)
 
     @property
@@ -129,6 +131,7 @@ class SegmentFollower:
             mutations=batch.mutations,
             skipped=batch.skipped,
             unknown=batch.unknown,
+            strangers=batch.strangers,
             problems=batch.problems,
         )
         if not self._final:
@@ -260,6 +263,7 @@ def _stop_before_damage(portion: Portion) -> None:
     if torn:
         portion.end = min(torn)
         portion.updates = [update for update in portion.updates if update.position <= portion.end]
+        portion.strangers = [each for each in portion.strangers if each.where["position"] <= portion.end]
         portion.problems = [
             problem
             for problem in portion.problems

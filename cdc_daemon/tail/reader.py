@@ -193,6 +193,8 @@ class Reader:
     async def _hand_over(self, segment: TrackedSegment, portion: Portion) -> None:
         if portion.problems:
             await self._beating(self._trouble.unreadable(segment, portion.problems))
+        if portion.strangers:
+            await self._beating(self._trouble.strangers(segment, portion.strangers))
         signals = list(signals_of(portion.updates))
         unknown = sum(portion.unknown.values())
         if unknown:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from cdc_daemon.errors import CommitLogError, DamagedSegmentError, StoreError
+from cdc_daemon.errors import CommitLogError, DamagedSegmentError, StoreError, UnknownTableError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.tail.gap import Gap
@@ -16,6 +16,10 @@ from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tracked import TrackedSegment
 
 log = structlog.get_logger(__name__)
+
+
+STRANGERS_KEPT = 1000
+"""Mutations of one unknown table that are kept as dead letters."""
 
 
 class Trouble:
@@ -40,6 +44,7 @@ class Trouble:
         self._observer = observer
         self._on_damage = on_damage
         self._on_gap = on_gap
+        self._strangers: dict[str, int] = {}
 
     async def unreadable(self, segment: TrackedSegment, problems: Sequence[CommitLogError]) -> None:
         """Keep what can be kept of entries or markers that cannot be read. It returns when that is durable."""
@@ -62,6 +67,22 @@ class Trouble:
             )
             if self._on_damage is not None:
                 self._on_damage(problem)
+
+    async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
+        """Keep mutations of tables that nobody knows any more, up to a number for each table.
+
+        Such a table is gone with all its rows, so beyond that number they are only counted, by whoever reads.
+        """
+        kept = []
+        for stranger in strangers:
+            table_id = stranger.where["table_id"]
+            count = self._strangers[table_id] = self._strangers.get(table_id, 0) + 1
+            if count == 1:
+                log.warning("tail.table_unknown", error=stranger.message, hint=stranger.hint, **stranger.where)
+            if count <= STRANGERS_KEPT:
+                kept.append(_letter(segment, stranger))
+        if kept:
+            await self._until_done(lambda: self._dead_letters.add(kept), segment.file.name)
 
     async def missing(self, gap: Gap) -> None:
         """Keep and tell of segments that are missing; only a certain gap becomes a dead letter."""

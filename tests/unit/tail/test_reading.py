@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.pipeline.signal import Scope, Signal
 from tests.segments import (
@@ -155,7 +157,9 @@ async def test_a_table_created_a_moment_ago_is_asked_for_once(node: CommitLogWri
     assert harness.provider.refreshed == 2, "once in vain, once with success"
 
 
-async def test_a_table_that_stays_unknown_is_passed_over(node: CommitLogWriter, make_harness: MakeHarness) -> None:
+async def test_a_mutation_of_a_table_that_stays_unknown_is_set_aside_with_its_bytes(
+    node: CommitLogWriter, make_harness: MakeHarness
+) -> None:
     harness = make_harness()
     harness.start()
     node.write(mutation(update(LATECOMERS, "x", row())), user("a"))
@@ -166,6 +170,35 @@ async def test_a_table_that_stays_unknown_is_passed_over(node: CommitLogWriter, 
     await harness.until(lambda: harness.sink.keys == ["a", "b"])
     assert harness.provider.refreshed == 1
     assert harness.observer.passed == {"unknown_table": 2}
+    assert [(letter.reason, letter.payload) for letter in harness.store.letters] == [
+        ("UnknownTableError", mutation(update(LATECOMERS, key, row()))) for key in ("x", "y")
+    ]
+    assert harness.store.letters[0].detail["table_id"] == LATECOMERS.id.hex()
+
+
+async def test_neighbours_of_an_unknown_table_s_update_in_one_mutation_go_on(
+    node: CommitLogWriter, make_harness: MakeHarness
+) -> None:
+    harness = make_harness()
+    harness.start()
+    both = mutation(update(LATECOMERS, "same", row()), update(USERS, "same", row()))
+    node.write(both)
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys == ["same"])
+    assert [letter.payload for letter in harness.store.letters] == [both]
+
+
+async def test_only_so_many_mutations_of_one_unknown_table_are_kept(
+    node: CommitLogWriter, make_harness: MakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_daemon.tail.trouble.STRANGERS_KEPT", 3)
+    harness = make_harness()
+    harness.start()
+    node.write(*(mutation(update(LATECOMERS, f"x{number}", row())) for number in range(10)), user("a"))
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys == ["a"])
+    assert len(harness.store.letters) == 3
+    assert harness.observer.passed == {"unknown_table": 10}
 
 
 async def test_a_column_added_a_moment_ago_is_asked_for(node: CommitLogWriter, make_harness: MakeHarness) -> None:
