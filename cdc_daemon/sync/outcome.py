@@ -29,24 +29,27 @@ class SyncOutcome:
         return len(self.failures)
 
 
-@dataclass(slots=True)
 class KeyResult:
-    """What became of the documents of one key."""
+    """What became of the documents of one key: of a partition's, each as it was settled last."""
 
-    indexed: int = 0
-    deleted: int = 0
-    missing: int = 0
-    failures: list[str] = field(default_factory=list)
+    __slots__ = ("_documents",)
 
-    def add(self, document: DocumentOutcome) -> None:
-        """Take in one document."""
-        match document.outcome:
-            case Outcome.INDEXED:
-                self.indexed += 1
-            case Outcome.DELETED if document.existed:
-                self.deleted += 1
-            case Outcome.DELETED:
-                self.missing += 1
-            case _:
-                of = f"{document.id}: " if document.id else ""
-                self.failures.append(f"{of}{document.error_type}: {document.reason}")
+    def __init__(self) -> None:
+        self._documents: dict[object, DocumentOutcome] = {}
+
+    def add(self, row: object, document: DocumentOutcome) -> None:
+        """Take in one document of a row; a row of a partition may come more than once."""
+        self._documents[row, document.alias, document.id] = document
+
+    @property
+    def failures(self) -> list[str]:
+        """Why documents are not shown as their rows are."""
+        return [
+            f"{document.id}: {document.error_type}: {document.reason}" if document.id else str(document.reason)
+            for document in self._documents.values()
+            if document.outcome not in {Outcome.INDEXED, Outcome.DELETED}
+        ]
+
+    def count(self, outcome: Outcome, *, existed: bool = True) -> int:
+        """Tell how many documents were written, removed, or not there to be removed."""
+        return sum(each.outcome is outcome and each.existed is existed for each in self._documents.values())

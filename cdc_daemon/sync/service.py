@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal
@@ -156,15 +157,16 @@ class SyncService:
 def _outcome(watch: KeyWatch, labels: Mapping[Key, Sequence[str]]) -> SyncOutcome:
     outcome = SyncOutcome()
     for key, result in watch.results.items():
-        outcome.indexed += result.indexed
-        outcome.deleted += result.deleted
-        outcome.missing += result.missing
+        outcome.indexed += result.count(Outcome.INDEXED)
+        outcome.deleted += result.count(Outcome.DELETED)
+        outcome.missing += result.count(Outcome.DELETED, existed=False)
         if key in watch.open:
             continue
+        failures = result.failures
         for label in labels[key]:
-            outcome.settled[label] = not result.failures and outcome.settled.get(label, True)
-            if result.failures:
-                outcome.failures[label] = "; ".join(result.failures[:10])
+            outcome.settled[label] = not failures and outcome.settled.get(label, True)
+            if failures:
+                outcome.failures[label] = "; ".join(failures[:10])
     return outcome
 
 

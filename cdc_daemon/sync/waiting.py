@@ -33,7 +33,7 @@ class KeyWatch:
             if asked in self.open:
                 for document in documents:
                     if document.alias in {self._alias, ""}:
-                        self.results[asked].add(document)
+                        self.results[asked].add(key.clustering, document)
         if key in self.open:
             self.open.remove(key)
             self._moved.set()
