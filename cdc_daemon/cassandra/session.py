@@ -27,6 +27,7 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 
 from cdc_daemon import __version__
+from cdc_daemon.cassandra.protocol import ForgivingProtocolHandler
 from cdc_daemon.config import CassandraSettings, TlsSettings
 from cdc_daemon.errors import CassandraUnavailableError, ConfigError
 
@@ -100,13 +101,15 @@ def connect(options: CassandraSettings) -> Session:
             contact_points=", ".join(options.contact_points),
         ) from None
     try:
-        return cluster.connect()
+        session = cluster.connect()
     except NoHostAvailable as error:
         cluster.shutdown()
         raise _unavailable(options, error.errors) from error
     except Exception as error:
         cluster.shutdown()
         raise _unavailable(options, {"": error}) from error
+    session.client_protocol_handler = ForgivingProtocolHandler
+    return session
 
 
 def _login(options: CassandraSettings) -> PlainTextAuthProvider | None:
