@@ -22,6 +22,7 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.startup import (
     SHORTEST_BODY_AGE,
     connect_cassandra,
@@ -191,6 +192,7 @@ async def assemble(
             ),
             observer=TailMetrics(metrics),
             beat=beat,
+            keyring=configured_keyring(settings.commit_log),
         )
         yield Assembly(
             tables=list(mappings),

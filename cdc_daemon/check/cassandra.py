@@ -60,7 +60,9 @@ def _check_connected(session: Session, settings: Settings) -> tuple[list[Finding
     told: NodeSettings | None = None
     try:
         told = NodeSettings({row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")})
-        findings += check_commit_log(told, follow_markers=settings.commit_log.follow_markers)
+        findings += check_commit_log(
+            told, follow_markers=settings.commit_log.follow_markers, has_keys=settings.commit_log.keystore is not None
+        )
     except Unauthorized:
         role = settings.cassandra.username or "the daemon's role"
         findings.append(

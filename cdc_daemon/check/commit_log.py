@@ -18,14 +18,14 @@ _FRESH_SECONDS = 1.0
 _RESTART = "in cassandra.yaml, and restart the node"
 
 
-def check_commit_log(node: NodeSettings, *, follow_markers: bool) -> Iterator[Finding]:
-    """Judge the settings of a node; `follow_markers` is the daemon's own."""
+def check_commit_log(node: NodeSettings, *, follow_markers: bool, has_keys: bool = False) -> Iterator[Finding]:
+    """Judge the settings of a node; `follow_markers`, and whether it has a keystore, are the daemon's own."""
     enabled = node.flag("cdc_enabled")
     if enabled:
         yield ok("cdc.enabled", "the node writes CDC segments")
     else:
         yield fail("cdc.enabled", "the node writes no CDC segments", f"set cdc_enabled: true {_RESTART}")
-    yield _check_format(node)
+    yield _check_format(node, has_keys=has_keys)
     yield _check_freshness(node, follow_markers=follow_markers)
     if node.flag("cdc_block_writes") is False:
         yield warn(
@@ -52,15 +52,18 @@ def is_encrypted(node: NodeSettings) -> bool:
     return bool(node.flag("transparent_data_encryption_options.enabled", "transparent_data_encryption_options_enabled"))
 
 
-def _check_format(node: NodeSettings) -> Finding:
+def _check_format(node: NodeSettings, *, has_keys: bool) -> Finding:
     name = "cdc.segment_format"
     compression = compressor(node)
-    if is_encrypted(node):
+    if is_encrypted(node) and not has_keys:
         return fail(
             name,
-            "segments are encrypted (transparent_data_encryption_options), and this version has no keys to read them",
-            f"turn encryption of the commit log off {_RESTART}",
+            "segments are encrypted (transparent_data_encryption_options), and the daemon has no keys to read them",
+            "set commit_log.keystore to the JCEKS keystore that cassandra.yaml names, and "
+            "commit_log.keystore_password_file",
         )
+    if is_encrypted(node):
+        return ok(name, "segments are encrypted, and the daemon has a keystore")
     if compression is not None and compression not in COMPRESSORS:
         return fail(
             name,

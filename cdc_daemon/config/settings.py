@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from cdc_daemon.config.base import ConfigPath, Section, wrong
 from cdc_daemon.config.http import HttpSettings
@@ -27,6 +27,24 @@ class CommitLogSettings(Section):
     release: bool = True
     """Whether to delete segments that are finished and acknowledged. When false, somebody else must, or
     cdc_raw fills and Cassandra rejects writes."""
+    keystore: ConfigPath | None = None
+    """The JCEKS keystore that cassandra.yaml names (`transparent_data_encryption_options`), where segments are
+    encrypted."""
+    keystore_password: SecretStr | None = Field(default=None, validate_default=True)
+    """The keystore's password. Better given as `keystore_password_file` or `${VARIABLE}`."""
+    keystore_password_file: ConfigPath | None = None
+    """A file that holds the keystore's password."""
+    key_password: SecretStr | None = None
+    """The keys' password; the keystore's when absent."""
+    key_password_file: ConfigPath | None = None
+    """A file that holds the keys' password."""
+
+    @field_validator("keystore_password")
+    @classmethod
+    def _password_goes_with_keystore(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "keystore" in info.data and (info.data["keystore"] is None) != (password is None):
+            raise wrong("expected keystore and keystore_password together, or neither")
+        return password
 
 
 class PipelineSettings(Section):

@@ -8,6 +8,7 @@ from typing import Final
 
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.keystore import Keystore
+from cdc_daemon.config import CommitLogSettings
 from cdc_daemon.errors import ConfigError
 
 KEYSTORE_PASSWORD: Final = "CDC_DAEMON_KEYSTORE_PASSWORD"  # noqa: S105 -- the variable's name
@@ -31,12 +32,29 @@ def open_keyring(keystore: Path | None, password_file: Path | None, key_password
             hint=f"put it into a file for --keystore-password-file, or into {KEYSTORE_PASSWORD}",
             keystore=str(keystore),
         )
+    return load_keystore(keystore, password, _password(key_password_file, KEY_PASSWORD))
+
+
+def configured_keyring(settings: CommitLogSettings) -> Keyring | None:
+    """Open the keystore of a daemon's configuration; None where none is named. Raises `ConfigError`."""
+    if settings.keystore is None or settings.keystore_password is None:
+        return None
+    key_password = settings.key_password
+    return load_keystore(
+        settings.keystore,
+        settings.keystore_password.get_secret_value(),
+        None if key_password is None else key_password.get_secret_value(),
+    )
+
+
+def load_keystore(keystore: Path, password: str, key_password: str | None) -> Keystore:
+    """Open a JCEKS keystore file. Raises `ConfigError`."""
     try:
         data = keystore.read_bytes()
     except OSError as error:
         raise ConfigError(f"expected a keystore, found {error.strerror}", keystore=str(keystore)) from error
     try:
-        return Keystore(data, password, _password(key_password_file, KEY_PASSWORD))
+        return Keystore(data, password, key_password)
     except ConfigError as error:
         error.where.setdefault("keystore", str(keystore))
         raise
