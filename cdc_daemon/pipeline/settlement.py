@@ -6,8 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CassandraRefusedError, CdcError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
@@ -18,12 +20,17 @@ from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.watch import Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
 
+log = structlog.get_logger(__name__)
+
 SetAside = Callable[[Sequence[DeadLetter]], None]
 """Keeps dead letters durably; blocks for the commit, so it is called in a thread."""
 
 
 BATCH_SIZE = 16 * 1024 * 1024
 """Bytes of documents that one batch should not exceed; each worker holds one batch."""
+
+_SAID_AGAIN = 30.0
+"""Seconds after which it is said again that a table cannot be read."""
 
 EXPECTED_DOCUMENT_SIZE = 16 * 1024
 """Bytes a document is taken to have until some were built."""
@@ -68,22 +75,37 @@ class Settlement:
     async def settle(self, entries: Sequence[Entry]) -> None:
         """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError`.
 
-        When it raises, the entries that were not settled are back in the coalescer.
+        When it raises, the entries that were not settled are back in the coalescer. Tables are settled side by
+        side: one that Cassandra refuses to read, because it was dropped, is tried again later and holds up no other.
         """
         open_entries = dict.fromkeys(entries)
         by_table: dict[TableName, list[Entry]] = defaultdict(list)
         for entry in entries:
             by_table[entry.key.table].append(entry)
+        failures: dict[TableName, BaseException] = {}
         try:
-            for table, rows in by_table.items():
-                await self._settle_table(table, rows, open_entries)
-        except CdcError as error:
-            for entry in open_entries:
-                entry.delay(Trouble.of(error))
-            raise
+            outcomes = await asyncio.gather(
+                *(self._settle_table(table, rows, open_entries) for table, rows in by_table.items()),
+                return_exceptions=True,
+            )
+            failures = {
+                table: outcome
+                for table, outcome in zip(by_table, outcomes, strict=True)
+                if isinstance(outcome, BaseException)
+            }
         finally:
             for entry in open_entries:
-                self._coalescer.retry(entry, 0.0)
+                self._hand_back(entry, failures.get(entry.key.table))
+        for table, failure in failures.items():
+            if not isinstance(failure, CassandraRefusedError):
+                raise failure
+            _say_refused(table, failure)
+
+    def _hand_back(self, entry: Entry, failure: BaseException | None) -> None:
+        if isinstance(failure, CdcError):
+            entry.delay(Trouble.of(failure))
+        refused = isinstance(failure, CassandraRefusedError)
+        self._coalescer.retry(entry, Backoff.delay(entry.attempts) if refused else 0.0)
 
     async def _settle_table(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         reading = await self._reader.read(table, [entry.key for entry in entries])
@@ -165,6 +187,17 @@ class Settlement:
             self._clock.observe(result.seen_version)
         else:
             entry.minimum_version = result.seen_version + 1
+
+
+def _say_refused(table: TableName, error: CassandraRefusedError) -> None:
+    log.warning(
+        "pipeline.table_refused",
+        table=str(table),
+        error=error.message,
+        hint=error.hint,
+        every=_SAID_AGAIN,
+        every_key=str(table),
+    )
 
 
 def is_doubtful(entry: Entry, state: RowState) -> bool:
