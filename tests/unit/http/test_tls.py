@@ -1,0 +1,166 @@
+"""Encrypted connections, clients' certificates, and files that are replaced meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cdc_daemon.config import HttpTlsSettings
+from cdc_daemon.errors import ConfigError
+from cdc_http import HttpServer, RotatedContext, create_app
+from tests.unit.http.fake import FakeDaemon
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name(name)
+        self.file = directory / f"{name}.pem"
+        self.file.write_bytes(_pem(self._sign(self._name, self._key, authority=True)))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Write a certificate and its key, over those of the same name, and return the files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        files = self._directory / f"{name}.crt", self._directory / f"{name}.key"
+        files[0].write_bytes(_pem(self._sign(_name(name), key, authority=False)))
+        files[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return files
+
+    def _sign(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> x509.Certificate:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "authority")
+
+
+@contextlib.asynccontextmanager
+async def serving(tls: RotatedContext) -> AsyncIterator[int]:
+    server = HttpServer(create_app(FakeDaemon()), host="127.0.0.1", port=0, context=tls.context)
+    await server.start()
+    try:
+        yield server.port
+    finally:
+        await server.stop()
+
+
+async def get(port: int, trusted: Path, client: tuple[Path, Path] | None = None) -> bytes:
+    """Return the answer to a request, and check who answered. Raises `ssl.SSLError` or `ConnectionError`."""
+    context = ssl.create_default_context(cafile=trusted)
+    if client is not None:
+        context.load_cert_chain(*client)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        if not answer:
+            raise ConnectionError("no answer")
+        return answer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_an_encrypted_connection_and_a_replaced_certificate(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("server")
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    async with serving(tls) as port:
+        assert (await get(port, authority.file)).startswith(b"HTTP/1.1 200")
+        other = Authority(tmp_path, "other")
+        other.issue("server")
+        tls.reload()
+        assert (await get(port, other.file)).startswith(b"HTTP/1.1 200")
+        with pytest.raises(ssl.SSLError):
+            await get(port, authority.file)
+
+
+async def test_half_a_replacement_leaves_what_was(authority: Authority) -> None:
+    certificate, key = authority.issue("server")
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    whole = key.read_bytes()
+    async with serving(tls) as port:
+        authority.issue("server")
+        key.write_bytes(whole)
+        tls.reload()
+        assert (await get(port, authority.file)).startswith(b"HTTP/1.1 200")
+
+
+async def test_clients_have_to_show_a_certificate(authority: Authority, tmp_path: Path) -> None:
+    clients = Authority(tmp_path, "clients")
+    known = clients.issue("known")
+    certificate, key = authority.issue("server")
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=clients.file))
+    async with serving(tls) as port:
+        assert (await get(port, authority.file, known)).startswith(b"HTTP/1.1 200")
+        for stranger in (None, authority.issue("stranger")):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await get(port, authority.file, stranger)
+        Authority(tmp_path, "clients")  # replaces the file: who was known is not any more
+        tls.reload()
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await get(port, authority.file, known)
+
+
+def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("server")
+    nothing = tmp_path / "nothing"
+    nothing.write_text("nothing")
+    for files in ((nothing, key), (certificate, nothing), (certificate, tmp_path / "none")):
+        with pytest.raises(ConfigError, match="expected certificates and keys"):
+            RotatedContext(HttpTlsSettings(certificate_file=files[0], key_file=files[1]))
+    with pytest.raises(ConfigError) as caught:
+        RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=nothing))
+    assert "client_ca_file" in caught.value.where
+
+
+async def test_the_files_are_looked_at(authority: Authority) -> None:
+    certificate, key = authority.issue("server")
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    before = tls._current
+    looking = asyncio.create_task(tls.run(pause=0.005))
+    authority.issue("server")
+    async with asyncio.timeout(5):
+        while tls._current is before:  # noqa: ASYNC110 -- nothing tells of it but what it does
+            await asyncio.sleep(0.01)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
