@@ -13,6 +13,7 @@ import aiohttp
 from cassandra.cluster import Session
 
 from cdc_daemon.config import load
+from cdc_daemon.errors import CdcError
 from sandbox.compare import Comparison, compare
 from sandbox.demo.board import Board, Step
 from sandbox.demo.errors import DemoError
@@ -108,8 +109,8 @@ class _Play:
                 summary.comparisons = await self._compare()
                 for task in (watching, probing):
                     task.cancel()
-        except* DemoError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as group:
+            raise _foremost(group) from None
         finally:
             summary.changes, summary.failed = self._writer.total, self._writer.failed
             summary.seconds = (self._writer.ended or time.monotonic()) - self._writer.began
@@ -176,6 +177,12 @@ class _Play:
             found = await compare(load(self._stage.config_path))
             step.note = "EQUAL" if all(comparison.is_equal for comparison in found) else "NOT EQUAL"
             return found
+
+
+def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first of our own errors in a group, or the group when there is none."""
+    ours = [error for error in group.exceptions if isinstance(error, CdcError)]
+    return ours[0] if ours else group
 
 
 async def _in_time(what: str, awaited: Awaitable[None]) -> None:
