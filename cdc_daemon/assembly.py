@@ -13,7 +13,7 @@ from cdc_daemon.config import Settings
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.observers import BulkMetrics, PipelineMetrics, TailMetrics
+from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, TailMetrics
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.documents import MappedDocuments
@@ -66,6 +66,7 @@ class Assembly:
         self._tail = tail
         self._writer = writer
         self._metrics = metrics
+        self._flow = FlowMetrics(metrics)
         self._watching = watching
         self._quarantine = quarantine
 
@@ -93,6 +94,7 @@ class Assembly:
         oldest = 0.0 if backlog.oldest is None else backlog.oldest.modified
         self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         self._metrics.pending.set(self._pipeline.pending)
+        self._flow.show(self._pipeline.flow)
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
         with suppress(OSError):

@@ -87,6 +87,17 @@ class Metrics:
             "mutations", "Changes decoded from CDC segments, by how much of a table they speak of.", (*_TABLE, "scope")
         )
         self.signals = self._counter("signals", "Signals handed to the pipeline by its sources.")
+        self.signals_taken = self._counter(
+            "signals_taken",
+            "Signals taken in by the pipeline, those included that a removal or a static change means for its rows.",
+        )
+        self.signals_coalesced = self._counter(
+            "signals_coalesced", "Signals that joined a key which was pending already."
+        )
+        self.keys_settled = self._counter(
+            "keys_settled", "Keys settled: rows, each by its documents, and partitions, each by its rows.", ("scope",)
+        )
+        self.keys_forgotten = self._counter("keys_forgotten", "Keys asked for that nobody waited for any more.")
         self.documents = self._counter(
             "documents",
             "Documents settled: indexed, deleted, superseded, filtered or dead_lettered.",

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 from cdc_daemon.elastic.observer import RetryReason
 from cdc_daemon.errors import CommitLogError
 from cdc_daemon.metrics import Metrics
+from cdc_daemon.pipeline.coalescer import Flow
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.position import Position
@@ -53,6 +54,26 @@ class PipelineMetrics:
 
     def retried(self, reason: str, count: int) -> None:
         """Count nothing: the bulk writer has counted these by its own, bounded reasons."""
+
+
+class FlowMetrics:
+    """Exports what became of signals, which the coalescer only counts: it is asked for every one of them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._counters = (
+            metrics.signals_taken,
+            metrics.signals_coalesced,
+            metrics.keys_settled.labels("row"),
+            metrics.keys_settled.labels("partition"),
+            metrics.keys_forgotten,
+        )
+        self._shown = Flow(0, 0, 0, 0, 0)
+
+    def show(self, flow: Flow) -> None:
+        """Bring the counters up to what the coalescer has counted."""
+        for counter, now, before in zip(self._counters, flow, self._shown, strict=True):
+            counter.inc(now - before)
+        self._shown = flow
 
 
 class BulkMetrics:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.ready import ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+
+
+class Flow(NamedTuple):
+    """How many signals came into a coalescer since its start, and what became of them.
+
+    `taken` are all, those for the rows of a partition included; `coalesced` joined a key that was pending
+    already; `rows` and `partitions` are keys settled; `forgotten` are keys that nobody wanted any more. With what is
+    pending they add up: taken = coalesced + rows + partitions + forgotten + pending (architecture, promise 7).
+    """
+
+    taken: int
+    coalesced: int
+    rows: int
+    partitions: int
+    forgotten: int
 
 
 class _Partition:
@@ -49,6 +65,11 @@ class Coalescer:
         self._partitions: dict[tuple[TableName, bytes], _Partition] = {}
         self._room = asyncio.Event()
         self._room.set()
+        self._taken = 0
+        self._coalesced = 0
+        self._settled_rows = 0
+        self._settled_partitions = 0
+        self._forgotten = 0
 
     def __len__(self) -> int:
         return len(self._pending) + len(self._in_flight)
@@ -57,6 +78,11 @@ class Coalescer:
     def in_flight(self) -> int:
         """How many entries are being read or written now."""
         return len(self._in_flight)
+
+    @property
+    def flow(self) -> Flow:
+        """What became of the signals so far."""
+        return Flow(self._taken, self._coalesced, self._settled_rows, self._settled_partitions, self._forgotten)
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Take signals in; wait while the pipeline is full. The receipt is held for each entry they end in."""
@@ -71,12 +97,14 @@ class Coalescer:
         With watches the key becomes urgent, also where it is pending already or waits to be tried again.
         """
         key = Key.of(signal)
+        self._taken += 1
         entry = self._pending.get(key)
         if entry is None:
             entry = Entry(key)
             entry.add(signal, receipt, watches)
             self._enter(entry)
             return
+        self._coalesced += 1
         entry.add(signal, receipt, watches)
         if key.clustering is None:
             self._note_removal(entry)
@@ -96,6 +124,7 @@ class Coalescer:
             if entry is None or entry.wanted:
                 continue
             del self._pending[key]
+            self._forgotten += 1
             ReadyQueue.remove(entry)
             delay = self._delayed.pop(key, None)
             if delay is not None:
@@ -130,6 +159,10 @@ class Coalescer:
 
     def settle(self, entry: Entry, documents: Sequence[DocumentOutcome] = ()) -> None:
         """End an entry's flight: it is done, its receipts are released, its watches are told."""
+        if entry.key.clustering is None:
+            self._settled_partitions += 1
+        else:
+            self._settled_rows += 1
         self._land(entry)
         entry.settle(documents)
 
@@ -142,6 +175,9 @@ class Coalescer:
         newer = self._pending.get(entry.key)
         if newer is not None:
             newer.merge(entry)
+            self._coalesced += 1
+        elif not entry.wanted:
+            self._forgotten += 1
         if newer is not None or not entry.wanted:
             self._land(entry)
             return

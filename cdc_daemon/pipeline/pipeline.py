@@ -9,7 +9,7 @@ import structlog
 
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
-from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.coalescer import Coalescer, Flow
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.ports import Writer
@@ -56,6 +56,11 @@ class Pipeline:
     def pending(self) -> int:
         """How many keys are pending or in flight."""
         return len(self._coalescer)
+
+    @property
+    def flow(self) -> Flow:
+        """What became of the signals so far."""
+        return self._coalescer.flow
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Take signals in; wait while the pipeline is full."""

@@ -216,6 +216,8 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
     await asyncio.gather(*asking)
     assert not any(line.acknowledged < number for number, change in enumerate(changes, 1) if "sync" not in change.kind)
     assert pipeline.pending == 0
+    flow = pipeline.flow
+    assert flow.taken == flow.coalesced + flow.rows + flow.partitions + flow.forgotten
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await asyncio.sleep(1)
