@@ -124,6 +124,7 @@ class DaemonProcess:
         """End it as kill -9 does; nothing happens when it does not run."""
         if self.alive:
             os.kill(self.pid, signal.SIGKILL)
+        if self._guard is not None:
             self.wait_exit()
 
     def terminate(self) -> None:

@@ -1,0 +1,141 @@
+"""What cannot be shown is kept with its reason, its neighbours go on, and the counters add up."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.stage import Stage
+
+DATED = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "date"}}}
+
+
+def letters(stage: Stage) -> list[DeadLetter]:
+    """Stop the daemon and return the dead letters of this test's tables.
+
+    There are others: a daemon with a new state meets changes of tables that earlier tests have dropped.
+    """
+    assert stage.daemon.stop() == 0
+    store = Store(stage.daemon.state)
+    try:
+        return [letter for letter in store.dead_letters.list(limit=10_000) if letter.keyspace == stage.keyspace]
+    finally:
+        store.close()
+
+
+def outcomes(stage: Stage, name: str) -> dict[str, float]:
+    """How the documents of a table were settled, by outcome; one that could not be built counts for its table."""
+    found = {
+        outcome: sum(
+            stage.daemon.metric("documents_total", alias=alias, outcome=outcome)
+            for alias in (stage.alias(name), f"{stage.keyspace}.{name}")
+        )
+        for outcome in stage.daemon.metrics("documents_total", "outcome")
+    }
+    return {outcome: count for outcome, count in found.items() if count}
+
+
+def test_a_document_that_elasticsearch_cannot_take_is_set_aside(stage: Stage) -> None:
+    stage.table("dated", "id int PRIMARY KEY, day text", mappings=DATED)
+    stage.daemon.run()
+    for number in range(20):
+        day = "yesterday" if number == 7 else f"2024-01-{number + 1:02}"
+        stage.execute("INSERT INTO {ks}.dated (id, day) VALUES (%s, %s)", [number, day])
+    stage.settle()
+    assert set(stage.documents("dated")) == {str(number) for number in range(20) if number != 7}
+    assert outcomes(stage, "dated") == {"indexed": 19, "dead_lettered": 1}
+    assert stage.daemon.metric("dead_letters_total", reason="document") == 1
+    assert stage.daemon.status()["backlog"]["bytes"] == 0
+
+    (letter,) = letters(stage)
+    assert (letter.kind, letter.reason) == ("document", "document_parsing_exception")
+    assert (letter.keyspace, letter.table) == (stage.keyspace, "dated")
+    assert letter.partition_key == (7).to_bytes(4, "big")
+    assert letter.detail["id"] == "7"
+    assert "day" in str(letter.detail["message"])
+
+    stage.daemon.run()
+    stage.execute("UPDATE {ks}.dated SET day = '2024-01-08' WHERE id = 7")
+    stage.settle()
+    stage.assert_equal("dated")
+
+
+def test_a_row_that_cannot_be_made_a_document_is_set_aside(stage: Stage) -> None:
+    """The driver would close its connection over such a value, and everything would stand still."""
+    stage.table("wild", "id text PRIMARY KEY, at timestamp")
+    stage.daemon.run()
+    far = 10**15  # milliseconds: beyond the years that Python knows
+    for number in range(20):
+        stage.execute("INSERT INTO {ks}.wild (id, at) VALUES (%s, %s)", [str(number), far if number == 7 else 0])
+    stage.settle()
+    assert set(stage.documents("wild")) == {str(number) for number in range(20) if number != 7}
+    assert outcomes(stage, "wild") == {"indexed": 19, "dead_lettered": 1}
+    assert not [line for line in stage.daemon.log() if "marked down" in str(line.get("event"))]
+    (letter,) = letters(stage)
+    assert (letter.kind, letter.reason, letter.partition_key) == ("document", "DocumentError", b"7")
+    assert '"at" of type timestamp' in str(letter.detail["message"])
+
+
+def test_a_key_longer_than_an_id_may_be_has_a_document_all_the_same(stage: Stage) -> None:
+    stage.table("long", "id text PRIMARY KEY, v int")
+    stage.daemon.run()
+    for end in "ab":
+        stage.execute("INSERT INTO {ks}.long (id, v) VALUES (%s, 1)", ["long" * 200 + end])
+    stage.settle()
+    assert sorted(found["id"][-1] for found in stage.documents("long").values()) == ["a", "b"]
+    stage.execute("DELETE FROM {ks}.long WHERE id = %s", ["long" * 200 + "a"])
+    stage.settle()
+    assert [found["id"][-1] for found in stage.documents("long").values()] == ["b"]
+
+
+def changes(stage: Stage) -> list[tuple[str, list[Any]]]:
+    hot = [("INSERT INTO {ks}.dated (id, day) VALUES (%s, '2024-01-01')", [number % 10]) for number in range(300)]
+    bad = [("INSERT INTO {ks}.dated (id, day) VALUES (%s, 'never')", [number]) for number in (100, 101)]
+    removals = [("DELETE FROM {ks}.dated WHERE id = %s", [number]) for number in range(5)]
+    grid = [("INSERT INTO {ks}.grid (p, c) VALUES (%s, %s)", [p, c]) for p, c in itertools.product(range(3), range(10))]
+    wide: list[tuple[str, list[Any]]] = [
+        ("DELETE FROM {ks}.grid WHERE p = 1", []),
+        ("DELETE FROM {ks}.grid WHERE p = 2 AND c > 4", []),
+    ]
+    return [*hot, *bad, *removals, *grid, *wide]
+
+
+def test_the_counters_add_up(stage: Stage) -> None:
+    stage.table("dated", "id int PRIMARY KEY, day text", mappings=DATED)
+    stage.table("grid", "p int, c int, PRIMARY KEY (p, c)")
+    stage.create("unmapped", "id int PRIMARY KEY")
+    stage.daemon.run()
+    stage.settle()
+    for statement, values in changes(stage):
+        stage.execute(statement, values)
+    stage.execute("INSERT INTO {ks}.unmapped (id) VALUES (1)")
+    stage.settle()
+    # They are exported once a second.
+    wait_for("the counters to add up", lambda: add_up(stage), seconds=10, pause=0.2)
+
+    daemon = stage.daemon
+    assert daemon.metric("mutations_total", table="dated") == 307
+    assert daemon.metric("mutations_total", table="grid", scope="row") == 30
+    assert daemon.metric("mutations_total", table="grid", scope="partition") == 1
+    assert daemon.metric("mutations_total", table="grid", scope="range") == 1
+    assert daemon.metric("updates_passed_over_total", reason="unmapped") >= 1
+    assert daemon.metric("keys_settled_total", scope="partition") == 2
+    assert outcomes(stage, "dated")["dead_lettered"] == 2
+    assert len([letter for letter in letters(stage) if letter.table == "dated"]) == 2
+    stage.assert_equal("grid")
+
+
+def add_up(stage: Stage) -> bool:
+    """Tell whether nothing vanished: from changes decoded to documents by outcome (architecture, promise 7)."""
+    metric = stage.daemon.metric
+    decoded, taken = metric("mutations_total"), metric("signals_taken_total")
+    coalesced, settled = metric("signals_coalesced_total"), metric("keys_settled_total")
+    return (
+        metric("pending") == 0
+        and decoded == metric("signals_total") <= taken == coalesced + settled
+        # Each table of this test feeds one index, so every row that is settled is one document.
+        and metric("keys_settled_total", scope="row") == metric("documents_total")
+    )

@@ -1,0 +1,132 @@
+"""Tables are created, altered and dropped while the daemon runs."""
+
+from __future__ import annotations
+
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.stage import Stage
+
+
+def test_a_mapped_table_that_does_not_exist_yet_is_waited_for(stage: Stage) -> None:
+    stage.map("late")
+    stage.daemon.start()
+    waiting = stage.daemon.wait_event("startup.waiting", waiting_for="schema")
+    assert f"{stage.keyspace}.late" in waiting["error"]
+    stage.create("late", "id int PRIMARY KEY, v text")
+    stage.daemon.wait_running()
+    stage.execute("INSERT INTO {ks}.late (id, v) VALUES (1, 'x')")
+    stage.settle()
+    stage.assert_equal("late")
+    assert stage.get("late", "1") == {"id": 1, "v": "x"}
+
+
+def test_a_table_without_cdc_is_told(stage: Stage) -> None:
+    stage.create("silent", "id int PRIMARY KEY, v text", cdc=False)
+    stage.map("silent")
+    stage.daemon.run()
+    told = stage.daemon.wait_event("schema.cdc_off")
+    assert told["table"] == f"{stage.keyspace}.silent"
+    assert f"ALTER TABLE {stage.keyspace}.silent WITH cdc = true" in told["hint"]
+    stage.execute("ALTER TABLE {ks}.silent WITH cdc = true")
+    stage.execute("INSERT INTO {ks}.silent (id, v) VALUES (1, 'x')")
+    stage.settle()
+    stage.assert_equal("silent")
+
+
+def test_columns_added_and_dropped_while_the_daemon_runs(stage: Stage) -> None:
+    stage.table("t", "p int, c int, a text, b text, PRIMARY KEY (p, c)")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (p, c, a, b) VALUES (1, 1, 'a', 'b')")
+    stage.settle()
+
+    stage.execute("ALTER TABLE {ks}.t ADD (added text, tags set<text>, s text static)")
+    stage.execute("INSERT INTO {ks}.t (p, c, a, added, tags, s) VALUES (1, 2, 'a', 'new', {'t'}, 's')")
+    stage.execute("UPDATE {ks}.t SET b = 'changed' WHERE p = 1 AND c = 1")
+    stage.settle()
+    assert stage.documents("t") == {
+        "1:1": {"p": 1, "c": 1, "a": "a", "b": "changed"},
+        "1:2": {"p": 1, "c": 2, "a": "a", "b": None},
+    }
+
+    stage.execute("ALTER TABLE {ks}.t DROP b")
+    stage.execute("UPDATE {ks}.t SET a = 'after' WHERE p = 1 AND c = 1")
+    stage.execute("INSERT INTO {ks}.t (p, c, a) VALUES (1, 3, 'after')")
+    stage.settle()
+    documents = stage.documents("t")
+    assert {identity: found["a"] for identity, found in documents.items()} == {
+        "1:1": "after",
+        "1:2": "a",
+        "1:3": "after",
+    }
+    assert "b" not in documents["1:3"]
+    stage.assert_nothing_set_aside()
+
+
+def test_a_column_dropped_with_changes_of_it_in_the_log(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, a text, b text")
+    stage.daemon.run()
+    stage.settle()
+    stage.daemon.kill()
+    for number in range(20):
+        stage.execute("INSERT INTO {ks}.t (id, a, b) VALUES (%s, 'a', 'b')", [number])
+    stage.execute("ALTER TABLE {ks}.t DROP b")
+    stage.execute("INSERT INTO {ks}.t (id, a) VALUES (20, 'a')")
+    stage.daemon.run()
+    stage.settle()
+    assert len(stage.documents("t")) == 21
+    stage.assert_equal("t")
+
+
+def test_a_table_dropped_and_created_again(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, v text")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (1, 'first')")
+    stage.settle()
+    stage.execute("DROP TABLE {ks}.t")
+    stage.create("t", "id int PRIMARY KEY, v text")
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (1, 'second')")
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 'second')")
+    stage.settle()
+    stage.assert_equal("t")
+    assert len(stage.documents("t")) == 2
+
+
+def test_a_table_that_is_gone_holds_up_no_other(stage: Stage) -> None:
+    stage.table("gone", "id int PRIMARY KEY, v text")
+    stage.table("stays", "id int PRIMARY KEY, v text")
+    stage.daemon.run()
+    stage.settle()
+    stage.elastic.indices.close(index=stage.alias("gone"))  # so that its changes wait until it is dropped
+    try:
+        for number in range(20):
+            stage.execute("INSERT INTO {ks}.gone (id, v) VALUES (%s, 'x')", [number])
+        stage.daemon.wait_event("elasticsearch.unavailable")
+        stage.execute("DROP TABLE {ks}.gone")
+    finally:
+        stage.elastic.indices.open(index=stage.alias("gone"))
+    for number in range(20):
+        stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (%s, 'x')", [number])
+    wait_for("the other table's documents", lambda: len(stage.documents("stays")) == 20, seconds=20, pause=0.2)
+    stage.assert_equal("stays")
+    refused = stage.daemon.wait_event("pipeline.table_refused", table=f"{stage.keyspace}.gone")
+    assert "dropped" in refused["hint"]
+
+
+def test_traffic_of_tables_without_mapping_is_passed_over(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, v text")
+    stage.create("unmapped", "p int, c int, s text static, v text, PRIMARY KEY (p, c)")
+    stage.create("without_cdc", "id int PRIMARY KEY", cdc=False)
+    stage.daemon.run()
+    stage.settle()
+    before = stage.daemon.metric("updates_passed_over_total", reason="unmapped")
+    for number in range(20):
+        stage.execute("INSERT INTO {ks}.unmapped (p, c, s, v) VALUES (1, %s, 's', 'v')", [number])
+        stage.execute("INSERT INTO {ks}.without_cdc (id) VALUES (%s)", [number])
+    stage.execute("DELETE FROM {ks}.unmapped WHERE p = 1")
+    stage.execute(
+        "BEGIN BATCH INSERT INTO {ks}.unmapped (p, c) VALUES (2, 2); INSERT INTO {ks}.t (id, v) VALUES (1, 'x'); "
+        "APPLY BATCH"
+    )
+    stage.settle()
+    assert stage.daemon.metric("updates_passed_over_total", reason="unmapped") >= before + 22
+    assert stage.daemon.metric("mutations_total", table="t") == 1
+    assert stage.documents("t") == {"1": {"id": 1, "v": "x"}}
