@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_http import create_app
@@ -107,24 +107,6 @@ def test_it_describes_each_route() -> None:
     assert {each for each in served if each[1] != "head"} == described
 
 
-schema = schemathesis.openapi.from_dict(DESCRIPTION)
-schema.config.update(base_url="http://test")
-
-
-@schema.parametrize()
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_a_fuzzer_finds_nothing(case: schemathesis.Case[Any]) -> None:
-    daemon = FakeDaemon()
-    daemon.jobs = FakeJobs()  # type: ignore[assignment]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        case.call_and_validate(app=create_app(daemon, LENIENT), headers={"Authorization": f"Bearer {TOKEN}"})
-
-
 class FakeJobs:
     """Promises nothing, but checks as the real ones do."""
 
@@ -136,3 +118,31 @@ class FakeJobs:
 
     async def report(self, identity: str) -> Any:
         assert identity
+
+
+async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer each request as a daemon of its own: the client gives each an event loop of its own."""
+    daemon = FakeDaemon()
+    daemon.jobs = FakeJobs()  # type: ignore[assignment]
+    await create_app(daemon, LENIENT)(scope, receive, send)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    schema = schemathesis.openapi.from_asgi("/openapi.yaml", fresh)
+
+
+NOT_PROMISED: list[Any] = [
+    # Which types there are, and what their ids look like, is the configuration's business.
+    schemathesis.checks.CHECKS.get_one("positive_data_acceptance"),
+    # Query parameters that nobody knows are passed over, as gateways add some.
+    schemathesis.checks.CHECKS.get_one("negative_data_rejection"),
+]
+
+
+@schema.parametrize()
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_fuzzer_finds_nothing(case: schemathesis.Case[Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=NOT_PROMISED)
