@@ -1,0 +1,135 @@
+"""`cdc-daemon sync`: have rows reindexed now, by a daemon that runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, find_config, load_settings
+from cdc_daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cdc_daemon.sync.client import Summary
+
+_SHOWN_FAILURES = 20
+
+
+def sync(  # noqa: PLR0917 -- the command line's order
+    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")],
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]…", help="Ids, as texts or as JSON objects of columns and values."),
+    ] = None,
+    ids_file: Annotated[
+        str | None, typer.Option("--ids-file", metavar="FILE", help="A file with one id a line; - is standard input.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", help="Where the daemon listens; as the configuration says when absent.", show_default=False
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds a bearer token.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", metavar="FILE", help="Authorities (PEM) of the daemon's certificate.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a server that is away or busy.")
+    ] = 60.0,
+    config: ConfigOption = None,
+    *,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Return when searches see it.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read rows from Cassandra now and settle their documents, whatever the daemon is doing.
+
+    Returns when each id is settled: its document written, or removed because its row is gone. Exit code 0: all
+    are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
+    the configuration is wrong.
+    """
+    from cdc_daemon.sync.client import SyncClient  # noqa: PLC0415  commands start fast
+
+    wanted = _ids(ids or [], ids_file)
+    client = SyncClient(url or _url(config), token=_token(token_file), ca_file=ca_file, patience=wait)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(object_type, total=len(wanted))
+        summary = client.sync(
+            object_type,
+            wanted,
+            refresh="true" if refresh else None,
+            progress=lambda count: bar.advance(task, count),
+        )
+    _show(summary, as_json=as_json)
+    if summary.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _ids(given: Sequence[str], file: str | None) -> list[Any]:
+    from cdc_daemon.sync.client import read_ids  # noqa: PLC0415  commands start fast
+
+    ids = read_ids(iter(given)) + (read_ids(_lines(file)) if file is not None else [])
+    if not ids:
+        raise ConfigError("expected at least one id, found none", hint="name ids, or a file of them with --ids-file")
+    return ids
+
+
+def _lines(file: str) -> Iterator[str]:
+    if file == "-":
+        yield from sys.stdin
+        return
+    try:
+        with Path(file).open(encoding="utf-8-sig") as lines:
+            yield from lines
+    except UnicodeDecodeError:
+        raise ConfigError("expected a text file in UTF-8, found other bytes", file=file) from None
+    except OSError as error:
+        raise ConfigError(
+            f"expected a file of ids, found {(error.strerror or 'an error').lower()}", file=file
+        ) from None
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError("expected a file that holds a token, found one that cannot be read", file=str(file)) from None
+    if not token or not token.isprintable():
+        raise ConfigError("expected a token of one line, found something else", file=str(file))
+    return token
+
+
+def _url(config: Path | None) -> str:
+    """Return where the configured daemon listens."""
+    http = load_settings(find_config(config)).http
+    if not http.listens or not http.port:
+        raise ConfigError("expected a daemon that listens at a port", hint="name its address with --url")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 -- not bound to, asked
+    return f"{'http' if http.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{http.port}"
+
+
+def _show(summary: Summary, *, as_json: bool) -> None:
+    if as_json:
+        plain = {name: getattr(summary, name) for name in ("asked", "indexed", "deleted", "missing", "failures")}
+        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        return
+    typer.echo(
+        f"{summary.asked} ids: {summary.indexed} documents indexed, {summary.deleted} deleted, "
+        f"{summary.missing} without row or document, {len(summary.failures)} ids failed"
+    )
+    for identity, reason in list(summary.failures.items())[:_SHOWN_FAILURES]:
+        typer.echo(f"  {identity}: {reason}", err=True)
+    if len(summary.failures) > _SHOWN_FAILURES:
+        typer.echo(f"  … and {len(summary.failures) - _SHOWN_FAILURES} more; --json shows all", err=True)

@@ -1,0 +1,129 @@
+"""`cdc-daemon sync` against a daemon's HTTP surface."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cdc_daemon.cli import app
+from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
+from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_http import HttpServer, create_app
+from tests.unit.http.fake import FakeDaemon
+
+
+class Served:
+    """A daemon's surface in a thread of its own."""
+
+    def __init__(self, token_file: Path) -> None:
+        self._settings = HttpSettings(auth=AuthSettings(tokens=(TokenSettings(name="t", file=token_file),)))
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._started.wait(10)
+
+    async def _serve(self) -> None:
+        self.daemon = FakeDaemon()
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = HttpServer(create_app(self.daemon, self._settings), host="127.0.0.1", port=0)
+        await server.start()
+        self.url = f"http://127.0.0.1:{server.port}"
+        self._started.set()
+        await self._stop.wait()
+        await server.stop()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text("a-token\n")
+    return file
+
+
+@pytest.fixture
+def served(token: Path) -> Iterator[Served]:
+    served = Served(token)
+    yield served
+    served.stop()
+
+
+def run(served: Served, token: Path | None, *arguments: str, stdin: str | None = None) -> Result:
+    named = [] if token is None else ["--token-file", str(token)]
+    return CliRunner().invoke(app, ["sync", "--url", served.url, *named, *arguments], input=stdin)
+
+
+def test_ids_on_the_command_line(served: Served, token: Path) -> None:
+    result = run(served, token, "batch", "c1:b1", '{"courseid": "c2", "batchid": "b2"}')
+    assert result.exit_code == 0, result.output
+    assert "2 ids: 2 documents indexed, 0 deleted, 0 without row or document, 0 ids failed" in result.stdout
+    assert [key.partition_key for key in served.daemon.pipeline.asked] == [b"c1", b"c2"]
+
+
+def test_ids_from_a_file_in_several_requests(served: Served, token: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ids"
+    file.write_text("\n".join(["", *(f"u{number}" for number in range(2500)), ""]))
+    result = run(served, token, "user", "--ids-file", str(file), "--refresh", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"asked": 2500, "indexed": 2500, "deleted": 0, "missing": 0, "failures": {}}
+    assert len(served.daemon.refresher.refreshed) == 3
+
+
+def test_ids_from_standard_input(served: Served, token: Path) -> None:
+    assert run(served, token, "user", "--ids-file", "-", stdin="u1\nu2\n").exit_code == 0
+    assert len(served.daemon.pipeline.asked) == 2
+
+
+def test_ids_that_fail(served: Served, token: Path) -> None:
+    served.daemon.pipeline.outcomes[b"u1"] = DocumentOutcome("user_alias", "u1", Outcome.DEAD, "kind", "why")
+    result = run(served, token, "user", "u1", "u2")
+    assert result.exit_code == 1
+    assert "1 ids failed" in result.stdout
+    assert "u1: u1: kind: why" in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [(("user", "u"), "401"), (("nothing", "u"), "Invalid Object Type")])
+def test_a_refusal(served: Served, token: Path, arguments: tuple[str, ...], expected: str) -> None:
+    result = run(served, None if expected == "401" else token, *arguments)
+    assert isinstance(result.exception, CdcError)
+    assert expected in result.exception.message
+
+
+def test_a_server_that_is_away_for_a_moment(served: Served, token: Path) -> None:
+    served.daemon.health.known = Trouble("elasticsearch", "away")
+    result = run(served, token, "user", "u", "--wait", "0")
+    assert isinstance(result.exception, CdcError)
+    assert "503" in result.exception.message
+
+
+def test_nobody_there() -> None:
+    result = CliRunner().invoke(app, ["sync", "user", "u", "--url", "http://127.0.0.1:9", "--wait", "0"])
+    assert isinstance(result.exception, CdcError)
+    assert "expected the daemon to answer" in result.exception.message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("user", "--url", "http://127.0.0.1:9"),
+        ("user", "u", "--url", "ftp://x"),
+        ("user", "{", "--url", "http://127.0.0.1:9"),
+        ("user", "--ids-file", "/no/such", "--url", "http://127.0.0.1:9"),
+        ("user", "u", "--token-file", "/no/such", "--url", "http://127.0.0.1:9"),
+    ],
+)
+def test_a_command_line_that_is_wrong(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["sync", *arguments])
+    assert isinstance(result.exception, ConfigError)
