@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit fuzz lint types format clean fixtures lock
+.PHONY: help setup demo compile test unit fuzz lint types format clean fixtures lock
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,9 +22,13 @@ setup: $(READY) ## Make the virtual environment and fetch the servers' jars
 demo: setup ## Cassandra to Elasticsearch before your eyes (KEEP=1 leaves the servers up)
 	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
 
+compile: $(READY) ## Compile the innermost loops of the commit-log reader, where a C compiler is
+	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m cdc_daemon.commitlog.building --if-possible
+
 test: setup ## Lint, types, and every test, on real servers
-	$(MAKE) --no-print-directory lint types
+	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest --cov --cov-report=term
+	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest tests/unit/commitlog tests/unit/tail
 
 unit: $(READY) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit

@@ -8,10 +8,10 @@ writing it: whatever does not hold together there is damage.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from cdc_daemon.commitlog.checksum import crc32
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.errors import CommitLogError, DamagedSegmentError
 
@@ -67,7 +67,7 @@ def read_entries(  # noqa: PLR0912 - the hot loop: calls would cost more than wh
             problems.append(_lost(section, start - HEAD_SIZE, segment, reason))
             return
         payload = data[start:position]
-        found = zlib.crc32(payload, crc)
+        found = crc32(payload, crc)
         if following + HEAD_SIZE <= end:
             expected, size, size_crc = _tail_and_head_at(data, position)
         else:
@@ -89,7 +89,7 @@ def read_entries(  # noqa: PLR0912 - the hot loop: calls would cost more than wh
 def _crc_of(size: int) -> int:
     if len(_size_crcs) >= _SIZE_CRCS:
         _size_crcs.clear()
-    crc = _size_crcs[size] = zlib.crc32(size.to_bytes(4, "big"))
+    crc = _size_crcs[size] = crc32(size.to_bytes(4, "big"))
     return crc
 
 

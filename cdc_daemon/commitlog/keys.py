@@ -25,6 +25,7 @@ from typing import Final
 
 from cdc_daemon.commitlog import layout
 from cdc_daemon.commitlog.entries import read_entries
+from cdc_daemon.commitlog.keyscan import scan_plain
 from cdc_daemon.commitlog.keyupdate import KeyBatch, KeyUpdate, RangeKey, RowKey
 from cdc_daemon.commitlog.keywalk import read_key_update
 from cdc_daemon.commitlog.layout import TIMESTAMP_EPOCH, TableLayout
@@ -51,11 +52,14 @@ _opens_range: Final = re.compile(
 ).search
 """Finds what could be a marker that opens a range: flags, kind, high byte of the count of its values."""
 
+_MOST_AT_ONCE: Final = 64
+"""Mutations read here, one by one, before the compiled scan is asked again."""
+
 _long_at = struct.Struct(">Q").unpack_from
 _new = tuple.__new__
 
 
-def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost more than what they do
+def read_keys(
     section: Section,
     schema: SchemaView,
     *,
@@ -72,6 +76,29 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
     """
     batch = KeyBatch(position=max(section.resume, from_position))
     reader = _MutationReader(batch, schema, segment=segment, only=only)
+    if scan_plain is None:
+        _read_entries(batch, reader, section, segment, limit)
+        return batch
+    limit = limit or None
+    portion = 1
+    while True:
+        left = None if limit is None else limit - batch.mutations
+        taken, batch.position = scan_plain(section, batch.position, reader.layouts, batch.updates, left)
+        batch.mutations += taken
+        # What is not plain mostly has neighbours that are not.
+        portion = 1 if taken else min(2 * portion, _MOST_AT_ONCE)
+        left = portion if limit is None else min(portion, limit - batch.mutations)
+        if not left:
+            return batch
+        if _read_entries(batch, reader, section, segment, left):
+            return batch
+
+
+def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost more than what they do
+    batch: KeyBatch, reader: _MutationReader, section: Section, segment: str, limit: int | None
+) -> bool:
+    """Read at most `limit` entries into the batch; return whether the section is at its end."""
+    ended = False
     layouts = reader.layouts
     unwanted = reader.unwanted
     append = batch.updates.append
@@ -79,9 +106,8 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
     position = batch.position
     table_layout: TableLayout | None = None
     beginning = _NO_BEGINNING
-    for payload, position in read_entries(
-        section, segment=segment, problems=batch.problems, from_position=from_position
-    ):
+    entries = read_entries(section, segment=segment, problems=batch.problems, from_position=position)
+    for payload, position in entries:
         count += 1
         try:
             if not payload.startswith(beginning):
@@ -159,9 +185,10 @@ def read_keys(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost 
             break
     else:
         position = max(position, section.end)
+        ended = True
     batch.position = position
-    batch.mutations = count
-    return batch
+    batch.mutations += count
+    return ended
 
 
 class _MutationReader:

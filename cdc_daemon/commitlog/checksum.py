@@ -1,0 +1,7 @@
+"""The CRC-32 of entries: zlib's, or, compiled, one that uses the processor's carry-less multiplication."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+__all__ = ["crc32"]

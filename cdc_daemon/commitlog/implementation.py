@@ -1,0 +1,108 @@
+"""Which implementation of the innermost loops runs: that in Python, or the compiled one, which does the same.
+
+`cdc_daemon.commitlog.building` compiles where a C compiler is; nothing needs it. What it made is used only while it
+fits: made for this interpreter, from the very sources that stand beside it. The environment variable
+CDC_DAEMON_COMMITLOG decides: `python`, `compiled`, or `auto`, which is the default and takes the compiled modules
+where they fit. Both pass the same tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from cdc_daemon.errors import ConfigError
+
+VARIABLE: Final = "CDC_DAEMON_COMMITLOG"
+PACKAGE: Final = "cdc_daemon.commitlog"
+MODULES: Final = ("checksum", "keyscan")
+"""The modules that have a compiled form."""
+SOURCES: Final = Path(__file__).parent
+COMPILED: Final = SOURCES / "compiled"
+"""Where the compiled modules are, apart from the sources, so that not choosing them is leaving them alone."""
+STAMP: Final = COMPILED / "sources.sha256"
+"""What the compiled modules were made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """What runs, and why."""
+
+    compiled: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{'compiled' if self.compiled else 'python'} ({self.reason})"
+
+
+def compiled_path(module: str) -> Path:
+    """Return where the compiled form of a module is for this interpreter, made or not."""
+    return COMPILED / f"{module}{EXTENSION_SUFFIXES[0]}"
+
+
+def fingerprint() -> str:
+    """Return a digest of what the compiled modules are made from."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in SOURCES.iterdir() if path.suffix in (".py", ".pyx", ".pxd", ".h")):
+        if path.stem in MODULES:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def choose(wanted: str) -> Implementation:
+    """Choose by the variable's value. Raises `ConfigError` where it cannot be had, or is none."""
+    if wanted not in {"", "auto", "python", "compiled"}:
+        raise ConfigError(
+            f"expected {VARIABLE} to be auto, python or compiled, found {wanted!r}", hint="auto is the default"
+        )
+    if wanted == "python":
+        return Implementation(compiled=False, reason=f"{VARIABLE}=python")
+    lacking = _lacking()
+    if lacking is None:
+        return Implementation(compiled=True, reason=f"{VARIABLE}=compiled" if wanted == "compiled" else "built")
+    if wanted == "compiled":
+        raise ConfigError(
+            f"expected compiled modules, as {VARIABLE} wants, found {lacking}",
+            hint="python -m cdc_daemon.commitlog.building makes them",
+        )
+    return Implementation(compiled=False, reason=lacking)
+
+
+def _lacking() -> str | None:
+    """Say why the compiled modules cannot be used; None where they can."""
+    if not all(compiled_path(module).exists() for module in MODULES) or not STAMP.exists():
+        return "not built for this interpreter"
+    if STAMP.read_text().strip() != fingerprint():
+        return "built from other sources than these"
+    return None
+
+
+class _Finder:
+    """Finds the compiled modules in place of their sources."""
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, module = name.rpartition(".")
+        if package != PACKAGE or module not in MODULES:
+            return None
+        path = str(compiled_path(module))
+        return importlib.util.spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
+
+
+IMPLEMENTATION: Final = choose(os.environ.get(VARIABLE, ""))
+"""What runs in this process."""
+
+
+def install() -> None:
+    """Have the modules imported as chosen. Called before any of them is imported."""
+    if IMPLEMENTATION.compiled:
+        sys.meta_path.insert(0, _Finder())
