@@ -113,9 +113,9 @@ def test_elasticsearch_is_killed_in_mid_flow(fragile: Stage) -> None:
         wait_for("the daemon to notice", lambda: not fragile.daemon.status()["elasticsearch"]["available"])
         assert fragile.daemon.metric("elasticsearch_available") == 0
         load.wait_total(load.total + 200)
-        fragile.box.elasticsearch.start()
-        fragile.box.elasticsearch.wait_ready()
-        wait_for("the daemon to notice", lambda: fragile.daemon.status()["elasticsearch"]["available"])
+    fragile.box.elasticsearch.start()
+    fragile.box.elasticsearch.wait_ready()
+    wait_for("the daemon to notice", lambda: fragile.daemon.status()["elasticsearch"]["available"])
     assert fragile.daemon.events("elasticsearch.unavailable")
     assert fragile.daemon.events("elasticsearch.available")
     assert_ends_equal(fragile)
