@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -95,11 +96,11 @@ def test_an_empty_file() -> None:
 
 # PyYAML reads an escaped surrogate pair as two characters; .json files are not read by it.
 _characters = st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])
+# PyYAML writes 0E0 without quotes, as YAML 1.1 takes it for a text; 1.2 takes it for a number.
+_texts = st.text(_characters, max_size=8).filter(lambda text: not re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", text))
 _json = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.text(_characters, max_size=8)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(_characters, max_size=5), inner, max_size=3)
-    ),
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63), _texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_texts, inner, max_size=3)),
     max_leaves=12,
 )
 

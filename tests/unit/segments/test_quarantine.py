@@ -14,6 +14,7 @@ from cdc_daemon.check import folders
 from cdc_daemon.check.folders import check_folders
 from cdc_daemon.config import CommitLogSettings, MappingSettings, Settings, StateSettings
 from cdc_daemon.metrics import Metrics
+from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.quarantine import Quarantine
 
@@ -70,6 +71,7 @@ def test_check_shows_them(
 def test_the_gauge_counts_them(quarantine: Quarantine, tmp_path: Path) -> None:
     metrics = Metrics()
     others: dict[str, Any] = {name: MagicMock() for name in inspect.signature(Assembly).parameters}
+    others["pipeline"].flow = Coalescer().flow
     assembly = Assembly(**{**others, "metrics": metrics, "quarantine": quarantine})
     assembly.measure()
     assert metrics.registry.get_sample_value("cdc_daemon_quarantined_segments") == 0
