@@ -13,7 +13,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import bulk, decode, kills
+from bench import bulk, decode, kills, sync
 from sandbox import Sandbox
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -88,6 +88,18 @@ def kill_again_and_again(
     equal = all(comparison.is_equal for comparison in found)
     print("EQUAL" if equal else "NOT EQUAL")
     raise typer.Exit(0 if equal else 1)
+
+
+@app.command("sync")
+def measure_sync(
+    rows: Annotated[int, typer.Option(min=5000, help="rows in the table")] = 20_000,
+    rate: Annotated[float, typer.Option(min=1, help="changes a second of the busy tail")] = 1000,
+    seconds: Annotated[float, typer.Option(min=1, help="how long each size is asked for")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Ask for rows by name, idle and beside a busy tail, beside a plain read and write of the same ids."""
+    figures = sync.measure(rows=rows, rate=rate, seconds=seconds, say=lambda line: print(line, file=sys.stderr))
+    print(json.dumps(figures.as_dict(), indent=2) if as_json else "\n".join(figures.lines()))
 
 
 if __name__ == "__main__":
