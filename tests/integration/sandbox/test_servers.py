@@ -13,8 +13,8 @@ def test_a_change_to_a_cdc_table_reaches_the_commit_log_and_cdc_raw(box: Sandbox
 
     assert cql.execute(f"SELECT name FROM {keyspace}.user").one().name == "x"
     segments = {path.name for path in box.cassandra.cdc_raw_directory.glob("CommitLog-7-*.log")}
-    assert segments
-    assert segments <= {path.name for path in box.cassandra.commitlog_directory.iterdir()}
+    # Older segments may be in cdc_raw alone: what other tests wrote, flushed since.
+    assert segments & {path.name for path in box.cassandra.commitlog_directory.iterdir()}
 
 
 def test_nodetool_talks_to_the_node(box: Sandbox, keyspace: str) -> None:
