@@ -1,4 +1,4 @@
-"""Hypothesis without a deadline: how long an example takes says more of the machine than of the code."""
+"""Hypothesis without deadlines: how long an example takes says more of the machine than of the code."""
 
 from __future__ import annotations
 
