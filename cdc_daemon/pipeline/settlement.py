@@ -109,15 +109,16 @@ class Settlement:
 
     async def _settle_table(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         reading = await self._reader.read(table, [entry.key for entry in entries])
-        doubted = [entry for entry, state in zip(entries, reading.states, strict=True) if is_doubtful(entry, state)]
+        doubted: list[Entry] = []
+        believed: list[tuple[Entry, RowState]] = []
+        for entry, state in zip(entries, reading.states, strict=True):
+            if is_doubtful(entry, state):
+                doubted.append(entry)
+            else:
+                believed.append((entry, state))
         if not doubted:
             await self._write(entries, reading, open_entries)
             return
-        believed = [
-            (entry, state)
-            for entry, state in zip(entries, reading.states, strict=True)
-            if not is_doubtful(entry, state)
-        ]
         first = reading._replace(states=[state for _, state in believed])
         self._observer.second_reads(len(doubted))
         written, second = await asyncio.gather(
