@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
 from cassandra.cluster import Session
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
-from cdc_daemon.logs import LIBRARIES
 from sandbox import FAST_START, Sandbox
 
 REPLICATION = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
@@ -45,7 +42,6 @@ def lone_box() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def node(lone_box: Sandbox, tmp_path: Path) -> Iterator[Node]:
-    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
     config = tmp_path / "config.yaml"
     state = tmp_path / "state"
     config.write_text(
@@ -58,9 +54,6 @@ mappings: {{any: {{table: shop.users, alias: users}}}}
     )
     with lone_box.connect() as session:
         yield Node(lone_box, session, config, state)
-    structlog.reset_defaults()
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,19 +18,6 @@ from cdc_daemon.errors import ElasticsearchUnavailableError
 from cdc_daemon.redaction import STARS, redact
 
 Lines = Callable[[], list[dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in logs.LIBRARIES}
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
 
 
 class Terminal(io.StringIO):

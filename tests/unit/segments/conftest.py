@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
-from cdc_daemon.logs import LIBRARIES
 from tests.unit.commitlog.samples import DATA, names
 
 SAMPLE = "cassandra-5.0"
@@ -26,15 +23,10 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run where no configuration is found; give logs back as they were."""
+def _nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run where no configuration is found."""
     monkeypatch.delenv("CDC_DAEMON_CONFIG", raising=False)
     monkeypatch.setattr("cdc_daemon.commands.common.CONFIG_PLACES", (tmp_path / "none.yaml",))
-    before = {name: logging.getLogger(name).level for name in LIBRARIES}
-    yield
-    structlog.reset_defaults()
-    for name, level in before.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def unpack(name: str, folder: Path) -> Path:
