@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -40,6 +40,9 @@ from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tail import Tail
 
+Background = Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
+"""What runs beside the tail until the stop, by the names of its tasks; each ends only by being cancelled."""
+
 
 class Assembly:
     """The running parts of a daemon."""
@@ -57,11 +60,13 @@ class Assembly:
         gate: Gate,
         sync: SyncService,
         jobs: JobRunner,
+        background: Background,
     ) -> None:
         self.tables = tables
         self.gate = gate
         self.sync = sync
         self.jobs = jobs
+        self._background = {"pipeline": pipeline.run, "jobs": jobs.run, **background}
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -73,12 +78,11 @@ class Assembly:
     async def run(self) -> None:
         """Run until `drain` has ended the tail, or cancelled. Raises what ends a part that should not end."""
         async with asyncio.TaskGroup() as tasks:
-            pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             schema = tasks.create_task(_outcome(self._watching), name="schema-outcome")
-            jobs = tasks.create_task(self.jobs.run(), name="jobs")
+            running = [tasks.create_task(run(), name=name) for name, run in self._background.items()]
             await self._tail.run()
             self.sync.stop()
-            for task in (pipeline, schema, jobs):
+            for task in (schema, *running):
                 task.cancel()
 
     async def drain(self, seconds: float) -> None:
@@ -207,6 +211,7 @@ async def assemble(
             gate=gate,
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
+            background={},
         )
 
 
