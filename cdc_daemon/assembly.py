@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from cdc_daemon.cassandra.reader import CassandraRowReader
@@ -22,6 +23,7 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.startup import (
     SHORTEST_BODY_AGE,
@@ -60,13 +62,15 @@ class Assembly:
         gate: Gate,
         sync: SyncService,
         jobs: JobRunner,
+        schedule: Schedule,
         background: Background,
     ) -> None:
         self.tables = tables
         self.gate = gate
         self.sync = sync
         self.jobs = jobs
-        self._background = {"pipeline": pipeline.run, "jobs": jobs.run, **background}
+        self.schedule = schedule
+        self._background = {"pipeline": pipeline.run, "jobs": jobs.run, "schedule": schedule.run, **background}
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -117,6 +121,9 @@ class Assembly:
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
             },
+            "schedule": [
+                {**asdict(job), "next": self.schedule.next_run(name)} for name, job in self.schedule.jobs.items()
+            ],
         }
 
 
@@ -211,6 +218,7 @@ async def assemble(
             gate=gate,
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
+            schedule=Schedule(),
             background={},
         )
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from structlog.testing import capture_logs
+
+from cdc_daemon.errors import CassandraUnavailableError
+from cdc_daemon.schedule.schedule import Schedule
+
+
+@asynccontextmanager
+async def running(schedule: Schedule) -> AsyncIterator[None]:
+    task = asyncio.create_task(schedule.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 -- what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def test_jobs_come_round_each_by_itself() -> None:
+    turns: dict[str, int] = {"one": 0, "other": 0}
+    schedule = Schedule()
+
+    async def one() -> None:
+        turns["one"] += 1
+
+    async def other() -> None:
+        turns["other"] += 1
+
+    schedule.every(0.01, "one", one)
+    schedule.every(0.02, "other", other)
+    async with running(schedule):
+        await until(lambda: min(turns.values()) >= 3)
+        assert schedule.next_run("one") is not None
+    assert schedule.jobs["one"].runs >= 3
+    assert schedule.jobs["one"].succeeded >= schedule.jobs["one"].started > 0
+    assert schedule.next_run("nothing") is None
+
+
+async def test_a_job_is_never_run_beside_itself() -> None:
+    at_once, most = 0, 0
+    schedule = Schedule()
+    let_go = asyncio.Event()
+
+    async def slow() -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await let_go.wait()
+        at_once -= 1
+
+    schedule.every(0.01, "slow", slow)
+    async with running(schedule):
+        await until(lambda: schedule.jobs["slow"].passed_over >= 2)
+        assert schedule.jobs["slow"].running
+        let_go.set()
+        await until(lambda: schedule.jobs["slow"].runs >= 3)
+    assert most == 1
+
+
+async def test_a_turn_that_fails_is_told_and_the_job_goes_on() -> None:
+    schedule = Schedule()
+    fail = True
+
+    async def sometimes() -> None:
+        if fail:
+            raise CassandraUnavailableError("nobody answers", hint="is it up?")
+
+    schedule.every(0.01, "sometimes", sometimes)
+    with capture_logs() as logs:
+        async with running(schedule):
+            await until(lambda: schedule.jobs["sometimes"].failures >= 2)
+            assert schedule.jobs["sometimes"].error is not None
+            assert "nobody answers" in schedule.jobs["sometimes"].error
+            fail = False
+            await until(lambda: schedule.jobs["sometimes"].error is None)
+    assert logs[0]["event"] == "schedule.job_failed"
+    assert (logs[0]["job"], logs[0]["hint"]) == ("sometimes", "is it up?")
+
+
+async def test_the_end_cancels_a_turn_and_waits_for_it() -> None:
+    schedule = Schedule()
+    cleaned = False
+
+    async def lasting() -> None:
+        nonlocal cleaned
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned = True
+
+    schedule.every(60, "lasting", lasting)
+    async with running(schedule):
+        await until(lambda: schedule.jobs["lasting"].running)
+    assert cleaned
+    assert not schedule.jobs["lasting"].running
+
+
+async def test_a_job_can_be_brought_forward() -> None:
+    schedule = Schedule()
+
+    async def work() -> None:
+        return
+
+    schedule.every(3600, "rare", work, first=3600)
+    with pytest.raises(KeyError):
+        schedule.bring_forward("unknown")
+    with pytest.raises(ValueError, match="own name"):
+        schedule.every(1, "rare", work)
+    async with running(schedule):
+        assert schedule.jobs["rare"].runs == 0
+        schedule.bring_forward("rare")
+        await until(lambda: schedule.jobs["rare"].runs == 1)
