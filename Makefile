@@ -25,7 +25,8 @@ demo: setup ## Cassandra to Elasticsearch before your eyes (KEEP=1 leaves the se
 compile: $(READY) ## Compile the innermost loops of the commit-log reader, where a C compiler is
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
-test: setup ## Lint, types, and every test, on real servers
+test: setup ## Lint, types, and every test, on real servers and a real browser
+	$(BIN)/python -m sandbox fetch --programs chromium
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest --cov --cov-report=term
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest tests/unit/commitlog tests/unit/tail

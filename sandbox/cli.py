@@ -15,9 +15,11 @@ from cdc_daemon.errors import CdcError
 from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
 from sandbox.control import ACTIONS, listening, order, serve, takes_orders
+from sandbox.debian import find_program
 from sandbox.elasticsearch import assemble
 from sandbox.errors import SandboxError
 from sandbox.maven import fetch
+from sandbox.programs import PROGRAMS
 from sandbox.query import run_statement
 from sandbox.sandbox import MAXIMUM_NODES, Sandbox
 from sandbox.settings import parse_assignments
@@ -88,11 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, required=True, help="the daemon's configuration file")
     command.set_defaults(run=_compare)
 
-    command = commands.add_parser("fetch", help="download the servers' jars into the cache")
+    command = commands.add_parser("fetch", help="download the servers' jars, and programs, into the cache")
     command.add_argument(
         "--cassandra", nargs="+", choices=[*CASSANDRA_VERSIONS], default=[DEFAULT_CASSANDRA], help="(%(default)s)"
     )
     command.add_argument("--all", action="store_true", help="every version")
+    command.add_argument(
+        "--programs", nargs="+", choices=[*PROGRAMS], default=[], help="programs that are not on the PATH, from Debian"
+    )
     command.set_defaults(run=_fetch)
 
     command = commands.add_parser("supervise")  # what `up` runs in the background; not for people
@@ -196,6 +201,8 @@ def _fetch(chosen: argparse.Namespace) -> int:
     sets = [*(cassandra_set(version) for version in versions), search]
     fetch(sets, progress=_progress)
     assemble(search)
+    for name in chosen.programs:
+        print(f"{name}: {find_program(PROGRAMS[name], progress=_progress).path}")
     print(f"in the cache: {', '.join(artifacts.title for artifacts in sets)}")
     return 0
 
