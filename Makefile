@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compile test unit fuzz lint types format clean fixtures lock
+.PHONY: help setup demo docs compile test unit fuzz lint types format clean fixtures lock
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
 test: setup ## Lint, types, and every test, on real servers and a real browser
-	$(BIN)/python -m sandbox fetch --programs chromium
+	$(BIN)/python -m sandbox fetch --programs chromium promtool
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest --cov --cov-report=term
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest tests/unit/commitlog tests/unit/tail
@@ -48,6 +48,9 @@ types: $(READY) ## mypy, strict
 format: $(READY) ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## Make anew what is made from the code: docs/metrics.md, alerts, dashboard
+	$(BIN)/python -m monitoring
 
 fixtures: setup ## Make the commit-log fixtures anew, on real servers (half an hour)
 	$(BIN)/python -m tests.fixtures_maker $(FIXTURES)

@@ -21,6 +21,7 @@ from cdc_daemon.control import Control
 from cdc_daemon.errors import CdcError
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.store import Store
+from cdc_daemon.surroundings import Surroundings
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.tail.lock import DaemonLock
@@ -126,15 +127,16 @@ class Daemon:
         beating = asyncio.create_task(self._keep_beating(), name="beat")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         working = asyncio.create_task(self._assemble_and_run(store), name="work")
+        looking = asyncio.create_task(Surroundings(self._settings, self._metrics).run(), name="surroundings")
         try:
-            await asyncio.wait([stopping, working, beating], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, working, beating, looking], return_when=asyncio.FIRST_COMPLETED)
             if self._stop.is_set() and self._assembly is not None and not working.done():
                 log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
                 await self._assembly.drain(DRAIN_SECONDS)
         finally:
-            for task in (stopping, working, beating):
+            for task in (stopping, working, beating, looking):
                 task.cancel()
-            results = await asyncio.gather(working, beating, return_exceptions=True)
+            results = await asyncio.gather(working, beating, looking, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise _innermost(result)

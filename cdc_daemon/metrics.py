@@ -8,6 +8,7 @@ https://prometheus.io/docs/practices/naming/
 from __future__ import annotations
 
 import platform
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
@@ -27,26 +28,39 @@ _BULK_BYTES = tuple(4**power * 1024 for power in range(9))
 _TABLE = ("keyspace", "table")
 
 
+class Description(NamedTuple):
+    """What one metric is: its exported name, `counter`, `gauge`, `histogram` or `info`, its labels, its meaning."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
 class Metrics:
     """The daemon's metrics in a registry of their own, so that several daemons fit into one process.
 
-    An attribute is a metric of prometheus-client; its exported name is `cdc_daemon_` and the attribute's.
+    An attribute is a metric of prometheus-client; its exported name is `cdc_daemon_` and the attribute's, for a
+    counter with `_total`. `descriptions` lists them; docs/metrics.md is made of it.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
+        self.descriptions: list[Description] = []
         self._freshness()
         self._backlog()
         self._flow()
         self._trouble()
+        self._other_sources()
+        self._surroundings()
         self._requests()
         ProcessCollector(registry=self.registry)
-        Info("cdc_daemon_build", "The daemon's version and what it runs on.", registry=self.registry).info(
-            {
-                "version": __version__,
-                "python": platform.python_version(),
-                "implementation": platform.python_implementation(),
-            }
+        self._info(
+            "build",
+            "The daemon's version and what it runs on.",
+            version=__version__,
+            python=platform.python_version(),
+            implementation=platform.python_implementation(),
         )
 
     def _freshness(self) -> None:
@@ -115,6 +129,27 @@ class Metrics:
             "segments_released", "CDC segments deleted after everything in them was acknowledged."
         )
 
+    def _other_sources(self) -> None:
+        self.poll_watermark_timestamp_seconds = self._gauge(
+            "poll_watermark_timestamp_seconds", "Up to when the poller has seen a table's changes.", ("table",)
+        )
+        self.drift_documents = self._gauge(
+            "drift_documents",
+            "Documents that differed from their rows when they were last compared: missing, stale or left over.",
+            ("type", "kind"),
+        )
+
+    def _surroundings(self) -> None:
+        self.certificate_expiry_timestamp_seconds = self._gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate that the configuration names ends; of authorities' certificates, the last one.",
+            ("certificate",),
+        )
+        self.store_bytes = self._gauge("store_bytes", "Bytes that the daemon's own database takes up on disk.")
+        self.state_free_bytes = self._gauge(
+            "state_free_bytes", "Bytes that are free for the daemon on the file system of its state directory."
+        )
+
     def _trouble(self) -> None:
         self.retries = self._counter("retries", "Documents tried once more, by reason.", ("reason",))
         self.second_reads = self._counter(
@@ -128,11 +163,6 @@ class Metrics:
         )
         self.quarantined_segments = self._gauge(
             "quarantined_segments", "Damaged CDC segments of which a copy is kept in the quarantine folder."
-        )
-        self.reconcile_requests = self._gauge(
-            "reconcile_requests",
-            "Stretches of the log whose changes are lost, or may be, and that nobody has compared with Cassandra yet.",
-            ("reason",),
         )
         self.gaps = self._counter(
             "gaps", "Holes found in the sequence of CDC segments: changes that may be lost.", ("reason",)
@@ -150,11 +180,21 @@ class Metrics:
         )
         self.paused = self._gauge("paused", "1 while an operator holds the commit log's changes back, else 0.")
 
+    def _info(self, name: str, text: str, **values: str) -> None:
+        self._describe(f"{name}_info", "info", tuple(values), text)
+        Info(f"cdc_daemon_{name}", text, registry=self.registry).info(values)
+
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        self._describe(f"{name}_total", "counter", labels, text)
         return Counter(f"cdc_daemon_{name}", text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        self._describe(name, "gauge", labels, text)
         return Gauge(f"cdc_daemon_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
+        self._describe(name, "histogram", labels, text)
         return Histogram(f"cdc_daemon_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _describe(self, name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
+        self.descriptions.append(Description(f"cdc_daemon_{name}", kind, labels, text))

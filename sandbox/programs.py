@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sandbox.debian import DebianProgram
 
 CHROMIUM = DebianProgram(
@@ -18,6 +20,9 @@ PROMTOOL = DebianProgram(
     packages=("prometheus",),
     inside="usr/bin/promtool",
 )
+
+PROMETHEUS = replace(PROMTOOL, commands=("prometheus",), inside="usr/bin/prometheus")
+"""The server, from the same package."""
 
 PROGRAMS = {program.name: program for program in (CHROMIUM, PROMTOOL)}
 """Each by its name for people."""

@@ -88,26 +88,6 @@ MIGRATIONS: tuple[str, ...] = (
         DELETE FROM job_failure WHERE job = OLD.id;
     END;
     """,
-    """
-    CREATE TABLE reconcile_request (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        reason TEXT NOT NULL,
-        segment_id INTEGER NOT NULL,
-        from_position INTEGER NOT NULL,
-        to_position INTEGER,
-        to_segment_id INTEGER,
-        since INTEGER,
-        until INTEGER,
-        keyspace_name TEXT,
-        table_name TEXT,
-        detail TEXT NOT NULL,
-        first_requested INTEGER NOT NULL,
-        requested INTEGER NOT NULL,
-        times INTEGER NOT NULL,
-        settled INTEGER
-    ) STRICT;
-    CREATE INDEX reconcile_request_by_segment ON reconcile_request (segment_id);
-    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

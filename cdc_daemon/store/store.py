@@ -9,7 +9,6 @@ from cdc_daemon.store.checkpoints import Checkpoints
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
 from cdc_daemon.store.jobs import Jobs
-from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.store.schema_history import SchemaHistory
 
 FILE_NAME = "cdc-daemon.sqlite3"
@@ -35,7 +34,6 @@ class Store:
         self.checkpoints = Checkpoints(self._database)
         self.dead_letters = DeadLetters(self._database)
         self.jobs = Jobs(self._database)
-        self.reconcile_requests = ReconcileRequests(self._database)
         self.schema_history = SchemaHistory(self._database)
 
     def clock_bound(self) -> int:

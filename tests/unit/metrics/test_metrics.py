@@ -35,7 +35,6 @@ EXPECTED = {
     "second_reads": ("counter", set()),
     "decode_errors": ("counter", {"kind"}),
     "dead_letters": ("counter", {"reason"}),
-    "reconcile_requests": ("gauge", {"reason"}),
 }
 
 

@@ -1,0 +1,94 @@
+"""What the daemon stands on and can lose without anybody's doing: certificates that end, a disk that fills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+
+from cdc_daemon.config import Settings
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.store.store import FILE_NAME
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 15.0
+"""How often the files are looked at: a few of them, in a thread."""
+
+_SAID_AGAIN = 3600.0
+
+
+class Surroundings:
+    """Measures certificates, the store and its disk as they are now, whoever replaces or fills them."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._certificates = list(_certificates(settings))
+        self._state = settings.state.directory
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            await asyncio.to_thread(self.measure)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date; it reads files. What cannot be read keeps its last value, and is told."""
+        for name, file, is_authority in self._certificates:
+            try:
+                ends = expiry(file.read_bytes(), is_authority=is_authority)
+            except (OSError, ValueError) as error:
+                log.warning(
+                    "certificate.unreadable",
+                    certificate=name,
+                    file=str(file),
+                    error=str(error),
+                    every=_SAID_AGAIN,
+                    every_key=name,
+                )
+            else:
+                self._metrics.certificate_expiry_timestamp_seconds.labels(name).set(ends)
+        try:
+            disk = os.statvfs(self._state)
+            size = sum(_size(self._state / f"{FILE_NAME}{ending}") for ending in ("", "-wal", "-shm"))
+        except OSError as error:
+            log.warning(
+                "state.unreadable", directory=str(self._state), error=error.strerror or str(error), every=_SAID_AGAIN
+            )
+        else:
+            self._metrics.state_free_bytes.set(disk.f_bavail * disk.f_frsize)
+            self._metrics.store_bytes.set(size)
+
+
+def expiry(content: bytes, *, is_authority: bool) -> float:
+    """Return when PEM certificates end, in seconds since epoch: a chain with its first, authorities with their last.
+
+    Raises `ValueError` when there is no certificate.
+    """
+    ends = [each.not_valid_after_utc.timestamp() for each in x509.load_pem_x509_certificates(content)]
+    return max(ends) if is_authority else min(ends)
+
+
+def _certificates(settings: Settings) -> Iterator[tuple[str, Path, bool]]:
+    http, cassandra = settings.http.tls, settings.cassandra.tls
+    named = (
+        ("http", None if http is None or not settings.http.listens else http.certificate_file, False),
+        ("http_client_authority", None if http is None else http.client_ca_file, True),
+        ("cassandra_client", cassandra.certificate_file if cassandra.enabled else None, False),
+        ("cassandra_authority", cassandra.ca_file if cassandra.enabled else None, True),
+        ("elasticsearch_authority", settings.elasticsearch.ca_file, True),
+    )
+    for name, file, is_authority in named:
+        if file is not None:
+            yield name, file, is_authority
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,1 @@
+"""What Prometheus, Grafana and people get to see of the daemon, made from the code: `python -m monitoring`."""

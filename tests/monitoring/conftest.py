@@ -1,0 +1,26 @@
+"""The programs of Prometheus, from the PATH or the cache."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from sandbox.debian import find_program
+from sandbox.programs import PROMTOOL
+
+Promtool = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Promtool:
+    """Run promtool with arguments, and text for its standard input."""
+    program = find_program(PROMTOOL)
+
+    def run(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program.path, *arguments], input=text, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    return run
