@@ -25,7 +25,7 @@ from cdc_daemon.surroundings import Surroundings
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.tail.lock import DaemonLock
-from cdc_http import HttpServer, LoopState, RotatedContext, create_app
+from cdc_http import ConnectionLimits, HttpServer, LoopState, RotatedContext, create_app
 
 log = structlog.get_logger(__name__)
 
@@ -179,7 +179,11 @@ async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None
     assert settings.port is not None
     tls = None if settings.tls is None else RotatedContext(settings.tls)
     context = None if tls is None else tls.context
-    server = HttpServer(create_app(daemon, settings), host=settings.host, port=settings.port, context=context)
+    limits = ConnectionLimits(
+        connections=settings.max_connections, head_timeout=settings.head_timeout, idle_timeout=settings.idle_timeout
+    )
+    app = create_app(daemon, settings)
+    server = HttpServer(app, host=settings.host, port=settings.port, context=context, limits=limits)
     await server.start()
     log.info("http.listening", host=settings.host, port=server.port, encrypted=tls is not None)
     rotating = None if tls is None else asyncio.create_task(tls.run(), name="certificates")

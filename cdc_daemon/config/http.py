@@ -154,8 +154,15 @@ class HttpSettings(Section):
     """The most ids in one request."""
     max_body: ByteSize = 4 * 1024**2
     """The largest body of a request."""
+    head_timeout: Duration = 10.0
+    """How long a caller may take to send a request's line and headers."""
     body_timeout: Duration = 10.0
     """How long a caller may take to send the body."""
+    idle_timeout: Duration = 65.0
+    """How long a connection may wait for its next request: longer than the minute after which gateways close
+    theirs, so that none is closed under a request on its way."""
+    max_connections: int = Field(default=512, ge=1, le=100_000)
+    """How many connections may be open at once; more are closed."""
     sync_timeout: Duration = 30.0
     """How long a request may take until it is answered with what is settled by then."""
     max_requests: int = Field(default=32, ge=1, le=10_000)

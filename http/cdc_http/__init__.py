@@ -1,8 +1,9 @@
 """The daemon's HTTP surface: rows by name, metrics, liveness, status. It knows the daemon through `DaemonView`."""
 
 from cdc_http.app import create_app
+from cdc_http.connection import ConnectionLimits
 from cdc_http.server import HttpServer
 from cdc_http.tls import RotatedContext
 from cdc_http.view import DaemonView, LoopState
 
-__all__ = ["DaemonView", "HttpServer", "LoopState", "RotatedContext", "create_app"]
+__all__ = ["ConnectionLimits", "DaemonView", "HttpServer", "LoopState", "RotatedContext", "create_app"]

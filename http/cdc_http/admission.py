@@ -8,6 +8,8 @@ from typing import Protocol
 from starlette.requests import Request
 
 from cdc_daemon.config.http import AuthSettings, Scope
+from cdc_http.access_log import note
+from cdc_http.caller import Caller
 from cdc_http.request_error import RequestError, unavailable
 from cdc_http.tokens import KnownTokens
 from cdc_http.web_token import KeysUnavailableError, WebTokens
@@ -16,13 +18,13 @@ from cdc_http.web_token import KeysUnavailableError, WebTokens
 class Authority(Protocol):
     """Knows some callers by their tokens."""
 
-    async def scopes_of(self, token: str) -> frozenset[Scope] | None:
-        """Return what a token allows, or None for a token that is not known. Raises `KeysUnavailableError`."""
+    async def find(self, token: str) -> Caller | None:
+        """Return whose token it is, or None for one that is not known. Raises `KeysUnavailableError`."""
         ...
 
 
 class Admission:
-    """Lets callers in, or refuses them. Nothing of a token is logged, shown or kept."""
+    """Lets callers in, or refuses them. Whose a token is may be logged; nothing of the token is."""
 
     def __init__(self, settings: AuthSettings) -> None:
         authorities: list[Authority] = []
@@ -44,13 +46,14 @@ class Admission:
         unknown_for_now = False
         for authority in self._authorities:
             try:
-                scopes = await authority.scopes_of(token)
+                caller = await authority.find(token)
             except KeysUnavailableError:
                 unknown_for_now = True
                 continue
-            if scopes is None:
+            if caller is None:
                 continue
-            if scope not in scopes:
+            note(request, caller=caller.name)
+            if scope not in caller.scopes:
                 raise RequestError(403, "FORBIDDEN", "The token does not allow this.")
             return
         if unknown_for_now:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.config.http import HttpSettings
+from cdc_http.access_log import AccessLog
 from cdc_http.admin import AdminEndpoint
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
@@ -62,6 +64,7 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None) -> Star
             *AdminEndpoint(daemon, admission).routes(),
         ],
         exception_handlers={HTTPException: _refuse},
+        middleware=[Middleware(AccessLog)],
     )
 
 

@@ -22,6 +22,10 @@ _FORM_KEY = re.compile(r"request\[(\w{1,64})\](\[\])?")
 _KEYS_BESIDE_IDS = 100
 _CLOSE = {"connection": "close"}
 
+_PASSED_OVER = 16
+"""Times `max_body` that are read and thrown away: most clients look for an answer only when all is sent, and never see
+the one to a body that is broken off."""
+
 
 async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
     """Return the body as the JSON object that it is, or that its form spells. Raises `RequestError`."""
@@ -43,16 +47,23 @@ async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
 
 async def _read(request: Request, limits: HttpSettings) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.max_body:
+    too_large = declared.isdigit() and int(declared) > limits.max_body
+    if too_large and (int(declared) > _PASSED_OVER * limits.max_body or "expect" in request.headers):
         raise _too_large(limits)
     body = bytearray()
+    passed = 0
     try:
         async with asyncio.timeout(limits.body_timeout):
             async for piece in request.stream():
-                body += piece
-                if len(body) > limits.max_body:
-                    raise _too_large(limits)
+                passed += len(piece)
+                too_large = too_large or passed > limits.max_body
+                if not too_large:
+                    body += piece
+                elif passed > _PASSED_OVER * limits.max_body:
+                    break
     except TimeoutError:
+        if too_large:
+            raise _too_large(limits) from None
         raise RequestError(
             408,
             "REQUEST_TIMEOUT",
@@ -60,7 +71,11 @@ async def _read(request: Request, limits: HttpSettings) -> bytes:
             headers=_CLOSE,
         ) from None
     except ClientDisconnect:
+        if too_large:
+            raise _too_large(limits) from None
         raise RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the body.", headers=_CLOSE) from None
+    if too_large:
+        raise _too_large(limits)
     return bytes(body)
 
 

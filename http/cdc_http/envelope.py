@@ -13,14 +13,16 @@ from cdc_http.answer import NO_STORE, Json
 from cdc_http.request_error import RequestError
 
 _LONGEST_ID = 256
+_MESSAGE_ID = "cdc_http.message_id"
 
 _RESPONSE_CODES = {401: "UNAUTHORIZED", 500: "SERVER_ERROR", 503: "SERVICE_UNAVAILABLE"}
 
 
 def message_id(request: Request) -> str:
-    """Return what the caller calls the request, or a new name for it."""
+    """Return what the caller calls the request, or a new name for it: the same one each time it is asked."""
     given = request.headers.get("x-request-id") or request.headers.get("x-msgid")
-    return given[:_LONGEST_ID] if given else str(uuid.uuid4())
+    msgid: str = request.scope.setdefault(_MESSAGE_ID, given[:_LONGEST_ID] if given else str(uuid.uuid4()))
+    return msgid
 
 
 def succeeded(

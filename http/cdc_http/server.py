@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cdc_daemon.errors import ConfigError
+from cdc_http.connection import Connection, ConnectionLimits
 
 _STOP_SECONDS = 5
 _BACKLOG = 128
@@ -37,13 +39,23 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an application from `start` to `stop`, as a task of the running loop; encrypted with a TLS `context`."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None = None,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        limits = limits or ConnectionLimits()
         self._host = host
         self._port = port
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Connection.within(limits),
+                timeout_keep_alive=math.ceil(limits.idle_timeout),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

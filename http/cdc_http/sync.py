@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -66,8 +67,11 @@ class SyncEndpoint:
                 response = await handle(request, msgid)
             except RequestError as problem:
                 response = failed(msgid, problem)
+            except asyncio.CancelledError:
+                # The server stops and has waited long enough, for a body perhaps. Who asked is told so.
+                response = failed(msgid, unavailable("The daemon is stopping.", service="daemon"))
             except Exception:
-                log.exception("http.failed", msgid=msgid, route=route)
+                log.exception("http.failed", route=route)
                 response = failed(msgid, RequestError(500, INTERNAL, "server error"))
             self._daemon.answered(route, response.status_code, time.monotonic() - started)
             return response
@@ -114,7 +118,7 @@ class SyncEndpoint:
         except TooManyJobsError as error:
             raise RequestError(429, "TOO_MANY_REQUESTS", f"{error.message}.", headers={"retry-after": "60"}) from None
         except StoreError as error:
-            log.error("http.store_failed", msgid=msgid, error=str(error))  # noqa: TRY400 -- the error tells its place
+            log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
             raise unavailable("The daemon cannot keep jobs at present.", service="daemon") from None
 
     async def _settle(self, service: SyncView, call: SyncCall) -> SyncOutcome:

@@ -6,7 +6,8 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from cdc_daemon.config.http import Scope, TokenSettings
+from cdc_daemon.config.http import TokenSettings
+from cdc_http.caller import Caller
 from cdc_http.rotation import RotatedFile
 
 
@@ -16,20 +17,20 @@ class KnownTokens:
     def __init__(self, settings: Sequence[TokenSettings]) -> None:
         self._tokens = [_Known(each) for each in settings]
 
-    async def scopes_of(self, token: str) -> frozenset[Scope] | None:
-        """Return what a token allows. Each known one is compared whole, so that time tells nothing."""
+    async def find(self, token: str) -> Caller | None:
+        """Return whose token it is. Each known one is compared whole, so that time tells nothing."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found: frozenset[Scope] | None = None
+        found: Caller | None = None
         for known in self._tokens:
             expected = known.digest()
             if expected is not None and hmac.compare_digest(expected, digest):
-                found = known.scopes
+                found = known.caller
         return found
 
 
 class _Known:
     def __init__(self, settings: TokenSettings) -> None:
-        self.scopes = frozenset(settings.scopes)
+        self.caller = Caller(settings.name, frozenset(settings.scopes))
         self._digest = None if settings.hash is None else bytes.fromhex(settings.hash.removeprefix("sha256:"))
         self._file = None if settings.file is None else RotatedFile(settings.file)
         if self._file is not None:

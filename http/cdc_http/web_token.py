@@ -8,12 +8,15 @@ from typing import Any
 import jwt
 
 from cdc_daemon.config.http import JwtSettings, Scope
+from cdc_http.caller import Caller
 from cdc_http.key_set import KeySource, KeysUnavailableError, PublishedKeys, StoredKeys
 
 __all__ = ["KeysUnavailableError", "WebTokens"]
 
 LONGEST = 16 * 1024
 """Characters of a token that is looked at."""
+
+_LONGEST_SUBJECT = 128
 
 
 class WebTokens:
@@ -31,8 +34,8 @@ class WebTokens:
         elif settings.key_set_url is not None:
             self._keys = PublishedKeys(settings.key_set_url)
 
-    async def scopes_of(self, token: str) -> frozenset[Scope] | None:
-        """Return what a token allows, None when it is forged, expired or another's. Raises `KeysUnavailableError`."""
+    async def find(self, token: str) -> Caller | None:
+        """Return whose token it is, None when it is forged, expired or another's. Raises `KeysUnavailableError`."""
         if len(token) > LONGEST:
             return None
         try:
@@ -44,7 +47,7 @@ class WebTokens:
         for key in await self._candidates(header.get("kid")):
             claims = self._verify(token, key)
             if claims is not None:
-                return self._scopes(claims)
+                return Caller(_subject(claims), self._scopes(claims))
         return None
 
     async def _candidates(self, kid: Any) -> Sequence[Any]:
@@ -74,6 +77,11 @@ class WebTokens:
         if self._settings.admin_claims is not None and _has(claims, self._settings.admin_claims):
             scopes.add("admin")
         return frozenset(scopes)
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    subject = claims.get("sub")
+    return subject[:_LONGEST_SUBJECT] if isinstance(subject, str) else "a signed token"
 
 
 def _has(claims: Mapping[str, Any], wanted: Mapping[str, Sequence[str]]) -> bool:

@@ -1,0 +1,137 @@
+"""One connection of a caller, which holds neither memory nor a place for longer than it is used.
+
+uvicorn itself bounds how long a connection may be idle after an answer, and nothing before: a head that comes byte by
+byte, or an answer that nobody reads, would keep a connection for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import structlog
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+log = structlog.get_logger(__name__)
+
+_SAID_AGAIN = 30.0
+"""Seconds after which it is said again that connections are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What connections may take: how many there may be at once, and seconds.
+
+    `head_timeout` is for a request's line and headers to come, from its first byte on; `idle_timeout` is how long a
+    connection may wait for its first or its next request, `answer_timeout` how long a caller may leave an answer
+    unread.
+    """
+
+    connections: int = 512
+    head_timeout: float = 10.0
+    idle_timeout: float = 65.0
+    answer_timeout: float = 30.0
+
+
+class Connection(H11Protocol):
+    """A connection as uvicorn serves it, within `limits`."""
+
+    limits = ConnectionLimits()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._idle = _Timer(self.loop)
+        self._head = _Timer(self.loop)
+        self._answer = _Timer(self.loop)
+
+    @classmethod
+    def within(cls, limits: ConnectionLimits) -> type[Connection]:
+        """Return the class of connections with other limits, as uvicorn makes connections of a class."""
+        return type(cls.__name__, (cls,), {"limits": limits})
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
+        """Take a connection in, or refuse it when there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            log.warning("http.too_many_connections", connections=self.limits.connections, every=_SAID_AGAIN)
+            self._refuse(503, (b"retry-after", b"1"))
+            return
+        self._idle.start(self.limits.idle_timeout, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was waited for."""
+        super().connection_lost(exc)
+        for timer in (self._idle, self._head, self._answer):
+            timer.stop()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; those of a head have to become a whole one in time."""
+        if self.transport.is_closing():
+            return
+        self._idle.stop()
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, of which the first bytes may be here already."""
+        super().on_response_complete()
+        self._watch_head()
+
+    def pause_writing(self) -> None:
+        """Give the caller some time to read what was sent."""
+        super().pause_writing()
+        self._answer.start(self.limits.answer_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Wait no more for the caller to read."""
+        super().resume_writing()
+        self._answer.stop()
+
+    def _watch_head(self) -> None:
+        """Give what was begun and is no request yet a time to end; more bytes do not make it longer.
+
+        The rest of a body counts too where its request is answered already. That of a request under way is the
+        application's to wait for.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        begun = bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.SEND_BODY
+        if answering or not begun or self.transport.is_closing():
+            self._head.stop()
+        else:
+            self._unset_keepalive_if_required()
+            self._head.start(self.limits.head_timeout, self._end_head)
+
+    def _end_head(self) -> None:
+        if self.conn.our_state is h11.IDLE:
+            self._refuse(408)
+        else:
+            self.transport.abort()
+
+    def _refuse(self, status: int, *headers: tuple[bytes, bytes]) -> None:
+        """Answer what is no request yet, and close."""
+        closing = [(b"content-length", b"0"), (b"connection", b"close"), *headers]
+        self.transport.write(self.conn.send(h11.Response(status_code=status, headers=closing)) or b"")
+        self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
+        self.transport.close()
+
+
+class _Timer:
+    __slots__ = ("_handle", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, seconds: float, action: Callable[[], None]) -> None:
+        """Act in so many seconds, unless stopped before; one that runs goes on as it is."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(seconds, action)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
