@@ -17,7 +17,7 @@ from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, TailMetrics
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.documents import MappedDocuments
+from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
@@ -170,6 +170,7 @@ async def assemble(
                 writer=writer,
                 set_aside=store.dead_letters.add,
                 observer=PipelineMetrics(metrics),
+                dropped=DroppedDocuments(mappings),
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),

@@ -90,6 +90,10 @@ class CassandraRefusedError(CdcError):
     retryable = True
 
 
+class TableDroppedError(CassandraRefusedError):
+    """A table is not there any more, and all nodes agree on that."""
+
+
 class ElasticsearchUnavailableError(CdcError):
     """Elasticsearch did not answer, or refused for a reason that passes by itself."""
 

@@ -66,14 +66,12 @@ class CassandraRowReader:
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
         """Read the rows of `keys`; with `confirm` from all replicas where there are several.
 
-        Raises `CassandraUnavailableError` or `CassandraRefusedError`.
+        Raises `CassandraUnavailableError`, `TableDroppedError` or `CassandraRefusedError`.
         """
         try:
             return await self._read(table, keys, confirm=confirm)
         except CassandraRefusedError:
-            # The schema has changed under the statements: the next try is made with the new one.
-            self._statements.clear()
-            await self._schema.refresh()
+            await self._look_again(table)
             raise
 
     async def _read(self, table: TableName, keys: Sequence[Key], *, confirm: bool) -> Reading:
@@ -97,15 +95,24 @@ class CassandraRowReader:
 
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Read the clustering keys of a partition page by page. Raises as `read` does."""
-        plan = self._schema.plan(table)
-        statement = await self._bind(plan.clusterings, list(plan.table.split_key(partition_key)), partition_key)
-        serialise = serialisers(statement.prepared_statement)
-        async for page in pages(self._session, statement, execution_profile=self._profile):
-            yield [
-                tuple(encode(value) for encode, value in zip(serialise, row, strict=True))
-                for row in page
-                if row[0] is not None  # a partition that has nothing but static columns shows a row of nulls
-            ]
+        try:
+            plan = self._schema.plan(table)
+            statement = await self._bind(plan.clusterings, list(plan.table.split_key(partition_key)), partition_key)
+            serialise = serialisers(statement.prepared_statement)
+            async for page in pages(self._session, statement, execution_profile=self._profile):
+                yield [
+                    tuple(encode(value) for encode, value in zip(serialise, row, strict=True))
+                    for row in page
+                    if row[0] is not None  # a partition that has nothing but static columns shows a row of nulls
+                ]
+        except CassandraRefusedError:
+            await self._look_again(table)
+            raise
+
+    async def _look_again(self, table: TableName) -> None:
+        """Let the next try be made with the schema as it is now: it has changed under the statements."""
+        self._statements.clear()
+        await self._schema.look_again(table)
 
     def _by_replica(self, plan: ReadPlan, keys: Sequence[Key]) -> list[Sequence[Key]]:
         metadata = self._session.cluster.metadata

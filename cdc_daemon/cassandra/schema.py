@@ -13,7 +13,7 @@ from cassandra.cluster import Session
 from cdc_daemon.cassandra.plan import ReadPlan
 from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader, remembered_schema, table_definitions
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, CdcError, StoreError
+from cdc_daemon.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store.schema_history import TableDefinition
 
@@ -97,6 +97,18 @@ class SchemaSource:
                 "there is no such table", hint="create it, or take its mapping out", table=str(name)
             )
         return found
+
+    async def look_again(self, name: TableName) -> None:
+        """Read the schema anew because Cassandra refused a query of a table.
+
+        Raises `TableDroppedError` when the table is gone for certain, on all nodes that are up, and
+        `CassandraUnavailableError`.
+        """
+        await self.refresh()
+        if self._live.find(name.keyspace, name.table) is None and await self._reader.agreed():
+            raise TableDroppedError(
+                "the table was dropped", hint="create it again, or take its mapping out", table=str(name)
+            )
 
     def plan(self, name: TableName) -> ReadPlan:
         """Return how a table is read. Raises `CassandraRefusedError` when there is none."""

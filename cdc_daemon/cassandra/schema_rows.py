@@ -47,6 +47,7 @@ _SELECTED: Final = {
     "views": "*",
 }
 _VERSION: Final = "SELECT schema_version FROM system.local"
+_PEERS: Final = "SELECT peer, schema_version FROM system.peers"
 _TRIES: Final = 5
 _PARTS: Final = ("tables", "views", "columns", "dropped_columns", "types")
 _NAME_IN_TYPE: Final = re.compile(r'"((?:[^"]|"")+)"|(\w+)')
@@ -66,6 +67,13 @@ class SchemaReader:
             raise CassandraUnavailableError("expected the node to tell its schema's version, found none")
         version: UUID = rows[0]["schema_version"]
         return version
+
+    async def agreed(self) -> bool:
+        """Tell whether all nodes that are up have the same schema. Raises as `execute` does."""
+        version = await self.version()
+        down = {host.address for host in self._session.cluster.metadata.all_hosts() if not host.is_up}
+        peers = await self._ask(_PEERS)
+        return all(peer["schema_version"] == version for peer in peers if peer["peer"] not in down)
 
     async def rows(self) -> tuple[UUID, Rows]:
         """Return the schema's version and rows that belong together. Raises `CassandraUnavailableError`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -37,6 +37,11 @@ class MappingSettings(ShapeSettings):
     the joined rows. What it returns is written; None means no document."""
     field_types: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Elasticsearch's mapping of single fields, in place of what the daemon would make of the columns' types."""
+    on_truncate: Literal["remove", "keep", "rebuild"] = "remove"
+    """What happens to the documents of a table that is truncated, or dropped and created again: `remove` those whose
+    rows are gone; `rebuild` removes them and has the whole table read anew; `keep` leaves them."""
+    on_drop: Literal["remove", "keep"] = "keep"
+    """What happens to the documents of a table that is dropped: they stay (`keep`) or go (`remove`)."""
     settings: Mapping[str, Any] | None = None
     """The index's settings, used when the daemon creates it."""
     settings_file: ConfigPath | None = None

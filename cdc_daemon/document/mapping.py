@@ -57,6 +57,8 @@ class DocumentMapping:
         self.alias = settings.alias
         self.table = table
         self.pipeline = settings.pipeline
+        self.on_truncate = settings.on_truncate
+        self.on_drop = settings.on_drop
         types = {column.name: column.type for column in _all_columns(table)}
         self._shape = Shape(name, settings, types)
         self._identity = Identity(table, settings.id)

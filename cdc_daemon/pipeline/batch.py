@@ -62,6 +62,11 @@ class Batch:
         ]
         return list(zip(self._owners, self.operations, told, strict=True))
 
+    def give_up(self, entry: Entry, operation: Operation, result: Result) -> None:
+        """Set a document aside that Elasticsearch fails on every time."""
+        place = {"index": operation.index, "id": operation.id}
+        self._set_aside(entry, result.error_type or "refused", result.reason or "", place)
+
     def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:
         """Return what became of the documents of an entry that is watched."""
         return self._told.get(entry, ())

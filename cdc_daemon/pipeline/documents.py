@@ -27,6 +27,23 @@ class MappedDocuments:
         return builder
 
 
+class DroppedDocuments:
+    """What becomes of documents when their table is dropped: removed where a mapping says so, otherwise left."""
+
+    def __init__(self, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
+        self._mappings = mappings
+
+    def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:  # noqa: ARG002 -- there are none any more
+        """Return what removes the documents of keys, as far as they are not kept."""
+        removing = [mapping for mapping in self._mappings.get(table, ()) if mapping.on_drop == "remove"]
+        documents = _RowDocuments([(mapping, _no_document) for mapping in removing])
+        return lambda key, _: documents.build(key, None)
+
+
+def _no_document(_row: Row, _key: RowKey) -> Document:
+    raise AssertionError("a table that was dropped has no rows")
+
+
 class _RowDocuments:
     def __init__(self, mappings: Sequence[tuple[DocumentMapping, Callable[[Row, RowKey], Document]]]) -> None:
         self._mappings = mappings

@@ -32,13 +32,16 @@ class Entry:
     shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
     `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone;
     `prefixes` are the clustering prefixes below which rows were removed. `minimum_version` is what the
-    document's version has to reach because a conflict showed it (architecture, promise 4). `queue` is where
-    the entry waits to be handed out, None while it must not be.
+    document's version has to reach because a conflict showed it (architecture, promise 4). `faults` counts how often
+    Elasticsearch has failed on its document, for the first time at `fault_since` (monotonic seconds, 0 for never).
+    `queue` is where the entry waits to be handed out, None while it must not be.
     """
 
     __slots__ = (
         "attempts",
         "epoch",
+        "fault_since",
+        "faults",
         "has_ttl",
         "key",
         "minimum_version",
@@ -67,6 +70,8 @@ class Entry:
         self.queue: deque[Entry] | None = None
         self.minimum_version = 0
         self.attempts = 0
+        self.faults = 0
+        self.fault_since = 0.0
         self.epoch = 0
 
     @property
@@ -103,6 +108,8 @@ class Entry:
         self.prefixes |= other.prefixes
         self.minimum_version = max(self.minimum_version, other.minimum_version)
         self.attempts = max(self.attempts, other.attempts)
+        self.faults = max(self.faults, other.faults)
+        self.fault_since = min(filter(None, (self.fault_since, other.fault_since)), default=0.0)
         self.watches |= other.watches
         for receipt in other.receipts:
             if receipt in self.receipts:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
+from cdc_daemon.errors import TableDroppedError
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import RowReader, SiblingFinder
@@ -31,7 +33,8 @@ class Expansion:
         """Make the signals. Raises what finding documents or reading keys raises."""
         key = entry.key
         if entry.refresh:
-            await self._signal(entry, self._reader.clusterings(key.table, key.partition_key))
+            with suppress(TableDroppedError):
+                await self._signal(entry, self._reader.clusterings(key.table, key.partition_key))
         await self._signal(entry, self._siblings.find(key.table, key.partition_key))
 
     async def _signal(self, entry: Entry, pages: AsyncIterator[Sequence[Clustering]]) -> None:

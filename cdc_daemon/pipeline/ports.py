@@ -48,7 +48,8 @@ class RowReader(Protocol):
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
         """Read the rows; with `confirm` at a higher consistency level where there are more replicas.
 
-        Raises `CassandraUnavailableError` when they cannot be read now.
+        Raises `CassandraUnavailableError` when they cannot be read now, `TableDroppedError` when there is no such
+        table any more.
         """
         ...
 

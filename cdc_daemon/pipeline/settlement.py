@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import CassandraRefusedError, CdcError
+from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
 from cdc_daemon.pipeline.ports import DocumentBuilder, Observer, Reading, RowReader, RowState, Writer
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.pipeline.watch import Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,9 @@ SetAside = Callable[[Sequence[DeadLetter]], None]
 
 BATCH_SIZE = 16 * 1024 * 1024
 """Bytes of documents that one batch should not exceed; each worker holds one batch."""
+
+_KEPT = (DocumentOutcome("", "", Outcome.DEAD, "table_dropped", "there is no such table any more"),)
+"""What is told of a key whose table was dropped, and whose documents are kept."""
 
 _SAID_AGAIN = 30.0
 """Seconds after which it is said again that a table cannot be read."""
@@ -40,7 +45,8 @@ class Settlement:
     """Settles batches of row entries.
 
     `second_read_pause` (seconds) is waited before a row is read again that does not yet show what its
-    signal said. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead.
+    signal said. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
+    makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class Settlement:
         writer: Writer,
         set_aside: SetAside,
         observer: Observer,
+        dropped: DocumentBuilder | None = None,
+        poison: Poison | None = None,
         second_read_pause: float = 0.05,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
@@ -63,6 +71,8 @@ class Settlement:
         self._writer = writer
         self._set_aside = set_aside
         self._observer = observer
+        self._dropped = dropped
+        self._poison = poison or Poison()
         self._pause = second_read_pause
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
@@ -76,7 +86,8 @@ class Settlement:
         """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError`.
 
         When it raises, the entries that were not settled are back in the coalescer. Tables are settled side by
-        side: one that Cassandra refuses to read, because it was dropped, is tried again later and holds up no other.
+        side: one that Cassandra refuses to read is tried again later and holds up no other. Keys of a table that
+        was dropped are settled by what is to become of its documents.
         """
         open_entries = dict.fromkeys(entries)
         by_table: dict[TableName, list[Entry]] = defaultdict(list)
@@ -108,6 +119,18 @@ class Settlement:
         self._coalescer.retry(entry, Backoff.delay(entry.attempts) if refused else 0.0)
 
     async def _settle_table(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
+        try:
+            await self._settle_rows(table, entries, open_entries)
+        except TableDroppedError as error:
+            if self._dropped is None:
+                raise
+            _say_dropped(table, error)
+            left = [entry for entry in entries if entry in open_entries]
+            absent = [RowState(None, None)] * len(left)
+            reading = Reading(self._clock.next(), time.monotonic(), (), absent)
+            await self._write(left, reading, open_entries, self._dropped)
+
+    async def _settle_rows(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         reading = await self._reader.read(table, [entry.key for entry in entries])
         doubted: list[Entry] = []
         believed: list[tuple[Entry, RowState]] = []
@@ -136,21 +159,47 @@ class Settlement:
         await asyncio.sleep(self._pause)
         return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
 
-    async def _write(self, entries: Sequence[Entry], reading: Reading, open_entries: dict[Entry, None]) -> None:
+    async def _write(
+        self,
+        entries: Sequence[Entry],
+        reading: Reading,
+        open_entries: dict[Entry, None],
+        builder: DocumentBuilder | None = None,
+    ) -> None:
+        """Write the entries' documents, suspicious ones each alone."""
+        suspicious = [at for at, entry in enumerate(entries) if entry.faults >= SUSPICIOUS]
+        if not suspicious:
+            await self._write_together(entries, reading, open_entries, builder)
+            return
+        usual = [at for at, entry in enumerate(entries) if entry.faults < SUSPICIOUS]
+        for part in (usual, *([at] for at in suspicious)):
+            chosen = reading._replace(states=[reading.states[at] for at in part])
+            await self._write_together([entries[at] for at in part], chosen, open_entries, builder)
+
+    async def _write_together(
+        self,
+        entries: Sequence[Entry],
+        reading: Reading,
+        open_entries: dict[Entry, None],
+        builder: DocumentBuilder | None,
+    ) -> None:
         if not entries:
             return
-        batch = Batch(entries, reading, self._builder.of(entries[0].key.table, reading.columns))
+        batch = Batch(entries, reading, (builder or self._builder).of(entries[0].key.table, reading.columns))
         self._note_sizes(batch.operations)
         results = await self._writer.write(batch.operations) if batch.operations else []
         again: dict[Entry, Result] = {}
         for entry, operation, result in batch.judge(results):
-            if result.outcome is Outcome.REREAD:
+            if result.outcome is Outcome.REREAD and self._poison.gives_up(entry, operation, result):
+                batch.give_up(entry, operation, result)
+            elif result.outcome is Outcome.REREAD:
                 again[entry] = result
                 self._note_version(entry, result)
             elif result.outcome is Outcome.SUPERSEDED and entry.watches:
                 # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
                 again[entry] = result
             elif result.outcome is not Outcome.DEAD:
+                self._poison.note_written(operation.index)
                 self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
         await self._keep(batch.letters)
         for entry, letter in batch.letters:
@@ -162,8 +211,16 @@ class Settlement:
                 entry.delay(Trouble("elasticsearch", cause.reason or cause.error_type or "it has to be read again"))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
             else:
-                self._observer.shown(entry.key.table, entry.oldest)
-                self._coalescer.settle(entry, batch.outcomes(entry))
+                self._settle(entry, batch, dropped=builder is not None)
+
+    def _settle(self, entry: Entry, batch: Batch, *, dropped: bool) -> None:
+        outcomes = batch.outcomes(entry)
+        if not dropped:
+            self._observer.shown(entry.key.table, entry.oldest)
+        elif not batch.operations:
+            self._observer.settled(entry.key.table, "kept", "")
+            outcomes = _KEPT
+        self._coalescer.settle(entry, outcomes)
 
     async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
         if letters:
@@ -188,6 +245,17 @@ class Settlement:
             self._clock.observe(result.seen_version)
         else:
             entry.minimum_version = result.seen_version + 1
+
+
+def _say_dropped(table: TableName, error: TableDroppedError) -> None:
+    log.warning(
+        "pipeline.table_dropped",
+        table=str(table),
+        error=error.message,
+        hint=error.hint,
+        every=_SAID_AGAIN,
+        every_key=str(table),
+    )
 
 
 def _say_refused(table: TableName, error: CassandraRefusedError) -> None:
