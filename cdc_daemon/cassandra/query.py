@@ -17,7 +17,7 @@ from cassandra import (
     RequestExecutionException,
     Unavailable,
 )
-from cassandra.cluster import NoHostAvailable, ResponseFuture, Session
+from cassandra.cluster import NoHostAvailable, ResponseFuture, ResultSet, Session
 from cassandra.connection import ConnectionException
 from cassandra.query import PreparedStatement, Statement
 
@@ -78,6 +78,33 @@ async def pages(session: Session, statement: Statement | str, **options: Any) ->
         raise as_unavailable(error) from error
     except InvalidRequest as error:
         raise _refused(error) from error
+
+
+async def execute_page(
+    session: Session, statement: Statement, *, paging_state: bytes | None = None, **options: Any
+) -> tuple[list[Any], bytes | None]:
+    """Run a statement and return one page of its rows, and where the next page begins; None where there is none.
+
+    Raises what `execute` raises.
+    """
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[list[Any]] = loop.create_future()
+
+    def deliver(rows: list[Any] | None) -> None:
+        loop.call_soon_threadsafe(_set_result, arrived, rows or [])
+
+    def fail(error: BaseException) -> None:
+        loop.call_soon_threadsafe(_set_exception, arrived, error)
+
+    try:
+        future: ResponseFuture = session.execute_async(statement, paging_state=paging_state, **options)
+        future.add_callbacks(deliver, fail)
+        rows = await arrived
+    except _UNAVAILABLE as error:
+        raise as_unavailable(error) from error
+    except InvalidRequest as error:
+        raise _refused(error) from error
+    return rows, ResultSet(future, rows).paging_state if future.has_more_pages else None
 
 
 async def prepare(session: Session, query: str) -> PreparedStatement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,6 +106,13 @@ class TableMetadata:
         if len(components) != count or position != len(key):
             raise MutationError(f"expected a partition key of {count} components, found {key.hex()}", table=str(self))
         return tuple(components)
+
+    @staticmethod
+    def join_key(parts: Sequence[bytes]) -> bytes:
+        """Serialise a partition key of these components: the inverse of `split_key`."""
+        if len(parts) == 1:
+            return parts[0]
+        return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
 
     def key_values(self, key: bytes) -> tuple[Any, ...]:
         """Return the partition key's values in Python types, in the order of the key's columns."""

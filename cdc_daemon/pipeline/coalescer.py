@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.ready import ReadyQueue
+from cdc_daemon.pipeline.ready import Lane, ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
@@ -52,7 +52,8 @@ class Coalescer:
 
     A key that changes while it is in flight gets one new entry, handed out after the flight has ended:
     its read has to begin after the change. `limit` bounds the entries pending and in flight; `submit`
-    waits while it is reached. Entries that somebody watches are urgent and are handed out apart from the others.
+    waits while it is reached. Entries are handed out by lanes: those that somebody watches are urgent, and those that
+    may wait are in the background.
     """
 
     def __init__(self, *, limit: int = 50_000) -> None:
@@ -74,6 +75,10 @@ class Coalescer:
     def __len__(self) -> int:
         return len(self._pending) + len(self._in_flight)
 
+    def __contains__(self, key: Key) -> bool:
+        """Tell whether a key is pending or in flight."""
+        return key in self._pending or key in self._in_flight
+
     @property
     def in_flight(self) -> int:
         """How many entries are being read or written now."""
@@ -84,37 +89,41 @@ class Coalescer:
         """What became of the signals so far."""
         return Flow(self._taken, self._coalesced, self._settled_rows, self._settled_partitions, self._forgotten)
 
-    async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
+    async def submit(self, signals: Sequence[Signal], receipt: Receipt, *, background: bool = False) -> None:
         """Take signals in; wait while the pipeline is full. The receipt is held for each entry they end in."""
         for signal in signals:
             while not self._room.is_set():
                 await self._room.wait()
-            self.add(signal, receipt)
+            self.add(signal, receipt, background=background)
 
-    def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
+    def add(
+        self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = (), *, background: bool = False
+    ) -> None:
         """Take one signal in at once, whatever the limit: for what is watched, and work that frees more than it takes.
 
-        With watches the key becomes urgent, also where it is pending already or waits to be tried again.
+        With watches the key becomes urgent, also where it is pending already or waits to be tried again. In the
+        `background` it waits for all others, unless it is pending already for another reason.
         """
         key = Key.of(signal)
         self._taken += 1
         entry = self._pending.get(key)
         if entry is None:
             entry = Entry(key)
+            entry.background = background
             entry.add(signal, receipt, watches)
             self._enter(entry)
             return
         self._coalesced += 1
+        promoted = entry.background and not background
+        entry.background = entry.background and background
         entry.add(signal, receipt, watches)
         if key.clustering is None:
             self._note_removal(entry)
-        if not entry.watches:
-            return
-        delay = self._delayed.pop(key, None)
+        delay = self._delayed.pop(key, None) if entry.watches else None
         if delay is not None:
             delay.cancel()
             self._make_ready(entry)
-        elif entry.queue is not None:
+        elif entry.queue is not None and (entry.watches or promoted):
             self._make_ready(entry)
 
     def withdraw(self, keys: Iterable[Key]) -> None:
@@ -132,11 +141,11 @@ class Coalescer:
             self._leave_partition(entry)
         self._set_room()
 
-    async def take_rows(self, limit: int, *, urgent: bool = False) -> list[Entry]:
-        """Wait for pending rows and hand out up to `limit` of them, oldest first."""
-        await self._rows.wait(urgent=urgent)
+    async def take_rows(self, limit: int, lanes: Sequence[Lane] = (Lane.USUAL,)) -> list[Entry]:
+        """Wait for pending rows and hand out up to `limit` of them, first lane first, oldest first."""
+        await self._rows.wait(lanes)
         taken: list[Entry] = []
-        while len(taken) < limit and (entry := self._rows.take(urgent=urgent)) is not None:
+        while len(taken) < limit and (entry := self._rows.take(lanes)) is not None:
             del self._pending[entry.key]
             self._in_flight.add(entry.key)
             if entry.key.clustering:
@@ -147,11 +156,11 @@ class Coalescer:
             taken.append(entry)
         return taken
 
-    async def take_partition(self, *, urgent: bool = False) -> Entry:
+    async def take_partition(self, lanes: Sequence[Lane] = (Lane.USUAL,)) -> Entry:
         """Wait for a pending partition none of whose rows read before it arrived is in flight."""
         while True:
-            await self._partitions_ready.wait(urgent=urgent)
-            entry = self._partitions_ready.take(urgent=urgent)
+            await self._partitions_ready.wait(lanes)
+            entry = self._partitions_ready.take(lanes)
             if entry is not None:
                 del self._pending[entry.key]
                 self._in_flight.add(entry.key)

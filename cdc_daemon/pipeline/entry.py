@@ -35,10 +35,12 @@ class Entry:
     document's version has to reach because a conflict showed it (architecture, promise 4). `faults` counts how often
     Elasticsearch has failed on its document, for the first time at `fault_since` (monotonic seconds, 0 for never).
     `queue` is where the entry waits to be handed out, None while it must not be.
+    `background` says that it may wait for all others.
     """
 
     __slots__ = (
         "attempts",
+        "background",
         "epoch",
         "fault_since",
         "faults",
@@ -72,6 +74,7 @@ class Entry:
         self.attempts = 0
         self.faults = 0
         self.fault_since = 0.0
+        self.background = False
         self.epoch = 0
 
     @property
@@ -110,6 +113,7 @@ class Entry:
         self.attempts = max(self.attempts, other.attempts)
         self.faults = max(self.faults, other.faults)
         self.fault_since = min(filter(None, (self.fault_since, other.fault_since)), default=0.0)
+        self.background = self.background and other.background
         self.watches |= other.watches
         for receipt in other.receipts:
             if receipt in self.receipts:

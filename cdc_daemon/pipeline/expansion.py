@@ -50,7 +50,7 @@ class Expansion:
                         written=entry.written if entry.refresh else 0,
                         suspected=entry.removed,
                     )
-                    self._coalescer.add(signal, children.receipt, entry.watches)
+                    self._coalescer.add(signal, children.receipt, entry.watches, background=entry.background)
             await children.wait()
 
 

@@ -13,6 +13,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer, Flow
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.ports import Writer
+from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Signal
@@ -26,13 +27,20 @@ EXPANDERS = 2
 URGENT_WORKERS = 2
 """Workers for nothing but what somebody waits for: the others may all be busy with full batches."""
 
+USUAL = (Lane.USUAL,)
+URGENT = (Lane.URGENT,)
+BACKGROUND = (Lane.BACKGROUND,)
+USUAL_FIRST = (Lane.USUAL, Lane.BACKGROUND)
+
 
 class Pipeline:
     """Takes signals from every source and settles each key in Elasticsearch.
 
     `workers` batches of up to `batch` rows are read and written side by side. A worker takes what is
     pending at once, so an idle pipeline adds no delay, and a busy one makes its batches full. What is watched
-    has workers of its own, so neither waits for the other's batches.
+    has workers of its own, so neither waits for the other's batches. What is in the background has one worker of its
+    own, and those of the others that find nothing else to do, except the first: however much is in the background,
+    a change finds a worker at once, and however many changes there are, the background goes on.
     """
 
     def __init__(
@@ -66,6 +74,14 @@ class Pipeline:
         """Take signals in; wait while the pipeline is full."""
         await self._coalescer.submit(signals, receipt)
 
+    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
+        """Take signals in that may wait for all others; wait while the pipeline is full."""
+        await self._coalescer.submit(signals, receipt, background=True)
+
+    def is_pending(self, key: Key) -> bool:
+        """Tell whether something is known of a key that is not settled yet."""
+        return key in self._coalescer
+
     def request(self, signals: Iterable[Signal], watch: Watch) -> None:
         """Take signals in past the pending limit; `watch` is told when each key is settled.
 
@@ -83,32 +99,35 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(self._workers):
-                    tasks.create_task(self._settle_rows(), name=f"rows-{number}")
+                    lanes = USUAL_FIRST if number else USUAL
+                    tasks.create_task(self._settle_rows(lanes), name=f"rows-{number}")
                 for number in range(EXPANDERS):
-                    tasks.create_task(self._expand_partitions(), name=f"partitions-{number}")
+                    tasks.create_task(self._expand_partitions(USUAL), name=f"partitions-{number}")
                 for number in range(URGENT_WORKERS):
-                    tasks.create_task(self._settle_rows(urgent=True), name=f"urgent-rows-{number}")
-                tasks.create_task(self._expand_partitions(urgent=True), name="urgent-partitions")
+                    tasks.create_task(self._settle_rows(URGENT), name=f"urgent-rows-{number}")
+                tasks.create_task(self._expand_partitions(URGENT), name="urgent-partitions")
+                tasks.create_task(self._settle_rows(BACKGROUND), name="background-rows")
+                tasks.create_task(self._expand_partitions(BACKGROUND), name="background-partitions")
         finally:
             self._coalescer.close()
 
-    async def _settle_rows(self, *, urgent: bool = False) -> None:
+    async def _settle_rows(self, lanes: Sequence[Lane]) -> None:
         backoff = Backoff()
         while True:
             await self._writer.wait_available()
             limit = min(self._batch, self._settlement.batch_limit)
-            entries = await self._coalescer.take_rows(limit, urgent=urgent)
+            entries = await self._coalescer.take_rows(limit, lanes)
             try:
                 await self._settlement.settle(entries)
                 backoff.reset()
             except CdcError as error:
                 await self._wait_after(error, backoff)
 
-    async def _expand_partitions(self, *, urgent: bool = False) -> None:
+    async def _expand_partitions(self, lanes: Sequence[Lane]) -> None:
         backoff = Backoff()
         while True:
             await self._writer.wait_available()
-            entry = await self._coalescer.take_partition(urgent=urgent)
+            entry = await self._coalescer.take_partition(lanes)
             try:
                 await self._expansion.expand(entry)
             except CdcError as error:

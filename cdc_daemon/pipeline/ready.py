@@ -1,63 +1,80 @@
-"""Entries that may be handed out, in the order they came; those that somebody waits for apart."""
+"""Entries that may be handed out, in the order they came: urgent ones, usual ones, and those that may wait."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from enum import Enum
 
 from cdc_daemon.pipeline.entry import Entry
 
 
+class Lane(Enum):
+    """How soon an entry's turn comes."""
+
+    URGENT = "urgent"
+    """Somebody waits for it."""
+
+    USUAL = "usual"
+    """A change that has to be shown."""
+
+    BACKGROUND = "background"
+    """Nothing is known to have changed: it is looked at because everything is (backfill, repair)."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> Lane:
+        """Return the lane of an entry."""
+        if entry.watches:
+            return cls.URGENT
+        return cls.BACKGROUND if entry.background else cls.USUAL
+
+
 class ReadyQueue:
-    """Two queues, one of them urgent. An entry is in one of them at most, `entry.queue`.
+    """A queue for each lane. An entry is in one of them at most, `entry.queue`.
 
     An entry that leaves before its turn stays in the deque as a husk, which is passed over: taking it out
     of the middle would cost as much as the queue is long.
     """
 
     def __init__(self) -> None:
-        self._usual = _Lane()
-        self._urgent = _Lane()
+        self._lanes: dict[Lane, deque[Entry]] = {lane: deque() for lane in Lane}
+        self._waiting: dict[tuple[Lane, ...], asyncio.Event] = {}
 
     def put(self, entry: Entry) -> None:
-        """Append an entry, or move it to the urgent ones when somebody waits for it by now."""
-        lane = self._urgent if entry.watches else self._usual
-        if entry.queue is not lane.entries:
-            entry.queue = lane.entries
-            lane.entries.append(entry)
-            lane.ready.set()
+        """Append an entry, or move it to the lane that it belongs to by now."""
+        lane = Lane.of(entry)
+        entries = self._lanes[lane]
+        if entry.queue is not entries:
+            entry.queue = entries
+            entries.append(entry)
+            for lanes, ready in self._waiting.items():
+                if lane in lanes:
+                    ready.set()
 
     @staticmethod
     def remove(entry: Entry) -> None:
         """Take an entry out; nothing happens when it is in no queue."""
         entry.queue = None
 
-    async def wait(self, *, urgent: bool) -> None:
-        """Wait until there is an entry to take."""
-        lane = self._urgent if urgent else self._usual
-        while not lane.has_entries():
-            lane.ready.clear()
-            await lane.ready.wait()
+    async def wait(self, lanes: Sequence[Lane]) -> None:
+        """Wait until there is an entry to take from one of these lanes."""
+        ready = self._waiting.setdefault(tuple(lanes), asyncio.Event())
+        while not any(self._has_entries(lane) for lane in lanes):
+            ready.clear()
+            await ready.wait()
 
-    def take(self, *, urgent: bool) -> Entry | None:
-        """Take the oldest entry out, if there is one."""
-        lane = self._urgent if urgent else self._usual
-        if not lane.has_entries():
-            return None
-        entry = lane.entries.popleft()
-        entry.queue = None
-        return entry
+    def take(self, lanes: Sequence[Lane]) -> Entry | None:
+        """Take the oldest entry out of the first of these lanes that has one."""
+        for lane in lanes:
+            if self._has_entries(lane):
+                entry = self._lanes[lane].popleft()
+                entry.queue = None
+                return entry
+        return None
 
-
-class _Lane:
-    __slots__ = ("entries", "ready")
-
-    def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
-        self.ready = asyncio.Event()
-
-    def has_entries(self) -> bool:
-        entries = self.entries
+    def _has_entries(self, lane: Lane) -> bool:
+        entries = self._lanes[lane]
         while entries and entries[0].queue is not entries:
             entries.popleft()
         return bool(entries)

@@ -143,7 +143,7 @@ class Identifiers:
 
     def _key(self, values: Mapping[str, Any]) -> Key:
         parts = {column: self._encode(column, values[column]) for column in values}
-        partition_key = _join([parts[column] for column in self._partition])
+        partition_key = self._table.join_key([parts[column] for column in self._partition])
         if not partition_key or len(partition_key) > LONGEST_PART:
             raise InvalidIdError(
                 f"expected a partition key of 1 to {LONGEST_PART} bytes, found {len(partition_key)}",
@@ -191,13 +191,6 @@ def _spellings(columns: Sequence[str], fields: Mapping[str, str]) -> dict[str, s
     found |= {fields[column]: column for column in columns if column in fields}
     found |= {column.lower(): column for column in columns}
     return found | {column: column for column in columns}
-
-
-def _join(parts: Sequence[bytes]) -> bytes:
-    """Serialise a partition key (`CompositeType`: length, bytes, zero; a single column's bytes as they are)."""
-    if len(parts) == 1:
-        return parts[0]
-    return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
 
 
 def _names(columns: Sequence[str]) -> str:

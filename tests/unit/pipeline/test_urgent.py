@@ -13,6 +13,7 @@ from cdc_daemon.errors import (
 )
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.pipeline import URGENT
 from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
@@ -58,7 +59,7 @@ async def test_the_two_queues_are_handed_out_apart() -> None:
     receipt = await line.open(1)
     await coalescer.submit([row(b"a", written=1), row(b"b", written=1)], receipt)
     coalescer.add(row(b"c"), None, [Waiting()])
-    assert keys(await coalescer.take_rows(10, urgent=True)) == [b"c"]
+    assert keys(await coalescer.take_rows(10, URGENT)) == [b"c"]
     assert keys(await coalescer.take_rows(10)) == [b"a", b"b"]
 
 
@@ -69,7 +70,7 @@ async def test_a_pending_key_becomes_urgent_and_is_handed_out_once() -> None:
     receipt.release()
     coalescer.add(row(b"b"), None, [waiting])
     coalescer.add(row(b"b"), None, [waiting])
-    (urgent,) = await coalescer.take_rows(10, urgent=True)
+    (urgent,) = await coalescer.take_rows(10, URGENT)
     assert (urgent.key.partition_key, urgent.written) == (b"b", 2)
     others = await coalescer.take_rows(10)
     assert keys(others) == [b"a", b"c"]
@@ -86,9 +87,9 @@ async def test_a_pending_key_becomes_urgent_and_is_handed_out_once() -> None:
 async def test_a_key_asked_for_in_flight_is_read_once_more() -> None:
     coalescer, first, second = Coalescer(), Waiting(), Waiting()
     coalescer.add(row(b"a"), None, [first])
-    (flying,) = await coalescer.take_rows(10, urgent=True)
+    (flying,) = await coalescer.take_rows(10, URGENT)
     coalescer.add(row(b"a"), None, [second])
-    again = asyncio.create_task(coalescer.take_rows(10, urgent=True))
+    again = asyncio.create_task(coalescer.take_rows(10, URGENT))
     await turns()
     assert not again.done()
     coalescer.settle(flying)
@@ -103,7 +104,7 @@ async def test_the_pending_limit_is_not_asked() -> None:
     await coalescer.submit([row(b"a", written=1)], await line.open(1))
     for name in (b"b", b"c"):
         coalescer.add(row(name), None, [Waiting()])
-    assert len(await coalescer.take_rows(10, urgent=True)) == 2
+    assert len(await coalescer.take_rows(10, URGENT)) == 2
 
 
 async def test_what_waits_to_be_tried_again_is_tried_at_once_when_somebody_asks() -> None:
@@ -112,7 +113,7 @@ async def test_what_waits_to_be_tried_again_is_tried_at_once_when_somebody_asks(
     (entry,) = await coalescer.take_rows(10)
     coalescer.retry(entry, 3600.0)
     coalescer.add(row(b"a"), None, [waiting])
-    (again,) = await asyncio.wait_for(coalescer.take_rows(10, urgent=True), 1)
+    (again,) = await asyncio.wait_for(coalescer.take_rows(10, URGENT), 1)
     assert (again.written, again.attempts) == (1, 1)
     coalescer.settle(again)
     assert waiting.told == [b"a"]
@@ -121,10 +122,10 @@ async def test_what_waits_to_be_tried_again_is_tried_at_once_when_somebody_asks(
 async def test_a_retry_stays_urgent() -> None:
     coalescer, waiting = Coalescer(), Waiting()
     coalescer.add(row(b"a"), None, [waiting])
-    (entry,) = await coalescer.take_rows(10, urgent=True)
+    (entry,) = await coalescer.take_rows(10, URGENT)
     entry.delay(Trouble.of(CassandraUnavailableError("no answer")))
     coalescer.retry(entry, 0.0)
-    assert keys(await asyncio.wait_for(coalescer.take_rows(10, urgent=True), 1)) == [b"a"]
+    assert keys(await asyncio.wait_for(coalescer.take_rows(10, URGENT), 1)) == [b"a"]
     assert waiting.troubles == [Trouble("cassandra", "no answer")]
 
 
@@ -134,14 +135,14 @@ async def test_what_nobody_waits_for_any_more_is_forgotten() -> None:
     await coalescer.submit([row(b"kept", written=1)], receipt)
     asked = [row(b"kept"), row(b"waits"), row(b"p", (b"1",)), row(b"delayed"), whole(b"p")]
     coalescer.add(row(b"delayed"), None, [waiting])
-    (delayed,) = await coalescer.take_rows(1, urgent=True)
+    (delayed,) = await coalescer.take_rows(1, URGENT)
     coalescer.retry(delayed, 3600.0)
     for signal in asked:
         coalescer.add(signal, None, [waiting])
     waiting.closed = True
     coalescer.withdraw([Key.of(signal) for signal in asked])
     assert len(coalescer) == 1
-    (kept,) = await coalescer.take_rows(10, urgent=True)
+    (kept,) = await coalescer.take_rows(10, URGENT)
     coalescer.settle(kept)
     receipt.release()
     assert (len(coalescer), line.acknowledged) == (0, 1)
@@ -150,7 +151,7 @@ async def test_what_nobody_waits_for_any_more_is_forgotten() -> None:
 async def test_a_flight_that_nobody_waits_for_is_not_repeated() -> None:
     coalescer, waiting = Coalescer(), Waiting()
     coalescer.add(row(b"p", (b"1",)), None, [waiting])
-    (entry,) = await coalescer.take_rows(10, urgent=True)
+    (entry,) = await coalescer.take_rows(10, URGENT)
     waiting.closed = True
     coalescer.withdraw([entry.key])
     coalescer.retry(entry, 0.0)
@@ -163,7 +164,7 @@ async def test_one_of_two_who_wait_may_leave() -> None:
     coalescer.add(row(b"a"), None, [stays])
     leaves.closed = True
     coalescer.withdraw([Key.of(row(b"a"))])
-    (entry,) = await coalescer.take_rows(10, urgent=True)
+    (entry,) = await coalescer.take_rows(10, URGENT)
     coalescer.settle(entry)
     assert stays.told == [b"a"]
 
@@ -173,7 +174,7 @@ async def test_a_whole_partition_is_handed_out_apart_and_waits_for_its_rows_in_f
     await coalescer.submit([row(b"p", (b"1",), written=1)], await line.open(1))
     (flying,) = await coalescer.take_rows(10)
     coalescer.add(whole(b"p"), None, [waiting])
-    taking = asyncio.create_task(coalescer.take_partition(urgent=True))
+    taking = asyncio.create_task(coalescer.take_partition(URGENT))
     await turns()
     assert not taking.done()
     coalescer.settle(flying)
