@@ -47,12 +47,14 @@ class KeyPage(NamedTuple):
 
     `newest` are the write times of the rows, aligned with `keys`, where they were asked for: the newest of their cells
     in microseconds since epoch, None where no cell tells one. `covered` is the token up to which each row of the
-    range was in this page or one before it.
+    range was in this page or one before it; the last `uncovered` keys so far lie behind it, as their
+    partition may go on in the next page.
     """
 
     keys: Sequence[Key]
     newest: Sequence[int | None]
     covered: int
+    uncovered: int = 0
 
 
 class TokenScan:
@@ -80,14 +82,16 @@ class TokenScan:
         read = _reader(table, metadata, statement.prepared_statement)
         width = len(metadata.partition_key) + len(metadata.clustering)
         pages = Pages(partial(self._ask, statement), page_rows=self._page_rows, pace=self._pace, patience=patience)
-        covered = token_range.first
+        covered = furthest = token_range.first
+        uncovered = 0
         async for rows, last in pages:
             found = [(read(row), row) for row in rows]
             kept = [(key, row) for key, row in found if key is not None]
-            # The rows of the last partition may go on in the next page.
             covered = token_range.last if last else max(covered, rows[-1][0] - 1) if rows else covered
             newest = [max((each for each in row[width + 1 :] if each is not None), default=None) for _, row in kept]
-            yield KeyPage([key for key, _ in kept], newest, covered)
+            uncovered = (uncovered if furthest > covered else 0) + sum(row[0] > covered for _, row in kept)
+            furthest = rows[-1][0] if rows else furthest
+            yield KeyPage([key for key, _ in kept], newest, covered, uncovered)
 
     async def _ask(self, statement: BoundStatement, state: bytes | None, size: int) -> Page:
         statement.fetch_size = size

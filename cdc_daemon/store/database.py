@@ -88,6 +88,34 @@ MIGRATIONS: tuple[str, ...] = (
         DELETE FROM job_failure WHERE job = OLD.id;
     END;
     """,
+    """
+    CREATE TABLE range_job (
+        id TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        options TEXT NOT NULL,
+        state TEXT NOT NULL,
+        message TEXT,
+        created INTEGER NOT NULL,
+        started INTEGER,
+        finished INTEGER,
+        report TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE job_range (
+        job TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        object_type TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        cursor INTEGER NOT NULL,
+        done INTEGER NOT NULL DEFAULT 0,
+        rows INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (job, number)
+    ) STRICT;
+    CREATE TRIGGER range_job_forgotten AFTER DELETE ON range_job BEGIN
+        DELETE FROM job_range WHERE job = OLD.id;
+    END;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -9,6 +9,7 @@ from cdc_daemon.store.checkpoints import Checkpoints
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
 from cdc_daemon.store.jobs import Jobs
+from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.schema_history import SchemaHistory
 
 FILE_NAME = "cdc-daemon.sqlite3"
@@ -34,6 +35,7 @@ class Store:
         self.checkpoints = Checkpoints(self._database)
         self.dead_letters = DeadLetters(self._database)
         self.jobs = Jobs(self._database)
+        self.range_jobs = RangeJobs(self._database)
         self.schema_history = SchemaHistory(self._database)
 
     def clock_bound(self) -> int:

@@ -1,0 +1,66 @@
+"""What somebody wants to be done with whole tables, in plain values that can be stored."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, parse_range
+
+Kind = Literal["backfill", "reconcile"]
+Origin = Literal["operator", "gap", "audit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """A job for the tables of some object types.
+
+    `ranges` are the tokens looked at, all of the ring where there are none, and `sample` the part of them that is taken
+    by chance, 0 to 1. `rate` bounds the rows a second. A backfill with `dry_run` counts only. A reconcile with
+    `repair` has each difference settled.
+    """
+
+    kind: Kind
+    types: tuple[str, ...]
+    origin: Origin = "operator"
+    ranges: tuple[TokenRange, ...] = ()
+    rate: float | None = None
+    dry_run: bool = False
+    repair: bool = False
+    sample: float = 1.0
+
+    @property
+    def wanted(self) -> Sequence[TokenRange]:
+        """The tokens looked at, before a sample is taken of them."""
+        return self.ranges or (WHOLE_RING,)
+
+    def options(self) -> Mapping[str, Any]:
+        """Return it as plain values."""
+        plain: dict[str, Any] = {"types": list(self.types), "ranges": [str(each) for each in self.ranges]}
+        plain |= {"rate": self.rate}
+        if self.kind == "backfill":
+            return plain | {"dry_run": self.dry_run}
+        return plain | {"repair": self.repair, "sample": self.sample}
+
+    @classmethod
+    def of(cls, kind: Kind, origin: Origin, options: Mapping[str, Any]) -> Self:
+        """Return what `options` spells. Raises `ConfigError` for ranges that are none."""
+        return cls(
+            kind=kind,
+            types=tuple(options["types"]),
+            origin=origin,
+            ranges=tuple(parse_range(each) for each in options.get("ranges") or ()),
+            rate=options.get("rate"),
+            dry_run=bool(options.get("dry_run", False)),
+            repair=bool(options.get("repair", False)),
+            sample=float(options.get("sample", 1.0)),
+        )
+
+
+def take_sample(token_range: TokenRange, part: float, chance: random.Random) -> TokenRange:
+    """Return a piece of a range that has this part of its tokens, somewhere in it by chance."""
+    width = max(1, min(token_range.width, round(token_range.width * part)))
+    first = token_range.first + chance.randint(0, token_range.width - width)
+    return TokenRange(first, first + width)

@@ -1,0 +1,236 @@
+"""Takes jobs in durably and works them off, those of operators and the daemon's own side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from cdc_daemon.cassandra.ring import TokenRange
+from cdc_daemon.errors import CassandraRefusedError, CdcError, ConfigError, StoreError
+from cdc_daemon.jobs.request import JobRequest, take_sample
+from cdc_daemon.jobs.run import JobRun
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.range_jobs import JobRange, Progress, RangeJob, RangeJobs
+from cdc_daemon.sync.errors import TooManyJobsError, UnknownObjectTypeError
+
+log = structlog.get_logger(__name__)
+
+OPEN_JOBS = 100
+"""Jobs that may wait or be worked on."""
+
+MOST_REFUSALS = 5
+"""How often Cassandra may refuse a job's queries until the job has failed: the schema may just be changing."""
+
+
+class Work(Protocol):
+    """What is done in a kind of job. Both raise `CdcError`; what is retryable is tried again."""
+
+    async def work(self, run: JobRun, part: JobRange) -> None:
+        """Do what is left of a range, noting with `run.move` how far it is."""
+        ...
+
+    async def finish(self, run: JobRun) -> None:
+        """Do what is left when each range is done. It may be done again after a crash."""
+        ...
+
+
+class Pieces(Protocol):
+    """Cuts the ring."""
+
+    async def pieces(self, table: TableName, wanted: Sequence[TokenRange]) -> Sequence[TokenRange]:
+        """Return the wanted tokens in ranges that are worked on one by one."""
+        ...
+
+
+class JobReport(NamedTuple):
+    """A job, how far it is, and the rows settled by object type."""
+
+    job: RangeJob
+    progress: Progress
+    rows: Mapping[str, int]
+
+
+class RangeJobRunner:
+    """Works off jobs on whole tables, one at a time of those that operators asked for and one of the daemon's own.
+
+    Of each job `ranges_at_once` ranges are under way. What is done is durable range by range, so that a job goes on
+    where it was after whatever happened to the process.
+    """
+
+    def __init__(
+        self,
+        store: RangeJobs,
+        ring: Pieces,
+        works: Mapping[str, Work],
+        tables: Mapping[str, TableName],
+        *,
+        ranges_at_once: int = 2,
+    ) -> None:
+        self._store = store
+        self._ring = ring
+        self._works = works
+        self._tables = tables
+        self._ranges_at_once = ranges_at_once
+        self._wake = asyncio.Condition()
+        self._running: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
+        self._refusals: Counter[str] = Counter()
+
+    @property
+    def object_types(self) -> Sequence[str]:
+        """The types that jobs can be for."""
+        return sorted(self._tables)
+
+    async def start(self, request: JobRequest) -> JobReport:
+        """Take a job in durably.
+
+        Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and what cutting the ring raises.
+        """
+        for object_type in request.types:
+            if object_type not in self._tables:
+                raise UnknownObjectTypeError(object_type, self._tables)
+        ranges = [each for object_type in request.types for each in await self._ranges(object_type, request)]
+        job = RangeJob(id=secrets.token_hex(8), kind=request.kind, origin=request.origin, options=request.options())
+        kept = await asyncio.to_thread(self._store.add, job, ranges, limit=OPEN_JOBS)
+        if kept is None:
+            raise TooManyJobsError(f"expected fewer than {OPEN_JOBS} jobs that wait")
+        log.info("job.accepted", job=kept.id, kind=kept.kind, origin=kept.origin, **kept.options)
+        async with self._wake:
+            self._wake.notify_all()
+        return await self._report(kept)
+
+    async def report(self, identity: str) -> JobReport | None:
+        """Tell of a job; None when there is none of that id."""
+        job = await asyncio.to_thread(self._store.get, identity)
+        return None if job is None else await self._report(job)
+
+    async def newest(self, limit: int) -> Sequence[JobReport]:
+        """Tell of the newest jobs, newest first."""
+        return [await self._report(job) for job in await asyncio.to_thread(self._store.newest, limit=limit)]
+
+    async def cancel(self, identity: str) -> JobReport | None:
+        """End a job; None when there is none of that id. What it has handed over is settled all the same."""
+        if await asyncio.to_thread(self._store.finish, identity, "cancelled"):
+            log.info("job.cancelled", job=identity)
+            if identity in self._running:
+                self._running[identity][1].cancel()
+        return await self.report(identity)
+
+    def status(self) -> Sequence[Mapping[str, Any]]:
+        """Tell of the jobs under way, in plain values."""
+        return [
+            {
+                "job": run.job.id,
+                "kind": run.job.kind,
+                "origin": run.job.origin,
+                "types": list(run.request.types),
+                "fraction": round(run.progress.fraction, 6),
+                "rows": run.progress.rows,
+            }
+            for run, _ in self._running.values()
+        ]
+
+    async def run(self) -> None:
+        """Work jobs off until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._work_off(own=False), name="jobs-asked-for")
+            tasks.create_task(self._work_off(own=True), name="jobs-own")
+
+    async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int]]:
+        pieces = await self._ring.pieces(self._tables[object_type], request.wanted)
+        if request.sample < 1:
+            chance = random.Random()  # noqa: S311 -- no secret
+            pieces = [take_sample(piece, request.sample, chance) for piece in pieces]
+        return [(object_type, *piece) for piece in pieces]
+
+    async def _report(self, job: RangeJob) -> JobReport:
+        progress = await asyncio.to_thread(self._store.progress, job.id)
+        return JobReport(job, progress, await asyncio.to_thread(self._store.rows_by_type, job.id))
+
+    async def _work_off(self, *, own: bool) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                async with self._wake:
+                    while (job := await self._next(own=own)) is None:
+                        await self._wake.wait()
+                await self._attend(job)
+                backoff.reset()
+            except CdcError as error:
+                delay = backoff.next()
+                log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
+                await asyncio.sleep(delay)
+
+    async def _next(self, *, own: bool) -> RangeJob | None:
+        open_jobs = await asyncio.to_thread(self._store.open_jobs)
+        return next((job for job in open_jobs if (job.origin != "operator") == own), None)
+
+    async def _attend(self, job: RangeJob) -> None:
+        """Work on a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""
+        try:
+            run, work = await self._open(job)
+        except ConfigError as error:
+            await self._fail(job, error)
+            return
+        task = asyncio.create_task(self._work(run, work), name=f"job-{job.id}")
+        self._running[job.id] = (run, task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            del self._running[job.id]
+            task.cancel()
+            with suppress(asyncio.CancelledError, CdcError):
+                await task
+        if task.cancelled():
+            return
+        failure = task.exception()
+        if isinstance(failure, CassandraRefusedError):
+            self._refusals[job.id] += 1
+        if isinstance(failure, CdcError) and self._is_final(job, failure):
+            await self._fail(job, failure)
+        elif failure is not None:
+            raise failure
+
+    async def _open(self, job: RangeJob) -> tuple[JobRun, Work]:
+        request = JobRequest.of(job.kind, job.origin, job.options)  # type: ignore[arg-type]  # as `start` had it
+        if gone := set(request.types) - self._tables.keys():
+            raise ConfigError(f"object type {', '.join(sorted(gone))} has no mapping any more")
+        if job.kind not in self._works:
+            raise ConfigError(f"this daemon does no {job.kind}")
+        progress = await asyncio.to_thread(self._store.progress, job.id)
+        return JobRun(job, request, self._store, progress), self._works[job.kind]
+
+    def _is_final(self, job: RangeJob, failure: CdcError) -> bool:
+        """Tell whether trying again is of no use: a table that is gone is refused again and again."""
+        return self._refusals[job.id] >= MOST_REFUSALS or not (failure.retryable or isinstance(failure, StoreError))
+
+    async def _work(self, run: JobRun, work: Work) -> None:
+        await asyncio.to_thread(self._store.begin, run.job.id)
+        log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
+        ranges = iter(await asyncio.to_thread(self._store.open_ranges, run.job.id))
+
+        async def one_after_another() -> None:
+            for part in ranges:
+                await work.work(run, part)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._ranges_at_once):
+                    tasks.create_task(one_after_another())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        await work.finish(run)
+        await run.keep_found()
+        await asyncio.to_thread(self._store.finish, run.job.id, "done")
+        log.info("job.done", job=run.job.id, kind=run.job.kind, rows=run.progress.rows)
+
+    async def _fail(self, job: RangeJob, error: CdcError) -> None:
+        await asyncio.to_thread(self._store.finish, job.id, "failed", message=str(error))
+        log.warning("job.failed", job=job.id, error=error.message, hint=error.hint)

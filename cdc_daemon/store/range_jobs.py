@@ -1,0 +1,216 @@
+"""Long work on tables, range of tokens by range of tokens: kept so that it goes on where it was, whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from cdc_daemon.store.database import Database
+
+KEPT_SECONDS = 7 * 86400.0
+"""How long a finished job can be asked about."""
+
+OPEN_STATES = ("queued", "running")
+
+_JOB = "id, kind, origin, options, state, message, created, started, finished, report"
+_RANGE = "number, object_type, first, last, cursor, done, rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeJob:
+    """One job: `backfill`, `reconcile` or whatever else walks tables, and how far it is.
+
+    `origin` tells who wants it (`operator`, `gap`, `audit`). `state` is `queued`, `running`, `done`, `cancelled`, or
+    `failed` with a `message`. `options` are what was asked for, `report` what was found so far, both plain values.
+    Moments are in microseconds since epoch.
+    """
+
+    id: str
+    kind: str
+    origin: str = "operator"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    state: str = "queued"
+    message: str | None = None
+    created: int = 0
+    started: int | None = None
+    finished: int | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Whether there is still something to do."""
+        return self.state in OPEN_STATES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRange:
+    """The tokens above `first` up to `last` of the table of one object type, in one job.
+
+    Everything up to `cursor` is settled, which were `rows` rows.
+    """
+
+    number: int
+    object_type: str
+    first: int
+    last: int
+    cursor: int
+    done: bool = False
+    rows: int = 0
+
+
+class Progress(NamedTuple):
+    """How far a job is: its ranges, and tokens and rows of them that are settled."""
+
+    ranges: int
+    ranges_done: int
+    tokens: float
+    tokens_done: float
+    rows: int
+
+    @property
+    def fraction(self) -> float:
+        """The part that is settled, 0 to 1: tokens are spread evenly over rows."""
+        return self.tokens_done / self.tokens if self.tokens else 1.0
+
+
+class RangeJobs:
+    """The jobs and their ranges. Methods block for the disk and raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, job: RangeJob, ranges: Iterable[tuple[str, int, int]], *, limit: int) -> RangeJob | None:
+        """Keep a new job with its ranges (object type, first, last); None when `limit` jobs are open already."""
+        now = _now()
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM range_job WHERE finished < ?", (now - int(KEPT_SECONDS * 1e6),))
+            (count,) = connection.execute("SELECT count(*) FROM range_job WHERE finished IS NULL").fetchone()
+            if count >= limit:
+                return None
+            connection.execute(
+                "INSERT INTO range_job (id, kind, origin, options, state, created, report) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                (job.id, job.kind, job.origin, _encode(job.options), now, _encode(job.report)),
+            )
+            connection.executemany(
+                "INSERT INTO job_range (job, number, object_type, first, last, cursor) VALUES (?, ?, ?, ?, ?, ?)",
+                [(job.id, number, *each, each[1]) for number, each in enumerate(ranges)],
+            )
+        return self.get(job.id)
+
+    def get(self, identity: str) -> RangeJob | None:
+        """Return a job, or None when there is none of that id."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_JOB} FROM range_job WHERE id = ?",  # noqa: S608 -- a constant
+                (identity,),
+            ).fetchone()
+        return None if row is None else _job(row)
+
+    def newest(self, *, limit: int = 100) -> Sequence[RangeJob]:
+        """Return the newest jobs, newest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_JOB} FROM range_job ORDER BY created DESC, rowid DESC LIMIT ?",  # noqa: S608
+                (limit,),
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def open_jobs(self) -> Sequence[RangeJob]:
+        """Return the jobs that are not finished, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_JOB} FROM range_job WHERE finished IS NULL ORDER BY created, rowid"  # noqa: S608
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def progress(self, identity: str) -> Progress:
+        """Tell how far a job is."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT count(*), coalesce(sum(done), 0), coalesce(sum(CAST(last AS REAL) - first), 0), "
+                "coalesce(sum(CAST(cursor AS REAL) - first), 0), coalesce(sum(rows), 0) FROM job_range WHERE job = ?",
+                (identity,),
+            ).fetchone()
+        return Progress(*row)
+
+    def rows_by_type(self, identity: str) -> Mapping[str, int]:
+        """Return how many rows of each object type are settled."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT object_type, sum(rows) FROM job_range WHERE job = ? GROUP BY object_type ORDER BY object_type",
+                (identity,),
+            ).fetchall()
+        return dict(rows)
+
+    def open_ranges(self, identity: str) -> Sequence[JobRange]:
+        """Return the ranges of a job that are not done, in their order."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_RANGE} FROM job_range WHERE job = ? AND NOT done ORDER BY number",  # noqa: S608
+                (identity,),
+            ).fetchall()
+        return [_range(row) for row in rows]
+
+    def begin(self, identity: str) -> None:
+        """Record that a job is worked on."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE range_job SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
+                (_now(), identity),
+            )
+
+    def move(
+        self,
+        identity: str,
+        number: int,
+        cursor: int,
+        rows: int,
+        *,
+        done: bool = False,
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that a range is settled up to `cursor`, `rows` rows in all, and with it what was found so far."""
+        with self._database.transaction() as connection:
+            if report is not None:
+                connection.execute("UPDATE range_job SET report = ? WHERE id = ?", (_encode(report), identity))
+            connection.execute(
+                "UPDATE job_range SET cursor = ?, rows = ?, done = ? WHERE job = ? AND number = ?",
+                (cursor, rows, done, identity, number),
+            )
+
+    def report(self, identity: str, report: Mapping[str, Any]) -> None:
+        """Record what was found so far."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE range_job SET report = ? WHERE id = ?", (_encode(report), identity))
+
+    def finish(self, identity: str, state: str, *, message: str | None = None) -> bool:
+        """Record that a job has ended as `done`, `failed` or `cancelled`; False when it had ended before."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE range_job SET state = ?, message = ?, finished = ? WHERE id = ? AND finished IS NULL",
+                (state, message, _now(), identity),
+            )
+            return changed.rowcount > 0
+
+
+def _encode(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _job(row: tuple[Any, ...]) -> RangeJob:
+    named = dict(zip(_JOB.split(", "), row, strict=True))
+    return RangeJob(**named | {name: orjson.loads(named[name]) for name in ("options", "report")})
+
+
+def _range(row: tuple[Any, ...]) -> JobRange:
+    named = dict(zip(_RANGE.split(", "), row, strict=True))
+    return JobRange(**named | {"done": bool(named["done"])})
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
