@@ -34,6 +34,7 @@ from cdc_daemon.startup import (
     read_node_settings,
 )
 from cdc_daemon.store import Store
+from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import WriterHealth
 from cdc_daemon.sync.jobs import JobRunner
@@ -63,6 +64,7 @@ class Assembly:
         sync: SyncService,
         jobs: JobRunner,
         schedule: Schedule,
+        reconcile_requests: ReconcileRequests,
         background: Background,
     ) -> None:
         self.tables = tables
@@ -78,6 +80,7 @@ class Assembly:
         self._flow = FlowMetrics(metrics)
         self._watching = watching
         self._quarantine = quarantine
+        self._reconcile_requests = reconcile_requests
 
     async def run(self) -> None:
         """Run until `drain` has ended the tail, or cancelled. Raises what ends a part that should not end."""
@@ -105,6 +108,8 @@ class Assembly:
         self._flow.show(self._pipeline.flow)
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
+        for reason, count in self._reconcile_requests.counts.items():
+            self._metrics.reconcile_requests.labels(reason.value).set(count)
         with suppress(OSError):
             self._metrics.quarantined_segments.set(len(self._quarantine.segments()))
 
@@ -117,6 +122,9 @@ class Assembly:
             "pending": self._pipeline.pending,
             "paused": self.gate.closed,
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},
+            "reconcile_requests": {
+                reason.value: count for reason, count in self._reconcile_requests.counts.items() if count
+            },
             "elasticsearch": {
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
@@ -198,6 +206,7 @@ async def assemble(
             mapped=list(mappings),
             checkpoints=store.checkpoints,
             dead_letters=store.dead_letters,
+            reconcile_requests=store.reconcile_requests,
             options=TailOptions(
                 follow_markers=settings.commit_log.follow_markers,
                 release=settings.commit_log.release,
@@ -220,6 +229,7 @@ async def assemble(
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=Schedule(),
+            reconcile_requests=store.reconcile_requests,
             background={},
         )
 

@@ -164,6 +164,11 @@ class Metrics:
         self.quarantined_segments = self._gauge(
             "quarantined_segments", "Damaged CDC segments of which a copy is kept in the quarantine folder."
         )
+        self.reconcile_requests = self._gauge(
+            "reconcile_requests",
+            "Stretches of the log whose changes are lost, or may be, and that nobody has compared with Cassandra yet.",
+            ("reason",),
+        )
         self.gaps = self._counter(
             "gaps", "Holes found in the sequence of CDC segments: changes that may be lost.", ("reason",)
         )

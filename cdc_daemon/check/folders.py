@@ -14,6 +14,8 @@ from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.config import Settings
 from cdc_daemon.config.units import format_size
+from cdc_daemon.errors import StoreError
+from cdc_daemon.segments.state import DaemonState
 from cdc_daemon.tail.folder import CdcFolder
 from cdc_daemon.tail.lock import LOCK_FILE
 from cdc_daemon.tail.quarantine import Quarantine
@@ -38,6 +40,7 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
         findings += _check_against_node(folder, node)
     findings += _check_state(state, folder)
     findings += _check_quarantine(state)
+    findings += _check_reconcile_requests(state)
     findings += _check_lock(folder, state)
     return findings
 
@@ -144,6 +147,27 @@ def _check_quarantine(state: Path) -> Iterator[Finding]:
             f"{some}{more}",
             f"see what is wrong with: cdc-daemon segments verify {quarantine.directory}; "
             "delete them when the tables were compared anew",
+        )
+
+
+def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
+    name = "state.reconcile"
+    remembered = DaemonState(state)
+    if not remembered.exists:
+        return
+    try:
+        wanted = remembered.reconcile_requests()
+    except StoreError as error:
+        yield warn(name, f"{remembered.path} cannot be read: {error.message}", error.hint or "start the daemon once")
+        return
+    if wanted:
+        some = "; ".join(map(str, wanted[:_NAMED]))
+        more = f"; and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
+        yield warn(
+            name,
+            f"{len(wanted)} stretch{'es' if len(wanted) > 1 else ''} of the log could not be read, and what "
+            f"changed there was not compared with Cassandra yet: {some}{more}",
+            "compare the tables with their documents",
         )
 
 

@@ -51,6 +51,7 @@ class Identity:
         else:
             self._parts = [_Part(":" if at else "", at, convert, "\\:") for at, convert in enumerate(converts)]
         self._only = converts[0] if self._parts == [_Part("", 0, converts[0], "")] else None
+        self._leading = _leading(self._parts, len(table.partition_key))
 
     @property
     def names_whole_key(self) -> bool:
@@ -70,14 +71,24 @@ class Identity:
 
     def parse(self, identity: str) -> dict[str, str] | None:
         """Take a readable `_id` apart: the text of each column named in it, or None where it is none of ours."""
+        return self._take_apart(identity, self._parts)
+
+    def parse_partition(self, identity: str) -> dict[str, str] | None:
+        """Take the beginning of a readable `_id` apart that names the partition key and nothing else.
+
+        None where it is none, and where the template does not begin with the partition key.
+        """
+        return None if self._leading is None else self._take_apart(identity, self._leading)
+
+    def _take_apart(self, identity: str, parts: Sequence[_Part]) -> dict[str, str] | None:
         found: dict[str, str] = {}
         rest = identity
-        suffix = self._parts[-1].literal if self._parts[-1].at is None else ""
+        suffix = parts[-1].literal if parts[-1].at is None else ""
         if suffix:
             if not rest.endswith(suffix):
                 return None
             rest = rest[: -len(suffix)]
-        for part in self._parts:
+        for part in parts:
             if part.at is None:
                 continue
             if not rest.startswith(part.literal):
@@ -126,6 +137,14 @@ def _template_parts(
         escaped = f"\\{following[0][0]}" if following[0] and following[1] is not None else ""
         made.append(_Part(text, at, converts[at or 0], escaped))
     return made
+
+
+def _leading(parts: Sequence[_Part], depth: int) -> Sequence[_Part] | None:
+    """Return the parts that name the partition key's `depth` columns, where others follow these."""
+    for length in range(1, len(parts)):
+        if {part.at for part in parts[:length]} == set(range(depth)):
+            return parts[:length]
+    return None
 
 
 def _named_parts(template: str, table: TableMetadata, names: Sequence[str], what: str) -> list[tuple[str, int | None]]:

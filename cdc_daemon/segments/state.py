@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from cdc_daemon.errors import StoreError
+from cdc_daemon.store.reconcile_requests import ReconcileRequest, read_open_requests
 from cdc_daemon.store.schema_history import TableDefinition, read_generations
 from cdc_daemon.store.store import FILE_NAME
 from cdc_daemon.tail.options import TailOptions
@@ -48,6 +49,10 @@ class DaemonState:
         return self._ask(
             lambda connection: dict(connection.execute("SELECT segment_id, position FROM consumed_segment").fetchall())
         )
+
+    def reconcile_requests(self) -> list[ReconcileRequest]:
+        """Return what is still to be compared with Cassandra, the oldest request first."""
+        return self._ask(read_open_requests)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         # Without a write-ahead log nobody has the file open, and reading it as immutable leaves no files behind.

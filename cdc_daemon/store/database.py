@@ -89,6 +89,26 @@ MIGRATIONS: tuple[str, ...] = (
     END;
     """,
     """
+    CREATE TABLE reconcile_request (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        reason TEXT NOT NULL,
+        segment_id INTEGER NOT NULL,
+        from_position INTEGER NOT NULL,
+        to_position INTEGER,
+        to_segment_id INTEGER,
+        since INTEGER,
+        until INTEGER,
+        keyspace_name TEXT,
+        table_name TEXT,
+        detail TEXT NOT NULL,
+        first_requested INTEGER NOT NULL,
+        requested INTEGER NOT NULL,
+        times INTEGER NOT NULL,
+        settled INTEGER
+    ) STRICT;
+    CREATE INDEX reconcile_request_by_segment ON reconcile_request (segment_id);
+    """,
+    """
     CREATE TABLE range_job (
         id TEXT PRIMARY KEY,
         kind TEXT NOT NULL,

@@ -10,6 +10,7 @@ from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
 from cdc_daemon.store.jobs import Jobs
 from cdc_daemon.store.range_jobs import RangeJobs
+from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.store.schema_history import SchemaHistory
 
 FILE_NAME = "cdc-daemon.sqlite3"
@@ -36,6 +37,7 @@ class Store:
         self.dead_letters = DeadLetters(self._database)
         self.jobs = Jobs(self._database)
         self.range_jobs = RangeJobs(self._database)
+        self.reconcile_requests = ReconcileRequests(self._database)
         self.schema_history = SchemaHistory(self._database)
 
     def clock_bound(self) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import MappingSettings
-from cdc_daemon.config.template import TemplatePart, parse_template
+from cdc_daemon.config.template import parse_template
+from cdc_daemon.document.identity import Identity
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.sync.errors import InvalidIdError
-from cdc_daemon.sync.splitting import split_by_colons, split_by_template
 from cdc_daemon.sync.values import encoder
 
 LONGEST_PART = 65_535
@@ -38,11 +38,11 @@ class Asked:
 
 
 class Identifiers:
-    r"""Reads the ids of one mapping.
+    """Reads the ids of one mapping.
 
-    A text is the document's `_id` as the mapping's template makes it (without one: the key's columns, joined by
-    `:`), or the part of it that names the partition, which means all of its rows. Where a text can be read
-    in both ways, it means the row. An object names columns, or the document fields that show them.
+    A text is the document's readable `_id` as `Identity` makes it, with backslashes before separators inside of
+    values, or the beginning of one that names the partition key, which means all of its rows. An object names
+    columns, or the document fields that show them.
     """
 
     def __init__(self, settings: MappingSettings, table: TableMetadata) -> None:
@@ -53,8 +53,8 @@ class Identifiers:
         columns = (*table.partition_key, *table.clustering)
         self._encoders = {column.name: encoder(column.type) for column in columns}
         self._spellings = _spellings(self._columns, settings.fields)
-        self._template = None if settings.id is None else parse_template(settings.id)
-        self._forms = [] if self._template is None else list(self._template_forms(self._template))
+        self._identity = Identity(table, settings.id)
+        self._expected = _expected(settings.id, self._partition, self._columns)
 
     def read(self, ids: Sequence[Any]) -> list[Asked]:
         """Return what each id stands for, in order. Raises `InvalidIdError` for the first that is none."""
@@ -76,46 +76,11 @@ class Identifiers:
         raise InvalidIdError(f"expected a text or an object, found {_show(identity)}")
 
     def _values_of_text(self, text: str) -> Mapping[str, Any]:
-        if len(self._columns) == 1 and self._template is None:
-            return {self._columns[0]: text}
-        if self._template is None:
-            return self._values_between_colons(text)
-        if not self._forms:
-            raise InvalidIdError(
-                f"expected an object with {_names(self._columns)}, found a text: "
-                "the template of this type's ids leaves columns of the key out"
-            )
-        try:
-            for form in self._forms:
-                found = split_by_template(text, form, self._fits)
-                if len(found) == 1:
-                    return found[0]
-                if found:
-                    raise ValueError("more than one way to take the id apart")  # noqa: TRY301
-        except ValueError as error:
-            raise InvalidIdError(
-                f"expected an id that can be read in one way, or an object with {_names(self._columns)}, "
-                f"found {_show(text)}: {error}"
-            ) from None
-        if len(self._columns) == 1 and self._forms[0] == (TemplatePart("", self._columns[0]),):
-            return {self._columns[0]: text}  # it does not fit: `_key` says why
-        raise InvalidIdError(
-            f"expected an id like {self._spelt_template()}, or an object with {_names(self._columns)}, "
-            f"found {_show(text)}"
-        )
-
-    def _values_between_colons(self, text: str) -> Mapping[str, Any]:
-        try:
-            parts = split_by_colons(text)
-        except ValueError as error:
-            raise InvalidIdError(f"{error}, found {_show(text)}") from None
-        for columns in (self._columns, self._partition):
-            if len(parts) == len(columns):
-                return dict(zip(columns, parts, strict=True))
-        raise InvalidIdError(
-            f"expected {_names(self._columns)} joined by : (with \\ before a : inside of a value), "
-            f"or {_names(self._partition)} alone for all rows of a partition, found {_show(text)}"
-        )
+        for found in (self._identity.parse(text), self._identity.parse_partition(text)):
+            for columns in (self._columns, self._partition):
+                if found is not None and found.keys() == set(columns):
+                    return found
+        raise InvalidIdError(f"expected {self._expected}, found {_show(text)}")
 
     def _values_of_object(self, named: Mapping[str, Any]) -> Mapping[str, Any]:
         values: dict[str, Any] = {}
@@ -162,27 +127,20 @@ class Identifiers:
             raise InvalidIdError(f"expected at most {LONGEST_PART} bytes, found {len(encoded)}", column=column)
         return encoded
 
-    def _fits(self, column: str, text: str) -> bool:
-        try:
-            self._encoders[column](text)
-        except ValueError:
-            return False
-        return bool(text) or column not in self._partition
 
-    def _template_forms(self, template: Sequence[TemplatePart]) -> Sequence[Sequence[TemplatePart]]:
-        """Return the parts of the template that name a row, and those that name its partition, where they do."""
-        forms = []
-        if {part.column for part in template} >= set(self._columns):
-            forms.append(tuple(template))
-        for length in range(1, len(template) + 1):
-            named = {part.column for part in template[:length]}
-            if named == set(self._partition) and len(self._partition) < len(self._columns):
-                forms.append(tuple(template[:length]))
-                break
-        return forms
-
-    def _spelt_template(self) -> str:
-        return "".join(f"{part.text}{{{part.column}}}" if part.column else part.text for part in self._template or ())
+def _expected(template: str | None, partition: Sequence[str], columns: Sequence[str]) -> str:
+    """Say which ids there are."""
+    an_object = f"an object with {_names(columns)}"
+    spelt = template or ":".join(f"{{{name}}}" for name in columns)
+    parts = parse_template(spelt)
+    if {part.column for part in parts} - {None} not in (set(columns), set(partition)):
+        return f"{an_object}: the template of this type's ids, {spelt}, leaves columns of the key out"
+    if len(columns) == 1:
+        return f"an id like {spelt}"
+    return (
+        f"an id like {spelt} (with \\ before a separator inside of a value), its beginning for all rows "
+        f"of a partition, or {an_object}"
+    )
 
 
 def _spellings(columns: Sequence[str], fields: Mapping[str, str]) -> dict[str, str]:

@@ -229,11 +229,10 @@ class SegmentFollower:
         resumed = reader.resynchronise()
         self._lost = resumed is None
         ending = "the rest of the segment is lost" if resumed is None else f"reading goes on at {resumed}"
-        self._note(
-            DamagedSegmentError(
-                f"{error.message}; {ending}", data=error.data, hint=error.hint, **error.where, resumed=resumed
-            )
-        )
+        where = {**error.where, "resumed": resumed}
+        if self._counts_file_bytes:
+            where["end"] = resumed
+        self._note(DamagedSegmentError(f"{error.message}; {ending}", data=error.data, hint=error.hint, **where))
 
     def _note(self, error: DamagedSegmentError) -> None:
         """Note damage, unless it lies before where reading began: then an earlier process has told of it."""

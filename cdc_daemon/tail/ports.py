@@ -10,6 +10,7 @@ from cdc_daemon.errors import CommitLogError
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.reconcile_requests import ReconcileRequest
 from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.position import Position
 
@@ -50,6 +51,14 @@ class DeadLetters(Protocol):
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
         """Keep letters durably, all or none. Raises `StoreError` when that failed."""
+        ...
+
+
+class ReconcileRequests(Protocol):
+    """Durable storage for what has to be compared with Cassandra. It blocks and is called from worker threads."""
+
+    def add(self, requests: Sequence[ReconcileRequest]) -> None:
+        """Ask for reconciles durably, all or none. Raises `StoreError` when that failed."""
         ...
 
 

@@ -11,14 +11,21 @@ from pathlib import Path
 import structlog
 
 from cdc_daemon.commitlog.encryption import Keyring
-from cdc_daemon.errors import CommitLogError, StoreError
+from cdc_daemon.errors import StoreError
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.checkpoint import CheckpointKeeper
 from cdc_daemon.tail.executor import Executor, in_thread
 from cdc_daemon.tail.folder import CdcFolder
-from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.options import TailOptions
-from cdc_daemon.tail.ports import Checkpoints, DeadLetters, NullObserver, SchemaProvider, SignalSink, TailObserver
+from cdc_daemon.tail.ports import (
+    Checkpoints,
+    DeadLetters,
+    NullObserver,
+    ReconcileRequests,
+    SchemaProvider,
+    SignalSink,
+    TailObserver,
+)
 from cdc_daemon.tail.position import START, Position
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.reader import Reader
@@ -61,10 +68,9 @@ class Tail:
         mapped: Collection[TableName],
         checkpoints: Checkpoints,
         dead_letters: DeadLetters,
+        reconcile_requests: ReconcileRequests,
         options: TailOptions | None = None,
         observer: TailObserver | None = None,
-        on_gap: Callable[[Gap], None] | None = None,
-        on_damage: Callable[[CommitLogError], None] | None = None,
         beat: Callable[[str], None] = lambda _name: None,
         executor: Executor = in_thread,
         keyring: Keyring | None = None,
@@ -80,9 +86,7 @@ class Tail:
         self._executor = executor
         self._keyring = keyring
         quarantine = Quarantine(state)
-        self._trouble = Trouble(
-            dead_letters, quarantine=quarantine, observer=self._observer, on_damage=on_damage, on_gap=on_gap
-        )
+        self._trouble = Trouble(dead_letters, reconcile_requests, quarantine=quarantine, observer=self._observer)
         self._releaser = Releaser(
             checkpoints, quarantine=quarantine, observer=self._observer, delete=self._options.release
         )

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from cdc_daemon.commitlog.entries import OVERHEAD
 from cdc_daemon.errors import CommitLogError, DamagedSegmentError, StoreError, UnknownTableError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.tail.gap import Gap
-from cdc_daemon.tail.ports import DeadLetters, TailObserver
+from cdc_daemon.tail.ports import DeadLetters, ReconcileRequests, TailObserver
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tracked import TrackedSegment
 
@@ -26,24 +28,22 @@ class Trouble:
     """Keeps dead letters of what is lost before reading goes on behind it.
 
     Damage (bytes that a marker covers and that do not hold together) also gets the segment copied to the
-    quarantine at once, and again when it is released. `on_damage` and `on_gap` are called in the event loop
-    after the dead letter is durable; what they hear of is to be healed by comparing with Cassandra.
+    quarantine at once, and again when it is released. For whatever is lost, or may be, a reconcile is requested
+    as durably: only a comparison with Cassandra can tell what it was.
     """
 
     def __init__(
         self,
         dead_letters: DeadLetters,
+        reconcile_requests: ReconcileRequests,
         *,
         quarantine: Quarantine,
         observer: TailObserver,
-        on_damage: Callable[[CommitLogError], None] | None = None,
-        on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
         self._dead_letters = dead_letters
+        self._reconcile_requests = reconcile_requests
         self._quarantine = quarantine
         self._observer = observer
-        self._on_damage = on_damage
-        self._on_gap = on_gap
         self._strangers: dict[str, int] = {}
 
     async def unreadable(self, segment: TrackedSegment, problems: Sequence[CommitLogError]) -> None:
@@ -56,6 +56,7 @@ class Trouble:
             segment.damaged = True
         letters = [_letter(segment, problem) for problem in problems]
         await self._until_done(lambda: self._dead_letters.add(letters), segment.file.name)
+        await self._request([_lost_to(segment, problem) for problem in problems], segment.file.name)
         for problem in problems:
             self._observer.unreadable(problem)
             log.error(
@@ -65,8 +66,6 @@ class Trouble:
                 dead_lettered=True,
                 **problem.where,
             )
-            if self._on_damage is not None:
-                self._on_damage(problem)
 
     async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
         """Keep mutations of tables that nobody knows any more, up to a number for each table.
@@ -98,9 +97,11 @@ class Trouble:
             log.error("tail.gap", gap=str(gap), reason=gap.reason.value, hint=Gap.HINT)
         else:
             log.warning("tail.gap_possible", gap=str(gap), reason=gap.reason.value, hint=Gap.HINT)
+        await self._request([_lost_in(gap)], str(gap.after.segment_id))
         self._observer.gap(gap)
-        if self._on_gap is not None:
-            self._on_gap(gap)
+
+    async def _request(self, requests: Sequence[ReconcileRequest], name: str) -> None:
+        await self._until_done(lambda: self._reconcile_requests.add(requests), name)
 
     async def _until_done(self, keep: Callable[[], None], name: str) -> None:
         """Do blocking work in a thread until it succeeds: nothing may be passed that is not kept."""
@@ -111,7 +112,7 @@ class Trouble:
             except (StoreError, OSError) as error:
                 delay = backoff.next()
                 log.warning(
-                    "tail.dead_letter_failed",
+                    "tail.loss_not_recorded",
                     segment=name,
                     error=str(error),
                     retry_in_seconds=round(delay, 3),
@@ -132,4 +133,33 @@ def _letter(segment: TrackedSegment, problem: CommitLogError) -> DeadLetter:
         segment_id=segment.id,
         position=place if isinstance(place, int) else None,
         payload=problem.data,
+    )
+
+
+def _lost_to(segment: TrackedSegment, problem: CommitLogError) -> ReconcileRequest:
+    """Say which stretch of a segment a problem makes doubtful: all of it where the problem has no place in it."""
+    detail = {"error": type(problem).__name__, "message": problem.message}
+    start = problem.where.get("position")
+    if not isinstance(start, int) or segment.error is problem:
+        return ReconcileRequest(reason=ReconcileReason.QUARANTINE, segment_id=segment.id, detail=detail)
+    end = problem.where.get("end")
+    if not isinstance(problem, DamagedSegmentError):
+        # A mutation whose checksums hold is named by the place behind it.
+        start, end = start - len(problem.data or b"") - OVERHEAD, start
+    return ReconcileRequest(
+        reason=ReconcileReason.DAMAGE,
+        segment_id=segment.id,
+        from_position=start,
+        to_position=end if isinstance(end, int) else None,
+        detail=detail,
+    )
+
+
+def _lost_in(gap: Gap) -> ReconcileRequest:
+    return ReconcileRequest(
+        reason=ReconcileReason.GAP,
+        segment_id=gap.after.segment_id,
+        from_position=gap.after.offset,
+        to_segment_id=gap.before,
+        detail={"cause": gap.reason.value, "certain": gap.certain, "message": str(gap)},
     )

@@ -72,10 +72,14 @@ class Sink:
 
 
 class Releases(NullObserver):
-    """Remembers which segments were deleted."""
+    """Remembers which segments were deleted, and which are missing."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
+        self.gaps: list[Gap] = []
+
+    def gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
 
     def released(self, segment_id: int, size: int) -> None:
         assert size > 0
@@ -85,14 +89,11 @@ class Releases(NullObserver):
 class Beside:
     """A tail at work, and what it has told."""
 
-    def __init__(
-        self, tail: Tail, running: asyncio.Task[None], sink: Sink, releases: Releases, gaps: list[Gap]
-    ) -> None:
+    def __init__(self, tail: Tail, running: asyncio.Task[None], sink: Sink, releases: Releases) -> None:
         self.tail = tail
         self.running = running
         self.sink = sink
         self.releases = releases
-        self.gaps = gaps
 
     async def until(self, what: str, condition: Callable[[], object]) -> None:
         give_up = time.monotonic() + PATIENCE
@@ -109,7 +110,7 @@ async def beside(node: CassandraNode, session: Session, state: Path) -> AsyncIte
     store = Store(state)
     schema = SchemaSource(session)
     await schema.refresh()
-    sink, releases, gaps = Sink(), Releases(), list[Gap]()
+    sink, releases = Sink(), Releases()
     tail = Tail(
         node.cdc_raw_directory,
         state=state,
@@ -118,15 +119,16 @@ async def beside(node: CassandraNode, session: Session, state: Path) -> AsyncIte
         mapped=TABLES,
         checkpoints=store.checkpoints,
         dead_letters=store.dead_letters,
+        reconcile_requests=store.reconcile_requests,
         observer=releases,
-        on_gap=gaps.append,
     )
     running = asyncio.create_task(tail.run())
     try:
-        yield Beside(tail, running, sink, releases, gaps)
+        yield Beside(tail, running, sink, releases)
         await tail.stop(10.0)
         await running
         assert store.dead_letters.count() == 0
+        assert store.reconcile_requests.open() == []
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -204,7 +206,7 @@ async def test_a_finished_segment_is_released(node: CassandraNode, cql: Session,
         names = {path.name for path in node.cdc_raw_directory.iterdir()}
         for segment_id in work.releases.ids:
             assert not [name for name in names if str(segment_id) in name], "log and index file are both gone"
-        assert work.gaps == []
+        assert work.releases.gaps == []
 
 
 async def test_killing_cassandra_in_mid_flow_loses_nothing_and_consumed_segments_are_recognised(
@@ -232,7 +234,7 @@ async def test_killing_cassandra_in_mid_flow_loses_nothing_and_consumed_segments
         # Cassandra crashed is read once more on purpose.
         first = {f"before-{number}" for number in range(100)}
         assert not repeated & first, "what was released is not read again"
-        assert work.gaps == []
+        assert work.releases.gaps == []
 
 
 async def test_a_clean_restart_of_cassandra_leaves_no_link_behind(
@@ -251,4 +253,4 @@ async def test_a_clean_restart_of_cassandra_leaves_no_link_behind(
             return left & {file.id for file in CdcFolder(node.cdc_raw_directory).look().segments}
 
         await work.until(f"the links of the earlier run to go: {left}", lambda: not still_there())
-        assert work.gaps == []
+        assert work.releases.gaps == []

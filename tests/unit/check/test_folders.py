@@ -13,6 +13,9 @@ from cdc_daemon.check.finding import Finding
 from cdc_daemon.check.folders import check_folders, filesystem
 from cdc_daemon.config import CommitLogSettings, MappingSettings, Settings, StateSettings
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store import Store
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
+from cdc_daemon.store.store import FILE_NAME
 from cdc_daemon.tail.lock import LOCK_FILE
 
 
@@ -222,3 +225,27 @@ class TestFilesystem:
 
     def test_no_such_table_of_mounts(self, tmp_path: Path) -> None:
         assert filesystem(tmp_path, mounts=tmp_path / "absent") == ""
+
+
+def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
+    store = Store(state)
+    assert "state.reconcile" not in _check(raw, state)
+    store.reconcile_requests.add(
+        [
+            ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=number, from_position=1, to_position=2)
+            for number in range(7)
+        ]
+    )
+    finding = _check(raw, state)["state.reconcile"]
+    assert finding.status == "warn"
+    assert "7 stretches" in finding.found
+    assert "damage from 0:1 up to 0:2" in finding.found
+    assert "and 2 more" in finding.found
+    store.reconcile_requests.settle([number + 1 for number in range(7)])
+    assert "state.reconcile" not in _check(raw, state)
+    store.close()
+
+
+def test_a_store_that_cannot_be_read_is_shown(raw: Path, state: Path) -> None:
+    (state / FILE_NAME).write_bytes(b"not a database at all" * 100)
+    assert "cannot be read" in _check(raw, state)["state.reconcile"].found

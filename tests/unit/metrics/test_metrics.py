@@ -35,6 +35,7 @@ EXPECTED = {
     "second_reads": ("counter", set()),
     "decode_errors": ("counter", {"kind"}),
     "dead_letters": ("counter", {"reason"}),
+    "reconcile_requests": ("gauge", {"reason"}),
 }
 
 

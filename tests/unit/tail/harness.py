@@ -14,6 +14,7 @@ from cdc_daemon.errors import CassandraUnavailableError, CommitLogError, StoreEr
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.reconcile_requests import ReconcileRequest
 from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.position import Position
@@ -57,6 +58,18 @@ class MemoryStore:
     def _check(self) -> None:
         if self.broken:
             raise StoreError("the disk is full")
+
+
+class MemoryRequests:
+    """Requests for reconciles, in a list; it refuses while its store is broken."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.requests: list[ReconcileRequest] = []
+
+    def add(self, requests: Sequence[ReconcileRequest]) -> None:
+        self.store._check()
+        self.requests.extend(requests)
 
 
 class Sink:
@@ -151,12 +164,21 @@ class Harness:
         self.sink = Sink(instant=instant)
         self.provider = Provider()
         self.observer = Recorder()
-        self.damages: list[CommitLogError] = []
-        self.gaps: list[Gap] = []
+        self.requested = MemoryRequests(self.store)
         self.beats = 0
         self.options = options or fast()
         self.tail: Tail | None = None
         self._running: asyncio.Task[None] | None = None
+
+    @property
+    def damages(self) -> list[CommitLogError]:
+        """What could not be read, in the order it was told."""
+        return self.observer.problems
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Holes that were told of."""
+        return self.observer.gaps
 
     def start(self) -> None:
         self.tail = Tail(
@@ -167,10 +189,9 @@ class Harness:
             mapped=MAPPED,
             checkpoints=self.store,
             dead_letters=self.store,
+            reconcile_requests=self.requested,
             options=self.options,
             observer=self.observer,
-            on_gap=self.gaps.append,
-            on_damage=self.damages.append,
             beat=self._beat,
         )
         self._running = asyncio.create_task(self.tail.run())

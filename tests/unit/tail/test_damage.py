@@ -7,6 +7,7 @@ import os
 import pytest
 
 from cdc_daemon.errors import DamagedSegmentError, MutationError, UnsupportedSegmentError
+from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.tail.buffer import SegmentBuffer
 from tests.segments import LATECOMERS, USERS, CommitLogWriter, row, update, user
 from tests.unit.commitlog.writer import header, mutation
@@ -32,6 +33,9 @@ async def test_a_damaged_entry_is_kept_and_its_neighbours_are_read(
     assert letter.kind == "segment"
     assert (letter.segment_id, letter.position) == (first.id, first.entry_ends[0])
     assert letter.payload == whole[first.entry_ends[0] : first.entry_ends[1]]
+    [request] = harness.requested.requests
+    assert (request.reason, request.segment_id) == (ReconcileReason.DAMAGE, first.id)
+    assert (request.from_position, request.to_position) == (first.entry_ends[0], first.entry_ends[1])
     assert (harness.state / "quarantine" / first.name).read_bytes() == whole
 
 
@@ -187,6 +191,9 @@ async def test_a_mutation_that_no_schema_explains_is_kept(node: CommitLogWriter,
     [letter] = harness.store.letters
     assert (letter.kind, letter.payload) == ("mutation", unreadable)
     assert isinstance(harness.damages[0], MutationError)
+    [request] = harness.requested.requests
+    begin = node.current.entry_ends[0]
+    assert (request.from_position, request.to_position) == (begin, node.current.entry_ends[1])
     assert harness.provider.refreshed == 1, "a newer schema might have explained it"
     assert not (harness.state / "quarantine").exists(), "its bytes are in the dead letter"
 
@@ -217,6 +224,8 @@ async def test_a_segment_of_another_version_is_told_of_and_left(
     assert first.link.exists()
     [problem] = harness.damages
     assert isinstance(problem, UnsupportedSegmentError)
+    [request] = harness.requested.requests
+    assert (request.reason, request.segment_id, request.ends) == (ReconcileReason.QUARANTINE, first.id, False)
 
 
 async def test_a_durable_segment_without_a_header_is_damage(node: CommitLogWriter, make_harness: MakeHarness) -> None:

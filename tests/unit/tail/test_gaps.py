@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.tail.folder import Listing, SegmentFile
 from cdc_daemon.tail.gap import GapReason, gap_at_start
 from cdc_daemon.tail.position import START, Position
@@ -79,7 +80,9 @@ async def test_a_segment_with_cdc_data_that_vanishes_unread_is_a_gap(
     assert gap.certain
     assert gap.reason is GapReason.VANISHED
     assert gap.after == Position(node.prepared.id, 0)
-    assert harness.observer.gaps == [gap]
+    [request] = harness.requested.requests
+    assert (request.reason, request.segment_id) == (ReconcileReason.GAP, node.prepared.id)
+    assert (request.from_position, request.to_segment_id) == (0, gap.before)
     [letter] = harness.store.letters
     assert (letter.kind, letter.reason, letter.segment_id) == ("segment", "gap_vanished", node.prepared.id)
 
@@ -158,6 +161,8 @@ async def test_a_checkpoint_before_a_segment_that_came_and_went_is_a_possible_ga
     await harness.until(lambda: harness.gaps)
     assert not harness.gaps[0].certain
     assert harness.store.letters == [], "what may be nothing is no dead letter"
+    [request] = harness.requested.requests
+    assert request.detail["certain"] is False, "but it is compared"
 
 
 async def test_segments_without_cdc_data_come_and_go_without_a_gap(

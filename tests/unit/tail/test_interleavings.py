@@ -15,10 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.tail.executor import inline
-from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.tail import Tail
 from tests.segments import CommitLogWriter, SegmentWriter, other, user
-from tests.unit.tail.harness import MAPPED, MemoryStore, Provider, fast
+from tests.unit.tail.harness import MAPPED, MemoryRequests, MemoryStore, Provider, fast
 
 SMALL_SEGMENT = 512
 """Bytes: room for a handful of entries, so that segments fill up quickly."""
@@ -51,7 +50,7 @@ class Interleavings(RuleBasedStateMachine):
         self.root = Path(self.directory.name)
         self.node = CommitLogWriter(self.root, size=SMALL_SEGMENT)
         self.store = MemoryStore()
-        self.gaps: list[Gap] = []
+        self.requested = MemoryRequests(self.store)
         self.written: dict[str, tuple[SegmentWriter, int]] = {}
         self.linked: set[int] = set()
 
@@ -70,7 +69,7 @@ class Interleavings(RuleBasedStateMachine):
             checkpoints=self.store,
             dead_letters=self.store,
             options=fast(portion_mutations=2, may_prune=False),
-            on_gap=self.gaps.append,
+            reconcile_requests=self.requested,
             executor=inline,
         )
 
@@ -199,7 +198,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def there_is_never_a_gap(self) -> None:
-        assert self.gaps == []
+        assert self.requested.requests == []
         assert self.store.letters == []
 
     def teardown(self) -> None:

@@ -1,0 +1,235 @@
+"""Reconciles that are wanted: what of the log was lost, kept until somebody has compared it with Cassandra."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from cdc_daemon.store.database import Database
+
+KEPT_SETTLED = 1000
+"""How many settled requests are kept, for people to look back."""
+
+_FIELDS = (
+    "reason, segment_id, from_position, to_position, to_segment_id, since, until, keyspace_name, table_name, "
+    "detail, first_requested, requested, times, settled"
+)
+
+
+class ReconcileReason(StrEnum):
+    """Why changes are believed to be lost."""
+
+    DAMAGE = "damage"
+    """A part of a segment cannot be read."""
+
+    QUARANTINE = "quarantine"
+    """A whole segment cannot be read and was set aside."""
+
+    GAP = "gap"
+    """Segments are missing, or may be."""
+
+    DROPPED_SEGMENTS = "dropped_segments"
+    """The daemon itself let segments go before they were read, so that Cassandra has room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileRequest:
+    """One stretch of the log whose changes were lost, or may be.
+
+    It begins at `from_position` (logical bytes) of segment `segment_id` and ends at `to_position` of the same
+    segment, or, where `to_segment_id` is given, before that segment; None for an end that nobody knows.
+    `since` and `until` bound the write times of what was lost (microseconds since epoch), None where they are
+    not known. `keyspace` and `table` name the only table concerned; None means all mapped tables. `detail` is the
+    story as a JSON-ready mapping.
+
+    `requested` is when it was asked for last, `first_requested` when for the first time (microseconds since
+    epoch), `times` how often. Only a comparison begun after `requested` may settle it.
+    """
+
+    reason: ReconcileReason
+    segment_id: int
+    from_position: int = 0
+    to_position: int | None = None
+    to_segment_id: int | None = None
+    since: int | None = None
+    until: int | None = None
+    keyspace: str | None = None
+    table: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    id: int | None = None
+    first_requested: int | None = None
+    requested: int | None = None
+    times: int = 1
+    settled: int | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is known where the lost stretch ends, so that it cannot have grown since."""
+        return self.to_position is not None or self.to_segment_id is not None
+
+    def __str__(self) -> str:
+        until = "an unknown end"
+        if self.to_segment_id is not None:
+            until = f"segment {self.to_segment_id}"
+        elif self.to_position is not None:
+            until = f"{self.segment_id}:{self.to_position}"
+        of = "" if self.keyspace is None else f" of {self.keyspace}.{self.table}"
+        return f"{self.reason.value} from {self.segment_id}:{self.from_position} up to {until}{of}"
+
+
+class ReconcileRequests:
+    """The durable list of wanted reconciles. Methods block and raise `StoreError`.
+
+    Open requests of one reason, segment and table are one, which covers both stretches. It then has a new id,
+    so that a reconcile that began before it was asked for again does not settle it. A stretch with a known end
+    that is settled is not asked for again: nothing can have been added to it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.reading() as connection:
+            self._counts = _count(connection)
+
+    @property
+    def counts(self) -> Mapping[ReconcileReason, int]:
+        """How many are open, by reason. It only looks into memory."""
+        return self._counts
+
+    def add(self, requests: Sequence[ReconcileRequest]) -> None:
+        """Ask for reconciles durably, all or none."""
+        now = time.time_ns() // 1000
+        with self._database.transaction() as connection:
+            for request in requests:
+                if not _is_settled(connection, request):
+                    _add(connection, request, now)
+            counts = _count(connection)
+        self._counts = counts
+
+    def open(self) -> list[ReconcileRequest]:
+        """Return what is not settled yet, the oldest request first."""
+        with self._database.reading() as connection:
+            return read_open_requests(connection)
+
+    def settle(self, ids: Collection[int]) -> None:
+        """Record durably that what these requests speak of was compared with Cassandra and mended."""
+        now = time.time_ns() // 1000
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE reconcile_request SET settled = ? WHERE id = ? AND settled IS NULL",
+                [(now, each) for each in ids],
+            )
+            connection.execute(
+                "DELETE FROM reconcile_request WHERE id IN (SELECT id FROM reconcile_request "
+                "WHERE settled IS NOT NULL ORDER BY settled DESC, id DESC LIMIT -1 OFFSET ?)",
+                (KEPT_SETTLED,),
+            )
+            counts = _count(connection)
+        self._counts = counts
+
+
+def read_open_requests(connection: sqlite3.Connection) -> list[ReconcileRequest]:
+    """Return the open requests of an open store, the oldest request first."""
+    rows = connection.execute(
+        f"SELECT id, {_FIELDS} FROM reconcile_request WHERE settled IS NULL ORDER BY first_requested, id"  # noqa: S608
+    )
+    return [_request(row) for row in rows]
+
+
+def _add(connection: sqlite3.Connection, request: ReconcileRequest, now: int) -> None:
+    merged = replace(request, first_requested=now, requested=now)
+    row = connection.execute(
+        f"SELECT id, {_FIELDS} FROM reconcile_request WHERE settled IS NULL AND {_SAME_PLACE}",  # noqa: S608
+        _place(request),
+    ).fetchone()
+    if row is not None:
+        merged = replace(_union(_request(row), request), requested=now)
+        connection.execute("DELETE FROM reconcile_request WHERE id = ?", (merged.id,))
+    connection.execute(
+        f"INSERT INTO reconcile_request ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608
+        (
+            merged.reason.value,
+            merged.segment_id,
+            merged.from_position,
+            merged.to_position,
+            merged.to_segment_id,
+            merged.since,
+            merged.until,
+            merged.keyspace,
+            merged.table,
+            orjson.dumps(merged.detail, default=str).decode(),
+            merged.first_requested,
+            merged.requested,
+            merged.times,
+        ),
+    )
+
+
+_SAME_PLACE = "reason = ? AND segment_id = ? AND keyspace_name IS ? AND table_name IS ?"
+
+
+def _place(request: ReconcileRequest) -> tuple[str, int, str | None, str | None]:
+    return request.reason.value, request.segment_id, request.keyspace, request.table
+
+
+def _is_settled(connection: sqlite3.Connection, request: ReconcileRequest) -> bool:
+    """Tell whether the whole stretch lies in one that was settled."""
+    if not request.ends:
+        return False
+    rows = connection.execute(
+        f"SELECT id, {_FIELDS} FROM reconcile_request WHERE settled IS NOT NULL AND {_SAME_PLACE}",  # noqa: S608
+        _place(request),
+    )
+    return any(settled.ends and _union(settled, request) == _union(settled, settled) for settled in map(_request, rows))
+
+
+def _union(one: ReconcileRequest, other: ReconcileRequest) -> ReconcileRequest:
+    """Return the stretch that covers both, with the story of the first."""
+    return replace(
+        one,
+        from_position=min(one.from_position, other.from_position),
+        to_position=_furthest(one.to_position, other.to_position, one, other),
+        to_segment_id=_furthest(one.to_segment_id, other.to_segment_id, one, other),
+        since=None if one.since is None or other.since is None else min(one.since, other.since),
+        until=None if one.until is None or other.until is None else max(one.until, other.until),
+        times=one.times + 1,
+    )
+
+
+def _furthest(one: int | None, other: int | None, *requests: ReconcileRequest) -> int | None:
+    """Return the later end; an unknown end is later than any."""
+    if not all(request.ends for request in requests):
+        return None
+    return max((end for end in (one, other) if end is not None), default=None)
+
+
+def _count(connection: sqlite3.Connection) -> dict[ReconcileReason, int]:
+    rows = connection.execute("SELECT reason FROM reconcile_request WHERE settled IS NULL").fetchall()
+    found = Counter(reason for (reason,) in rows)
+    return {reason: found[reason.value] for reason in ReconcileReason}
+
+
+def _request(row: tuple[Any, ...]) -> ReconcileRequest:
+    return ReconcileRequest(
+        id=row[0],
+        reason=ReconcileReason(row[1]),
+        segment_id=row[2],
+        from_position=row[3],
+        to_position=row[4],
+        to_segment_id=row[5],
+        since=row[6],
+        until=row[7],
+        keyspace=row[8],
+        table=row[9],
+        detail=orjson.loads(row[10]),
+        first_requested=row[11],
+        requested=row[12],
+        times=row[13],
+        settled=row[14],
+    )

@@ -1,0 +1,65 @@
+"""Jobs as they are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdc_daemon.store import Store
+from cdc_daemon.store.jobs import KEPT_FAILURES, Job
+
+
+def job(identity: str = "1") -> Job:
+    return Job(id=identity, kind="sync", object_type="user", refresh="true")
+
+
+def test_a_job_and_its_parts_outlive_the_process(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept = store.jobs.add(job(), ["a", {"b": 1}, "c"], part=2, limit=1)
+    assert kept is not None
+    assert (kept.state, kept.total, kept.refresh, kept.open) == ("queued", 3, "true", True)
+    assert store.jobs.add(job("2"), ["d"], part=2, limit=1) is None
+    assert store.jobs.get("2") is None
+    first = store.jobs.next_part("1")
+    assert first is not None
+    assert first.ids == ["a", {"b": 1}]
+    store.jobs.settle_part("1", first, indexed=1, failures={"b:1": "why"})
+    store.jobs.settle_part("1", first, indexed=1, failures={"b:1": "why"})
+    store.close()
+
+    store = Store(tmp_path)
+    found = store.jobs.oldest_open("sync")
+    assert found is not None
+    assert (found.state, found.settled, found.indexed, found.failed) == ("running", 2, 1, 1)
+    assert store.jobs.failures("1") == {"b:1": "why"}
+    second = store.jobs.next_part("1")
+    assert second is not None
+    assert second.ids == ["c"]
+    store.jobs.settle_part("1", second, deleted=1, missing=1, failures={})
+    assert store.jobs.next_part("1") is None
+    store.jobs.finish("1")
+    assert store.jobs.oldest_open("sync") is None
+    done = store.jobs.get("1")
+    assert done is not None
+    assert (done.state, done.settled, done.open) == ("done", 3, False)
+    assert [each.id for each in store.jobs.newest()] == ["1"]
+    store.close()
+
+
+def test_old_jobs_are_forgotten_with_all_they_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.jobs.add(job(), ["a"], part=1, limit=9)
+    part = store.jobs.next_part("1")
+    assert part is not None
+    store.jobs.settle_part("1", part, failures={f"id{n}": "why" for n in range(KEPT_FAILURES + 5)})
+    store.jobs.finish("1", message="no mapping")
+    failed = store.jobs.get("1")
+    assert failed is not None
+    assert (failed.state, failed.message, failed.failed) == ("failed", "no mapping", KEPT_FAILURES + 5)
+    assert len(store.jobs.failures("1", limit=10_000)) == KEPT_FAILURES
+    monkeypatch.setattr("cdc_daemon.store.jobs.KEPT_SECONDS", -1.0)
+    store.jobs.add(job("2"), ["a"], part=1, limit=9)
+    assert store.jobs.get("1") is None
+    assert store.jobs.failures("1") == {}
+    store.close()

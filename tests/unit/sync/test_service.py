@@ -1,0 +1,123 @@
+"""The service: windows, deadlines, and what is told of each id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+from cdc_daemon.sync import NotSettledError, Refresh
+from cdc_daemon.sync.refresh import Refresher
+from tests.unit.http.fake import FakeDaemon
+
+
+async def test_no_more_than_a_window_is_asked_for_at_once() -> None:
+    daemon = FakeDaemon()
+    service, pipeline = daemon.service, daemon.pipeline
+    service._window = 10
+    most = 0
+    held: list[tuple[Key, Watch]] = []
+
+    def request(signals: Iterable[Signal], watch: Watch) -> None:
+        nonlocal most
+        held.extend((Key.of(signal), watch) for signal in signals)
+        most = max(most, len(held))
+        asyncio.get_running_loop().call_soon(settle)
+
+    def settle() -> None:
+        for key, watch in held[:3]:
+            watch.settled(key, [DocumentOutcome("user_alias", "", Outcome.INDEXED)])
+        del held[:3]
+        if held:
+            asyncio.get_running_loop().call_soon(settle)
+
+    pipeline.request = request  # type: ignore[method-assign]
+    outcome = await service.settle("user", service.read_ids("user", [str(n) for n in range(100)]), seconds=10)
+    assert (outcome.indexed, len(outcome.settled), most) == (100, 100, 10)
+
+
+async def test_what_is_settled_by_the_deadline_is_told_and_the_rest_withdrawn() -> None:
+    daemon = FakeDaemon()
+
+    def request(signals: Iterable[Signal], watch: Watch) -> None:
+        first, second = (Key.of(signal) for signal in signals)
+        watch.settled(first, [DocumentOutcome("user_alias", "a", Outcome.INDEXED)])
+        watch.delayed(second, Trouble("elasticsearch", "overload"))
+
+    daemon.pipeline.request = request  # type: ignore[method-assign]
+    with pytest.raises(NotSettledError) as caught:
+        await daemon.service.settle("user", daemon.service.read_ids("user", ["a", "b"]), seconds=0.02)
+    assert caught.value.service == "elasticsearch"
+    assert caught.value.outcome.settled == {"a": True}
+    assert [key.partition_key for key in daemon.pipeline.withdrawn] == [b"b"]
+
+
+async def test_a_refresh_that_fails_is_not_hidden() -> None:
+    daemon = FakeDaemon()
+
+    async def fail(alias: str, when: Refresh) -> None:
+        raise ElasticsearchUnavailableError(f"could not refresh {alias} ({when})")
+
+    daemon.refresher.refresh = fail  # type: ignore[method-assign]
+    with pytest.raises(NotSettledError) as caught:
+        await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), refresh=Refresh.NOW)
+    assert (caught.value.service, caught.value.outcome.settled) == ("elasticsearch", {"a": True})
+
+
+class Indices:
+    def __init__(self) -> None:
+        self.refreshed: list[str] = []
+        self.indices = self
+
+    async def refresh(self, *, index: str) -> None:
+        self.refreshed.append(index)
+        await asyncio.sleep(0)
+
+
+def refresher_of(indices: Any, interval: float) -> Refresher:
+    client: AsyncElasticsearch = indices
+    return Refresher(client, interval=interval)
+
+
+async def test_refreshes_are_shared_by_those_who_wait() -> None:
+    indices = Indices()
+    refresher = refresher_of(indices, 0.02)
+    await asyncio.gather(*(refresher.refresh("a", Refresh.SHARED) for _ in range(50)))
+    assert indices.refreshed == ["a"]
+    await asyncio.gather(*(refresher.refresh("a", Refresh.SHARED) for _ in range(50)))
+    await refresher.refresh("a", Refresh.NOW)
+    await refresher.refresh("a", Refresh.NO)
+    assert indices.refreshed == ["a", "a", "a"]
+    waiting = asyncio.create_task(refresher.refresh("b", Refresh.SHARED))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await refresher.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_rows_of_a_partition_count_once_and_fail_their_partition() -> None:
+    daemon = FakeDaemon()
+
+    def request(signals: Sequence[Signal] | Iterable[Signal], watch: Watch) -> None:
+        (key,) = (Key.of(signal) for signal in signals)
+        good = key._replace(clustering=(b"1",))
+        bad = key._replace(clustering=(b"2",))
+        for _ in range(2):
+            watch.settled(good, [DocumentOutcome("course-batch", "c:1", Outcome.INDEXED)])
+            watch.settled(bad, [DocumentOutcome("course-batch", "c:2", Outcome.DEAD, "kind", "reason")])
+        watch.settled(key, [])
+
+    daemon.pipeline.request = request  # type: ignore[method-assign]
+    outcome = await daemon.service.settle("batch", daemon.service.read_ids("batch", ["c"]))
+    assert outcome.settled == {"c": False}
+    assert outcome.failures == {"c": "c:2: kind: reason"}
+    assert outcome.indexed == 1
