@@ -12,6 +12,7 @@ from cdc_daemon.errors import TableDroppedError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.pipeline import URGENT, USUAL
 from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowReader, RowState, Write
 from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.settlement import Settlement
@@ -110,7 +111,7 @@ async def settle(servers: Servers, *, removes: bool, watch: Watch | None = None)
     if watch is not None:
         coalescer.add(signal, None, (watch,))
     receipt.release()
-    await settlement.settle(await coalescer.take_rows(10, urgent=watch is not None))
+    await settlement.settle(await coalescer.take_rows(10, USUAL if watch is None else URGENT))
     assert (line.acknowledged, len(coalescer)) == (1, 0)
 
 
