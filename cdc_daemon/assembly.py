@@ -11,6 +11,8 @@ from typing import Any
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
+from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.metrics import Metrics
@@ -65,6 +67,7 @@ class Assembly:
         jobs: JobRunner,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
+        replayer: Replayer,
         background: Background,
     ) -> None:
         self.tables = tables
@@ -72,6 +75,7 @@ class Assembly:
         self.sync = sync
         self.jobs = jobs
         self.schedule = schedule
+        self.replayer = replayer
         self._background = {"pipeline": pipeline.run, "jobs": jobs.run, "schedule": schedule.run, **background}
         self._pipeline = pipeline
         self._tail = tail
@@ -168,6 +172,8 @@ async def assemble(
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+        tables = {table: several[0].table for table, several in mappings.items()}
+        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, tables).load)
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(
@@ -176,9 +182,10 @@ async def assemble(
                 reader=reader,
                 builder=MappedDocuments(mappings),
                 writer=writer,
-                set_aside=store.dead_letters.add,
+                set_aside=dead.set_aside,
                 observer=PipelineMetrics(metrics),
                 dropped=DroppedDocuments(mappings),
+                dead=dead,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
@@ -230,6 +237,7 @@ async def assemble(
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=Schedule(),
             reconcile_requests=store.reconcile_requests,
+            replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
             background={},
         )
 
