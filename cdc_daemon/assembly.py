@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
-from cdc_daemon.dead_letters.documents import DeadDocuments
-from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, TailMetrics
+from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, PollMetrics, TailMetrics
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
@@ -25,6 +24,8 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.poll.documents import DocumentVersions
+from cdc_daemon.poll.making import PollerMaker, check_polled_tables
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.startup import (
@@ -33,6 +34,7 @@ from cdc_daemon.startup import (
     connect_elasticsearch,
     ensure_indices,
     make_mappings,
+    persist,
     read_node_settings,
 )
 from cdc_daemon.store import Store
@@ -41,6 +43,7 @@ from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import WriterHealth
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.sync.refresh import Refresher
+from cdc_daemon.tail.absent import NoTail
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tail import Tail
@@ -57,7 +60,7 @@ class Assembly:
         *,
         tables: Sequence[TableName],
         pipeline: Pipeline,
-        tail: Tail,
+        tail: Tail | NoTail,
         writer: BulkWriter,
         metrics: Metrics,
         watching: asyncio.Task[None],
@@ -67,7 +70,6 @@ class Assembly:
         jobs: JobRunner,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
-        replayer: Replayer,
         background: Background,
     ) -> None:
         self.tables = tables
@@ -75,7 +77,6 @@ class Assembly:
         self.sync = sync
         self.jobs = jobs
         self.schedule = schedule
-        self.replayer = replayer
         self._background = {"pipeline": pipeline.run, "jobs": jobs.run, "schedule": schedule.run, **background}
         self._pipeline = pipeline
         self._tail = tail
@@ -172,8 +173,6 @@ async def assemble(
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
-        tables = {table: several[0].table for table, several in mappings.items()}
-        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, tables).load)
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(
@@ -182,10 +181,9 @@ async def assemble(
                 reader=reader,
                 builder=MappedDocuments(mappings),
                 writer=writer,
-                set_aside=dead.set_aside,
+                set_aside=store.dead_letters.add,
                 observer=PipelineMetrics(metrics),
                 dropped=DroppedDocuments(mappings),
-                dead=dead,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
@@ -205,24 +203,41 @@ async def assemble(
             health=WriterHealth(writer),
         )
         stack.callback(sync.stop)
-        tail = Tail(
-            settings.commit_log.cdc_raw_directory,
-            state=settings.state.directory,
+        schedule = Schedule()
+        makers = PollerMaker(
+            session,
+            schema,
             sink=gate,
-            schema=schema,
-            mapped=list(mappings),
-            checkpoints=store.checkpoints,
-            dead_letters=store.dead_letters,
-            reconcile_requests=store.reconcile_requests,
-            options=TailOptions(
-                follow_markers=settings.commit_log.follow_markers,
-                release=settings.commit_log.release,
-                may_prune=node.flag("cdc_block_writes") is not True,
-                poll_interval=settings.commit_log.poll_interval,
-            ),
-            observer=TailMetrics(metrics),
-            beat=beat,
-            keyring=configured_keyring(settings.commit_log),
+            versions=DocumentVersions(client, mappings),
+            watermarks=store.watermarks,
+            observer=PollMetrics(metrics),
+        )
+        check_polled_tables(settings.poll, mappings)
+        for polled in settings.poll:
+            poller = await persist("cassandra", partial(makers.make, polled))
+            schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+        tail = (
+            NoTail()
+            if not settings.tail
+            else Tail(
+                settings.commit_log.cdc_raw_directory,
+                state=settings.state.directory,
+                sink=gate,
+                schema=schema,
+                mapped=list(mappings),
+                checkpoints=store.checkpoints,
+                dead_letters=store.dead_letters,
+                reconcile_requests=store.reconcile_requests,
+                options=TailOptions(
+                    follow_markers=settings.commit_log.follow_markers,
+                    release=settings.commit_log.release,
+                    may_prune=node.flag("cdc_block_writes") is not True,
+                    poll_interval=settings.commit_log.poll_interval,
+                ),
+                observer=TailMetrics(metrics),
+                beat=beat,
+                keyring=configured_keyring(settings.commit_log),
+            )
         )
         yield Assembly(
             tables=list(mappings),
@@ -235,9 +250,8 @@ async def assemble(
             gate=gate,
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
-            schedule=Schedule(),
+            schedule=schedule,
             reconcile_requests=store.reconcile_requests,
-            replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
             background={},
         )
 

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -79,12 +80,7 @@ class Daemon:
         """What an operator may do; None while the daemon starts or stops."""
         if self._assembly is None or self._store is None or self._stop.is_set():
             return None
-        return Control(
-            self._assembly.gate,
-            self._store.dead_letters,
-            self._assembly.replayer,
-            patience=self._settings.http.sync_timeout,
-        )
+        return Control(self._assembly.gate, self._store.dead_letters)
 
     def readyz(self) -> Mapping[str, bool]:
         """Tell whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
@@ -116,7 +112,7 @@ class Daemon:
         self._heed_signals()
         state = self._settings.state.directory
         async with AsyncExitStack() as stack:
-            stack.enter_context(DaemonLock(state=state, folder=self._settings.commit_log.cdc_raw_directory))
+            stack.enter_context(DaemonLock(state=state, folder=_folder_of(self._settings)))
             store = Store(state)
             stack.callback(store.close)
             self._store = store
@@ -176,6 +172,10 @@ class Daemon:
             os._exit(128 + number)
         log.info("daemon.stopping", signal=number.name)
         self._stop.set()
+
+
+def _folder_of(settings: Settings) -> Path | None:
+    return settings.commit_log.cdc_raw_directory if settings.tail else None
 
 
 @asynccontextmanager

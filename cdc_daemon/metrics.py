@@ -131,7 +131,13 @@ class Metrics:
 
     def _other_sources(self) -> None:
         self.poll_watermark_timestamp_seconds = self._gauge(
-            "poll_watermark_timestamp_seconds", "Up to when the poller has seen a table's changes.", ("table",)
+            "poll_watermark_timestamp_seconds", "Up to when the poller has seen a table's changes.", _TABLE
+        )
+        self.poll_rows = self._counter(
+            "poll_rows",
+            "Changed rows that a poller met: handed on (submitted), seen just so before (known), or shown already by a "
+            "later read (fresh).",
+            (*_TABLE, "outcome"),
         )
         self.drift_documents = self._gauge(
             "drift_documents",

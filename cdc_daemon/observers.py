@@ -56,6 +56,23 @@ class PipelineMetrics:
         """Count nothing: the bulk writer has counted these by its own, bounded reasons."""
 
 
+class PollMetrics:
+    """Counts what pollers see."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def polled(self, table: TableName, *, submitted: int, known: int, fresh: int) -> None:
+        """Count rows by what became of them."""
+        for outcome, count in (("submitted", submitted), ("known", known), ("fresh", fresh)):
+            self._metrics.poll_rows.labels(*table, outcome).inc(count)
+        self._metrics.signals.inc(submitted)
+
+    def watermark(self, table: TableName, moment: int) -> None:
+        """Show how far a table was seen."""
+        self._metrics.poll_watermark_timestamp_seconds.labels(*table).set(moment / 1e6)
+
+
 class FlowMetrics:
     """Exports what became of signals, which the coalescer only counts: it is asked for every one of them."""
 

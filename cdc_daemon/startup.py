@@ -77,7 +77,7 @@ async def make_mappings(settings: Settings, schema: SchemaSource) -> dict[TableN
         return dict(found)
 
     mappings = await persist("schema", attempt)
-    for table in mappings:
+    for table in mappings if settings.tail else ():
         if not schema.table(table).cdc:
             log.warning(
                 "schema.cdc_off",

@@ -39,6 +39,7 @@ class ReadPlan:
         times = [_time(column, newest_of_collections=newest_of_collections) for column in values]
         shown = [time for time in times if time is not None]
         self.times = len(shown)
+        self.write_times: tuple[str, ...] = tuple(shown)
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
         self.joinable = len(table.partition_key) == 1
 
@@ -65,6 +66,12 @@ class ReadPlan:
         """The statement for all clustering keys of a partition."""
         names = ", ".join(quote(column.name) for column in self.table.clustering)
         return f"SELECT {names} FROM {_name(self.table)} WHERE {_equal(self.table.partition_key)}"  # noqa: S608
+
+    def keys_and(self, *others: str, where: str = "", distinct: bool = False) -> str:
+        """Return a statement that selects the key's columns and other expressions, of rows that `where` tells."""
+        names = ", ".join([*(quote(column.name) for column in self.key_columns), *others])
+        clause = f" WHERE {where}" if where else ""
+        return f"SELECT {'DISTINCT ' if distinct else ''}{names} FROM {_name(self.table)}{clause}"  # noqa: S608
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
         """Share keys out among queries of at most `limit` rows each."""

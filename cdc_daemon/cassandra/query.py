@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from cassandra import (
@@ -48,7 +48,7 @@ async def execute(session: Session, statement: Statement | str, **options: Any) 
     return rows
 
 
-async def pages(session: Session, statement: Statement | str, **options: Any) -> AsyncIterator[list[Any]]:
+async def pages(session: Session, statement: Statement | str, **options: Any) -> AsyncGenerator[list[Any], None]:
     """Run a statement and return its rows page by page; the next page is asked for when this one is used up.
 
     Raises what `execute` raises.

@@ -19,6 +19,7 @@ def run_checks(settings: Settings) -> list[Finding]:
     Takes a few seconds at most for each server that is down; that is a finding, never an error.
     """
     findings, node = check_cassandra(settings)
-    findings += check_folders(settings, node)
+    if settings.tail:
+        findings += check_folders(settings, node)
     findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings))
     return findings

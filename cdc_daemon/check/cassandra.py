@@ -60,9 +60,9 @@ def _check_connected(session: Session, settings: Settings) -> tuple[list[Finding
     told: NodeSettings | None = None
     try:
         told = NodeSettings({row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")})
-        findings += check_commit_log(
-            told, follow_markers=settings.commit_log.follow_markers, has_keys=settings.commit_log.keystore is not None
-        )
+        if settings.tail:
+            log = settings.commit_log
+            findings += check_commit_log(told, follow_markers=log.follow_markers, has_keys=log.keystore is not None)
     except Unauthorized:
         role = settings.cassandra.username or "the daemon's role"
         findings.append(
@@ -75,7 +75,7 @@ def _check_connected(session: Session, settings: Settings) -> tuple[list[Finding
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.settings", error))
     try:
-        findings += check_tables(ask, settings.mappings)
+        findings += check_tables(ask, settings.mappings, tail=settings.tail)
         findings += _check_reading(session, settings)
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.schema", error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from cdc_daemon.config.base import ConfigPath, Section, wrong
 from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
 from cdc_daemon.config.units import Duration
 
@@ -47,6 +49,10 @@ class CommitLogSettings(Section):
         return password
 
 
+_NO_LOG = CommitLogSettings(cdc_raw_directory=Path("/nowhere"))
+"""Stands where `tail` is off and nothing is said of a log."""
+
+
 class PipelineSettings(Section):
     """The flow from signals to documents."""
 
@@ -79,8 +85,13 @@ class Settings(Section):
 
     cassandra: CassandraSettings = CassandraSettings()
     """The Cassandra cluster whose rows are read back."""
-    commit_log: CommitLogSettings
-    """The node's CDC segments and how they are followed."""
+    tail: bool = True
+    """Whether to follow the node's commit log. Off for clusters whose disks cannot be reached: `poll` then tells
+    what changed."""
+    commit_log: CommitLogSettings = Field(default=_NO_LOG, validate_default=True)
+    """The node's CDC segments and how they are followed; needed unless `tail` is off."""
+    poll: tuple[PollSettings, ...] = ()
+    """Tables that are asked for changes from time to time: those whose changes the log does not tell."""
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     """The Elasticsearch cluster that documents are written to."""
     pipeline: PipelineSettings = PipelineSettings()
@@ -93,6 +104,22 @@ class Settings(Section):
     """The daemon's log."""
     mappings: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], MappingSettings] = Field(min_length=1)
     """Object type, such as `user`, to its mapping."""
+
+    @field_validator("commit_log")
+    @classmethod
+    def _a_tail_needs_a_log(cls, commit_log: CommitLogSettings, info: ValidationInfo) -> CommitLogSettings:
+        if commit_log is _NO_LOG and info.data.get("tail", True):
+            raise wrong("expected commit_log with cdc_raw_directory", hint="or tail: off, where no disk can be reached")
+        return commit_log
+
+    @field_validator("poll")
+    @classmethod
+    def _one_poller_for_each_table(cls, poll: tuple[PollSettings, ...]) -> tuple[PollSettings, ...]:
+        tables = [each.table for each in poll]
+        for table in tables:
+            if tables.count(table) > 1:
+                raise wrong(f"expected each table once in poll, found {table} again")
+        return poll
 
     @field_validator("mappings")
     @classmethod

@@ -28,10 +28,10 @@ class DaemonLock:
     space; Cassandra itself takes no such lock. The state directory is created when absent.
 
     Entering raises `LockedError`, naming the holder's process where it can be known, or `StoreError` when the
-    state directory cannot be used.
+    state directory cannot be used. Without a `folder` only the state is locked.
     """
 
-    def __init__(self, *, state: Path, folder: Path) -> None:
+    def __init__(self, *, state: Path, folder: Path | None) -> None:
         self._state = state
         self._folder = folder
         self._held: list[int] = []
@@ -39,7 +39,8 @@ class DaemonLock:
     def __enter__(self) -> Self:
         try:
             self._lock_state()
-            self._lock_folder()
+            if self._folder is not None:
+                self._lock_folder(self._folder)
         except BaseException:
             self.release()
             raise
@@ -76,28 +77,28 @@ class DaemonLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
-    def _lock_folder(self) -> None:
+    def _lock_folder(self, folder: Path) -> None:
         try:
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise StoreError(
                 f"the folder of CDC segments cannot be opened: {error.strerror}",
                 hint="set cdc_enabled: true in cassandra.yaml and commit_log.cdc_raw_directory to its "
                 "cdc_raw_directory, and let the daemon's user read and delete there",
-                folder=str(self._folder),
+                folder=str(folder),
             ) from error
         self._held.append(descriptor)
         try:
             taken = _take(descriptor)
         except OSError as error:
             # Some network file systems cannot lock a directory; the state's lock then has to do.
-            log.warning("tail.folder_not_lockable", folder=str(self._folder), error=str(error))
+            log.warning("tail.folder_not_lockable", folder=str(folder), error=str(error))
             return
         if not taken:
             raise LockedError(
                 f"expected to be the only consumer, found the folder in use by {_holder(descriptor, None)}",
                 hint="run one cdc-daemon for each Cassandra node: stop that process first",
-                folder=str(self._folder),
+                folder=str(folder),
             )
 
 

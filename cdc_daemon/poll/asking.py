@@ -1,0 +1,46 @@
+"""Statements of a poller, prepared once and answered page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.query import PreparedStatement, tuple_factory
+
+from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.errors import CassandraRefusedError
+from cdc_daemon.poll.columns import PolledColumns
+from cdc_daemon.poll.row import SeenRow
+
+PAGE = 1000
+"""Rows in a page: about a tenth of a megabyte of keys."""
+
+
+class Asking:
+    """Asks for the polled columns of a table, at the daemon's consistency level."""
+
+    def __init__(self, session: Session, columns: PolledColumns) -> None:
+        self._session = session
+        self._columns = columns
+        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
+        self._prepared: dict[str, PreparedStatement] = {}
+
+    async def rows(self, where: str = "", values: Sequence[Any] = ()) -> AsyncIterator[Sequence[SeenRow]]:
+        """Return the rows for which `where` holds with these values, page by page.
+
+        Raises `CassandraUnavailableError` and `CassandraRefusedError`.
+        """
+        query = self._columns.plan.keys_and(*self._columns.others, where=where)
+        try:
+            if query not in self._prepared:
+                self._prepared[query] = await prepare(self._session, query)
+            statement = self._prepared[query].bind(values)
+            statement.fetch_size = PAGE
+            async with aclosing(pages(self._session, statement, execution_profile=self._profile)) as answers:
+                async for page in answers:
+                    yield self._columns.rows(self._prepared[query], page)
+        except CassandraRefusedError:
+            self._prepared.clear()
+            raise

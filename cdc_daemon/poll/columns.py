@@ -1,0 +1,69 @@
+"""What is selected of a table to see its changes, and rows made of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cassandra.query import PreparedStatement
+
+from cdc_daemon.cassandra.keys import serialisers
+from cdc_daemon.cassandra.plan import ReadPlan, quote
+from cdc_daemon.commitlog.table import Column, TableMetadata
+from cdc_daemon.config.poll import PollSettings
+from cdc_daemon.document.nearest import nearest_hint
+from cdc_daemon.errors import ConfigError
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.poll.moment import ColumnMoments
+from cdc_daemon.poll.row import SeenRow
+
+
+class PolledColumns:
+    """The key's columns, the timestamp column, and the write times that tell a row's change.
+
+    Raises `ConfigError` where the column does not exist or cannot tell a moment.
+    """
+
+    def __init__(self, plan: ReadPlan, settings: PollSettings) -> None:
+        self.plan = plan
+        self.table = settings.table
+        self.moments: ColumnMoments | None = None
+        others = list(plan.write_times)
+        if settings.column is not None:
+            column = find_column(plan.table, settings.column, settings)
+            self.moments = ColumnMoments(column, settings)
+            simple = column.kind == "regular" and not column.type.multi_cell and not plan.table.is_counter
+            others = [quote(column.name), *([f"WRITETIME({quote(column.name)})"] if simple else [])]
+        self.others = tuple(others)
+
+    def rows(self, prepared: PreparedStatement, page: Sequence[Sequence[Any]]) -> list[SeenRow]:
+        """Return the rows of an answer. A partition that has nothing but static columns is none."""
+        serialise = serialisers(prepared)
+        table = self.plan.table
+        depth, width = len(table.partition_key), len(self.plan.key_columns)
+        found = []
+        for row in page:
+            if depth < width and row[depth] is None:
+                continue
+            parts = [encode(value) for encode, value in zip(serialise, row[:width], strict=False)]
+            key = Key(self.table, table.join_key(parts[:depth]), tuple(parts[depth:]))
+            moment = None if self.moments is None else self.moments.latest(row[width])
+            times = row[width:] if self.moments is None else row[width + 1 :]
+            written = max((time for time in times if time is not None), default=None)
+            found.append(SeenRow(key, moment, written))
+        return found
+
+
+def find_column(table: TableMetadata, name: str, settings: PollSettings) -> Column:
+    """Return a key or regular column by its name. Raises `ConfigError` where there is none."""
+    columns = {column.name: column for column in (*table.partition_key, *table.clustering, *table.regular)}
+    if name not in columns:
+        static = any(column.name == name for column in table.static)
+        raise ConfigError(
+            f"expected a column of each row, found {name}, which is static"
+            if static
+            else f"expected a column of {settings.table}, found {name!r}",
+            hint=nearest_hint(name, columns),
+            table=str(settings.table),
+        )
+    return columns[name]

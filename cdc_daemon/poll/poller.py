@@ -1,0 +1,158 @@
+"""One table's turns: what changed since the watermark goes to the pipeline, then the watermark moves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from cdc_daemon.config.poll import PollSettings
+from cdc_daemon.pipeline.gate import Sink
+from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.poll.memory import MOST_SEEN, SeenRows
+from cdc_daemon.poll.row import RowSource, SeenRow
+
+log = structlog.get_logger(__name__)
+
+OPEN_PAGES = 8
+"""Pages handed to the pipeline and not settled yet; the next is not asked for while there are more."""
+
+
+class WatermarkStore(Protocol):
+    """Keeps watermarks durably; its methods block for the commit."""
+
+    def load(self, table: str) -> int | None:
+        """Return a table's watermark in microseconds since epoch, or None."""
+        ...
+
+    def save(self, table: str, moment: int) -> None:
+        """Record a table's watermark."""
+        ...
+
+
+class Versions(Protocol):
+    """Knows how fresh documents are."""
+
+    async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
+        """Return the rows whose documents may not show the last change."""
+        ...
+
+
+class PollObserver(Protocol):
+    """Is told what a poller sees."""
+
+    def polled(self, table: TableName, *, submitted: int, known: int, fresh: int) -> None:
+        """Take note of rows: handed on, seen in an earlier turn, or shown by a later read already."""
+        ...
+
+    def watermark(self, table: TableName, moment: int) -> None:
+        """Take note of how far the table was seen, in microseconds since epoch."""
+        ...
+
+
+class Poller:
+    """Polls one table.
+
+    A turn asks for every row changed since `overlap` before the watermark. Those that a turn before saw just so, and
+    those whose documents were read more than `lag` after their change, need nothing; the others are read and settled
+    like every change. Then, and only then, the watermark moves, to `lag` before the turn's beginning: a turn that
+    is broken off is repeated as a whole. `whole` is asked instead of `source` the first time, where that begins with
+    every row. `now` tells the time in microseconds since epoch.
+    """
+
+    def __init__(
+        self,
+        settings: PollSettings,
+        *,
+        source: RowSource,
+        whole: RowSource,
+        sink: Sink,
+        versions: Versions,
+        watermarks: WatermarkStore,
+        observer: PollObserver,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._whole = whole
+        self._sink = sink
+        self._versions = versions
+        self._watermarks = watermarks
+        self._observer = observer
+        self._now = now
+        self._memory = SeenRows()
+        self._name = str(settings.table)
+        self._lag = int(settings.lag * 1e6)
+        self._overlap = int(settings.overlap * 1e6)
+
+    async def poll(self) -> None:
+        """Do one turn. Raises what reading rows and looking at documents raises; nothing is lost by it."""
+        reached = self._now() - self._lag
+        watermark = await asyncio.to_thread(self._watermarks.load, self._name)
+        if watermark is None and self._settings.start == "now":
+            watermark = reached
+            await asyncio.to_thread(self._watermarks.save, self._name, watermark)
+        first = watermark is None
+        # A watermark from a clock that was ahead says nothing of what happened since.
+        since = 0 if watermark is None else max(min(watermark, reached) - self._overlap, 0)
+        if first:
+            log.info("poll.first_turn", table=self._name, hint="every row of the table is looked at once")
+        rows = await self._turn(since, first=first)
+        await asyncio.to_thread(self._watermarks.save, self._name, reached)
+        self._memory.forget_before(reached - self._overlap)
+        self._observer.watermark(self._settings.table, reached)
+        (log.info if first else log.debug)("poll.turn_ended", table=self._name, rows=rows)
+
+    async def _turn(self, since: int, *, first: bool) -> int:
+        line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=OPEN_PAGES)
+        looked_at = 0
+        settled: deque[SeenRow] = deque(maxlen=MOST_SEEN)
+        keep_after = self._now() - self._lag - self._overlap
+        async for page in self._paced(self._whole if first else self._source, since):
+            looked_at += len(page)
+            changed = [row for row in page if first or row.changed >= since]
+            unknown = [row for row in changed if not self._memory.knows(row)]
+            behind = await self._versions.behind(unknown, margin=self._lag)
+            if behind:
+                receipt = await line.open(looked_at)
+                try:
+                    await self._sink.submit([_signal(row, first=first) for row in behind], receipt)
+                finally:
+                    receipt.release()
+            settled.extend(row for row in unknown if row.changed >= keep_after)
+            self._observer.polled(
+                self._settings.table,
+                submitted=len(behind),
+                known=len(changed) - len(unknown),
+                fresh=len(unknown) - len(behind),
+            )
+        await line.wait_empty()
+        self._memory.remember(settled)
+        return looked_at
+
+    async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[SeenRow]]:
+        """Return pages no faster than the declared rate."""
+        began = time.monotonic()
+        passed = 0
+        async for page in source.pages(since):
+            yield page
+            passed += len(page)
+            ahead = passed / self._settings.rate - (time.monotonic() - began)
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+
+
+def _signal(row: SeenRow, *, first: bool) -> Signal:
+    """Say that a row changed. Of old rows the write time says nothing about a lag: it is left out."""
+    return Signal(
+        row.key.table,
+        row.key.partition_key,
+        Scope.ROW,
+        row.key.clustering or (),
+        written=0 if first else row.written or 0,
+    )

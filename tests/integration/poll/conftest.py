@@ -1,0 +1,29 @@
+"""A daemon without a tail: it leaves the node's segments alone, and sees changes only by asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+
+from sandbox import Sandbox
+from tests.integration.daemon.stage import Stage, new_stage
+
+
+@pytest.fixture(scope="session")
+def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
+    """A client of the shared Elasticsearch."""
+    with Elasticsearch(box.elasticsearch.url, request_timeout=30, max_retries=3, retry_on_timeout=True) as client:
+        yield client
+
+
+@pytest.fixture
+def stage(box: Sandbox, cql: Session, elastic: Elasticsearch, tmp_path: Path) -> Iterator[Stage]:
+    """Tables, indices and a daemon of this test alone, with `tail: off`."""
+    with new_stage(box, cql, elastic, tmp_path) as stage:
+        stage.daemon.config["tail"] = "off"
+        del stage.daemon.config["commit_log"]
+        yield stage

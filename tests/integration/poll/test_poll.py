@@ -1,0 +1,195 @@
+"""Tables kept equal by nothing but asking: each strategy and type of column, on real servers."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from cassandra.util import Date, uuid_from_time
+
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.stage import Stage
+
+Moment = Callable[[datetime], Any]
+SUNBIRD = "yyyy-MM-dd HH:mm:ss:SSSZ"
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+def sunbird(moment: datetime) -> str:
+    local = moment.astimezone(INDIA)
+    return f"{local:%Y-%m-%d %H:%M:%S}:{local.microsecond // 1000:03}{local:%z}"
+
+
+def micros(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)
+
+
+COLUMNS: dict[str, tuple[str, Moment, dict[str, Any]]] = {
+    "scan_text": ("text", sunbird, {"strategy": "scan", "format": SUNBIRD}),
+    "scan_local_text": (
+        "text",
+        lambda moment: f"{moment.astimezone(INDIA):%d.%m.%Y %H:%M:%S}",
+        {"strategy": "scan", "format": "dd.MM.yyyy HH:mm:ss", "zone": "Asia/Kolkata"},
+    ),
+    "scan_bigint_us": ("bigint", micros, {"strategy": "scan", "unit": "us"}),
+    "index_timestamp": ("timestamp", lambda moment: moment, {"strategy": "index"}),
+    "index_timeuuid": ("timeuuid", uuid_from_time, {"strategy": "index"}),
+    "index_bigint": ("bigint", lambda moment: micros(moment) // 1000, {"strategy": "index", "unit": "ms"}),
+    "index_int": ("int", lambda moment: micros(moment) // 1_000_000, {"strategy": "index", "unit": "s"}),
+    "index_date": ("date", lambda moment: Date(moment.date()), {"strategy": "index"}),
+}
+"""By table the column's type, its value for a moment, and how it is polled."""
+
+
+def poll(stage: Stage, table: str, **how: Any) -> dict[str, Any]:
+    return {"table": f"{stage.keyspace}.{table}", "every": "500ms", "lag": "1s", "overlap": "2m", **how}
+
+
+def wait_equal(stage: Stage, *tables: str) -> None:
+    def differences() -> list[str]:
+        return [table for table in tables if stage.rows(table) != stage.documents(table)]
+
+    wait_for(f"equal tables among {tables}", lambda: not differences(), pause=0.2)
+    stage.assert_equal(*tables)
+
+
+def test_every_type_of_column_keeps_its_table_equal(stage: Stage) -> None:
+    for table, (cql_type, _, _) in COLUMNS.items():
+        stage.create(table, f"id int PRIMARY KEY, changed {cql_type}, name text", cdc=False)
+        stage.map(table)
+        if table == "index_date":
+            stage.execute(f"CREATE INDEX ON {{ks}}.{table} (changed)")
+        elif table.startswith("index"):
+            stage.execute(f"CREATE INDEX ON {{ks}}.{table} (changed) USING 'sai'")
+    stage.create("by_write_time", "a text, b int, n int, PRIMARY KEY (a, b)", cdc=False)
+    stage.map("by_write_time")
+    stage.daemon.config["poll"] = [
+        *(poll(stage, table, column="changed", **how) for table, (_, _, how) in COLUMNS.items()),
+        poll(stage, "by_write_time", strategy="scan"),
+    ]
+
+    def write(identity: int, name: str, moment: datetime) -> None:
+        for table, (_, value, _) in COLUMNS.items():
+            stage.execute(
+                f"INSERT INTO {{ks}}.{table} (id, changed, name) VALUES (%s, %s, %s)", [identity, value(moment), name]
+            )
+        stage.execute("INSERT INTO {ks}.by_write_time (a, b, n) VALUES (%s, %s, %s)", [name, identity, identity])
+
+    now = datetime.now(UTC)
+    write(1, "long ago", now - timedelta(days=400))
+    write(2, "just now", now)
+    for table in COLUMNS:
+        stage.execute(f"INSERT INTO {{ks}}.{table} (id, name) VALUES (3, 'no moment')")
+    stage.daemon.run()
+    tables = [*COLUMNS, "by_write_time"]
+    wait_equal(stage, *tables)
+
+    write(1, "changed", datetime.now(UTC))
+    write(4, "late", datetime.now(UTC) - timedelta(seconds=60))
+    write(5, "from a clock ahead", datetime.now(UTC) + timedelta(hours=1))
+    wait_equal(stage, *tables)
+
+    stage.daemon.kill()
+    write(6, "while away", datetime.now(UTC))
+    stage.daemon.run()
+    wait_equal(stage, *tables)
+    turns = {job["name"]: job for job in stage.daemon.status()["schedule"]}
+    assert set(turns) == {f"poll {stage.keyspace}.{table}" for table in tables}
+    assert all(job["error"] is None for job in turns.values())
+    assert time.time() - stage.daemon.metric("poll_watermark_timestamp_seconds", table="index_date") < 60
+    assert stage.daemon.stop() == 0
+
+
+def test_buckets_of_time(stage: Stage) -> None:
+    """The clustering is the moment in one table; in the other the moment is a column like any other."""
+    stage.create(
+        "events",
+        "day date, shard int, at timestamp, id uuid, what text, PRIMARY KEY ((day, shard), at, id)",
+        options="CLUSTERING ORDER BY (at DESC, id ASC)",
+        cdc=False,
+    )
+    stage.create("hours", "hour bigint, id int, changed text, PRIMARY KEY (hour, id)", cdc=False)
+    stage.map("events")
+    stage.map("hours")
+    stage.daemon.config["poll"] = [
+        poll(stage, "events", strategy="bucket", column="at", bucket={"column": "day", "others": {"shard": [0, 1]}}),
+        poll(
+            stage,
+            "hours",
+            strategy="bucket",
+            column="changed",
+            format=SUNBIRD,
+            bucket={"column": "hour", "width": "1h"},
+        ),
+    ]
+
+    def write(identity: int, moment: datetime) -> None:
+        stage.execute(
+            "INSERT INTO {ks}.events (day, shard, at, id, what) VALUES (%s, %s, %s, %s, %s)",
+            [Date(moment.date()), identity % 2, moment, uuid.uuid4(), str(identity)],
+        )
+        stage.execute(
+            "INSERT INTO {ks}.hours (hour, id, changed) VALUES (%s, %s, %s)",
+            [micros(moment) // 3_600_000_000, identity, sunbird(moment)],
+        )
+
+    for days in (0, 1, 30):
+        write(days, datetime.now(UTC) - timedelta(days=days))
+    stage.daemon.run()
+    wait_equal(stage, "events", "hours")
+    for identity in range(100, 120):
+        write(identity, datetime.now(UTC) - timedelta(seconds=identity - 100))
+    wait_equal(stage, "events", "hours")
+
+
+def test_a_flood_of_one_moment_is_seen_whole_and_settled_once(stage: Stage) -> None:
+    """More rows than a page has share one moment; none is lost at the border, and none is written again."""
+    rows = 2500
+    stage.create("flood", "id int PRIMARY KEY, changed timestamp", cdc=False)
+    stage.execute("CREATE INDEX ON {ks}.flood (changed) USING 'sai'")
+    stage.map("flood")
+    stage.daemon.config["poll"] = [poll(stage, "flood", strategy="index", column="changed", start="now")]
+    stage.daemon.run()
+    moment = datetime.now(UTC)
+    insert = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.flood (id, changed) VALUES (?, ?)")
+    for future in [stage.cql.execute_async(insert, (number, moment)) for number in range(rows)]:
+        future.result()
+    wait_equal(stage, "flood")
+    seen = stage.daemon.metric("poll_rows_total", outcome="known")
+    wait_for(
+        "two more turns", lambda: stage.daemon.metric("poll_rows_total", outcome="known") >= seen + 2 * rows, pause=0.2
+    )
+    assert stage.daemon.metric("poll_rows_total", outcome="submitted") == rows
+    stage.daemon.stop()
+
+    # Somebody who knows nothing of all that finds every document read after its row's change.
+    shutil.rmtree(stage.daemon.state)
+    stage.daemon.config["poll"] = [poll(stage, "flood", strategy="index", column="changed", lag="0s", every="1h")]
+    stage.daemon.run()
+    wait_for("every row looked at", lambda: stage.daemon.metric("poll_rows_total") == rows)
+    assert stage.daemon.metric("poll_rows_total", outcome="fresh") == rows
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"strategy": "index", "column": "changd"}, "did you mean 'changed'"),
+        ({"strategy": "index", "column": "number"}, "found none"),
+        ({"strategy": "scan", "column": "flag"}, "found flag of type boolean"),
+        ({"strategy": "scan", "column": "name"}, "expected a format"),
+        ({"strategy": "bucket", "column": "changed", "bucket": {"column": "name"}}, "name the partition key"),
+    ],
+)
+def test_what_cannot_be_polled_is_said_at_the_start(stage: Stage, how: dict[str, Any], said: str) -> None:
+    stage.create("orders", "id int PRIMARY KEY, changed timestamp, name text, number bigint, flag boolean", cdc=False)
+    stage.execute("CREATE INDEX ON {ks}.orders (changed)")
+    stage.map("orders")
+    stage.daemon.config["poll"] = [poll(stage, "orders", **how)]
+    stage.daemon.start()
+    assert stage.daemon.wait_exit() == 2
+    assert said in stage.daemon.log_text().replace("\\u2019", "'").replace('\\"', '"')
