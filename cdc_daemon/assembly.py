@@ -26,6 +26,7 @@ from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker, check_polled_tables
+from cdc_daemon.removal.parts import make_table_watch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.startup import (
@@ -216,6 +217,17 @@ async def assemble(
         for polled in settings.poll:
             poller = await persist("cassandra", partial(makers.make, polled))
             schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+        tables = make_table_watch(
+            settings,
+            mappings,
+            session=session,
+            client=client,
+            schema=schema,
+            store=store,
+            coalescer=coalescer,
+            sink=pipeline,
+            gate=gate,
+        )
         tail = (
             NoTail()
             if not settings.tail
@@ -252,7 +264,7 @@ async def assemble(
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
             reconcile_requests=store.reconcile_requests,
-            background={},
+            background={"tables": tables.run},
         )
 
 

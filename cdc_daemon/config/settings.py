@@ -134,6 +134,18 @@ class Settings(Section):
                 owners[index] = name
         return mappings
 
+    @field_validator("mappings")
+    @classmethod
+    def _one_policy_for_each_table(cls, mappings: Mapping[str, MappingSettings]) -> Mapping[str, MappingSettings]:
+        owners: dict[str, tuple[str, str]] = {}
+        for name, mapping in mappings.items():
+            owner, policy = owners.setdefault(str(mapping.table), (name, mapping.on_truncate))
+            if policy != mapping.on_truncate:
+                raise wrong(
+                    f"expected one on_truncate for each table: {owner} and {name} show {mapping.table} and differ"
+                )
+        return mappings
+
     def redacted(self) -> dict[str, Any]:
         """Tell the effective configuration as plain values, units spelt, with stars in place of secrets."""
         return self.model_dump(mode="json")

@@ -142,6 +142,16 @@ MIGRATIONS: tuple[str, ...] = (
         moment INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE table_mark (
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        table_id BLOB NOT NULL,
+        truncated INTEGER NOT NULL,
+        dropped INTEGER NOT NULL,
+        PRIMARY KEY (keyspace_name, table_name)
+    ) STRICT;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 
