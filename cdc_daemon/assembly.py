@@ -14,6 +14,8 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
+from cdc_daemon.jobs.assembly import make_runner
+from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, PollMetrics, TailMetrics
 from cdc_daemon.pipeline.clock import HybridClock
@@ -69,6 +71,7 @@ class Assembly:
         gate: Gate,
         sync: SyncService,
         jobs: JobRunner,
+        range_jobs: RangeJobRunner,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
         background: Background,
@@ -77,8 +80,15 @@ class Assembly:
         self.gate = gate
         self.sync = sync
         self.jobs = jobs
+        self.range_jobs = range_jobs
         self.schedule = schedule
-        self._background = {"pipeline": pipeline.run, "jobs": jobs.run, "schedule": schedule.run, **background}
+        self._background = {
+            "pipeline": pipeline.run,
+            "jobs": jobs.run,
+            "range-jobs": range_jobs.run,
+            "schedule": schedule.run,
+            **background,
+        }
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -135,6 +145,7 @@ class Assembly:
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
             },
+            "jobs": self.range_jobs.status(),
             "schedule": [
                 {**asdict(job), "next": self.schedule.next_run(name)} for name, job in self.schedule.jobs.items()
             ],
@@ -263,6 +274,14 @@ async def assemble(
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
+            range_jobs=make_runner(
+                session=session,
+                schema=schema,
+                store=store.range_jobs,
+                sink=pipeline,
+                mappings=mappings,
+                settings=settings.jobs,
+            ),
             reconcile_requests=store.reconcile_requests,
             background={"tables": tables.run},
         )

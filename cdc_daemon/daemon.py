@@ -20,6 +20,7 @@ from cdc_daemon.assembly import Assembly, assemble
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.control import Control
 from cdc_daemon.errors import CdcError
+from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.store import Store
 from cdc_daemon.surroundings import Surroundings
@@ -74,6 +75,11 @@ class Daemon:
     def jobs(self) -> JobRunner | None:
         """Rows by name, later; None while the daemon starts or stops."""
         return None if self._assembly is None or self._stop.is_set() else self._assembly.jobs
+
+    @property
+    def range_jobs(self) -> RangeJobRunner | None:
+        """Work on whole tables; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.range_jobs
 
     @property
     def control(self) -> Control | None:

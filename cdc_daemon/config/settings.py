@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from cdc_daemon.config.base import ConfigPath, Section, wrong
 from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.config.jobs import JobsSettings
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
@@ -96,6 +97,8 @@ class Settings(Section):
     """The Elasticsearch cluster that documents are written to."""
     pipeline: PipelineSettings = PipelineSettings()
     """The flow from signals to documents."""
+    jobs: JobsSettings = JobsSettings()
+    """Work on whole tables: backfill and reconcile."""
     state: StateSettings
     """What the daemon must remember."""
     http: HttpSettings = HttpSettings()

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.sync import Asked, Refresh, SyncOutcome
@@ -67,10 +69,30 @@ class ControlView(Protocol):
         ...
 
 
+class RangeJobsView(Protocol):
+    """Work on whole tables, later but surely."""
+
+    async def start(self, request: JobRequest) -> RangeJobReport:
+        """Take a job in durably. Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and `CdcError`."""
+        ...
+
+    async def report(self, identity: str) -> RangeJobReport | None:
+        """Tell how far a job is; None when there is none."""
+        ...
+
+    async def newest(self, limit: int) -> Sequence[RangeJobReport]:
+        """Tell of the newest jobs, newest first."""
+        ...
+
+    async def cancel(self, identity: str) -> RangeJobReport | None:
+        """End a job; None when there is none."""
+        ...
+
+
 class DaemonView(Protocol):
     """A running daemon, seen from outside. What is no coroutine is at hand: it waits for no server.
 
-    `sync`, `jobs` and `control` are None while the daemon starts or stops.
+    `sync`, `jobs`, `range_jobs` and `control` are None while the daemon starts or stops.
     """
 
     @property
@@ -91,6 +113,11 @@ class DaemonView(Protocol):
     @property
     def jobs(self) -> JobsView | None:
         """Rows by name, later."""
+        ...
+
+    @property
+    def range_jobs(self) -> RangeJobsView | None:
+        """Work on whole tables."""
         ...
 
     @property
