@@ -12,6 +12,8 @@ from typing import Any
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
+from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.jobs.assembly import make_runner
@@ -74,6 +76,7 @@ class Assembly:
         range_jobs: RangeJobRunner,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
+        replayer: Replayer,
         background: Background,
     ) -> None:
         self.tables = tables
@@ -82,6 +85,7 @@ class Assembly:
         self.jobs = jobs
         self.range_jobs = range_jobs
         self.schedule = schedule
+        self.replayer = replayer
         self._background = {
             "pipeline": pipeline.run,
             "jobs": jobs.run,
@@ -185,6 +189,8 @@ async def assemble(
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+        tables = {table: several[0].table for table, several in mappings.items()}
+        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, tables).load)
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(
@@ -193,9 +199,10 @@ async def assemble(
                 reader=reader,
                 builder=MappedDocuments(mappings),
                 writer=writer,
-                set_aside=store.dead_letters.add,
+                set_aside=dead.set_aside,
                 observer=PipelineMetrics(metrics),
                 dropped=DroppedDocuments(mappings),
+                dead=dead,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
@@ -283,6 +290,7 @@ async def assemble(
                 settings=settings.jobs,
             ),
             reconcile_requests=store.reconcile_requests,
+            replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
             background={"tables": tables.run},
         )
 

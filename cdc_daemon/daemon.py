@@ -86,7 +86,12 @@ class Daemon:
         """What an operator may do; None while the daemon starts or stops."""
         if self._assembly is None or self._store is None or self._stop.is_set():
             return None
-        return Control(self._assembly.gate, self._store.dead_letters)
+        return Control(
+            self._assembly.gate,
+            self._store.dead_letters,
+            self._assembly.replayer,
+            patience=self._settings.http.sync_timeout,
+        )
 
     def readyz(self) -> Mapping[str, bool]:
         """Tell whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""

@@ -13,21 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, configured_url, read_token
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
-from cdc_daemon.commands.daemon_address import CaFileOption, TokenFileOption, UrlOption, daemon_url, read_token
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cdc_daemon.jobs.client import AdminClient
+    from cdc_daemon.jobs.client import JobsClient
 
 app = typer.Typer(no_args_is_help=False, help="Look at work on whole tables, and end it.")
 
 TypesArgument = Annotated[list[str], typer.Argument(metavar="TYPE…", help="Names of mappings, such as user.")]
 RateOption = Annotated[float | None, typer.Option("--rate", metavar="N", min=0.001, help="Rows a second at most.")]
-WaitOption = Annotated[
-    float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a daemon that is away or busy.")
-]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Return at once: `cdc-daemon jobs` tells how far it is.")]
 
 
@@ -41,8 +38,8 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     ] = None,
     rate: RateOption = None,
     url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    ca_file: CaFileOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
     wait: WaitOption = 60.0,
     config: ConfigOption = None,
     *,
@@ -74,8 +71,8 @@ def backfill(  # noqa: PLR0917 -- the command line's order
 def jobs(
     context: typer.Context,
     url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    ca_file: CaFileOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
@@ -113,14 +110,16 @@ def cancel(context: typer.Context, job: Annotated[str, typer.Argument(metavar="J
 
 def connect(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
-) -> AdminClient:
+) -> JobsClient:
     """Return the operator of the daemon that the command line or the configuration names. Raises `ConfigError`."""
-    from cdc_daemon.jobs.client import AdminClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.jobs.client import JobsClient  # noqa: PLC0415  likewise
 
-    return AdminClient(url or daemon_url(config), token=read_token(token_file), ca_file=ca_file, patience=wait)
+    token = read_token(token_file)
+    return JobsClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
 
 
-def carry_out(client: AdminClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
+def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
     """Start a job and show how far it is until it ends; return what is told of it then."""
     accepted = client.start(kind, wanted)
     if detach:

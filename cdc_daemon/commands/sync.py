@@ -11,8 +11,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from cdc_daemon.commands.asking import (
+    AuthorityOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    configured_url,
+    read_token,
+)
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
-from cdc_daemon.commands.daemon_address import CaFileOption, TokenFileOption, UrlOption, daemon_url, read_token
 from cdc_daemon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,11 +40,9 @@ def sync(  # noqa: PLR0917 -- the command line's order
         str | None, typer.Option("--ids-file", metavar="FILE", help="A file with one id a line; - is standard input.")
     ] = None,
     url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    ca_file: CaFileOption = None,
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a server that is away or busy.")
-    ] = 60.0,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    wait: WaitOption = 60.0,
     config: ConfigOption = None,
     *,
     refresh: Annotated[bool, typer.Option("--refresh", help="Return when searches see it.")] = False,
@@ -49,10 +54,12 @@ def sync(  # noqa: PLR0917 -- the command line's order
     are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
     the configuration is wrong.
     """
-    from cdc_daemon.sync.client import SyncClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.sync.client import SyncClient  # noqa: PLC0415  likewise
 
     wanted = _ids(ids or [], ids_file)
-    client = SyncClient(url or daemon_url(config), token=read_token(token_file), ca_file=ca_file, patience=wait)
+    token = read_token(token_file)
+    client = SyncClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(object_type, total=len(wanted))

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from cdc_daemon.dead_letters.replay import Replay, Replayed
 from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.letter_filter import LetterFilter
 from cdc_daemon.sync import Asked, Refresh, SyncOutcome
 from cdc_daemon.sync.jobs import JobReport
 
@@ -64,8 +66,24 @@ class ControlView(Protocol):
         """Follow the commit log again."""
         ...
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        """Return the newest dead letters, newest first."""
+    async def dead_letters(self, limit: int, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """Return the newest of the dead letters wanted, newest first."""
+        ...
+
+    async def count_dead_letters(self, wanted: LetterFilter) -> int:
+        """Return how many dead letters there are of those wanted."""
+        ...
+
+    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+        """Replay the oldest of the dead letters wanted. Raises `StoreError`."""
+        ...
+
+    async def replay_one(self, identity: int) -> Replayed | None:
+        """Replay one dead letter; None when there is none of this id. Raises `StoreError`."""
+        ...
+
+    async def drop_dead_letter(self, identity: int) -> bool:
+        """Forget a dead letter; tell whether there was one of this id. Raises `StoreError`."""
         ...
 
 

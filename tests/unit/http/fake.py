@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config import HttpSettings, MappingSettings
+from cdc_daemon.dead_letters.replay import Ending, Replay, Replayed
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CdcError
@@ -25,6 +26,7 @@ from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.store.range_jobs import Progress, RangeJob
 from cdc_daemon.sync import Refresh, SyncService, UnknownObjectTypeError
 from cdc_daemon.sync.jobs import JobRunner
@@ -136,6 +138,7 @@ class FakeControl:
     def __init__(self) -> None:
         self.paused = False
         self.letters: list[DeadLetter] = []
+        self.unmended: set[str] = set()
 
     def pause(self) -> None:
         self.paused = True
@@ -143,8 +146,37 @@ class FakeControl:
     def resume(self) -> None:
         self.paused = False
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        return self.letters[:limit]
+    async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
+        return self._wanted(wanted)[:limit]
+
+    async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
+        return len(self._wanted(wanted))
+
+    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+        oldest = self._wanted(wanted)[::-1]
+        return Replay([self._replayed(letter) for letter in oldest[:limit]], more=len(oldest) > limit)
+
+    async def replay_one(self, identity: int) -> Replayed | None:
+        return next((self._replayed(letter) for letter in self.letters if letter.id == identity), None)
+
+    async def drop_dead_letter(self, identity: int) -> bool:
+        before = len(self.letters)
+        self.letters = [letter for letter in self.letters if letter.id != identity]
+        return len(self.letters) < before
+
+    def _wanted(self, wanted: LetterFilter) -> list[DeadLetter]:
+        return [
+            letter
+            for letter in self.letters
+            if wanted.reason in {None, letter.reason} and (letter.id or 0) > (wanted.above or 0)
+        ]
+
+    def _replayed(self, letter: DeadLetter) -> Replayed:
+        assert letter.id is not None
+        if letter.reason in self.unmended:
+            return Replayed(letter.id, Ending.FAILED, letter.reason, "still no date")
+        self.letters = [each for each in self.letters if each.id != letter.id]
+        return Replayed(letter.id, Ending.REPLAYED)
 
 
 class FakeRangeJobs:

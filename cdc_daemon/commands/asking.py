@@ -1,4 +1,4 @@
-"""How commands reach a daemon that runs: where it listens, and who asks."""
+"""Asking a running daemon: where it listens, and the token that lets a caller in."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ UrlOption = Annotated[
     typer.Option("--url", help="Where the daemon listens; as the configuration says when absent.", show_default=False),
 ]
 
-TokenFileOption = Annotated[
+TokenOption = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds a bearer token.")
 ]
 
-CaFileOption = Annotated[
+AuthorityOption = Annotated[
     Path | None, typer.Option("--ca-file", metavar="FILE", help="Authorities (PEM) of the daemon's certificate.")
+]
+
+WaitOption = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a server that is away or busy.")
 ]
 
 
 def read_token(file: Path | None) -> str | None:
-    """Return the token that a file holds. Raises `ConfigError`."""
+    """Return the token that a file holds, None without one. Raises `ConfigError`."""
     if file is None:
         return None
     try:
@@ -37,7 +41,7 @@ def read_token(file: Path | None) -> str | None:
     return token
 
 
-def daemon_url(config: Path | None) -> str:
+def configured_url(config: Path | None) -> str:
     """Return where the configured daemon listens. Raises `ConfigError`."""
     http = load_settings(find_config(config)).http
     if not http.listens or not http.port:
