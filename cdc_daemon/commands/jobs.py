@@ -86,6 +86,7 @@ def jobs(
         typer.echo(json.dumps(listed, indent=2))
         return
     table = Table("job", "kind", "for", "types", "state", "done", "rows", "created", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     for each in listed:
         created = datetime.fromtimestamp(each["created"]).astimezone().isoformat(" ", "seconds")
         types = ", ".join(each["options"].get("types", []))
@@ -93,7 +94,7 @@ def jobs(
         table.add_row(
             each["job"], each["kind"], each["origin"], types, each["state"], part, f"{each['rows']:,}", created
         )
-    Console(soft_wrap=True).print(table)
+    Console(width=max(100, Console().width)).print(table)
 
 
 @app.command("show")
