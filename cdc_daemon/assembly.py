@@ -189,8 +189,8 @@ async def assemble(
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
-        tables = {table: several[0].table for table, several in mappings.items()}
-        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, tables).load)
+        definitions = {table: several[0].table for table, several in mappings.items()}
+        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(
