@@ -26,7 +26,7 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
 test: setup ## Lint, types, and every test, on real servers and a real browser
-	$(BIN)/python -m sandbox fetch --programs chromium promtool
+	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest --cov --cov-report=term
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest tests/unit/commitlog tests/unit/tail

@@ -24,6 +24,7 @@ from sandbox.query import run_statement
 from sandbox.sandbox import MAXIMUM_NODES, Sandbox
 from sandbox.settings import parse_assignments
 from sandbox.state import all_folders, checked_name, is_running, read_state
+from sandbox.wheels import KUBECTL, find_wheel_program
 
 _DEFAULT_NAME = "default"
 
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--all", action="store_true", help="every version")
     command.add_argument(
-        "--programs", nargs="+", choices=[*PROGRAMS], default=[], help="programs that are not on the PATH, from Debian"
+        "--programs", nargs="+", choices=[*PROGRAMS, KUBECTL.name], default=[], help="programs, from Debian and PyPI"
     )
     command.set_defaults(run=_fetch)
 
@@ -202,9 +203,15 @@ def _fetch(chosen: argparse.Namespace) -> int:
     fetch(sets, progress=_progress)
     assemble(search)
     for name in chosen.programs:
-        print(f"{name}: {find_program(PROGRAMS[name], progress=_progress).path}")
+        print(f"{name}: {_program(name)}")
     print(f"in the cache: {', '.join(artifacts.title for artifacts in sets)}")
     return 0
+
+
+def _program(name: str) -> Path:
+    if name == KUBECTL.name:
+        return find_wheel_program(KUBECTL, progress=_progress)
+    return find_program(PROGRAMS[name], progress=_progress).path
 
 
 def _progress(line: str) -> None:

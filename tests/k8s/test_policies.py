@@ -1,0 +1,264 @@
+"""What every manifest holds to, whichever overlay it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cdc_daemon import __version__
+from cdc_daemon.config import Settings, load
+from tests.k8s.conftest import K8S, Build, Manifest
+from tests.k8s.pods import Pod, pods
+
+OPERATORS = ["cass-operator/cluster", "cass-operator/datacenter"]
+SIDECARS = [*OPERATORS, "statefulset", "dev"]
+STATE, LOG = "/var/lib/cdc-daemon", "/var/lib/cassandra/cdc_raw"
+
+
+def daemon_pod(manifests: list[Manifest]) -> Pod:
+    (pod,) = [pod for pod in pods(manifests) if pod.daemon is not None]
+    return pod
+
+
+def daemon_of(manifests: list[Manifest]) -> dict[str, Any]:
+    daemon = daemon_pod(manifests).daemon
+    assert daemon is not None
+    return daemon
+
+
+def texts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, however deep."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key), inner
+            yield from texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
+
+
+def test_nobody_is_root_and_nobody_can_become_more(manifests: list[Manifest]) -> None:
+    found = list(pods(manifests))
+    assert found
+    for pod in found:
+        context = pod.spec["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod.containers:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert "privileged" not in own
+            assert "runAsUser" not in own
+        for name in ("hostNetwork", "hostPID", "hostIPC"):
+            assert name not in pod.spec
+        assert not [volume for volume in pod.spec["volumes"] if "hostPath" in volume]
+
+
+def test_memory_is_limited_and_cpu_is_not(manifests: list[Manifest]) -> None:
+    for pod in pods(manifests):
+        for container in pod.containers:
+            resources = container["resources"]
+            assert set(resources["limits"]) == {"memory"}
+            assert set(resources["requests"]) == {"cpu", "memory"}
+
+
+def test_everything_is_probed(manifests: list[Manifest]) -> None:
+    for pod in pods(manifests):
+        for container in pod.containers:
+            assert "livenessProbe" in container
+
+
+def test_the_daemon_writes_nowhere_but_in_its_volumes(manifests: list[Manifest]) -> None:
+    daemon = daemon_of(manifests)
+    assert daemon["securityContext"]["readOnlyRootFilesystem"] is True
+    writable = {mount["mountPath"] for mount in daemon["volumeMounts"] if not mount.get("readOnly")}
+    assert writable <= {STATE, LOG, "/tmp"}
+
+
+def test_the_daemon_is_the_released_one(manifests: list[Manifest]) -> None:
+    assert daemon_of(manifests)["image"] == f"ghcr.io/sunbird-lern/cdc-daemon:{__version__}"
+
+
+def test_no_image_is_whatever_is_newest(manifests: list[Manifest]) -> None:
+    for pod in pods(manifests):
+        for container in pod.containers:
+            if "image" in container:
+                assert container["image"].rpartition(":")[2] not in {"", "latest"}
+                assert ":" in container["image"]
+
+
+def test_secrets_are_referred_to_and_never_written_down(manifests: list[Manifest]) -> None:
+    assert "Secret" not in {manifest["kind"] for manifest in manifests}
+    for pod in pods(manifests):
+        for container in pod.containers:
+            for variable in container.get("env", []):
+                if any(word in variable["name"].lower() for word in ("password", "token", "secret", "key")):
+                    assert "value" not in variable
+        for volume in pod.spec["volumes"]:
+            if "projected" in volume:
+                assert volume["projected"]["defaultMode"] == 0o440
+    settings = [manifest for manifest in manifests if manifest["kind"] == "ConfigMap"]
+    for manifest in settings:
+        for name, text in manifest["data"].items():
+            if name.endswith(".yaml"):
+                for key, value in texts(yaml.safe_load(text)):
+                    if key in {"password", "api_key", "hash", "keystore_password", "key_password"}:
+                        assert str(value).startswith("${"), f"{key} in {name}"
+
+
+def test_nothing_asks_kubernetes(manifests: list[Manifest]) -> None:
+    for pod in pods(manifests):
+        if pod.owner in {"StatefulSet", "Deployment"}:
+            assert pod.spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("overlay", SIDECARS)
+def test_the_sidecar_is_native_and_holds_nobody_up(overlay: str, build: Build) -> None:
+    pod = daemon_pod(build(overlay))
+    assert pod.spec["initContainers"][0]["name"] == "cdc-daemon"
+    daemon = daemon_of(build(overlay))
+    assert daemon["restartPolicy"] == "Always"
+    # Cassandra's container waits for the startup probe; the pod's readiness, and so Cassandra's, for the other.
+    assert "startupProbe" not in daemon
+    assert "readinessProbe" not in daemon
+    assert "lifecycle" not in daemon
+    assert daemon["livenessProbe"]["httpGet"]["path"] == "/livez"
+
+
+@pytest.mark.parametrize("overlay", SIDECARS)
+def test_the_log_and_the_state_are_on_cassandras_volume(overlay: str, build: Build) -> None:
+    manifests = build(overlay)
+    daemon = daemon_of(manifests)
+    mounts = {mount["mountPath"]: mount for mount in daemon["volumeMounts"]}
+    assert mounts[LOG] == {"name": "server-data", "mountPath": LOG, "subPath": "cdc_raw"}
+    assert mounts[STATE] == {"name": "server-data", "mountPath": STATE, "subPath": "cdc-daemon"}
+    volumes = {volume["name"] for volume in daemon_pod(manifests).spec["volumes"]}
+    for manifest in manifests:
+        if manifest["kind"] == "StatefulSet":
+            volumes |= {claim["metadata"]["name"] for claim in manifest["spec"]["volumeClaimTemplates"]}
+            (cassandra,) = manifest["spec"]["template"]["spec"]["containers"]
+            assert {"name": "server-data", "mountPath": "/var/lib/cassandra"} in cassandra["volumeMounts"]
+    if overlay in OPERATORS:
+        volumes.add("server-data")  # the operator's own
+    assert {mount["name"] for mount in daemon["volumeMounts"]} <= volumes
+
+
+@pytest.mark.parametrize("overlay", SIDECARS)
+def test_the_daemon_is_cassandras_user(overlay: str, build: Build) -> None:
+    context = daemon_pod(build(overlay)).spec["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (999, 999, 999)
+
+
+@pytest.mark.parametrize("overlay", SIDECARS)
+def test_cassandra_links_its_log_where_the_daemon_looks(overlay: str, build: Build) -> None:
+    manifests = build(overlay)
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        if manifest["kind"] == "CassandraDatacenter":
+            cassandra = spec["config"]["cassandra-yaml"]
+        elif manifest["kind"] == "K8ssandraCluster":
+            cassandra = spec["cassandra"]["config"]["cassandraYaml"]
+        elif manifest["kind"] == "ConfigMap" and "cassandra.yaml" in manifest["data"]:
+            cassandra = yaml.safe_load(manifest["data"]["cassandra.yaml"])
+            assert Path(cassandra["commitlog_directory"]).parent == Path(LOG).parent
+        else:
+            continue
+        assert cassandra["cdc_enabled"] is True
+        assert cassandra["cdc_raw_directory"] == LOG
+        assert "commitlog_compression" not in cassandra
+        return
+    pytest.fail("no Cassandra is configured")
+
+
+@pytest.mark.parametrize("overlay", OPERATORS)
+def test_the_operator_makes_the_disruption_budget(overlay: str, build: Build) -> None:
+    assert "PodDisruptionBudget" not in {manifest["kind"] for manifest in build(overlay)}
+
+
+def test_a_plain_statefulset_has_one(build: Build) -> None:
+    (budget,) = [each for each in build("statefulset") if each["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= daemon_pod(build("statefulset")).labels.items()
+
+
+def test_every_daemon_is_scraped_where_it_listens(manifests: list[Manifest]) -> None:
+    daemon = daemon_of(manifests)
+    (port,) = daemon["ports"]
+    for manifest in manifests:
+        if manifest["kind"] == "PodMonitor":
+            (endpoint,) = manifest["spec"]["podMetricsEndpoints"]
+            assert endpoint["port"] == port["name"]
+            assert endpoint["scheme"] == daemon["livenessProbe"]["httpGet"]["scheme"].lower()
+            (expression,) = manifest["spec"]["selector"]["matchExpressions"]
+            assert expression["key"] in daemon_pod(manifests).labels
+
+
+def test_policies_leave_cassandra_its_own_ports(manifests: list[Manifest]) -> None:
+    labels = daemon_pod(manifests).labels
+    for manifest in manifests:
+        if (
+            manifest["kind"] == "NetworkPolicy"
+            and manifest["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        ):
+            let_in = {port["port"] for rule in manifest["spec"]["ingress"] for port in rule["ports"]}
+            let_out = {port["port"] for rule in manifest["spec"]["egress"] for port in rule["ports"]}
+            assert 9808 in let_in
+            assert {53, 9042, 9200} <= let_out
+            if labels["cdc-daemon"] == "sidecar":
+                assert {7000, 7001, 9042} <= let_in
+                assert {7000, 7001} <= let_out
+
+
+def test_services_lead_to_the_daemon(manifests: list[Manifest]) -> None:
+    pod = daemon_pod(manifests)
+    (service,) = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Service", "cdc-daemon")]
+    assert service["spec"]["selector"].items() <= pod.labels.items()
+
+
+def settings_of(manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The daemon's configuration as its container would understand it, with the files of its secrets."""
+    (text,) = [each["data"]["config.yaml"] for each in manifests if "config.yaml" in each.get("data", {})]
+    pod, daemon = daemon_pod(manifests), daemon_of(manifests)
+    for variable in daemon["env"]:
+        monkeypatch.setenv(variable["name"], variable.get("value", "filled-in"))
+    volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
+    for mount in daemon["volumeMounts"]:
+        for source in volumes.get(mount["name"], {}).get("projected", {}).get("sources", []):
+            for item in source["secret"]["items"]:
+                file = tmp_path / mount["mountPath"].lstrip("/") / item["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text("0123456789abcdef0123456789abcdef")
+    config = tmp_path / "config.yaml"
+    config.write_text(text.replace("/run/secrets/", f"{tmp_path}/run/secrets/"))
+    return load(config)
+
+
+def test_the_configuration_is_right_and_its_secrets_are_mounted(
+    manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(manifests, tmp_path, monkeypatch)
+    daemon = daemon_of(manifests)
+    assert settings.http.port == daemon["ports"][0]["containerPort"]
+    assert str(settings.state.directory) == STATE
+    assert settings.http.auth.required
+    assert all(token.file is not None and token.file.exists() for token in settings.http.auth.tokens)
+    tls = settings.http.tls
+    assert (tls is not None) == (daemon["livenessProbe"]["httpGet"]["scheme"] == "HTTPS")
+    if tls is not None:
+        assert tls.certificate_file.exists()
+        assert tls.key_file.exists()
+        assert settings.elasticsearch.ca_file is not None
+        assert settings.elasticsearch.ca_file.exists()
+
+
+def test_encryption_is_all_that_the_tls_component_changes_in_the_configuration() -> None:
+    plain = yaml.safe_load((K8S / "base" / "config.yaml").read_text())
+    encrypted = yaml.safe_load((K8S / "components" / "tls" / "config.yaml").read_text())
+    assert encrypted["http"].pop("tls")
+    assert encrypted["elasticsearch"].pop("ca_file")
+    assert encrypted == plain
