@@ -12,8 +12,12 @@ from typing import Any
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
+from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
+from cdc_daemon.jobs.assembly import make_runner
+from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, PollMetrics, TailMetrics
 from cdc_daemon.pipeline.clock import HybridClock
@@ -26,6 +30,7 @@ from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker, check_polled_tables
+from cdc_daemon.removal.parts import make_table_watch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.startup import (
@@ -68,16 +73,26 @@ class Assembly:
         gate: Gate,
         sync: SyncService,
         jobs: JobRunner,
+        range_jobs: RangeJobRunner,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
+        replayer: Replayer,
         background: Background,
     ) -> None:
         self.tables = tables
         self.gate = gate
         self.sync = sync
         self.jobs = jobs
+        self.range_jobs = range_jobs
         self.schedule = schedule
-        self._background = {"pipeline": pipeline.run, "jobs": jobs.run, "schedule": schedule.run, **background}
+        self.replayer = replayer
+        self._background = {
+            "pipeline": pipeline.run,
+            "jobs": jobs.run,
+            "range-jobs": range_jobs.run,
+            "schedule": schedule.run,
+            **background,
+        }
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -134,6 +149,7 @@ class Assembly:
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
             },
+            "jobs": self.range_jobs.status(),
             "schedule": [
                 {**asdict(job), "next": self.schedule.next_run(name)} for name, job in self.schedule.jobs.items()
             ],
@@ -173,6 +189,8 @@ async def assemble(
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+        definitions = {table: several[0].table for table, several in mappings.items()}
+        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(
@@ -181,9 +199,10 @@ async def assemble(
                 reader=reader,
                 builder=MappedDocuments(mappings),
                 writer=writer,
-                set_aside=store.dead_letters.add,
+                set_aside=dead.set_aside,
                 observer=PipelineMetrics(metrics),
                 dropped=DroppedDocuments(mappings),
+                dead=dead,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
@@ -216,6 +235,17 @@ async def assemble(
         for polled in settings.poll:
             poller = await persist("cassandra", partial(makers.make, polled))
             schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+        tables = make_table_watch(
+            settings,
+            mappings,
+            session=session,
+            client=client,
+            schema=schema,
+            store=store,
+            coalescer=coalescer,
+            sink=pipeline,
+            gate=gate,
+        )
         tail = (
             NoTail()
             if not settings.tail
@@ -251,8 +281,17 @@ async def assemble(
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
+            range_jobs=make_runner(
+                session=session,
+                schema=schema,
+                store=store.range_jobs,
+                sink=pipeline,
+                mappings=mappings,
+                settings=settings.jobs,
+            ),
             reconcile_requests=store.reconcile_requests,
-            background={},
+            replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
+            background={"tables": tables.run},
         )
 
 

@@ -11,7 +11,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, find_config, load_settings
+from cdc_daemon.commands.asking import (
+    AuthorityOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    configured_url,
+    read_token,
+)
+from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
 from cdc_daemon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,21 +39,10 @@ def sync(  # noqa: PLR0917 -- the command line's order
     ids_file: Annotated[
         str | None, typer.Option("--ids-file", metavar="FILE", help="A file with one id a line; - is standard input.")
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url", help="Where the daemon listens; as the configuration says when absent.", show_default=False
-        ),
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds a bearer token.")
-    ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option("--ca-file", metavar="FILE", help="Authorities (PEM) of the daemon's certificate.")
-    ] = None,
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a server that is away or busy.")
-    ] = 60.0,
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    wait: WaitOption = 60.0,
     config: ConfigOption = None,
     *,
     refresh: Annotated[bool, typer.Option("--refresh", help="Return when searches see it.")] = False,
@@ -57,10 +54,12 @@ def sync(  # noqa: PLR0917 -- the command line's order
     are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
     the configuration is wrong.
     """
-    from cdc_daemon.sync.client import SyncClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.sync.client import SyncClient  # noqa: PLC0415  likewise
 
     wanted = _ids(ids or [], ids_file)
-    client = SyncClient(url or _url(config), token=_token(token_file), ca_file=ca_file, patience=wait)
+    token = read_token(token_file)
+    client = SyncClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(object_type, total=len(wanted))
@@ -97,27 +96,6 @@ def _lines(file: str) -> Iterator[str]:
         raise ConfigError(
             f"expected a file of ids, found {(error.strerror or 'an error').lower()}", file=file
         ) from None
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError("expected a file that holds a token, found one that cannot be read", file=str(file)) from None
-    if not token or not token.isprintable():
-        raise ConfigError("expected a token of one line, found something else", file=str(file))
-    return token
-
-
-def _url(config: Path | None) -> str:
-    """Return where the configured daemon listens."""
-    http = load_settings(find_config(config)).http
-    if not http.listens or not http.port:
-        raise ConfigError("expected a daemon that listens at a port", hint="name its address with --url")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 -- not bound to, asked
-    return f"{'http' if http.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{http.port}"
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:

@@ -94,6 +94,21 @@ def read_keys(
             return batch
 
 
+def read_mutation_keys(payload: bytes, schema: SchemaView) -> tuple[list[KeyUpdate], list[bytes]]:
+    """Read the keys of one mutation that was kept: the updates of known tables, and the ids of those not known.
+
+    Raises `MutationError` where the bytes are no mutation of this schema, and `UnknownTableError` where the update
+    of an unknown table hides others.
+    """
+
+    def layout_of(table_id: bytes) -> TableLayout | None:
+        table = schema.get(table_id)
+        return None if table is None else TableLayout.of(table)
+
+    updates, unknown = read_mutation(payload, layout_of, read_key_update)
+    return [update for update in updates if update is not None], unknown
+
+
 def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost more than what they do
     batch: KeyBatch, reader: _MutationReader, section: Section, segment: str, limit: int | None
 ) -> bool:

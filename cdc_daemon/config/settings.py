@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from cdc_daemon.config.base import ConfigPath, Section, wrong
 from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.config.jobs import JobsSettings
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
@@ -96,6 +97,8 @@ class Settings(Section):
     """The Elasticsearch cluster that documents are written to."""
     pipeline: PipelineSettings = PipelineSettings()
     """The flow from signals to documents."""
+    jobs: JobsSettings = JobsSettings()
+    """Work on whole tables: backfill and reconcile."""
     state: StateSettings
     """What the daemon must remember."""
     http: HttpSettings = HttpSettings()
@@ -132,6 +135,18 @@ class Settings(Section):
                         f"expected an index of its own for each mapping: {index} is named by {owners[index]} and {name}"
                     )
                 owners[index] = name
+        return mappings
+
+    @field_validator("mappings")
+    @classmethod
+    def _one_policy_for_each_table(cls, mappings: Mapping[str, MappingSettings]) -> Mapping[str, MappingSettings]:
+        owners: dict[str, tuple[str, str]] = {}
+        for name, mapping in mappings.items():
+            owner, policy = owners.setdefault(str(mapping.table), (name, mapping.on_truncate))
+            if policy != mapping.on_truncate:
+                raise wrong(
+                    f"expected one on_truncate for each table: {owner} and {name} show {mapping.table} and differ"
+                )
         return mappings
 
     def redacted(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The documents of one partition, found in the index by the partition key that each of them carries."""
+"""Documents found in the index: all of them, or those of one partition by the key that each of them carries."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,18 +44,37 @@ async def find_siblings(
     that does not answer is an error. An iteration that is broken off should be closed (`aclose`).
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
+    query = {"bool": {"filter": [{"term": {field: value}}]}}
+    async with aclosing(find_documents(client, alias, query, source=source, page=page)) as pages:
+        async for found in pages:
+            yield found
+
+
+async def find_documents(
+    client: AsyncElasticsearch,
+    alias: str,
+    query: Mapping[str, Any] | None = None,
+    *,
+    source: Sequence[str] = (),
+    page: int = 1000,
+    keep_alive: str = KEEP_ALIVE,
+) -> AsyncGenerator[list[Sibling], None]:
+    """Find each document that a query matches, or every one, page by page, as of one moment after a refresh.
+
+    `keep_alive` bounds the time that may pass between two pages. Otherwise as `find_siblings`.
+    """
     with told_apart("refresh", alias=alias):
         refreshed = await client.indices.refresh(index=alias)
         _check_shards(refreshed.body, "refresh", alias)
-        opened = await client.open_point_in_time(index=alias, keep_alive=KEEP_ALIVE)
+        opened = await client.open_point_in_time(index=alias, keep_alive=keep_alive)
     point = str(opened.body["id"])
     try:
         after: list[Any] | None = None
         while True:
-            with told_apart("search for siblings", alias=alias, field=field):
+            with told_apart("search for documents", alias=alias):
                 answer = await client.search(
-                    pit={"id": point, "keep_alive": KEEP_ALIVE},
-                    query={"bool": {"filter": [{"term": {field: value}}]}},
+                    pit={"id": point, "keep_alive": keep_alive},
+                    query=query or {"match_all": {}},
                     source={"includes": list(source)} if source else False,
                     sort=[{"_shard_doc": "asc"}],
                     search_after=after,
@@ -62,7 +82,7 @@ async def find_siblings(
                     track_total_hits=False,
                     allow_partial_search_results=False,
                 )
-            _check_shards(answer.body, "search for siblings", alias)
+            _check_shards(answer.body, "search for documents", alias)
             point = str(answer.body.get("pit_id", point))
             hits = answer.body["hits"]["hits"]
             if hits:

@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -61,8 +62,8 @@ class JobReport(NamedTuple):
 class RangeJobRunner:
     """Works off jobs on whole tables, one at a time of those that operators asked for and one of the daemon's own.
 
-    Of each job `ranges_at_once` ranges are under way. What is done is durable range by range, so that a job goes on
-    where it was after whatever happened to the process.
+    Of each job `ranges_at_once` ranges are under way, at `rate` rows a second where it names none itself. What is done
+    is durable range by range, so that a job goes on where it was after whatever happened to the process.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class RangeJobRunner:
         works: Mapping[str, Work],
         tables: Mapping[str, TableName],
         *,
+        rate: float | None = None,
         ranges_at_once: int = 2,
     ) -> None:
         self._store = store
+        self._rate = rate
         self._ring = ring
         self._works = works
         self._tables = tables
@@ -96,6 +99,7 @@ class RangeJobRunner:
         for object_type in request.types:
             if object_type not in self._tables:
                 raise UnknownObjectTypeError(object_type, self._tables)
+        request = replace(request, rate=request.rate or self._rate)
         ranges = [each for object_type in request.types for each in await self._ranges(object_type, request)]
         job = RangeJob(id=secrets.token_hex(8), kind=request.kind, origin=request.origin, options=request.options())
         kept = await asyncio.to_thread(self._store.add, job, ranges, limit=OPEN_JOBS)

@@ -9,7 +9,7 @@ from cdc_daemon.elastic.operation import Operation, Outcome, Result
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import Reading, RowBuilder
 from cdc_daemon.pipeline.watch import DocumentOutcome
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.dead_letters import DOCUMENT, DOCUMENT_START, DeadLetter
 
 _FILTERED = Result(Outcome.FILTERED)
 
@@ -50,8 +50,7 @@ class Batch:
         """
         for entry, operation, result in zip(self._owners, self.operations, results, strict=True):
             if result.outcome is Outcome.DEAD:
-                place = {"index": operation.index, "id": operation.id}
-                self._set_aside(entry, result.error_type or "refused", result.reason or "", place)
+                self.give_up(entry, operation, result)
             elif entry.watches:
                 existed = result.status != 404
                 outcome = DocumentOutcome(operation.index, operation.id, result.outcome, existed=existed)
@@ -63,28 +62,33 @@ class Batch:
         return list(zip(self._owners, self.operations, told, strict=True))
 
     def give_up(self, entry: Entry, operation: Operation, result: Result) -> None:
-        """Set a document aside that Elasticsearch fails on every time."""
+        """Set a document aside that Elasticsearch does not take, or fails on every time."""
         place = {"index": operation.index, "id": operation.id}
-        self._set_aside(entry, result.error_type or "refused", result.reason or "", place)
+        reason, body = result.error_type or "refused", operation.body
+        self._set_aside(entry, reason, result.reason or "", place, body and body[:DOCUMENT_START])
 
     def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:
         """Return what became of the documents of an entry that is watched."""
         return self._told.get(entry, ())
 
-    def _set_aside(self, entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> None:
-        self.letters.append((entry, _letter(entry, reason, detail, place)))
+    def _set_aside(
+        self, entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None = None
+    ) -> None:
+        self.letters.append((entry, _letter(entry, reason, detail, place, start)))
         if entry.watches:
             alias, identity = str(place.get("index", "")), str(place.get("id", ""))
             self._told[entry].append(DocumentOutcome(alias, identity, Outcome.DEAD, reason, detail))
 
 
-def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object]) -> DeadLetter:
+def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None) -> DeadLetter:
     return DeadLetter(
-        kind="document",
+        kind=DOCUMENT,
         reason=reason,
         detail={"message": detail, **place},
         keyspace=entry.key.table.keyspace,
         table=entry.key.table.table,
         partition_key=entry.key.partition_key,
         clustering=entry.key.clustering,
+        payload=start,
+        alias=str(place.get("index", "")),
     )

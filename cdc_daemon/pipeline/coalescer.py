@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from cdc_daemon.pipeline.entry import Entry, Key
@@ -11,6 +12,9 @@ from cdc_daemon.pipeline.ready import Lane, ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+
+_LOOK_AGAIN = 0.02
+"""Seconds between two looks at what is in flight."""
 
 
 class Flow(NamedTuple):
@@ -195,6 +199,15 @@ class Coalescer:
         loop = asyncio.get_running_loop()
         self._delayed[entry.key] = loop.call_later(delay, self._end_delay, entry.key)
         self._leave_partition_flight(entry)
+
+    async def wait_landed(self, table: TableName, seconds: float) -> None:
+        """Wait until each row of a table that is being read or written now has landed, at most so long."""
+        flying = {key for key in self._in_flight if key.table == table}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # Asked for once in a truncation; an event would cost something at every landing.
+                while flying := flying & self._in_flight:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_AGAIN)
 
     def close(self) -> None:
         """Forget the delays still running; what is pending stays unacknowledged."""

@@ -39,6 +39,10 @@ class Gate:
         """Let everything pass again."""
         self._open.set()
 
+    async def wait_open(self) -> None:
+        """Wait while it is closed."""
+        await self._open.wait()
+
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Pass signals on as soon as the gate is open."""
         await self._open.wait()

@@ -110,6 +110,18 @@ class Writer(Protocol):
         ...
 
 
+class DeadDocuments(Protocol):
+    """Knows which documents are set aside."""
+
+    def has(self, key: Key, alias: str) -> bool:
+        """Tell whether a row's document under an alias is set aside. It is asked for each document, and at hand."""
+        ...
+
+    def revive(self, shown: Sequence[tuple[Key, str]]) -> None:
+        """Forget that documents were set aside, as they are shown now. It blocks for a commit."""
+        ...
+
+
 class Observer(Protocol):
     """Is told what the pipeline does."""
 

@@ -17,7 +17,15 @@ from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
-from cdc_daemon.pipeline.ports import DocumentBuilder, Observer, Reading, RowReader, RowState, Writer
+from cdc_daemon.pipeline.ports import (
+    DeadDocuments,
+    DocumentBuilder,
+    Observer,
+    Reading,
+    RowReader,
+    RowState,
+    Writer,
+)
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -47,6 +55,7 @@ class Settlement:
     `second_read_pause` (seconds) is waited before a row is read again that does not yet show what its
     signal said. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
     makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
+    `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class Settlement:
         observer: Observer,
         dropped: DocumentBuilder | None = None,
         poison: Poison | None = None,
+        dead: DeadDocuments | None = None,
         second_read_pause: float = 0.05,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
@@ -73,6 +83,7 @@ class Settlement:
         self._observer = observer
         self._dropped = dropped
         self._poison = poison or Poison()
+        self._dead = dead
         self._pause = second_read_pause
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
@@ -189,9 +200,12 @@ class Settlement:
         self._note_sizes(batch.operations)
         results = await self._writer.write(batch.operations) if batch.operations else []
         again: dict[Entry, Result] = {}
-        for entry, operation, result in batch.judge(results):
+        judged = batch.judge(results)
+        given_up: set[int] = set()
+        for at, (entry, operation, result) in enumerate(judged):
             if result.outcome is Outcome.REREAD and self._poison.gives_up(entry, operation, result):
                 batch.give_up(entry, operation, result)
+                given_up.add(at)
             elif result.outcome is Outcome.REREAD:
                 again[entry] = result
                 self._note_version(entry, result)
@@ -200,10 +214,19 @@ class Settlement:
                 again[entry] = result
             elif result.outcome is not Outcome.DEAD:
                 self._poison.note_written(operation.index)
-                self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
-        await self._keep(batch.letters)
-        for entry, letter in batch.letters:
-            self._observer.settled(entry.key.table, "dead_lettered", str(letter.detail.get("index", "")))
+        # What is read again is built and judged again: each document counts once, and has one letter.
+        letters = [(entry, letter) for entry, letter in batch.letters if entry not in again]
+        done = [
+            (entry, operation, result)
+            for at, (entry, operation, result) in enumerate(judged)
+            if entry not in again and at not in given_up and result.outcome is not Outcome.DEAD
+        ]
+        await self._keep([letter for _, letter in letters])
+        await self._revive(done)
+        for entry, operation, result in done:
+            self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
+        for entry, letter in letters:
+            self._observer.settled(entry.key.table, "dead_lettered", letter.alias)
         for entry in entries:
             del open_entries[entry]
             if (cause := again.get(entry)) is not None:
@@ -222,9 +245,17 @@ class Settlement:
             outcomes = _KEPT
         self._coalescer.settle(entry, outcomes)
 
-    async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
+    async def _keep(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
-            await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
+            await asyncio.to_thread(self._set_aside, letters)
+
+    async def _revive(self, done: Sequence[tuple[Entry, Operation, Result]]) -> None:
+        dead = self._dead
+        if dead is None:
+            return
+        revived = [(entry.key, operation.index) for entry, operation, _ in done if dead.has(entry.key, operation.index)]
+        if revived:
+            await asyncio.to_thread(dead.revive, revived)
 
     def _note_sizes(self, operations: Sequence[Operation]) -> None:
         """Follow the documents' size: up at once, so that memory stays bounded, and down slowly."""

@@ -137,9 +137,55 @@ MIGRATIONS: tuple[str, ...] = (
     END;
     """,
     """
+    ALTER TABLE dead_letter RENAME TO old_dead_letter;
+    CREATE TABLE dead_letter (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        keyspace_name TEXT,
+        table_name TEXT,
+        partition_key BLOB,
+        clustering BLOB,
+        segment_id INTEGER,
+        position INTEGER,
+        detail TEXT NOT NULL,
+        payload BLOB,
+        alias TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 1,
+        last_at INTEGER
+    ) STRICT;
+    INSERT INTO dead_letter
+        SELECT id, at, kind, reason, keyspace_name, table_name, partition_key, clustering, segment_id, position, detail,
+            payload, CASE kind WHEN 'document' THEN coalesce(json_extract(detail, '$.index'), '') ELSE '' END, 1, NULL
+        FROM old_dead_letter;
+    DROP TABLE old_dead_letter;
+    DELETE FROM dead_letter WHERE kind = 'document' AND id NOT IN (
+        SELECT max(id) FROM dead_letter WHERE kind = 'document'
+        GROUP BY keyspace_name, table_name, partition_key, clustering, alias
+    );
+    CREATE UNIQUE INDEX dead_letter_by_document
+        ON dead_letter (keyspace_name, table_name, partition_key, clustering, alias) WHERE kind = 'document';
+    DELETE FROM dead_letter WHERE kind <> 'document' AND position IS NOT NULL AND id NOT IN (
+        SELECT min(id) FROM dead_letter WHERE kind <> 'document' GROUP BY kind, segment_id, position
+    );
+    CREATE UNIQUE INDEX dead_letter_by_position
+        ON dead_letter (kind, segment_id, position) WHERE kind <> 'document' AND position IS NOT NULL;
+    """,
+    """
     CREATE TABLE watermark (
         source TEXT PRIMARY KEY,
         moment INTEGER NOT NULL
+    ) STRICT;
+    """,
+    """
+    CREATE TABLE table_mark (
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        table_id BLOB NOT NULL,
+        truncated INTEGER NOT NULL,
+        dropped INTEGER NOT NULL,
+        PRIMARY KEY (keyspace_name, table_name)
     ) STRICT;
     """,
 )

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from cdc_daemon.store.database import Database
+from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 """Bytes kept of one dead letter: Cassandra's largest mutation is half a segment, 16 MiB by default."""
 
+DOCUMENT_START = 2048
+"""Bytes kept of a document that Elasticsearch does not take: enough to see what is wrong with most."""
+
+DOCUMENT = "document"
+"""The kind of letter of which there is at most one for each row and alias."""
+
+DocumentPlace = tuple[str | None, str | None, bytes | None, tuple[bytes | None, ...] | None]
+"""A row: keyspace, table, serialised partition key and clustering values."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """One segment entry, mutation or document that could not be used.
+    """One piece of a segment, mutation or document that could not be used.
 
-    `kind` is what it is (`mutation`, `document`), `reason` a short stable name (an Elasticsearch
-    `error.type`, an error class), `detail` the whole story as a JSON-ready mapping. `payload` holds a
-    mutation's bytes; a document has none: its row is read again when it is replayed.
+    `kind` is what it is (`segment`, `mutation`, `document`), `reason` a short stable name (an Elasticsearch
+    `error.type`, an error class), `detail` the whole story as a JSON-ready mapping; its `key` is the row's key by
+    its columns' names. `payload` holds a mutation's bytes, or the first of a document that Elasticsearch does not
+    take; the document's row is read again when it is replayed. `alias` is where the document was to be
+    written; empty where it could be none of its row's documents. `attempts` counts how often it failed.
     """
 
     kind: str
@@ -34,19 +46,33 @@ class DeadLetter:
     segment_id: int | None = None
     position: int | None = None
     payload: bytes | None = None
+    alias: str = ""
     id: int | None = None
     at: int | None = None
-    """Microseconds since epoch at which it was set aside."""
+    """Microseconds since epoch at which it was set aside first."""
+    attempts: int = 1
+    last_at: int | None = None
+    """Microseconds since epoch at which it failed last, where that was more than once."""
+
+    @property
+    def place(self) -> DocumentPlace:
+        """The row it speaks of."""
+        clustering = None if self.clustering is None else tuple(self.clustering)
+        return self.keyspace, self.table, self.partition_key, clustering
 
 
 class DeadLetters:
-    """The durable list of dead letters, oldest first."""
+    """The durable list of dead letters, and how to find those wanted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
-        """Set letters aside durably, all or none."""
+        """Set letters aside durably, all or none.
+
+        A document that is there already gets the new reason; a piece of a segment that is there already, because the
+        segment is read again after a crash, stays as it is.
+        """
         now = time.time_ns() // 1000
         rows = [
             (
@@ -61,28 +87,86 @@ class DeadLetters:
                 letter.position,
                 orjson.dumps(letter.detail, default=str).decode(),
                 None if letter.payload is None else letter.payload[:PAYLOAD_LIMIT],
+                letter.alias,
             )
             for letter in letters
         ]
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO dead_letter (at, kind, reason, keyspace_name, table_name, partition_key, clustering, "
-                "segment_id, position, detail, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "segment_id, position, detail, payload, alias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (keyspace_name, table_name, partition_key, clustering, alias) WHERE kind = 'document' "
+                "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, payload = excluded.payload, "
+                "attempts = attempts + 1, last_at = excluded.at "
+                "ON CONFLICT (kind, segment_id, position) WHERE kind <> 'document' AND position IS NOT NULL "
+                "DO NOTHING",
                 rows,
             )
 
-    def count(self) -> int:
-        """Return how many there are."""
-        with self._database.reading() as connection:
-            return int(connection.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
+    def failed_again(self, identity: int, reason: str, detail: Mapping[str, Any]) -> None:
+        """Keep why a letter could not be replayed. Nothing happens where it is gone."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE dead_letter SET reason = ?, detail = ?, attempts = attempts + 1, last_at = ? WHERE id = ?",
+                (reason, orjson.dumps(detail, default=str).decode(), time.time_ns() // 1000, identity),
+            )
 
-    def list(self, *, limit: int = 100) -> Iterator[DeadLetter]:
-        """Return the newest `limit` letters, newest first."""
+    def remove(self, identities: Iterable[int]) -> int:
+        """Forget letters by their ids; return how many there were."""
+        with self._database.transaction() as connection:
+            found = connection.executemany("DELETE FROM dead_letter WHERE id = ?", ((each,) for each in identities))
+            return found.rowcount
+
+    def remove_matching(self, wanted: LetterFilter) -> int:
+        """Forget the letters wanted; return how many there were."""
+        condition, values = wanted.condition()
+        with self._database.transaction() as connection:
+            return connection.execute(f"DELETE FROM dead_letter WHERE {condition}", values).rowcount  # noqa: S608
+
+    def revive(self, shown: Iterable[tuple[DocumentPlace, str]]) -> None:
+        """Forget the letters of documents that are shown after all, given by their rows and aliases."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM dead_letter WHERE kind = 'document' AND keyspace_name = ? AND table_name = ? "
+                "AND partition_key = ? AND clustering IS ? AND alias IN (?, '')",
+                [(*place[:3], _encode_clustering(place[3]), alias) for place, alias in shown],
+            )
+
+    def documents(self) -> Iterator[tuple[DocumentPlace, str]]:
+        """Return the rows and aliases of all letters that are documents."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT id, at, kind, reason, keyspace_name, table_name, partition_key, clustering, segment_id, "
-                "position, detail, payload FROM dead_letter ORDER BY id DESC LIMIT ?",
-                (limit,),
+                "SELECT keyspace_name, table_name, partition_key, clustering, alias FROM dead_letter "
+                "WHERE kind = 'document'"
+            ).fetchall()
+        for keyspace, table, key, clustering, alias in rows:
+            yield (keyspace, table, key, _decode_clustering(clustering)), alias
+
+    def count(self, wanted: LetterFilter = EVERYTHING) -> int:
+        """Return how many there are of those wanted."""
+        condition, values = wanted.condition()
+        with self._database.reading() as connection:
+            found = connection.execute(f"SELECT count(*) FROM dead_letter WHERE {condition}", values)  # noqa: S608
+            return int(found.fetchone()[0])
+
+    def get(self, identity: int) -> DeadLetter | None:
+        """Return a letter by its id."""
+        return next(self._select("id = ?", (identity,), order="DESC", limit=1), None)
+
+    def list(
+        self, *, wanted: LetterFilter = EVERYTHING, limit: int = 100, oldest_first: bool = False
+    ) -> Iterator[DeadLetter]:
+        """Return at most `limit` letters of those wanted, newest first unless `oldest_first`."""
+        condition, values = wanted.condition()
+        yield from self._select(condition, values, order="ASC" if oldest_first else "DESC", limit=limit)
+
+    def _select(self, condition: str, values: Sequence[Any], *, order: str, limit: int) -> Iterator[DeadLetter]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, at, kind, reason, keyspace_name, table_name, partition_key, clustering, segment_id, "  # noqa: S608
+                "position, detail, payload, alias, attempts, last_at FROM dead_letter "
+                f"WHERE {condition} ORDER BY id {order} LIMIT ?",
+                (*values, limit),
             ).fetchall()
         for row in rows:
             yield DeadLetter(
@@ -98,6 +182,9 @@ class DeadLetters:
                 position=row[9],
                 detail=orjson.loads(row[10]),
                 payload=row[11],
+                alias=row[12],
+                attempts=row[13],
+                last_at=row[14],
             )
 
 

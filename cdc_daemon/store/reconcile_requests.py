@@ -38,6 +38,13 @@ class ReconcileReason(StrEnum):
     DROPPED_SEGMENTS = "dropped_segments"
     """The daemon itself let segments go before they were read, so that Cassandra has room."""
 
+    CDC_OFF = "cdc_off"
+    """A table had no CDC for a while: its changes are in no segment."""
+
+    TABLE = "table"
+    """A table was truncated or created again and its documents are to be built anew, or it was not to be found for a
+    while."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileRequest:
@@ -45,6 +52,7 @@ class ReconcileRequest:
 
     It begins at `from_position` (logical bytes) of segment `segment_id` and ends at `to_position` of the same
     segment, or, where `to_segment_id` is given, before that segment; None for an end that nobody knows.
+    Segment 0 stands for what no segment has.
     `since` and `until` bound the write times of what was lost (microseconds since epoch), None where they are
     not known. `keyspace` and `table` name the only table concerned; None means all mapped tables. `detail` is the
     story as a JSON-ready mapping.

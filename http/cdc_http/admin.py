@@ -1,4 +1,4 @@
-"""What an operator does: hold the tail and let it go on, look at dead letters. Always for known callers only."""
+"""What an operator does: hold the tail and let it go on. Always for known callers only."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.errors import StoreError
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
+from cdc_http.letters import drop_letter, list_letters, replay_letter, replay_letters
 from cdc_http.request_error import RequestError, unavailable
 from cdc_http.view import ControlView, DaemonView
-
-MOST_LETTERS = 1000
 
 
 class AdminEndpoint:
@@ -29,9 +28,12 @@ class AdminEndpoint:
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/admin/pause", self._admitted(self._pause), methods=["POST"]),
-            Route("/admin/resume", self._admitted(self._resume), methods=["POST"]),
-            Route("/admin/dead-letters", self._admitted(self._dead_letters), methods=["GET"]),
+            Route("/admin/pause", self._admitted(_pause), methods=["POST"]),
+            Route("/admin/resume", self._admitted(_resume), methods=["POST"]),
+            Route("/admin/dead-letters", self._admitted(list_letters), methods=["GET"]),
+            Route("/admin/dead-letters/replay", self._admitted(replay_letters), methods=["POST"]),
+            Route("/admin/dead-letters/{id:int}/replay", self._admitted(replay_letter), methods=["POST"]),
+            Route("/admin/dead-letters/{id:int}", self._admitted(drop_letter), methods=["DELETE"]),
         ]
 
     def _admitted(
@@ -44,7 +46,7 @@ class AdminEndpoint:
                 control = self._daemon.control
                 if control is None:
                     raise unavailable("The daemon is starting or stopping.")
-                response = Json(await handle(request, control), headers=NO_STORE)
+                response = Json(await _handle(handle, request, control), headers=NO_STORE)
             except RequestError as problem:
                 headers = {**NO_STORE, **problem.headers}
                 response = Json({"error": problem.message}, status_code=problem.status, headers=headers)
@@ -53,34 +55,21 @@ class AdminEndpoint:
 
         return answer
 
-    async def _pause(self, _request: Request, control: ControlView) -> Any:
-        control.pause()
-        return {"paused": True}
 
-    async def _resume(self, _request: Request, control: ControlView) -> Any:
-        control.resume()
-        return {"paused": False}
-
-    async def _dead_letters(self, request: Request, control: ControlView) -> Any:
-        given = request.query_params.get("limit", "100")
-        if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_LETTERS):
-            raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_LETTERS}")
-        return {"dead_letters": [_plain(letter) for letter in await control.dead_letters(int(given))]}
+async def _handle(
+    handle: Callable[[Request, ControlView], Awaitable[Any]], request: Request, control: ControlView
+) -> Any:
+    try:
+        return await handle(request, control)
+    except StoreError as error:
+        raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
 
 
-def _plain(letter: DeadLetter) -> dict[str, Any]:
-    clustering = letter.clustering
-    return {
-        "id": letter.id,
-        "at": None if letter.at is None else letter.at / 1e6,
-        "kind": letter.kind,
-        "reason": letter.reason,
-        "keyspace": letter.keyspace,
-        "table": letter.table,
-        "partition_key": None if letter.partition_key is None else letter.partition_key.hex(),
-        "clustering": None if clustering is None else [None if part is None else part.hex() for part in clustering],
-        "segment_id": letter.segment_id,
-        "position": letter.position,
-        "detail": dict(letter.detail),
-        "payload_bytes": None if letter.payload is None else len(letter.payload),
-    }
+async def _pause(_request: Request, control: ControlView) -> Any:
+    control.pause()
+    return {"paused": True}
+
+
+async def _resume(_request: Request, control: ControlView) -> Any:
+    control.resume()
+    return {"paused": False}

@@ -7,8 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from cdc_daemon.dead_letters.replay import Replay, Replayed
+from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.letter_filter import LetterFilter
 from cdc_daemon.sync import Asked, Refresh, SyncOutcome
 from cdc_daemon.sync.jobs import JobReport
 
@@ -62,15 +66,51 @@ class ControlView(Protocol):
         """Follow the commit log again."""
         ...
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        """Return the newest dead letters, newest first."""
+    async def dead_letters(self, limit: int, wanted: LetterFilter) -> Sequence[DeadLetter]:
+        """Return the newest of the dead letters wanted, newest first."""
+        ...
+
+    async def count_dead_letters(self, wanted: LetterFilter) -> int:
+        """Return how many dead letters there are of those wanted."""
+        ...
+
+    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+        """Replay the oldest of the dead letters wanted. Raises `StoreError`."""
+        ...
+
+    async def replay_one(self, identity: int) -> Replayed | None:
+        """Replay one dead letter; None when there is none of this id. Raises `StoreError`."""
+        ...
+
+    async def drop_dead_letter(self, identity: int) -> bool:
+        """Forget a dead letter; tell whether there was one of this id. Raises `StoreError`."""
+        ...
+
+
+class RangeJobsView(Protocol):
+    """Work on whole tables, later but surely."""
+
+    async def start(self, request: JobRequest) -> RangeJobReport:
+        """Take a job in durably. Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and `CdcError`."""
+        ...
+
+    async def report(self, identity: str) -> RangeJobReport | None:
+        """Tell how far a job is; None when there is none."""
+        ...
+
+    async def newest(self, limit: int) -> Sequence[RangeJobReport]:
+        """Tell of the newest jobs, newest first."""
+        ...
+
+    async def cancel(self, identity: str) -> RangeJobReport | None:
+        """End a job; None when there is none."""
         ...
 
 
 class DaemonView(Protocol):
     """A running daemon, seen from outside. What is no coroutine is at hand: it waits for no server.
 
-    `sync`, `jobs` and `control` are None while the daemon starts or stops.
+    `sync`, `jobs`, `range_jobs` and `control` are None while the daemon starts or stops.
     """
 
     @property
@@ -91,6 +131,11 @@ class DaemonView(Protocol):
     @property
     def jobs(self) -> JobsView | None:
         """Rows by name, later."""
+        ...
+
+    @property
+    def range_jobs(self) -> RangeJobsView | None:
+        """Work on whole tables."""
         ...
 
     @property

@@ -166,10 +166,14 @@ class DaemonProcess:
         """Return the events of this name."""
         return [line for line in self.log() if line.get("event") == name]
 
+    @property
+    def url(self) -> str:
+        """Where the daemon's HTTP surface listens."""
+        return f"http://127.0.0.1:{self.wait_event('http.listening')['port']}"
+
     def get(self, path: str) -> bytes:
         """GET a path of the daemon's HTTP surface."""
-        port = self.wait_event("http.listening")["port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
             body: bytes = answer.read()
             return body
 

@@ -62,6 +62,12 @@ class Stage:
         """Return the alias of a table's documents."""
         return f"{self.keyspace}-{name}"
 
+    def mapping_of(self, name: str) -> dict[str, Any]:
+        """Return the Elasticsearch mapping of a table's index."""
+        (found,) = self.elastic.indices.get_mapping(index=self.alias(name)).body.values()
+        mapping: dict[str, Any] = found["mappings"]
+        return mapping
+
     def execute(self, statement: str, parameters: Any = None) -> Any:
         """Run a statement in which {ks} stands for the keyspace."""
         return self.cql.execute(statement.replace("{ks}", self.keyspace), parameters)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from cdc_daemon.cli import app
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.integration.daemon.harness import wait_for
-from tests.integration.daemon.stage import Stage
+from tests.integration.daemon.stage import SMALL, Stage
 
 DATED = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "date"}}}
 
@@ -89,6 +94,63 @@ def test_a_key_longer_than_an_id_may_be_has_a_document_all_the_same(stage: Stage
     stage.execute("DELETE FROM {ks}.long WHERE id = %s", ["long" * 200 + "a"])
     stage.settle()
     assert [found["id"][-1] for found in stage.documents("long").values()] == ["b"]
+
+
+def test_replay_and_drop(stage: Stage, tmp_path: Path) -> None:
+    """A document that failed is shown after a replay, a table that came back is, and what is given up is gone."""
+    token = tmp_path / "token"
+    token.write_text("an-operator")
+    tokens = [{"name": "operator", "file": str(token), "scopes": ["admin"]}]
+    stage.daemon.config["http"] = {"port": 0, "auth": {"tokens": tokens}}
+    loose = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "keyword"}}}
+    stage.table("dated", "id int PRIMARY KEY, day text", mappings=DATED)
+    stage.map("both", table=f"{stage.keyspace}.dated", mappings=loose)
+    stage.daemon.run()
+    for number in range(3):
+        stage.execute("INSERT INTO {ks}.dated (id, day) VALUES (%s, 'never')", [number])
+    stage.settle()
+    assert set(stage.documents("both")) == {"0", "1", "2"}, "the other index of the same table has them"
+
+    found = command(stage, "list", "--table", f"{stage.keyspace}.dated")["dead_letters"]
+    assert [(letter["key"], letter["alias"]) for letter in found] == [
+        ({"id": number}, stage.alias("dated")) for number in (2, 1, 0)
+    ]
+    assert {letter["reason"] for letter in found} == {"document_parsing_exception"}
+    assert found[0]["document"] == '{"id":2,"day":"never"}'
+
+    asking = ("--url", stage.daemon.url, "--token-file", str(token))
+    again = command(stage, "replay", "--reason", "document_parsing_exception", *asking, code=1)
+    assert (again["replayed"], again["failed"]) == (0, 3)
+    attempts = [letter["attempts"] for letter in command(stage, "list")["dead_letters"] if letter["table"] == "dated"]
+    assert attempts == [2, 2, 2], "one letter for each document, however often it fails"
+
+    # What is mended in the index is shown by a replay, what is mended in Cassandra by its change.
+    index = f"{stage.alias('dated')}-000002"
+    stage.elastic.indices.create(index=index, settings=SMALL, mappings=stage.mapping_of("both"))
+    stage.elastic.indices.update_aliases(
+        actions=[
+            {"remove_index": {"index": f"{stage.alias('dated')}-000001"}},
+            {"add": {"index": index, "alias": stage.alias("dated"), "is_write_index": True}},
+        ]
+    )
+    identity = str(found[0]["id"])
+    assert command(stage, "replay", identity, *asking)["replayed"] == 1
+    assert stage.get("dated", "2") == {"id": 2, "day": "never"}
+    stage.execute("UPDATE {ks}.dated SET day = 'ever' WHERE id = 1")
+    stage.settle()
+    left = [letter["key"] for letter in command(stage, "list", "--table", "dated")["dead_letters"]]
+    assert left == [{"id": 0}]
+    assert command(stage, "drop", "--table", f"{stage.keyspace}.dated", "--dry-run")["dropped"] == 1
+    assert command(stage, "drop", str(found[2]["id"]))["dropped"] == 1
+    assert command(stage, "list", "--table", "dated")["total"] == 0
+
+
+def command(stage: Stage, *arguments: str, code: int = 0) -> Any:
+    """Run `cdc-daemon dead-letters` with this stage's configuration; return the JSON that it writes."""
+    config = ("--config", str(stage.daemon.config_path), "--json")
+    result = CliRunner().invoke(app, ["dead-letters", *arguments, *config])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
 
 
 def changes(stage: Stage) -> list[tuple[str, list[Any]]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,38 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
-from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CdcError, ConfigError
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
-from cdc_http import HttpServer, create_app
-from tests.unit.http.fake import FakeDaemon
-
-
-class Served:
-    """A daemon's surface in a thread of its own."""
-
-    def __init__(self, token_file: Path) -> None:
-        self._settings = HttpSettings(auth=AuthSettings(tokens=(TokenSettings(name="t", file=token_file),)))
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self._thread.start()
-        assert self._started.wait(10)
-
-    async def _serve(self) -> None:
-        self.daemon = FakeDaemon()
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        server = HttpServer(create_app(self.daemon, self._settings), host="127.0.0.1", port=0)
-        await server.start()
-        self.url = f"http://127.0.0.1:{server.port}"
-        self._started.set()
-        await self._stop.wait()
-        await server.stop()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+from tests.unit.cli.serving import Served
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,21 @@ from prometheus_client import CollectorRegistry
 from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config import HttpSettings, MappingSettings
+from cdc_daemon.dead_letters.replay import Ending, Replay, Replayed
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.errors import CdcError
+from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
-from cdc_daemon.sync import Refresh, SyncService
+from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
+from cdc_daemon.store.range_jobs import Progress, RangeJob
+from cdc_daemon.sync import Refresh, SyncService, UnknownObjectTypeError
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_http import LoopState
 
@@ -131,6 +138,7 @@ class FakeControl:
     def __init__(self) -> None:
         self.paused = False
         self.letters: list[DeadLetter] = []
+        self.unmended: set[str] = set()
 
     def pause(self) -> None:
         self.paused = True
@@ -138,8 +146,75 @@ class FakeControl:
     def resume(self) -> None:
         self.paused = False
 
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        return self.letters[:limit]
+    async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
+        return self._wanted(wanted)[:limit]
+
+    async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
+        return len(self._wanted(wanted))
+
+    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+        oldest = self._wanted(wanted)[::-1]
+        return Replay([self._replayed(letter) for letter in oldest[:limit]], more=len(oldest) > limit)
+
+    async def replay_one(self, identity: int) -> Replayed | None:
+        return next((self._replayed(letter) for letter in self.letters if letter.id == identity), None)
+
+    async def drop_dead_letter(self, identity: int) -> bool:
+        before = len(self.letters)
+        self.letters = [letter for letter in self.letters if letter.id != identity]
+        return len(self.letters) < before
+
+    def _wanted(self, wanted: LetterFilter) -> list[DeadLetter]:
+        return [
+            letter
+            for letter in self.letters
+            if wanted.reason in {None, letter.reason} and (letter.id or 0) > (wanted.above or 0)
+        ]
+
+    def _replayed(self, letter: DeadLetter) -> Replayed:
+        assert letter.id is not None
+        if letter.reason in self.unmended:
+            return Replayed(letter.id, Ending.FAILED, letter.reason, "still no date")
+        self.letters = [each for each in self.letters if each.id != letter.id]
+        return Replayed(letter.id, Ending.REPLAYED)
+
+
+class FakeRangeJobs:
+    """Takes jobs in and keeps them in memory; nobody works on them."""
+
+    def __init__(self) -> None:
+        self.requests: list[JobRequest] = []
+        self.reports: dict[str, RangeJobReport] = {}
+        self.failure: CdcError | None = None
+
+    async def start(self, request: JobRequest) -> RangeJobReport:
+        if self.failure is not None:
+            raise self.failure
+        for object_type in request.types:
+            if object_type not in SETTINGS:
+                raise UnknownObjectTypeError(object_type, SETTINGS)
+        self.requests.append(request)
+        job = RangeJob(
+            id=f"{len(self.requests):016x}", kind=request.kind, options=request.options(), created=1_700_000_000_000_000
+        )
+        self.reports[job.id] = RangeJobReport(job, Progress(16, 4, 100.0, 25.0, 7), dict.fromkeys(request.types, 7))
+        return self.reports[job.id]
+
+    async def report(self, identity: str) -> RangeJobReport | None:
+        return self.reports.get(identity)
+
+    async def newest(self, limit: int) -> Sequence[RangeJobReport]:
+        return list(reversed(self.reports.values()))[:limit]
+
+    async def cancel(self, identity: str) -> RangeJobReport | None:
+        if identity in self.reports:
+            self.end(identity, "cancelled")
+        return self.reports.get(identity)
+
+    def end(self, identity: str, state: str, **found: Any) -> None:
+        report = self.reports[identity]
+        job = replace(report.job, state=state, report=found, finished=1_700_000_001_000_000)
+        self.reports[identity] = report._replace(job=job, progress=Progress(16, 16, 100.0, 100.0, 28))
 
 
 class FakeDaemon:
@@ -161,6 +236,8 @@ class FakeDaemon:
         )
         self.sync: SyncService | None = self.service
         self.jobs: JobRunner | None = JobRunner(self.service, NO_JOBS if store is None else store.jobs, **limits)
+
+        self.range_jobs: FakeRangeJobs | None = FakeRangeJobs()
 
     @property
     def registry(self) -> CollectorRegistry:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import pytest
 from starlette.types import ASGIApp
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
+from cdc_daemon.errors import StoreError
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_http import create_app
 from tests.unit.http.asking import ask
@@ -19,6 +21,12 @@ OPERATOR = {"Authorization": "Bearer operator"}
 @pytest.fixture
 def daemon() -> FakeDaemon:
     return FakeDaemon()
+
+
+@pytest.fixture
+def control(daemon: FakeDaemon) -> FakeControl:
+    assert daemon.control is not None
+    return daemon.control
 
 
 @pytest.fixture
@@ -36,42 +44,97 @@ async def test_pause_and_resume(app: ASGIApp, daemon: FakeDaemon) -> None:
     assert not daemon.control.paused
 
 
-async def test_dead_letters(app: ASGIApp, daemon: FakeDaemon) -> None:
-    assert daemon.control is not None
-    daemon.control.letters = [
+def letters(*ids: int) -> list[DeadLetter]:
+    return [
         DeadLetter(
             id=number,
             at=1_500_000,
             kind="document",
             reason="document_parsing_exception",
-            detail={"message": "no date"},
+            detail={"message": "no date", "key": {"p": 1, "c": None}},
             keyspace="k",
             table="t",
             partition_key=b"\x01",
             clustering=(b"\x02", None),
             payload=b"abc",
+            alias="a",
         )
-        for number in (2, 1)
+        for number in ids
     ]
+
+
+async def test_dead_letters(app: ASGIApp, control: FakeControl) -> None:
+    control.letters = letters(2, 1)
     answer = await ask(app, "GET", "/admin/dead-letters?limit=1", headers=OPERATOR)
     assert answer.json() == {
+        "total": 2,
         "dead_letters": [
             {
                 "id": 2,
                 "at": 1.5,
+                "last_at": 1.5,
+                "attempts": 1,
                 "kind": "document",
                 "reason": "document_parsing_exception",
                 "keyspace": "k",
                 "table": "t",
+                "key": {"p": 1, "c": None},
+                "alias": "a",
                 "partition_key": "01",
                 "clustering": ["02", None],
                 "segment_id": None,
                 "position": None,
                 "detail": {"message": "no date"},
+                "document": "abc",
                 "payload_bytes": 3,
             }
-        ]
+        ],
     }
+
+
+async def test_replay_goes_from_page_to_page(app: ASGIApp, control: FakeControl) -> None:
+    control.letters = letters(4, 3, 2, 1)
+    control.letters[0] = dataclasses.replace(control.letters[0], reason="bad")
+    control.unmended = {"bad"}
+    path = "/admin/dead-letters/replay"
+    dry = (await ask(app, "POST", f"{path}?dry_run=true&reason=bad", headers=OPERATOR)).json()
+    assert (dry["total"], dry["letters"], len(control.letters)) == (1, [], 4)
+    first = (await ask(app, "POST", f"{path}?limit=3", headers=OPERATOR)).json()
+    assert (first["total"], first["replayed"], first["failed"], first["next"]) == (4, 3, 0, 3)
+    second = (await ask(app, "POST", f"{path}?limit=3&above=3", headers=OPERATOR)).json()
+    assert second == {
+        "total": 1,
+        "replayed": 0,
+        "failed": 1,
+        "waiting": 0,
+        "letters": [{"id": 4, "outcome": "failed", "reason": "bad", "message": "still no date"}],
+        "next": None,
+    }
+
+
+async def test_replay_and_drop_one(app: ASGIApp, control: FakeControl) -> None:
+    control.letters = letters(2, 1)
+    answer = await ask(app, "POST", "/admin/dead-letters/1/replay", headers=OPERATOR)
+    assert answer.json() == {"id": 1, "outcome": "replayed", "reason": None, "message": None}
+    assert (await ask(app, "POST", "/admin/dead-letters/1/replay", headers=OPERATOR)).status == 404
+    assert (await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)).json() == {"dropped": 2}
+    assert (await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)).status == 404
+
+
+@pytest.mark.parametrize("query", ["kind=x", "before=x", "since=nan", "before=inf", "above=-1", "below=1e3"])
+async def test_a_filter_that_is_none(app: ASGIApp, query: str) -> None:
+    answer = await ask(app, "GET", f"/admin/dead-letters?{query}", headers=OPERATOR)
+    assert answer.status == 400
+    assert answer.json()["error"].startswith(query.partition("=")[0])
+
+
+async def test_a_state_that_cannot_be_used(app: ASGIApp, control: FakeControl, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_identity: int) -> bool:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(control, "drop_dead_letter", fail)
+    answer = await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)
+    assert (answer.status, "the disk is full" in answer.json()["error"]) == (503, True)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 5000, "\u0661"])

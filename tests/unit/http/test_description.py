@@ -102,7 +102,7 @@ async def test_the_example_of_an_error_is_what_is_answered(app: ASGIApp) -> None
 
 def test_it_describes_each_route() -> None:
     app = create_app(FakeDaemon())
-    served = {(route.path, method.lower()) for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
+    served = {(route.path_format, method.lower()) for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
     described = {(path, method) for path, methods in DESCRIPTION["paths"].items() for method in methods}
     assert {each for each in served if each[1] != "head"} == described
 

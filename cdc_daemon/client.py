@@ -1,0 +1,104 @@
+"""A caller of a running daemon: patient with one that is away or busy."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cdc_daemon import __version__
+from cdc_daemon.errors import CdcError, ConfigError
+
+_BUSY = frozenset({429, 503})
+_LONGEST_PAUSE = 60.0
+
+
+class DaemonClient:
+    """Sends requests to one daemon. `patience` is how many seconds one that is away or busy is waited for.
+
+    Raises `ConfigError` when the address or the files cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        ca_file: Path | None = None,
+        patience: float = 60.0,
+        timeout: float = 120.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ConfigError(f"expected a URL such as http://127.0.0.1:8080, found {url!r}")
+        self._url = url.rstrip("/")
+        self._token = token
+        self._patience = patience
+        self._timeout = timeout
+        try:
+            self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        except OSError as error:
+            raise ConfigError(f"expected certificates in PEM form, found {error}", file=str(ca_file)) from None
+
+    def ask(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
+        """Send a request, again while the server is away or busy, and return its answer's JSON.
+
+        Raises `CdcError` when it is refused, or when the server stays away.
+        """
+        until = time.monotonic() + self._patience
+        while True:
+            status, pause, answer = self._send(method, path, body, headers or {})
+            if 200 <= status < 300:
+                return answer
+            if (status not in _BUSY and status != 0) or time.monotonic() + pause > until:
+                raise _refused(status, answer)
+            time.sleep(pause)
+
+    def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, float, Any]:
+        """Return the status (0 without an answer), how long to pause, and the answer's JSON or what went wrong."""
+        content = None if body is None else json.dumps(body).encode()
+        usual = {
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {self._token or 'none'}",
+            "User-Agent": f"cdc-daemon/{__version__}",
+        }
+        request = urllib.request.Request(self._url + path, content, {**usual, **headers}, method=method)  # noqa: S310 -- checked
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout, context=self._context) as answer:  # noqa: S310
+                return answer.status, 0.0, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _pause(error.headers.get("retry-after")), _json(error.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return 0, 1.0, str(getattr(error, "reason", error))
+
+
+def _pause(retry_after: str | None) -> float:
+    try:
+        return min(max(float(retry_after or 1), 0.1), _LONGEST_PAUSE)
+    except ValueError:
+        return 1.0
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body[:200].decode(errors="replace")
+
+
+def _refused(status: int, answer: Any) -> CdcError:
+    if status == 0:
+        return CdcError(f"expected the daemon to answer, found {answer}", hint="is it running, and is --url right?")
+    message = None
+    if isinstance(answer, dict):
+        message = answer.get("error") or answer.get("params", {}).get("errmsg")
+    hint = "name a token's file with --token-file" if status in {401, 403} else None
+    return CdcError(f"the daemon answered {status}: {message or 'without a reason'}", hint=hint)

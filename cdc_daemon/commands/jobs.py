@@ -1,0 +1,153 @@
+"""`cdc-daemon backfill` and `jobs`: work on whole tables, done by a daemon that runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, configured_url, read_token
+from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdc_daemon.jobs.client import JobsClient
+
+app = typer.Typer(no_args_is_help=False, help="Look at work on whole tables, and end it.")
+
+TypesArgument = Annotated[list[str], typer.Argument(metavar="TYPE…", help="Names of mappings, such as user.")]
+RateOption = Annotated[float | None, typer.Option("--rate", metavar="N", min=0.001, help="Rows a second at most.")]
+DetachOption = Annotated[bool, typer.Option("--detach", help="Return at once: `cdc-daemon jobs` tells how far it is.")]
+
+
+def backfill(  # noqa: PLR0917 -- the command line's order
+    types: TypesArgument,
+    where_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where-token", metavar="FROM:TO", help="Only rows whose token is above FROM, up to TO; may be repeated."
+        ),
+    ] = None,
+    rate: RateOption = None,
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    wait: WaitOption = 60.0,
+    config: ConfigOption = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, write nothing.")] = False,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have each row of tables read and its document written, beside the live changes.
+
+    The running daemon does it, behind live changes and requests for rows, and goes on where it was after a restart.
+    Exit code 0: done, 1: failed or cancelled, or the daemon did not answer, 2: the command line or the configuration
+    is wrong.
+    """
+    client = connect(url, config, token_file, ca_file, wait)
+    wanted = {"types": types, "ranges": where_token or [], "rate": rate, "dry_run": dry_run}
+    told = carry_out(client, "backfill", wanted, detach=detach)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        done = {"done": "counted" if dry_run else "settled"}.get(told["state"], told["state"])
+        for object_type, rows in told["rows_by_type"].items():
+            typer.echo(f"{object_type}: {rows:,} rows {done}")
+    if not detach and told["state"] != "done":
+        _say_ended(told)
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.callback(invoke_without_command=True)
+def jobs(
+    context: typer.Context,
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List work on whole tables, newest first, and how far it is."""
+    context.obj = partial(connect, url, config, token_file, ca_file, 10.0)
+    if context.invoked_subcommand is not None:
+        return
+    listed = context.obj().jobs()
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    table = Table("job", "kind", "for", "types", "state", "done", "rows", "created", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for each in listed:
+        created = datetime.fromtimestamp(each["created"]).astimezone().isoformat(" ", "seconds")
+        types = ", ".join(each["options"].get("types", []))
+        part = f"{each['fraction']:.1%}"
+        table.add_row(
+            each["job"], each["kind"], each["origin"], types, each["state"], part, f"{each['rows']:,}", created
+        )
+    Console(width=max(100, Console().width)).print(table)
+
+
+@app.command("show")
+def show(context: typer.Context, job: Annotated[str, typer.Argument(metavar="JOB")]) -> None:
+    """Tell everything about a job, as JSON."""
+    typer.echo(json.dumps(context.obj().job(job), indent=2))
+
+
+@app.command("cancel")
+def cancel(context: typer.Context, job: Annotated[str, typer.Argument(metavar="JOB")]) -> None:
+    """End a job; what it has handed over already is settled all the same."""
+    typer.echo(f"{job}: {context.obj().cancel(job)['state']}")
+
+
+def connect(
+    url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
+) -> JobsClient:
+    """Return the operator of the daemon that the command line or the configuration names. Raises `ConfigError`."""
+    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.jobs.client import JobsClient  # noqa: PLC0415  likewise
+
+    token = read_token(token_file)
+    return JobsClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
+
+
+def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
+    """Start a job and show how far it is until it ends; return what is told of it then."""
+    accepted = client.start(kind, wanted)
+    if detach:
+        return accepted
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    begun: float | None = None
+    told = accepted
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"{kind} {', '.join(wanted['types'])}", total=1.0, rows=0, rate=0.0)
+        try:
+            for told in client.follow(accepted["job"]):
+                begun = begun or (bar.get_time() if told["started"] else None)
+                rate = told["rows"] / max(bar.get_time() - begun, 0.1) if begun else 0.0
+                bar.update(task, completed=told["fraction"], rows=told["rows"], rate=rate)
+        except KeyboardInterrupt:
+            typer.echo(f"the job goes on: cdc-daemon jobs cancel {accepted['job']} ends it", err=True)
+            raise
+    return told
+
+
+def _say_ended(told: Mapping[str, Any]) -> None:
+    reason = f": {told['message']}" if told["message"] else ""
+    typer.echo(f"{told['kind']} {told['job']} {told['state']}{reason}", err=True)

@@ -1,0 +1,49 @@
+"""An operator of a running daemon, as the commands need one: starts jobs, follows them, ends them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from cdc_daemon.client import DaemonClient
+
+LOOKED_EVERY = 0.5
+"""Seconds between two looks at a job that is followed."""
+
+
+class JobsClient:
+    """Asks a daemon for work on whole tables. Methods raise `CdcError` when it refuses, or stays away."""
+
+    def __init__(self, client: DaemonClient) -> None:
+        self._client = client
+
+    def start(self, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a job taken in; return what is told of it."""
+        told: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
+        return told
+
+    def jobs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what is told of the newest jobs, newest first."""
+        listed: list[dict[str, Any]] = self._client.ask("GET", f"/admin/jobs?limit={limit}")["jobs"]
+        return listed
+
+    def job(self, identity: str) -> dict[str, Any]:
+        """Return what is told of a job."""
+        told: dict[str, Any] = self._client.ask("GET", f"/admin/jobs/{quote(identity, safe='')}")
+        return told
+
+    def cancel(self, identity: str) -> dict[str, Any]:
+        """End a job; return what is told of it."""
+        told: dict[str, Any] = self._client.ask("POST", f"/admin/jobs/{quote(identity, safe='')}/cancel", {})
+        return told
+
+    def follow(self, identity: str) -> Iterator[dict[str, Any]]:
+        """Tell of a job again and again until it has ended, also over restarts of the daemon."""
+        while True:
+            told = self.job(identity)
+            yield told
+            if told["finished"] is not None:
+                return
+            time.sleep(LOOKED_EVERY)

@@ -1,0 +1,76 @@
+"""Which rows the documents of an index say they show."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+import structlog
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, LONGEST_PARTITION_TERM, PARTITION_FIELD
+from cdc_daemon.elastic.siblings import Sibling, find_documents
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import TableName
+
+log = structlog.get_logger(__name__)
+
+KEEP_ALIVE = "10m"
+"""How long a page may take to be settled. A search that ran out is begun anew."""
+
+KeyOfId = Callable[[str], Key | None]
+"""Reads the key of a row from a document's readable id; None where it is not to be read from it."""
+
+
+class Feed(NamedTuple):
+    """One mapping of a table: its alias, and how a key is read from the id of its documents."""
+
+    alias: str
+    key_of: KeyOfId
+
+
+class IndexRows:
+    """Finds the keys of rows that have documents, in each index that their table feeds."""
+
+    def __init__(self, client: AsyncElasticsearch, feeds: Mapping[TableName, Sequence[Feed]]) -> None:
+        self._client = client
+        self._feeds = feeds
+
+    async def find(self, table: TableName) -> AsyncIterator[Sequence[Key]]:
+        """Return the keys page by page, as of a fresh refresh of each index.
+
+        A document whose row cannot be told is said in the log and left out.
+        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+        """
+        fields = [PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD]
+        for feed in self._feeds.get(table, ()):
+            pages = find_documents(self._client, feed.alias, source=fields, keep_alive=KEEP_ALIVE)
+            async with aclosing(pages) as found:
+                async for page in found:
+                    yield list(_keys(page, table, feed))
+
+
+def _keys(page: Sequence[Sibling], table: TableName, feed: Feed) -> Iterator[Key]:
+    for document in page:
+        key = _bookkept(document, table) or feed.key_of(str(document.source.get(KEY_FIELD, document.id)))
+        if key is not None:
+            yield key
+        else:
+            log.warning(
+                "removal.document_of_no_row",
+                index=feed.alias,
+                id=document.id,
+                hint="its row cannot be told from its id: was it written by somebody else?",
+                every=60,
+                every_key=feed.alias,
+            )
+
+
+def _bookkept(document: Sibling, table: TableName) -> Key | None:
+    partition, clustering = document.source.get(PARTITION_FIELD), document.source.get(CLUSTERING_FIELD)
+    if not isinstance(partition, str) or not isinstance(clustering, list) or len(partition) >= LONGEST_PARTITION_TERM:
+        return None
+    return Key(
+        table, bytes.fromhex(partition), tuple(None if part is None else bytes.fromhex(part) for part in clustering)
+    )

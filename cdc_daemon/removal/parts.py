@@ -1,0 +1,73 @@
+"""The parts that make removals, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from cassandra.cluster import Session
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.removal.index_rows import Feed, IndexRows, KeyOfId
+from cdc_daemon.removal.sweep import Sink, Sweep
+from cdc_daemon.removal.tables import Policy, TableWatch
+from cdc_daemon.removal.truncations import Truncations
+from cdc_daemon.store import Store
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
+from cdc_daemon.sync.errors import InvalidIdError
+from cdc_daemon.sync.identifier import Identifiers
+
+
+def make_table_watch(
+    settings: Settings,
+    mappings: Mapping[TableName, Iterable[DocumentMapping]],
+    *,
+    session: Session,
+    client: AsyncElasticsearch,
+    schema: SchemaSource,
+    store: Store,
+    coalescer: Coalescer,
+    sink: Sink,
+    gate: Gate,
+) -> TableWatch:
+    """Return what makes documents follow truncated, dropped and re-created tables."""
+    feeds = {
+        table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
+        for table, several in mappings.items()
+    }
+
+    async def rebuild(table: TableName) -> None:
+        request = ReconcileRequest(
+            reason=ReconcileReason.TABLE, segment_id=0, keyspace=table.keyspace, table=table.table
+        )
+        await asyncio.to_thread(store.reconcile_requests.add, [request])
+
+    return TableWatch(
+        {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()},
+        schema=schema,
+        records=Truncations(session, settings.cassandra.contact_points),
+        marks=store.table_marks,
+        sweep=Sweep(IndexRows(client, feeds), sink, gate),
+        flights=coalescer,
+        rebuild=rebuild,
+    )
+
+
+def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:
+    identifiers = Identifiers(settings.mappings[mapping.name], mapping.table)
+
+    def key_of(identity: str) -> Key | None:
+        try:
+            key = identifiers.read_one(identity).key
+        except InvalidIdError:
+            return None
+        return None if key.clustering is None else key
+
+    return key_of

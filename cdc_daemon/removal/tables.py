@@ -1,0 +1,180 @@
+"""Tables that are truncated, dropped and created again while the daemon runs, or while it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.table_marks import TableMark
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 2.0
+"""Seconds between two looks."""
+
+LANDING = 60.0
+"""Seconds that are waited at most for rows that were read before a truncation: no body is sent that is older."""
+
+OTHER_NODES = 60.0
+"""Seconds after which a sweep is made again where there are other nodes: `truncate_request_timeout`'s default. Until
+then another replica may still have shown what it was about to truncate."""
+
+
+class Policy(NamedTuple):
+    """What happens to a table's documents: `remove`, `keep` or `rebuild`, and `remove` or `keep`."""
+
+    on_truncate: str
+    on_drop: str
+
+
+class LiveSchema(Protocol):
+    """What tables there are."""
+
+    def table(self, name: TableName) -> TableMetadata:
+        """Return a table. Raises `CassandraRefusedError` when none is known."""
+        ...
+
+    async def look_again(self, name: TableName) -> None:
+        """Read the schema anew. Raises `TableDroppedError` when the table is gone for certain."""
+        ...
+
+
+class TruncationRecords(Protocol):
+    """When tables were truncated."""
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes the cluster has."""
+        ...
+
+    async def read(self) -> Mapping[bytes, int]:
+        """Return the times (ms since epoch) by table id."""
+        ...
+
+
+class Marks(Protocol):
+    """Durable marks by table; methods block."""
+
+    def get(self, table: TableName) -> TableMark | None:
+        """Return a table's mark."""
+        ...
+
+    def put(self, table: TableName, mark: TableMark) -> None:
+        """Keep a table's mark."""
+        ...
+
+
+class Sweeping(Protocol):
+    """Holds documents against their rows."""
+
+    async def run(self, table: TableName, *, suspected: int = 0) -> int:
+        """Settle the row of each document of a table and return how many there were."""
+        ...
+
+
+class Landing(Protocol):
+    """Knows what is in flight."""
+
+    async def wait_landed(self, table: TableName, seconds: float) -> None:
+        """Wait until each row of a table that is in flight now has landed."""
+        ...
+
+
+Rebuild = Callable[[TableName], Awaitable[None]]
+"""Asks for a table to be read anew as a whole."""
+
+
+class TableWatch:
+    """Makes documents follow their tables as a whole.
+
+    For each table it is kept durably which table it was, by its id, and which truncation of it was dealt with last. A
+    mark moves only when all that it says is settled, so after a restart a sweep is made again: what is removed stays
+    removed, and the rest is read once more.
+    """
+
+    def __init__(
+        self,
+        policies: Mapping[TableName, Policy],
+        *,
+        schema: LiveSchema,
+        records: TruncationRecords,
+        marks: Marks,
+        sweep: Sweeping,
+        flights: Landing,
+        rebuild: Rebuild,
+    ) -> None:
+        self._policies = policies
+        self._schema = schema
+        self._records = records
+        self._marks = marks
+        self._sweep = sweep
+        self._flights = flights
+        self._rebuild = rebuild
+
+    async def run(self, interval: float = INTERVAL) -> None:
+        """Look at all tables every `interval` seconds, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except CdcError as error:
+                log.warning("removal.tables_not_looked_at", error=str(error), hint=error.hint, every=60)
+            await asyncio.sleep(interval)
+
+    async def look(self) -> None:
+        """Deal with each table that is another than before. Raises what reading and searching raise."""
+        truncated = await self._records.read()
+        for table in self._policies:
+            mark = await asyncio.to_thread(self._marks.get, table)
+            try:
+                table_id = self._schema.table(table).id
+            except CassandraRefusedError:
+                if mark is not None and not mark.dropped:
+                    await self._look_for(table, mark)
+                continue
+            seen = TableMark(table_id, truncated.get(table_id, 0))
+            if mark is None or mark.table_id != seen.table_id or mark.dropped or mark.truncated < seen.truncated:
+                await self._follow(table, mark, seen)
+                await asyncio.to_thread(self._marks.put, table, seen)
+
+    async def _look_for(self, table: TableName, mark: TableMark) -> None:
+        try:
+            await self._schema.look_again(table)
+        except TableDroppedError:
+            policy = self._policies[table].on_drop
+            log.warning("removal.table_dropped", table=str(table), on_drop=policy)
+            if policy == "remove":
+                await self._flights.wait_landed(table, LANDING)
+                log.info("removal.swept", table=str(table), documents=await self._sweep.run(table))
+            await asyncio.to_thread(self._marks.put, table, TableMark(mark.table_id, mark.truncated, dropped=True))
+
+    async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
+        """Make the documents of a table that was truncated or created again those of its rows."""
+        created = mark is not None and mark.table_id != seen.table_id
+        if mark is not None and mark.dropped and not created:
+            log.warning("removal.table_back", table=str(table), hint="it was not there for a while: it is read anew")
+            await self._rebuild(table)
+        if not created and not seen.truncated:
+            return
+        policy = self._policies[table].on_truncate
+        log.warning(
+            "removal.table_created_again" if created else "removal.table_truncated",
+            table=str(table),
+            on_truncate=policy,
+            **({} if created else {"truncated": seen.truncated / 1000}),
+        )
+        if policy == "keep":
+            return
+        await self._flights.wait_landed(table, LANDING)
+        documents = await self._sweep.run(table, suspected=seen.truncated * 1000)
+        if documents and self._records.nodes > 1:
+            await asyncio.sleep(OTHER_NODES)
+            await self._sweep.run(table, suspected=seen.truncated * 1000)
+        if policy == "rebuild":
+            await self._rebuild(table)
+        log.info("removal.swept", table=str(table), documents=documents)

@@ -1,0 +1,52 @@
+"""Which dead letters are wanted: by what they are, why, of which table, since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("document", "mutation", "segment")
+"""What a dead letter can be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterFilter:
+    """Conditions that all have to hold; None stands for any.
+
+    `table` is a table's name, with or without its keyspace. `before` and `since` bound the moment of the last
+    failure, in microseconds since epoch, `since` included. `above` and `below` bound the id, both excluded: ids rise
+    in the order in which letters were set aside.
+    """
+
+    kind: str | None = None
+    reason: str | None = None
+    table: str | None = None
+    before: int | None = None
+    since: int | None = None
+    above: int | None = None
+    below: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no condition is given."""
+        return self == EVERYTHING
+
+    def condition(self) -> tuple[str, tuple[Any, ...]]:
+        """Return an SQL condition, and its values."""
+        keyspace, _, name = (self.table or "").rpartition(".")
+        parts = {
+            "kind = ?": self.kind,
+            "reason = ?": self.reason,
+            "table_name = ?": name or None,
+            "keyspace_name = ?": keyspace or None,
+            "coalesce(last_at, at) < ?": self.before,
+            "coalesce(last_at, at) >= ?": self.since,
+            "id > ?": self.above,
+            "id < ?": self.below,
+        }
+        given = {part: value for part, value in parts.items() if value is not None}
+        return " AND ".join(given) or "1", tuple(given.values())
+
+
+EVERYTHING = LetterFilter()
+"""Every letter."""

@@ -1,0 +1,140 @@
+"""Jobs on whole tables: taken in, looked at, ended. Always for known callers only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.errors import CdcError, ConfigError, StoreError
+from cdc_daemon.jobs.request import Kind
+from cdc_daemon.jobs.runner import JobReport
+from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
+from cdc_http.admission import Admission
+from cdc_http.answer import NO_STORE, Json
+from cdc_http.body import read_body
+from cdc_http.job_request import read_job_request
+from cdc_http.request_error import WRONG_HEADER, RequestError, unavailable
+from cdc_http.view import DaemonView, RangeJobsView
+
+log = structlog.get_logger(__name__)
+
+MOST_JOBS = 1000
+
+
+class JobsEndpoint:
+    """Answers an operator in plain JSON."""
+
+    def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission) -> None:
+        self._daemon = daemon
+        self._settings = settings
+        self._admission = admission
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/admin/backfill", self._admitted(self._starting("backfill")), methods=["POST"]),
+            Route("/admin/reconcile", self._admitted(self._starting("reconcile")), methods=["POST"]),
+            Route("/admin/jobs", self._admitted(self._list), methods=["GET"]),
+            Route("/admin/jobs/{job}", self._admitted(self._show), methods=["GET"]),
+            Route("/admin/jobs/{job}/cancel", self._admitted(self._cancel), methods=["POST"]),
+        ]
+
+    def _admitted(
+        self, handle: Callable[[Request, RangeJobsView], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            started = time.monotonic()
+            try:
+                await self._admission.admit(request, "admin")
+                jobs = self._daemon.range_jobs
+                if jobs is None:
+                    raise unavailable("The daemon is starting or stopping.")
+                response = await _told(handle, request, jobs)
+            except RequestError as problem:
+                headers = {**NO_STORE, **problem.headers}
+                response = Json({"error": problem.message}, status_code=problem.status, headers=headers)
+            self._daemon.answered("admin", response.status_code, time.monotonic() - started)
+            return response
+
+        return answer
+
+    def _starting(self, kind: Kind) -> Callable[[Request, RangeJobsView], Awaitable[Response]]:
+        async def start(request: Request, jobs: RangeJobsView) -> Response:
+            content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+            if content_type != "application/json":
+                raise RequestError(415, WRONG_HEADER, "Content-Type: expected application/json.")
+            wanted = read_job_request(kind, await read_body(request, self._settings))
+            report = await jobs.start(wanted)
+            headers = {**NO_STORE, "location": f"/admin/jobs/{report.job.id}"}
+            return Json(plain_job(report), status_code=202, headers=headers)
+
+        return start
+
+    async def _list(self, request: Request, jobs: RangeJobsView) -> Response:
+        given = request.query_params.get("limit", "100")
+        if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_JOBS):
+            raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_JOBS}")
+        return Json({"jobs": [plain_job(each) for each in await jobs.newest(int(given))]}, headers=NO_STORE)
+
+    async def _show(self, request: Request, jobs: RangeJobsView) -> Response:
+        return Json(plain_job(_found(await jobs.report(request.path_params["job"]))), headers=NO_STORE)
+
+    async def _cancel(self, request: Request, jobs: RangeJobsView) -> Response:
+        return Json(plain_job(_found(await jobs.cancel(request.path_params["job"]))), headers=NO_STORE)
+
+
+async def _told(
+    handle: Callable[[Request, RangeJobsView], Awaitable[Response]], request: Request, jobs: RangeJobsView
+) -> Response:
+    """Handle a request; what cannot be done becomes an answer."""
+    try:
+        return await handle(request, jobs)
+    except UnknownObjectTypeError as error:
+        raise RequestError(400, "", f"types: {error.message}.") from None
+    except TooManyJobsError as error:
+        raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None
+    except ConfigError as error:
+        raise RequestError(400, "", f"{error.message}.") from None
+    except StoreError as error:
+        log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
+        raise unavailable("The daemon cannot keep jobs at present.") from None
+    except CdcError as error:
+        raise unavailable(f"{error.message}.") from None
+
+
+def plain_job(report: JobReport) -> Mapping[str, Any]:
+    """Return a job as plain values."""
+    job, progress, rows = report
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "origin": job.origin,
+        "state": job.state,
+        "message": job.message,
+        "options": dict(job.options),
+        "fraction": round(progress.fraction, 6),
+        "ranges": {"total": progress.ranges, "done": progress.ranges_done},
+        "rows": progress.rows,
+        "rows_by_type": dict(rows),
+        "report": dict(job.report),
+        "created": _seconds(job.created),
+        "started": _seconds(job.started),
+        "finished": _seconds(job.finished),
+    }
+
+
+def _found(report: JobReport | None) -> JobReport:
+    if report is None:
+        raise RequestError(404, "", "There is no such job.")
+    return report
+
+
+def _seconds(moment: int | None) -> float | None:
+    return None if moment is None else moment / 1e6

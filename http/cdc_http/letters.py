@@ -1,0 +1,122 @@
+"""Dead letters over HTTP: looked at, replayed, dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from cdc_daemon.dead_letters.replay import MOST_AT_ONCE, Ending, Replayed
+from cdc_daemon.dead_letters.shown import plain_letter
+from cdc_daemon.store.letter_filter import KINDS, LetterFilter
+from cdc_http.request_error import RequestError
+from cdc_http.view import ControlView
+
+_LARGEST = 2**63 - 1
+
+
+async def list_letters(request: Request, control: ControlView) -> Any:
+    """Answer with the newest letters of those that the query names, and how many there are of them."""
+    wanted, limit = _filter(request), _limit(request)
+    letters = await control.dead_letters(limit, wanted)
+    total = await control.count_dead_letters(wanted)
+    return {"dead_letters": [plain_letter(letter) for letter in letters], "total": total}
+
+
+async def replay_letters(request: Request, control: ControlView) -> Any:
+    """Replay the oldest letters of those that the query names; with `dry_run` only tell how many there are."""
+    wanted, limit = _filter(request), _limit(request)
+    total = await control.count_dead_letters(wanted)
+    if _flag(request, "dry_run"):
+        return {"total": total, "replayed": 0, "failed": 0, "waiting": 0, "letters": [], "next": None}
+    replay = await control.replay(wanted, limit)
+    return {
+        "total": total,
+        **{ending.value: replay.count(ending) for ending in Ending},
+        "letters": [_plain_replayed(letter) for letter in replay.letters],
+        "next": replay.letters[-1].id if replay.more else None,
+    }
+
+
+async def replay_letter(request: Request, control: ControlView) -> Any:
+    """Replay one letter."""
+    identity = _identity(request)
+    replayed = await control.replay_one(identity)
+    if replayed is None:
+        raise _unknown(identity)
+    return _plain_replayed(replayed)
+
+
+async def drop_letter(request: Request, control: ControlView) -> Any:
+    """Forget one letter."""
+    identity = _identity(request)
+    if not await control.drop_dead_letter(identity):
+        raise _unknown(identity)
+    return {"dropped": identity}
+
+
+def _plain_replayed(letter: Replayed) -> Mapping[str, Any]:
+    return {"id": letter.id, "outcome": letter.ending.value, "reason": letter.reason, "message": letter.message}
+
+
+def _filter(request: Request) -> LetterFilter:
+    kind = request.query_params.get("kind")
+    if kind not in {None, *KINDS}:
+        raise RequestError(400, "", f"kind: expected one of {', '.join(KINDS)}")
+    return LetterFilter(
+        kind=kind,
+        reason=request.query_params.get("reason"),
+        table=request.query_params.get("table"),
+        before=_moment(request, "before"),
+        since=_moment(request, "since"),
+        above=_number(request, "above"),
+        below=_number(request, "below"),
+    )
+
+
+def _limit(request: Request) -> int:
+    given = request.query_params.get("limit", "100")
+    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_AT_ONCE):
+        raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_AT_ONCE}")
+    return int(given)
+
+
+def _moment(request: Request, name: str) -> int | None:
+    given = request.query_params.get(name)
+    if given is None:
+        return None
+    try:
+        microseconds = float(given) * 1e6
+    except ValueError:
+        microseconds = math.nan
+    if not abs(microseconds) < _LARGEST:
+        raise RequestError(400, "", f"{name}: expected seconds since 1970")
+    return int(microseconds)
+
+
+def _number(request: Request, name: str) -> int | None:
+    given = request.query_params.get(name)
+    return None if given is None else _whole(name, given)
+
+
+def _identity(request: Request) -> int:
+    return _whole("id", str(request.path_params["id"]))
+
+
+def _whole(name: str, given: str) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) <= 19 and int(given) <= _LARGEST):
+        raise RequestError(400, "", f"{name}: expected the number of a letter")
+    return int(given)
+
+
+def _flag(request: Request, name: str) -> bool:
+    given = request.query_params.get(name, "false")
+    if given not in {"", "true", "false"}:
+        raise RequestError(400, "", f"{name}: expected true or false")
+    return given != "false"
+
+
+def _unknown(identity: int) -> RequestError:
+    return RequestError(404, "", f"There is no dead letter {identity}.")

@@ -1,0 +1,45 @@
+"""A daemon's HTTP surface for commands that ask one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
+from cdc_daemon.config.http import Scope
+from cdc_http import HttpServer, create_app
+from tests.unit.http.fake import FakeDaemon
+
+
+class Served:
+    """A daemon's surface in a thread of its own."""
+
+    def __init__(self, token_file: Path, *, scopes: tuple[Scope, ...] = ("sync",)) -> None:
+        token = TokenSettings(name="t", file=token_file, scopes=scopes)
+        self._settings = HttpSettings(auth=AuthSettings(tokens=(token,)))
+        # Commands write to the same standard output as the surface's log would here.
+        self._quiet = capture_logs()
+        self._quiet.__enter__()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._started.wait(10)
+
+    async def _serve(self) -> None:
+        self.daemon = FakeDaemon()
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = HttpServer(create_app(self.daemon, self._settings), host="127.0.0.1", port=0)
+        await server.start()
+        self.url = f"http://127.0.0.1:{server.port}"
+        self._started.set()
+        await self._stop.wait()
+        await server.stop()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._quiet.__exit__(None, None, None)

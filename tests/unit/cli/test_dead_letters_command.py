@@ -1,0 +1,200 @@
+"""`cdc-daemon dead-letters` on a store, and against a daemon's HTTP surface."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cdc_daemon.cli import app
+from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter
+from tests.unit.cli.serving import Served
+
+NOW = int(time.time() * 1e6)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def config(tmp_path: Path, state: Path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"cassandra: {{contact_points: [h]}}\ncommit_log: {{cdc_raw_directory: {tmp_path}}}\n"
+        f"elasticsearch: {{hosts: ['http://h:9200']}}\nstate: {{directory: {state}}}\n"
+        "mappings: {user: {table: sunbird.user, alias: users}}\n"
+    )
+    return file
+
+
+def letter(key: bytes, reason: str = "clash", *, age: float = 0.0) -> DeadLetter:
+    return DeadLetter(
+        kind="document",
+        reason=reason,
+        detail={"message": "no [date]", "key": {"id": key.decode()}},
+        keyspace="sunbird",
+        table="user",
+        partition_key=key,
+        clustering=(),
+        alias="users",
+        payload=b'{"dob":"x"}',
+        at=NOW - int(age * 1e6),
+    )
+
+
+@pytest.fixture
+def kept(state: Path) -> None:
+    store = Store(state)
+    mutation = DeadLetter(
+        kind="mutation",
+        reason="UnknownTableError",
+        detail={"message": "who"},
+        segment_id=1,
+        position=2,
+        payload=b"\xab",
+    )
+    store.dead_letters.add([letter(b"u1", age=7200), letter(b"u2", "other"), mutation])
+    store.close()
+
+
+def run(config: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["dead-letters", *arguments, "--config", str(config)])
+
+
+def ids(result: Result) -> list[int]:
+    assert result.exit_code == 0, result.output
+    return [each["id"] for each in json.loads(result.stdout)["dead_letters"]]
+
+
+def test_a_daemon_that_never_ran_has_none(config: Path, state: Path) -> None:
+    assert ids(run(config, "list", "--json")) == []
+    assert "0 letters" in run(config, "list").stdout
+    assert not state.exists()
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), [3, 2, 1]),
+        (("--limit", "1"), [3]),
+        (("--kind", "document"), [2, 1]),
+        (("--reason", "other"), [2]),
+        (("--table", "sunbird.user", "--older-than", "1h"), [1]),
+        (("--newer-than", "1h"), [3, 2]),
+    ],
+)
+def test_list(config: Path, arguments: tuple[str, ...], expected: list[int]) -> None:
+    assert ids(run(config, "list", "--json", *arguments)) == expected
+
+
+@pytest.mark.usefixtures("kept")
+def test_list_and_show_for_people(config: Path) -> None:
+    listed = run(config, "list", "--limit", "2").stdout
+    assert "id=u2" in listed
+    assert "no [date]" in listed
+    assert "3 letters, 2 shown" in listed
+    shown = run(config, "show", "1").stdout
+    assert 'key: {"id": "u1"}' in shown
+    assert 'document: {"dob":"x"}' in shown
+    assert "payload: ab" in run(config, "show", "3").stdout
+    plain = json.loads(run(config, "show", "3", "--json").stdout)
+    assert (plain["payload_start"], plain["payload_bytes"], plain["document"]) == ("ab", 1, None)
+
+
+@pytest.mark.usefixtures("kept")
+def test_drop(config: Path) -> None:
+    assert "2 letters would be dropped" in run(config, "drop", "--kind", "document", "--dry-run").stdout
+    assert ids(run(config, "list", "--json")) == [3, 2, 1]
+    assert json.loads(run(config, "drop", "--reason", "clash", "--json").stdout) == {"dropped": 1, "dry_run": False}
+    assert ids(run(config, "list", "--json")) == [3, 2]
+    assert "1 letters dropped" in run(config, "drop", "2").stdout
+    unknown = run(config, "drop", "2", "3")
+    assert isinstance(unknown.exception, CdcError)
+    assert ids(run(config, "list", "--json")) == []
+    assert run(config, "drop", "--all").exit_code == 0
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("drop",),
+        ("drop", "1", "--all"),
+        ("drop", "--all", "--kind", "document"),
+        ("replay",),
+        ("list", "--older-than", "7"),
+    ],
+)
+def test_a_command_line_that_is_wrong(config: Path, arguments: tuple[str, ...]) -> None:
+    assert isinstance(run(config, *arguments).exception, ConfigError)
+    assert ids(run(config, "list", "--json")) == [3, 2, 1]
+
+
+@pytest.mark.usefixtures("kept")
+def test_show_what_is_not_there(config: Path) -> None:
+    assert isinstance(run(config, "show", "9").exception, CdcError)
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text("a-token\n")
+    return file
+
+
+@pytest.fixture
+def served(token: Path) -> Iterator[Served]:
+    served = Served(token, scopes=("admin",))
+    assert served.daemon.control is not None
+    served.daemon.control.letters = [
+        DeadLetter(id=number, kind="document", reason="bad" if number == 3 else "clash", detail={})
+        for number in range(450, 0, -1)
+    ]
+    yield served
+    served.stop()
+
+
+def replay(served: Served, token: Path, *arguments: str) -> Result:
+    where = ["--url", served.url, "--token-file", str(token), "--wait", "0"]
+    return CliRunner().invoke(app, ["dead-letters", "replay", *where, *arguments])
+
+
+def test_replay_by_filter_page_by_page(served: Served, token: Path) -> None:
+    assert "450 letters would be replayed" in replay(served, token, "--all", "--dry-run").stdout
+    assert served.daemon.control is not None
+    served.daemon.control.unmended = {"bad"}
+    result = replay(served, token, "--all", "--json")
+    assert result.exit_code == 1
+    answer = json.loads(result.stdout)
+    assert (answer["total"], answer["replayed"], answer["failed"], answer["waiting"]) == (450, 449, 1, 0)
+    assert [each.id for each in served.daemon.control.letters] == [3]
+    again = replay(served, token, "--reason", "bad")
+    assert again.exit_code == 1
+    assert "0 replayed, 1 failed, 0 waiting" in again.stdout
+    assert "3: failed: bad: still no date" in again.stderr
+
+
+def test_replay_by_ids(served: Served, token: Path) -> None:
+    result = replay(served, token, "1", "2")
+    assert result.exit_code == 0, result.output
+    assert "2 replayed, 0 failed, 0 waiting" in result.stdout
+    gone = replay(served, token, "1")
+    assert isinstance(gone.exception, CdcError)
+    assert "404" in gone.exception.message
+
+
+def test_replay_needs_the_right(served: Served, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("another")
+    refused = replay(served, other, "--all")
+    assert isinstance(refused.exception, CdcError)
+    assert "401" in refused.exception.message

@@ -1,0 +1,104 @@
+"""`cdc-daemon backfill` and `jobs` against a daemon's HTTP surface."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cdc_daemon.cli import app
+from cdc_daemon.errors import CdcError
+from tests.unit.cli.serving import Served
+from tests.unit.http.fake import FakeRangeJobs
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text("a-token\n")
+    return file
+
+
+@pytest.fixture
+def served(token: Path) -> Iterator[Served]:
+    served = Served(token, scopes=("admin",))
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def ending(served: Served) -> Iterator[Callable[..., None]]:
+    """Have the first job that is taken in end so."""
+    threads: list[threading.Thread] = []
+
+    def end(state: str, **found: object) -> None:
+        def wait() -> None:
+            while not jobs(served).reports:
+                time.sleep(0.01)
+            jobs(served).end(next(iter(jobs(served).reports)), state, **found)
+
+        threads.append(threading.Thread(target=wait))
+        threads[0].start()
+
+    yield end
+    for thread in threads:
+        thread.join()
+
+
+def jobs(served: Served) -> FakeRangeJobs:
+    assert served.daemon.range_jobs is not None
+    return served.daemon.range_jobs
+
+
+def run(served: Served, token: Path, command: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [command, "--url", served.url, "--token-file", str(token), *arguments])
+
+
+def test_a_backfill_is_followed_to_its_end(served: Served, token: Path, ending: Callable[..., None]) -> None:
+    ending("done")
+    result = run(served, token, "backfill", "user", "batch", "--where-token", "-5:7", "--rate", "10")
+    assert result.exit_code == 0, result.output
+    assert "user: 7 rows settled\nbatch: 7 rows settled\n" in result.stdout
+    (request,) = jobs(served).requests
+    assert (request.types, request.ranges, request.rate) == (("user", "batch"), ((-5, 7),), 10)
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_one_that_does_not_end_well(served: Served, token: Path, ending: Callable[..., None], state: str) -> None:
+    ending(state)
+    result = run(served, token, "backfill", "user", "--dry-run")
+    assert result.exit_code == 1
+    assert f"backfill 0000000000000001 {state}" in result.stderr
+
+
+def test_one_that_nobody_waits_for(served: Served, token: Path) -> None:
+    result = run(served, token, "backfill", "user", "--detach", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["state"] == "queued"
+
+
+def test_what_the_daemon_refuses(served: Served, token: Path) -> None:
+    result = run(served, token, "backfill", "nobody")
+    assert isinstance(result.exception, CdcError)
+    assert "types: expected one of batch, device, user, user_course" in result.exception.message
+
+
+def test_jobs_are_listed_shown_and_ended(served: Served, token: Path) -> None:
+    run(served, token, "backfill", "user", "--detach")
+    listed = run(served, token, "jobs")
+    assert listed.exit_code == 0
+    assert "0000000000000001" in listed.stdout
+    assert "25.0%" in listed.stdout
+    shown = run(served, token, "jobs", "show", "0000000000000001")
+    assert json.loads(shown.stdout)["rows"] == 7
+    ended = run(served, token, "jobs", "cancel", "0000000000000001")
+    assert "0000000000000001: cancelled" in ended.stdout
+
+
+def test_help_asks_nobody() -> None:
+    assert CliRunner().invoke(app, ["jobs", "cancel", "--help"]).exit_code == 0

@@ -1,0 +1,214 @@
+"""Replaying: what is asked of the pipeline, and what becomes of the letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cdc_daemon.commitlog.entries import read_entries
+from cdc_daemon.commitlog.keys import read_mutation_keys
+from cdc_daemon.commitlog.schema import Schema
+from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.dead_letters.replay import Ending, Replayer
+from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
+from cdc_daemon.store.letter_filter import LetterFilter
+from tests.unit.commitlog.samples import load, sections
+from tests.unit.document.tables import table
+
+USER = TableName("sunbird", "user")
+
+
+class FakePipeline:
+    """Settles each key in the next turn as `documents` says, as the settlement does."""
+
+    def __init__(self, dead: DeadDocuments) -> None:
+        self.dead = dead
+        self.documents: dict[bytes, Sequence[DocumentOutcome]] = {}
+        self.held = False
+        self.asked: list[Signal] = []
+        self.withdrawn: list[Key] = []
+
+    def request(self, signals: Iterable[Signal], watch: Watch) -> None:
+        for signal in signals:
+            self.asked.append(signal)
+            key = Key.of(signal)
+            if self.held:
+                watch.delayed(key, Trouble("elasticsearch", "away"))
+            else:
+                asyncio.get_running_loop().call_soon(self._settle, key, watch)
+
+    def withdraw(self, keys: Iterable[Key]) -> None:
+        self.withdrawn += keys
+
+    def _settle(self, key: Key, watch: Watch) -> None:
+        outcomes = self.documents.get(key.partition_key, [DocumentOutcome("users", "u", Outcome.INDEXED)])
+        shown = [(key, each.alias) for each in outcomes if each.outcome is not Outcome.DEAD]
+        self.dead.revive([each for each in shown if self.dead.has(*each)])
+        self.dead.set_aside([letter(key.partition_key, alias=e.alias) for e in outcomes if e.outcome is Outcome.DEAD])
+        watch.settled(key, outcomes)
+
+
+def letter(key: bytes, *, alias: str = "users", name: str = "user") -> DeadLetter:
+    return DeadLetter(
+        kind="document",
+        reason="clash",
+        detail={"message": "no date"},
+        keyspace="sunbird",
+        table=name,
+        partition_key=key,
+        clustering=(),
+        alias=alias,
+    )
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> DeadLetters:
+    return Store(tmp_path).dead_letters
+
+
+@pytest.fixture
+def dead(letters: DeadLetters) -> DeadDocuments:
+    return DeadDocuments(letters, {USER: table(("id", "text", "partition_key"))})
+
+
+@pytest.fixture
+def pipeline(dead: DeadDocuments) -> FakePipeline:
+    return FakePipeline(dead)
+
+
+def sample_mutation() -> tuple[bytes, TableName]:
+    """Return the bytes of a mutation that a real Cassandra wrote, and its table."""
+    sample = load("5.0-plain")
+    for name, data in sample.segments.items():
+        for section in sections(data, segment=name):
+            for payload, _ in read_entries(section, segment=name, problems=[]):
+                updates, unknown = read_mutation_keys(payload, sample.schema)
+                if len(updates) == 1 and not unknown and not updates[0].table.keyspace.startswith("system"):
+                    return payload, TableName(updates[0].table.keyspace, updates[0].table.name)
+    raise AssertionError("the sample has no such mutation")
+
+
+class Known:
+    """A schema that is what it is."""
+
+    def __init__(self, current: Schema) -> None:
+        self.current = current
+
+
+@pytest.fixture
+def replayer(pipeline: FakePipeline, letters: DeadLetters) -> Replayer:
+    return Replayer(pipeline, letters, schema=Known(Schema()), mapped={USER})
+
+
+def ids(letters: DeadLetters) -> list[int | None]:
+    return [each.id for each in letters.list(oldest_first=True)]
+
+
+async def test_a_document_that_is_shown_then_has_no_letter(
+    dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline, replayer: Replayer
+) -> None:
+    dead.set_aside([letter(b"u1"), letter(b"u2")])
+    replay = await replayer.replay()
+    assert [(each.id, each.ending) for each in replay.letters] == [(1, Ending.REPLAYED), (2, Ending.REPLAYED)]
+    assert ids(letters) == []
+    assert pipeline.asked == [Signal(USER, key, Scope.ROW) for key in (b"u1", b"u2")]
+
+
+async def test_a_document_that_fails_again_keeps_its_one_letter(
+    dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline, replayer: Replayer
+) -> None:
+    dead.set_aside([letter(b"u1")])
+    pipeline.documents[b"u1"] = [
+        DocumentOutcome("users", "u1", Outcome.DEAD, "clash", "still no date"),
+        DocumentOutcome("others", "u1", Outcome.INDEXED),
+    ]
+    replayed = await replayer.replay_one(1)
+    assert replayed is not None
+    assert (replayed.ending, replayed.reason, replayed.message) == (Ending.FAILED, "clash", "still no date")
+    (kept,) = letters.list()
+    assert (kept.id, kept.attempts, kept.detail["key"]) == (1, 2, {"id": "u1"})
+
+
+async def test_a_letter_of_one_index_is_judged_by_that_index(
+    dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline, replayer: Replayer
+) -> None:
+    dead.set_aside([letter(b"u1"), letter(b"u1", alias="others")])
+    pipeline.documents[b"u1"] = [
+        DocumentOutcome("users", "u1", Outcome.DEAD, "clash", "no"),
+        DocumentOutcome("others", "u1", Outcome.INDEXED),
+    ]
+    replay = await replayer.replay()
+    assert [each.ending for each in replay.letters] == [Ending.FAILED, Ending.REPLAYED]
+    assert ids(letters) == [1]
+
+
+async def test_what_takes_too_long_stays(
+    dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline, replayer: Replayer
+) -> None:
+    dead.set_aside([letter(b"u1")])
+    pipeline.held = True
+    (replayed,) = (await replayer.replay(seconds=0.01)).letters
+    assert (replayed.ending, replayed.reason) == (Ending.WAITING, "elasticsearch")
+    assert pipeline.withdrawn == [Key(USER, b"u1", ())]
+    assert ids(letters) == [1]
+
+
+async def test_what_nothing_writes_any_more_fails(
+    dead: DeadDocuments, letters: DeadLetters, replayer: Replayer
+) -> None:
+    dead.set_aside([letter(b"u1", name="gone"), letter(b"u2", alias="old")])
+    replay = await replayer.replay()
+    assert [(each.ending, each.reason) for each in replay.letters] == [(Ending.FAILED, "unmapped")] * 2
+    assert ids(letters) == [1, 2]
+
+
+async def test_pages(dead: DeadDocuments, letters: DeadLetters, replayer: Replayer) -> None:
+    dead.set_aside([letter(str(number).encode()) for number in range(5)])
+    first = await replayer.replay(limit=3)
+    assert ([each.id for each in first.letters], first.more) == ([1, 2, 3], True)
+    second = await replayer.replay(LetterFilter(above=3), limit=3)
+    assert ([each.id for each in second.letters], second.more) == ([4, 5], False)
+    assert await replayer.replay_one(1) is None
+    assert letters.count() == 0
+
+
+async def test_a_mutation_is_decoded_with_the_schema_known_now(letters: DeadLetters, pipeline: FakePipeline) -> None:
+    payload, name = sample_mutation()
+    letters.add(
+        [DeadLetter(kind="mutation", reason="UnknownTableError", detail={}, segment_id=1, position=2, payload=payload)]
+    )
+    stranger = Replayer(pipeline, letters, schema=Known(Schema()), mapped={name})
+    (failed,) = (await stranger.replay()).letters
+    assert (failed.ending, failed.reason) == (Ending.FAILED, "UnknownTableError")
+    (kept,) = letters.list()
+    assert (kept.attempts, kept.payload) == (2, payload)
+
+    knowing = Replayer(pipeline, letters, schema=Known(load("5.0-plain").schema), mapped={name})
+    (replayed,) = (await knowing.replay()).letters
+    assert replayed.ending is Ending.REPLAYED
+    assert pipeline.asked
+    assert {signal.table for signal in pipeline.asked} == {name}
+    assert ids(letters) == []
+
+
+async def test_a_missing_piece_of_a_segment_cannot_be_replayed(letters: DeadLetters, replayer: Replayer) -> None:
+    letters.add([DeadLetter(kind="segment", reason="gap_missing", detail={"message": "gone"}, segment_id=1)])
+    (replayed,) = (await replayer.replay()).letters
+    assert (replayed.ending, replayed.reason) == (Ending.FAILED, "gap_missing")
+    (kept,) = letters.list()
+    assert (kept.attempts, kept.detail) == (1, {"message": "gone"})
+
+
+async def test_a_mutation_that_is_no_mutation_stays(letters: DeadLetters, replayer: Replayer) -> None:
+    letters.add([DeadLetter(kind="mutation", reason="UnknownTableError", detail={}, payload=b"\x01")])
+    (replayed,) = (await replayer.replay()).letters
+    assert (replayed.ending, replayed.reason) == (Ending.FAILED, "MutationError")
+    assert ids(letters) == [1]

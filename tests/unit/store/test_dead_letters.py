@@ -1,0 +1,150 @@
+"""The list of dead letters: one for each document, found by what is asked for, gone when it is dropped or shown."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cdc_daemon.store import Store
+from cdc_daemon.store.database import MIGRATIONS
+from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
+from cdc_daemon.store.letter_filter import LetterFilter
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> DeadLetters:
+    return Store(tmp_path).dead_letters
+
+
+def document(
+    key: bytes = b"k", *, alias: str = "a", reason: str = "clash", table: str = "user", at: int | None = None
+) -> DeadLetter:
+    return DeadLetter(
+        kind="document",
+        reason=reason,
+        detail={"message": reason},
+        keyspace="sunbird",
+        table=table,
+        partition_key=key,
+        clustering=(),
+        alias=alias,
+        at=at,
+    )
+
+
+def mutation(position: int, *, segment: int = 1) -> DeadLetter:
+    return DeadLetter(
+        kind="mutation", reason="UnknownTableError", detail={}, segment_id=segment, position=position, payload=b"x"
+    )
+
+
+def test_a_document_that_fails_again_has_one_letter_with_the_new_reason(letters: DeadLetters) -> None:
+    letters.add([document(at=10), document(alias="b", at=10), document(b"other", at=10)])
+    letters.add([document(reason="newer", at=30)])
+    found = {(letter.partition_key, letter.alias): letter for letter in letters.list()}
+    assert len(found) == 3
+    again = found[b"k", "a"]
+    assert (again.reason, again.attempts, again.at, again.last_at) == ("newer", 2, 10, 30)
+    assert (found[b"k", "b"].attempts, found[b"k", "b"].last_at) == (1, None)
+
+
+def test_a_mutation_that_is_read_again_has_one_letter(letters: DeadLetters) -> None:
+    letters.add([mutation(5), mutation(6)])
+    letters.add([mutation(6), mutation(6, segment=2)])
+    assert [(letter.segment_id, letter.position) for letter in letters.list(oldest_first=True)] == [
+        (1, 5),
+        (1, 6),
+        (2, 6),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (LetterFilter(), [1, 2, 3]),
+        (LetterFilter(kind="mutation"), [3]),
+        (LetterFilter(reason="clash"), [1]),
+        (LetterFilter(table="user"), [1, 2]),
+        (LetterFilter(table="sunbird.user"), [1, 2]),
+        (LetterFilter(table="other.user"), []),
+        (LetterFilter(since=20), [2, 3]),
+        (LetterFilter(before=20), [1]),
+        (LetterFilter(above=1, below=3), [2]),
+        (LetterFilter(kind="document", since=20), [2]),
+    ],
+)
+def test_filters(letters: DeadLetters, wanted: LetterFilter, expected: list[int]) -> None:
+    letters.add([document(at=10), document(b"l", reason="other", at=20), mutation(1)])
+    assert [letter.id for letter in letters.list(wanted=wanted, oldest_first=True)] == expected
+    assert [letter.id for letter in letters.list(wanted=wanted)] == expected[::-1]
+    assert letters.count(wanted) == len(expected)
+    assert letters.remove_matching(wanted) == len(expected)
+    assert letters.count() == 3 - len(expected)
+
+
+def test_the_age_is_that_of_the_last_failure(letters: DeadLetters) -> None:
+    letters.add([document(at=10)])
+    letters.add([document(at=50)])
+    assert letters.count(LetterFilter(since=50)) == 1
+    assert letters.count(LetterFilter(before=50)) == 0
+
+
+def test_ids_are_never_given_again(letters: DeadLetters) -> None:
+    letters.add([document()])
+    assert letters.remove([1, 7]) == 1
+    letters.add([document()])
+    assert [letter.id for letter in letters.list()] == [2]
+    assert letters.get(1) is None
+
+
+def test_a_document_that_is_shown_loses_its_letter_and_the_one_for_the_whole_row(letters: DeadLetters) -> None:
+    letters.add([document(alias="a"), document(alias="b"), document(alias="", reason="unreadable")])
+    letters.revive([(document().place, "a")])
+    assert [letter.alias for letter in letters.list()] == ["b"]
+    assert list(letters.documents()) == [(document().place, "b")]
+
+
+def test_a_letter_that_cannot_be_replayed_keeps_the_new_reason(letters: DeadLetters) -> None:
+    letters.add([mutation(1)])
+    letters.failed_again(1, "MutationError", {"message": "short"})
+    (found,) = letters.list()
+    assert (found.reason, found.detail, found.attempts, found.payload) == (
+        "MutationError",
+        {"message": "short"},
+        2,
+        b"x",
+    )
+    assert found.last_at is not None
+
+
+def test_letters_of_an_older_version_are_kept_once_for_each_document(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "cdc-daemon.sqlite3")
+    before = next(at for at, step in enumerate(MIGRATIONS) if "old_dead_letter" in step)
+    for number, step in enumerate(MIGRATIONS[:before], start=1):
+        connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+    rows = [
+        ("document", "first", b"k", b"[]", None, None, '{"index": "a"}'),
+        ("document", "second", b"k", b"[]", None, None, '{"index": "a"}'),
+        ("document", "third", b"k", b"[]", None, None, '{"index": "b"}'),
+        ("document", "fourth", b"k", b"[]", None, None, "{}"),
+        ("mutation", "fifth", None, None, 1, 2, "{}"),
+        ("mutation", "sixth", None, None, 1, 2, "{}"),
+        ("segment", "seventh", None, None, 1, None, "{}"),
+    ]
+    connection.executemany(
+        "INSERT INTO dead_letter (at, kind, reason, keyspace_name, table_name, partition_key, clustering, segment_id, "
+        "position, detail) VALUES (1, ?, ?, 's', 't', ?, ?, ?, ?, ?)",
+        rows,
+    )
+    connection.commit()
+    connection.close()
+    letters = Store(tmp_path).dead_letters
+    assert [(letter.reason, letter.alias) for letter in letters.list(oldest_first=True)] == [
+        ("second", "a"),
+        ("third", "b"),
+        ("fourth", ""),
+        ("fifth", ""),
+        ("seventh", ""),
+    ]
