@@ -9,6 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from cassandra.cluster import Session
+
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
@@ -35,6 +37,7 @@ from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.startup import (
     SHORTEST_BODY_AGE,
+    Tell,
     connect_cassandra,
     connect_elasticsearch,
     ensure_indices,
@@ -64,6 +67,7 @@ class Assembly:
         self,
         *,
         tables: Sequence[TableName],
+        session: Session,
         pipeline: Pipeline,
         tail: Tail | NoTail,
         writer: BulkWriter,
@@ -93,6 +97,7 @@ class Assembly:
             "schedule": schedule.run,
             **background,
         }
+        self._session = session
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -136,6 +141,8 @@ class Assembly:
     def status(self) -> Mapping[str, Any]:
         """Tell how far everything is, in plain values."""
         backlog = self._tail.backlog()
+        hosts = self._session.cluster.metadata.all_hosts()
+        up = sum(host.is_up is not False for host in hosts)
         return {
             "tables": [str(table) for table in self.tables],
             "position": str(self._tail.position),
@@ -145,6 +152,7 @@ class Assembly:
             "reconcile_requests": {
                 reason.value: count for reason, count in self._reconcile_requests.counts.items() if count
             },
+            "cassandra": {"available": up > 0, "nodes": len(hosts), "nodes_up": up},
             "elasticsearch": {
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
@@ -158,25 +166,26 @@ class Assembly:
 
 @asynccontextmanager
 async def assemble(
-    settings: Settings, store: Store, metrics: Metrics, *, beat: Callable[[str], None]
+    settings: Settings, store: Store, metrics: Metrics, *, beat: Callable[[str], None], tell: Tell
 ) -> AsyncIterator[Assembly]:
     """Connect to the servers, waiting for those that are down, and put the parts together.
 
+    `beat` is called by the parts that show they are alive, `tell` with what is waited for.
     Raises `ConfigError` for what only another configuration can mend.
     """
     async with AsyncExitStack() as stack:
-        session = await connect_cassandra(settings)
+        session = await connect_cassandra(settings, tell=tell)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
         metrics.cdc_raw_limit_bytes.set(node.size("cdc_total_space") or 0)
         schema = SchemaSource(session, history=store.schema_history)
-        mappings = await make_mappings(settings, schema)
+        mappings = await make_mappings(settings, schema, tell=tell)
         # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
         watching = asyncio.create_task(schema.watch(), name="schema")
         stack.callback(watching.cancel)
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
-        remembered = await ensure_indices(client, settings.mappings, mappings)
+        remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
         writer = BulkWriter(client, limits=_bulk_limits(settings, remembered), observer=BulkMetrics(metrics))
         stack.push_async_callback(writer.close)
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
@@ -271,6 +280,7 @@ async def assemble(
         )
         yield Assembly(
             tables=list(mappings),
+            session=session,
             pipeline=pipeline,
             tail=tail,
             writer=writer,

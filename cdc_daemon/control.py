@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
+from cdc_daemon.config import Settings
 from cdc_daemon.dead_letters.replay import Replay, Replayed, Replayer
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
+from cdc_daemon.redaction import redact
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 
 log = structlog.get_logger(__name__)
 
 
 class Control:
-    """Holds the tail and lets it go on; shows what was set aside, replays and drops it.
+    """Holds the tail and lets it go on; shows what the store holds, replays and drops what was set aside.
 
-    A pause does not outlive the process. `patience` is how many seconds a replay may take.
+    A pause does not outlive the process. A replay may take as long as a request for rows.
     """
 
-    def __init__(self, gate: Gate, dead_letters: DeadLetters, replayer: Replayer, *, patience: float = 30.0) -> None:
+    def __init__(self, gate: Gate, store: Store, replayer: Replayer, settings: Settings) -> None:
         self._gate = gate
-        self._dead_letters = dead_letters
+        self._store = store
+        self._dead_letters = store.dead_letters
         self._replayer = replayer
-        self._patience = patience
+        self._patience = settings.http.sync_timeout
+        self._settings = settings
 
     def pause(self) -> None:
         """Take nothing more from the commit log; requests for rows go on."""
@@ -59,3 +66,13 @@ class Control:
         if dropped:
             log.info("dead_letters.dropped", id=identity)
         return bool(dropped)
+
+    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+        """Return the newest requests that were answered before they were done, newest first."""
+        return await asyncio.to_thread(lambda: list(self._store.jobs.newest(limit=limit)))
+
+    def configuration(self) -> Mapping[str, Any]:
+        """Return what the daemon runs with, without secrets."""
+        redacted = redact(self._settings.redacted())
+        assert isinstance(redacted, dict)
+        return redacted

@@ -19,15 +19,16 @@ from cdc_daemon import __version__
 from cdc_daemon.assembly import Assembly, assemble
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.control import Control
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, StoreError
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
+from cdc_daemon.overview import Overview
 from cdc_daemon.store import Store
 from cdc_daemon.surroundings import Surroundings
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.tail.lock import DaemonLock
-from cdc_http import ConnectionLimits, HttpServer, LoopState, RotatedContext, create_app
+from cdc_http import ConnectionLimits, Events, HttpServer, LoopState, RotatedContext, create_app
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ DRAIN_SECONDS = 10.0
 """How long a stop waits for what is under way. The rest is read again at the next start."""
 
 BEAT_SECONDS = 1.0
+COUNT_SECONDS = 2.0
 LATE_SECONDS = 30.0
 """A loop that has not come round for this long counts as stuck."""
 
@@ -54,6 +56,8 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
+        self._overview = Overview(self._metrics, settings.mappings)
+        self._waiting: dict[str, str] | None = None
         self._beats: dict[str, float] = {}
         self._stop = asyncio.Event()
         self._started = time.time()
@@ -86,12 +90,7 @@ class Daemon:
         """What an operator may do; None while the daemon starts or stops."""
         if self._assembly is None or self._store is None or self._stop.is_set():
             return None
-        return Control(
-            self._assembly.gate,
-            self._store.dead_letters,
-            self._assembly.replayer,
-            patience=self._settings.http.sync_timeout,
-        )
+        return Control(self._assembly.gate, self._store, self._assembly.replayer, self._settings)
 
     def readyz(self) -> Mapping[str, bool]:
         """Tell whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
@@ -108,15 +107,12 @@ class Daemon:
         return {name: LoopState(beat, beat > late) for name, beat in self._beats.items()}
 
     def status(self) -> Mapping[str, Any]:
-        """Tell what the daemon does and how far it is."""
-        status: dict[str, Any] = {
-            "version": __version__,
-            "started": self._started,
-            "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
-        }
-        if self._assembly is not None:
-            status |= self._assembly.status()
-        return status
+        """Tell what the daemon does and how far it is, and what of that is new since the last second."""
+        return {**self._state(), **self._overview.show()}
+
+    def trend(self) -> Mapping[str, Any]:
+        """Tell how freshness, backlog and the like went in the last hour."""
+        return self._overview.trend()
 
     async def run(self) -> int:
         """Run until asked to stop; see the module's `run`."""
@@ -137,24 +133,25 @@ class Daemon:
     async def _work(self, store: Store) -> None:
         """Wait for servers, then run the parts, each until the stop or until one of them fails."""
         beating = asyncio.create_task(self._keep_beating(), name="beat")
+        counting = asyncio.create_task(self._keep_counting(store), name="counting")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         working = asyncio.create_task(self._assemble_and_run(store), name="work")
         looking = asyncio.create_task(Surroundings(self._settings, self._metrics).run(), name="surroundings")
         try:
-            await asyncio.wait([stopping, working, beating, looking], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, working, beating, counting, looking], return_when=asyncio.FIRST_COMPLETED)
             if self._stop.is_set() and self._assembly is not None and not working.done():
                 log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
                 await self._assembly.drain(DRAIN_SECONDS)
         finally:
-            for task in (stopping, working, beating, looking):
+            for task in (stopping, working, beating, counting, looking):
                 task.cancel()
-            results = await asyncio.gather(working, beating, looking, return_exceptions=True)
+            results = await asyncio.gather(working, beating, counting, looking, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise _innermost(result)
 
     async def _assemble_and_run(self, store: Store) -> None:
-        async with assemble(self._settings, store, self._metrics, beat=self._beat) as assembly:
+        async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
             self._assembly = assembly
             log.info("daemon.running", tables=[str(table) for table in assembly.tables])
             await assembly.run()
@@ -164,7 +161,30 @@ class Daemon:
             self._beat("loop")
             if self._assembly is not None:
                 self._assembly.measure()
+            self._overview.measure(time.time(), self._state())
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _keep_counting(self, store: Store) -> None:
+        """Count what the store holds, apart from the beat: a slow disk is no loop that stands still."""
+        while True:
+            with suppress(StoreError):
+                letters = await asyncio.to_thread(store.dead_letters.count)
+                self._overview.count(dead_letters=letters, open_jobs=await asyncio.to_thread(store.jobs.count_open))
+            await asyncio.sleep(COUNT_SECONDS)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "version": __version__,
+            "node": self.node_id,
+            "started": self._started,
+            "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
+        }
+        if self._assembly is not None:
+            return {**state, **self._assembly.status()}
+        return {**state, "waiting_for": self._waiting}
+
+    def _tell(self, what: str, error: str | None) -> None:
+        self._waiting = None if error is None else {"what": what, "error": error}
 
     def _beat(self, name: str) -> None:
         now = time.time()
@@ -198,7 +218,8 @@ async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None
     limits = ConnectionLimits(
         connections=settings.max_connections, head_timeout=settings.head_timeout, idle_timeout=settings.idle_timeout
     )
-    app = create_app(daemon, settings)
+    events = Events(daemon)
+    app = create_app(daemon, settings, events=events)
     server = HttpServer(app, host=settings.host, port=settings.port, context=context, limits=limits)
     await server.start()
     log.info("http.listening", host=settings.host, port=server.port, encrypted=tls is not None)
@@ -208,6 +229,7 @@ async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None
     finally:
         if rotating is not None:
             rotating.cancel()
+        await events.close()
         with suppress(asyncio.CancelledError):
             await server.stop()
 

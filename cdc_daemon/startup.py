@@ -33,7 +33,15 @@ SHORTEST_BODY_AGE = 1.0
 """Seconds a body may always wait: with `index.gc_deletes` at zero nothing could be written at all."""
 
 
-async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+Tell = Callable[[str, str | None], None]
+"""Is told what is waited for, and the error because of which; None when it is there."""
+
+
+def _tell_nobody(_what: str, _error: str | None) -> None:
+    pass
+
+
+async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell = _tell_nobody) -> T:
     """Attempt until it succeeds, with backoff, saying each time what is missing.
 
     Raises at once what no retry can mend.
@@ -41,29 +49,35 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
     backoff = Backoff(first=0.2)
     while True:
         try:
-            return await attempt()
+            found = await attempt()
         except CdcError as error:
             if not error.retryable:
                 raise
+            tell(what, error.message)
             delay = backoff.next()
             log.warning(
                 "startup.waiting", waiting_for=what, error=str(error), hint=error.hint, retry_in_seconds=round(delay, 2)
             )
             await asyncio.sleep(delay)
+        else:
+            tell(what, None)
+            return found
 
 
-async def connect_cassandra(settings: Settings) -> Session:
+async def connect_cassandra(settings: Settings, *, tell: Tell = _tell_nobody) -> Session:
     """Connect, waiting for Cassandra to be up. Raises `ConfigError`."""
 
     async def attempt() -> Session:
         return await asyncio.to_thread(connect, settings.cassandra)
 
-    session = await persist("cassandra", attempt)
+    session = await persist("cassandra", attempt, tell=tell)
     log.info("cassandra.connected", contact_points=list(settings.cassandra.contact_points))
     return session
 
 
-async def make_mappings(settings: Settings, schema: SchemaSource) -> dict[TableName, list[DocumentMapping]]:
+async def make_mappings(
+    settings: Settings, schema: SchemaSource, *, tell: Tell = _tell_nobody
+) -> dict[TableName, list[DocumentMapping]]:
     """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
 
     Raises `ConfigError` when a mapping names a column that its table does not have.
@@ -76,7 +90,7 @@ async def make_mappings(settings: Settings, schema: SchemaSource) -> dict[TableN
             found[mapping.table].append(DocumentMapping(name, mapping, schema.table(mapping.table)))
         return dict(found)
 
-    mappings = await persist("schema", attempt)
+    mappings = await persist("schema", attempt, tell=tell)
     for table in mappings if settings.tail else ():
         if not schema.table(table).cdc:
             log.warning(
@@ -123,6 +137,8 @@ async def ensure_indices(
     client: AsyncElasticsearch,
     settings: Mapping[str, MappingSettings],
     mappings: Mapping[TableName, Sequence[DocumentMapping]],
+    *,
+    tell: Tell = _tell_nobody,
 ) -> float:
     """Create what is missing of indices, aliases and bookkeeping fields, waiting for Elasticsearch to be up.
 
@@ -139,6 +155,6 @@ async def ensure_indices(
             mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
             extra_properties=mapping.bookkeeping,
         )
-        ensured = await persist("elasticsearch", partial(manager.ensure, definition))
+        ensured = await persist("elasticsearch", partial(manager.ensure, definition), tell=tell)
         remembered.append(ensured.gc_deletes)
     return max(min(remembered), 2 * SHORTEST_BODY_AGE)

@@ -119,6 +119,11 @@ class Jobs:
             ).fetchall()
         return map(_job, rows)
 
+    def count_open(self) -> int:
+        """Return how many jobs are not finished."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM job WHERE finished IS NULL").fetchone()[0])
+
     def oldest_open(self, kind: str) -> Job | None:
         """Return the oldest job of a kind that is not finished."""
         with self._database.reading() as connection:

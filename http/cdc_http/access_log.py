@@ -14,7 +14,7 @@ from cdc_http.envelope import message_id
 
 log = structlog.get_logger(__name__)
 
-ROUTINE = frozenset({"/", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml"})
+ROUTINE = frozenset({"/", "/events", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml"})
 """Paths that are asked for all the time: logged at debug level unless they fail."""
 
 _LONGEST_PATH = 256
@@ -76,7 +76,7 @@ def note(request: Request, **details: Any) -> None:
 
 
 def _usual(path: str) -> Any:
-    return log.debug if path in ROUTINE else log.info
+    return log.debug if path in ROUTINE or path.startswith("/static/") else log.info
 
 
 def _trace(request: Request) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What an operator does: hold the tail and let it go on. Always for known callers only."""
+"""What an operator does: hold the tail and let it go on, see what runs. Always for known callers only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.errors import StoreError
+from cdc_daemon.store.jobs import Job
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.letters import drop_letter, list_letters, replay_letter, replay_letters
 from cdc_http.request_error import RequestError, unavailable
 from cdc_http.view import ControlView, DaemonView
+
+MOST_JOBS = 1000
 
 
 class AdminEndpoint:
@@ -30,6 +33,8 @@ class AdminEndpoint:
         return [
             Route("/admin/pause", self._admitted(_pause), methods=["POST"]),
             Route("/admin/resume", self._admitted(_resume), methods=["POST"]),
+            Route("/admin/config", self._admitted(_config), methods=["GET"]),
+            Route("/admin/sync-jobs", self._admitted(_sync_jobs), methods=["GET"]),
             Route("/admin/dead-letters", self._admitted(list_letters), methods=["GET"]),
             Route("/admin/dead-letters/replay", self._admitted(replay_letters), methods=["POST"]),
             Route("/admin/dead-letters/{id:int}/replay", self._admitted(replay_letter), methods=["POST"]),
@@ -73,3 +78,31 @@ async def _pause(_request: Request, control: ControlView) -> Any:
 async def _resume(_request: Request, control: ControlView) -> Any:
     control.resume()
     return {"paused": False}
+
+
+async def _config(_request: Request, control: ControlView) -> Any:
+    return {"config": control.configuration()}
+
+
+async def _sync_jobs(request: Request, control: ControlView) -> Any:
+    given = request.query_params.get("limit", "100")
+    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_JOBS):
+        raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_JOBS}")
+    return {"jobs": [_plain(job) for job in await control.sync_jobs(int(given))]}
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "object_type": job.object_type,
+        "state": job.state,
+        "message": job.message,
+        "total": job.total,
+        "settled": job.settled,
+        "failed": job.failed,
+        "counts": {"indexed": job.indexed, "deleted": job.deleted, "missing": job.missing},
+        "created": job.created / 1e6,
+        "started": None if job.started is None else job.started / 1e6,
+        "finished": None if job.finished is None else job.finished / 1e6,
+    }

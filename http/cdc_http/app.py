@@ -20,18 +20,22 @@ from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.description import description
 from cdc_http.envelope import failed, message_id
+from cdc_http.events import Events
+from cdc_http.page import page_routes
 from cdc_http.request_error import RequestError
 from cdc_http.sync import PATHS, SyncEndpoint
 from cdc_http.view import DaemonView
 
 
-def create_app(daemon: DaemonView, settings: HttpSettings | None = None) -> Starlette:
+def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, events: Events | None = None) -> Starlette:
     """Make the application that answers for `daemon`; `openapi.yaml` describes what it answers.
 
+    `events` are to be closed before the server is stopped, by whoever gives them.
     Raises `ConfigError` when files of `settings.auth` cannot be used.
     """
     settings = settings or HttpSettings()
     admission = Admission(settings.auth)
+    events = events or Events(daemon)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -61,6 +65,8 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None) -> Star
             Route("/readyz", readyz),
             Route("/status", status),
             Route("/openapi.yaml", openapi),
+            Route("/events", events.endpoint),
+            *page_routes(),
             *SyncEndpoint(daemon, settings, admission).routes(),
             *AdminEndpoint(daemon, admission).routes(),
             *JobsEndpoint(daemon, settings, admission).routes(),

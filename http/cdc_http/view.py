@@ -86,6 +86,14 @@ class ControlView(Protocol):
         """Forget a dead letter; tell whether there was one of this id. Raises `StoreError`."""
         ...
 
+    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+        """Return the newest requests that were answered before they were done, newest first."""
+        ...
+
+    def configuration(self) -> Mapping[str, Any]:
+        """Return what the daemon runs with, without secrets."""
+        ...
+
 
 class RangeJobsView(Protocol):
     """Work on whole tables, later but surely."""
@@ -153,6 +161,10 @@ class DaemonView(Protocol):
 
     def status(self) -> Mapping[str, Any]:
         """Tell what the daemon does and how far it is, in plain values."""
+        ...
+
+    def trend(self) -> Mapping[str, Any]:
+        """Tell how a few measures went in the last hour, in plain values."""
         ...
 
     def answered(self, route: str, status: int, seconds: float) -> None:

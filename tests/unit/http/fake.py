@@ -26,6 +26,7 @@ from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.store.range_jobs import Progress, RangeJob
 from cdc_daemon.sync import Refresh, SyncService, UnknownObjectTypeError
@@ -139,6 +140,8 @@ class FakeControl:
         self.paused = False
         self.letters: list[DeadLetter] = []
         self.unmended: set[str] = set()
+        self.jobs: list[Job] = []
+        self.config: dict[str, Any] = {"http": {"port": 8080}}
 
     def pause(self) -> None:
         self.paused = True
@@ -163,6 +166,12 @@ class FakeControl:
         before = len(self.letters)
         self.letters = [letter for letter in self.letters if letter.id != identity]
         return len(self.letters) < before
+
+    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+        return self.jobs[:limit]
+
+    def configuration(self) -> Mapping[str, Any]:
+        return self.config
 
     def _wanted(self, wanted: LetterFilter) -> list[DeadLetter]:
         return [
@@ -224,6 +233,7 @@ class FakeDaemon:
         self.metrics = Metrics()
         self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
         self.state: dict[str, Any] = {"pending": 3}
+        self.lines: dict[str, Any] = {"step": 10.0, "end": None, "lines": []}
         self.checks = {"started": True}
         self.node_id = "node-1"
         self.pipeline = FakePipeline()
@@ -251,6 +261,9 @@ class FakeDaemon:
 
     def status(self) -> Mapping[str, Any]:
         return self.state
+
+    def trend(self) -> Mapping[str, Any]:
+        return self.lines
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         self.metrics.http_requests.labels(route, str(status)).inc()

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.errors import StoreError
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.jobs import Job
 from cdc_http import create_app
 from tests.unit.http.asking import ask
 from tests.unit.http.fake import FakeControl, FakeDaemon
@@ -135,6 +136,45 @@ async def test_a_state_that_cannot_be_used(app: ASGIApp, control: FakeControl, m
     monkeypatch.setattr(control, "drop_dead_letter", fail)
     answer = await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)
     assert (answer.status, "the disk is full" in answer.json()["error"]) == (503, True)
+
+
+async def test_jobs_of_requests(app: ASGIApp, daemon: FakeDaemon) -> None:
+    assert daemon.control is not None
+    daemon.control.jobs = [
+        Job(id="b", kind="sync", object_type="user", state="running", created=2_500_000, started=3_000_000, total=10),
+        Job(id="a", kind="backfill", object_type="user", created=1_000_000),
+    ]
+    answer = await ask(app, "GET", "/admin/sync-jobs?limit=1", headers=OPERATOR)
+    assert answer.json() == {
+        "jobs": [
+            {
+                "job": "b",
+                "kind": "sync",
+                "object_type": "user",
+                "state": "running",
+                "message": None,
+                "total": 10,
+                "settled": 0,
+                "failed": 0,
+                "counts": {"indexed": 0, "deleted": 0, "missing": 0},
+                "created": 2.5,
+                "started": 3.0,
+                "finished": None,
+            }
+        ]
+    }
+
+
+async def test_the_configuration(app: ASGIApp, daemon: FakeDaemon) -> None:
+    answer = await ask(app, "GET", "/admin/config", headers=OPERATOR)
+    assert answer.json() == {"config": {"http": {"port": 8080}}}
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/admin/dead-letters", "/admin/sync-jobs", "/admin/config"])
+async def test_what_only_an_operator_may_see(app: ASGIApp, daemon: FakeDaemon, path: str) -> None:
+    assert (await ask(app, "GET", path)).status == 401
+    assert (await ask(create_app(daemon), "GET", path)).status == 403
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 5000, "\u0661"])

@@ -75,14 +75,20 @@ async def test_ready_while_every_check_holds(daemon: FakeDaemon) -> None:
     assert answer.json() == {"ok": False, "checks": {"started": True, "not_stopping": False}}
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/status", "/openapi.yaml"])
+@pytest.mark.parametrize("path", ["/", "/events", "/metrics", "/livez", "/readyz", "/status", "/openapi.yaml"])
 async def test_head_answers_without_a_body_to_read(daemon: FakeDaemon, path: str) -> None:
     assert (await ask(daemon, path, method="HEAD")).status == 200
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/nothing", 404), ("POST", "/livez", 405), ("PUT", "/metrics", 405)],
+    [
+        ("POST", "/", 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/static/nothing", 404),
+        ("POST", "/livez", 405),
+        ("PUT", "/metrics", 405),
+    ],
 )
 async def test_other_requests_are_refused_in_json(daemon: FakeDaemon, method: str, path: str, status: int) -> None:
     answer = await ask(daemon, path, method=method)

@@ -1,0 +1,189 @@
+"""What is happening now, gathered for people: one look at measures and state each second, whoever asks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from prometheus_client import Counter, Gauge
+
+from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.metrics import LAG_BUCKETS, Metrics
+from cdc_daemon.problems import find_problems
+from cdc_daemon.quantiles import Counts, Window, quantile, read_counts, total
+from cdc_daemon.sources import list_sources
+from cdc_daemon.trend import STEP_SECONDS, Measure, Trend
+
+WINDOW_SECONDS = 60.0
+"""Over how long freshness is measured, to within a step of the trend."""
+
+_RATE_SECONDS = 10
+
+MEASURES = (
+    Measure("freshness_p50", "Freshness, median", "seconds"),
+    Measure("freshness_p99", "Freshness, 99th percentile", "seconds"),
+    Measure("behind", "Seconds behind now", "seconds"),
+    Measure("backlog", "Backlog in the commit log", "bytes"),
+    Measure("pending", "Changed keys that wait", "keys"),
+    Measure("cdc_raw", "cdc_raw", "bytes"),
+    Measure("documents", "Documents settled", "per second"),
+    Measure("available", "Both servers there", "share", "lowest"),
+)
+
+
+class _State(NamedTuple):
+    value: str
+    since: float
+
+
+class Overview:
+    """Watches the metrics and the daemon's state; `measure` is to be called once a second."""
+
+    def __init__(self, metrics: Metrics, mappings: Mapping[str, MappingSettings]) -> None:
+        self._metrics = metrics
+        self._mappings = mappings
+        self._trend = Trend(MEASURES)
+        self._window = Window(round(WINDOW_SECONDS / STEP_SECONDS))
+        self._step: Mapping[tuple[str, ...], Counts] = {}
+        self._documents: deque[tuple[float, float]] = deque(maxlen=_RATE_SECONDS + 1)
+        self._states: dict[str, _State] = {}
+        self._caught_up = 0.0
+        self._shown: Mapping[str, Any] = {}
+        self._stored: dict[str, int] = {}
+
+    def count(self, **stored: int) -> None:
+        """Take note of how many things of a kind the store holds, such as `dead_letters` and `open_jobs`."""
+        self._stored.update(stored)
+
+    def measure(self, now: float, state: Mapping[str, Any]) -> None:
+        """Look at the metrics and at the daemon's `state` of this moment (seconds since epoch)."""
+        counts = read_counts(self._metrics.replication_lag_seconds, ("keyspace", "table"))
+        minute = self._window.since_oldest(counts)
+        step = _quantiles(self._window.since_newest(counts).values())
+        newest = _by_labels(self._metrics.last_acknowledged_write_timestamp_seconds)
+        behind = self._behind(now, state, max(newest.values(), default=0.0))
+        documents = _by_labels(self._metrics.documents)
+        self._documents.append((now, sum(documents.values())))
+        raw, limit = _value(self._metrics.cdc_raw_bytes), _value(self._metrics.cdc_raw_limit_bytes)
+        servers = self._servers(now, state)
+        freshness = {**_quantiles(minute.values()), "behind": behind, "window": WINDOW_SECONDS}
+        shown: dict[str, Any] = {
+            "freshness": freshness,
+            "rate": {"documents": self._rate()},
+            "cdc_raw": {
+                "bytes": raw,
+                "limit": limit or None,
+                "segments": int(_value(self._metrics.cdc_raw_segments)),
+            },
+            **servers,
+            **self._stored,
+            "sources": [
+                {**source, "since": self._since(f"source {source['name']}", source["state"], now)}
+                for source in list_sources(self._metrics, {**state, **servers})
+            ],
+            "mappings": [
+                self._mapping(name, mapping, minute, newest, documents) for name, mapping in self._mappings.items()
+            ],
+        }
+        shown["problems"] = find_problems({**state, **shown})
+        self._shown = shown
+        available = all(server["available"] for server in servers.values()) if servers else None
+        ended = self._trend.record(
+            now,
+            {
+                "freshness_p50": step["p50"],
+                "freshness_p99": step["p99"],
+                "behind": behind,
+                "backlog": state.get("backlog", {}).get("bytes"),
+                "pending": state.get("pending"),
+                "cdc_raw": raw,
+                "documents": shown["rate"]["documents"],
+                "available": None if available is None else float(available),
+            },
+        )
+        if ended:
+            self._window.keep(counts)
+
+    def show(self) -> Mapping[str, Any]:
+        """Return what was found last, in plain values; empty before the first look."""
+        return self._shown
+
+    def trend(self) -> Mapping[str, Any]:
+        """Return the last hour; see `Trend.show`."""
+        return self._trend.show()
+
+    def _behind(self, now: float, state: Mapping[str, Any], newest: float) -> float | None:
+        """Return how old the newest change is that is known to be shown; None before anything is known.
+
+        With nothing left to do that is nothing. Otherwise everything was shown when last there was nothing left to
+        do, and a change that Elasticsearch acknowledged since is at least a sign of how far it has come.
+        """
+        if "backlog" not in state:
+            return None
+        if not state["pending"] and not state["backlog"]["bytes"]:
+            self._caught_up = now
+        known = max(self._caught_up, min(newest, now))
+        return round(now - known, 1) if known else None
+
+    def _rate(self) -> float:
+        (began, before), (ended, after) = self._documents[0], self._documents[-1]
+        return round((after - before) / (ended - began), 1) if ended > began else 0.0
+
+    def _servers(self, now: float, state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        return {
+            name: {**state[name], "since": self._since(name, str(state[name]["available"]), now)}
+            for name in ("cassandra", "elasticsearch")
+            if name in state
+        }
+
+    def _since(self, name: str, value: str, now: float) -> float:
+        before = self._states.get(name)
+        if before is None or before.value != value:
+            before = self._states[name] = _State(value, now)
+        return before.since
+
+    @staticmethod
+    def _mapping(
+        name: str,
+        mapping: MappingSettings,
+        minute: Mapping[tuple[str, ...], Counts],
+        newest: Mapping[tuple[str, ...], float],
+        documents: Mapping[tuple[str, ...], float],
+    ) -> dict[str, Any]:
+        table = tuple(mapping.table)
+        # What could not even be built is counted for its table.
+        labels = (mapping.alias, str(mapping.table))
+        outcomes: dict[str, int] = {}
+        for (alias, outcome), count in documents.items():
+            if alias in labels:
+                outcomes[outcome] = outcomes.get(outcome, 0) + int(count)
+        return {
+            "name": name,
+            "table": str(mapping.table),
+            "alias": mapping.alias,
+            **_quantiles([minute[table]] if table in minute else []),
+            "newest_write": newest.get(table) or None,
+            "documents": outcomes,
+        }
+
+
+def _quantiles(children: Iterable[Counts]) -> dict[str, float | None]:
+    counts = total(list(children), len(LAG_BUCKETS) + 1)
+    return {
+        name: None if (value := quantile(share, counts, LAG_BUCKETS)) is None else round(value, 3)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
+
+
+def _by_labels(metric: Counter | Gauge) -> dict[tuple[str, ...], float]:
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def _value(gauge: Gauge) -> float:
+    return sum(_by_labels(gauge).values())

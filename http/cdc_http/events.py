@@ -1,0 +1,176 @@
+"""What happens, told as it happens: server-sent events, computed once for all viewers.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from cdc_http.answer import NO_STORE, Json
+from cdc_http.view import DaemonView
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 1.0
+"""Between two looks at the daemon."""
+
+HEARTBEAT_SECONDS = 5.0
+"""Without a change a beat is sent, so that a viewer can tell stillness from a lost connection."""
+
+MOST_VIEWERS = 32
+
+_RETRY_MILLISECONDS = 2000
+_LAST_SECONDS = 1.0
+_HEADERS = {**NO_STORE, "x-accel-buffering": "no", "x-content-type-options": "nosniff"}
+_BUSY = {**NO_STORE, "retry-after": "10"}
+
+
+class Events:
+    """A stream for each viewer: `status` and `trend` when they have changed, `beat` when they have not.
+
+    Nobody has a queue: whoever is slow misses what came between. Without viewers nothing is computed.
+    """
+
+    def __init__(
+        self,
+        daemon: DaemonView,
+        *,
+        most: int = MOST_VIEWERS,
+        pause: float = PAUSE_SECONDS,
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self._daemon = daemon
+        self._most = most
+        self._pause = pause
+        self._heartbeat = heartbeat
+        self._status = b""
+        self._trend = b""
+        self._changed = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.viewers = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer `GET /events`."""
+        if request.method == "HEAD":
+            return Response(headers=_HEADERS, media_type="text/event-stream")
+        return _Stream(self)
+
+    def enter(self) -> bool:
+        """Let one more viewer in; false when there may be no more of them."""
+        if self.ended.is_set() or self.viewers >= self._most:
+            return False
+        self.viewers += 1
+        self._nobody.clear()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._keep_looking(), name="events")
+        return True
+
+    def leave(self) -> None:
+        """Let a viewer out."""
+        self.viewers -= 1
+        if not self.viewers:
+            self._nobody.set()
+            if self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+            self._status = self._trend = b""
+
+    async def stream(self, send: Send) -> None:
+        """Tell one viewer what happens, without end."""
+        async for message in self._messages():
+            await send({"type": "http.response.body", "body": message, "more_body": True})
+
+    async def close(self) -> None:
+        """End each stream, and give no more. A server that stops would wait for them."""
+        self.ended.set()
+        await self._nobody.wait()
+
+    async def _messages(self) -> AsyncIterator[bytes]:
+        yield b"retry: %d\n\n" % _RETRY_MILLISECONDS
+        status = trend = b""
+        while True:
+            changed = self._changed
+            if trend != self._trend:
+                trend = self._trend
+                yield b"event: trend\ndata: %b\n\n" % trend
+            if status != self._status:
+                status = self._status
+                yield b'event: status\ndata: {"at":%.3f,"status":%b}\n\n' % (time.time(), status)
+            try:
+                async with asyncio.timeout(self._heartbeat):
+                    await changed.wait()
+            except TimeoutError:
+                yield b"event: beat\ndata: %.3f\n\n" % time.time()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            before = self._status, self._trend
+            try:
+                self._status, self._trend = _plain(self._daemon.status()), _plain(self._daemon.trend())
+            except Exception:
+                # Whoever watches should go on watching.
+                log.exception("events.failed", every=60.0)
+            if before != (self._status, self._trend):
+                self._changed.set()
+                self._changed = asyncio.Event()
+            await asyncio.sleep(self._pause)
+
+
+class _Stream(Response):
+    """An answer without an end of its own."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__(headers=_HEADERS, media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the viewer goes, or the events end."""
+        if not self._events.enter():
+            busy = Json({"error": "The daemon is stopping, or as many watch it as may."}, 503, headers=_BUSY)
+            await busy(scope, receive, send)
+            return
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send_until_over(receive, send)
+        finally:
+            self._events.leave()
+
+    async def _send_until_over(self, receive: Receive, send: Send) -> None:
+        streaming = asyncio.create_task(self._events.stream(send), name="event-stream")
+        leaving = asyncio.create_task(_left(receive), name="event-stream-leaving")
+        ending = asyncio.create_task(self._events.ended.wait(), name="event-stream-ending")
+        tasks = (streaming, leaving, ending)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            gone = leaving.done()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not gone:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _plain(value: object) -> bytes:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)

@@ -1,0 +1,245 @@
+// What only an operator may see and do: asked for with a token that stays in this tab.
+
+import { byId, keyed, make, makeRow, setState, setText, show } from "./dom.js";
+import { count, moment, percent } from "./format.js";
+import { mood } from "./tables.js";
+
+const KEY = "cdc-daemon.token";
+const LISTED = 100;
+const EVERY = 2; // seconds between two looks at jobs that are under way
+
+const REFUSED = {
+  401: "The token is not valid.",
+  403: "The token does not allow to act on the daemon: it needs the scope admin.",
+};
+
+export class Operator {
+  #token = sessionStorage.getItem(KEY);
+  #asked = false; // whether it is known if the daemon takes tokens
+  #status = null;
+  #letters = null; // how many there were when they were listed last
+  #jobs = null;
+  #looked = 0;
+
+  constructor() {
+    byId("sign-in").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#signIn(byId("token").value.trim());
+    });
+    byId("sign-out").addEventListener("click", () => this.#signOut("Signed out."));
+    byId("pause").addEventListener("click", () => this.#pause());
+  }
+
+  // Take note of a new status: list again what has changed by it.
+  async follow(status) {
+    this.#status = status;
+    this.#showActions();
+    if (!this.#asked) await this.#begin();
+    if (!this.#token || byId("signed-in").hidden) return;
+    if (status.dead_letters !== this.#letters) await this.#listLetters();
+    const due = Date.now() / 1000 - this.#looked > EVERY;
+    if (status.open_jobs !== this.#jobs || (status.open_jobs && due)) await this.#listJobs();
+  }
+
+  async #begin() {
+    this.#asked = true;
+    if (this.#token) {
+      await this.#enter();
+      return;
+    }
+    const answer = await fetch("admin/jobs?limit=1").catch(() => null);
+    if (answer?.status === 403) {
+      this.#explain(
+        "Acting on the daemon is off, because its configuration says nobody who may. To see dead letters, jobs and the " +
+          "configuration here, set http.auth.tokens with a token of the scope admin, and start the daemon anew.",
+      );
+    } else if (answer?.status === 401) {
+      this.#explain("Dead letters, jobs and the configuration are for operators.");
+      show(byId("sign-in"), true);
+    } else {
+      this.#asked = false; // the daemon starts or stops: the next status asks again
+    }
+  }
+
+  async #signIn(token) {
+    if (!token) return;
+    this.#token = token;
+    if (await this.#enter()) {
+      sessionStorage.setItem(KEY, token);
+      byId("token").value = "";
+      byId("letters-title").focus();
+    }
+  }
+
+  async #enter() {
+    const answer = await this.#ask("GET", "config");
+    if (!answer) return false;
+    showConfig(byId("config").querySelector("dl"), answer.config);
+    show(byId("sign-in"), false);
+    show(byId("actions"), true);
+    show(byId("signed-in"), true);
+    this.#explain("");
+    this.#tell("Signed in.");
+    await Promise.all([this.#listLetters(), this.#listJobs()]);
+    return true;
+  }
+
+  #signOut(text) {
+    const shown = this.#token !== null;
+    this.#token = this.#letters = this.#jobs = null;
+    sessionStorage.removeItem(KEY);
+    for (const name of ["letters", "jobs"]) byId(name).tBodies[0].replaceChildren();
+    byId("config").querySelector("dl").replaceChildren();
+    show(byId("signed-in"), false);
+    show(byId("actions"), false);
+    show(byId("sign-in"), true);
+    this.#tell(text);
+    if (shown) byId("token").focus();
+  }
+
+  // Ask an operator's question; undefined when there is no answer to use, which is told.
+  async #ask(method, path) {
+    let answer;
+    try {
+      answer = await fetch(`admin/${path}`, { method, headers: { authorization: `Bearer ${this.#token}` } });
+    } catch {
+      this.#tell("The daemon does not answer.");
+      return undefined;
+    }
+    if (answer.ok) return answer.json();
+    const told = await answer.json().catch(() => ({}));
+    if (answer.status in REFUSED) this.#signOut(REFUSED[answer.status]);
+    else this.#tell(told.error ?? `The daemon answered ${answer.status}.`);
+    return undefined;
+  }
+
+  #showActions() {
+    setText(byId("pause"), this.#status?.paused ? "Resume the commit log" : "Pause the commit log");
+  }
+
+  async #pause() {
+    const answer = await this.#ask("POST", this.#status?.paused ? "resume" : "pause");
+    if (answer) this.#tell(answer.paused ? "The commit log is paused." : "The commit log is followed again.");
+  }
+
+  async #listLetters() {
+    this.#letters = this.#status?.dead_letters ?? null;
+    const answer = await this.#ask("GET", `dead-letters?limit=${LISTED}`);
+    if (!answer) return;
+    const letters = answer.dead_letters;
+    const total = Math.max(this.#letters ?? 0, letters.length);
+    setText(byId("letters-count"), total > letters.length ? `newest ${letters.length} of ${count(total)}` : count(total));
+    show(byId("letters-none"), !letters.length);
+    show(byId("letters"), letters.length > 0);
+    keyed(byId("letters").tBodies[0], letters, {
+      key: (letter) => letter.id,
+      create: (letter) => this.#makeLetter(letter),
+      update: () => {},
+    });
+  }
+
+  #makeLetter(letter) {
+    const row = makeRow(byId("letters"));
+    const [when, table, reason, key, action] = row.cells;
+    const name = letter.table ? `${letter.keyspace}.${letter.table}` : "–";
+    setText(when, moment(letter.at));
+    setText(table, name);
+    reason.append(make("strong", {}, letter.reason), make("span", { className: "detail" }, tellDetail(letter)));
+    const spelt = letter.detail.id ?? letter.partition_key ?? (letter.segment_id ? `${letter.segment_id}:${letter.position}` : "–");
+    key.append(make("code", {}, String(spelt)));
+    const button = make("button", { type: "button" }, "Replay");
+    button.setAttribute("aria-label", `Replay dead letter ${letter.id} of ${name}`);
+    button.addEventListener("click", () => this.#replay(letter.id, button));
+    action.append(button);
+    return row;
+  }
+
+  async #replay(id, button) {
+    button.disabled = true;
+    const rows = [...byId("letters").tBodies[0].rows];
+    const at = rows.findIndex((row) => row.contains(button));
+    this.#tell(`Replaying dead letter ${id}.`);
+    const answer = await this.#ask("POST", `dead-letters/${id}/replay`);
+    button.disabled = false;
+    if (!answer) return;
+    this.#tell(answer.replayed ? `Dead letter ${id} was replayed.` : `Dead letter ${id} stays: ${whyNot(answer)}`);
+    await this.#listLetters();
+    if (document.contains(button)) {
+      button.focus();
+      return;
+    }
+    const left = byId("letters").tBodies[0].rows;
+    (left[Math.min(at, left.length - 1)]?.querySelector("button") ?? byId("letters-title")).focus();
+  }
+
+  async #listJobs() {
+    this.#jobs = this.#status?.open_jobs ?? null;
+    this.#looked = Date.now() / 1000;
+    const answer = await this.#ask("GET", `jobs?limit=${LISTED}`);
+    if (!answer) return;
+    setText(byId("jobs-count"), this.#jobs ? `${count(this.#jobs)} open` : "");
+    show(byId("jobs-none"), !answer.jobs.length);
+    show(byId("jobs"), answer.jobs.length > 0);
+    keyed(byId("jobs").tBodies[0], answer.jobs, {
+      key: (job) => job.id,
+      create: (job) => makeJob(byId("jobs"), job),
+      update: showJob,
+    });
+  }
+
+  #explain(text) {
+    setText(byId("operator-text"), text);
+    show(byId("operator-text"), text !== "");
+  }
+
+  #tell(text) {
+    setText(byId("operator-result"), text);
+  }
+}
+
+function tellDetail(letter) {
+  return letter.detail.message ?? letter.detail.error ?? "";
+}
+
+function whyNot(answer) {
+  return answer.message ?? answer.reason ?? answer.error ?? "it fails as before.";
+}
+
+function makeJob(table, job) {
+  const row = makeRow(table);
+  row.cells[0].append(make("span", {}, `${job.kind} ${job.object_type}`), make("code", { className: "detail" }, job.id));
+  row.cells[1].append(make("span", { className: "state" }));
+  const progress = make("progress", { max: 1 });
+  progress.setAttribute("aria-label", `Progress of ${job.kind} ${job.object_type}`);
+  row.cells[2].append(progress, make("span", { className: "detail" }));
+  return row;
+}
+
+function showJob(row, job) {
+  setText(row.cells[1].firstChild, job.state);
+  setState(row.cells[1].firstChild, mood(job.state));
+  const [progress, told] = row.cells[2].children;
+  const share = job.state === "done" ? 1 : job.total ? job.settled / job.total : 0;
+  if (progress.value !== share) progress.value = share;
+  setText(told, job.total ? `${count(job.settled)} of ${count(job.total)}, ${percent(share)}` : count(job.settled));
+  const { counts } = job;
+  const failed = job.failed ? `, ${count(job.failed)} failed` : "";
+  const done = `${count(counts.indexed)} indexed, ${count(counts.deleted)} deleted, ${count(counts.missing)} missing${failed}`;
+  setText(row.cells[3], job.message ?? done);
+  setText(row.cells[4], moment(job.started ?? job.created));
+}
+
+function showConfig(list, config) {
+  list.replaceChildren(
+    ...Object.entries(config).flatMap(([name, value]) => {
+      const term = make("dt", {}, name);
+      if (value === null || typeof value !== "object") return [term, make("dd", {}, value === null ? "none" : String(value))];
+      if (Array.isArray(value) && value.every((each) => each === null || typeof each !== "object")) {
+        return [term, make("dd", {}, value.length ? value.join(", ") : "none")];
+      }
+      const inner = make("dl");
+      showConfig(inner, value);
+      return [term, make("dd", {}, Object.keys(value).length ? inner : "none")];
+    }),
+  );
+}

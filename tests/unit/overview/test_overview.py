@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from cdc_daemon.config import MappingSettings
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.overview import Overview
+from cdc_daemon.pipeline.signal import TableName
+
+START = 1_700_000_000.0
+MAPPINGS = {
+    "user": MappingSettings(table=TableName("sunbird", "user"), alias="users"),
+    "batch": MappingSettings(table=TableName("sunbird", "batch"), alias="batches"),
+}
+
+
+class Daemon:
+    """Metrics and a state that a test moves, looked at second by second."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.overview = Overview(self.metrics, MAPPINGS)
+        self.now = START
+        self.state: dict[str, Any] = {
+            "pending": 0,
+            "paused": False,
+            "position": "7:100",
+            "backlog": {"bytes": 0, "segments": 0},
+            "cassandra": {"available": True, "nodes": 1, "nodes_up": 1},
+            "elasticsearch": {"available": True, "failure": None},
+            "schedule": [],
+        }
+
+    def look(self, seconds: int = 1) -> Any:
+        for _ in range(seconds):
+            self.overview.measure(self.now, self.state)
+            self.now += 1
+        return self.overview.show()
+
+    def settle(self, lag: float, count: int = 1) -> None:
+        for _ in range(count):
+            self.metrics.replication_lag_seconds.labels("sunbird", "user").observe(lag)
+            self.metrics.documents.labels("users", "indexed").inc()
+        self.metrics.last_acknowledged_write_timestamp_seconds.labels("sunbird", "user").set(self.now - lag)
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    return Daemon()
+
+
+def texts(shown: Any) -> list[str]:
+    return [problem["text"] for problem in shown["problems"]]
+
+
+def test_nothing_is_shown_before_the_first_look(daemon: Daemon) -> None:
+    assert daemon.overview.show() == {}
+    assert daemon.overview.trend()["end"] is None
+
+
+def test_a_daemon_at_rest(daemon: Daemon) -> None:
+    shown = daemon.look()
+    assert shown["freshness"] == {"p50": None, "p99": None, "behind": 0.0, "window": 60.0}
+    assert shown["problems"] == []
+    assert shown["cdc_raw"] == {"bytes": 0.0, "limit": None, "segments": 0}
+    assert [source["name"] for source in shown["sources"]] == ["commit log", "requests for rows"]
+    assert orjson.loads(orjson.dumps(shown)) == shown
+
+
+def test_freshness_is_of_the_last_minute(daemon: Daemon) -> None:
+    daemon.settle(8.0, count=50)
+    assert daemon.look()["freshness"]["p50"] > 5
+    daemon.look(75)
+    daemon.settle(0.12, count=99)
+    shown = daemon.look()
+    assert 0.1 < shown["freshness"]["p50"] < 0.15
+    assert shown["mappings"][0]["p50"] == shown["freshness"]["p50"]
+    assert shown["mappings"][1]["p50"] is None
+    assert daemon.look(90)["freshness"]["p50"] is None
+
+
+def test_documents_are_told_by_mapping(daemon: Daemon) -> None:
+    daemon.metrics.documents.labels("users", "indexed").inc(3)
+    daemon.metrics.documents.labels("sunbird.user", "dead_lettered").inc()
+    daemon.metrics.documents.labels("batches", "deleted").inc(2)
+    user, batch = daemon.look()["mappings"]
+    assert (user["name"], user["table"], user["alias"]) == ("user", "sunbird.user", "users")
+    assert user["documents"] == {"indexed": 3, "dead_lettered": 1}
+    assert batch["documents"] == {"deleted": 2}
+
+
+def test_the_rate_is_of_the_last_seconds(daemon: Daemon) -> None:
+    for _ in range(20):
+        daemon.settle(0.1, count=7)
+        daemon.look()
+    assert daemon.overview.show()["rate"]["documents"] == 7.0
+    assert daemon.look(20)["rate"]["documents"] == 0.0
+
+
+def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
+    daemon.settle(0.1)
+    daemon.look(5)
+    daemon.state |= {"pending": 10, "backlog": {"bytes": 500, "segments": 1}}
+    daemon.state["elasticsearch"] = {"available": False, "failure": "ConnectionError"}
+    shown = daemon.look(30)
+    assert shown["freshness"]["behind"] == 30.0
+    assert shown["elasticsearch"]["since"] == START + 5
+    assert shown["sources"][0]["state"] == "waiting for Elasticsearch"
+    assert texts(shown)[0].startswith("Elasticsearch takes no writes (ConnectionError)")
+    assert "Elasticsearch is behind Cassandra." in texts(shown)
+
+    daemon.state["elasticsearch"] = {"available": True, "failure": None}
+    daemon.settle(20.0)
+    assert daemon.look()["freshness"]["behind"] == 20.0, "as far as the newest write that is acknowledged"
+    daemon.state |= {"pending": 0, "backlog": {"bytes": 0, "segments": 0}}
+    shown = daemon.look()
+    assert (shown["freshness"]["behind"], shown["problems"]) == (0.0, [])
+
+
+def test_nothing_is_known_of_how_far_behind_a_new_daemon_is(daemon: Daemon) -> None:
+    daemon.state |= {"pending": 10}
+    assert daemon.look()["freshness"]["behind"] is None
+
+
+def test_a_write_from_the_future_is_not_ahead_of_now(daemon: Daemon) -> None:
+    daemon.settle(-500.0)
+    daemon.state |= {"pending": 10}
+    assert daemon.look()["freshness"]["behind"] == 0.0
+
+
+def test_while_it_starts(daemon: Daemon) -> None:
+    daemon.state = {"state": "starting", "waiting_for": {"what": "cassandra", "error": "connection refused"}}
+    shown = daemon.look(12)
+    assert texts(shown) == ["Waiting for cassandra before it can start: connection refused"]
+    assert shown["sources"] == []
+    assert shown["freshness"]["behind"] is None
+    assert daemon.overview.trend()["lines"][-1]["values"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("share", "severities"), [(0.5, []), (0.8, ["warning"]), (0.96, ["critical"]), (1.5, ["critical"])]
+)
+def test_a_folder_that_fills(daemon: Daemon, share: float, severities: list[str]) -> None:
+    daemon.metrics.cdc_raw_limit_bytes.set(4096)
+    daemon.metrics.cdc_raw_bytes.set(4096 * share)
+    shown = daemon.look()
+    assert [problem["severity"] for problem in shown["problems"]] == severities
+    assert shown["cdc_raw"]["limit"] == 4096
+
+
+def test_dead_letters_and_jobs_are_told_as_the_store_has_them(daemon: Daemon) -> None:
+    daemon.overview.count(dead_letters=2, open_jobs=1)
+    shown = daemon.look()
+    assert (shown["dead_letters"], shown["open_jobs"]) == (2, 1)
+    assert texts(shown) == ["2 dead letters: set aside until somebody looks at them."]
+
+
+def test_jobs_that_come_round_are_sources(daemon: Daemon) -> None:
+    job = {
+        "name": "poll user",
+        "interval": 60.0,
+        "running": False,
+        "started": START,
+        "ended": START,
+        "succeeded": 0.0,
+        "runs": 4,
+        "failures": 4,
+        "passed_over": 0,
+        "error": "no such column",
+        "next": START + 60,
+    }
+    daemon.state["schedule"] = [job]
+    shown = daemon.look()
+    source = shown["sources"][-1]
+    assert (source["name"], source["state"], source["since"]) == ("poll user", "failing", START)
+    assert {"title": "last done", "value": None, "unit": "moment"} in source["facts"]
+    assert texts(shown) == ["poll user fails: no such column"]
+    daemon.state["schedule"] = [{**job, "error": None, "running": True}]
+    assert daemon.look()["sources"][-1]["state"] == "running"
+
+
+def test_a_pause(daemon: Daemon) -> None:
+    daemon.state["paused"] = True
+    shown = daemon.look()
+    assert shown["sources"][0]["state"] == "paused"
+    assert texts(shown) == ["An operator has paused the commit log: its changes wait."]
+
+
+def test_critical_problems_come_first(daemon: Daemon) -> None:
+    daemon.state["paused"] = True
+    daemon.state["cassandra"] = {"available": False}
+    assert [problem["severity"] for problem in daemon.look()["problems"]] == ["critical", "warning"]
+
+
+def test_the_trend_keeps_what_happened(daemon: Daemon) -> None:
+    for second in range(21):
+        daemon.state["pending"] = second
+        daemon.settle(0.12)
+        daemon.look()
+    lines = {line["name"]: line["values"] for line in daemon.overview.trend()["lines"]}
+    assert lines["pending"] == [9, 19]
+    assert all(0.1 <= value <= 0.15 for value in lines["freshness_p50"])
+    assert lines["available"] == [1.0, 1.0]
+    assert lines["documents"][1] == 1.0
