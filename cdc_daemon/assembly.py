@@ -145,6 +145,7 @@ class Assembly:
         up = sum(host.is_up is not False for host in hosts)
         return {
             "tables": [str(table) for table in self.tables],
+            "tail": not isinstance(self._tail, NoTail),
             "position": str(self._tail.position),
             "pending": self._pipeline.pending,
             "paused": self.gate.closed,

@@ -168,8 +168,7 @@ class Daemon:
         """Count what the store holds, apart from the beat: a slow disk is no loop that stands still."""
         while True:
             with suppress(StoreError):
-                letters = await asyncio.to_thread(store.dead_letters.count)
-                self._overview.count(dead_letters=letters, open_jobs=await asyncio.to_thread(store.jobs.count_open))
+                self._overview.count(**await asyncio.to_thread(_count, store))
             await asyncio.sleep(COUNT_SECONDS)
 
     def _state(self) -> dict[str, Any]:
@@ -232,6 +231,13 @@ async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None
         await events.close()
         with suppress(asyncio.CancelledError):
             await server.stop()
+
+
+def _count(store: Store) -> dict[str, int]:
+    return {
+        "dead_letters": store.dead_letters.count(),
+        "open_jobs": store.jobs.count_open() + store.range_jobs.count_open(),
+    }
 
 
 def _innermost(error: BaseException) -> BaseException:

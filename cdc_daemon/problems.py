@@ -54,6 +54,10 @@ def _work(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     letters = state.get("dead_letters", 0)
     if letters:
         yield "warning", f"{letters} dead letter{'s' if letters > 1 else ''}: set aside until somebody looks at them."
+    lost = state.get("reconcile_requests") or {}
+    if lost:
+        reasons = ", ".join(reason.replace("_", " ") for reason in lost)
+        yield "warning", f"Changes may be missing in Elasticsearch until tables are compared with it: {reasons}."
     for job in state.get("schedule", ()):
         if job["error"]:
             yield "warning", f"{job['name']} fails: {job['error']}"

@@ -22,17 +22,18 @@ def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[st
         return
     away = [name.capitalize() for name in ("cassandra", "elasticsearch") if not state.get(name, {}).get("available", 1)]
     waiting = f"waiting for {' and '.join(away)}" if away else "running"
-    yield {
-        "name": "commit log",
-        "state": "paused" if state.get("paused") else waiting,
-        "facts": [
-            _fact("changes read", _sum(metrics.mutations), "count"),
-            _fact("at", state.get("position"), "text"),
-            _fact("segments released", _sum(metrics.segments_released), "count"),
-            _fact("unreadable pieces", _sum(metrics.decode_errors), "count"),
-            _fact("gaps", _sum(metrics.gaps), "count"),
-        ],
-    }
+    if state.get("tail", True):
+        yield {
+            "name": "commit log",
+            "state": "paused" if state.get("paused") else waiting,
+            "facts": [
+                _fact("changes read", _sum(metrics.mutations), "count"),
+                _fact("at", state.get("position"), "text"),
+                _fact("segments released", _sum(metrics.segments_released), "count"),
+                _fact("unreadable pieces", _sum(metrics.decode_errors), "count"),
+                _fact("gaps", _sum(metrics.gaps), "count"),
+            ],
+        }
     yield {
         "name": "requests for rows",
         "state": waiting,

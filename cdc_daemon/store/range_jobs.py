@@ -102,6 +102,11 @@ class RangeJobs:
             )
         return self.get(job.id)
 
+    def count_open(self) -> int:
+        """Return how many jobs are not finished."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM range_job WHERE finished IS NULL").fetchone()[0])
+
     def get(self, identity: str) -> RangeJob | None:
         """Return a job, or None when there is none of that id."""
         with self._database.reading() as connection:

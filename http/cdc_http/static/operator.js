@@ -47,7 +47,7 @@ export class Operator {
       await this.#enter();
       return;
     }
-    const answer = await fetch("admin/jobs?limit=1").catch(() => null);
+    const answer = await fetch("admin/config").catch(() => null);
     if (answer?.status === 403) {
       this.#explain(
         "Acting on the daemon is off, because its configuration says nobody who may. To see dead letters, jobs and the " +
@@ -127,26 +127,23 @@ export class Operator {
     const answer = await this.#ask("GET", `dead-letters?limit=${LISTED}`);
     if (!answer) return;
     const letters = answer.dead_letters;
-    const total = Math.max(this.#letters ?? 0, letters.length);
-    setText(byId("letters-count"), total > letters.length ? `newest ${letters.length} of ${count(total)}` : count(total));
+    setText(byId("letters-count"), answer.total > letters.length ? `newest ${letters.length} of ${count(answer.total)}` : count(answer.total));
     show(byId("letters-none"), !letters.length);
     show(byId("letters"), letters.length > 0);
     keyed(byId("letters").tBodies[0], letters, {
       key: (letter) => letter.id,
       create: (letter) => this.#makeLetter(letter),
-      update: () => {},
+      update: showLetter,
     });
   }
 
   #makeLetter(letter) {
     const row = makeRow(byId("letters"));
-    const [when, table, reason, key, action] = row.cells;
+    const [, table, reason, key, action] = row.cells;
     const name = letter.table ? `${letter.keyspace}.${letter.table}` : "–";
-    setText(when, moment(letter.at));
     setText(table, name);
-    reason.append(make("strong", {}, letter.reason), make("span", { className: "detail" }, tellDetail(letter)));
-    const spelt = letter.detail.id ?? letter.partition_key ?? (letter.segment_id ? `${letter.segment_id}:${letter.position}` : "–");
-    key.append(make("code", {}, String(spelt)));
+    reason.append(make("strong"), make("span", { className: "detail" }));
+    key.append(make("code", {}, tellKey(letter)));
     const button = make("button", { type: "button" }, "Replay");
     button.setAttribute("aria-label", `Replay dead letter ${letter.id} of ${name}`);
     button.addEventListener("click", () => this.#replay(letter.id, button));
@@ -162,7 +159,7 @@ export class Operator {
     const answer = await this.#ask("POST", `dead-letters/${id}/replay`);
     button.disabled = false;
     if (!answer) return;
-    this.#tell(answer.replayed ? `Dead letter ${id} was replayed.` : `Dead letter ${id} stays: ${whyNot(answer)}`);
+    this.#tell(answer.outcome === "replayed" ? `Dead letter ${id} was replayed.` : `Dead letter ${id} stays: ${whyNot(answer)}`);
     await this.#listLetters();
     if (document.contains(button)) {
       button.focus();
@@ -175,13 +172,14 @@ export class Operator {
   async #listJobs() {
     this.#jobs = this.#status?.open_jobs ?? null;
     this.#looked = Date.now() / 1000;
-    const answer = await this.#ask("GET", `jobs?limit=${LISTED}`);
-    if (!answer) return;
+    const answers = await Promise.all(["jobs", "sync-jobs"].map((path) => this.#ask("GET", `${path}?limit=${LISTED}`)));
+    if (answers.includes(undefined)) return;
+    const jobs = answers.flatMap((answer) => answer.jobs).sort((one, other) => other.created - one.created);
     setText(byId("jobs-count"), this.#jobs ? `${count(this.#jobs)} open` : "");
-    show(byId("jobs-none"), !answer.jobs.length);
-    show(byId("jobs"), answer.jobs.length > 0);
-    keyed(byId("jobs").tBodies[0], answer.jobs, {
-      key: (job) => job.id,
+    show(byId("jobs-none"), !jobs.length);
+    show(byId("jobs"), jobs.length > 0);
+    keyed(byId("jobs").tBodies[0], jobs, {
+      key: (job) => job.job,
       create: (job) => makeJob(byId("jobs"), job),
       update: showJob,
     });
@@ -197,20 +195,34 @@ export class Operator {
   }
 }
 
-function tellDetail(letter) {
-  return letter.detail.message ?? letter.detail.error ?? "";
+function showLetter(row, letter) {
+  const [when, , reason] = row.cells;
+  setText(when, moment(letter.last_at));
+  setText(reason.firstChild, letter.reason);
+  const attempts = letter.attempts > 1 ? ` (${count(letter.attempts)} times)` : "";
+  setText(reason.lastChild, `${letter.detail.message ?? letter.detail.error ?? ""}${attempts}`);
+}
+
+function tellKey(letter) {
+  if (letter.key) return typeof letter.key === "string" ? letter.key : JSON.stringify(letter.key);
+  if (letter.detail.id) return letter.detail.id;
+  return letter.partition_key ?? (letter.segment_id ? `${letter.segment_id}:${letter.position}` : "–");
 }
 
 function whyNot(answer) {
-  return answer.message ?? answer.reason ?? answer.error ?? "it fails as before.";
+  return answer.outcome === "waiting" ? "it could not be settled in time." : (answer.message ?? answer.reason ?? "it fails as before.");
+}
+
+function nameOf(job) {
+  return `${job.kind} ${job.object_type ?? job.options.types?.join(", ") ?? ""}`;
 }
 
 function makeJob(table, job) {
   const row = makeRow(table);
-  row.cells[0].append(make("span", {}, `${job.kind} ${job.object_type}`), make("code", { className: "detail" }, job.id));
+  row.cells[0].append(make("span", {}, nameOf(job)), make("code", { className: "detail" }, job.job));
   row.cells[1].append(make("span", { className: "state" }));
   const progress = make("progress", { max: 1 });
-  progress.setAttribute("aria-label", `Progress of ${job.kind} ${job.object_type}`);
+  progress.setAttribute("aria-label", `Progress of ${nameOf(job)}`);
   row.cells[2].append(progress, make("span", { className: "detail" }));
   return row;
 }
@@ -219,14 +231,21 @@ function showJob(row, job) {
   setText(row.cells[1].firstChild, job.state);
   setState(row.cells[1].firstChild, mood(job.state));
   const [progress, told] = row.cells[2].children;
-  const share = job.state === "done" ? 1 : job.total ? job.settled / job.total : 0;
+  const share = job.state === "done" ? 1 : (job.fraction ?? (job.total ? job.settled / job.total : 0));
   if (progress.value !== share) progress.value = share;
-  setText(told, job.total ? `${count(job.settled)} of ${count(job.total)}, ${percent(share)}` : count(job.settled));
-  const { counts } = job;
-  const failed = job.failed ? `, ${count(job.failed)} failed` : "";
-  const done = `${count(counts.indexed)} indexed, ${count(counts.deleted)} deleted, ${count(counts.missing)} missing${failed}`;
-  setText(row.cells[3], job.message ?? done);
+  const done = job.ranges ? [job.ranges.done, job.ranges.total, "ranges"] : [job.settled, job.total, "ids"];
+  setText(told, `${percent(share)}, ${count(done[0])} of ${count(done[1])} ${done[2]}`);
+  setText(row.cells[3], job.message ?? result(job));
   setText(row.cells[4], moment(job.started ?? job.created));
+}
+
+// What a job has done: the counts that it gives, whatever they are called, and of their zeros only the first.
+function result(job) {
+  const numbers = { ...job.counts, rows: job.rows, ...job.report, failed: job.failed };
+  return Object.entries(numbers)
+    .filter(([, value], at) => typeof value === "number" && (value || !at))
+    .map(([name, value]) => `${count(value)} ${name.replaceAll("_", " ")}`)
+    .join(", ");
 }
 
 function showConfig(list, config) {

@@ -182,6 +182,18 @@ def test_jobs_that_come_round_are_sources(daemon: Daemon) -> None:
     assert daemon.look()["sources"][-1]["state"] == "running"
 
 
+def test_a_daemon_that_follows_no_log(daemon: Daemon) -> None:
+    daemon.state["tail"] = False
+    assert [source["name"] for source in daemon.look()["sources"]] == ["requests for rows"]
+
+
+def test_what_has_to_be_compared(daemon: Daemon) -> None:
+    daemon.state["reconcile_requests"] = {"missing_segment": 2}
+    assert texts(daemon.look()) == [
+        "Changes may be missing in Elasticsearch until tables are compared with it: missing segment."
+    ]
+
+
 def test_a_pause(daemon: Daemon) -> None:
     daemon.state["paused"] = True
     shown = daemon.look()
