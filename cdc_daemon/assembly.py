@@ -9,8 +9,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import structlog
 from cassandra.cluster import Session
 
+from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
@@ -21,7 +23,7 @@ from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.jobs.assembly import make_runner
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, PollMetrics, TailMetrics
+from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, PollMetrics, SpoolMetrics, TailMetrics
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
@@ -35,6 +37,8 @@ from cdc_daemon.poll.making import PollerMaker, check_polled_tables
 from cdc_daemon.removal.parts import make_table_watch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
+from cdc_daemon.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
+from cdc_daemon.spool.spooler import Spooler
 from cdc_daemon.startup import (
     SHORTEST_BODY_AGE,
     Tell,
@@ -81,6 +85,7 @@ class Assembly:
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
         replayer: Replayer,
+        spooler: Spooler,
         background: Background,
     ) -> None:
         self.tables = tables
@@ -95,9 +100,11 @@ class Assembly:
             "jobs": jobs.run,
             "range-jobs": range_jobs.run,
             "schedule": schedule.run,
+            "spool": spooler.run,
             **background,
         }
         self._session = session
+        self._spooler = spooler
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -130,6 +137,7 @@ class Assembly:
         oldest = 0.0 if backlog.oldest is None else backlog.oldest.modified
         self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         self._metrics.pending.set(self._pipeline.pending)
+        self._metrics.spooled_keys.set(self._spooler.waiting)
         self._flow.show(self._pipeline.flow)
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
@@ -148,6 +156,7 @@ class Assembly:
             "tail": not isinstance(self._tail, NoTail),
             "position": str(self._tail.position),
             "pending": self._pipeline.pending,
+            "spooled": self._spooler.waiting,
             "paused": self.gate.closed,
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},
             "reconcile_requests": {
@@ -178,7 +187,8 @@ async def assemble(
         session = await connect_cassandra(settings, tell=tell)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
-        metrics.cdc_raw_limit_bytes.set(node.size("cdc_total_space") or 0)
+        space = _cdc_space(settings, node)
+        metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space or node.size("cdc_total_space") or 0)
         schema = SchemaSource(session, history=store.schema_history)
         mappings = await make_mappings(settings, schema, tell=tell)
         # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
@@ -274,7 +284,7 @@ async def assemble(
                     may_prune=node.flag("cdc_block_writes") is not True,
                     poll_interval=settings.commit_log.poll_interval,
                 ),
-                observer=TailMetrics(metrics),
+                observer=TailMetrics(metrics, space.listed),
                 beat=beat,
                 keyring=configured_keyring(settings.commit_log),
             )
@@ -302,8 +312,32 @@ async def assemble(
             ),
             reconcile_requests=store.reconcile_requests,
             replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
+            spooler=Spooler(
+                store.spool,
+                coalescer=coalescer,
+                gate=gate,
+                space=space,
+                ready=lambda: writer.available,
+                observer=SpoolMetrics(metrics),
+            ),
             background={"tables": tables.run},
         )
+
+
+def _cdc_space(settings: Settings, node: NodeSettings) -> CdcSpace:
+    log = settings.commit_log
+    limit = log.cdc_total_space or node.size("cdc_total_space") or 0
+    if settings.tail and log.spool and not limit:
+        structlog.get_logger(__name__).warning(
+            "spool.limit_unknown",
+            hint="cdc_raw may fill while Elasticsearch is away: let the daemon's role read system_views, or set "
+            "commit_log.cdc_total_space as in cassandra.yaml",
+        )
+    return CdcSpace(
+        limit=limit if log.spool and log.release and settings.tail else 0,
+        segment_size=node.size("commitlog_segment_size") or DEFAULT_SEGMENT_SIZE,
+        threshold=log.spool_threshold,
+    )
 
 
 async def _outcome(task: asyncio.Task[None]) -> None:

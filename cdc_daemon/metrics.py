@@ -139,6 +139,14 @@ class Metrics:
             "later read (fresh).",
             (*_TABLE, "outcome"),
         )
+        self.spooled_keys = self._gauge(
+            "spooled_keys", "Changed keys that wait in the state directory, as cdc_raw was filling."
+        )
+        self.keys_spooled = self._counter(
+            "keys_spooled",
+            "Changed keys that went to the state directory (out) and came back and were settled (in).",
+            ("direction",),
+        )
         self.drift_documents = self._gauge(
             "drift_documents",
             "Documents that differed from their rows when they were last compared: missing, stale or left over.",

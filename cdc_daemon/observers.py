@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from prometheus_client import Counter, Histogram
 
@@ -73,6 +74,21 @@ class PollMetrics:
         self._metrics.poll_watermark_timestamp_seconds.labels(*table).set(moment / 1e6)
 
 
+class SpoolMetrics:
+    """Counts what goes to the spool and comes back."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def spooled(self, count: int) -> None:
+        """Count keys that went to disk."""
+        self._metrics.keys_spooled.labels("out").inc(count)
+
+    def unspooled(self, count: int) -> None:
+        """Count keys that came back and are settled."""
+        self._metrics.keys_spooled.labels("in").inc(count)
+
+
 class FlowMetrics:
     """Exports what became of signals, which the coalescer only counts: it is asked for every one of them."""
 
@@ -115,10 +131,11 @@ class BulkMetrics:
 
 
 class TailMetrics:
-    """Counts what the tail reads, and what it gives back."""
+    """Counts what the tail reads, and what it gives back. `on_listed` is told the bytes in the folder."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, on_listed: Callable[[int], None] = lambda _bytes: None) -> None:
         self._metrics = metrics
+        self._on_listed = on_listed
 
     def read(self, table: TableName, scope: str, count: int) -> None:
         """Count changes by the table and how much of it they speak of."""
@@ -133,6 +150,7 @@ class TailMetrics:
         """Show what is in the folder."""
         self._metrics.cdc_raw_segments.set(segments)
         self._metrics.cdc_raw_bytes.set(total_bytes)
+        self._on_listed(total_bytes)
 
     def saved(self, position: Position) -> None:
         """Show the durable checkpoint's segment."""

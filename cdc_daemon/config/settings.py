@@ -14,7 +14,7 @@ from cdc_daemon.config.jobs import JobsSettings
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
-from cdc_daemon.config.units import Duration
+from cdc_daemon.config.units import ByteSize, Duration
 
 
 class CommitLogSettings(Section):
@@ -30,6 +30,13 @@ class CommitLogSettings(Section):
     release: bool = True
     """Whether to delete segments that are finished and acknowledged. When false, somebody else must, or
     cdc_raw fills and Cassandra rejects writes."""
+    spool: bool = True
+    """Whether changed keys go to the state directory while cdc_raw is filling because documents cannot be written, so
+    that segments can be deleted and Cassandra goes on writing."""
+    spool_threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """The share of `cdc_total_space` in use from which on keys go there."""
+    cdc_total_space: ByteSize | None = None
+    """`cdc_total_space` of cassandra.yaml, where the daemon's role may not read the node's settings."""
     keystore: ConfigPath | None = None
     """The JCEKS keystore that cassandra.yaml names (`transparent_data_encryption_options`), where segments are
     encrypted."""

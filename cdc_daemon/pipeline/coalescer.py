@@ -130,6 +130,10 @@ class Coalescer:
         elif entry.queue is not None and (entry.watches or promoted):
             self._make_ready(entry)
 
+    def held(self) -> list[Entry]:
+        """Return the pending entries of known changes that hold receipts, also those that wait to be tried again."""
+        return [entry for entry in self._pending.values() if entry.receipts and not entry.background]
+
     def withdraw(self, keys: Iterable[Key]) -> None:
         """Forget those of the pending keys that nobody wants any more, because their watch was closed."""
         for key in keys:

@@ -131,6 +131,12 @@ class Entry:
             watch.settled(self.key, documents)
         self.watches = set()
 
+    def give_back(self, receipts: Iterable[Receipt]) -> None:
+        """Release receipts, as far as they are held: what they stand for is durable elsewhere."""
+        for receipt in self.receipts.intersection(receipts):
+            self.receipts.discard(receipt)
+            receipt.release()
+
     def delay(self, trouble: Trouble) -> None:
         """Tell those who wait what holds the key up."""
         for watch in self.watches:

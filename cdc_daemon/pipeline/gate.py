@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from cdc_daemon.pipeline.receipt import Receipt
@@ -25,6 +25,9 @@ class Gate:
         self._sink = sink
         self._open = asyncio.Event()
         self._open.set()
+        self._passable = asyncio.Event()
+        self._passable.set()
+        self._diversion: Callable[[Sequence[Signal]], Awaitable[None]] | None = None
 
     @property
     def closed(self) -> bool:
@@ -34,10 +37,17 @@ class Gate:
     def close(self) -> None:
         """Let nothing pass."""
         self._open.clear()
+        self._update()
 
     def open(self) -> None:
         """Let everything pass again."""
         self._open.set()
+        self._update()
+
+    def divert(self, elsewhere: Callable[[Sequence[Signal]], Awaitable[None]] | None) -> None:
+        """Hand what meets the closed gate to `elsewhere`, which settles it by returning; None lets it wait again."""
+        self._diversion = elsewhere
+        self._update()
 
     async def wait_open(self) -> None:
         """Wait while it is closed."""
@@ -45,5 +55,17 @@ class Gate:
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Pass signals on as soon as the gate is open."""
-        await self._open.wait()
-        await self._sink.submit(signals, receipt)
+        while True:
+            await self._passable.wait()
+            if self._open.is_set():
+                await self._sink.submit(signals, receipt)
+                return
+            if self._diversion is not None:
+                await self._diversion(signals)
+                return
+
+    def _update(self) -> None:
+        if self._open.is_set() or self._diversion is not None:
+            self._passable.set()
+        else:
+            self._passable.clear()

@@ -188,6 +188,23 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (keyspace_name, table_name)
     ) STRICT;
     """,
+    """
+    CREATE TABLE spooled_key (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        partition_key BLOB NOT NULL,
+        clustering BLOB NOT NULL,
+        written INTEGER NOT NULL,
+        removed INTEGER NOT NULL,
+        suspected INTEGER NOT NULL,
+        has_ttl INTEGER NOT NULL,
+        refresh INTEGER NOT NULL,
+        prefixes TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        UNIQUE (keyspace_name, table_name, partition_key, clustering)
+    ) STRICT;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

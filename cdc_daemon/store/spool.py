@@ -1,0 +1,153 @@
+"""Changed keys that wait on disk, so that the segments which told of them can go."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.store.clustering import decode_clustering, encode_clustering
+from cdc_daemon.store.database import Database
+
+_PARTITION = b""
+"""Stands for the clustering of a whole partition's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledKey:
+    """All that is known of a pending key; see `Entry`, whose fields these are."""
+
+    key: Key
+    written: int = 0
+    removed: int = 0
+    suspected: int = 0
+    has_ttl: bool = False
+    refresh: bool = False
+    prefixes: frozenset[Clustering] = frozenset()
+
+    @classmethod
+    def of(cls, signal: Signal) -> SpooledKey:
+        """Return what one signal says."""
+        prefixes: frozenset[Clustering] = frozenset()
+        if signal.scope in (Scope.RANGE, Scope.PARTITION):
+            prefixes = frozenset((signal.clustering if signal.scope is Scope.RANGE else (),))
+        return cls(
+            Key.of(signal),
+            signal.written,
+            signal.removed,
+            signal.suspected,
+            signal.has_ttl,
+            signal.scope is Scope.STATIC,
+            prefixes,
+        )
+
+    def signals(self) -> list[Signal]:
+        """Say it again as signals."""
+        table, partition_key, clustering = self.key
+        told = (self.written, self.removed, self.has_ttl, self.suspected)
+        if clustering is not None:
+            return [Signal(table, partition_key, Scope.ROW, clustering, *told)]
+        said = [
+            Signal(table, partition_key, Scope.RANGE if prefix else Scope.PARTITION, prefix, *told)
+            for prefix in self.prefixes
+        ]
+        if self.refresh or not said:
+            said.append(Signal(table, partition_key, Scope.STATIC, (), *told))
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledRow:
+    """A key as it lies in the spool: `generation` grows whenever more is said of it."""
+
+    id: int
+    generation: int
+    spooled: SpooledKey
+
+
+class Spool:
+    """The durable set of keys that wait, in the order in which they came first. Its methods block for the commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, keys: Iterable[SpooledKey]) -> int:
+        """Keep keys durably, all or none, each with what is kept of it already. Returns how many were new."""
+        with self._database.transaction() as connection:
+            before = _count(connection)
+            for spooled in keys:
+                connection.execute(_UPSERT, _values(connection, spooled))
+            return _count(connection) - before
+
+    def oldest(self, limit: int) -> Sequence[SpooledRow]:
+        """Return the keys that have waited longest."""
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM spooled_key ORDER BY id LIMIT ?", (limit,)).fetchall()  # noqa: S608
+        return [_spooled(row) for row in rows]
+
+    def remove(self, rows: Iterable[SpooledRow]) -> None:
+        """Take settled keys out, but for those of which more was said meanwhile."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM spooled_key WHERE id = ? AND generation = ?", [(row.id, row.generation) for row in rows]
+            )
+
+    def __len__(self) -> int:
+        with self._database.reading() as connection:
+            return _count(connection)
+
+
+_COLUMNS = (
+    "id, generation, keyspace_name, table_name, partition_key, clustering, written, removed, suspected, has_ttl, "
+    "refresh, prefixes"
+)
+_UPSERT = """
+    INSERT INTO spooled_key (keyspace_name, table_name, partition_key, clustering, written, removed, suspected,
+        has_ttl, refresh, prefixes, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+    ON CONFLICT (keyspace_name, table_name, partition_key, clustering) DO UPDATE SET
+        written = max(written, excluded.written), removed = max(removed, excluded.removed),
+        suspected = max(suspected, excluded.suspected), has_ttl = max(has_ttl, excluded.has_ttl),
+        refresh = max(refresh, excluded.refresh), prefixes = excluded.prefixes, generation = generation + 1
+"""
+
+
+def _values(connection: sqlite3.Connection, spooled: SpooledKey) -> tuple[Any, ...]:
+    (keyspace, table), partition_key, clustering = spooled.key
+    encoded = _PARTITION if clustering is None else encode_clustering(clustering)
+    prefixes = spooled.prefixes
+    if clustering is None:
+        kept = connection.execute(
+            "SELECT prefixes FROM spooled_key WHERE keyspace_name = ? AND table_name = ? AND partition_key = ? "
+            "AND clustering = ?",
+            (keyspace, table, partition_key, encoded),
+        ).fetchone()
+        prefixes |= frozenset() if kept is None else _prefixes(kept[0])
+    times = (spooled.written, spooled.removed, spooled.suspected)
+    told = orjson.dumps([encode_clustering(prefix).decode() for prefix in prefixes]).decode()
+    return keyspace, table, partition_key, encoded, *times, spooled.has_ttl, spooled.refresh, told
+
+
+def _spooled(row: tuple[Any, ...]) -> SpooledRow:
+    identity, generation, keyspace, table, partition_key, clustering = row[:6]
+    written, removed, suspected, has_ttl, refresh, prefixes = row[6:]
+    key = Key(
+        TableName(keyspace, table), partition_key, None if clustering == _PARTITION else decode_clustering(clustering)
+    )
+    return SpooledRow(
+        identity,
+        generation,
+        SpooledKey(key, written, removed, suspected, bool(has_ttl), bool(refresh), _prefixes(prefixes)),
+    )
+
+
+def _prefixes(text: str) -> frozenset[Clustering]:
+    return frozenset(decode_clustering(prefix) for prefix in orjson.loads(text))
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM spooled_key").fetchone()[0])
