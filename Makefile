@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
+    --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs compile test unit fuzz lint types format clean fixtures lock
+.PHONY: help setup demo docs compile test unit fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,8 +60,13 @@ fixtures: setup ## Make the commit-log fixtures anew, on real servers (half an h
 
 lock: ## Choose the newest allowed versions anew
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	.cache/lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-	    --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev --upgrade -o requirements.lock
+	$(MAKE) --no-print-directory image-locks
+
+image-locks: ## Take the versions of the container image out of requirements.lock
+	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
+	$(COMPILE) pyproject.toml --constraints requirements.lock -o requirements.runtime.lock
+	$(COMPILE) --constraints requirements.lock --group image -o requirements.build.lock
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
