@@ -26,7 +26,7 @@ demo: setup ## Cassandra to Elasticsearch before your eyes (KEEP=1 leaves the se
 	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
 
 compile: $(READY) ## Compile the innermost loops of the commit-log reader, where a C compiler is
-	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m cdc_daemon.commitlog.building --if-possible
+	$(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
 test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl

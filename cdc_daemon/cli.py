@@ -68,11 +68,11 @@ def version() -> None:
     import platform  # noqa: PLC0415  commands start fast
     from importlib.metadata import version as installed  # noqa: PLC0415  likewise
 
-    from cdc_daemon.commitlog.implementation import IMPLEMENTATION  # noqa: PLC0415  likewise
+    from cdc_daemon.commitlog.implementation import implementation  # noqa: PLC0415  likewise
 
     typer.echo(f"cdc-daemon {__version__}")
     typer.echo(f"python {platform.python_version()} ({platform.python_implementation()}), {platform.platform()}")
-    typer.echo(f"commit-log reader: {IMPLEMENTATION}")
+    typer.echo(f"commit-log reader: {implementation()}")
     for package in ("cassandra-driver", "elasticsearch", "orjson", "pydantic", "starlette", "uvicorn"):
         typer.echo(f"{package} {installed(package)}")
 

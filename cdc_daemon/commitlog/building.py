@@ -48,9 +48,12 @@ def build() -> None:
 
 def _compile(module: str, folder: Path) -> None:
     c_file = folder / f"{module}.c"
+    own = SOURCES / f"{module}.pyx"
+    # Annotations are for mypy and say less than the types of C in the `.pxd`, which they would contradict.
     _run([
-        sys.executable, "-m", "cython", "-3", "--module-name", f"{PACKAGE}.{module}",
-        "-o", str(c_file), str(SOURCES / f"{module}.pyx"),
+        sys.executable, "-m", "cython", "-3", "-X", "annotation_typing=False",
+        "--module-name", f"{PACKAGE}.{module}",
+        "-o", str(c_file), str(own if own.exists() else SOURCES / f"{module}.py"),
     ])  # fmt: skip
     made = folder / "made.so"
     _run([

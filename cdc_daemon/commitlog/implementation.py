@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ from cdc_daemon.errors import ConfigError
 
 VARIABLE: Final = "CDC_DAEMON_COMMITLOG"
 PACKAGE: Final = "cdc_daemon.commitlog"
-MODULES: Final = ("checksum", "keyscan")
+MODULES: Final = ("cells", "checksum", "decoder", "keyscan", "layout", "records", "vint")
 """The modules that have a compiled form."""
 SOURCES: Final = Path(__file__).parent
 COMPILED: Final = SOURCES / "compiled"
@@ -49,12 +50,19 @@ def compiled_path(module: str) -> Path:
 
 
 def fingerprint() -> str:
-    """Return a digest of what the compiled modules are made from."""
+    """Return a digest of what the compiled modules are made from, and of how."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in SOURCES.iterdir() if path.suffix in (".py", ".pyx", ".pxd", ".h")):
-        if path.stem in MODULES:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(filter(_is_source, SOURCES.iterdir())):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)} ".encode() + content)
     return digest.hexdigest()
+
+
+def _is_source(path: Path) -> bool:
+    """Tell whether the compiled modules depend on a file: any of them may include or declare for any other."""
+    if path.suffix == ".py":
+        return path.stem in (*MODULES, "building")
+    return path.suffix in {".pyx", ".pxd", ".pxi", ".h", ".c"}
 
 
 def choose(wanted: str) -> Implementation:
@@ -85,24 +93,28 @@ def _lacking() -> str | None:
     return None
 
 
+@cache
+def implementation() -> Implementation:
+    """Return what runs in this process. Raises `ConfigError` where the variable's value cannot be had, or is none."""
+    return choose(os.environ.get(VARIABLE, ""))
+
+
 class _Finder:
-    """Finds the compiled modules in place of their sources."""
+    """Finds the compiled modules in place of their sources, where they are chosen."""
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, module = name.rpartition(".")
-        if package != PACKAGE or module not in MODULES:
+        if package != PACKAGE or module not in MODULES or not implementation().compiled:
             return None
         path = str(compiled_path(module))
         return importlib.util.spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
 
 
-IMPLEMENTATION: Final = choose(os.environ.get(VARIABLE, ""))
-"""What runs in this process."""
-
-
 def install() -> None:
-    """Have the modules imported as chosen. Called before any of them is imported."""
-    if IMPLEMENTATION.compiled:
-        sys.meta_path.insert(0, _Finder())
+    """Have the modules imported as chosen. Called before any of them is imported.
+
+    A choice that cannot be had is an error only when the first of them is imported, so that they can be built.
+    """
+    sys.meta_path.insert(0, _Finder())

@@ -23,8 +23,17 @@ import struct
 from collections.abc import Container
 from typing import Final
 
-from cdc_daemon.commitlog import layout
 from cdc_daemon.commitlog.entries import read_entries
+from cdc_daemon.commitlog.flags import (
+    END_OF_PARTITION,
+    EXCL_START_BOUND,
+    HAS_DELETION,
+    HAS_EXTENDED_FLAGS,
+    HAS_ROW_ESTIMATE,
+    HAS_TTL,
+    INCL_START_BOUND,
+    IS_MARKER,
+)
 from cdc_daemon.commitlog.keyscan import scan_plain
 from cdc_daemon.commitlog.keyupdate import KeyBatch, KeyUpdate, RangeKey, RowKey
 from cdc_daemon.commitlog.keywalk import read_key_update
@@ -40,15 +49,13 @@ __all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
 _ONE_ROW: Final = (RowKey((), deleted=False),)
 _NO_BEGINNING: Final = bytes(1)
 """Of no mutation: none has no updates."""
-_PLAIN_UPDATE: Final = layout.HAS_ROW_ESTIMATE << 7 | 0b1111_110
+_PLAIN_UPDATE: Final = HAS_ROW_ESTIMATE << 7 | 0b1111_110
 """An update's flags and the upper seven bits of a timestamp's vint of seven bytes, as all are up to 2033."""
 _PLAIN_TIMESTAMP: Final = (1 << 49) - 1
-_NOT_PLAIN: Final = (
-    layout.END_OF_PARTITION | layout.IS_MARKER | layout.HAS_TTL | layout.HAS_DELETION | layout.HAS_EXTENDED_FLAGS
-)
+_NOT_PLAIN: Final = END_OF_PARTITION | IS_MARKER | HAS_TTL | HAS_DELETION | HAS_EXTENDED_FLAGS
 """A row with any of these flags is no plain one."""
 _opens_range: Final = re.compile(
-    bytes((layout.IS_MARKER,)) + b"[%c%c]" % (layout.INCL_START_BOUND, layout.EXCL_START_BOUND) + b"\0",
+    bytes((IS_MARKER,)) + b"[%c%c]" % (INCL_START_BOUND, EXCL_START_BOUND) + b"\0",
 ).search
 """Finds what could be a marker that opens a range: flags, kind, high byte of the count of its values."""
 

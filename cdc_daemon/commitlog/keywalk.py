@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdc_daemon.commitlog import layout
+from cdc_daemon.commitlog.flags import (
+    END_OF_PARTITION,
+    ENDS,
+    HAS_ALL_COLUMNS,
+    HAS_COMPLEX_DELETION,
+    HAS_DELETION,
+    HAS_EXTENDED_FLAGS,
+    HAS_PARTITION_DELETION,
+    HAS_ROW_ESTIMATE,
+    HAS_STATIC_ROW,
+    HAS_TIMESTAMP,
+    HAS_TTL,
+    IS_EMPTY,
+    IS_MARKER,
+    STARTS,
+)
 from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey, RowKey
-from cdc_daemon.commitlog.layout import TIMESTAMP_EPOCH, TableLayout, read_subset, skip_cells
-from cdc_daemon.commitlog.schema import Column
-from cdc_daemon.commitlog.vint import as_int64, read_vint
+from cdc_daemon.commitlog.layout import (
+    TIMESTAMP_EPOCH,
+    ColumnLayout,
+    TableLayout,
+    read_subset,
+    skip_cells,
+    skip_extended_flags,
+    static_row_flags,
+)
+from cdc_daemon.commitlog.vint import add_int64, read_vint
 from cdc_daemon.errors import MutationError
 
 _NEVER: Final = -(1 << 63)
@@ -25,7 +47,7 @@ def read_key_update(data: bytes, position: int, table_layout: TableLayout) -> tu
     key = data[start:position]
     flags = data[position]
     position += 1
-    if flags & layout.IS_EMPTY:
+    if flags & IS_EMPTY:
         return None, position
     walk = _Walk(table_layout)
     return walk.update(data, position, flags, key)
@@ -47,26 +69,26 @@ class _Walk:
 
     def update(self, data: bytes, position: int, flags: int, key: bytes) -> tuple[KeyUpdate, int]:
         delta, position = read_vint(data, position)
-        self.least = as_int64(delta + TIMESTAMP_EPOCH)
+        self.least = add_int64(delta, TIMESTAMP_EPOCH)
         # The least timestamp of no statistics is the epoch: that is known of no write.
         self.newest = self.least if delta else _NEVER
         _, position = read_vint(data, position)
         least_ttl, position = read_vint(data, position)
         self.expiring = least_ttl != 0
-        static_columns: tuple[Column, ...] = ()
-        if flags & layout.HAS_STATIC_ROW:
+        static_columns: tuple[ColumnLayout, ...] = ()
+        if flags & HAS_STATIC_ROW:
             static_columns, position = self.layout.read_columns(data, position)
         columns, position = self.layout.read_columns(data, position)
         partition_deletion = None
-        if flags & layout.HAS_PARTITION_DELETION:
+        if flags & HAS_PARTITION_DELETION:
             partition_deletion, position = self.deletion(data, position)
         static = False
-        if flags & layout.HAS_STATIC_ROW:
-            row_flags = layout.static_row_flags(data, position)
+        if flags & HAS_STATIC_ROW:
+            row_flags = static_row_flags(data, position)
             before = position + 2
             _, position = self.body(data, before, row_flags, static_columns)
             static = position > before
-        if flags & layout.HAS_ROW_ESTIMATE:
+        if flags & HAS_ROW_ESTIMATE:
             _, position = read_vint(data, position)
         position = self.unfiltereds(data, position, columns)
         return (
@@ -84,51 +106,51 @@ class _Walk:
             position,
         )
 
-    def unfiltereds(self, data: bytes, position: int, columns: tuple[Column, ...]) -> int:
+    def unfiltereds(self, data: bytes, position: int, columns: tuple[ColumnLayout, ...]) -> int:
         """Rows and markers up to the end of the partition."""
         while True:
             flags = data[position]
             position += 1
-            if flags & layout.END_OF_PARTITION:
+            if flags & END_OF_PARTITION:
                 if self.open is not None:
                     raise MutationError("expected the end of a deleted range, found the end of the partition")
                 return position
-            if flags & layout.IS_MARKER:
+            if flags & IS_MARKER:
                 position = self.marker(data, position)
                 continue
-            if flags & layout.HAS_EXTENDED_FLAGS:
-                position = layout.skip_extended_flags(data, position)
+            if flags & HAS_EXTENDED_FLAGS:
+                position = skip_extended_flags(data, position)
             clustering, position = self.layout.read_clustering(data, position)
             deleted, position = self.body(data, position, flags, columns)
             self.rows.append(RowKey(clustering, deleted))
 
-    def body(self, data: bytes, position: int, flags: int, columns: tuple[Column, ...]) -> tuple[bool, int]:
+    def body(self, data: bytes, position: int, flags: int, columns: tuple[ColumnLayout, ...]) -> tuple[bool, int]:
         """Pass over a row behind its clustering; return whether it is deleted, and the position after it."""
         liveness = _NEVER
-        if flags & layout.HAS_TIMESTAMP:
+        if flags & HAS_TIMESTAMP:
             delta, position = read_vint(data, position)
-            liveness = as_int64(delta + self.least)
+            liveness = add_int64(delta, self.least)
             self.newest = max(self.newest, liveness)
-            if flags & layout.HAS_TTL:
+            if flags & HAS_TTL:
                 self.expiring = True
                 _, position = read_vint(data, position)
                 _, position = read_vint(data, position)
         deletion = None
-        if flags & layout.HAS_DELETION:
+        if flags & HAS_DELETION:
             deletion, position = self.deletion(data, position)
-        if not flags & layout.HAS_ALL_COLUMNS:
+        if not flags & HAS_ALL_COLUMNS:
             columns, position = read_subset(data, position, columns)
         position, newest, expiring = skip_cells(
-            data, position, columns, complex_deletions=bool(flags & layout.HAS_COMPLEX_DELETION)
+            data, position, columns, complex_deletions=bool(flags & HAS_COMPLEX_DELETION)
         )
         if newest:
-            self.newest = max(self.newest, as_int64(newest + self.least))
+            self.newest = max(self.newest, add_int64(newest, self.least))
         self.expiring = self.expiring or expiring
         return deletion is not None and deletion >= liveness, position
 
     def marker(self, data: bytes, position: int) -> int:
         kind, values, position = self.layout.read_bound(data, position)
-        closes, opens = layout.ENDS.get(kind), layout.STARTS.get(kind)
+        closes, opens = ENDS.get(kind), STARTS.get(kind)
         if closes is not None:
             deletion, position = self.deletion(data, position)
             if self.open is None:
@@ -147,6 +169,6 @@ class _Walk:
         """Read a deletion; return its timestamp, which counts as one of this update's."""
         delta, position = read_vint(data, position)
         _, position = read_vint(data, position)
-        deletion = as_int64(delta + self.least)
+        deletion = add_int64(delta, self.least)
         self.newest = max(self.newest, deletion)
         return deletion, position

@@ -1,4 +1,4 @@
-"""The layout of a mutation, once: flags, column lists, and how to pass over what is not wanted.
+"""The layout of a mutation, once: column lists, clusterings, and how to pass over what is not wanted.
 
 Sources: `UnfilteredRowIteratorSerializer`, `UnfilteredSerializer`, `Cell.Serializer`, `SerializationHeader`,
 `Columns.Serializer`, `ClusteringPrefix.Serializer`, `EncodingStats.Serializer`; the same in Cassandra 4.0, 4.1
@@ -24,58 +24,24 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from cdc_daemon.commitlog.flags import (
+    CELL_HAS_EMPTY_VALUE,
+    CELL_IS_DELETED,
+    CELL_IS_EXPIRING,
+    CELL_USES_ROW_TIMESTAMP,
+    CELL_USES_ROW_TTL,
+    COMPLEX,
+    ENDS,
+    EXTENDED_IS_STATIC,
+    HAS_EXTENDED_FLAGS,
+    STARTS,
+    VARIABLE,
+)
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.commitlog.vint import LENGTHS, VALUE_BITS, read_vint
+from cdc_daemon.commitlog.vint import read_length, read_vint
 from cdc_daemon.errors import MutationError
 
 TABLE_ID_SIZE: Final = 16
-
-# Flags of a partition update (UnfilteredRowIteratorSerializer).
-IS_EMPTY: Final = 0x01
-IS_REVERSED: Final = 0x02
-HAS_PARTITION_DELETION: Final = 0x04
-HAS_STATIC_ROW: Final = 0x08
-HAS_ROW_ESTIMATE: Final = 0x10
-
-# Flags of a row or marker (UnfilteredSerializer).
-END_OF_PARTITION: Final = 0x01
-IS_MARKER: Final = 0x02
-HAS_TIMESTAMP: Final = 0x04
-HAS_TTL: Final = 0x08
-HAS_DELETION: Final = 0x10
-HAS_ALL_COLUMNS: Final = 0x20
-HAS_COMPLEX_DELETION: Final = 0x40
-HAS_EXTENDED_FLAGS: Final = 0x80
-EXTENDED_IS_STATIC: Final = 0x01
-
-# Flags of a cell (Cell.Serializer).
-CELL_IS_DELETED: Final = 0x01
-CELL_IS_EXPIRING: Final = 0x02
-CELL_HAS_EMPTY_VALUE: Final = 0x04
-CELL_USES_ROW_TIMESTAMP: Final = 0x08
-CELL_USES_ROW_TTL: Final = 0x10
-
-# Kinds of a range tombstone's bounds (ordinals of ClusteringPrefix.Kind).
-EXCL_END_BOUND: Final = 0
-INCL_START_BOUND: Final = 1
-EXCL_END_INCL_START_BOUNDARY: Final = 2
-INCL_END_EXCL_START_BOUNDARY: Final = 5
-INCL_END_BOUND: Final = 6
-EXCL_START_BOUND: Final = 7
-STARTS: Final = {
-    INCL_START_BOUND: True,
-    EXCL_END_INCL_START_BOUNDARY: True,
-    INCL_END_EXCL_START_BOUNDARY: False,
-    EXCL_START_BOUND: False,
-}
-"""Kinds that open a range, and whether the bound itself belongs to it."""
-ENDS: Final = {
-    EXCL_END_BOUND: False,
-    EXCL_END_INCL_START_BOUNDARY: False,
-    INCL_END_EXCL_START_BOUNDARY: True,
-    INCL_END_BOUND: True,
-}
-"""Kinds that close a range, and whether the bound itself belongs to it."""
 
 TIMESTAMP_EPOCH: Final = 1_442_880_000_000_000
 """Microseconds: 2015-09-22, from which `EncodingStats` counts timestamps."""
@@ -83,6 +49,7 @@ DELETION_TIME_EPOCH: Final = 1_442_880_000
 """Seconds: the same day, for local deletion times."""
 
 _BEGINNING: Final = -(1 << 63)
+_LARGEST: Final = (1 << 63) - 1
 _CLUSTERING_BATCH: Final = 32
 """Clustering values that share one header of two bits each: null, empty."""
 _BITMAP_COLUMNS: Final = 64
@@ -94,11 +61,14 @@ _KNOWN_COLUMN_LISTS: Final = 16
 _NEVER: Final = b"\xff" * 32
 """A prefix that no update has: vints whose values nobody writes."""
 
+ColumnLayout = tuple[str, int]
+"""A column as loops over cells need it: its name, and the bytes of its values, `VARIABLE` or `COMPLEX`."""
+
 
 class TableLayout:
     """What the bytes of one table's updates look like. Made once for each generation of a table."""
 
-    __slots__ = ("clustering", "dropped", "fixed_clustering", "lists", "plain_prefix", "table")
+    __slots__ = ("_expected", "clustering", "dropped", "fixed_clustering", "lists", "plain_prefix", "table")
 
     def __init__(self, table: TableMetadata) -> None:
         self.table = table
@@ -108,7 +78,8 @@ class TableLayout:
         if self.clustering and None not in self.clustering:
             self.fixed_clustering = struct.Struct("".join(f"{length}s" for length in self.clustering))
         self.dropped = {each.column.name: each.dropped_at for each in table.dropped if each.dropped_at > _BEGINNING}
-        self.lists: dict[bytes, tuple[Column, ...]] = {}
+        self.lists: dict[bytes, tuple[ColumnLayout, ...]] = {}
+        self._expected = b""
         self.plain_prefix = _NEVER
         """What stands before the row of an update without deletions, TTL and statics that has one row: two
         zeros of the statistics, the list of columns met last, the row estimate. For one comparison that
@@ -123,7 +94,7 @@ class TableLayout:
         made = table.memo["layout"] = cls(table)
         return made
 
-    def read_columns(self, data: bytes, position: int) -> tuple[tuple[Column, ...], int]:
+    def read_columns(self, data: bytes, position: int) -> tuple[tuple[ColumnLayout, ...], int]:
         """Read a list of columns. A list's bytes are no other list's beginning, so known ones are compared."""
         for encoded, columns in self.lists.items():
             if data.startswith(encoded, position):
@@ -132,25 +103,25 @@ class TableLayout:
         start = position
         count, position = read_vint(data, position)
         found = []
-        for _ in range(count):
-            length, position = read_vint(data, position)
+        while count:
+            count -= 1
+            length, position = read_length(data, position)
             end = position + length
             name = data[position:end]
-            if end > len(data):
-                raise MutationError("expected a column's name, found the end of the mutation")
             column = self.table.columns.get(name)
             if column is None:
                 raise MutationError(
                     f"expected a column of {self.table}, found {name.decode('utf-8', 'backslashreplace')!r}",
                     hint="the schema is older than the segment, or the column was dropped long ago",
                 )
-            found.append(column)
+            found.append(_column_layout(column))
             position = end
         columns = tuple(found)
         if len(self.lists) >= _KNOWN_COLUMN_LISTS:
             self.lists.pop(next(iter(self.lists)))
-        self.lists[data[start:position]] = columns
-        self._expect(data[start:position])
+        encoded = data[start:position]
+        self.lists[encoded] = columns
+        self._expect(encoded)
         return columns, position
 
     def find_prefix(self, data: bytes, position: int) -> bool:
@@ -162,7 +133,8 @@ class TableLayout:
         return False
 
     def _expect(self, encoded: bytes) -> None:
-        if len(self.clustering) <= _CLUSTERING_BATCH:
+        if encoded is not self._expected and len(self.clustering) <= _CLUSTERING_BATCH:
+            self._expected = encoded
             self.plain_prefix = b"\0\0" + encoded + b"\1"
 
     def read_clustering(
@@ -184,7 +156,10 @@ class TableLayout:
             if header & 3:
                 values.append(None if header & 2 else b"")
                 continue
-            length, position = (fixed_length, position) if fixed_length is not None else read_vint(data, position)
+            if fixed_length is None:
+                length, position = read_length(data, position)
+            else:
+                length = fixed_length
             end = position + length
             if end > len(data):
                 raise MutationError(f"expected a clustering value of {length} bytes, found the mutation's end")
@@ -217,7 +192,7 @@ def skip_extended_flags(data: bytes, position: int) -> int:
     return position + 1
 
 
-def read_subset(data: bytes, position: int, columns: tuple[Column, ...]) -> tuple[tuple[Column, ...], int]:
+def read_subset(data: bytes, position: int, columns: tuple[ColumnLayout, ...]) -> tuple[tuple[ColumnLayout, ...], int]:
     """Read which of `columns` a row has (`Columns.Serializer.deserializeSubset`)."""
     encoded, position = read_vint(data, position)
     if encoded == 0:
@@ -226,66 +201,69 @@ def read_subset(data: bytes, position: int, columns: tuple[Column, ...]) -> tupl
     if count < _BITMAP_COLUMNS:
         if encoded >> count:
             raise MutationError(f"expected a subset of {count} columns, found the bitmap {encoded:#x}")
-        return tuple(each for index, each in enumerate(columns) if not encoded >> index & 1), position
+        chosen = [each for index, each in enumerate(columns) if not encoded >> index & 1]
+        return tuple(chosen), position
     if encoded > count:
         raise MutationError(f"expected a subset of {count} columns, found {encoded} missing")
     present = count - encoded
     listed = present if present < count // 2 else encoded
     indices: list[int] = []
-    for _ in range(listed):
+    while listed:
+        listed -= 1
         index, position = read_vint(data, position)
         if index >= count or (indices and index <= indices[-1]):
             raise MutationError(f"expected an index of {count} columns, found {index}")
         indices.append(index)
     if present < count // 2:
-        return tuple(columns[index] for index in indices), position
-    missing = set(indices)
-    return tuple(each for index, each in enumerate(columns) if index not in missing), position
+        chosen = [columns[index] for index in indices]
+    else:
+        missing = set(indices)
+        chosen = [each for index, each in enumerate(columns) if index not in missing]
+    return tuple(chosen), position
 
 
 def skip_cells(  # noqa: C901, PLR0912 - a hot loop: calls would cost more than what they do
-    data: bytes, position: int, columns: tuple[Column, ...], *, complex_deletions: bool
+    data: bytes, position: int, columns: tuple[ColumnLayout, ...], *, complex_deletions: bool
 ) -> tuple[int, int, bool]:
     """Pass over a row's cells: the position after them, the largest timestamp less the least, any TTL."""
     newest = 0
     expiring = False
-    for column in columns:
+    for _, length in columns:
         count = 1
-        length = column.fixed_length
-        is_complex = column.multi_cell
-        if is_complex:
-            length = None
+        if length == COMPLEX:
             if complex_deletions:
                 delta, position = read_vint(data, position)
                 # The deletion before an overwriting INSERT is one microsecond older than its cells.
-                newest = max(newest, delta) if delta >> 63 == 0 else newest
-                position += LENGTHS[data[position]]
+                if newest < delta <= _LARGEST:
+                    newest = delta
+                _, position = read_vint(data, position)
             count, position = read_vint(data, position)
         while count:
             count -= 1
             flags = data[position]
             position += 1
             if not flags & CELL_USES_ROW_TIMESTAMP:
-                first = data[position]
-                end = position + LENGTHS[first]
-                delta = int.from_bytes(data[position:end], "big") & VALUE_BITS[first]
-                if newest < delta < 1 << 63:
+                delta, position = read_vint(data, position)
+                if newest < delta <= _LARGEST:
                     newest = delta
-                position = end
-            if flags & 0x03:
+            if flags & CELL_IS_EXPIRING:
+                expiring = True
+            if flags & (CELL_IS_DELETED | CELL_IS_EXPIRING) and not flags & CELL_USES_ROW_TTL:
+                _, position = read_vint(data, position)
                 if flags & CELL_IS_EXPIRING:
-                    expiring = True
-                if not flags & CELL_USES_ROW_TTL:
-                    position += LENGTHS[data[position]]
-                    if flags & CELL_IS_EXPIRING:
-                        position += LENGTHS[data[position]]
-            if is_complex:
-                size, position = read_vint(data, position)
+                    _, position = read_vint(data, position)
+            if length == COMPLEX:
+                size, position = read_length(data, position)
                 position += size
             if not flags & CELL_HAS_EMPTY_VALUE:
-                if length is None:
-                    size, position = read_vint(data, position)
-                    position += size
-                else:
-                    position += length
+                size = length
+                if length < 0:
+                    size, position = read_length(data, position)
+                position += size
     return position, newest, expiring
+
+
+def _column_layout(column: Column) -> ColumnLayout:
+    if column.multi_cell:
+        return column.name, COMPLEX
+    return column.name, VARIABLE if column.fixed_length is None else column.fixed_length

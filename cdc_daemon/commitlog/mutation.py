@@ -22,8 +22,12 @@ UpdateReader = Callable[[bytes, int, TableLayout], tuple[Update, int]]
 LayoutOf = Callable[[bytes], TableLayout | None]
 """The layout of a table by its id; None where no such table is known."""
 
-SHORT_INPUT: Final = (IndexError, struct.error)
-"""What reading past the end of the bytes raises."""
+SHORT_INPUT: Final = (IndexError, OverflowError, struct.error)
+"""What reading past the end of the bytes raises, the compiled modules for a number that is none they count with."""
+
+
+UNREADABLE: Final = (MutationError, *SHORT_INPUT)
+"""What bytes raise that are no update of their table."""
 
 
 def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> tuple[list[Update], list[bytes]]:
@@ -96,7 +100,7 @@ class _Reading(Generic[Update]):
                 if self._failed.get(position, 0) < count:
                     try:
                         return self.updates(position, count)
-                    except (MutationError, *SHORT_INPUT):
+                    except UNREADABLE:
                         self._failed[position] = count
             found = payload.find(key, found + 1)
         if candidates:

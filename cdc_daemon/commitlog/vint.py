@@ -47,11 +47,22 @@ def read_vint(data: bytes, position: int) -> tuple[int, int]:
     return int.from_bytes(data[position:end], "big") & VALUE_BITS[first], end
 
 
-def as_int32(value: int) -> int:
-    """Wrap as Java's `(int)` cast does: the low 32 bits, signed."""
-    return ((value + _INT32_SIGN) & 0xFFFF_FFFF) - _INT32_SIGN
+def read_length(data: bytes, position: int) -> tuple[int, int]:
+    """Read the vint of a length, and find so many bytes behind it: the length, and the position of the bytes.
+
+    Raises `MutationError` where there are fewer.
+    """
+    length, position = read_vint(data, position)
+    if length > len(data) - position:
+        raise MutationError(f"expected {length} bytes, found the end after {len(data) - position}", at=position)
+    return length, position
 
 
-def as_int64(value: int) -> int:
-    """Wrap as Java's `long` arithmetic does: the low 64 bits, signed."""
-    return ((value + _INT64_SIGN) & 0xFFFF_FFFF_FFFF_FFFF) - _INT64_SIGN
+def add_int32(delta: int, base: int) -> int:
+    """Add to a vint's value as Java does to an int: the low 32 bits of the sum, signed."""
+    return ((delta + base + _INT32_SIGN) & 0xFFFF_FFFF) - _INT32_SIGN
+
+
+def add_int64(delta: int, base: int) -> int:
+    """Add to a vint's value as Java does to a long: the low 64 bits of the sum, signed."""
+    return ((delta + base + _INT64_SIGN) & 0xFFFF_FFFF_FFFF_FFFF) - _INT64_SIGN

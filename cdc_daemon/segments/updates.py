@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from cdc_daemon.commitlog.decode import Decoder
+from cdc_daemon.commitlog.decoder import Decoder
 from cdc_daemon.commitlog.entries import OVERHEAD, read_entries
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
 from cdc_daemon.commitlog.mutation import read_mutation

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import zlib
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog import implementation, keyscan
+from cdc_daemon.commitlog import decoder, implementation, keyscan, layout, records, vint
 from cdc_daemon.commitlog.checksum import crc32
-from cdc_daemon.commitlog.implementation import IMPLEMENTATION, VARIABLE, choose
+from cdc_daemon.commitlog.implementation import MODULES, PACKAGE, SOURCES, VARIABLE, choose
 from cdc_daemon.errors import ConfigError
 
 
@@ -23,7 +29,10 @@ def test_checksum_of_every_length() -> None:
 
 
 def test_what_is_said_to_run_runs() -> None:
-    assert (keyscan.scan_plain is not None) == IMPLEMENTATION.compiled
+    compiled = implementation.implementation().compiled
+    assert (keyscan.scan_plain is not None) == compiled
+    for module in (decoder, layout, records, vint):
+        assert isinstance(module.__loader__, ExtensionFileLoader) == compiled
 
 
 def test_python_can_always_be_had() -> None:
@@ -40,3 +49,66 @@ def test_compiled_from_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch
     assert not choose("auto").compiled
     with pytest.raises(ConfigError, match="expected compiled modules"):
         choose("compiled")
+
+
+def test_every_module_has_a_compiled_form() -> None:
+    for module in MODULES:
+        assert (SOURCES / f"{module}.py").exists(), "it runs without a compiler"
+        assert (SOURCES / f"{module}.pyx").exists() or (SOURCES / f"{module}.pxd").exists()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["building.py", "checksum.h", "decoder.pxd", "decoder.py", "keyscan.pyx", "layout.py", "records.h", "vint.pxd"],
+)
+def test_whatever_is_compiled_has_a_part_in_the_fingerprint(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in SOURCES.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    before = implementation.fingerprint()
+    monkeypatch.setattr(implementation, "SOURCES", tmp_path)
+    assert implementation.fingerprint() == before
+    with (tmp_path / source).open("a") as file:
+        file.write("\n")
+    assert implementation.fingerprint() != before
+
+
+def test_what_is_not_compiled_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in SOURCES.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    before = implementation.fingerprint()
+    monkeypatch.setattr(implementation, "SOURCES", tmp_path)
+    (tmp_path / "keystore.py").write_text("")
+    assert implementation.fingerprint() == before
+
+
+def _run(*arguments: str, choice: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, VARIABLE: choice},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_wrong_value_of_the_variable_is_told_as_a_wrong_configuration(tmp_path: Path) -> None:
+    done = _run("-c", "from cdc_daemon.cli import main; main()", "segments", "list", str(tmp_path), choice="fast")
+    assert done.returncode == 2
+    assert "expected CDC_DAEMON_COMMITLOG to be auto, python or compiled, found 'fast'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_building_does_not_depend_on_the_variable() -> None:
+    code = "from cdc_daemon.commitlog import building; building.up_to_date()"
+    for choice in ("fast", "compiled"):
+        assert _run("-c", code, choice=choice).returncode == 0
+
+
+def test_the_modules_that_run_are_those_asked_for() -> None:
+    code = f"import sys, {PACKAGE}.decoder as d; print(d.__loader__.__class__.__name__)"
+    assert _run("-c", code, choice="python").stdout.strip() == "SourceFileLoader"

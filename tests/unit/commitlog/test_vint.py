@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.vint import LENGTHS, MAX_LENGTH, VALUE_BITS, as_int32, as_int64, read_vint
+from cdc_daemon.commitlog.vint import LENGTHS, MAX_LENGTH, VALUE_BITS, add_int32, add_int64, read_length, read_vint
 from cdc_daemon.errors import MutationError
 from tests.unit.commitlog.writer import vint, vint32
 
@@ -49,12 +49,22 @@ def test_tables_agree_with_the_encoding(value: int) -> None:
 
 @given(st.integers(-(1 << 31), (1 << 31) - 1))
 def test_negative_ints_come_back_though_written_as_longs(value: int) -> None:
-    assert as_int32(read_vint(vint32(value), 0)[0]) == value
+    assert add_int32(read_vint(vint32(value), 0)[0], 0) == value
 
 
-@given(st.integers())
-def test_wraps_as_java_does(value: int) -> None:
-    assert -(1 << 31) <= as_int32(value) < 1 << 31
-    assert (as_int32(value) - value) % (1 << 32) == 0
-    assert -(1 << 63) <= as_int64(value) < 1 << 63
-    assert (as_int64(value) - value) % (1 << 64) == 0
+@given(st.integers(0, (1 << 64) - 1), st.integers(-(1 << 63), (1 << 63) - 1))
+def test_wraps_as_java_does(delta: int, base: int) -> None:
+    assert -(1 << 31) <= add_int32(delta, base) < 1 << 31
+    assert (add_int32(delta, base) - delta - base) % (1 << 32) == 0
+    assert -(1 << 63) <= add_int64(delta, base) < 1 << 63
+    assert (add_int64(delta, base) - delta - base) % (1 << 64) == 0
+
+
+@given(st.integers(0, (1 << 64) - 1), st.binary(max_size=20))
+def test_a_length_is_believed_only_as_far_as_there_are_bytes(length: int, after: bytes) -> None:
+    encoded = vint(length)
+    if length <= len(after):
+        assert read_length(encoded + after, 0) == (length, len(encoded))
+    else:
+        with pytest.raises(MutationError, match=f"expected {length} bytes, found the end after {len(after)}"):
+            read_length(encoded + after, 0)

@@ -1,0 +1,6 @@
+cpdef object new_cell(tuple fields)
+cpdef object new_complex_column(tuple fields)
+cpdef object new_deletion(tuple fields)
+cpdef object new_range_tombstone(tuple fields)
+cpdef object new_row(tuple fields)
+cpdef object new_update(tuple fields)
