@@ -233,10 +233,12 @@ async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None
             await server.stop()
 
 
-def _count(store: Store) -> dict[str, int]:
+def _count(store: Store) -> dict[str, float]:
+    jobs = (store.jobs.count_open(), store.range_jobs.count_open())
     return {
         "dead_letters": store.dead_letters.count(),
-        "open_jobs": store.jobs.count_open() + store.range_jobs.count_open(),
+        "open_jobs": sum(opened for opened, _ in jobs),
+        "newest_job": max(newest for _, newest in jobs) / 1e6,
     }
 
 

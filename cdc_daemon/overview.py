@@ -50,10 +50,10 @@ class Overview:
         self._states: dict[str, _State] = {}
         self._caught_up = 0.0
         self._shown: Mapping[str, Any] = {}
-        self._stored: dict[str, int] = {}
+        self._stored: dict[str, float] = {}
 
-    def count(self, **stored: int) -> None:
-        """Take note of how many things of a kind the store holds, such as `dead_letters` and `open_jobs`."""
+    def count(self, **stored: float) -> None:
+        """Take note of how much the store holds: `dead_letters`, `open_jobs`, and when the `newest_job` was made."""
         self._stored.update(stored)
 
     def measure(self, now: float, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What holds for every test: no deadlines in Hypothesis, and logging as it was before."""
+"""What holds for every test: no deadlines in Hypothesis, and logging as it was before; the servers that tests share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from cassandra.cluster import Session
 from hypothesis import settings
 
 from cdc_daemon.logs import LIBRARIES
+from sandbox import FAST_START, Sandbox
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None)
@@ -28,3 +30,20 @@ def _logging_given_back() -> Iterator[None]:
         logging.getLogger(name).setLevel(own)
     root.handlers = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def box() -> Iterator[Sandbox]:
+    """One Cassandra 5.0 and one Elasticsearch for the whole session.
+
+    A test that kills, pauses or reconfigures a server starts a Sandbox of its own.
+    """
+    with Sandbox(java_options=FAST_START) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cql(box: Sandbox) -> Iterator[Session]:
+    """A driver session on the shared Cassandra, for making schemas and writing rows."""
+    with box.connect() as session:
+        yield session

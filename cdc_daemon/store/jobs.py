@@ -119,10 +119,13 @@ class Jobs:
             ).fetchall()
         return map(_job, rows)
 
-    def count_open(self) -> int:
-        """Return how many jobs are not finished."""
+    def count_open(self) -> tuple[int, int]:
+        """Return how many jobs are not finished, and when the newest of all was made, 0 where there is none."""
         with self._database.reading() as connection:
-            return int(connection.execute("SELECT count(*) FROM job WHERE finished IS NULL").fetchone()[0])
+            row = connection.execute(
+                "SELECT count(*) FILTER (WHERE finished IS NULL), coalesce(max(created), 0) FROM job"
+            ).fetchone()
+        return row[0], row[1]
 
     def oldest_open(self, kind: str) -> Job | None:
         """Return the oldest job of a kind that is not finished."""

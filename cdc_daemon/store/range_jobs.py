@@ -102,10 +102,13 @@ class RangeJobs:
             )
         return self.get(job.id)
 
-    def count_open(self) -> int:
-        """Return how many jobs are not finished."""
+    def count_open(self) -> tuple[int, int]:
+        """Return how many jobs are not finished, and when the newest of all was made, 0 where there is none."""
         with self._database.reading() as connection:
-            return int(connection.execute("SELECT count(*) FROM range_job WHERE finished IS NULL").fetchone()[0])
+            row = connection.execute(
+                "SELECT count(*) FILTER (WHERE finished IS NULL), coalesce(max(created), 0) FROM range_job"
+            ).fetchone()
+        return row[0], row[1]
 
     def get(self, identity: str) -> RangeJob | None:
         """Return a job, or None when there is none of that id."""

@@ -1,4 +1,4 @@
-"""Real servers for the tests in this folder: one Cassandra 5.0 and one Elasticsearch for the whole session."""
+"""What tests on real servers make in them for themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
-from sandbox import FAST_START, Sandbox
+from sandbox import Sandbox
 
 _HERE = Path(__file__).parent
 
@@ -19,20 +19,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.integration)
-
-
-@pytest.fixture(scope="session")
-def box() -> Iterator[Sandbox]:
-    """The shared servers. A test that kills, pauses or reconfigures a server starts a Sandbox of its own."""
-    with Sandbox(java_options=FAST_START) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def cql(box: Sandbox) -> Iterator[Session]:
-    """A driver session on the shared Cassandra, for making schemas and writing rows."""
-    with box.connect() as session:
-        yield session
 
 
 @pytest.fixture

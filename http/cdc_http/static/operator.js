@@ -38,7 +38,7 @@ export class Operator {
     if (!this.#token || byId("signed-in").hidden) return;
     if (status.dead_letters !== this.#letters) await this.#listLetters();
     const due = Date.now() / 1000 - this.#looked > EVERY;
-    if (status.open_jobs !== this.#jobs || (status.open_jobs && due)) await this.#listJobs();
+    if (jobsOf(status) !== this.#jobs || (status.open_jobs && due)) await this.#listJobs();
   }
 
   async #begin() {
@@ -170,12 +170,13 @@ export class Operator {
   }
 
   async #listJobs() {
-    this.#jobs = this.#status?.open_jobs ?? null;
+    this.#jobs = jobsOf(this.#status);
     this.#looked = Date.now() / 1000;
     const answers = await Promise.all(["jobs", "sync-jobs"].map((path) => this.#ask("GET", `${path}?limit=${LISTED}`)));
     if (answers.includes(undefined)) return;
     const jobs = answers.flatMap((answer) => answer.jobs).sort((one, other) => other.created - one.created);
-    setText(byId("jobs-count"), this.#jobs ? `${count(this.#jobs)} open` : "");
+    const open = this.#status?.open_jobs;
+    setText(byId("jobs-count"), open ? `${count(open)} open` : "");
     show(byId("jobs-none"), !jobs.length);
     show(byId("jobs"), jobs.length > 0);
     keyed(byId("jobs").tBodies[0], jobs, {
@@ -211,6 +212,11 @@ function tellKey(letter) {
 
 function whyNot(answer) {
   return answer.outcome === "waiting" ? "it could not be settled in time." : (answer.message ?? answer.reason ?? "it fails as before.");
+}
+
+// What tells that jobs have to be listed again: one more, or one that has ended.
+function jobsOf(status) {
+  return `${status?.open_jobs} ${status?.newest_job}`;
 }
 
 function nameOf(job) {

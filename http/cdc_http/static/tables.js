@@ -54,7 +54,7 @@ export function showTables(table, mappings, now) {
     key: (mapping) => mapping.name,
     create: () => {
       const row = makeRow(table);
-      row.cells[1].append(make("span"), make("span", { className: "to", ariaHidden: "true" }, " → "), make("span"));
+      row.cells[1].append(make("span"), make("span", { className: "to" }, " → "), make("span"));
       return row;
     },
     update: (row, mapping) => {

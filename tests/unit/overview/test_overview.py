@@ -152,7 +152,7 @@ def test_a_folder_that_fills(daemon: Daemon, share: float, severities: list[str]
 
 
 def test_dead_letters_and_jobs_are_told_as_the_store_has_them(daemon: Daemon) -> None:
-    daemon.overview.count(dead_letters=2, open_jobs=1)
+    daemon.overview.count(dead_letters=2, open_jobs=1, newest_job=START)
     shown = daemon.look()
     assert (shown["dead_letters"], shown["open_jobs"]) == (2, 1)
     assert texts(shown) == ["2 dead letters: set aside until somebody looks at them."]

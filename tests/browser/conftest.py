@@ -1,0 +1,100 @@
+"""A real browser before a real daemon."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+from playwright.sync_api import Browser, Page
+
+from sandbox import Sandbox
+from sandbox.browser import chromium
+from sandbox.ports import PortReservation
+from tests.browser.relay import Relay
+from tests.integration.daemon.stage import Stage, new_stage
+
+TOKEN = "operator-of-the-tests"
+TALL = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "height": {"type": "integer"}}}
+WAIT = 60_000.0
+"""Milliseconds that a page may take to show something."""
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="module")
+def relay(box: Sandbox) -> Iterator[Relay]:
+    """The daemon's way to Elasticsearch."""
+    url = urlsplit(box.elasticsearch.url)
+    assert url.hostname is not None
+    assert url.port is not None
+    with Relay(url.hostname, url.port) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="module")
+def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Two tables and a daemon with an operator, for all tests of a module."""
+    ports = PortReservation()
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    token = {"name": "operator", "hash": f"sha256:{digest}", "scopes": ["admin", "sync"]}
+    with (
+        Elasticsearch(box.elasticsearch.url, request_timeout=30, max_retries=3, retry_on_timeout=True) as elastic,
+        new_stage(box, cql, elastic, tmp_path_factory.mktemp("daemon")) as stage,
+    ):
+        stage.table("person", "id int PRIMARY KEY, name text")
+        stage.table("tree", "id int PRIMARY KEY, height int, kind text", mappings=TALL)
+        stage.daemon.config["elasticsearch"]["hosts"] = [f"http://127.0.0.1:{relay.port}"]
+        stage.daemon.config["http"] = {"port": ports.reserve(), "contract": "lenient", "auth": {"tokens": [token]}}
+        stage.daemon.run()
+        yield stage
+    ports.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser, of this module: while it runs, its library keeps an event loop running in this thread."""
+    with chromium() as browser:
+        yield browser
+
+
+Show = Callable[..., Page]
+
+
+@pytest.fixture
+def show(browser: Browser, stage: Stage) -> Iterator[Show]:
+    """Opens the status page in a context of its own, and sees to it that it has no errors."""
+    contexts = []
+    problems: list[str] = []
+
+    def show(**options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda said: problems.append(said.text) if _is_ours(said.text) else None)
+        page.goto(f"http://127.0.0.1:{stage.daemon.config['http']['port']}/")
+        page.locator("#connection[data-state=live]").wait_for()
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def _is_ours(text: str) -> bool:
+    """Whether the browser complains of the page, not of an answer that a test provoked."""
+    return "Failed to load resource" not in text and "net::ERR" not in text
