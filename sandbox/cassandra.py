@@ -15,7 +15,7 @@ from sandbox import cql
 from sandbox.artifacts import ArtifactSet
 from sandbox.errors import SandboxError
 from sandbox.java import java_command, java_home
-from sandbox.process import ServerProcess
+from sandbox.process import Server, ServerProcess
 from sandbox.settings import cassandra_settings
 
 DATACENTER = "datacenter1"
@@ -78,8 +78,12 @@ class NodePorts:
     jmx: int
 
 
-class CassandraNode:
-    """One node. Its ports and its data stay the same when it is killed or stopped and started again."""
+class CassandraNode(Server):
+    """One node. Its ports and its data stay the same when it is killed or stopped and started again.
+
+    With `commitlog_sync: periodic` a start after a kill replays up to the last sync marker, which is written about
+    every 100 ms: what was acknowledged after it is lost, as on any real node. `batch` loses nothing.
+    """
 
     def __init__(
         self,
@@ -130,48 +134,6 @@ class CassandraNode:
             is_ready=lambda: cql.answers(host, ports.native, tls=self._tls),
         )
 
-    @property
-    def pid(self) -> int:
-        """The process id of the running node."""
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether the node's process is there."""
-        return self._process.alive
-
-    def start(self) -> None:
-        """Start the node and return at once; its folders and cassandra.yaml are made when absent."""
-        for folder in ("data", "commitlog", "cdc_raw", "hints", "saved_caches", "triggers", "tmp"):
-            (self.directory / folder).mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(self.settings, sort_keys=False)
-        (self.directory / "cassandra.yaml").write_text(text, encoding="utf-8")
-        self._process.start()
-
-    def wait_ready(self, deadline: float = 120.0) -> None:
-        """Return when the node answers a CQL query; SandboxError with its last log lines after `deadline` s."""
-        self._process.wait_ready(deadline)
-
-    def kill(self) -> None:
-        """Kill the node as kill -9 does.
-
-        With `commitlog_sync: periodic` the next start replays up to the last sync marker, which is written
-        about every 100 ms: what was acknowledged after it is lost, as on any real node. `batch` loses nothing.
-        """
-        self._process.kill()
-
-    def stop(self) -> None:
-        """Shut the node down in order (SIGTERM)."""
-        self._process.stop()
-
-    def pause(self) -> None:
-        """Freeze the node (SIGSTOP), as a very long garbage collection would."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Let a paused node go on (SIGCONT)."""
-        self._process.resume()
-
     def nodetool(self, *arguments: str, timeout: float = 120.0) -> str:
         """Run Cassandra's nodetool on this node, e.g. `nodetool("flush", "keyspace")`; return what it prints.
 
@@ -212,6 +174,12 @@ class CassandraNode:
             "cdc_raw_directory": str(self.cdc_raw_directory),
             "log": str(self.log_path),
         }
+
+    def _prepare(self) -> None:
+        for folder in ("data", "commitlog", "cdc_raw", "hints", "saved_caches", "triggers", "tmp"):
+            (self.directory / folder).mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.settings, sort_keys=False)
+        (self.directory / "cassandra.yaml").write_text(text, encoding="utf-8")
 
     def _command(self, heap: str, java_options: Sequence[str]) -> list[str]:
         home = self.directory

@@ -15,7 +15,7 @@ import yaml
 from sandbox.artifacts import ArtifactSet
 from sandbox.cache import exclusive
 from sandbox.java import compile_java, java_command
-from sandbox.process import ServerProcess
+from sandbox.process import Server, ServerProcess
 from sandbox.settings import merge
 
 HOST = "127.0.0.1"
@@ -71,7 +71,7 @@ def _assemble_transport(artifacts: ArtifactSet) -> None:
             jar.rename(module / jar.name)
 
 
-class Elasticsearch:
+class Elasticsearch(Server):
     """One node, a cluster by itself, without security. Ports and data outlive its restarts."""
 
     def __init__(
@@ -112,45 +112,6 @@ class Elasticsearch:
             is_ready=self._is_healthy,
         )
 
-    @property
-    def pid(self) -> int:
-        """The process id of the running node."""
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether the node's process is there."""
-        return self._process.alive
-
-    def start(self) -> None:
-        """Start the node and return at once."""
-        for folder in ("config", "data", "logs", "tmp"):
-            (self.directory / folder).mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(self.settings, sort_keys=False)
-        (self.directory / "config" / "elasticsearch.yml").write_text(text, encoding="utf-8")
-        shutil.copyfile(_LOGGING, self.directory / "config" / _LOGGING.name)
-        self._process.start()
-
-    def wait_ready(self, deadline: float = 120.0) -> None:
-        """Return when the cluster's health is yellow or green; SandboxError with its last log lines after."""
-        self._process.wait_ready(deadline)
-
-    def kill(self) -> None:
-        """Kill the node as kill -9 does."""
-        self._process.kill()
-
-    def stop(self) -> None:
-        """Shut the node down in order (SIGTERM)."""
-        self._process.stop()
-
-    def pause(self) -> None:
-        """Freeze the node (SIGSTOP): connections stay open and nothing answers."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Let a paused node go on (SIGCONT)."""
-        self._process.resume()
-
     def describe(self) -> dict[str, Any]:
         """Return the node's place for `up --json`."""
         return {
@@ -161,6 +122,13 @@ class Elasticsearch:
             "data_directory": str(self.directory / "data"),
             "log": str(self.log_path),
         }
+
+    def _prepare(self) -> None:
+        for folder in ("config", "data", "logs", "tmp"):
+            (self.directory / folder).mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.settings, sort_keys=False)
+        (self.directory / "config" / "elasticsearch.yml").write_text(text, encoding="utf-8")
+        shutil.copyfile(_LOGGING, self.directory / "config" / _LOGGING.name)
 
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)

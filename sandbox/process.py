@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,51 @@ class ServerProcess:
     def _close_guard(self) -> None:
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
+
+
+class Server(ABC):
+    """What every kind of server can do, told to its process. A kind makes `_process`, and its files in `_prepare`."""
+
+    _process: ServerProcess
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's process is there."""
+        return self._process.alive
+
+    def start(self) -> None:
+        """Start the server and return at once; its folders and settings are made when absent."""
+        self._prepare()
+        self._process.start()
+
+    def wait_ready(self, deadline: float = 120.0) -> None:
+        """Return when the server answers; SandboxError with its last log lines after `deadline` seconds."""
+        self._process.wait_ready(deadline)
+
+    def kill(self) -> None:
+        """Kill the server as kill -9 does."""
+        self._process.kill()
+
+    def stop(self) -> None:
+        """Shut the server down in order (SIGTERM)."""
+        self._process.stop()
+
+    def pause(self) -> None:
+        """Freeze the server (SIGSTOP), as a very long garbage collection would: connections stay open."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        self._process.resume()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make what the process needs to start."""
 
 
 def _is_frozen(pid: int) -> bool:

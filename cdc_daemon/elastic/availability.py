@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from cdc_daemon.elastic.backoff import Backoff
 from cdc_daemon.elastic.batch import Target
 from cdc_daemon.elastic.failure import Failure, Kind
 from cdc_daemon.elastic.observer import BulkObserver
 from cdc_daemon.elastic.settlement import Trouble
 from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.pipeline.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class Availability:
         self._observer = observer
         self._pauses = pauses
         self._clock = clock
-        self._backoff = Backoff(pauses.first)
+        self._backoff = Backoff(first=pauses.first)
         self._targets: dict[str, Target] = {}
         self._probing: asyncio.Task[None] | None = None
 

@@ -11,7 +11,6 @@ import structlog
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.elastic.availability import Availability, ProbePauses
-from cdc_daemon.elastic.backoff import Backoff
 from cdc_daemon.elastic.batch import Batch, split
 from cdc_daemon.elastic.endpoint import BulkEndpoint
 from cdc_daemon.elastic.failure import Failure, Kind
@@ -19,6 +18,7 @@ from cdc_daemon.elastic.limit import AdaptiveLimit
 from cdc_daemon.elastic.observer import BulkObserver, RetryReason, SilentObserver
 from cdc_daemon.elastic.operation import Operation, Result
 from cdc_daemon.elastic.settlement import Clocks, Settlement, Verdict
+from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.clock import wall_clock
 
 log = structlog.get_logger(__name__)
@@ -129,7 +129,7 @@ class BulkWriter:
 
     async def _deliver(self, settlement: Settlement, whole: Batch) -> None:
         """Send a batch until nothing of it is left to be sent again."""
-        backoff = Backoff(self._limits.retry_pause)
+        backoff = Backoff(first=self._limits.retry_pause)
         batch = whole
         while True:
             async with self._slots.slot() as started:

@@ -19,10 +19,10 @@ class Backoff:
         self._last = last
         self._attempts = 0
 
-    def next(self) -> float:
-        """Return the seconds to wait before the next try."""
+    def next(self, last: float | None = None) -> float:
+        """Return the seconds to wait before the next try, `last` at most where that is given."""
         self._attempts += 1
-        return self.delay(self._attempts - 1, first=self._first, last=self._last)
+        return self.delay(self._attempts - 1, first=self._first, last=self._last if last is None else last)
 
     def reset(self) -> None:
         """Begin anew after a success."""

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.elastic import Outcome, ProbePauses, RetryReason, SilentObserver
 from cdc_daemon.elastic.availability import Availability
-from cdc_daemon.elastic.backoff import Backoff
 from cdc_daemon.elastic.batch import GUARD_ID, Target
 from cdc_daemon.elastic.failure import Failure
 from cdc_daemon.elastic.settlement import Trouble
 from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.pipeline.backoff import Backoff
 from tests.unit.elastic.conftest import Bench
 from tests.unit.elastic.fake import (
     PRODUCT,
@@ -281,9 +281,10 @@ async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(
     bounds: list[float] = []
 
     class Recording(Backoff):
-        def next(self, cap: float) -> float:
-            bounds.append(min(self._bound, cap))
-            super().next(cap)
+        def next(self, last: float | None = None) -> float:
+            assert last is not None
+            bounds.append(min(self._first * 2**self._attempts, last))
+            super().next(last)
             return 0.0
 
     monkeypatch.setattr("cdc_daemon.elastic.availability.Backoff", Recording)
@@ -306,10 +307,10 @@ async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(
 
 
 async def test_pauses_double_up_to_their_cap_with_jitter() -> None:
-    backoff = Backoff(1.0)
+    backoff = Backoff(first=1.0)
 
     for bound in (1.0, 2.0, 4.0, 5.0, 5.0):
         assert bound / 2 <= backoff.next(5.0) <= bound
-    assert 15.0 <= Backoff(30.0).next(30.0) <= 30.0
+    assert 15.0 <= Backoff(first=30.0).next(30.0) <= 30.0
     backoff.reset()
     assert backoff.next(5.0) <= 1.0
