@@ -168,7 +168,10 @@ class Daemon:
         """Count what the store holds, apart from the beat: a slow disk is no loop that stands still."""
         while True:
             with suppress(StoreError):
-                self._overview.count(**await asyncio.to_thread(_count, store))
+                counts = await asyncio.to_thread(_count, store)
+                self._overview.count(**counts)
+                self._metrics.dead_letters_kept.set(counts["dead_letters"])
+                self._metrics.open_jobs.set(counts["open_jobs"])
             await asyncio.sleep(COUNT_SECONDS)
 
     def _state(self) -> dict[str, Any]:

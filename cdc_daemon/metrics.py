@@ -189,6 +189,10 @@ class Metrics:
         self.dead_letters = self._counter(
             "dead_letters", "Changes set aside because they cannot be replicated as they are.", ("reason",)
         )
+        self.dead_letters_kept = self._gauge(
+            "dead_letters_kept", "Dead letters that are kept: neither replayed nor dropped yet."
+        )
+        self.open_jobs = self._gauge("open_jobs", "Jobs that were asked for and are not finished.")
 
     def _requests(self) -> None:
         self.http_requests = self._counter(

@@ -1,4 +1,8 @@
-"""What the parts of the daemon tell, written into the metrics."""
+"""What the parts of the daemon tell, written into the metrics.
+
+What may happen is shown with a count of 0 from the start: a series that begins with its first event has no increase
+that an alert could see. https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,20 @@ from collections.abc import Callable
 from prometheus_client import Counter, Histogram
 
 from cdc_daemon.elastic.observer import RetryReason
-from cdc_daemon.errors import CommitLogError
+from cdc_daemon.errors import (
+    CommitLogError,
+    DamagedSegmentError,
+    MutationError,
+    UnknownTableError,
+    UnsupportedSegmentError,
+)
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.pipeline.coalescer import Flow
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.tail.gap import Gap
+from cdc_daemon.tail.gap import Gap, GapReason
 from cdc_daemon.tail.position import Position
+
+_UNREADABLE = (DamagedSegmentError, MutationError, UnknownTableError, UnsupportedSegmentError)
 
 
 class PipelineMetrics:
@@ -27,6 +39,7 @@ class PipelineMetrics:
         self._newest: dict[TableName, int] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
         self._lags: dict[TableName, Histogram] = {}
+        metrics.dead_letters.labels("document")
 
     def settled(self, table: TableName, outcome: str, alias: str) -> None:
         """Count a document by its outcome."""
@@ -114,6 +127,8 @@ class BulkMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        for reason in RetryReason:
+            metrics.retries.labels(reason.value)
 
     def bulk_done(self, seconds: float, documents: int, size: int) -> None:
         """Measure one answered bulk request."""
@@ -136,6 +151,11 @@ class TailMetrics:
     def __init__(self, metrics: Metrics, on_listed: Callable[[int], None] = lambda _bytes: None) -> None:
         self._metrics = metrics
         self._on_listed = on_listed
+        for reason in GapReason:
+            metrics.gaps.labels(reason.value)
+        for kind in _UNREADABLE:
+            metrics.decode_errors.labels(kind.__name__)
+            metrics.dead_letters.labels(_letter(kind))
 
     def read(self, table: TableName, scope: str, count: int) -> None:
         """Count changes by the table and how much of it they speak of."""
@@ -161,9 +181,16 @@ class TailMetrics:
         self._metrics.segments_released.inc()
 
     def unreadable(self, problem: CommitLogError) -> None:
-        """Count a piece of a segment that cannot be read."""
+        """Count a piece of a segment that cannot be read, and is a dead letter."""
         self._metrics.decode_errors.labels(type(problem).__name__).inc()
+        self._metrics.dead_letters.labels(_letter(type(problem))).inc()
 
     def gap(self, gap: Gap) -> None:
-        """Count missing segments."""
+        """Count missing segments, which are a dead letter where it is certain that changes were in them."""
         self._metrics.gaps.labels(gap.reason.value).inc()
+        if gap.certain:
+            self._metrics.dead_letters.labels("segment").inc()
+
+
+def _letter(problem: type[CommitLogError]) -> str:
+    return "segment" if issubclass(problem, DamagedSegmentError) else "mutation"

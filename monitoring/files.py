@@ -10,6 +10,7 @@ import yaml
 
 from cdc_daemon.metric_table import alerts_by_metric, as_markdown
 from cdc_daemon.metrics import Metrics
+from monitoring.dashboard import dashboard
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 COMPONENT = CHECKOUT / "k8s" / "components" / "monitoring"
@@ -64,4 +65,5 @@ def files() -> Mapping[Path, Callable[[], str]]:
     return {
         CHECKOUT / "docs" / "metrics.md": metrics_page,
         COMPONENT / "prometheus-rule.yaml": prometheus_rule,
+        COMPONENT / "dashboard.json": dashboard,
     }

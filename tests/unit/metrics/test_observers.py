@@ -1,0 +1,63 @@
+"""What may happen is shown with a count of 0 before it does, so that an alert sees the first time."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc_daemon.elastic.observer import RetryReason
+from cdc_daemon.errors import DamagedSegmentError, MutationError, UnknownTableError
+from cdc_daemon.metrics import Metrics
+from cdc_daemon.observers import BulkMetrics, PipelineMetrics, TailMetrics
+from cdc_daemon.tail.gap import Gap, GapReason
+from cdc_daemon.tail.position import Position
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    made = Metrics()
+    BulkMetrics(made)
+    PipelineMetrics(made)
+    TailMetrics(made)
+    return made
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"cdc_daemon_{name}", labels)
+
+
+@pytest.mark.parametrize("reason", ["document", "mutation", "segment"])
+def test_dead_letters_begin_with_0(metrics: Metrics, reason: str) -> None:
+    assert value(metrics, "dead_letters_total", reason=reason) == 0
+
+
+@pytest.mark.parametrize("reason", RetryReason)
+def test_retries_begin_with_0(metrics: Metrics, reason: RetryReason) -> None:
+    assert value(metrics, "retries_total", reason=reason.value) == 0
+
+
+@pytest.mark.parametrize("reason", GapReason)
+def test_gaps_begin_with_0(metrics: Metrics, reason: GapReason) -> None:
+    assert value(metrics, "gaps_total", reason=reason.value) == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "letter"),
+    [
+        (DamagedSegmentError("torn"), "segment"),
+        (MutationError("odd"), "mutation"),
+        (UnknownTableError("odd"), "mutation"),
+    ],
+)
+def test_what_cannot_be_read_is_a_dead_letter(metrics: Metrics, problem: MutationError, letter: str) -> None:
+    kind = type(problem).__name__
+    assert value(metrics, "decode_errors_total", kind=kind) == 0
+    TailMetrics(metrics).unreadable(problem)
+    assert value(metrics, "decode_errors_total", kind=kind) == 1
+    assert value(metrics, "dead_letters_total", reason=letter) == 1
+
+
+@pytest.mark.parametrize(("certain", "letters"), [(True, 1), (False, 0)])
+def test_a_certain_gap_is_a_dead_letter(metrics: Metrics, certain: bool, letters: int) -> None:
+    TailMetrics(metrics).gap(Gap(reason=GapReason.VANISHED, certain=certain, after=Position(1, 2), before=None))
+    assert value(metrics, "gaps_total", reason="vanished") == 1
+    assert value(metrics, "dead_letters_total", reason="segment") == letters
