@@ -34,6 +34,7 @@ from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker, check_polled_tables
+from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
 from cdc_daemon.removal.parts import make_table_watch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
@@ -207,6 +208,11 @@ async def assemble(
             keys_per_query=settings.cassandra.keys_per_query,
             concurrent_queries=settings.cassandra.concurrent_queries,
         )
+        expirations = Expirations(
+            store.expiries,
+            schema,
+            declared=[mapping.table for mapping in settings.mappings.values() if mapping.expiring],
+        )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
         definitions = {table: several[0].table for table, several in mappings.items()}
@@ -223,6 +229,7 @@ async def assemble(
                 observer=PipelineMetrics(metrics),
                 dropped=DroppedDocuments(mappings),
                 dead=dead,
+                expiries=expirations,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
@@ -320,7 +327,10 @@ async def assemble(
                 ready=lambda: writer.available,
                 observer=SpoolMetrics(metrics),
             ),
-            background={"tables": tables.run},
+            background={
+                "tables": tables.run,
+                "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate).run,
+            },
         )
 
 

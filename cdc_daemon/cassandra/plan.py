@@ -28,10 +28,12 @@ class ReadPlan:
 
     A row comes as the values of `columns`, then `times` write times. `columns` are the key's, then the
     static and regular ones. `newest_of_collections` says whether the server can tell the newest write
-    time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078).
+    time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078), and the lives of its cells
+    (CASSANDRA-8877). With `lives`, what remains of them in seconds comes after the write times, of a collection's cells
+    the shortest: a list of all has nulls in it, which the driver's compiled parsers refuse.
     """
 
-    def __init__(self, table: TableMetadata, *, newest_of_collections: bool) -> None:
+    def __init__(self, table: TableMetadata, *, newest_of_collections: bool, lives: bool = False) -> None:
         self.table = table
         self.key_columns = (*table.partition_key, *table.clustering)
         values = (*table.static, *table.regular)
@@ -40,6 +42,9 @@ class ReadPlan:
         shown = [time for time in times if time is not None]
         self.times = len(shown)
         self.write_times: tuple[str, ...] = tuple(shown)
+        if lives and not table.is_counter:
+            remaining = [_life(column, of_collections=newest_of_collections) for column in values]
+            shown += [life for life in remaining if life is not None]
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
         self.joinable = len(table.partition_key) == 1
 
@@ -145,6 +150,12 @@ def _time(column: Column, *, newest_of_collections: bool) -> str | None:
     if not column.type.multi_cell:
         return f"WRITETIME({quote(column.name)})"
     return f"MAXWRITETIME({quote(column.name)})" if newest_of_collections else None
+
+
+def _life(column: Column, *, of_collections: bool) -> str | None:
+    if not column.type.multi_cell:
+        return f"TTL({quote(column.name)})"
+    return f"collection_min(TTL({quote(column.name)}))" if of_collections else None
 
 
 def _equal(columns: Sequence[Column]) -> str:

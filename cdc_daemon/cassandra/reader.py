@@ -126,6 +126,7 @@ class CassandraRowReader:
 
     async def _read_group(self, plan: ReadPlan, group: KeyGroup, found: dict[Key, RowState], *, confirm: bool) -> None:
         statement = await self._bind(plan.by_keys, plan.bind(group), group.partition_keys[0])
+        asked = int(time.time())
         try:
             rows = await self._run(plan, statement, confirm=confirm)
         except (CdcError, asyncio.CancelledError):
@@ -145,7 +146,7 @@ class CassandraRowReader:
             if plan.joinable:
                 partition = serialise[0](row[0])
             clustering = tuple(serialise[at](row[at]) for at in range(depth, width))
-            found[Key(table, partition, clustering)] = _state(plan, row)
+            found[Key(table, partition, clustering)] = _state(plan, row, asked)
 
     async def _read_alone(self, plan: ReadPlan, key: Key, found: dict[Key, RowState], *, confirm: bool) -> None:
         clustering = key.clustering or ()
@@ -155,6 +156,7 @@ class CassandraRowReader:
             return
         values = [*plan.table.split_key(key.partition_key), *(part for part in clustering if part is not None)]
         statement = await self._bind(plan.by_key, values, key.partition_key)
+        asked = int(time.time())
         try:
             rows = await self._run(plan, statement, confirm=confirm)
         except (CdcError, asyncio.CancelledError):
@@ -166,7 +168,7 @@ class CassandraRowReader:
             found[key] = RowState(None, None, DocumentError(reason, table=str(key.table)))
             return
         if rows:
-            found[key] = _state(plan, rows[0])
+            found[key] = _state(plan, rows[0], asked)
 
     async def _run(self, plan: ReadPlan, statement: BoundStatement, *, confirm: bool) -> list[Any]:
         async with self._slots:
@@ -193,7 +195,10 @@ class CassandraRowReader:
         return prepared
 
 
-def _state(plan: ReadPlan, row: Sequence[Any]) -> RowState:
+def _state(plan: ReadPlan, row: Sequence[Any], asked: int) -> RowState:
     width = len(plan.columns)
-    newest = max((moment for moment in row[width:] if moment is not None), default=None)
-    return RowState(tuple(row[:width]), newest)
+    lives_from = width + plan.times
+    newest = max((moment for moment in row[width:lives_from] if moment is not None), default=None)
+    lives = row[lives_from:]
+    expires = tuple(sorted({asked + life for life in lives if life is not None})) if lives else ()
+    return RowState(tuple(row[:width]), newest, None, expires)

@@ -55,6 +55,8 @@ class SchemaSource:
         self._schema = Schema()
         self._replication: dict[str, int] = {}
         self._plans: dict[TableName, ReadPlan] = {}
+        self._expiring: set[TableName] = set()
+        self._default_ttls: dict[TableName, int] = {}
         self._loading = asyncio.Lock()
 
     def get(self, table_id: bytes, /) -> TableMetadata | None:
@@ -74,6 +76,10 @@ class SchemaSource:
             await self._take(rows)
             self._version = version
             self._replication = {row["keyspace_name"]: _factor(row["replication"]) for row in rows["keyspaces"]}
+            self._default_ttls = {
+                TableName(row["keyspace_name"], row["table_name"]): row.get("default_time_to_live") or 0
+                for row in rows["tables"]
+            }
             self._plans.clear()
 
     async def watch(self, interval: float = WATCH_INTERVAL) -> None:
@@ -114,9 +120,21 @@ class SchemaSource:
         """Return how a table is read. Raises `CassandraRefusedError` when there is none."""
         plan = self._plans.get(name)
         if plan is None:
-            plan = ReadPlan(self.table(name), newest_of_collections=self._newest_of_collections())
+            plan = ReadPlan(
+                self.table(name), newest_of_collections=self._newest_of_collections(), lives=self.tracks(name)
+            )
             self._plans[name] = plan
         return plan
+
+    def tracks(self, name: TableName) -> bool:
+        """Tell whether rows of a table are read with what remains of their values' lives."""
+        return name in self._expiring or self._default_ttls.get(name, 0) > 0
+
+    def expect_ttl(self, names: Iterable[TableName]) -> None:
+        """Read rows of these tables with what remains of their values' lives from now on."""
+        for name in names:
+            self._expiring.add(name)
+            self._plans.pop(name, None)
 
     def replication_factor(self, keyspace: str) -> int:
         """Return how many replicas the datacenter with the most has of each row."""

@@ -189,7 +189,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
                                     payload[18:key_end],
                                     position,
                                     timestamp,
-                                    False,
+                                    (),
                                     None,
                                     False,
                                     rows,

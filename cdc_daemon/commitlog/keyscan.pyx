@@ -145,7 +145,7 @@ def scan_plain(section, position, dict layouts not None, list updates not None, 
         updates.append(
             _new(
                 KeyUpdate,
-                (table, data[body + 18:key_end], base + stop + 4, timestamp, False, None, False, rows, ()),
+                (table, data[body + 18:key_end], base + stop + 4, timestamp, (), None, False, rows, ()),
             )
         )
         taken += 1

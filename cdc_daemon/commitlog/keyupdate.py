@@ -39,19 +39,26 @@ class KeyUpdate(NamedTuple):
 
     `position` is the logical position of the end of its entry. `timestamp` is the newest lower bound known of
     its write time, microseconds since the epoch. `partition_deletion` is the write time of a partition
-    deletion. `static` says that there is a static row with something in it. `has_ttl` may be false of an update
-    that was streamed from an SSTable written without statistics although a cell of its only row expires.
+    deletion. `static` says that there is a static row with something in it. `expires` are
+    moments at which something of it expires, seconds since the epoch: those of its first rows, and the earliest as far
+    as statistics tell; 0 stands for one that is not told. It may be empty for an update that was streamed from an
+    SSTable written without statistics although a cell of its only row expires.
     """
 
     table: TableMetadata
     partition_key: bytes
     position: int
     timestamp: int
-    has_ttl: bool
+    expires: tuple[int, ...]
     partition_deletion: int | None
     static: bool
     rows: tuple[RowKey, ...]
     ranges: tuple[RangeKey, ...]
+
+    @property
+    def has_ttl(self) -> bool:
+        """Whether something of it expires."""
+        return bool(self.expires)
 
 
 @dataclass(slots=True)

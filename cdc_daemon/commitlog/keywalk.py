@@ -22,6 +22,7 @@ from cdc_daemon.commitlog.flags import (
 )
 from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey, RowKey
 from cdc_daemon.commitlog.layout import (
+    DELETION_TIME_EPOCH,
     TIMESTAMP_EPOCH,
     ColumnLayout,
     TableLayout,
@@ -35,6 +36,12 @@ from cdc_daemon.errors import MutationError
 
 _NEVER: Final = -(1 << 63)
 """Microseconds: Cassandra's own `NO_TIMESTAMP`, older than everything written."""
+
+_WRITTEN_NOW: Final = 10
+"""Seconds by which a tombstone's local deletion time and a write time of the client's own clock may differ."""
+
+_MOST_MOMENTS: Final = 8
+"""Rows of one update whose own expiry is told."""
 
 
 def read_key_update(data: bytes, position: int, table_layout: TableLayout) -> tuple[KeyUpdate | None, int]:
@@ -56,13 +63,27 @@ def read_key_update(data: bytes, position: int, table_layout: TableLayout) -> tu
 class _Walk:
     """Goes through one update and keeps what its keys and times are."""
 
-    __slots__ = ("expiring", "layout", "least", "newest", "open", "ranges", "rows")
+    __slots__ = (
+        "expires",
+        "expiring",
+        "layout",
+        "least",
+        "least_deletion",
+        "least_ttl",
+        "newest",
+        "open",
+        "ranges",
+        "rows",
+    )
 
     def __init__(self, table_layout: TableLayout) -> None:
         self.layout = table_layout
         self.least = 0
         self.newest = _NEVER
+        self.least_deletion = 0
+        self.least_ttl = 0
         self.expiring = False
+        self.expires: set[int] = set()
         self.rows: list[RowKey] = []
         self.ranges: list[RangeKey] = []
         self.open: tuple[tuple[bytes | None, ...], bool, int] | None = None
@@ -72,9 +93,10 @@ class _Walk:
         self.least = add_int64(delta, TIMESTAMP_EPOCH)
         # The least timestamp of no statistics is the epoch: that is known of no write.
         self.newest = self.least if delta else _NEVER
-        _, position = read_vint(data, position)
-        least_ttl, position = read_vint(data, position)
-        self.expiring = least_ttl != 0
+        delta, position = read_vint(data, position)
+        self.least_deletion = _seconds(delta + DELETION_TIME_EPOCH)
+        self.least_ttl, position = read_vint(data, position)
+        self.expiring = self.least_ttl != 0
         static_columns: tuple[ColumnLayout, ...] = ()
         if flags & HAS_STATIC_ROW:
             static_columns, position = self.layout.read_columns(data, position)
@@ -97,7 +119,7 @@ class _Walk:
                 key,
                 0,
                 self.newest,
-                self.expiring,
+                self.moments() if self.expiring else (),
                 partition_deletion,
                 static,
                 tuple(self.rows),
@@ -105,6 +127,24 @@ class _Walk:
             ),
             position,
         )
+
+    def moments(self) -> tuple[int, ...]:
+        """When something expires: what rows say of themselves, and what the statistics say of all cells.
+
+        The least local deletion time is that of the first cell to expire, or of a tombstone written beside it; then
+        it is about the write time, and the cell lives on for its time to live.
+        """
+        first = self.least_deletion
+        if not self.least_ttl:
+            return tuple(sorted(self.expires)) or (0,)
+        since = first - self.newest // 1_000_000
+        if abs(since - self.least_ttl) < abs(since):
+            told = {first}
+        elif abs(since) <= _WRITTEN_NOW:
+            told = {first + self.least_ttl}
+        else:
+            told = {first, first + self.least_ttl}
+        return tuple(sorted(self.expires | told))
 
     def unfiltereds(self, data: bytes, position: int, columns: tuple[ColumnLayout, ...]) -> int:
         """Rows and markers up to the end of the partition."""
@@ -134,7 +174,9 @@ class _Walk:
             if flags & HAS_TTL:
                 self.expiring = True
                 _, position = read_vint(data, position)
-                _, position = read_vint(data, position)
+                expires, position = read_vint(data, position)
+                if len(self.expires) < _MOST_MOMENTS:
+                    self.expires.add(_seconds(expires + self.least_deletion))
         deletion = None
         if flags & HAS_DELETION:
             deletion, position = self.deletion(data, position)
@@ -172,3 +214,8 @@ class _Walk:
         deletion = add_int64(delta, self.least)
         self.newest = max(self.newest, deletion)
         return deletion, position
+
+
+def _seconds(value: int) -> int:
+    """Return a local deletion time, which Cassandra 5.0 takes for an unsigned int."""
+    return value & 0xFFFF_FFFF

@@ -37,6 +37,9 @@ class MappingSettings(ShapeSettings):
     the joined rows. What it returns is written; None means no document."""
     field_types: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Elasticsearch's mapping of single fields, in place of what the daemon would make of the columns' types."""
+    expiring: bool = False
+    """Whether rows are written `USING TTL`. It is known anyway from the first such change in the log on, and where the
+    table has a `default_time_to_live`; true has also those rows followed that are read before, by a backfill."""
     on_truncate: Literal["remove", "keep", "rebuild"] = "remove"
     """What happens to the documents of a table that is truncated, or dropped and created again: `remove` those whose
     rows are gone; `rebuild` removes them and has the whole table read anew; `keep` leaves them."""

@@ -10,6 +10,9 @@ from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 
+_MOST_MOMENTS = 64
+"""Moments of expiry that are kept of one key: of many writes that wait together, the first to expire."""
+
 
 class Key(NamedTuple):
     """What is read and settled as one: a row, or with `clustering` None the documents of a whole partition."""
@@ -34,6 +37,7 @@ class Entry:
     `prefixes` are the clustering prefixes below which rows were removed. `minimum_version` is what the
     document's version has to reach because a conflict showed it (architecture, promise 4). `faults` counts how often
     Elasticsearch has failed on its document, for the first time at `fault_since` (monotonic seconds, 0 for never).
+    `expires` are moments at which something of what was written expires (seconds since epoch, 0 for an unknown one).
     `queue` is where the entry waits to be handed out, None while it must not be.
     `background` says that it may wait for all others.
     """
@@ -42,9 +46,9 @@ class Entry:
         "attempts",
         "background",
         "epoch",
+        "expires",
         "fault_since",
         "faults",
-        "has_ttl",
         "key",
         "minimum_version",
         "oldest",
@@ -65,7 +69,7 @@ class Entry:
         self.suspected = 0
         self.oldest = 0
         self.refresh = False
-        self.has_ttl = False
+        self.expires: tuple[int, ...] = ()
         self.prefixes: set[Clustering] = set()
         self.receipts: set[Receipt] = set()
         self.watches: set[Watch] = set()
@@ -88,7 +92,8 @@ class Entry:
         self.removed = max(self.removed, signal.removed)
         self.suspected = max(self.suspected, signal.suspected)
         self.oldest = _older(self.oldest, max(signal.written, signal.removed))
-        self.has_ttl = self.has_ttl or signal.has_ttl
+        if signal.expires:
+            self.expires = _joined(self.expires, signal.expires)
         if signal.scope is Scope.STATIC:
             self.refresh = True
         elif signal.scope is Scope.RANGE:
@@ -106,7 +111,7 @@ class Entry:
         self.removed = max(self.removed, other.removed)
         self.suspected = max(self.suspected, other.suspected)
         self.oldest = _older(self.oldest, other.oldest)
-        self.has_ttl = self.has_ttl or other.has_ttl
+        self.expires = _joined(self.expires, other.expires)
         self.refresh = self.refresh or other.refresh
         self.prefixes |= other.prefixes
         self.minimum_version = max(self.minimum_version, other.minimum_version)
@@ -145,3 +150,10 @@ class Entry:
 
 def _older(one: int, other: int) -> int:
     return min(one, other) if one and other else one or other
+
+
+def _joined(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the moments of both, the first of them where there are very many."""
+    if not one or not other:
+        return one or other
+    return tuple(sorted({*one, *other}))[:_MOST_MOMENTS]

@@ -49,6 +49,7 @@ class Expansion:
                         clustering,
                         written=entry.written if entry.refresh else 0,
                         suspected=entry.removed,
+                        expires=entry.expires,
                     )
                     self._coalescer.add(signal, children.receipt, entry.watches, background=entry.background)
             await children.wait()

@@ -20,12 +20,14 @@ class RowState(NamedTuple):
 
     `row` is None when there is no such row. `newest` is the newest write time among its cells in
     microseconds since epoch, or None when its table shows none. `error` is set instead of both when the
-    row is there but cannot be read.
+    row is there but cannot be read. `expires` are the moments (seconds since epoch) at which values of it expire, as
+    far as that was asked for.
     """
 
     row: Row | None
     newest: int | None
     error: CdcError | None = None
+    expires: tuple[int, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -119,6 +121,34 @@ class DeadDocuments(Protocol):
 
     def revive(self, shown: Sequence[tuple[Key, str]]) -> None:
         """Forget that documents were set aside, as they are shown now. It blocks for a commit."""
+        ...
+
+
+class Lifetime(NamedTuple):
+    """What was found out of when values of a row expire, in seconds since epoch.
+
+    `seen` is when the first of those expires that can be read, None when there is none. `told` are moments that only
+    the log has told: of a row without values, of cells of a collection before Cassandra 5.0.
+    """
+
+    key: Key
+    seen: int | None
+    told: tuple[int, ...]
+
+
+class Expiries(Protocol):
+    """Keeps in mind when values of rows expire, so that their documents follow."""
+
+    def tracks(self, table: TableName) -> bool:
+        """Tell whether rows of a table are read with the lives of their values."""
+        ...
+
+    def expect(self, table: TableName) -> None:
+        """Take note that values of a table's rows expire. It blocks for a commit."""
+        ...
+
+    def keep(self, lifetimes: Sequence[Lifetime]) -> None:
+        """Keep the lifetimes of rows in place of what was known of them. It blocks for a commit."""
         ...
 
 

@@ -16,10 +16,12 @@ from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.lifetimes import Lifetimes
 from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
 from cdc_daemon.pipeline.ports import (
     DeadDocuments,
     DocumentBuilder,
+    Expiries,
     Observer,
     Reading,
     RowReader,
@@ -56,6 +58,7 @@ class Settlement:
     signal said. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
     makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
     `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
+    `expiries` keeps in mind when values of rows expire.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Settlement:
         dropped: DocumentBuilder | None = None,
         poison: Poison | None = None,
         dead: DeadDocuments | None = None,
+        expiries: Expiries | None = None,
         second_read_pause: float = 0.05,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
@@ -84,6 +88,7 @@ class Settlement:
         self._dropped = dropped
         self._poison = poison or Poison()
         self._dead = dead
+        self._lifetimes = Lifetimes(expiries)
         self._pause = second_read_pause
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
@@ -142,6 +147,7 @@ class Settlement:
             await self._write(left, reading, open_entries, self._dropped)
 
     async def _settle_rows(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
+        await self._lifetimes.expect(table, entries)
         reading = await self._reader.read(table, [entry.key for entry in entries])
         doubted: list[Entry] = []
         believed: list[tuple[Entry, RowState]] = []
@@ -221,6 +227,7 @@ class Settlement:
             for at, (entry, operation, result) in enumerate(judged)
             if entry not in again and at not in given_up and result.outcome is not Outcome.DEAD
         ]
+        await self._lifetimes.keep(entries, reading)
         await self._keep([letter for _, letter in letters])
         await self._revive(done)
         for entry, operation, result in done:

@@ -41,7 +41,8 @@ class Signal(NamedTuple):
     `partition_key` and `clustering` are the serialised bytes as the commit log has them, so that a
     source never decodes a value. `written` is the newest write time known of the change, `removed` that of
     a deletion of just this key, and `suspected` that of a deletion which may have covered it, all in
-    microseconds since epoch; 0 means none is known.
+    microseconds since epoch; 0 means none is known. `expires` are moments (seconds since epoch) at which something
+    of it expires, 0 for one that is not known; it is empty where nothing does.
     """
 
     table: TableName
@@ -50,5 +51,5 @@ class Signal(NamedTuple):
     clustering: Clustering = ()
     written: int = 0
     removed: int = 0
-    has_ttl: bool = False
+    expires: tuple[int, ...] = ()
     suspected: int = 0

@@ -111,7 +111,7 @@ class Spooler:
             self._gate.divert(self._divert)
         pending = [
             (entry, frozenset(entry.receipts), SpooledKey(
-                entry.key, entry.written, entry.removed, entry.suspected, entry.has_ttl, entry.refresh,
+                entry.key, entry.written, entry.removed, entry.suspected, entry.expires, entry.refresh,
                 frozenset(entry.prefixes),
             ))
             for entry in self._coalescer.held()

@@ -205,6 +205,25 @@ MIGRATIONS: tuple[str, ...] = (
         UNIQUE (keyspace_name, table_name, partition_key, clustering)
     ) STRICT;
     """,
+    """
+    CREATE TABLE expiry (
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        partition_key BLOB NOT NULL,
+        clustering BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (keyspace_name, table_name, partition_key, clustering, kind, at)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX expiry_by_time ON expiry (at);
+    CREATE TABLE expiring_table (
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        PRIMARY KEY (keyspace_name, table_name)
+    ) STRICT;
+    ALTER TABLE spooled_key DROP COLUMN has_ttl;
+    ALTER TABLE spooled_key ADD COLUMN expires TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -26,7 +26,7 @@ class SpooledKey:
     written: int = 0
     removed: int = 0
     suspected: int = 0
-    has_ttl: bool = False
+    expires: tuple[int, ...] = ()
     refresh: bool = False
     prefixes: frozenset[Clustering] = frozenset()
 
@@ -41,7 +41,7 @@ class SpooledKey:
             signal.written,
             signal.removed,
             signal.suspected,
-            signal.has_ttl,
+            signal.expires,
             signal.scope is Scope.STATIC,
             prefixes,
         )
@@ -49,7 +49,7 @@ class SpooledKey:
     def signals(self) -> list[Signal]:
         """Say it again as signals."""
         table, partition_key, clustering = self.key
-        told = (self.written, self.removed, self.has_ttl, self.suspected)
+        told = (self.written, self.removed, self.expires, self.suspected)
         if clustering is not None:
             return [Signal(table, partition_key, Scope.ROW, clustering, *told)]
         said = [
@@ -103,15 +103,17 @@ class Spool:
 
 
 _COLUMNS = (
-    "id, generation, keyspace_name, table_name, partition_key, clustering, written, removed, suspected, has_ttl, "
+    "id, generation, keyspace_name, table_name, partition_key, clustering, written, removed, suspected, expires, "
     "refresh, prefixes"
 )
 _UPSERT = """
     INSERT INTO spooled_key (keyspace_name, table_name, partition_key, clustering, written, removed, suspected,
-        has_ttl, refresh, prefixes, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+        expires, refresh, prefixes, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
     ON CONFLICT (keyspace_name, table_name, partition_key, clustering) DO UPDATE SET
         written = max(written, excluded.written), removed = max(removed, excluded.removed),
-        suspected = max(suspected, excluded.suspected), has_ttl = max(has_ttl, excluded.has_ttl),
+        suspected = max(suspected, excluded.suspected),
+        expires = CASE WHEN excluded.expires IN ('', expires) OR length(expires) > 1000 THEN expires
+            WHEN expires = '' THEN excluded.expires ELSE expires || ' ' || excluded.expires END,
         refresh = max(refresh, excluded.refresh), prefixes = excluded.prefixes, generation = generation + 1
 """
 
@@ -129,24 +131,29 @@ def _values(connection: sqlite3.Connection, spooled: SpooledKey) -> tuple[Any, .
         prefixes |= frozenset() if kept is None else _prefixes(kept[0])
     times = (spooled.written, spooled.removed, spooled.suspected)
     told = orjson.dumps([encode_clustering(prefix).decode() for prefix in prefixes]).decode()
-    return keyspace, table, partition_key, encoded, *times, spooled.has_ttl, spooled.refresh, told
+    expires = " ".join(map(str, spooled.expires))
+    return keyspace, table, partition_key, encoded, *times, expires, spooled.refresh, told
 
 
 def _spooled(row: tuple[Any, ...]) -> SpooledRow:
     identity, generation, keyspace, table, partition_key, clustering = row[:6]
-    written, removed, suspected, has_ttl, refresh, prefixes = row[6:]
+    written, removed, suspected, expires, refresh, prefixes = row[6:]
     key = Key(
         TableName(keyspace, table), partition_key, None if clustering == _PARTITION else decode_clustering(clustering)
     )
     return SpooledRow(
         identity,
         generation,
-        SpooledKey(key, written, removed, suspected, bool(has_ttl), bool(refresh), _prefixes(prefixes)),
+        SpooledKey(key, written, removed, suspected, _moments(expires), bool(refresh), _prefixes(prefixes)),
     )
 
 
 def _prefixes(text: str) -> frozenset[Clustering]:
     return frozenset(decode_clustering(prefix) for prefix in orjson.loads(text))
+
+
+def _moments(text: str) -> tuple[int, ...]:
+    return tuple(sorted(set(map(int, text.split()))))
 
 
 def _count(connection: sqlite3.Connection) -> int:

@@ -52,12 +52,12 @@ def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:
         for removed_range in update.ranges:
             yield Signal(table, key, Scope.RANGE, common_prefix(removed_range), removed=removed_range.deletion)
         if update.static:
-            yield Signal(table, key, Scope.STATIC, written=written, has_ttl=update.has_ttl)
+            yield Signal(table, key, Scope.STATIC, written=written, expires=update.expires)
         for row in update.rows:
             if row.deleted:
                 yield Signal(table, key, Scope.ROW, row.clustering, removed=max(written, removed))
             else:
-                yield Signal(table, key, Scope.ROW, row.clustering, written, removed, has_ttl=update.has_ttl)
+                yield Signal(table, key, Scope.ROW, row.clustering, written, removed, expires=update.expires)
 
 
 def _only_row(update: KeyUpdate, table: TableName, written: int, removed: int) -> Signal:
@@ -65,7 +65,7 @@ def _only_row(update: KeyUpdate, table: TableName, written: int, removed: int) -
         removed = max(removed, written)
     if all(row.deleted for row in update.rows):
         written = 0
-    return Signal(table, update.partition_key, Scope.ROW, written=written, removed=removed, has_ttl=update.has_ttl)
+    return Signal(table, update.partition_key, Scope.ROW, written=written, removed=removed, expires=update.expires)
 
 
 def common_prefix(removed: RangeKey) -> Clustering:

@@ -112,6 +112,24 @@ def expires(row: dict[str, Any]) -> bool:
     return row["ttl"] is not None or any(cell["ttl"] is not None for cell in cells)
 
 
+def test_keys_tell_when_the_first_value_expires(sample: Sample) -> None:
+    for (_, ours), (_, update) in zip(keys(sample), decoded(sample), strict=True):
+        moments = expiry_times(update)
+        assert ours.has_ttl == bool(moments)
+        if moments:
+            assert min(moments) in ours.expires
+
+
+def expiry_times(update: PartitionUpdate) -> list[int]:
+    found = []
+    for row in (*([update.static] if update.static else ()), *update.rows):
+        found += [row.expires_at] if row.expires_at is not None else []
+        for content in row.columns.values():
+            cells = (content,) if isinstance(content, Cell) else content.cells
+            found += [cell.local_deletion_time for cell in cells if cell.ttl and cell.local_deletion_time is not None]
+    return found
+
+
 def write_times(update: dict[str, Any]) -> list[int]:
     found = [update["deleted_at"], *(each["deleted_at"] for each in update["range_tombstones"])]
     for row in rows_of(update):

@@ -191,7 +191,7 @@ signals = st.builds(
     clustering=st.lists(values, min_size=1, max_size=2).map(tuple),
     written=times,
     removed=times,
-    has_ttl=st.booleans(),
+    expires=st.lists(st.integers(0, 9), max_size=3, unique=True).map(sorted).map(tuple),
     suspected=times,
 )
 
@@ -214,6 +214,6 @@ def _entries(said: list[Signal]) -> dict[Key, tuple[object, ...]]:
     for signal in said:
         entries.setdefault(Key.of(signal), Entry(Key.of(signal))).add(signal, None)
     return {
-        key: (entry.written, entry.removed, entry.suspected, entry.has_ttl, entry.refresh, entry.prefixes)
+        key: (entry.written, entry.removed, entry.suspected, entry.expires, entry.refresh, entry.prefixes)
         for key, entry in entries.items()
     }

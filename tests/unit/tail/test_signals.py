@@ -111,9 +111,9 @@ def test_every_update_of_a_mutation_is_said() -> None:
 def test_an_unknown_write_time_is_said_as_unknown() -> None:
     never = struct.unpack(">q", b"\x80" + bytes(7))[0]
     change = KeyUpdate(
-        USERS, b"k", 1, never, has_ttl=True, partition_deletion=None, static=False, rows=(RowKey((), False),), ranges=()
+        USERS, b"k", 1, never, expires=(0,), partition_deletion=None, static=False, rows=(RowKey((), False),), ranges=()
     )
-    assert list(signals_of([change])) == [USER._replace(written=0, has_ttl=True)]
+    assert list(signals_of([change])) == [USER._replace(written=0, expires=(0,))]
 
 
 def test_tables_are_wanted_by_name_and_unknown_ones_are_not_forgotten_about() -> None:

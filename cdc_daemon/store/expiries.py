@@ -1,0 +1,100 @@
+"""When values of rows expire: kept, so that documents follow also after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import Lifetime
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.database import Database
+
+SEEN, TOLD, TOLD_AGAIN = range(3)
+"""Kinds of expiry: what a read has shown, one for each row; what only the log has told, looked at twice."""
+
+AGAIN_AFTER = 5
+"""Seconds between the two looks: clocks differ, and nobody can tell how much is left of what only the log told."""
+
+
+class Expiry(NamedTuple):
+    """Something of a row that expires at `at`, seconds since epoch."""
+
+    key: Key
+    kind: int
+    at: int
+
+
+class ExpiryStore:
+    """The durable expiries by time, and the tables that have them. Methods block; they raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.reading() as connection:
+            rows = connection.execute("SELECT keyspace_name, table_name FROM expiring_table").fetchall()
+            self._count = int(connection.execute("SELECT count(*) FROM expiry").fetchone()[0])
+        self.tables = {TableName(*row) for row in rows}
+
+    @property
+    def count(self) -> int:
+        """How many expiries are waited for. It only looks into memory."""
+        return self._count
+
+    def add_table(self, table: TableName) -> None:
+        """Keep that values of this table's rows expire."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO expiring_table VALUES (?, ?)", table)
+        self.tables.add(table)
+
+    def keep(self, lifetimes: Iterable[Lifetime]) -> None:
+        """Keep lifetimes: what was seen takes the place of what was seen before, what was told is added."""
+        gone: list[tuple[object, ...]] = []
+        new: list[tuple[object, ...]] = []
+        for key, seen, told in lifetimes:
+            place = _place(key)
+            gone.append((*place, SEEN))
+            if seen is not None:
+                new.append((*place, SEEN, seen))
+            new.extend((*place, TOLD, at) for at in told)
+        with self._database.transaction() as connection:
+            deleted = connection.executemany(_FORGET_KIND, gone).rowcount
+            added = connection.executemany(_KEEP, new).rowcount
+        self._count += max(added, 0) - max(deleted, 0)
+
+    def due(self, now: int, limit: int) -> list[Expiry]:
+        """Return what expires up to `now`, the first `limit` of it."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT keyspace_name, table_name, partition_key, clustering, kind, at FROM expiry "
+                "WHERE at <= ? ORDER BY at LIMIT ?",
+                (now, limit),
+            ).fetchall()
+        return [Expiry(Key(TableName(*row[:2]), row[2], _clustering(row[3])), row[4], row[5]) for row in rows]
+
+    def done(self, expiries: Sequence[Expiry]) -> None:
+        """Forget expiries whose rows were read since; what only the log has told is looked at once more."""
+        gone = [(*_place(each.key), each.kind, each.at) for each in expiries]
+        again = [(*_place(each.key), TOLD_AGAIN, each.at + AGAIN_AFTER) for each in expiries if each.kind == TOLD]
+        with self._database.transaction() as connection:
+            deleted = connection.executemany(_FORGET, gone).rowcount
+            added = connection.executemany(_KEEP, again).rowcount
+        self._count += max(added, 0) - max(deleted, 0)
+
+
+_KEEP = "INSERT OR IGNORE INTO expiry VALUES (?, ?, ?, ?, ?, ?)"
+_FORGET_KIND = (
+    "DELETE FROM expiry WHERE keyspace_name = ? AND table_name = ? AND partition_key = ? AND clustering = ? "
+    "AND kind = ?"
+)
+_FORGET = _FORGET_KIND + " AND at = ?"
+
+
+def _place(key: Key) -> tuple[str, str, bytes, bytes]:
+    clustering = orjson.dumps([None if part is None else part.hex() for part in key.clustering or ()])
+    return (*key.table, key.partition_key, clustering)
+
+
+def _clustering(text: bytes) -> tuple[bytes | None, ...]:
+    return tuple(None if part is None else bytes.fromhex(part) for part in orjson.loads(text))
