@@ -31,6 +31,8 @@ VERSIONS: Final = frozenset({VERSION_40, VERSION_50})
 
 _NAME: Final = re.compile(r"CommitLog-(\d{1,10})-(\d{1,19})\.log")
 _FIXED: Final = struct.Struct(">iqH")
+PARAMETERS_AT: Final = _FIXED.size
+"""Where the parameters begin."""
 _CRC_INPUT: Final = struct.Struct(">iIIi")
 _INT: Final = struct.Struct(">I")
 
@@ -76,34 +78,47 @@ def read_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | None
         return None
     version, segment_id, parameters_length = _FIXED.unpack(fixed)
     end = _FIXED.size + parameters_length
+    named = parse_segment_name(segment.rpartition("/")[2])
+    # Where the checksum does not vouch for the header, the name is the better witness.
+    likely_version = version if named is None else named[0]
     if length < end + _INT.size:
-        _check_version(version, segment)
+        _check_version(likely_version, segment)
+        if version not in VERSIONS:
+            raise DamagedSegmentError(
+                f"expected version {likely_version} as the file's name says, found {version} in its header",
+                segment=segment,
+                position=0,
+            )
         return None
     parameters = bytes(buffer[_FIXED.size : end])
     (found,) = _INT.unpack(bytes(buffer[end : end + _INT.size]))
     expected = zlib.crc32(parameters, zlib.crc32(_crc_input(version, segment_id, parameters_length)))
     if found != expected:
-        _check_version(version, segment)
+        _check_version(likely_version, segment)
         if not any(buffer[end : end + 3 * _INT.size]):
             return None
         raise DamagedSegmentError(
             f"expected the header's CRC to be {expected:08x}, found {found:08x}", segment=segment, position=end
         )
     _check_version(version, segment)
-    named = parse_segment_name(segment.rpartition("/")[2])
     if named is not None and named[1] != segment_id:
         raise DamagedSegmentError(
             f"expected id {named[1]} as the file's name says, found {segment_id} in its header",
             segment=segment,
             hint="a segment that was renamed or copied over another cannot be trusted",
         )
+    return describe(version, segment_id, parameters, header_size=end + _INT.size, segment=segment)
+
+
+def describe(version: int, segment_id: int, parameters: bytes, *, header_size: int, segment: str) -> SegmentDescriptor:
+    """Make a descriptor of a header's content. Raises `UnsupportedSegmentError` for parameters not understood."""
     options = _options(parameters, segment)
     return SegmentDescriptor(
         version=version,
         id=segment_id,
         compression=_compression(options, segment),
         encryption=_encryption(options, segment),
-        header_size=end + _INT.size,
+        header_size=header_size,
     )
 
 

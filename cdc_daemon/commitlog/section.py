@@ -1,34 +1,30 @@
 """From a segment's bytes to its sections: following the sync markers while the segment still grows.
 
-A marker is two ints, the file position of the next marker and a CRC-32 over the segment's id and the marker's
-own file position (`CommitLogSegment.writeSyncMarker`). What lies between two markers is a section: entries as
-they are, or, where the segment is compressed or encrypted, the section's plain length as an int and then
-the transformed bytes (`CompressedSegment.write`, `EncryptedSegment.write`). Positions in the index file and in
-checkpoints are logical: they count markers and plain bytes, as if nothing were transformed.
+What lies between two sync markers (see `markers`) is a section: entries as they are, or, where the segment is
+compressed or encrypted, the section's plain length as an int and then the transformed bytes
+(`CompressedSegment.write`, `EncryptedSegment.write`). Positions in the index file and in checkpoints are logical:
+they count markers and plain bytes, as if nothing were transformed.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from cdc_daemon.commitlog.compression import decompress
 from cdc_daemon.commitlog.descriptor import VERSION_40, Buffer, SegmentDescriptor
 from cdc_daemon.commitlog.encryption import Decryptor, Keyring
+from cdc_daemon.commitlog.markers import MARKER_SIZE, Markers
 from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
 
-MARKER_SIZE: Final = 8
 _LENGTH_SIZE: Final = 4
 _PIECE: Final = 4 << 20
 """Bytes; a longer section of an uncompressed segment is handed out in pieces of about this size."""
 
-_marker_at = struct.Struct(">II").unpack
+_size_and_crc = struct.Struct(">II").unpack
 _int_at = struct.Struct(">I").unpack
-_crc_input = struct.Struct(">III").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +64,7 @@ class SectionReader:
         self.descriptor = descriptor
         self.segment = segment
         self._buffer = buffer
+        self._markers = Markers(buffer, descriptor.id)
         self._marker = descriptor.header_size
         self._logical = descriptor.header_size
         self._resume = position
@@ -89,6 +86,11 @@ class SectionReader:
         return self._logical if self._piece is None else self._piece[0]
 
     @property
+    def has_rest(self) -> bool:
+        """Whether there is something that was found where the chain of markers ends: `next` hands it out."""
+        return self._piece is not None or self._recovered is not None
+
+    @property
     def finished(self) -> bool:
         """Whether the last marker points so near to the end of the file that no section can follow in it.
 
@@ -106,14 +108,15 @@ class SectionReader:
     @property
     def missing(self) -> int:
         """Bytes by which the file is shorter than the next marker says: it is cut short, or still growing."""
-        pair = self._read_marker(self._marker)
-        if pair is None or pair[1] != self._marker_crc(self._marker):
+        pair = self._markers.read(self._marker)
+        if pair is None or pair[1] != self._markers.crc(self._marker):
             return 0
         return max(0, pair[0] - len(self._buffer))
 
     def refill(self, buffer: Buffer) -> None:
         """Go on with a newer or longer view of the same segment."""
         self._buffer = buffer
+        self._markers.refill(buffer)
 
     def next(self) -> Section | None:
         """Return the next section that is not consumed yet; None where nothing more is written *so far*.
@@ -159,7 +162,7 @@ class SectionReader:
                 self._marker,
                 self._logical,
             )
-        found = self._later_marker()
+        found = self._markers.find(self._marker + 1)
         if found is None:
             return None
         return self._damage(
@@ -171,45 +174,58 @@ class SectionReader:
     def resynchronise(self) -> int | None:
         """Look past a bad marker, or past what `unread` found, for the next good marker.
 
-        Returns its file position, or None where there is none. What lies before it is handed out first, where it
-        can be: a marker is damaged more easily than the entries after it, and they have their own checksums.
+        Returns its file position, or None where there is none; then the chain of markers has ended. What lies before
+        that is handed out first, where it can be (`has_rest`): a marker is damaged more easily than the entries
+        after it, and they have their own checksums; and a file that is cut short ends with whole entries.
         Logical positions are exact after it in uncompressed segments; otherwise they count on from the last
         good section, without what was lost between.
         """
-        found = self._later_marker()
-        if found is None:
-            return None
+        found = self._markers.find(self._marker + 1)
         start = self._marker + MARKER_SIZE
+        end = self._sound_end(start) if found is None else found
+        if found is None and end <= start:
+            return None
         if self.descriptor.compression is None and self._decryptor is None:
-            self._piece = (start, found) if start < found else None
-            self._logical = found
+            self._piece = (start, end) if start < end else None
+            self._logical = end
         else:
             before = self._logical
             try:
-                self._recovered = self._undo(start, found) if start < found else None
+                self._recovered = self._undo(start, end) if start < end else None
             except DamagedSegmentError:
                 self._logical = before
-        self._marker = found
+        self._marker = end
         return found
 
-    def _later_marker(self) -> int | None:
-        for candidate in self._candidates(self._marker + 1, len(self._buffer)):
-            pair = self._read_marker(candidate)
-            if pair is not None and pair[1] == self._marker_crc(candidate):
-                return candidate
-        return None
+    def _sound_end(self, start: int) -> int:
+        """Find where the entries at the file's end begin that are cut short or are none; the end where all is one."""
+        size = len(self._buffer)
+        if self.descriptor.compression is not None or self._decryptor is not None:
+            return size
+        while start + 2 * _LENGTH_SIZE < size:
+            following = self._behind_entry(start)
+            if following is None or following > size:
+                break
+            start = following
+        return start
+
+    def _behind_entry(self, position: int) -> int | None:
+        """Where the entry at this file position ends by its size; None where the size cannot be right."""
+        head = bytes(self._buffer[position : position + 2 * _LENGTH_SIZE])
+        size, crc = _size_and_crc(head)
+        return None if zlib.crc32(head[:_LENGTH_SIZE]) != crc else position + size + 3 * _LENGTH_SIZE
 
     def _follow(self) -> tuple[int, int] | None:
         """Where the bytes after the current marker lie in the file, checked; None for nothing so far."""
         position = self._marker
-        expected = self._marker_crc(position)
-        pair = self._read_marker(position)
+        expected = self._markers.crc(position)
+        pair = self._markers.read(position)
         if pair is None or pair == (0, 0):
             return None
         if pair[1] != expected:
             # The two ints are not written at once, so look again before calling it damage. A CRC that stays
             # zero is what a crash between the two leaves: nothing after it was ever durable.
-            pair = self._read_marker(position) or (0, 0)
+            pair = self._markers.read(position) or (0, 0)
             if pair[1] == 0:
                 return None
         end, crc = pair
@@ -261,36 +277,11 @@ class SectionReader:
         """Find the first end of an entry after `_PIECE` bytes; the section's end where a size cannot be right."""
         position = start
         while position - start < _PIECE and position + _LENGTH_SIZE * 2 < end:
-            head = bytes(self._buffer[position : position + 2 * _LENGTH_SIZE])
-            size, crc = _marker_at(head)
-            if zlib.crc32(head[:_LENGTH_SIZE]) != crc:
+            following = self._behind_entry(position)
+            if following is None:
                 return end
-            position += size + 3 * _LENGTH_SIZE
+            position = following
         return position if position - start >= _PIECE and position < end else end
-
-    def _read_marker(self, position: int) -> tuple[int, int] | None:
-        raw = bytes(self._buffer[position : position + MARKER_SIZE])
-        if len(raw) < MARKER_SIZE:
-            return None
-        end, crc = _marker_at(raw)
-        return end, crc
-
-    def _marker_crc(self, position: int) -> int:
-        segment_id = self.descriptor.id
-        return zlib.crc32(_crc_input(segment_id & 0xFFFF_FFFF, segment_id >> 32 & 0xFFFF_FFFF, position))
-
-    def _candidates(self, start: int, size: int) -> Iterator[int]:
-        """Yield file positions from `start` on whose bytes could be a marker: a later position in this file."""
-        first_byte = b"[\\x00-" + re.escape(bytes((size >> 24 & 0xFF,))) + b"]"
-        possible = re.compile(b"(?!\\x00{4})" + first_byte, re.DOTALL)
-        for window in range(start, size - MARKER_SIZE + 1, _PIECE):
-            data = bytes(self._buffer[window : min(window + _PIECE + MARKER_SIZE, size)])
-            last = min(_PIECE, len(data.rstrip(b"\0")), len(data) - MARKER_SIZE + 1)
-            for match in possible.finditer(data, 0, last):
-                at = match.start()
-                position = window + at
-                if position + MARKER_SIZE <= int.from_bytes(data[at : at + 4], "big") <= size:
-                    yield position
 
     def _damage(self, message: str, file_position: int, position: int) -> DamagedSegmentError:
         return DamagedSegmentError(message, segment=self.segment, position=position, file_position=file_position)

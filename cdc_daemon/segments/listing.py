@@ -121,6 +121,7 @@ def list_segment(
                 _take_header(listed, reading.descriptor)
             if look_inside:
                 _look_inside(reading, listed, schema, progress)
+            listed.problems += reading.problems
     except OSError as error:
         listed.problems.append(unreadable(path, error))
     except CdcError as error:
@@ -149,7 +150,7 @@ def _look_inside(reading: SegmentReading, listed: ListedSegment, schema: Schema,
     for section in reading.sections():
         _count_tables(section, reading.name, schema, counts, problems)
         progress.step(reading.name, section.end, reading.size)
-    listed.problems += [*reading.problems, *problems]
+    listed.problems += problems
     listed.tables = Counter()
     for table_id, count in counts.items():
         table = schema.get(table_id)

@@ -12,6 +12,7 @@ from typing import Final, Self
 from cdc_daemon.commitlog.descriptor import SegmentDescriptor, index_name, read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.index import CdcIndex, parse_index
+from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.errors import CommitLogError, DamagedSegmentError
 from cdc_daemon.tail.buffer import SegmentBuffer
@@ -137,7 +138,7 @@ class SegmentReading:
             )
 
     def _open(self) -> SectionReader | None:
-        descriptor = read_descriptor(self._buffer, segment=self.name)
+        descriptor = self._read_header()
         if descriptor is None:
             return None
         self._reader = SectionReader(
@@ -145,9 +146,30 @@ class SegmentReading:
         )
         return self._reader
 
+    def _read_header(self) -> SegmentDescriptor | None:
+        """Read the header; where it is damaged note that, and go by the file's name. None where there is none yet."""
+        damage = None
+        try:
+            found = read_descriptor(self._buffer, segment=self.name)
+        except DamagedSegmentError as error:
+            damage = error
+        else:
+            if found is not None:
+                return found
+        recovered = recover_descriptor(self._buffer, segment=self.name)
+        if recovered is not None:
+            self._damaged = True
+            message = "expected a header, found none" if damage is None else damage.message
+            self._note(f"{message}; {HEADER_PASSED}", 0 if damage is None else _place(damage))
+        elif damage is not None:
+            raise damage
+        return recovered
+
     def _next(self, evidence: Evidence) -> Section | None:
         reader = self._reader or self._open()
-        while reader is not None and not self._lost:
+        while reader is not None:
+            if self._lost:
+                return reader.next() if reader.has_rest else None
             try:
                 section = reader.next()
                 problem = reader.unread(_NO_END if evidence.closed else evidence.durable) if section is None else None
@@ -185,7 +207,7 @@ class SegmentReading:
         except DamagedSegmentError:  # the file was truncated meanwhile
             resumed = None
         self._lost = resumed is None
-        ending = "the rest of the segment is lost" if resumed is None else f"reading goes on at {resumed}"
+        ending = how_it_ends(resumed, has_rest=reader.has_rest)
         self.problems[-1] = DamagedSegmentError(
             f"{error.message}; {ending}", data=error.data, hint=error.hint, **error.where, resumed=resumed
         )

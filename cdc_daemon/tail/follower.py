@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cdc_daemon.commitlog.descriptor import SegmentDescriptor, read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
+from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.errors import CommitLogError, DamagedSegmentError, UnknownTableError
@@ -155,8 +156,8 @@ class SegmentFollower:
         self._section = None
         self._buffer.close()
 
-    def _open_reader(self) -> SectionReader | None:
-        descriptor = read_descriptor(self._buffer, segment=self.name)
+    def _open_reader(self, durable: int = 0) -> SectionReader | None:
+        descriptor = self._read_header(durable)
         if descriptor is None:
             return None
         self._header_size = descriptor.header_size
@@ -166,12 +167,37 @@ class SegmentFollower:
         )
         return self._reader
 
+    def _read_header(self, durable: int) -> SegmentDescriptor | None:
+        """Read the header; where it is damaged note that, and go by the file's name. None where there is none yet."""
+        missing = DamagedSegmentError("expected a header, found none", segment=self.name, position=0)
+        try:
+            descriptor = read_descriptor(self._buffer, segment=self.name)
+        except DamagedSegmentError as error:
+            descriptor = recover_descriptor(self._buffer, segment=self.name)
+            if descriptor is None:
+                raise
+            self._note_header(error, descriptor)
+            return descriptor
+        if descriptor is None and durable > 0:
+            descriptor = recover_descriptor(self._buffer, segment=self.name)
+            if descriptor is None:
+                self._lost = True
+                self._note(missing)
+            else:
+                self._note_header(missing, descriptor)
+        return descriptor
+
+    def _note_header(self, error: DamagedSegmentError, descriptor: SegmentDescriptor) -> None:
+        where = {**error.where, "position": 0, "end": descriptor.header_size}
+        self._note(DamagedSegmentError(f"{error.message}; {HEADER_PASSED}", hint=error.hint, **where))
+
     def _next_section(self, evidence: Evidence) -> Section | None:
-        reader = self._reader or self._open_reader()
-        if reader is None and evidence.durable > 0 and not self._lost:
-            self._lost = True
-            self.damages.append(DamagedSegmentError("expected a header, found none", segment=self.name, position=0))
-        while reader is not None and not self._lost:
+        reader = self._reader
+        if reader is None and not self._lost:
+            reader = self._open_reader(evidence.durable)
+        while reader is not None:
+            if self._lost:
+                return reader.next() if reader.has_rest else None
             try:
                 section = reader.next()
             except DamagedSegmentError as error:
@@ -228,7 +254,7 @@ class SegmentFollower:
         """Note damage, and look for the next good marker; if there is none the rest of the segment is lost."""
         resumed = reader.resynchronise()
         self._lost = resumed is None
-        ending = "the rest of the segment is lost" if resumed is None else f"reading goes on at {resumed}"
+        ending = how_it_ends(resumed, has_rest=reader.has_rest)
         where = {**error.where, "resumed": resumed}
         if self._counts_file_bytes:
             where["end"] = resumed

@@ -8,6 +8,7 @@ from cdc_daemon.commitlog.decode import read_updates
 from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_keys
+from cdc_daemon.commitlog.recovery import recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.samples import load, sections
@@ -34,7 +35,11 @@ def try_bytes(data: bytes) -> None:
 def try_segment(data: bytes) -> None:
     """Read bytes as a segment file, past damage where that is possible."""
     try:
-        descriptor = read_descriptor(data, segment=NAME)
+        try:
+            descriptor = read_descriptor(data, segment=NAME)
+        except DamagedSegmentError:
+            descriptor = None
+        descriptor = descriptor or recover_descriptor(data, segment=NAME)
         if descriptor is None:
             return
         reader = SectionReader(data, descriptor, segment=NAME)
@@ -47,7 +52,7 @@ def try_segment(data: bytes) -> None:
             section = None
         if section is not None:
             try_section(section)
-        elif reader.resynchronise() is None:
+        elif reader.resynchronise() is None and not reader.has_rest:
             return
 
 

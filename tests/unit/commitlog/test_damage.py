@@ -11,6 +11,7 @@ from cdc_daemon.commitlog.decode import read_updates
 from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
+from cdc_daemon.commitlog.recovery import recover_descriptor
 from cdc_daemon.commitlog.section import SectionReader
 from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
@@ -33,8 +34,11 @@ def read_all(data: bytes) -> Read:
     problems: list[CommitLogError] = []
     try:
         descriptor = read_descriptor(data, segment=NAME)
-    except (DamagedSegmentError, UnsupportedSegmentError) as error:
+    except UnsupportedSegmentError as error:
         return keys, updates, [error]
+    except DamagedSegmentError as error:
+        problems.append(error)
+        descriptor = recover_descriptor(data, segment=NAME)
     if descriptor is None:
         return keys, updates, problems
     reader = SectionReader(data, descriptor, segment=NAME)
@@ -43,7 +47,7 @@ def read_all(data: bytes) -> Read:
             section = reader.next()
         except DamagedSegmentError as error:
             problems.append(error)
-            if reader.resynchronise() is None:
+            if reader.resynchronise() is None and not reader.has_rest:
                 break
             continue
         if section is None:
@@ -51,7 +55,7 @@ def read_all(data: bytes) -> Read:
             if unread is None:
                 break
             problems.append(unread)
-            if reader.resynchronise() is None:
+            if reader.resynchronise() is None and not reader.has_rest:
                 break
             continue
         batch = read_keys(section, schema, segment=NAME)
@@ -102,7 +106,7 @@ def test_truncation_at_every_byte() -> None:
     assert len(complete) > 2
     for length in range(len(whole)):
         keys, updates, _ = read_all(whole[:length])
-        assert keys == complete[: len(keys)]
+        assert keys == [key for key in complete if key.position <= length], "whole entries before the cut"
         assert len(updates) == len(keys)
 
 

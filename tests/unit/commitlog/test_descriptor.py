@@ -85,11 +85,25 @@ def test_every_flipped_byte_is_noticed(at: int, flip: int) -> None:
     assert found is None  # the parameters' length points past the end
 
 
-@pytest.mark.parametrize("version", [0, 6, 9, 70, -1])
+@pytest.mark.parametrize("version", [0, 6, 9, 70])
 def test_another_version_is_unsupported(version: int) -> None:
-    data = header(version & 0xFFFF_FFFF, ID) if version >= 0 else b"\xff" * 40
     with pytest.raises(UnsupportedSegmentError, match="expected segment version 7 or 8"):
-        read_descriptor(data, segment=NAME)
+        read_descriptor(header(version, ID), segment=NAME)
+
+
+@pytest.mark.parametrize("size", [20, 40])
+def test_another_version_by_its_name_is_unsupported_though_its_header_is_unlike_any_known(size: int) -> None:
+    with pytest.raises(UnsupportedSegmentError, match="expected segment version 7 or 8, found 9"):
+        read_descriptor(b"\0\0\0\x09" + b"\xff" * size, segment=f"CommitLog-9-{ID}.log")
+
+
+def test_a_version_that_only_a_damaged_header_speaks_of_is_damage() -> None:
+    with pytest.raises(DamagedSegmentError, match="expected version 7 as the file's name says, found -1"):
+        read_descriptor(b"\xff" * 40, segment=NAME)
+    data = bytearray(header(7, ID))
+    data[3] = 9
+    with pytest.raises(DamagedSegmentError, match="expected the header's CRC"):
+        read_descriptor(bytes(data), segment=NAME)
 
 
 @pytest.mark.parametrize(

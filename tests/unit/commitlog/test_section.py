@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from cdc_daemon.commitlog import section as section_module
 from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.entries import read_entries
-from cdc_daemon.commitlog.section import MARKER_SIZE, Section, SectionReader
+from cdc_daemon.commitlog.markers import MARKER_SIZE
+from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.errors import CommitLogError, ConfigError, DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.writer import entry, header, marker, segment
 

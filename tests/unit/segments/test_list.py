@@ -97,11 +97,25 @@ def test_no_path_and_no_configuration(run: Run) -> None:
 def test_what_a_segment_that_cannot_be_read_says(sample: Path, run: Run) -> None:
     data = bytearray((sample / FIRST).read_bytes())
     data[3] = 9
-    (sample / FIRST).write_bytes(data)
+    (sample / FIRST).unlink()
+    (sample / FIRST.replace("-7-", "-9-")).write_bytes(data)
     result = run("list", "--json", sample)
     assert result.exit_code == 1
     assert "expected segment version 7 or 8, found 9" in result.stderr
     assert [len(each["problems"]) for each in json.loads(result.stdout)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("option", ["--quick", "--json"])
+def test_a_damaged_header_is_told_and_passed(option: str, sample: Path, run: Run) -> None:
+    data = bytearray((sample / FIRST).read_bytes())
+    data[8] ^= 1
+    (sample / FIRST).write_bytes(data)
+    result = run("list", "--json", option, sample)
+    assert result.exit_code == 1
+    first, *others = json.loads(result.stdout)
+    assert ["the header's CRC" in problem for problem in first["problems"]] == [True]
+    assert first["version"] == 7
+    assert all(not each["problems"] for each in others)
 
 
 class TestWhatTheDaemonRemembers:

@@ -96,6 +96,29 @@ def test_a_flipped_bit_in_the_header(sample: Path, run: Run) -> None:
     (problem,) = found["segments"][0]["problems"]
     assert code == 1
     assert problem["expected"].startswith("the header's CRC")
+    assert found["segments"][0]["mutations"] == 1417, "the file's name says as much as the header"
+
+
+@pytest.mark.parametrize("name", [SAMPLE, *(name for name in names() if "v8" in name)])
+def test_a_lost_header_costs_nothing_but_an_encrypted_segments_vector(
+    name: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDC_DAEMON_KEYSTORE_PASSWORD", PASSWORD)
+    folder = unpack(name, tmp_path / "segments")
+    encrypted = name.endswith("-encrypted")
+    options = ["--keystore", folder / "keystore.jceks"] if encrypted else []
+    _, whole = _verified(run, *options, folder)
+    for segment in folder.glob("*.log"):
+        data = bytearray(segment.read_bytes())
+        data[: 14 if encrypted else 20] = bytes(14 if encrypted else 20)
+        segment.write_bytes(data)
+    code, found = _verified(run, *options, folder)
+    assert code == 1
+    pairs = zip(whole["segments"], found["segments"], strict=True)
+    for before, after in ((before, after) for before, after in pairs if before["sections"]):
+        assert after["problems"][0]["expected"].endswith("header")
+        for what in ("version", "id", "compression", "encrypted", "sections", "mutations", "end"):
+            assert after[what] == before[what]
 
 
 def test_several_damages_are_all_told(sample: Path, run: Run) -> None:
@@ -116,9 +139,11 @@ def test_a_truncated_copy(size: int, with_index: bool, sample: Path, run: Run) -
         (sample / SECOND.replace(".log", "_cdc.idx")).unlink()
     code, found = _verified(run, segment)
     assert code == 1
-    problem = found["segments"][0]["problems"][0]
+    first = found["segments"][0]
+    problem = first["problems"][0]
     assert "bytes less" in problem["message"]
     assert problem["position"] <= size
+    assert problem["position"] < first["end"] <= size, "whole entries before the cut are read"
 
 
 def test_a_copy_truncated_between_two_sections_is_told_by_its_index(sample: Path, run: Run) -> None:
@@ -182,8 +207,10 @@ def test_after_a_crash_the_index_holds_the_files_length(sample: Path, run: Run) 
 
 def test_a_version_that_is_not_known(sample: Path, run: Run) -> None:
     _change(sample / FIRST, 3, flip=9)
+    (sample / FIRST).rename(sample / FIRST.replace("-7-", "-14-"))
     code, found = _verified(run, sample)
-    first, *others = found["segments"]
+    (first,) = (each for each in found["segments"] if "-14-" in each["path"])
+    others = [each for each in found["segments"] if each is not first]
     assert code == 1
     assert first["error"]["found"] == "14"
     assert all(each["ok"] for each in others)

@@ -145,25 +145,30 @@ async def test_markers_that_end_before_what_is_durable_are_damage(
     harness = make_harness()
     harness.start()
     await harness.until(lambda: harness.observer.releases == [first.id])
-    assert harness.sink.keys == ["a"]
+    assert harness.sink.keys == ["a", "b"], "what stands where the chain ends is read by its own checksums"
     [damage] = harness.damages
     assert f"expected sync markers up to {first.marker}, found their end at {bad}" in damage.message
     assert damage.data is not None
     assert len(damage.data) == first.marker - bad
 
 
-async def test_a_file_cut_short_is_damage_and_no_crash(node: CommitLogWriter, make_harness: MakeHarness) -> None:
+@pytest.mark.parametrize("cut", [0, 1, 8, 20])
+async def test_a_file_cut_short_is_damage_and_no_crash(
+    node: CommitLogWriter, make_harness: MakeHarness, cut: int
+) -> None:
     first = node.current
     node.write(user("a"))
     first.mark()
     node.write(user("b"), user("c"))
     node.advance()
-    os.truncate(first.link, first.entry_ends[1])
+    os.truncate(first.link, first.entry_ends[1] + cut)
     harness = make_harness()
     harness.start()
     await harness.until(lambda: harness.observer.releases == [first.id])
-    assert harness.sink.keys == ["a"]
+    assert harness.sink.keys == ["a", "b"], "an entry before the cut is whole"
     assert len(harness.damages) == 1
+    [request] = harness.requested.requests
+    assert (request.reason, request.to_position) == (ReconcileReason.DAMAGE, None)
 
 
 async def test_a_file_truncated_while_it_is_read_is_no_crash(node: CommitLogWriter, make_harness: MakeHarness) -> None:
@@ -237,6 +242,29 @@ async def test_a_durable_segment_without_a_header_is_damage(node: CommitLogWrite
     harness.start()
     await harness.until(lambda: harness.observer.releases == [first.id])
     assert harness.damages[0].message == "expected a header, found none"
+    assert (harness.state / "quarantine" / first.name).exists()
+
+
+@pytest.mark.parametrize("lost", [range(20), range(1), range(8, 9), range(14, 20)])
+async def test_behind_a_damaged_header_everything_is_read(
+    node: CommitLogWriter, make_harness: MakeHarness, lost: range
+) -> None:
+    first = node.current
+    node.write(user("a"), user("b"))
+    node.advance()
+    whole = bytearray(first.link.read_bytes())
+    for place in lost:
+        whole[place] = 0 if len(lost) > 1 else whole[place] ^ 0x55
+    first.write_at(0, bytes(whole[:20]))
+    harness = make_harness()
+    harness.start()
+    await harness.until(lambda: harness.observer.releases == [first.id])
+    assert harness.sink.keys == ["a", "b"]
+    [damage] = harness.damages
+    assert isinstance(damage, DamagedSegmentError)
+    assert damage.where["position"] == 0
+    [request] = harness.requested.requests
+    assert (request.reason, request.from_position) == (ReconcileReason.DAMAGE, 0)
     assert (harness.state / "quarantine" / first.name).exists()
 
 
