@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from cassandra.cluster import Session
 
+from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -30,6 +31,8 @@ from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.routes import find_routes, related_of
+from cdc_daemon.pipeline.routing import Router, group_routes
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.documents import DocumentVersions
@@ -49,6 +52,7 @@ from cdc_daemon.startup import (
     make_mappings,
     persist,
     read_node_settings,
+    read_tables,
 )
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
@@ -192,6 +196,9 @@ async def assemble(
         metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space or node.size("cdc_total_space") or 0)
         schema = SchemaSource(session, history=store.schema_history)
         mappings = await make_mappings(settings, schema, tell=tell)
+        listed = [mapping for several in mappings.values() for mapping in several]
+        shown = read_tables(mappings)
+        routes = group_routes(find_routes(listed, schema.table))
         # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
         watching = asyncio.create_task(schema.watch(), name="schema")
         stack.callback(watching.cancel)
@@ -201,12 +208,16 @@ async def assemble(
         writer = BulkWriter(client, limits=_bulk_limits(settings, remembered), observer=BulkMetrics(metrics))
         stack.push_async_callback(writer.close)
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
-        reader = CassandraRowReader(
-            session,
+        reader = JoinedRowReader(
+            CassandraRowReader(
+                session,
+                schema,
+                clock,
+                keys_per_query=settings.cassandra.keys_per_query,
+                concurrent_queries=settings.cassandra.concurrent_queries,
+            ),
             schema,
-            clock,
-            keys_per_query=settings.cassandra.keys_per_query,
-            concurrent_queries=settings.cassandra.concurrent_queries,
+            related_of(mappings),
         )
         expirations = Expirations(
             store.expiries,
@@ -214,6 +225,7 @@ async def assemble(
             declared=[mapping.table for mapping in settings.mappings.values() if mapping.expiring],
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        router = Router(coalescer, routes, mapped=mappings)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
         definitions = {table: several[0].table for table, several in mappings.items()}
         dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
@@ -230,10 +242,17 @@ async def assemble(
                 dropped=DroppedDocuments(mappings),
                 dead=dead,
                 expiries=expirations,
+                router=router,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
-            expansion=Expansion(coalescer=coalescer, reader=reader, siblings=PartitionDocuments(client, aliases)),
+            expansion=Expansion(
+                coalescer=coalescer,
+                reader=reader,
+                siblings=PartitionDocuments(client, aliases),
+                router=router,
+                second_read_pause=settings.cassandra.second_read_pause,
+            ),
             writer=writer,
             workers=settings.pipeline.workers,
             batch=settings.pipeline.batch_documents,
@@ -243,7 +262,7 @@ async def assemble(
         stack.push_async_callback(refresher.close)
         sync = SyncService(
             pipeline,
-            mappings=[mapping for several in mappings.values() for mapping in several],
+            mappings=listed,
             settings=settings.mappings,
             refresher=refresher,
             health=WriterHealth(writer),
@@ -258,7 +277,7 @@ async def assemble(
             watermarks=store.watermarks,
             observer=PollMetrics(metrics),
         )
-        check_polled_tables(settings.poll, mappings)
+        check_polled_tables(settings.poll, shown)
         for polled in settings.poll:
             poller = await persist("cassandra", partial(makers.make, polled))
             schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
@@ -281,7 +300,7 @@ async def assemble(
                 state=settings.state.directory,
                 sink=gate,
                 schema=schema,
-                mapped=list(mappings),
+                mapped=shown,
                 checkpoints=store.checkpoints,
                 dead_letters=store.dead_letters,
                 reconcile_requests=store.reconcile_requests,
@@ -297,7 +316,7 @@ async def assemble(
             )
         )
         yield Assembly(
-            tables=list(mappings),
+            tables=shown,
             session=session,
             pipeline=pipeline,
             tail=tail,

@@ -87,11 +87,12 @@ async def make_mappings(
         await schema.refresh()
         found: dict[TableName, list[DocumentMapping]] = defaultdict(list)
         for name, mapping in settings.mappings.items():
-            found[mapping.table].append(DocumentMapping(name, mapping, schema.table(mapping.table)))
+            joined = {table: schema.table(table) for table in mapping.joined_tables}
+            found[mapping.table].append(DocumentMapping(name, mapping, schema.table(mapping.table), joined))
         return dict(found)
 
     mappings = await persist("schema", attempt, tell=tell)
-    for table in mappings if settings.tail else ():
+    for table in read_tables(mappings) if settings.tail else ():
         if not schema.table(table).cdc:
             log.warning(
                 "schema.cdc_off",
@@ -99,6 +100,12 @@ async def make_mappings(
                 hint=f"changes of this table are not seen: ALTER TABLE {table} WITH cdc = true",
             )
     return mappings
+
+
+def read_tables(mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> list[TableName]:
+    """Return every table whose rows documents show: the mappings' own, and those joined to them."""
+    joined = {table for several in mappings.values() for mapping in several for table in mapping.related.tables}
+    return [*mappings, *sorted(joined - mappings.keys())]
 
 
 async def read_node_settings(session: Session, settings: Settings) -> NodeSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
@@ -31,20 +31,36 @@ class ReadPlan:
     time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078), and the lives of its cells
     (CASSANDRA-8877). With `lives`, what remains of them in seconds comes after the write times, of a collection's cells
     the shortest: a list of all has nulls in it, which the driver's compiled parsers refuse.
+    With `depth` rows are asked for by so many of the first clustering columns only, and with `only` these columns are
+    read beside the key's, without write times. Of rows asked for by the partition key alone at most `limit` are read in
+    each partition.
     """
 
-    def __init__(self, table: TableMetadata, *, newest_of_collections: bool, lives: bool = False) -> None:
+    def __init__(
+        self,
+        table: TableMetadata,
+        *,
+        newest_of_collections: bool = False,
+        lives: bool = False,
+        depth: int | None = None,
+        only: Collection[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
         self.table = table
+        self.asked = table.clustering if depth is None else table.clustering[:depth]
         self.key_columns = (*table.partition_key, *table.clustering)
-        values = (*table.static, *table.regular)
+        values = [each for each in (*table.static, *table.regular) if only is None or each.name in only]
         self.columns: tuple[str, ...] = tuple(column.name for column in (*self.key_columns, *values))
-        times = [_time(column, newest_of_collections=newest_of_collections) for column in values]
+        times = [
+            _time(column, newest_of_collections=newest_of_collections) for column in (values if only is None else ())
+        ]
         shown = [time for time in times if time is not None]
         self.times = len(shown)
         self.write_times: tuple[str, ...] = tuple(shown)
         if lives and not table.is_counter:
             remaining = [_life(column, of_collections=newest_of_collections) for column in values]
             shown += [life for life in remaining if life is not None]
+        self._limit = f" PER PARTITION LIMIT {limit}" if limit is not None and not self.asked else ""
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
         self.joinable = len(table.partition_key) == 1
 
@@ -53,9 +69,9 @@ class ReadPlan:
         """The statement for a `KeyGroup`: the partition key's columns, then a list of clusterings."""
         partition_key = self.table.partition_key
         where = f"{quote(partition_key[0].name)} IN ?" if self.joinable else _equal(partition_key)
-        match self.table.clustering:
+        match self.asked:
             case ():
-                return self._select + where
+                return self._select + where + self._limit
             case (only,):
                 return self._select + where + f" AND {quote(only.name)} IN ?"
             case several:
@@ -63,8 +79,8 @@ class ReadPlan:
 
     @property
     def by_key(self) -> str:
-        """The statement for a single row."""
-        return self._select + _equal(self.key_columns)
+        """The statement for a single key, in each of its columns."""
+        return self._select + _equal((*self.table.partition_key, *self.asked))
 
     @property
     def clusterings(self) -> str:
@@ -80,7 +96,7 @@ class ReadPlan:
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
         """Share keys out among queries of at most `limit` rows each."""
-        if self.joinable and not self.table.clustering:
+        if self.joinable and not self.asked:
             listed = list(keys)
             for start in range(0, len(listed), limit):
                 part = tuple(listed[start : start + limit])
@@ -120,9 +136,9 @@ class ReadPlan:
             values = [encode_list(group.partition_keys)]
         else:
             values = list(self.table.split_key(group.partition_keys[0]))
-        if len(self.table.clustering) == 1:
+        if len(self.asked) == 1:
             values.append(encode_list([clustering[0] for clustering in group.clusterings]))
-        elif self.table.clustering:
+        elif self.asked:
             values.append(encode_list([encode_tuple(clustering) for clustering in group.clusterings]))
         return values
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -26,6 +26,12 @@ from cdc_daemon.pipeline.signal import Clustering, TableName
 log = structlog.get_logger(__name__)
 
 _NO_ROW = RowState(None, None)
+
+Rows = Sequence[Sequence[Any]]
+"""Values of rows, each in the order of a plan's columns."""
+
+Found = Rows | DocumentError
+"""The rows found for a key, or why they cannot be used."""
 
 
 class _RoutedStatement(BoundStatement):  # type: ignore[misc]
@@ -93,6 +99,64 @@ class CassandraRowReader:
             raise group.exceptions[0] from None
         return Reading(version, began, plan.columns, [found.get(key, _NO_ROW) for key in keys])
 
+    async def read_below(self, plan: ReadPlan, keys: Sequence[Key], *, limit: int) -> Mapping[Key, Found]:
+        """Read all rows below each key: rows that begin with the clustering values that the plan asks by.
+
+        Of a key with more than `limit` rows the first `limit` + 1 are returned, of one without rows none. Raises as
+        `read` does; rows that cannot be decoded are an error of their key alone.
+        """
+        found: dict[Key, Found] = dict.fromkeys(keys, ())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for part in self._by_replica(plan, list(found)):
+                    for group in plan.groups(part, self._keys_per_query):
+                        tasks.create_task(self._read_below(plan, group, found, limit))
+        except ExceptionGroup as failures:
+            if isinstance(failures.exceptions[0], CassandraRefusedError):
+                # Not `_look_again`: that a joined table was dropped is not to be taken for the rows' own.
+                self._statements.clear()
+                await self._schema.refresh()
+            raise failures.exceptions[0] from None
+        return found
+
+    async def _read_below(self, plan: ReadPlan, group: KeyGroup, found: dict[Key, Found], limit: int) -> None:
+        try:
+            read = await self._read_group_below(plan, group, limit)
+        except (CdcError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            if not is_decoding_failure(error):
+                raise as_unavailable(error) from error
+            if len(group.keys) > 1:
+                for key in group.keys:
+                    alone = KeyGroup((key,), (key.partition_key,), (key.clustering or (),))
+                    await self._read_below(plan, alone, found, limit)
+                return
+            reason = f"joined rows cannot be decoded: {type(error).__name__}: {error}"
+            found[group.keys[0]] = DocumentError(reason, table=str(plan.table))
+            return
+        # A product of partitions and clusterings finds rows that nobody asked for, too.
+        found.update({key: rows for key, rows in read.items() if key in found})
+
+    async def _read_group_below(self, plan: ReadPlan, group: KeyGroup, limit: int) -> Mapping[Key, Rows]:
+        statement = await self._bind(plan.by_keys, plan.bind(group), group.partition_keys[0])
+        serialise = serialisers(statement.prepared_statement)
+        depth = len(plan.table.partition_key)
+        width = depth + len(plan.asked)
+        table, partition = group.keys[0].table, group.partition_keys[0]
+        read: dict[Key, list[Sequence[Any]]] = defaultdict(list)
+        async with self._slots:
+            async for page in pages(self._session, statement, execution_profile=self._profile):
+                for row in page:
+                    if plan.table.clustering and row[depth] is None:
+                        continue  # a partition that has nothing but static columns shows a row of nulls
+                    if plan.joinable:
+                        partition = serialise[0](row[0])
+                    rows = read[Key(table, partition, tuple(serialise[at](row[at]) for at in range(depth, width)))]
+                    if len(rows) <= limit:
+                        rows.append(row)
+        return read
+
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Read the clustering keys of a partition page by page. Raises as `read` does."""
         try:
@@ -113,6 +177,23 @@ class CassandraRowReader:
         """Let the next try be made with the schema as it is now: it has changed under the statements."""
         self._statements.clear()
         await self._schema.look_again(table)
+
+    async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
+        """Read a partition's keys from all replicas, which repairs those that differ. Raises as `read` does."""
+        try:
+            plan = self._schema.plan(table)
+            if self._schema.replication_factor(plan.table.keyspace) < 2 or not plan.table.clustering:
+                return
+            statement = await self._bind(plan.clusterings, list(plan.table.split_key(partition_key)), partition_key)
+            statement.consistency_level = ConsistencyLevel.ALL
+            async for _ in pages(self._session, statement, execution_profile=self._profile):
+                pass
+        except CassandraRefusedError:
+            await self._look_again(table)
+            raise
+        except CassandraUnavailableError as error:
+            # A replica is down: what the others say is all there is to be known now.
+            log.info("cassandra.confirm_below_all", table=str(table), error=error.message)
 
     def _by_replica(self, plan: ReadPlan, keys: Sequence[Key]) -> list[Sequence[Key]]:
         metadata = self._session.cluster.metadata

@@ -54,6 +54,7 @@ def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail:
             continue
         if tail:
             yield _check_cdc(name, mapping.table, facts)
+        yield from _check_joined(query, name, mapping, tail=tail)
         yield _check_columns(name, mapping, facts)
         yield _check_id(name, mapping, facts)
 
@@ -76,6 +77,17 @@ def _check_cdc(name: str, table: TableName, facts: _Facts) -> Finding:
         return ok(f"table.{name}", f"{table} has cdc = true")
     alter = f"ALTER TABLE {_quoted(table.keyspace)}.{_quoted(table.table)} WITH cdc = true;"
     return fail(f"table.{name}", f"{table} has cdc = false: its changes are not in CDC segments", alter)
+
+
+def _check_joined(query: Query, name: str, mapping: MappingSettings, *, tail: bool) -> Iterator[Finding]:
+    """Look at the tables whose rows the documents show beside their own."""
+    for table in sorted(mapping.joined_tables - {mapping.table}):
+        facts = _read(query, table)
+        if facts is None:
+            tables = [row.table_name for row in query(_TABLE_NAMES, (table.keyspace,))]
+            yield fail(f"table.{name}.{table}", f"there is no table {table}", _nearest(table.table, tables))
+        elif tail:
+            yield _check_cdc(f"{name}.{table}", table, facts)
 
 
 def _check_columns(name: str, mapping: MappingSettings, facts: _Facts) -> Finding:

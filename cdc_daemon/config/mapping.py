@@ -8,8 +8,18 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cdc_daemon.config.base import ConfigPath, wrong
-from cdc_daemon.config.mapping_names import Alias, HookName, IdTemplate, IndexName, RoutingTemplate, Table
+from cdc_daemon.config.mapping_joins import JoinSettings, LookupSettings
+from cdc_daemon.config.mapping_names import (
+    Alias,
+    DocumentField,
+    HookName,
+    IdTemplate,
+    IndexName,
+    RoutingTemplate,
+    Table,
+)
 from cdc_daemon.config.mapping_shape import ShapeSettings
+from cdc_daemon.pipeline.signal import TableName
 
 _Body = Mapping[str, Any] | None
 
@@ -32,6 +42,10 @@ class MappingSettings(ShapeSettings):
     """The document's shard routing: key columns in braces. When absent: the `_id`."""
     pipeline: str | None = Field(default=None, min_length=1)
     """The ingest pipeline that documents go through in Elasticsearch; that of the index when absent."""
+    joins: Mapping[DocumentField, JoinSettings] = Field(default_factory=dict)
+    """Child tables whose rows are embedded: document field to child table."""
+    lookups: Mapping[str, LookupSettings] = Field(default_factory=dict)
+    """Fields taken from the row of another table that a column points to, by a name of your choice."""
     hook: HookName | None = None
     """A Python function, `module:function`, called for each document with the document as built so far, the row and
     the joined rows. What it returns is written; None means no document."""
@@ -54,6 +68,13 @@ class MappingSettings(ShapeSettings):
     one from the columns' types, with `dynamic: strict`."""
     mappings_file: ConfigPath | None = None
     """A file (JSON or YAML) that holds the Elasticsearch mapping."""
+
+    @property
+    def joined_tables(self) -> frozenset[TableName]:
+        """The tables that are read beside the mapping's own."""
+        joins = list(self.joins.values())
+        lookups = [*self.lookups.values(), *(each for join in joins for each in join.lookups.values())]
+        return frozenset([*(each.table for each in joins), *(each.table for each in lookups)])
 
     @field_validator("index")
     @classmethod

@@ -12,7 +12,9 @@ from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.hook import call_hook, load_hook
 from cdc_daemon.document.identity import Identity, KeyTemplate, short_id
 from cdc_daemon.document.index_mapping import shape_properties
+from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
 from cdc_daemon.document.nearest import nearest_hint
+from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape
 from cdc_daemon.errors import ConfigError, DocumentError
 
@@ -46,21 +48,33 @@ class Document(NamedTuple):
 
 
 class DocumentMapping:
-    """Builds documents of one object type from the rows of one table.
+    """Builds documents of one object type from the rows of one table, and what is joined to them.
 
-    The columns shown are those that the table has when the mapping is made. Raises `ConfigError` when the
-    settings name a column that the table does not have.
+    The columns shown are those that the table has when the mapping is made; `tables` are the settings'
+    `joined_tables`. Raises `ConfigError` when the settings name a column that a table does not have.
     """
 
-    def __init__(self, name: str, settings: MappingSettings, table: TableMetadata) -> None:
+    def __init__(
+        self, name: str, settings: MappingSettings, table: TableMetadata, tables: Tables | None = None
+    ) -> None:
         self.name = name
         self.alias = settings.alias
         self.table = table
         self.pipeline = settings.pipeline
         self.on_truncate = settings.on_truncate
         self.on_drop = settings.on_drop
-        types = {column.name: column.type for column in _all_columns(table)}
-        self._shape = Shape(name, settings, types)
+        types = column_types(table)
+        self.lookups = [
+            LookedUp(f"{name}.lookups.{each}", declared, types, tables or {}, name=f"{name}\0{each}")
+            for each, declared in settings.lookups.items()
+        ]
+        self.joins = [
+            Embedded(f"{name}.joins.{field}", field, declared, types, tables or {}, name=f"{name}\0\0{field}")
+            for field, declared in settings.joins.items()
+        ]
+        self._extras = [extra for lookup in self.lookups for extra in lookup.extras]
+        self._extras += [join.extra for join in self.joins]
+        self._shape = Shape(name, settings, types, made=[extra.field for extra in self._extras])
         self._identity = Identity(table, settings.id)
         self._routing = (
             None if settings.routing is None else KeyTemplate(table, settings.routing, what="the routing's template")
@@ -90,10 +104,10 @@ class DocumentMapping:
         A column that was dropped is left out. What is returned takes a row with its key, serialised, and raises
         `DocumentError` when the row cannot be a document.
         """
-        build = self._shape.compile(columns)
+        build = self._shape.compile(columns, self._extras)
         condition = self._shape.condition(columns)
         width, hook, clustered = self._key_width, self._hook, bool(self.table.clustering)
-        names = tuple(columns)
+        hooked = _HookArguments(self, columns)
 
         def document_of(row: Row, key: RowKey) -> Document:
             values = row[:width]
@@ -105,7 +119,7 @@ class DocumentMapping:
                 made: dict[str, Any] | None = build(row)
                 if hook is not None:
                     assert made is not None
-                    made = call_hook(self._hook_name, hook, made, dict(zip(names, row, strict=True)), {})
+                    made = call_hook(self._hook_name, hook, made, hooked.row(row), hooked.joined(row))
             except DocumentError as error:
                 raise DocumentError(error.message, hint=error.hint, **self._place(identity), **error.where) from error
             except Exception as error:
@@ -124,6 +138,11 @@ class DocumentMapping:
         return document_of
 
     @property
+    def related(self) -> Related:
+        """What has to be read beside each row."""
+        return Related(tuple(each.relation for each in self.lookups), tuple(each.relation for each in self.joins))
+
+    @property
     def bookkeeping(self) -> Mapping[str, Any]:
         """The daemon's own fields, as an Elasticsearch mapping's properties."""
         fields: dict[str, Any] = {KEY_FIELD: {"type": "keyword", "ignore_above": LONGEST_KEY_TERM}}
@@ -134,8 +153,13 @@ class DocumentMapping:
 
     def index_mapping(self) -> Mapping[str, Any]:
         """Return an Elasticsearch mapping for the documents: strict, each field by its column's type."""
-        properties = shape_properties(self._shape)
-        return {"dynamic": "strict", "properties": {**properties, **self._field_types}}
+        return {"dynamic": "strict", "properties": {**self._properties(), **self._field_types}}
+
+    def _properties(self) -> dict[str, Any]:
+        made = shape_properties(self._shape)
+        for lookup in self.lookups:
+            made |= lookup.properties
+        return made | {join.field: join.properties for join in self.joins}
 
     def _names(self, key: Sequence[Any]) -> tuple[str, str]:
         """Return the `_id` and the readable one, the same object where they are equal."""
@@ -159,7 +183,7 @@ class DocumentMapping:
         return {"object_type": self.name, "index": self.alias, "id": identity}
 
     def _check_field_types(self) -> None:
-        known = shape_properties(self._shape).keys()
+        known = self._properties().keys()
         for field in self._field_types:
             if field not in known and self._hook is None:
                 raise ConfigError(
@@ -178,8 +202,34 @@ def partition_term(partition_key: bytes) -> str:
     return partition_key[: LONGEST_PARTITION_TERM // 2].hex()
 
 
-def _all_columns(table: TableMetadata) -> Sequence[Any]:
-    return (*table.partition_key, *table.clustering, *table.static, *table.regular)
+class _HookArguments:
+    """What a hook is given of a row."""
+
+    def __init__(self, mapping: DocumentMapping, columns: Sequence[str]) -> None:
+        places = {column: at for at, column in enumerate(columns)}
+        self._row = [(column, at) for column, at in places.items() if not column.startswith("\0")]
+        self._joined = [
+            (join.field, places[join.relation.joined_name])
+            for join in mapping.joins
+            if join.relation.joined_name in places
+        ]
+        self._looked_up = [
+            (extra.field, places[extra.column])
+            for lookup in mapping.lookups
+            for extra in lookup.extras
+            if extra.column in places
+        ]
+
+    def row(self, row: Row) -> Mapping[str, Any]:
+        return {column: row[at] for column, at in self._row} | {field: row[at] for field, at in self._looked_up}
+
+    def joined(self, row: Row) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        found: dict[str, Sequence[Mapping[str, Any]]] = {}
+        for field, at in self._joined:
+            joined: Joined = row[at]
+            names = [column.rpartition("\0")[2] for column in joined.columns]
+            found[field] = [dict(zip(names, each, strict=True)) for each in joined.rows]
+        return found
 
 
 def _can_be_json(value: Any) -> bool:

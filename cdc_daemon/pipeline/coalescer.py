@@ -102,11 +102,12 @@ class Coalescer:
 
     def add(
         self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = (), *, background: bool = False
-    ) -> None:
+    ) -> Entry:
         """Take one signal in at once, whatever the limit: for what is watched, and work that frees more than it takes.
 
         With watches the key becomes urgent, also where it is pending already or waits to be tried again. In the
         `background` it waits for all others, unless it is pending already for another reason.
+        Returns the entry that the signal ends in.
         """
         key = Key.of(signal)
         self._taken += 1
@@ -116,7 +117,7 @@ class Coalescer:
             entry.background = background
             entry.add(signal, receipt, watches)
             self._enter(entry)
-            return
+            return entry
         self._coalesced += 1
         promoted = entry.background and not background
         entry.background = entry.background and background
@@ -129,6 +130,7 @@ class Coalescer:
             self._make_ready(entry)
         elif entry.queue is not None and (entry.watches or promoted):
             self._make_ready(entry)
+        return entry
 
     def held(self) -> list[Entry]:
         """Return the pending entries of known changes that hold receipts, also those that wait to be tried again."""

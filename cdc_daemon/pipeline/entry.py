@@ -33,10 +33,12 @@ class Entry:
     `written` and `removed` are the newest known write and deletion times, `suspected` that of a deletion
     of several rows which may have covered this one, `oldest` the oldest write or deletion time not yet
     shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
-    `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone;
-    `prefixes` are the clustering prefixes below which rows were removed. `minimum_version` is what the
-    document's version has to reach because a conflict showed it (architecture, promise 4). `faults` counts how often
-    Elasticsearch has failed on its document, for the first time at `fault_since` (monotonic seconds, 0 for never).
+    `changed` says that the key itself was changed, so that others' documents which show it have to follow.
+    `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone, `search` to
+    look for its documents in the index; `prefixes` are the clustering prefixes below which rows were removed.
+    `minimum_version` is what the document's version has to reach because a conflict showed it (architecture,
+    promise 4). `faults` counts how often Elasticsearch has failed on its document, for the first time at
+    `fault_since` (monotonic seconds, 0 for never).
     `expires` are moments at which something of what was written expires (seconds since epoch, 0 for an unknown one).
     `queue` is where the entry waits to be handed out, None while it must not be.
     `background` says that it may wait for all others.
@@ -45,6 +47,7 @@ class Entry:
     __slots__ = (
         "attempts",
         "background",
+        "changed",
         "epoch",
         "expires",
         "fault_since",
@@ -57,6 +60,7 @@ class Entry:
         "receipts",
         "refresh",
         "removed",
+        "search",
         "suspected",
         "watches",
         "written",
@@ -68,7 +72,9 @@ class Entry:
         self.removed = 0
         self.suspected = 0
         self.oldest = 0
+        self.changed = False
         self.refresh = False
+        self.search = False
         self.expires: tuple[int, ...] = ()
         self.prefixes: set[Clustering] = set()
         self.receipts: set[Receipt] = set()
@@ -91,17 +97,26 @@ class Entry:
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
         self.suspected = max(self.suspected, signal.suspected)
-        self.oldest = _older(self.oldest, max(signal.written, signal.removed))
+        self.oldest = _older(self.oldest, signal.since or max(signal.written, signal.removed))
         if signal.expires:
             self.expires = _joined(self.expires, signal.expires)
-        if signal.scope is Scope.STATIC:
+        if not signal.passed_on:
+            self.changed = self.changed or bool(signal.written or signal.removed or signal.suspected)
+        if signal.scope is not Scope.ROWS:
+            self.search = True
+        if signal.scope in (Scope.STATIC, Scope.ROWS):
             self.refresh = True
         elif signal.scope is Scope.RANGE:
             self.prefixes.add(signal.clustering)
         elif signal.scope is Scope.PARTITION:
             self.prefixes.add(())
         self.watches.update(watches)
-        if receipt is not None and receipt not in self.receipts:
+        if receipt is not None:
+            self.hold(receipt)
+
+    def hold(self, receipt: Receipt) -> None:
+        """Hold a receipt until this entry is settled."""
+        if receipt not in self.receipts:
             receipt.hold()
             self.receipts.add(receipt)
 
@@ -112,7 +127,9 @@ class Entry:
         self.suspected = max(self.suspected, other.suspected)
         self.oldest = _older(self.oldest, other.oldest)
         self.expires = _joined(self.expires, other.expires)
+        self.changed = self.changed or other.changed
         self.refresh = self.refresh or other.refresh
+        self.search = self.search or other.search
         self.prefixes |= other.prefixes
         self.minimum_version = max(self.minimum_version, other.minimum_version)
         self.attempts = max(self.attempts, other.attempts)

@@ -11,6 +11,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import RowReader, SiblingFinder
 from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
 
 
@@ -19,23 +20,42 @@ class Expansion:
 
     A removal looks at the documents that the index has for the partition: each becomes a row signal
     with the removal's time, a suspicion only, so that the row is read and its document removed or kept.
-    A refresh looks at the partition's rows in Cassandra as well. It returns when each of these rows is
-    settled, so the entry, which is settled after that, is acknowledged only when each document is. Who
-    watches the partition watches its rows.
+    A refresh looks at the partition's rows in Cassandra as well.
+    It returns when each of the partition's documents is settled, so the entry, which is settled after that, is
+    acknowledged only when each document is. Who watches the partition watches its rows.
+    Where other documents show rows of the partition, `router` passes the change on to them, after a pause of
+    `second_read_pause` seconds. These are not waited for, as they may need an expansion of their own.
     """
 
-    def __init__(self, *, coalescer: Coalescer, reader: RowReader, siblings: SiblingFinder) -> None:
+    def __init__(
+        self,
+        *,
+        coalescer: Coalescer,
+        reader: RowReader,
+        siblings: SiblingFinder,
+        router: Router | None = None,
+        second_read_pause: float = 0.05,
+    ) -> None:
         self._coalescer = coalescer
         self._reader = reader
         self._siblings = siblings
+        self._router = router or Router(coalescer, {}, mapped=())
+        self._pause = second_read_pause
 
     async def expand(self, entry: Entry) -> None:
         """Make the signals. Raises what finding documents or reading keys raises."""
         key = entry.key
-        if entry.refresh:
+        if entry.refresh and self._router.is_shown(key.table):
             with suppress(TableDroppedError):
                 await self._signal(entry, self._reader.clusterings(key.table, key.partition_key))
-        await self._signal(entry, self._siblings.find(key.table, key.partition_key))
+        if entry.search and self._router.is_shown(key.table):
+            await self._signal(entry, self._siblings.find(key.table, key.partition_key))
+        if self._router.leads_on(entry):
+            # What was removed shows no write time, so the second read is the rule (architecture, promise 2).
+            await asyncio.sleep(self._pause)
+            with suppress(TableDroppedError):
+                await self._reader.confirm_partition(key.table, key.partition_key)
+            self._router.pass_on(entry)
 
     async def _signal(self, entry: Entry, pages: AsyncIterator[Sequence[Clustering]]) -> None:
         async for page in pages:
@@ -50,6 +70,8 @@ class Expansion:
                         written=entry.written if entry.refresh else 0,
                         suspected=entry.removed,
                         expires=entry.expires,
+                        passed_on=True,
+                        since=entry.oldest,
                     )
                     self._coalescer.add(signal, children.receipt, entry.watches, background=entry.background)
             await children.wait()
@@ -60,7 +82,7 @@ class _Children:
 
     def __init__(self) -> None:
         self._settled = asyncio.Event()
-        self.receipt = Receipt(self._settled.set)
+        self.receipt = Receipt(self._settled.set, follows=False)
 
     async def wait(self) -> None:
         """Wait until each row is settled."""

@@ -59,6 +59,10 @@ class RowReader(Protocol):
         """Read the clustering keys of a partition page by page; same errors as `read`."""
         ...
 
+    async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
+        """Make sure that later reads see a partition as all of its replicas together know it; errors as `read`'s."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

@@ -15,12 +15,14 @@ class Receipt:
 
     Whoever takes on work for the receipt calls `hold`, and `release` when that work is settled in
     Elasticsearch or durably set aside. The source that opened the receipt holds it once itself while
-    it is still handing over.
+    it is still handing over. One that `follows` is also held for what is passed on to documents of other keys; one
+    that does not concerns its keys alone.
     """
 
-    __slots__ = ("_held", "_when_done")
+    __slots__ = ("_held", "_when_done", "follows")
 
-    def __init__(self, when_done: Callable[[], None]) -> None:
+    def __init__(self, when_done: Callable[[], None], *, follows: bool = True) -> None:
+        self.follows = follows
         self._held = 1
         self._when_done = when_done
 

@@ -28,6 +28,7 @@ from cdc_daemon.pipeline.ports import (
     RowState,
     Writer,
 )
+from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -55,8 +56,9 @@ class Settlement:
     """Settles batches of row entries.
 
     `second_read_pause` (seconds) is waited before a row is read again that does not yet show what its
-    signal said. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
-    makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
+    signal said. `router` passes on what is settled to the documents that show it. `allowed_clock_difference` (µs) is
+    how far another daemon's clock may honestly be ahead. `dropped` makes what is written for keys of tables that were
+    dropped, `poison` tells which documents to give up.
     `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
     `expiries` keeps in mind when values of rows expire.
     """
@@ -73,6 +75,7 @@ class Settlement:
         observer: Observer,
         dropped: DocumentBuilder | None = None,
         poison: Poison | None = None,
+        router: Router | None = None,
         dead: DeadDocuments | None = None,
         expiries: Expiries | None = None,
         second_read_pause: float = 0.05,
@@ -89,6 +92,7 @@ class Settlement:
         self._poison = poison or Poison()
         self._dead = dead
         self._lifetimes = Lifetimes(expiries)
+        self._router = router or Router(coalescer, {}, mapped=())
         self._pause = second_read_pause
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
@@ -245,9 +249,11 @@ class Settlement:
 
     def _settle(self, entry: Entry, batch: Batch, *, dropped: bool) -> None:
         outcomes = batch.outcomes(entry)
-        if not dropped:
+        self._router.pass_on(entry)
+        # Of a row that only others' documents show, these tell when they are written.
+        if not dropped and self._router.is_shown(entry.key.table):
             self._observer.shown(entry.key.table, entry.oldest)
-        elif not batch.operations:
+        elif dropped and not batch.operations:
             self._observer.settled(entry.key.table, "kept", "")
             outcomes = _KEPT
         self._coalescer.settle(entry, outcomes)

@@ -34,6 +34,9 @@ class Scope(Enum):
     RANGE = "range"
     """A slice of a partition was removed: documents of rows that are gone have to go."""
 
+    ROWS = "rows"
+    """Something that each row of a partition shows was changed elsewhere: the rows that are there are refreshed."""
+
 
 class Signal(NamedTuple):
     """A change that somebody saw. It carries no data: the row is read from Cassandra (see architecture, promise 1).
@@ -43,6 +46,8 @@ class Signal(NamedTuple):
     a deletion of just this key, and `suspected` that of a deletion which may have covered it, all in
     microseconds since epoch; 0 means none is known. `expires` are moments (seconds since epoch) at which something
     of it expires, 0 for one that is not known; it is empty where nothing does.
+    A signal that is `passed_on` tells of no change of this key itself: it follows from another key's, which has been
+    seen by a read. `since` is the time of the oldest such change, which is no reason for doubt.
     """
 
     table: TableName
@@ -53,3 +58,5 @@ class Signal(NamedTuple):
     removed: int = 0
     expires: tuple[int, ...] = ()
     suspected: int = 0
+    passed_on: bool = False
+    since: int = 0

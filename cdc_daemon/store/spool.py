@@ -42,7 +42,7 @@ class SpooledKey:
             signal.removed,
             signal.suspected,
             signal.expires,
-            signal.scope is Scope.STATIC,
+            signal.scope in (Scope.STATIC, Scope.ROWS),
             prefixes,
         )
 

@@ -89,6 +89,10 @@ class Reader:
         await asyncio.sleep(self.chance.random() * 0.005)
         return Reading(version, began, COLUMNS, states)
 
+    async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
+        assert table.keyspace
+        assert partition_key
+
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         assert table.keyspace
         await asyncio.sleep(self.chance.random() * 0.005)

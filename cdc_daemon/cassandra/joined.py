@@ -1,0 +1,204 @@
+"""Rows together with what is joined to them: children that point to a row, rows that it points to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.reader import CassandraRowReader
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.commitlog.values import PROTOCOL_VERSION, driver_type
+from cdc_daemon.document.related import Joined, Related, Relation
+from cdc_daemon.errors import CassandraRefusedError, DocumentError
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import Reading, Row, RowState
+from cdc_daemon.pipeline.signal import Clustering, TableName
+
+LONGEST_KEY = 65_535
+"""Bytes of the longest key that Cassandra takes (`FBUtilities.MAX_UNSIGNED_SHORT`): nothing is behind a longer one."""
+
+_SAID_AGAIN = 30.0
+"""Seconds after which it is said again that a joined table is not there."""
+
+log = structlog.get_logger(__name__)
+
+_Rows = list[Sequence[Any]]
+_Errors = dict[int, DocumentError]
+
+
+class JoinedRowReader:
+    """Reads rows, and for a whole batch of them with one multi-key read for each table that is joined.
+
+    A row comes with values appended: for each look-up those of its columns (null where there is no such row), for
+    each join a `Joined`. Every joined read begins after the rows' own, whose version the reading has. A joined table
+    that was dropped has no rows.
+    """
+
+    def __init__(self, reader: CassandraRowReader, schema: SchemaSource, related: Mapping[TableName, Related]) -> None:
+        self._reader = reader
+        self._schema = schema
+        self._related = {table: each for table, each in related.items() if each}
+        self._plans: dict[str, ReadPlan] = {}
+
+    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
+        """Read the rows of `keys`, with `confirm` from all replicas, and what is joined to them. Raises likewise."""
+        reading = await self._reader.read(table, keys, confirm=confirm)
+        related = self._related.get(table)
+        if related is None:
+            return reading
+        present = [at for at, state in enumerate(reading.states) if state.row is not None]
+        rows = [reading.states[at].row or () for at in present]
+        errors: _Errors = {}
+        columns, joined = await self._join(related, reading.columns, rows, errors)
+        states = list(reading.states)
+        for number, at in enumerate(present):
+            error = errors.get(number)
+            row: Row = tuple(joined[number])
+            states[at] = RowState(row, states[at].newest) if error is None else RowState(None, None, error)
+        return reading._replace(columns=columns, states=states)
+
+    def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
+        """Read the clustering keys of a partition page by page."""
+        return self._reader.clusterings(table, partition_key)
+
+    async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
+        """Make sure that later reads see a partition as all of its replicas together know it."""
+        await self._reader.confirm_partition(table, partition_key)
+
+    async def _join(
+        self, related: Related, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], errors: _Errors
+    ) -> tuple[tuple[str, ...], _Rows]:
+        lookups, joins = await asyncio.gather(
+            asyncio.gather(*(self._look_up(each, columns, rows, errors) for each in related.lookups)),
+            asyncio.gather(*(self._children(each, columns, rows, errors) for each in related.joins)),
+        )
+        names = [name for lookup in related.lookups for name in map(lookup.value_name, lookup.columns)]
+        names += [join.joined_name for join in related.joins]
+        made: _Rows = [
+            (*row, *(value for found in lookups for value in found[at]), *(found[at] for found in joins))
+            for at, row in enumerate(rows)
+        ]
+        return (*columns, *names), made
+
+    async def _look_up(
+        self, lookup: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], errors: _Errors
+    ) -> list[Sequence[Any]]:
+        """Return, for each row, the values of the look-up's columns."""
+        keys = self._keys(lookup, columns, rows)
+        read_columns, found = await self._read(lookup, keys, errors)
+        pick = _picker(lookup.columns, read_columns)
+        nothing = (None,) * len(lookup.columns)
+        return [pick(found[key][0]) if key is not None and found.get(key) else nothing for key in keys]
+
+    async def _children(
+        self, join: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], errors: _Errors
+    ) -> list[Joined]:
+        """Return, for each row, the join's rows, with what they look up."""
+        keys = self._keys(join, columns, rows)
+        read_columns, found = await self._read(join, keys, errors)
+        flat = [(key, row) for key, children in found.items() for row in children[: join.limit]]
+        child_errors: _Errors = {}
+        names, extended = await self._join(
+            Related(lookups=join.lookups), read_columns, [row for _, row in flat], child_errors
+        )
+        children_of: dict[Key, _Rows] = {key: [] for key in found}
+        broken: dict[Key, DocumentError] = {}
+        for number, (key, _) in enumerate(flat):
+            children_of[key].append(extended[number])
+            if number in child_errors:
+                broken[key] = child_errors[number]
+        errors.update({at: broken[key] for at, key in enumerate(keys) if key is not None and key in broken})
+        return [
+            Joined(names, children_of.get(key, ()), len(found.get(key, ())) <= join.limit)
+            if key is not None
+            else Joined(names, ())
+            for key in keys
+        ]
+
+    async def _read(
+        self, relation: Relation, keys: Sequence[Key | None], errors: _Errors
+    ) -> tuple[tuple[str, ...], dict[Key, Sequence[Sequence[Any]]]]:
+        wanted = list(dict.fromkeys(key for key in keys if key is not None))
+        plan = self._plan(relation)
+        if plan is None:
+            return (), {}
+        answers = await self._reader.read_below(plan, wanted, limit=relation.limit) if wanted else {}
+        failed = {key: answer for key, answer in answers.items() if isinstance(answer, DocumentError)}
+        if failed:
+            errors.update({at: failed[key] for at, key in enumerate(keys) if key is not None and key in failed})
+        return plan.columns, {key: rows for key, rows in answers.items() if not isinstance(rows, DocumentError)}
+
+    def _keys(self, relation: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Key | None]:
+        """Return, for each row, the key below which its related rows are; None where it points nowhere."""
+        table = self._table(relation)
+        if table is None:
+            return [None] * len(rows)
+        key_columns = (*table.partition_key, *table.clustering)[: relation.depth]
+        places = {column: at for at, column in enumerate(columns)}
+        try:
+            steps = [
+                (places[referring], _serialiser(column.type))
+                for column, (_, referring) in zip(key_columns, relation.on, strict=True)
+            ]
+        except KeyError:
+            return [None] * len(rows)  # the referring column was dropped
+        depth = len(table.partition_key)
+        return [_key_of(relation.table, depth, [(row[at], serialise) for at, serialise in steps]) for row in rows]
+
+    def _plan(self, relation: Relation) -> ReadPlan | None:
+        table = self._table(relation)
+        if table is None:
+            return None
+        plan = self._plans.get(relation.name)
+        if plan is None or plan.table is not table:
+            depth = relation.depth - len(table.partition_key)
+            # One more than may be, so that it is seen that there are more.
+            plan = ReadPlan(table, depth=depth, only=relation.columns, limit=relation.limit + 1)
+            self._plans[relation.name] = plan
+        return plan
+
+    def _table(self, relation: Relation) -> TableMetadata | None:
+        try:
+            return self._schema.table(relation.table)
+        except CassandraRefusedError as error:
+            log.warning(
+                "joins.no_table",
+                table=str(relation.table),
+                error=error.message,
+                hint="documents are built as if it had no rows",
+                every=_SAID_AGAIN,
+                every_key=str(relation.table),
+            )
+            return None
+
+
+def _key_of(table: TableName, depth: int, values: Sequence[tuple[Any, Callable[[Any], bytes]]]) -> Key | None:
+    parts = []
+    for value, serialise in values:
+        if value is None:
+            return None
+        parts.append(serialise(value))
+        if len(parts[-1]) > LONGEST_KEY:
+            return None
+    partition = TableMetadata.join_key(parts[:depth])
+    if not 0 < len(partition) <= LONGEST_KEY:
+        return None
+    return Key(table, partition, tuple(parts[depth:]))
+
+
+def _serialiser(kind: Any) -> Callable[[Any], bytes]:
+    if kind.name in {"text", "ascii"}:
+        return str.encode
+    made = driver_type(kind)
+    return lambda value: bytes(made.to_binary(value, PROTOCOL_VERSION))
+
+
+def _picker(wanted: Sequence[str], columns: Sequence[str]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    places = {column: at for at, column in enumerate(columns)}
+    at = [places.get(column) for column in wanted]
+    return lambda row: [None if place is None else row[place] for place in at]

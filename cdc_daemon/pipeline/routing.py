@@ -1,0 +1,110 @@
+"""From rows of joined tables to the documents that show them.
+
+A change of a joined row is an entry of its own first: it is read, and doubted, like any other, so that what is
+read after it shows the change (architecture, promise 2). Then it is passed on to the rows whose documents show
+it, as signals that know of no write of theirs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the key of a joined row tells the rows whose documents show it.
+
+    `split` takes the joined table's partition key apart. `partition` are the places, among its components, of those of
+    the other table's partition key; `clustering` those, among all of the joined row's key, of its clustering values,
+    or None where these are not told: the whole partition is refreshed then.
+    """
+
+    table: TableName
+    split: Callable[[bytes], Sequence[bytes]]
+    partition: tuple[int, ...]
+    clustering: tuple[int, ...] | None
+
+    def signal(self, partition_key: bytes, clustering: Sequence[bytes | None] | None, since: int) -> Signal:
+        """Say the change for the rows that show it; `clustering` is None where a whole partition was changed."""
+        parts: list[bytes | None] = list(self.split(partition_key))
+        key = TableMetadata.join_key([parts[at] or b"" for at in self.partition])
+        parts.extend(clustering or ())
+        if self.clustering is None or any(at >= len(parts) for at in self.clustering):
+            return Signal(self.table, key, Scope.ROWS, passed_on=True, since=since)
+        clustering = tuple(parts[at] for at in self.clustering)
+        return Signal(self.table, key, Scope.ROW, clustering, passed_on=True, since=since)
+
+
+def find_route(
+    table: TableName, base: TableMetadata, joined: TableMetadata, on: Iterable[tuple[str, str]]
+) -> Route | None:
+    """Return how rows of `joined` tell rows of `base`, whose columns they equal as `on` says; None where they do not.
+
+    `on` pairs key columns of the joined table with columns of the base table. The base's partition key has to be told
+    by the joined table's, so that the removal of a whole partition of it tells it too.
+    """
+    names = [column.name for column in (*joined.partition_key, *joined.clustering)]
+    places = {column: names.index(other) for other, column in on if other in names}
+    partition = [places.get(column.name) for column in base.partition_key]
+    clustering = [places.get(column.name) for column in base.clustering]
+    known = tuple(at for at in partition if at is not None and at < len(joined.partition_key))
+    if len(known) < len(partition):
+        return None
+    exact = tuple(at for at in clustering if at is not None)
+    return Route(table, joined.split_key, known, exact if len(exact) == len(clustering) else None)
+
+
+class Router:
+    """Passes settled changes of joined tables on. `mapped` are the tables that have documents of their own."""
+
+    def __init__(
+        self, coalescer: Coalescer, routes: Mapping[TableName, Sequence[Route]], *, mapped: Iterable[TableName]
+    ) -> None:
+        self._coalescer = coalescer
+        self._routes = {table: tuple(dict.fromkeys(each)) for table, each in routes.items() if each}
+        self._mapped = frozenset(mapped)
+
+    def is_shown(self, table: TableName) -> bool:
+        """Whether the table has documents of its own, and is not only shown in others."""
+        return table in self._mapped or table not in self._routes
+
+    def leads_on(self, entry: Entry) -> bool:
+        """Whether other rows' documents have to follow.
+
+        A table with documents of its own is also read without any change, by a re-sync, and what was passed on to it
+        goes no further: neither concerns anybody else.
+        """
+        if entry.key.table not in self._routes:
+            return False
+        return entry.changed or entry.key.table not in self._mapped
+
+    def pass_on(self, entry: Entry) -> None:
+        """Hand the change on to the rows that show it; they hold the entry's receipts from now on."""
+        if not self.leads_on(entry):
+            return
+        receipts = [receipt for receipt in entry.receipts if receipt.follows]
+        for signal in self.signals(entry):
+            target = self._coalescer.add(signal, None)
+            for receipt in receipts:
+                target.hold(receipt)
+
+    def signals(self, entry: Entry) -> Iterator[Signal]:
+        """Say what an entry's change means for the rows that show it."""
+        key = entry.key
+        for route in self._routes.get(key.table, ()):
+            yield route.signal(key.partition_key, key.clustering, entry.oldest)
+
+
+def group_routes(found: Iterable[tuple[TableName, Route]]) -> dict[TableName, list[Route]]:
+    """Return routes by the joined table they begin at."""
+    grouped: dict[TableName, list[Route]] = defaultdict(list)
+    for table, route in found:
+        grouped[table].append(route)
+    return grouped
