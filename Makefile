@@ -8,7 +8,7 @@ COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs compile test unit fuzz lint types format clean fixtures lock image-locks
+.PHONY: help setup demo observe docs compile test unit fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ types: $(READY) ## mypy, strict
 format: $(READY) ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
+	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep)
 
 docs: $(READY) ## Make anew what is made from the code: docs/metrics.md, alerts, dashboard
 	$(BIN)/python -m monitoring

@@ -55,13 +55,12 @@ def rows() -> Mapping[str, Sequence[Panel]]:
     }
 
 
-def queries(*, job: str, instance: str, interval: str) -> list[str]:
-    """Return the text of each query, with the viewer's choices filled in: regular expressions, and a duration."""
-    texts = [query.text for panels in rows().values() for panel in panels for query in panel.queries]
-    choices = {"$job": job, "$instance": instance, _RATE: interval}
-    for name, value in choices.items():
-        texts = [text.replace(name, value) for text in texts]
-    return texts
+def filled_in(query: Query, *, job: str, instance: str, interval: str) -> str:
+    """Return a query's text with the viewer's choices in it: regular expressions, and a duration."""
+    text = query.text
+    for name, value in {"$job": job, "$instance": instance, _RATE: interval}.items():
+        text = text.replace(name, value)
+    return text
 
 
 def dashboard() -> str:

@@ -13,7 +13,7 @@ import structlog
 
 from cdc_daemon.errors import CdcError
 from cdc_daemon.logs import silence_libraries
-from sandbox.demo.guide import guide
+from sandbox.demo.guide import guide, outlook
 from sandbox.demo.play import Options, make_board, play
 from sandbox.demo.stage import Stage
 from sandbox.demo.view import make_view
@@ -97,6 +97,8 @@ async def _show(stage: Stage, options: Options, *, keep: bool) -> int:
     if keep and stage.is_up:
         stage.leave()
         print("\n".join(["", *guide(stage)]))
+    elif is_equal:
+        print("\n".join(["", *outlook()]))
     return EXIT_EQUAL if is_equal else EXIT_FAILED
 
 

@@ -22,7 +22,8 @@ def guide(stage: Stage) -> list[str]:
         f"  curl -s '{stage.index_url}/_doc/me?pretty&_source_includes=firstName,lastName'",
         f'  {sandbox} cql --name {KEPT_NAME} "{_UPDATE}"',
         f'  {sandbox} cql --name {KEPT_NAME} "{_DELETE}"',
-        "What the daemon says of itself:",
+        "What the daemon says of itself: the status page for people, and the same for machines:",
+        f"  {stage.daemon_url}/",
         f"  curl -s {stage.daemon_url}/status",
         f"  curl -s {stage.daemon_url}/metrics | grep ^cdc_daemon_",
         f"  tail -f {_short(stage.log_path)}",
@@ -32,6 +33,14 @@ def guide(stage: Stage) -> list[str]:
         f"  {sandbox} compare --config {_short(stage.config_path)}",
         "Stop and remove everything:",
         f"  {sandbox} down {KEPT_NAME}",
+    ]
+
+
+def outlook() -> list[str]:
+    """Return the lines for those who have left nothing up: how to look at the status page and the metrics."""
+    return [
+        "To look around: make demo KEEP=1 leaves all of it up, and tells where the status page and the metrics are.",
+        "The dashboard's queries and the alerts on a real Prometheus: make observe",
     ]
 
 

@@ -88,15 +88,20 @@ class Stage:
             return False
         return self._daemon_pid > 0
 
+    def reserve_port(self) -> int:
+        """Return a port that stays free for a program of the caller's."""
+        return self._ports.reserve()
+
     async def start_servers(self, progress: Callable[[str], None]) -> None:
         """Start Cassandra and Elasticsearch and return when both answer. Raises SandboxError."""
         self._sandbox = await asyncio.to_thread(self._background.wait_ready, progress)
 
-    async def start_daemon(self) -> None:
-        """Write its configuration and start the daemon; it is not awaited."""
-        self._port = self._ports.reserve()
+    async def start_daemon(self, **sections: Any) -> None:
+        """Write its configuration, with sections of the caller's, and start the daemon; it is not awaited."""
+        self._port = self.reserve_port()
         self.config_path.parent.mkdir()
         config = make_config(self.sandbox, state_directory=self.config_path.parent / "state", port=self._port)
+        config |= sections
         self.config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         program = Path(sys.executable).with_name("cdc-daemon")
         command = [str(program), "run", "--config", str(self.config_path)]

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from sandbox.demo.cli import main
-from sandbox.demo.guide import guide
+from sandbox.demo.guide import guide, outlook
 from sandbox.demo.stage import Stage
 
 
@@ -37,6 +37,7 @@ def test_the_guide_names_what_is_up(tmp_path: Path) -> None:
     for told in (
         *("sandbox cql --name demo", "http://127.0.0.1:9250/user_alias/_doc/me", "http://127.0.0.1:8123/status"),
         *(
+            "  http://127.0.0.1:8123/\n",
             "http://127.0.0.1:8123/metrics",
             str(tmp_path / "daemon.log"),
             "sandbox down demo",
@@ -44,6 +45,12 @@ def test_the_guide_names_what_is_up(tmp_path: Path) -> None:
         ),
         *(f"sandbox compare --config {tmp_path / 'config.yaml'}",),
     ):
+        assert told in text
+
+
+def test_who_left_nothing_up_is_told_how_to_look_around() -> None:
+    text = "\n".join(outlook())
+    for told in ("make demo KEEP=1", "status page", "metrics", "make observe"):
         assert told in text
 
 

@@ -1,0 +1,63 @@
+"""`python -m sandbox.observe`: its exit code tells whether every query had an answer and the alerts went off."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from cdc_daemon.errors import CdcError
+from cdc_daemon.logs import silence_libraries
+from sandbox.demo.stage import KEPT_NAME, Stage
+from sandbox.observe.observation import Observation
+
+EXIT_SEEN = 0
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it. Return 0 when all was seen, 1 when not, 130 when it was interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.observe", description="The dashboard's queries and the alerts, on a real Prometheus."
+    )
+    parser.add_argument("--keep", action="store_true", help="leave everything up, to look around in Prometheus")
+    parser.add_argument("--rate", type=int, default=100, help="rows written a second (%(default)s)")
+    chosen = parser.parse_args(arguments)
+    silence_libraries()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        return asyncio.run(_run(keep=chosen.keep, rate=chosen.rate))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted: everything is stopped and removed", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+async def _run(*, keep: bool, rate: int) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    stage = Stage(keep=keep)
+    try:
+        observation = Observation(stage, say=_say)
+        await observation.run(rate=rate)
+        if keep:
+            stage.leave()
+            _say(f"Prometheus: {observation.prometheus.url}/alerts, the daemon: {stage.daemon_url}/metrics")
+            _say(f"stop and remove everything: python -m sandbox down {KEPT_NAME}")
+    except CdcError as error:
+        print(f"failed: {error}\n{stage.daemon_log_tail()}", file=sys.stderr)
+        return EXIT_FAILED
+    finally:
+        await asyncio.to_thread(stage.close)
+    return EXIT_SEEN
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,165 @@
+"""What is looked at, one step after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+import aiohttp
+
+from cdc_daemon.client import DaemonClient
+from cdc_daemon.errors import CdcError
+from cdc_daemon.sync.client import SyncClient
+from monitoring.dashboard import filled_in, rows
+from sandbox.control import run_program
+from sandbox.demo.errors import DemoError
+from sandbox.demo.schema import create_schema
+from sandbox.demo.stage import Stage
+from sandbox.demo.watch import Watch
+from sandbox.demo.writer import Writer
+from sandbox.errors import SandboxError
+from sandbox.prometheus import JOB, Prometheus, Sample
+from sandbox.session import connect
+
+DEADLINE = 300.0
+"""Seconds that each step may take."""
+
+OUTAGE_ALERT = "CdcElasticsearchUnavailable"
+"""Goes off while Elasticsearch is away."""
+
+LATE_ALERT = "CdcLagBudgetBurningFast"
+"""Goes off once the changes that waited are shown, late."""
+
+_PAUSE = 1.0
+_INTERVAL = "30s"
+
+POLL = [{"table": "sunbird.user", "strategy": "scan", "every": "10s"}]
+"""So that the poller has something to show too."""
+
+
+class Observation:
+    """Everything is started on `stage`; what there is to tell goes to `say`, a line at a time."""
+
+    def __init__(self, stage: Stage, *, say: Callable[[str], None]) -> None:
+        self._stage = stage
+        self._say = say
+        self._seen: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._prometheus: Prometheus | None = None
+
+    @property
+    def prometheus(self) -> Prometheus:
+        """The Prometheus that looks on. Raises SandboxError before it is started."""
+        if self._prometheus is None:
+            raise SandboxError("Prometheus is not started")
+        return self._prometheus
+
+    async def run(self, *, rate: int) -> None:
+        """Look at everything. Raises CdcError when something was not seen."""
+        await self._stage.start_servers(self._tell)
+        ring = self._stage.sandbox["cassandra"]
+        with connect(ring["contact_points"], ring["port"]) as session:
+            await asyncio.to_thread(create_schema, session)
+            await self._start()
+            writer = Writer(session, rate=rate, source=random.Random(1))  # noqa: S311 - no secret
+            writing = asyncio.create_task(writer.run(), name="writer")
+            asking = asyncio.create_task(self._ask_for_rows(), name="asking")
+            try:
+                await self._dashboard()
+                await self._outage()
+            finally:
+                asking.cancel()
+                writer.stop()
+                await writing
+
+    async def _start(self) -> None:
+        stage = self._stage
+        await stage.start_daemon(poll=POLL)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
+            await _in_time("the daemon to be at work", Watch(stage, http).wait_running())
+        self._tell(f"the daemon is at work: {stage.daemon_url}/status")
+        self._prometheus = Prometheus(
+            stage.directory / "prometheus",
+            port=stage.reserve_port(),
+            target=stage.daemon_url.removeprefix("http://"),
+        )
+        command = await asyncio.to_thread(self._prometheus.prepare, self._tell)
+        log = stage.directory / "prometheus" / "prometheus.log"
+        await asyncio.to_thread(run_program, stage.directory, "prometheus", command, output=log)
+        await self._until("Prometheus to answer", self._prometheus.is_ready)
+        self._tell(f"Prometheus is up, with the rules: {self._prometheus.url}/alerts")
+
+    async def _ask_for_rows(self) -> None:
+        """Ask for a row now and then, so that there are requests to be seen."""
+        client = SyncClient(DaemonClient(self._stage.daemon_url, patience=1.0, timeout=5.0))
+        while True:
+            with suppress(CdcError):
+                await asyncio.to_thread(client.sync, "user", ["user-000001"])
+            await asyncio.sleep(2 * _PAUSE)
+
+    async def _dashboard(self) -> None:
+        """Ask each query of the dashboard until it has an answer."""
+        waiting = [(panel, query) for panels in rows().values() for panel in panels for query in panel.queries]
+        count = len(waiting)
+
+        def ask() -> bool:
+            for panel, query in list(waiting):
+                if samples := self.prometheus.query(filled_in(query, job=JOB, instance=".+", interval=_INTERVAL)):
+                    waiting.remove((panel, query))
+                    self._say(f"  {panel.title + ':':<45} {query.legend:<25} {_shown(samples)}")
+            return not waiting
+
+        self._tell(f"asking the dashboard's {count} queries")
+        try:
+            await self._until("every query to have an answer", ask)
+        except SandboxError as error:
+            without = ", ".join(f"{panel.title} ({query.legend})" for panel, query in waiting)
+            raise SandboxError(f"{error}; these have none: {without}") from None
+        self._tell(f"each of the {count} queries has an answer")
+
+    async def _outage(self) -> None:
+        await asyncio.to_thread(self._alerts)
+        self._tell("stopping Elasticsearch; the writer goes on")
+        await self._stage.stop_elasticsearch()
+        await self._until(f"{OUTAGE_ALERT} to fire", lambda: self._alerts().get(OUTAGE_ALERT) == "firing")
+        self._tell("starting Elasticsearch again")
+        await self._stage.start_elasticsearch()
+        await self._until(f"{OUTAGE_ALERT} to end", lambda: OUTAGE_ALERT not in self._alerts())
+        await self._until(f"{LATE_ALERT} to fire", lambda: self._alerts().get(LATE_ALERT) == "firing")
+
+    def _alerts(self) -> dict[str, str]:
+        """Return the alerts that are on, and tell those that have changed."""
+        now = self.prometheus.alerts()
+        for name in sorted(now.keys() | self._seen.keys()):
+            if now.get(name) != self._seen.get(name):
+                self._tell(f"  {name} {now.get(name, 'is over')}")
+        self._seen = now
+        return now
+
+    async def _until(self, what: str, look: Callable[[], bool]) -> None:
+        async def wait() -> None:
+            while not await asyncio.to_thread(look):
+                if not self._stage.daemon_is_alive:
+                    raise DemoError("the daemon ended, and nobody asked it to")
+                await asyncio.sleep(_PAUSE)
+
+        await _in_time(what, wait())
+
+    def _tell(self, line: str) -> None:
+        self._say(f"{time.monotonic() - self._began:6.1f} s  {line}")
+
+
+async def _in_time(what: str, awaited: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await awaited
+    except TimeoutError:
+        raise SandboxError(f"expected {what} within {DEADLINE:.0f} s, found it had not come") from None
+
+
+def _shown(samples: Iterable[Sample]) -> str:
+    values = [f"{sample.value:.4g}" for sample in samples]
+    return ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
