@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from cassandra.cluster import Session
 
+from cdc_daemon.alteration.mappings import FollowingReader, read_again
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cassandra.reader import CassandraRowReader
@@ -49,6 +50,7 @@ from cdc_daemon.startup import (
     connect_cassandra,
     connect_elasticsearch,
     ensure_indices,
+    live_mappings,
     make_mappings,
     persist,
     read_node_settings,
@@ -219,12 +221,18 @@ async def assemble(
             schema,
             related_of(mappings),
         )
+        coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        documents = MappedDocuments(mappings)
+        following = FollowingReader(
+            reader,
+            live_mappings(settings, schema, mappings, documents, reader, client),
+            again=read_again(coalescer),
+        )
         expirations = Expirations(
             store.expiries,
             schema,
             declared=[mapping.table for mapping in settings.mappings.values() if mapping.expiring],
         )
-        coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         router = Router(coalescer, routes, mapped=mappings)
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
         definitions = {table: several[0].table for table, several in mappings.items()}
@@ -234,8 +242,8 @@ async def assemble(
             settlement=Settlement(
                 coalescer=coalescer,
                 clock=clock,
-                reader=reader,
-                builder=MappedDocuments(mappings),
+                reader=following,
+                builder=documents,
                 writer=writer,
                 set_aside=dead.set_aside,
                 observer=PipelineMetrics(metrics),
@@ -248,7 +256,7 @@ async def assemble(
             ),
             expansion=Expansion(
                 coalescer=coalescer,
-                reader=reader,
+                reader=following,
                 siblings=PartitionDocuments(client, aliases),
                 router=router,
                 second_read_pause=settings.cassandra.second_read_pause,
@@ -348,6 +356,7 @@ async def assemble(
             ),
             background={
                 "tables": tables.run,
+                "mappings": following.run,
                 "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate).run,
             },
         )

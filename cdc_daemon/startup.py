@@ -13,6 +13,8 @@ from cassandra import Unauthorized
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.alteration.mappings import LiveMappings
+from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.node import NodeSettings, find_node
 from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -23,6 +25,8 @@ from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.documents import MappedDocuments
+from cdc_daemon.pipeline.routes import related_of
 from cdc_daemon.pipeline.signal import TableName
 
 log = structlog.get_logger(__name__)
@@ -80,6 +84,7 @@ async def make_mappings(
 ) -> dict[TableName, list[DocumentMapping]]:
     """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
 
+    A table that was dropped is taken as it was: it holds up no other, and may be created again.
     Raises `ConfigError` when a mapping names a column that its table does not have.
     """
 
@@ -87,13 +92,14 @@ async def make_mappings(
         await schema.refresh()
         found: dict[TableName, list[DocumentMapping]] = defaultdict(list)
         for name, mapping in settings.mappings.items():
-            joined = {table: schema.table(table) for table in mapping.joined_tables}
-            found[mapping.table].append(DocumentMapping(name, mapping, schema.table(mapping.table), joined))
+            found[mapping.table].append(make_mapping(name, mapping, schema))
         return dict(found)
 
     mappings = await persist("schema", attempt, tell=tell)
     for table in read_tables(mappings) if settings.tail else ():
-        if not schema.table(table).cdc:
+        if schema.generation(table) is None:
+            log.warning("schema.table_dropped", table=str(table), hint="create it again, or take its mapping out")
+        elif not schema.table(table).cdc:
             log.warning(
                 "schema.cdc_off",
                 table=str(table),
@@ -102,10 +108,43 @@ async def make_mappings(
     return mappings
 
 
+def make_mapping(name: str, declared: MappingSettings, schema: SchemaSource) -> DocumentMapping:
+    """Lay one declared mapping against its tables as they are, or were before they were dropped.
+
+    Raises `ConfigError` where it does not fit and `CassandraRefusedError` where a table was never there.
+    """
+    joined = {table: schema.known(table) for table in declared.joined_tables}
+    return DocumentMapping(name, declared, schema.known(declared.table), joined)
+
+
 def read_tables(mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> list[TableName]:
     """Return every table whose rows documents show: the mappings' own, and those joined to them."""
     joined = {table for several in mappings.values() for mapping in several for table in mapping.related.tables}
     return [*mappings, *sorted(joined - mappings.keys())]
+
+
+def live_mappings(
+    settings: Settings,
+    schema: SchemaSource,
+    mappings: Mapping[TableName, Sequence[DocumentMapping]],
+    documents: MappedDocuments,
+    reader: JoinedRowReader,
+    client: AsyncElasticsearch,
+) -> LiveMappings:
+    """Return what has mappings and indices follow their tables."""
+
+    def replace(table: TableName, several: Sequence[DocumentMapping]) -> None:
+        reader.relate(table, related_of({table: several})[table])
+        documents.replace(table, several)
+
+    return LiveMappings(
+        settings.mappings,
+        mappings,
+        schema=schema,
+        make=partial(make_mapping, schema=schema),
+        fields=IndexManager(client),
+        replace=replace,
+    )
 
 
 async def read_node_settings(session: Session, settings: Settings) -> NodeSettings:

@@ -45,6 +45,12 @@ class JoinedRowReader:
         self._related = {table: each for table, each in related.items() if each}
         self._plans: dict[str, ReadPlan] = {}
 
+    def relate(self, table: TableName, related: Related) -> None:
+        """Read this beside a table's rows from now on."""
+        self._related.pop(table, None)
+        if related:
+            self._related[table] = related
+
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
         """Read the rows of `keys`, with `confirm` from all replicas, and what is joined to them. Raises likewise."""
         reading = await self._reader.read(table, keys, confirm=confirm)
@@ -59,7 +65,7 @@ class JoinedRowReader:
         for number, at in enumerate(present):
             error = errors.get(number)
             row: Row = tuple(joined[number])
-            states[at] = RowState(row, states[at].newest) if error is None else RowState(None, None, error)
+            states[at] = states[at]._replace(row=row) if error is None else RowState(None, None, error)
         return reading._replace(columns=columns, states=states)
 
     def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:

@@ -51,6 +51,7 @@ class SchemaSource:
         self._version: UUID | None = None
         self._definitions: list[TableDefinition] | None = None
         self._unrecorded = False
+        self._generations: dict[TableName, str] = {}
         self._live = Schema()
         self._schema = Schema()
         self._replication: dict[str, int] = {}
@@ -116,6 +117,15 @@ class SchemaSource:
                 "the table was dropped", hint="create it again, or take its mapping out", table=str(name)
             )
 
+    def known(self, name: TableName) -> TableMetadata:
+        """Return a table by its name, or, where it was dropped, what it was. Raises `CassandraRefusedError`."""
+        found = self._live.find(*name) or self._schema.find(*name)
+        return self.table(name) if found is None else found
+
+    def generation(self, name: TableName) -> str | None:
+        """Return a text that is another whenever the table is; None when there is none."""
+        return self._generations.get(name)
+
     def plan(self, name: TableName) -> ReadPlan:
         """Return how a table is read. Raises `CassandraRefusedError` when there is none."""
         plan = self._plans.get(name)
@@ -167,6 +177,9 @@ class SchemaSource:
             self._live = fresh
             self._schema = fresh.merged(self._schema)
             self._definitions = definitions
+            self._generations = {
+                TableName(each.keyspace, each.name): f"{each.table_id.hex()} {each.definition}" for each in definitions
+            }
             self._unrecorded = True
         if self._unrecorded:
             await self._record(definitions)

@@ -143,6 +143,11 @@ class DocumentMapping:
         return Related(tuple(each.relation for each in self.lookups), tuple(each.relation for each in self.joins))
 
     @property
+    def fields(self) -> Mapping[str, str]:
+        """The columns shown, each with its field."""
+        return self._shape.fields
+
+    @property
     def bookkeeping(self) -> Mapping[str, Any]:
         """The daemon's own fields, as an Elasticsearch mapping's properties."""
         fields: dict[str, Any] = {KEY_FIELD: {"type": "keyword", "ignore_above": LONGEST_KEY_TERM}}

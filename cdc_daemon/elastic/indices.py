@@ -52,6 +52,15 @@ class EnsuredIndex:
     gc_deletes: float
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The index behind an alias, the fields that were added to it, and those that it does not take."""
+
+    index: str
+    added: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
 class IndexManager:
     """Looks after the indices written to.
 
@@ -90,6 +99,34 @@ class IndexManager:
         if not values:
             raise ElasticsearchRefusedError("no index is behind the alias", alias=alias)
         return min(_parse_seconds(value, alias) for value in values)
+
+    async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
+        """Add the fields that the index behind an alias lacks; without `add` only those inside of objects it has.
+
+        Fields that are there stay as they are. An index that is not strict takes any field, so it is left alone.
+        """
+        index = await self._find_write_index(alias)
+        if index is None:
+            raise ElasticsearchRefusedError("there is no such alias", hint="create it", alias=alias)
+        with told_apart("read the mapping", index=index):
+            answer = await self._client.indices.get_mapping(index=index)
+        mapping = answer.body[index]["mappings"]
+        if str(mapping.get("dynamic", True)).lower() != "strict":
+            return Completion(index)
+        found = mapping.get("properties") or {}
+        missing = missing_properties(properties, found)
+        refused = () if add else tuple(name for name in missing if name not in found)
+        wanted = {name: declared for name, declared in missing.items() if name not in refused}
+        if not wanted:
+            return Completion(index, refused=refused)
+        try:
+            with told_apart("add fields to the mapping", index=index):
+                await self._client.indices.put_mapping(index=index, properties=wanted)
+        except ElasticsearchRefusedError as error:
+            fields = sorted(wanted)
+            log.warning("elasticsearch.fields_refused", index=index, fields=fields, error=str(error), hint=error.hint)
+            return Completion(index, refused=tuple(name for name in missing if name not in found))
+        return Completion(index, tuple(wanted), refused)
 
     async def _find_write_index(self, alias: str) -> str | None:
         """Return the index that writes to the alias go to, or None when the name is free."""
@@ -139,6 +176,22 @@ class IndexManager:
                 await self._client.indices.put_mapping(index=index, properties=wanted)
             log.info("elasticsearch.fields_added", index=index, fields=added)
         return added
+
+
+def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a mapping's properties lack of those wanted, also inside of objects."""
+    missing: dict[str, Any] = {}
+    for name, declared in wanted.items():
+        there = found.get(name)
+        if there is None:
+            missing[name] = declared
+            continue
+        inner = declared.get("properties")
+        deeper = missing_properties(inner, there.get("properties") or {}) if inner else {}
+        if deeper:
+            kind = {"type": there["type"]} if "type" in there else {}
+            missing[name] = {**kind, "properties": deeper}
+    return missing
 
 
 def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ class MappedDocuments:
     """The declared mappings by their tables, ready for rows of any columns: a table may change meanwhile."""
 
     def __init__(self, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
-        self._mappings = mappings
+        self._mappings = dict(mappings)
         self._builders: dict[tuple[TableName, tuple[str, ...]], RowBuilder] = {}
 
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
@@ -25,6 +25,12 @@ class MappedDocuments:
             made = [(mapping, mapping.compile(columns)) for mapping in self._mappings.get(table, ())]
             builder = self._builders[table, columns] = _RowDocuments(made).build
         return builder
+
+    def replace(self, table: TableName, mappings: Sequence[DocumentMapping]) -> None:
+        """Build documents of a table by other mappings from now on."""
+        self._mappings[table] = mappings
+        for known in [key for key in self._builders if key[0] == table]:
+            del self._builders[known]
 
 
 class DroppedDocuments:

@@ -43,10 +43,8 @@ def make_table_watch(
         for table, several in mappings.items()
     }
 
-    async def rebuild(table: TableName) -> None:
-        request = ReconcileRequest(
-            reason=ReconcileReason.TABLE, segment_id=0, keyspace=table.keyspace, table=table.table
-        )
+    async def rebuild(table: TableName, reason: ReconcileReason) -> None:
+        request = ReconcileRequest(reason=reason, segment_id=0, keyspace=table.keyspace, table=table.table)
         await asyncio.to_thread(store.reconcile_requests.add, [request])
 
     return TableWatch(
@@ -57,6 +55,7 @@ def make_table_watch(
         sweep=Sweep(IndexRows(client, feeds), sink, gate),
         flights=coalescer,
         rebuild=rebuild,
+        follows_log=settings.tail,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
 log = structlog.get_logger(__name__)
@@ -86,8 +88,8 @@ class Landing(Protocol):
         ...
 
 
-Rebuild = Callable[[TableName], Awaitable[None]]
-"""Asks for a table to be read anew as a whole."""
+Rebuild = Callable[[TableName, ReconcileReason], Awaitable[None]]
+"""Asks for a table to be compared and mended as a whole."""
 
 
 class TableWatch:
@@ -108,6 +110,7 @@ class TableWatch:
         sweep: Sweeping,
         flights: Landing,
         rebuild: Rebuild,
+        follows_log: bool = True,
     ) -> None:
         self._policies = policies
         self._schema = schema
@@ -116,6 +119,7 @@ class TableWatch:
         self._sweep = sweep
         self._flights = flights
         self._rebuild = rebuild
+        self._follows_log = follows_log
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Look at all tables every `interval` seconds, until cancelled."""
@@ -132,15 +136,31 @@ class TableWatch:
         for table in self._policies:
             mark = await asyncio.to_thread(self._marks.get, table)
             try:
-                table_id = self._schema.table(table).id
+                found = self._schema.table(table)
             except CassandraRefusedError:
                 if mark is not None and not mark.dropped:
                     await self._look_for(table, mark)
                 continue
-            seen = TableMark(table_id, truncated.get(table_id, 0))
-            if mark is None or mark.table_id != seen.table_id or mark.dropped or mark.truncated < seen.truncated:
+            # A record may be gone again; what was dealt with stays so.
+            known = mark.truncated if mark is not None and mark.table_id == found.id else 0
+            seen = TableMark(found.id, max(known, truncated.get(found.id, 0)), cdc=found.cdc)
+            if mark != seen:
+                await self._look_at_cdc(table, mark, seen)
                 await self._follow(table, mark, seen)
                 await asyncio.to_thread(self._marks.put, table, seen)
+
+    async def _look_at_cdc(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
+        if not self._follows_log or mark is None or mark.cdc == seen.cdc:
+            return
+        if seen.cdc:
+            log.warning("removal.cdc_on_again", table=str(table), hint="what was changed meanwhile is reconciled")
+            await self._rebuild(table, ReconcileReason.CDC_OFF)
+        else:
+            log.warning(
+                "removal.cdc_off",
+                table=str(table),
+                hint=f"changes of this table are not seen: ALTER TABLE {table} WITH cdc = true",
+            )
 
     async def _look_for(self, table: TableName, mark: TableMark) -> None:
         try:
@@ -151,15 +171,15 @@ class TableWatch:
             if policy == "remove":
                 await self._flights.wait_landed(table, LANDING)
                 log.info("removal.swept", table=str(table), documents=await self._sweep.run(table))
-            await asyncio.to_thread(self._marks.put, table, TableMark(mark.table_id, mark.truncated, dropped=True))
+            await asyncio.to_thread(self._marks.put, table, replace(mark, dropped=True))
 
     async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
         """Make the documents of a table that was truncated or created again those of its rows."""
         created = mark is not None and mark.table_id != seen.table_id
         if mark is not None and mark.dropped and not created:
             log.warning("removal.table_back", table=str(table), hint="it was not there for a while: it is read anew")
-            await self._rebuild(table)
-        if not created and not seen.truncated:
+            await self._rebuild(table, ReconcileReason.TABLE)
+        if not created and seen.truncated == (0 if mark is None else mark.truncated):
             return
         policy = self._policies[table].on_truncate
         log.warning(
@@ -176,5 +196,5 @@ class TableWatch:
             await asyncio.sleep(OTHER_NODES)
             await self._sweep.run(table, suspected=seen.truncated * 1000)
         if policy == "rebuild":
-            await self._rebuild(table)
+            await self._rebuild(table, ReconcileReason.TABLE)
         log.info("removal.swept", table=str(table), documents=documents)

@@ -224,6 +224,9 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE spooled_key DROP COLUMN has_ttl;
     ALTER TABLE spooled_key ADD COLUMN expires TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE table_mark ADD COLUMN cdc INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

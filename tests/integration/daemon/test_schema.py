@@ -43,9 +43,14 @@ def test_columns_added_and_dropped_while_the_daemon_runs(stage: Stage) -> None:
     stage.execute("UPDATE {ks}.t SET b = 'changed' WHERE p = 1 AND c = 1")
     stage.settle()
     assert stage.documents("t") == {
-        "1:1": {"p": 1, "c": 1, "a": "a", "b": "changed"},
-        "1:2": {"p": 1, "c": 2, "a": "a", "b": None},
+        "1:1": {"p": 1, "c": 1, "a": "a", "b": "changed", "added": None, "tags": None, "s": "s"},
+        "1:2": {"p": 1, "c": 2, "a": "a", "b": None, "added": "new", "tags": ["t"], "s": "s"},
     }
+    changed = stage.daemon.wait_event("mapping.columns_changed", mapping="t")
+    assert sorted(changed["added"]) == ["added", "s", "tags"]
+    index = stage.elastic.indices.get_mapping(index=stage.alias("t"))
+    (fields,) = (each["mappings"]["properties"] for each in index.body.values())
+    assert fields["added"]["type"] == "text"
 
     stage.execute("ALTER TABLE {ks}.t DROP b")
     stage.execute("UPDATE {ks}.t SET a = 'after' WHERE p = 1 AND c = 1")
@@ -131,3 +136,79 @@ def test_traffic_of_tables_without_mapping_is_passed_over(stage: Stage) -> None:
     assert stage.daemon.metric("updates_passed_over_total", reason="unmapped") >= before + 22
     assert stage.daemon.metric("mutations_total", table="t") == 1
     assert stage.documents("t") == {"1": {"id": 1, "v": "x"}}
+
+
+def test_a_column_that_a_strict_index_does_not_know_is_left_out(stage: Stage) -> None:
+    strict = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "v": {"type": "keyword"}}}
+    stage.table("t", "id int PRIMARY KEY, v text", mappings=strict)
+    stage.daemon.run()
+    stage.execute("ALTER TABLE {ks}.t ADD added text")
+    stage.execute("INSERT INTO {ks}.t (id, v, added) VALUES (1, 'x', 'new')")
+    stage.settle()
+    assert stage.documents("t") == {"1": {"id": 1, "v": "x"}}
+    assert stage.daemon.wait_event("mapping.columns_left_out", mapping="t")["columns"] == ["added"]
+
+    stage.elastic.indices.put_mapping(index=stage.alias("t"), properties={"added": {"type": "keyword"}})
+    stage.daemon.stop()
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, v, added) VALUES (2, 'x', 'new')")
+    stage.settle()
+    assert stage.documents("t")["2"] == {"id": 2, "v": "x", "added": "new"}
+    stage.assert_nothing_set_aside()
+
+
+def test_a_user_type_grows_and_a_key_is_renamed(stage: Stage) -> None:
+    stage.execute("CREATE TYPE {ks}.place (city text)")
+    stage.table("t", "id int PRIMARY KEY, home frozen<place>, live place")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, home, live) VALUES (1, {city: 'a'}, {city: 'b'})")
+    stage.settle()
+    stage.assert_equal("t")
+    stage.execute("ALTER TYPE {ks}.place ADD zip int")
+    stage.execute("INSERT INTO {ks}.t (id, home, live) VALUES (1, {city: 'a', zip: 1}, {city: 'b', zip: 2})")
+    stage.execute("INSERT INTO {ks}.t (id, home) VALUES (2, {city: 'c', zip: 3})")
+    stage.settle()
+    wait_for("the grown values", lambda: stage.rows("t") == stage.documents("t"), pause=0.2)
+    assert stage.documents("t")["1"]["home"] == {"city": "a", "zip": 1}
+
+    stage.execute("ALTER TABLE {ks}.t RENAME id TO number")
+    stage.execute("INSERT INTO {ks}.t (number, home) VALUES (3, {city: 'd', zip: 4})")
+    stage.settle()
+    assert stage.documents("t")["3"] == {"number": 3, "home": {"city": "d", "zip": 4}, "live": None}
+    stage.assert_nothing_set_aside()
+
+
+def test_a_dropped_table_holds_up_no_start(stage: Stage) -> None:
+    stage.table("gone", "id int PRIMARY KEY, v text")
+    stage.table("stays", "id int PRIMARY KEY, v text")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.gone (id, v) VALUES (1, 'x')")
+    stage.settle()
+    stage.daemon.stop()
+    stage.execute("DROP TABLE {ks}.gone")
+    stage.daemon.run()
+    stage.daemon.wait_event("schema.table_dropped", table=f"{stage.keyspace}.gone")
+    stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (1, 'x')")
+    stage.settle()
+    stage.assert_equal("stays")
+    stage.create("gone", "id int PRIMARY KEY, v text, w text")
+    stage.execute("INSERT INTO {ks}.gone (id, v, w) VALUES (2, 'x', 'new')")
+    stage.daemon.wait_event("removal.swept", table=f"{stage.keyspace}.gone")
+    stage.settle()
+    stage.assert_equal("gone")
+
+
+def test_cdc_switched_off_and_on_again_is_a_gap(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, v text")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (1, 'x')")
+    stage.settle()
+    stage.execute("ALTER TABLE {ks}.t WITH cdc = false")
+    stage.daemon.wait_event("removal.cdc_off", table=f"{stage.keyspace}.t")
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 'unseen')")
+    stage.execute("ALTER TABLE {ks}.t WITH cdc = true")
+    stage.daemon.wait_event("removal.cdc_on_again", table=f"{stage.keyspace}.t")
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (3, 'y')")
+    stage.settle()
+    assert stage.documents("t").keys() >= {"1", "3"}
+    wait_for("the request", lambda: stage.daemon.metric("reconcile_requests", reason="cdc_off") == 1)

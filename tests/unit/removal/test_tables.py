@@ -15,6 +15,7 @@ from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal import tables as tables_module
 from cdc_daemon.removal.tables import Policy, TableWatch
 from cdc_daemon.removal.truncations import decode_records
+from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
 TABLE = TableName("k", "t")
@@ -29,6 +30,7 @@ class Cluster:
         self.lags = False
         self.truncated: dict[bytes, int] = {}
         self.nodes = 1
+        self.cdc = True
         self.down = False
         self.mark: TableMark | None = None
         self.done: list[str] = []
@@ -37,7 +39,7 @@ class Cluster:
         assert name == TABLE
         if self.table_id is None or self.lags:
             raise CassandraRefusedError("there is no such table")
-        return SimpleNamespace(id=self.table_id)
+        return SimpleNamespace(id=self.table_id, cdc=self.cdc)
 
     async def look_again(self, name: TableName) -> None:
         assert name == TABLE
@@ -67,9 +69,9 @@ class Cluster:
         assert seconds
         self.done.append("landed")
 
-    async def rebuild(self, table: TableName) -> None:
+    async def rebuild(self, table: TableName, reason: ReconcileReason) -> None:
         assert table == TABLE
-        self.done.append("rebuild")
+        self.done.append(f"reconcile {reason.value}")
 
     async def look(self, on_truncate: str = "remove", on_drop: str = "keep") -> list[str]:
         """Look once with a watch that has only just started, and return what it did."""
@@ -96,7 +98,7 @@ async def test_a_table_that_was_never_truncated_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "done"),
-    [("remove", ["landed", "sweep 5000"]), ("keep", []), ("rebuild", ["landed", "sweep 5000", "rebuild"])],
+    [("remove", ["landed", "sweep 5000"]), ("keep", []), ("rebuild", ["landed", "sweep 5000", "reconcile table"])],
 )
 async def test_a_truncation_is_dealt_with_once(policy: str, done: list[str]) -> None:
     cluster = Cluster()
@@ -154,8 +156,22 @@ async def test_a_table_that_was_not_to_be_found_for_a_while_is_read_anew() -> No
     cluster.table_id = None
     await cluster.look()
     cluster.table_id = FIRST
-    assert await cluster.look() == ["rebuild"]
+    assert await cluster.look() == ["reconcile table"]
     assert await cluster.look() == []
+
+
+async def test_a_table_without_cdc_for_a_while_is_reconciled() -> None:
+    cluster = Cluster()
+    cluster.truncated = {FIRST: 5}
+    await cluster.look()
+    cluster.cdc = False
+    cluster.truncated = {}
+    assert await cluster.look() == []
+    assert cluster.mark == TableMark(FIRST, 5, cdc=False)
+    cluster.cdc = True
+    assert await cluster.look() == ["reconcile cdc_off"]
+    assert await cluster.look() == []
+    assert cluster.mark == TableMark(FIRST, 5)
 
 
 def test_truncation_records() -> None:

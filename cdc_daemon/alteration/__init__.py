@@ -1,0 +1,1 @@
+"""Tables that are altered while the daemon runs: their mappings and indices follow."""
