@@ -225,7 +225,7 @@ async def assemble(
         documents = MappedDocuments(mappings)
         following = FollowingReader(
             reader,
-            live_mappings(settings, schema, mappings, documents, reader, client),
+            live_mappings(settings, schema, mappings, documents=documents, reader=reader, client=client),
             again=read_again(coalescer),
         )
         expirations = Expirations(

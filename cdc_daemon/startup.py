@@ -127,6 +127,7 @@ def live_mappings(
     settings: Settings,
     schema: SchemaSource,
     mappings: Mapping[TableName, Sequence[DocumentMapping]],
+    *,
     documents: MappedDocuments,
     reader: JoinedRowReader,
     client: AsyncElasticsearch,
