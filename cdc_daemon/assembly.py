@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from cdc_daemon.dead_letters.documents import DeadDocuments
 from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
+from cdc_daemon.heartbeat import Heart
 from cdc_daemon.jobs.assembly import make_runner
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
@@ -289,6 +291,11 @@ async def assemble(
         for polled in settings.poll:
             poller = await persist("cassandra", partial(makers.make, polled))
             schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+        if settings.heartbeat.table is not None:
+            heart = Heart(
+                session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics
+            )
+            schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
         tables = make_table_watch(
             settings,
             mappings,

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from cdc_daemon import __version__
+from cdc_daemon import __version__, logs
 from cdc_daemon.assembly import Assembly, assemble
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.control import Control
@@ -197,6 +197,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_exit, number)
+        configured = self._settings.log.level
+        for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, configured)):
+            loop.add_signal_handler(number, _log_from, level)
 
     def _stop_or_exit(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -234,6 +237,11 @@ async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None
         await events.close()
         with suppress(asyncio.CancelledError):
             await server.stop()
+
+
+def _log_from(level: str) -> None:
+    logs.set_level(level)
+    log.warning("daemon.log_level", log_level=level)
 
 
 def _count(store: Store) -> dict[str, float]:

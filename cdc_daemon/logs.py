@@ -68,6 +68,13 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
+def set_level(level: str) -> None:
+    """Change the least severe events that are written from now on: a level of the configuration."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
+    logging.getLogger().setLevel(max(number, logging.WARNING))
+
+
 def silence_libraries() -> None:
     """Let libraries log nothing: a command that reports what went wrong itself has no use for their words."""
     for name in LIBRARIES:

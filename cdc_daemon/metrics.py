@@ -79,6 +79,13 @@ class Metrics:
             "heartbeat_timestamp_seconds", "When a stage of the daemon last showed that it is alive.", ("stage",)
         )
 
+        self.heartbeat_written_timestamp_seconds = self._gauge(
+            "heartbeat_written_timestamp_seconds",
+            "When the heartbeat's row was last written to Cassandra; it is shown when the table's last acknowledged "
+            "write is as new.",
+            _TABLE,
+        )
+
     def _backlog(self) -> None:
         self.backlog_bytes = self._gauge("backlog_bytes", "Bytes in CDC segments that are not acknowledged yet.")
         self.backlog_segments = self._gauge("backlog_segments", "CDC segments that are not acknowledged yet.")

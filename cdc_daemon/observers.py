@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import structlog
 from prometheus_client import Counter, Histogram
 
 from cdc_daemon.elastic.observer import RetryReason
@@ -24,6 +25,8 @@ from cdc_daemon.pipeline.coalescer import Flow
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.gap import Gap, GapReason
 from cdc_daemon.tail.position import Position
+
+log = structlog.get_logger(__name__)
 
 _UNREADABLE = (DamagedSegmentError, MutationError, UnknownTableError, UnsupportedSegmentError)
 
@@ -135,6 +138,7 @@ class BulkMetrics:
         self._metrics.bulk_duration_seconds.observe(seconds)
         self._metrics.bulk_documents.observe(documents)
         self._metrics.bulk_bytes.observe(size)
+        log.debug("elasticsearch.bulk", documents=documents, bytes=size, seconds=round(seconds, 4))
 
     def retried(self, reason: RetryReason, count: int) -> None:
         """Count operations that go round once more."""

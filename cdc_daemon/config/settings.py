@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.heartbeat import HeartbeatSettings
 from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.config.jobs import JobsSettings
 from cdc_daemon.config.mapping import MappingSettings
@@ -106,6 +107,8 @@ class Settings(Section):
     """The flow from signals to documents."""
     jobs: JobsSettings = JobsSettings()
     """Work on whole tables: backfill and reconcile."""
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
+    """A row that is written only to be seen again."""
     state: StateSettings
     """What the daemon must remember."""
     http: HttpSettings = HttpSettings()
@@ -154,6 +157,17 @@ class Settings(Section):
                 raise wrong(
                     f"expected one on_truncate for each table: {owner} and {name} show {mapping.table} and differ"
                 )
+        return mappings
+
+    @field_validator("mappings")
+    @classmethod
+    def _the_heartbeat_is_shown(
+        cls, mappings: Mapping[str, MappingSettings], info: ValidationInfo
+    ) -> Mapping[str, MappingSettings]:
+        heartbeat = info.data.get("heartbeat")
+        table = None if heartbeat is None else heartbeat.table
+        if table is not None and table not in {mapping.table for mapping in mappings.values()}:
+            raise wrong(f"expected a mapping for heartbeat.table, {table}: a row that is not shown tells nothing")
         return mappings
 
     def redacted(self) -> dict[str, Any]:

@@ -199,3 +199,15 @@ _secret_names = st.sampled_from(
 def test_no_secret_comes_through_however_deep(name: str, outer: object) -> None:
     shown = json.dumps(redact({"outer": [outer, {"inner": {name: "hunter2", "list": [{name: ["hunter2"]}]}}]}))
     assert "hunter2" not in shown or "hunter2" in json.dumps(outer)
+
+
+def test_the_level_can_be_changed_while_it_runs(lines: Lines) -> None:
+    made_before = structlog.get_logger("early")
+    made_before.debug("hidden")
+    logs.set_level("debug")
+    made_before.debug("told")
+    structlog.get_logger().debug("told.too")
+    logs.set_level("error")
+    made_before.warning("hidden")
+    logging.getLogger("cassandra").warning("hidden")
+    assert [line["event"] for line in lines()] == ["told", "told.too"]
