@@ -8,7 +8,7 @@ COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo observe docs compile test unit fuzz lint types format clean fixtures lock image-locks
+.PHONY: help setup demo observe screenshots docs compile test unit fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest --cov --cov-report=term
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest tests/unit/commitlog tests/unit/tail
+
+screenshots: setup ## Take the pictures of the status page in docs/, of real servers
+	$(BIN)/python -m sandbox.screenshots
 
 unit: $(READY) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit

@@ -16,7 +16,7 @@ from cdc_daemon import __version__
 
 LAG_BUCKETS = (
     *(0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
-    *(1, 2, 5, 10, 30, 60, 300, 900, 3600),
+    *(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600),
 )
 """Seconds: fine where a healthy daemon is, coarse up to the hour of an outage."""
 

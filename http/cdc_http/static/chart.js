@@ -7,6 +7,7 @@ const WIDTH = 360;
 const HEIGHT = 56;
 const TOP = 4;
 const WIDE = 20;
+const FEWEST = 12; // steps from edge to edge
 
 // Draw lines of a trend into a place; `lost` is the line that tells when a server was away.
 export function draw(place, trend, names, lost) {
@@ -16,7 +17,7 @@ export function draw(place, trend, names, lost) {
   place.hidden = steps < 2;
   if (steps < 2) return;
   const height = scaleFor(values, lines[0].unit);
-  const slots = 3600 / trend.step;
+  const slots = Math.max(steps, FEWEST); // a daemon that is younger than an hour has its own time from edge to edge
   const x = (at) => ((slots - steps + at + 0.5) / slots) * WIDTH;
   const y = (value) => HEIGHT - 1 - height(value) * (HEIGHT - TOP - 1);
 

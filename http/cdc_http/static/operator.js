@@ -5,7 +5,8 @@ import { count, moment, percent } from "./format.js";
 import { mood } from "./tables.js";
 
 const KEY = "cdc-daemon.token";
-const LISTED = 100;
+const LISTED = 25;
+const AT_ONCE = 200; // dead letters replayed by one request of many
 const EVERY = 2; // seconds between two looks at jobs that are under way
 
 const REFUSED = {
@@ -28,6 +29,7 @@ export class Operator {
     });
     byId("sign-out").addEventListener("click", () => this.#signOut("Signed out."));
     byId("pause").addEventListener("click", () => this.#pause());
+    byId("replay-all").addEventListener("click", () => this.#replayAll());
   }
 
   // Take note of a new status: list again what has changed by it.
@@ -130,6 +132,7 @@ export class Operator {
     setText(byId("letters-count"), answer.total > letters.length ? `newest ${letters.length} of ${count(answer.total)}` : count(answer.total));
     show(byId("letters-none"), !letters.length);
     show(byId("letters"), letters.length > 0);
+    show(byId("letters-all"), answer.total > 1);
     keyed(byId("letters").tBodies[0], letters, {
       key: (letter) => letter.id,
       create: (letter) => this.#makeLetter(letter),
@@ -169,6 +172,23 @@ export class Operator {
     (left[Math.min(at, left.length - 1)]?.querySelector("button") ?? byId("letters-title")).focus();
   }
 
+  // Replay page by page, so that it is seen how far it is, and stays within what one request may take.
+  async #replayAll() {
+    const button = byId("replay-all");
+    button.disabled = true;
+    let [replayed, left, from] = [0, 0, 0];
+    while (from !== null) {
+      const answer = await this.#ask("POST", `dead-letters/replay?limit=${AT_ONCE}${from ? `&above=${from}` : ""}`);
+      if (!answer) break;
+      replayed += answer.replayed;
+      left += answer.failed + answer.waiting;
+      from = answer.next;
+      this.#tell(`${count(replayed)} replayed, ${count(left)} stay${from === null ? "." : " so far."}`);
+    }
+    button.disabled = false;
+    if (this.#token) await this.#listLetters();
+  }
+
   async #listJobs() {
     this.#jobs = jobsOf(this.#status);
     this.#looked = Date.now() / 1000;
@@ -205,7 +225,8 @@ function showLetter(row, letter) {
 }
 
 function tellKey(letter) {
-  if (letter.key) return typeof letter.key === "string" ? letter.key : JSON.stringify(letter.key);
+  const parts = Object.entries(letter.key ?? {});
+  if (parts.length) return parts.map(([column, value]) => `${column} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
   if (letter.detail.id) return letter.detail.id;
   return letter.partition_key ?? (letter.segment_id ? `${letter.segment_id}:${letter.position}` : "–");
 }
