@@ -121,7 +121,7 @@ class Overview:
         """
         if "backlog" not in state:
             return None
-        if not state["pending"] and not state["backlog"]["bytes"]:
+        if not state["pending"] and not state["backlog"]["bytes"] and not state.get("spooled"):
             self._caught_up = now
         known = max(self._caught_up, min(newest, now))
         return round(now - known, 1) if known else None

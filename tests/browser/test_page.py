@@ -93,7 +93,7 @@ def test_an_outage_shows_and_its_end_too(stage: Stage, relay: Relay, show: Show)
 
 def test_dead_letters_are_seen_and_replayed_by_keyboard_alone(stage: Stage, show: Show) -> None:
     page = show()
-    number = set_aside_a_tree(stage)
+    number, *others = (set_aside_a_tree(stage) for _ in range(3))
     expect(page.locator(".verdict")).to_contain_text("dead letter")
     assert page.get_by_role("table", name="Dead letters").count() == 0
     tab_to(page, page.get_by_label("Token that may act on the daemon"))
@@ -114,7 +114,12 @@ def test_dead_letters_are_seen_and_replayed_by_keyboard_alone(stage: Stage, show
     expect(page.locator("#operator-result")).to_contain_text("was replayed")
     expect(row).to_have_count(0)
     assert stage.get("tree", str(number)) == {"id": number, "height": 3, "kind": "oak"}
-    assert page.evaluate("document.activeElement !== document.body"), "the focus is not lost with the row"
+    expect(page.locator("#letters button:focus")).to_have_count(1)
+
+    page.get_by_role("button", name="Replay all").click()
+    expect(page.locator("#operator-result")).to_have_text("2 replayed, 0 stay.")
+    expect(page.locator("#letters-none")).to_be_visible()
+    assert all(stage.get("tree", str(other)) for other in others)
 
 
 def tab_to(page: Page, wanted: Locator) -> None:

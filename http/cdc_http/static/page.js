@@ -117,7 +117,8 @@ function showNumbers(status) {
   setText(byId("rate"), rate(status.rate?.documents));
   setText(byId("pending"), count(status.pending));
   const segments = `${count(backlog.segments)} segment${backlog.segments === 1 ? "" : "s"}`;
-  setText(byId("backlog"), backlog.bytes ? `keys wait, ${bytes(backlog.bytes)} unread in ${segments}` : "keys wait");
+  const unread = backlog.bytes ? `, ${bytes(backlog.bytes)} unread in ${segments}` : "";
+  setText(byId("backlog"), `keys wait${status.spooled ? `, ${count(status.spooled)} on disk` : ""}${unread}`);
   const share = raw.limit ? raw.bytes / raw.limit : null;
   setText(byId("raw"), share === null ? bytes(raw.bytes) : percent(share));
   setText(byId("raw-what"), share === null ? "its limit is not known" : `${bytes(raw.bytes)} of ${bytes(raw.limit)}`);

@@ -120,6 +120,12 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     assert (shown["freshness"]["behind"], shown["problems"]) == (0.0, [])
 
 
+def test_what_waits_on_disk_is_behind_too(daemon: Daemon) -> None:
+    daemon.look()
+    daemon.state["spooled"] = 40
+    assert daemon.look(20)["freshness"]["behind"] == 20.0
+
+
 def test_nothing_is_known_of_how_far_behind_a_new_daemon_is(daemon: Daemon) -> None:
     daemon.state |= {"pending": 10}
     assert daemon.look()["freshness"]["behind"] is None
