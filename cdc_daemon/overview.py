@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from prometheus_client import Counter, Gauge
+import prometheus_client as prometheus
 
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.metrics import LAG_BUCKETS, Metrics
@@ -17,6 +18,9 @@ from cdc_daemon.trend import STEP_SECONDS, Measure, Trend
 
 WINDOW_SECONDS = 60.0
 """Over how long freshness is measured, to within a step of the trend."""
+
+SHARE = 0.02
+"""How much of the time looking may take: with hundreds of tables it is not done each second."""
 
 _RATE_SECONDS = 10
 
@@ -38,9 +42,14 @@ class _State(NamedTuple):
 
 
 class Overview:
-    """Watches the metrics and the daemon's state; `measure` is to be called once a second."""
+    """Watches the metrics and the daemon's state; `measure` is to be called once a second.
 
-    def __init__(self, metrics: Metrics, mappings: Mapping[str, MappingSettings]) -> None:
+    It passes over as many calls as keep its part of the time at `share`.
+    """
+
+    def __init__(self, metrics: Metrics, mappings: Mapping[str, MappingSettings], *, share: float = SHARE) -> None:
+        self._share = share
+        self._next = 0.0
         self._metrics = metrics
         self._mappings = mappings
         self._trend = Trend(MEASURES)
@@ -58,13 +67,20 @@ class Overview:
 
     def measure(self, now: float, state: Mapping[str, Any]) -> None:
         """Look at the metrics and at the daemon's `state` of this moment (seconds since epoch)."""
+        began = time.perf_counter()
+        if began >= self._next:
+            self._look(now, state)
+            ended = time.perf_counter()
+            self._next = began + (ended - began) / self._share
+
+    def _look(self, now: float, state: Mapping[str, Any]) -> None:
         counts = read_counts(self._metrics.replication_lag_seconds, ("keyspace", "table"))
         minute = self._window.since_oldest(counts)
         step = _quantiles(self._window.since_newest(counts).values())
         newest = _by_labels(self._metrics.last_acknowledged_write_timestamp_seconds)
         behind = self._behind(now, state, max(newest.values(), default=0.0))
-        documents = _by_labels(self._metrics.documents)
-        self._documents.append((now, sum(documents.values())))
+        documents = _by_outcome(self._metrics.documents)
+        self._documents.append((now, sum(sum(outcomes.values()) for outcomes in documents.values())))
         raw, limit = _value(self._metrics.cdc_raw_bytes), _value(self._metrics.cdc_raw_limit_bytes)
         servers = self._servers(now, state)
         freshness = {**_quantiles(minute.values()), "behind": behind, "window": WINDOW_SECONDS}
@@ -149,22 +165,18 @@ class Overview:
         mapping: MappingSettings,
         minute: Mapping[tuple[str, ...], Counts],
         newest: Mapping[tuple[str, ...], float],
-        documents: Mapping[tuple[str, ...], float],
+        documents: Mapping[str, Mapping[str, int]],
     ) -> dict[str, Any]:
         table = tuple(mapping.table)
         # What could not even be built is counted for its table.
-        labels = (mapping.alias, str(mapping.table))
-        outcomes: dict[str, int] = {}
-        for (alias, outcome), count in documents.items():
-            if alias in labels:
-                outcomes[outcome] = outcomes.get(outcome, 0) + int(count)
+        outcomes = Counter(documents.get(mapping.alias, {})) + Counter(documents.get(str(mapping.table), {}))
         return {
             "name": name,
             "table": str(mapping.table),
             "alias": mapping.alias,
             **_quantiles([minute[table]] if table in minute else []),
             "newest_write": newest.get(table) or None,
-            "documents": outcomes,
+            "documents": dict(outcomes),
         }
 
 
@@ -176,7 +188,15 @@ def _quantiles(children: Iterable[Counts]) -> dict[str, float | None]:
     }
 
 
-def _by_labels(metric: Counter | Gauge) -> dict[tuple[str, ...], float]:
+def _by_outcome(documents: prometheus.Counter) -> dict[str, dict[str, int]]:
+    """Return how many documents there were, by alias (or table) and outcome."""
+    found: dict[str, dict[str, int]] = {}
+    for (alias, outcome), count in _by_labels(documents).items():
+        found.setdefault(alias, {})[outcome] = int(count)
+    return found
+
+
+def _by_labels(metric: prometheus.Counter | prometheus.Gauge) -> dict[tuple[str, ...], float]:
     return {
         tuple(sample.labels.values()): sample.value
         for family in metric.collect()
@@ -185,5 +205,5 @@ def _by_labels(metric: Counter | Gauge) -> dict[tuple[str, ...], float]:
     }
 
 
-def _value(gauge: Gauge) -> float:
+def _value(gauge: prometheus.Gauge) -> float:
     return sum(_by_labels(gauge).values())

@@ -22,7 +22,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.overview = Overview(self.metrics, MAPPINGS)
+        self.overview = Overview(self.metrics, MAPPINGS, share=1.0)
         self.now = START
         self.state: dict[str, Any] = {
             "pending": 0,
@@ -198,6 +198,14 @@ def test_what_has_to_be_compared(daemon: Daemon) -> None:
     assert texts(daemon.look()) == [
         "Changes may be missing in Elasticsearch until tables are compared with it: missing segment."
     ]
+
+
+def test_looking_takes_a_small_part_of_the_time() -> None:
+    overview = Overview(Metrics(), MAPPINGS, share=1e-9)
+    overview.measure(START, {"pending": 1, "backlog": {"bytes": 0, "segments": 0}, "state": "running"})
+    shown = overview.show()
+    overview.measure(START + 1, {"state": "starting", "waiting_for": {"what": "cassandra", "error": "away"}})
+    assert overview.show() is shown
 
 
 def test_a_pause(daemon: Daemon) -> None:
