@@ -33,7 +33,7 @@ from sandbox.sandbox import Sandbox
 
 _TOKEN = "screenshots"  # noqa: S105 -- of a daemon that lives for minutes, on this machine only
 _NODE = "cassandra-0"
-_COLOURS = 160
+_COLOURS = 256
 _LARGEST = 200_000
 _DEADLINE = 120.0
 _FRESH = 2.0
@@ -93,7 +93,7 @@ def _take(folder: Path, *, seconds: float, rate: int) -> None:
             folder.mkdir(exist_ok=True)
             with _page(browser, url, width=1280, height=900) as page:
                 _save(page, folder / "status-light.png", full=True)
-            with _page(browser, url, width=360, height=780, device_scale_factor=2) as page:
+            with _page(browser, url, width=360, height=780, device_scale_factor=2, is_mobile=True) as page:
                 _save(page, folder / "status-phone.png", full=False)
             box.elasticsearch.stop()
             time.sleep(25)
@@ -222,7 +222,7 @@ def _page(browser: Browser, url: str, *, width: int, height: int, **options: Any
 
 def _save(page: Page, file: Path, *, full: bool) -> None:
     picture = Image.open(io.BytesIO(page.screenshot(full_page=full))).convert("RGB")
-    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
     size = file.stat().st_size
     if size > _LARGEST:
         raise SandboxError(f"expected a picture of at most {_LARGEST} bytes, found {size} in {file.name}")
