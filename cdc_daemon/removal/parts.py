@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from cassandra.cluster import Session
@@ -23,6 +24,9 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.sync.errors import InvalidIdError
 from cdc_daemon.sync.identifier import Identifiers
+
+_JOINED = Policy("remove", "keep")
+"""What holds for a table that has no documents of its own and is only shown in others."""
 
 
 def make_table_watch(
@@ -47,14 +51,20 @@ def make_table_watch(
         request = ReconcileRequest(reason=reason, segment_id=0, keyspace=table.keyspace, table=table.table)
         await asyncio.to_thread(store.reconcile_requests.add, [request])
 
+    shown_in: dict[TableName, list[TableName]] = defaultdict(list)
+    for table, several in mappings.items():
+        for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):
+            shown_in[shown].append(table)
+    declared = {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()}
     return TableWatch(
-        {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()},
+        {table: declared.get(table, _JOINED) for table in shown_in},
         schema=schema,
         records=Truncations(session, settings.cassandra.contact_points),
         marks=store.table_marks,
         sweep=Sweep(IndexRows(client, feeds), sink, gate),
         flights=coalescer,
         rebuild=rebuild,
+        shown_in=shown_in,
         follows_log=settings.tail,
     )
 

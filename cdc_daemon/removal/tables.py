@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -98,6 +99,9 @@ class TableWatch:
     For each table it is kept durably which table it was, by its id, and which truncation of it was dealt with last. A
     mark moves only when all that it says is settled, so after a restart a sweep is made again: what is removed stays
     removed, and the rest is read once more.
+
+    `shown_in` names, for a table whose rows others join, the tables whose documents show them, itself among them where
+    it has documents of its own. With `follows_log` a time without CDC is a gap.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class TableWatch:
         sweep: Sweeping,
         flights: Landing,
         rebuild: Rebuild,
+        shown_in: Mapping[TableName, Sequence[TableName]] = MappingProxyType({}),
         follows_log: bool = True,
     ) -> None:
         self._policies = policies
@@ -119,6 +124,7 @@ class TableWatch:
         self._sweep = sweep
         self._flights = flights
         self._rebuild = rebuild
+        self._shown_in = shown_in
         self._follows_log = follows_log
 
     async def run(self, interval: float = INTERVAL) -> None:
@@ -154,7 +160,7 @@ class TableWatch:
             return
         if seen.cdc:
             log.warning("removal.cdc_on_again", table=str(table), hint="what was changed meanwhile is reconciled")
-            await self._rebuild(table, ReconcileReason.CDC_OFF)
+            await self._reconcile(table, ReconcileReason.CDC_OFF)
         else:
             log.warning(
                 "removal.cdc_off",
@@ -169,8 +175,7 @@ class TableWatch:
             policy = self._policies[table].on_drop
             log.warning("removal.table_dropped", table=str(table), on_drop=policy)
             if policy == "remove":
-                await self._flights.wait_landed(table, LANDING)
-                log.info("removal.swept", table=str(table), documents=await self._sweep.run(table))
+                log.info("removal.swept", table=str(table), documents=await self._sweep_all(table, 0))
             await asyncio.to_thread(self._marks.put, table, replace(mark, dropped=True))
 
     async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
@@ -178,7 +183,7 @@ class TableWatch:
         created = mark is not None and mark.table_id != seen.table_id
         if mark is not None and mark.dropped and not created:
             log.warning("removal.table_back", table=str(table), hint="it was not there for a while: it is read anew")
-            await self._rebuild(table, ReconcileReason.TABLE)
+            await self._reconcile(table, ReconcileReason.TABLE)
         if not created and seen.truncated == (0 if mark is None else mark.truncated):
             return
         policy = self._policies[table].on_truncate
@@ -190,11 +195,23 @@ class TableWatch:
         )
         if policy == "keep":
             return
-        await self._flights.wait_landed(table, LANDING)
-        documents = await self._sweep.run(table, suspected=seen.truncated * 1000)
+        documents = await self._sweep_all(table, seen.truncated)
         if documents and self._records.nodes > 1:
             await asyncio.sleep(OTHER_NODES)
-            await self._sweep.run(table, suspected=seen.truncated * 1000)
+            await self._sweep_all(table, seen.truncated)
         if policy == "rebuild":
-            await self._rebuild(table, ReconcileReason.TABLE)
+            await self._reconcile(table, ReconcileReason.TABLE)
         log.info("removal.swept", table=str(table), documents=documents)
+
+    async def _sweep_all(self, table: TableName, truncated: int) -> int:
+        """Hold the documents of a table, and those that show its rows among others, against their rows."""
+        documents = 0
+        for shown_in in self._shown_in.get(table, (table,)):
+            await self._flights.wait_landed(shown_in, LANDING)
+            suspected = truncated * 1000 if shown_in == table else 0
+            documents += await self._sweep.run(shown_in, suspected=suspected)
+        return documents
+
+    async def _reconcile(self, table: TableName, reason: ReconcileReason) -> None:
+        for shown_in in self._shown_in.get(table, (table,)):
+            await self._rebuild(shown_in, reason)

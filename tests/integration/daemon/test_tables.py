@@ -34,7 +34,12 @@ def shown(
         stage.table("rebuilt", "id int PRIMARY KEY, v int", on_truncate="rebuild")
         stage.table("again", "id int PRIMARY KEY, v int", on_drop="remove")
         stage.table("renewed", "id int PRIMARY KEY, v int")
+        stage.create("child", "parent text, c int, PRIMARY KEY (parent, c)")
+        joined = {"table": f"{stage.keyspace}.child", "on": {"parent": "id"}, "exclude": ["parent"]}
+        stage.table("parent", "id text PRIMARY KEY", joins={"children": joined})
         stage.daemon.run()
+        insert(stage, "INSERT INTO {ks}.parent (id) VALUES (?)", [("p",), ("q",)])
+        insert(stage, "INSERT INTO {ks}.child (parent, c) VALUES (?, 1)", [("p",), ("q",)])
         insert(stage, "INSERT INTO {ks}.plain (id, v) VALUES (?, 1)", [(f"row {n}:x",) for n in range(20)])
         insert(
             stage,
@@ -70,6 +75,13 @@ def test_a_truncated_table_keeps_what_was_written_after_it(shown: Stage) -> None
         shown.assert_equal(*({name} - {"composite"}))
     assert shown.documents("composite") == {"b\\_1_1": {"a": 1, "b": "b_1", "v": 2}}
     shown.assert_nothing_set_aside()
+
+
+def test_documents_follow_a_truncated_table_that_they_join(shown: Stage) -> None:
+    assert shown.get("parent", "p") == {"id": "p", "children": [{"c": 1}]}
+    shown.execute("TRUNCATE {ks}.child")
+    swept(shown, "child")
+    assert shown.documents("parent") == {each: {"id": each, "children": []} for each in "pq"}
 
 
 def test_what_a_mapping_says_of_truncation(shown: Stage) -> None:

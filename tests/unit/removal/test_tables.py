@@ -19,6 +19,7 @@ from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
 TABLE = TableName("k", "t")
+PARENT = TableName("k", "parent")
 FIRST, SECOND = b"1" * 16, b"2" * 16
 
 
@@ -58,14 +59,16 @@ class Cluster:
         self.mark = mark
 
     async def run(self, table: TableName, *, suspected: int = 0) -> int:
-        assert table == TABLE
+        if table == PARENT:
+            self.done.append(f"sweep parents {suspected}")
+            return 1
         if self.down:
             raise ElasticsearchUnavailableError("away")
         self.done.append(f"sweep {suspected}")
         return 3
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
-        assert table == TABLE
+        assert table in {TABLE, PARENT}
         assert seconds
         self.done.append("landed")
 
@@ -73,7 +76,9 @@ class Cluster:
         assert table == TABLE
         self.done.append(f"reconcile {reason.value}")
 
-    async def look(self, on_truncate: str = "remove", on_drop: str = "keep") -> list[str]:
+    async def look(
+        self, on_truncate: str = "remove", on_drop: str = "keep", shown_in: tuple[TableName, ...] = (TABLE,)
+    ) -> list[str]:
         """Look once with a watch that has only just started, and return what it did."""
         self.done = []
         watch = TableWatch(
@@ -84,6 +89,7 @@ class Cluster:
             sweep=self,
             flights=self,
             rebuild=self.rebuild,
+            shown_in={TABLE: shown_in},
         )
         await watch.look()
         return self.done
@@ -110,6 +116,12 @@ async def test_a_truncation_is_dealt_with_once(policy: str, done: list[str]) -> 
     assert await cluster.look(policy) == []
 
 
+async def test_documents_that_show_rows_of_a_truncated_table_follow() -> None:
+    cluster = Cluster()
+    cluster.truncated = {FIRST: 5}
+    assert await cluster.look(shown_in=(PARENT,)) == ["landed", "sweep parents 0"]
+
+
 async def test_a_truncation_that_could_not_be_dealt_with_is_dealt_with_later() -> None:
     cluster = Cluster()
     cluster.truncated = {FIRST: 5}
@@ -126,7 +138,7 @@ async def test_other_nodes_are_given_time_to_truncate(monkeypatch: pytest.Monkey
     cluster = Cluster()
     cluster.nodes = 3
     cluster.truncated = {FIRST: 5}
-    assert await cluster.look() == ["landed", "sweep 5000", "sweep 5000"]
+    assert await cluster.look() == ["landed", "sweep 5000"] * 2
 
 
 @pytest.mark.parametrize(("policy", "done"), [("remove", ["landed", "sweep 0"]), ("keep", [])])
