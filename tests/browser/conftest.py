@@ -54,7 +54,7 @@ def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.Tem
         new_stage(box, cql, elastic, tmp_path_factory.mktemp("daemon")) as stage,
     ):
         stage.table("person", "id int PRIMARY KEY, name text")
-        stage.table("tree", "id int PRIMARY KEY, height int, kind text", mappings=TALL)
+        stage.table("tree", "id int PRIMARY KEY, height text", mappings=TALL)
         stage.daemon.config["elasticsearch"]["hosts"] = [f"http://127.0.0.1:{relay.port}"]
         stage.daemon.config["http"] = {"port": ports.reserve(), "contract": "lenient", "auth": {"tokens": [token]}}
         stage.daemon.run()
