@@ -38,6 +38,7 @@ from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.routing import Router, group_routes
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker, check_polled_tables
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
@@ -61,7 +62,7 @@ from cdc_daemon.startup import (
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.sync import SyncService
-from cdc_daemon.sync.health import WriterHealth
+from cdc_daemon.sync.health import ServerHealth
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.sync.refresh import Refresher
 from cdc_daemon.tail.absent import NoTail
@@ -136,7 +137,7 @@ class Assembly:
     async def drain(self, seconds: float) -> None:
         """Take no more changes in, and wait for those under way at most so long; then save the checkpoint."""
         self.sync.stop()
-        await self._tail.stop(seconds)
+        await self._tail.stop(seconds, held=self.gate.closed)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -239,6 +240,7 @@ async def assemble(
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
         definitions = {table: several[0].table for table, several in mappings.items()}
         dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
+        waits = Waits()
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(
@@ -253,6 +255,7 @@ async def assemble(
                 dead=dead,
                 expiries=expirations,
                 router=router,
+                waits=waits,
                 second_read_pause=settings.cassandra.second_read_pause,
                 allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             ),
@@ -262,8 +265,10 @@ async def assemble(
                 siblings=PartitionDocuments(client, aliases),
                 router=router,
                 second_read_pause=settings.cassandra.second_read_pause,
+                waits=waits,
             ),
             writer=writer,
+            waits=waits,
             workers=settings.pipeline.workers,
             batch=settings.pipeline.batch_documents,
         )
@@ -275,7 +280,7 @@ async def assemble(
             mappings=listed,
             settings=settings.mappings,
             refresher=refresher,
-            health=WriterHealth(writer),
+            health=ServerHealth(writer, waits),
         )
         stack.callback(sync.stop)
         schedule = Schedule()

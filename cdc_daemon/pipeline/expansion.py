@@ -13,6 +13,7 @@ from cdc_daemon.pipeline.ports import RowReader, SiblingFinder
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
+from cdc_daemon.pipeline.waits import Waits
 
 
 class Expansion:
@@ -34,8 +35,10 @@ class Expansion:
         reader: RowReader,
         siblings: SiblingFinder,
         router: Router | None = None,
+        waits: Waits | None = None,
         second_read_pause: float = 0.05,
     ) -> None:
+        self._waits = waits or Waits()
         self._coalescer = coalescer
         self._reader = reader
         self._siblings = siblings
@@ -47,13 +50,15 @@ class Expansion:
         key = entry.key
         if entry.refresh and self._router.is_shown(key.table):
             with suppress(TableDroppedError):
-                await self._signal(entry, self._reader.clusterings(key.table, key.partition_key))
+                clusterings = self._reader.clusterings(key.table, key.partition_key)
+                await self._signal(entry, self._waits.each("cassandra", clusterings))
         if entry.search and self._router.is_shown(key.table):
-            await self._signal(entry, self._siblings.find(key.table, key.partition_key))
+            found = self._siblings.find(key.table, key.partition_key)
+            await self._signal(entry, self._waits.each("elasticsearch", found))
         if self._router.leads_on(entry):
             # What was removed shows no write time, so the second read is the rule (architecture, promise 2).
             await asyncio.sleep(self._pause)
-            with suppress(TableDroppedError):
+            with suppress(TableDroppedError), self._waits.on("cassandra"):
                 await self._reader.confirm_partition(key.table, key.partition_key)
             self._router.pass_on(entry)
 

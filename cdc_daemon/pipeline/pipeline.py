@@ -17,6 +17,7 @@ from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble, Watch
 
 log = structlog.get_logger(__name__)
@@ -50,9 +51,11 @@ class Pipeline:
         settlement: Settlement,
         expansion: Expansion,
         writer: Writer,
+        waits: Waits | None = None,
         workers: int = 4,
         batch: int = 500,
     ) -> None:
+        self._waits = waits or Waits()
         self._coalescer = coalescer
         self._settlement = settlement
         self._expansion = expansion
@@ -144,4 +147,5 @@ class Pipeline:
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
         delay = backoff.next()
         log.warning("pipeline.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
-        await asyncio.sleep(delay)
+        with self._waits.after(error):
+            await asyncio.sleep(delay)

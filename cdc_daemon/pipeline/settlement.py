@@ -30,6 +30,7 @@ from cdc_daemon.pipeline.ports import (
 )
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
 
@@ -56,9 +57,9 @@ class Settlement:
     """Settles batches of row entries.
 
     `second_read_pause` (seconds) is waited before a row is read again that does not yet show what its
-    signal said. `router` passes on what is settled to the documents that show it. `allowed_clock_difference` (µs) is
-    how far another daemon's clock may honestly be ahead. `dropped` makes what is written for keys of tables that were
-    dropped, `poison` tells which documents to give up.
+    signal said. `router` passes on what is settled to the documents that show it. `waits` is told which server is
+    waited for. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
+    makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
     `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
     `expiries` keeps in mind when values of rows expire.
     """
@@ -78,6 +79,7 @@ class Settlement:
         router: Router | None = None,
         dead: DeadDocuments | None = None,
         expiries: Expiries | None = None,
+        waits: Waits | None = None,
         second_read_pause: float = 0.05,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
@@ -93,6 +95,7 @@ class Settlement:
         self._dead = dead
         self._lifetimes = Lifetimes(expiries)
         self._router = router or Router(coalescer, {}, mapped=())
+        self._waits = waits or Waits()
         self._pause = second_read_pause
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
@@ -152,7 +155,8 @@ class Settlement:
 
     async def _settle_rows(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         await self._lifetimes.expect(table, entries)
-        reading = await self._reader.read(table, [entry.key for entry in entries])
+        with self._waits.on("cassandra"):
+            reading = await self._reader.read(table, [entry.key for entry in entries])
         doubted: list[Entry] = []
         believed: list[tuple[Entry, RowState]] = []
         for entry, state in zip(entries, reading.states, strict=True):
@@ -178,7 +182,8 @@ class Settlement:
 
     async def _read_again(self, table: TableName, entries: list[Entry]) -> Reading:
         await asyncio.sleep(self._pause)
-        return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
+        with self._waits.on("cassandra"):
+            return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
 
     async def _write(
         self,
@@ -208,7 +213,8 @@ class Settlement:
             return
         batch = Batch(entries, reading, (builder or self._builder).of(entries[0].key.table, reading.columns))
         self._note_sizes(batch.operations)
-        results = await self._writer.write(batch.operations) if batch.operations else []
+        with self._waits.on("elasticsearch"):
+            results = await self._writer.write(batch.operations) if batch.operations else []
         again: dict[Entry, Result] = {}
         judged = batch.judge(results)
         given_up: set[int] = set()

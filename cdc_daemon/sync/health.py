@@ -1,16 +1,18 @@
-"""What the bulk writer knows of Elasticsearch, for those who would rather not wait for it."""
+"""What the pipeline knows of the servers, for those who would rather not wait for them."""
 
 from __future__ import annotations
 
 from cdc_daemon.elastic.bulk import BulkWriter
+from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble
 
 
-class WriterHealth:
-    """Tells what a bulk writer knows."""
+class ServerHealth:
+    """Tells what a bulk writer knows of Elasticsearch, and the workers' waits of both servers."""
 
-    def __init__(self, writer: BulkWriter) -> None:
+    def __init__(self, writer: BulkWriter, waits: Waits) -> None:
         self._writer = writer
+        self._waits = waits
 
     def trouble(self) -> Trouble | None:
         """Tell why nothing can be written at present; None while nothing is known to be wrong."""
@@ -18,3 +20,7 @@ class WriterHealth:
             return None
         failure = self._writer.failure
         return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
+
+    def suspicion(self, at_least: float) -> Trouble | None:
+        """Tell which server lets workers wait, for so many seconds or because of a failure."""
+        return self._waits.trouble(at_least)

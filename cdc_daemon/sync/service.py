@@ -26,6 +26,10 @@ WINDOW = 1500
 request of a single id never waits behind all of another's thousands."""
 
 
+_SUSPICIOUS_SECONDS = 1.0
+"""A server that lets a batch wait for this long is why a request was not done in time."""
+
+
 class Requested(Protocol):
     """The pipeline, as far as a request needs it."""
 
@@ -47,10 +51,14 @@ class Refreshing(Protocol):
 
 
 class Health(Protocol):
-    """What is known of Elasticsearch."""
+    """What is known of the servers."""
 
     def trouble(self) -> Trouble | None:
         """Tell why nothing can be written at present; None while nothing is known to be wrong."""
+        ...
+
+    def suspicion(self, at_least: float) -> Trouble | None:
+        """Tell which server lets workers wait, for so many seconds or because of a failure."""
         ...
 
 
@@ -113,7 +121,12 @@ class SyncService:
                 await self._until_stop(self._settle(watch, signals))
                 await self._refresher.refresh(self._aliases[object_type], refresh)
         except TimeoutError:
-            trouble = self._health.trouble() or watch.trouble or Trouble("daemon", "it takes longer")
+            trouble = (
+                self._health.trouble()
+                or self._health.suspicion(_SUSPICIOUS_SECONDS)
+                or watch.trouble
+                or Trouble("daemon", "it takes longer")
+            )
             raise _not_settled(trouble, _outcome(watch, labels)) from None
         except CdcError as error:
             raise _not_settled(Trouble.of(error), _outcome(watch, labels)) from error

@@ -27,6 +27,6 @@ class NoTail:
         """Wait until `stop` is called."""
         await self._stop.wait()
 
-    async def stop(self, deadline: float = 10.0) -> None:  # noqa: ARG002 -- as a tail's
+    async def stop(self, deadline: float = 10.0, *, held: bool = False) -> None:  # noqa: ARG002 -- as a tail's
         """End `run`."""
         self._stop.set()

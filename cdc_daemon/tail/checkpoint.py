@@ -101,6 +101,6 @@ class CheckpointKeeper:
             self._observer.saved(reached.position)
             self._on_saved()
 
-    async def wait_empty(self) -> None:
-        """Wait until every portion is acknowledged."""
-        await self._line.wait_empty()
+    async def wait_empty(self, *, but: int = 0) -> None:
+        """Wait until every portion is acknowledged, or all but so many of the newest."""
+        await self._line.wait_empty(but=but)

@@ -38,6 +38,9 @@ from cdc_daemon.tail.watch import FolderWatch
 
 log = structlog.get_logger(__name__)
 
+_HELD_SECONDS = 1.0
+"""Time for a portion in work to come to its end, or to the sink that takes nothing in."""
+
 
 class Tail:
     """Follows a node's CDC segments and hands a signal for every change of a mapped table to `sink`.
@@ -97,6 +100,7 @@ class Tail:
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
         self._deadline = 0.0
+        self._held = False
         self._started = False
 
     @property
@@ -143,11 +147,13 @@ class Tail:
                 segment.close()
             self._ended.set()
 
-    async def stop(self, deadline: float = 10.0) -> None:
+    async def stop(self, deadline: float = 10.0, *, held: bool = False) -> None:
         """Begin no further portion, wait up to `deadline` seconds for the open ones, save, and end `run`.
 
+        With `held` the sink takes nothing in, so a portion that waits for it is not waited for.
         What is not acknowledged by then is read again at the next start.
         """
+        self._held = held
         self._deadline = time.monotonic() + deadline
         self._stop.set()
         self._work.set()
@@ -214,11 +220,12 @@ class Tail:
 
     async def _drain(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:
         """Let the portion in work end, wait for receipts, and save, all before the deadline."""
-        done, _ = await asyncio.wait({reading}, timeout=max(0.0, self._deadline - time.monotonic()))
-        if done:
+        seconds = max(0.0, self._deadline - time.monotonic())
+        done, _ = await asyncio.wait({reading}, timeout=min(seconds, _HELD_SECONDS) if self._held else seconds)
+        if done or self._held:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
-                    await keeper.wait_empty()
+                    await keeper.wait_empty(but=0 if done else 1)
         try:
             await keeper.save()
         except StoreError as error:

@@ -113,13 +113,18 @@ class FakePipeline:
 
 
 class FakeHealth:
-    """Elasticsearch as the bulk writer sees it."""
+    """The servers as the pipeline sees them."""
 
     def __init__(self) -> None:
         self.known: Trouble | None = None
+        self.suspected: Trouble | None = None
 
     def trouble(self) -> Trouble | None:
         return self.known
+
+    def suspicion(self, at_least: float) -> Trouble | None:
+        assert at_least > 0
+        return self.suspected
 
 
 class FakeRefresher:

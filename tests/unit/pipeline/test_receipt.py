@@ -45,6 +45,17 @@ async def test_open_waits_while_too_many_are_open() -> None:
     assert not (await asyncio.wait_for(third, 1)).done
 
 
+async def test_waiting_for_all_but_the_newest() -> None:
+    line: AcknowledgementLine[int] = AcknowledgementLine(0)
+    first = await line.open(1)
+    await line.open(2)
+    waiting = asyncio.create_task(line.wait_empty(but=1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    first.release()
+    await asyncio.wait_for(waiting, 1)
+
+
 async def test_waiting_ends_when_the_line_moves() -> None:
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     receipt = await line.open(7)

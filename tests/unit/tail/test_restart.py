@@ -76,6 +76,31 @@ async def test_stop_gives_up_on_a_full_pipeline_too(node: CommitLogWriter, make_
     await again.until(lambda: again.sink.keys == ["a"])
 
 
+async def test_stop_waits_for_what_was_handed_over_but_not_for_what_is_held(
+    node: CommitLogWriter, make_harness: MakeHarness
+) -> None:
+    harness = make_harness(instant=False)
+    harness.start()
+    node.write(user("a"))
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys == ["a"])
+    harness.sink.room.clear()
+    node.write(user("b"))
+    node.current.mark()
+    assert harness.tail is not None
+    stopping = asyncio.create_task(harness.tail.stop(3600.0, held=True))
+    await asyncio.sleep(0.02)
+    assert not stopping.done()
+    harness.sink.acknowledge()
+    await asyncio.wait_for(stopping, 60)
+    assert harness.store.saved["commitlog"] == (node.current.id, node.current.entry_ends[0])
+    assert harness.sink.keys == ["a"]
+    again = make_harness()
+    again.store = harness.store
+    again.start()
+    await again.until(lambda: again.sink.keys == ["b"])
+
+
 async def test_stop_before_start_ends_at_once(make_harness: MakeHarness) -> None:
     harness = make_harness()
     harness.start()
