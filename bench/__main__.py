@@ -94,12 +94,22 @@ def kill_again_and_again(
 def measure_sync(
     rows: Annotated[int, typer.Option(min=5000, help="rows in the table")] = 20_000,
     rate: Annotated[float, typer.Option(min=1, help="changes a second of the busy tail")] = 1000,
-    seconds: Annotated[float, typer.Option(min=1, help="how long each size is asked for")] = 10,
+    seconds: Annotated[float, typer.Option(min=1, help="how long each size is asked for in a run")] = 5,
+    runs: Annotated[int, typer.Option(min=3, help="runs of each size and load, after one to warm up")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
 ) -> None:
     """Ask for rows by name, idle and beside a busy tail, beside a plain read and write of the same ids."""
-    figures = sync.measure(rows=rows, rate=rate, seconds=seconds, say=lambda line: print(line, file=sys.stderr))
-    print(json.dumps(figures.as_dict(), indent=2) if as_json else "\n".join(figures.lines()))
+    figures = sync.measure(
+        rows=rows, rate=rate, seconds=seconds, runs=runs, say=lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    if as_json:
+        print(json.dumps(figures.as_dict(), indent=2))
+        return
+    print(
+        f"{rows} rows of {sync.FIELDS} fields, {runs} runs; one caller; the ceiling has {sync.CONNECTIONS} connections"
+    )
+    for name, row in figures.rows():
+        print(f"{name:44} {row}")
 
 
 if __name__ == "__main__":

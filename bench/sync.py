@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import statistics
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import orjson
@@ -22,6 +21,8 @@ from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 from elasticsearch import Elasticsearch
 
+from bench.figures import Figures
+from bench.sync_figures import Freshness, Requests, Run, SyncFigures
 from sandbox import Sandbox
 from sandbox.ports import PortReservation
 
@@ -32,65 +33,13 @@ FIELDS = 15
 KEYS_PER_QUERY = 100
 CONNECTIONS = 4
 PER_BULK = 1000
+SIZES = (1, 100, 5000)
+LOADS = ("idle", "busy")
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Requests of one size under one load: seconds each, and requests a second one after another."""
-
-    load: str
-    ids: int
-    seconds: Sequence[float]
-
-    def __str__(self) -> str:
-        each = sorted(self.seconds)
-        p99 = each[min(len(each) - 1, int(len(each) * 0.99))]
-        rate = len(each) / sum(each)
-        return (
-            f"{self.load:5} {self.ids:5} ids: p50 {statistics.median(each) * 1e3:8.1f} ms  p99 {p99 * 1e3:8.1f} ms  "
-            f"{rate:7.1f} requests/s  {rate * self.ids:9,.0f} ids/s  ({len(each)} requests)"
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for machines."""
-        return {"load": self.load, "ids": self.ids, "seconds": list(self.seconds)}
-
-
-@dataclass(frozen=True, slots=True)
-class SyncFigures:
-    """What was measured. `ceiling` are ids a second; `freshness` seconds of single writes until they are shown."""
-
-    requests: Sequence[Latency]
-    ceiling: Sequence[float]
-    freshness: dict[str, Sequence[float]]
-
-    def lines(self) -> Iterator[str]:
-        """Return the figures as people read them."""
-        yield from map(str, self.requests)
-        ceiling = statistics.median(self.ceiling)
-        yield f"ceiling: plain multi-key read and bulk write of 5,000 ids: {ceiling:,.0f} ids/s"
-        idle = next(each for each in self.requests if each.load == "idle" and each.ids == 5000)
-        ours = 5000 / statistics.median(idle.seconds)
-        yield f"5,000 ids idle against the ceiling: {ours / ceiling:.0%}"
-        for name, values in self.freshness.items():
-            each = sorted(values)
-            yield (
-                f"freshness {name:28}: p50 {statistics.median(each) * 1e3:7.1f} ms  "
-                f"p99 {each[min(len(each) - 1, int(len(each) * 0.99))] * 1e3:7.1f} ms  ({len(each)} writes)"
-            )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures for machines."""
-        return {
-            "requests": [each.as_dict() for each in self.requests],
-            "ceiling": list(self.ceiling),
-            "freshness": {name: list(values) for name, values in self.freshness.items()},
-        }
-
-
-def measure(*, rows: int, rate: float, seconds: float, say: Say) -> SyncFigures:
+def measure(*, rows: int, rate: float, seconds: float, runs: int, say: Say) -> SyncFigures:
     """Start servers and a daemon, fill a table, and measure. `rate` is the busy tail's changes a second."""
     with closing(PortReservation()) as ports, Sandbox() as box, box.connect() as session:
         _make_table(session)
@@ -107,23 +56,27 @@ def measure(*, rows: int, rate: float, seconds: float, say: Say) -> SyncFigures:
         execute_concurrent_with_args(session, insert, [_row(number) for number in range(rows)], concurrency=64)
         with Elasticsearch(box.elasticsearch.url) as elastic:
             bench = _Bench(session, elastic, insert, port, rows)
-            bench.wait_shown(rows - 1)
-            time.sleep(2)
-            requests = [bench.latency("idle", ids, seconds) for ids in (1, 100, 5000)]
-            say("idle measured")
-            ceiling = [bench.ceiling(5000) for _ in range(5)]
-            freshness: dict[str, Sequence[float]] = {}
-            with _busy(session, insert, rows, rate) as counted:
-                time.sleep(3)
-                freshness["under the tail alone"] = bench.freshness(seconds)
-                requests += [bench.latency("busy", ids, seconds) for ids in (1, 100, 5000)]
-                say("busy measured")
-                with ThreadPoolExecutor(1) as pool:
-                    asking = pool.submit(bench.latency, "busy", 5000, seconds)
-                    freshness["with requests of 5,000 ids"] = bench.freshness(seconds)
-                    asking.result()
-                say(f"the tail had {counted() / 1e3:,.1f} thousand changes")
-        return SyncFigures(requests, ceiling, freshness)
+            bench.wait_settled()
+            for ids in SIZES:
+                bench.run(ids, seconds)
+            say("warmed up")
+            measured: dict[tuple[str, int], list[Run]] = {(load, ids): [] for load in LOADS for ids in SIZES}
+            alone, beside, rates = [], [], []
+            for number in range(1, runs + 1):
+                for ids in SIZES:
+                    measured["idle", ids].append(bench.run(ids, seconds))
+                with _busy(session, insert, rows, rate) as count:
+                    began, before = time.monotonic(), count()
+                    for ids in SIZES:
+                        measured["busy", ids].append(bench.run(ids, seconds))
+                    alone.append(bench.freshness(seconds))
+                    with bench.asking(max(SIZES)):
+                        beside.append(bench.freshness(seconds))
+                    rates.append((count() - before) / (time.monotonic() - began))
+                bench.wait_settled()
+                say(f"run {number} of {runs} done")
+        requests = [Requests(load, ids, found) for (load, ids), found in measured.items()]
+        return SyncFigures(requests, Freshness(alone, beside), Figures(rates))
 
 
 class _Bench:
@@ -132,26 +85,42 @@ class _Bench:
         self._elastic = elastic
         self._insert = insert
         self._rows = rows
+        self._port = port
         self._read = session.prepare(f"SELECT * FROM {TABLE} WHERE id IN ?")  # noqa: S608 -- a constant
-        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self._plain: SimpleQueue[http.client.HTTPConnection] = SimpleQueue()
+        for _ in range(CONNECTIONS):
+            self._plain.put(http.client.HTTPConnection(*_address(elastic), timeout=120))
+        self._pool = ThreadPoolExecutor(CONNECTIONS)
         self._next = 0
         self._probe = 0
 
-    def latency(self, load: str, ids: int, seconds: float) -> Latency:
-        """Ask for so many ids again and again, one request after another."""
-        taken: list[float] = []
-        self._ask(ids)
-        until = time.monotonic() + seconds
-        while time.monotonic() < until or len(taken) < 5:
-            began = time.perf_counter()
-            self._ask(ids)
-            taken.append(time.perf_counter() - began)
-        return Latency(load, ids, taken)
+    def run(self, ids: int, seconds: float) -> Run:
+        """Ask for so many ids again and again, then do the same work without a daemon."""
+        with closing(self._connect()) as connection:
+            requests = _again(seconds, lambda: self._ask(connection, ids))
+        return Run(requests, _again(seconds, lambda: self._do_plainly(ids)))
 
-    def ceiling(self, count: int) -> float:
-        """Read so many ids by multi-key queries and write them by bulk requests; return ids a second."""
+    @contextmanager
+    def asking(self, ids: int) -> Iterator[None]:
+        """Ask for so many ids all the time."""
+        stop = threading.Event()
+
+        def ask() -> None:
+            with closing(self._connect()) as connection:
+                while not stop.is_set():
+                    self._ask(connection, ids)
+
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(ask)
+            try:
+                yield
+            finally:
+                stop.set()
+            work.result()
+
+    def _do_plainly(self, count: int) -> None:
+        """Read so many ids by multi-key queries and write them by bulk requests, as bare as that can be."""
         ids = self._ids(count)
-        began = time.perf_counter()
         parts = [(ids[start : start + KEYS_PER_QUERY],) for start in range(0, count, KEYS_PER_QUERY)]
         found = execute_concurrent_with_args(self._session, self._read, parts, concurrency=16)
         documents = [row for result in found for row in result.result_or_exc]
@@ -162,10 +131,9 @@ class _Bench:
             % (ALIAS.encode(), row.id.encode(), version, orjson.dumps(row._asdict()))
             for row in documents
         ]
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for answer in pool.map(self._bulk, [lines[at : at + PER_BULK] for at in range(0, count, PER_BULK)]):
-                assert answer == {"errors": False}
-        return count / (time.perf_counter() - began)
+        bodies = [b"".join(lines[at : at + PER_BULK]) for at in range(0, count, PER_BULK)]
+        for answer in self._pool.map(self._bulk, bodies):
+            assert answer == {"errors": False}
 
     def freshness(self, seconds: float) -> list[float]:
         """Write single rows and return how long each took to be shown."""
@@ -190,10 +158,27 @@ class _Bench:
                 raise TimeoutError("expected a document within two minutes, found none")
             time.sleep(0.004)
 
-    def _ask(self, count: int) -> None:
+    def wait_settled(self) -> None:
+        """Return when the tail has nothing left to do."""
+        self._probe += 1
+        self._session.execute(self._insert, _row(10_000_000 + self._probe))
+        self.wait_shown(10_000_000 + self._probe)
+        until = time.monotonic() + 120
+        while True:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/status", timeout=10) as answer:
+                if json.loads(answer.read())["pending"] == 0:
+                    return
+            if time.monotonic() > until:
+                raise TimeoutError("expected nothing pending within two minutes")
+            time.sleep(0.05)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+
+    def _ask(self, connection: http.client.HTTPConnection, count: int) -> None:
         body = json.dumps({"request": {"objectType": "person", "objectIds": self._ids(count)}})
-        self._http.request("POST", "/sync", body, {"Content-Type": "application/json"})
-        answer = self._http.getresponse()
+        connection.request("POST", "/sync", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
         content = answer.read()
         assert answer.status == 200, content[:500]
         assert json.loads(content)["result"]["counts"]["indexed"] == count
@@ -202,10 +187,28 @@ class _Bench:
         first, self._next = self._next, (self._next + count) % self._rows
         return [_row_id((first + number) % self._rows) for number in range(count)]
 
-    def _bulk(self, lines: Sequence[bytes]) -> Any:
-        headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
-        path = "/_bulk?filter_path=errors"
-        return self._elastic.perform_request("POST", path, headers=headers, body=b"".join(lines)).body
+    def _bulk(self, body: bytes) -> Any:
+        connection = self._plain.get()
+        connection.request("POST", "/_bulk?filter_path=errors", body, {"content-type": "application/x-ndjson"})
+        answer = json.loads(connection.getresponse().read())
+        self._plain.put(connection)
+        return answer
+
+
+def _again(seconds: float, work: Callable[[], None]) -> list[float]:
+    """Do it for so many seconds, five times at least, and return how long each took."""
+    taken: list[float] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or len(taken) < 5:
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def _address(elastic: Elasticsearch) -> tuple[str, int]:
+    node = next(iter(elastic.transport.node_pool.all()))
+    return node.host, node.port
 
 
 def _wait_ready(port: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -12,6 +13,13 @@ from tests.integration.daemon.stage import Stage
 
 TOKEN = "a-token-for-tests-6f1f3c0e9d"
 """What the daemon's configuration knows by its hash."""
+
+
+def with_token(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the `http` section of a daemon that knows the token and takes what live callers send."""
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    token = {"name": "tests", "hash": f"sha256:{digest}", "scopes": ["sync", "admin"]}
+    return {"port": 0, "contract": "lenient", "auth": {"tokens": [token]}, **(settings or {})}
 
 
 class Answer(NamedTuple):
@@ -44,10 +52,10 @@ def send(
             return Answer(error.code, dict(error.headers), json.loads(error.read()))
 
 
-def sync(stage: Stage, object_type: str, *ids: Any, query: str = "", **more: Any) -> Answer:
+def sync(stage: Stage, object_type: str, *ids: Any, query: str = "", seconds: float = 60.0, **more: Any) -> Answer:
     """Ask for rows."""
     inner = {"objectType": object_type, "objectIds": list(ids), **more}
-    return send(stage, "POST", f"/api/data/v1/index/sync{query}", {"params": {}, "request": inner})
+    return send(stage, "POST", f"/api/data/v1/index/sync{query}", {"params": {}, "request": inner}, seconds=seconds)
 
 
 def version_of(stage: Stage, table: str, identity: str) -> int:

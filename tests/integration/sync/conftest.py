@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from elasticsearch import Elasticsearch
 
 from sandbox import Sandbox
 from tests.integration.daemon.stage import Stage, new_stage
-from tests.integration.sync.asking import TOKEN
+from tests.integration.sync.asking import with_token
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +38,6 @@ def stage(
             "id text PRIMARY KEY, day text",
             mappings={"properties": {"id": {"type": "keyword"}, "day": {"type": "date"}}},
         )
-        digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-        stage.daemon.config["http"] = {
-            "port": 0,
-            "contract": "lenient",
-            "auth": {"tokens": [{"name": "tests", "hash": f"sha256:{digest}", "scopes": ["sync", "admin"]}]},
-        }
+        stage.daemon.config["http"] = with_token()
         stage.daemon.run()
         yield stage
