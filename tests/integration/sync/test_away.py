@@ -18,7 +18,7 @@ from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.sync.asking import Answer, send, sync, with_token
 
-DEADLINE = 3.0
+DEADLINE = 2.0
 
 
 @pytest.fixture(scope="module")
