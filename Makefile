@@ -71,7 +71,7 @@ lock: ## Choose the newest allowed versions anew
 
 image-locks: ## Take the versions of the container image out of requirements.lock
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	$(COMPILE) pyproject.toml --constraints requirements.lock -o requirements.runtime.lock
+	$(COMPILE) pyproject.toml --extra otel --constraints requirements.lock -o requirements.runtime.lock
 	$(COMPILE) --constraints requirements.lock --group image -o requirements.build.lock
 
 clean: ## Remove the environment and every cache

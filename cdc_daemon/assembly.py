@@ -69,6 +69,7 @@ from cdc_daemon.tail.absent import NoTail
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tail import Tail
+from cdc_daemon.tracing import make_tracer
 
 Background = Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
 """What runs beside the tail until the stop, by the names of its tasks; each ends only by being cancelled."""
@@ -194,6 +195,9 @@ async def assemble(
     Raises `ConfigError` for what only another configuration can mend.
     """
     async with AsyncExitStack() as stack:
+        tracer = make_tracer(settings.tracing, node=socket.gethostname())
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         session = await connect_cassandra(settings, tell=tell)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
@@ -250,7 +254,7 @@ async def assemble(
                 builder=documents,
                 writer=writer,
                 set_aside=dead.set_aside,
-                observer=PipelineMetrics(metrics),
+                observer=PipelineMetrics(metrics, tracer),
                 dropped=DroppedDocuments(mappings),
                 dead=dead,
                 expiries=expirations,

@@ -25,6 +25,7 @@ from cdc_daemon.pipeline.coalescer import Flow
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.gap import Gap, GapReason
 from cdc_daemon.tail.position import Position
+from cdc_daemon.tracing import ChangeTracer
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +35,13 @@ _UNREADABLE = (DamagedSegmentError, MutationError, UnknownTableError, Unsupporte
 class PipelineMetrics:
     """Counts what the pipeline settles, and how late.
 
-    It is told of every document, so labelled children are looked up once and kept.
+    It is told of every document, so labelled children are looked up once and kept. A change with a span leaves its
+    trace's id with the lag as an exemplar, which OpenMetrics shows.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tracer: ChangeTracer | None = None) -> None:
         self._metrics = metrics
+        self._tracer = tracer
         self._newest: dict[TableName, int] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
         self._lags: dict[TableName, Histogram] = {}
@@ -60,7 +63,9 @@ class PipelineMetrics:
         lag = self._lags.get(table)
         if lag is None:
             lag = self._lags[table] = self._metrics.replication_lag_seconds.labels(*table)
-        lag.observe(max(time.time() - oldest / 1e6, 0.0))
+        now = time.time()
+        trace = None if self._tracer is None else self._tracer.acknowledged(table, oldest / 1e6, now)
+        lag.observe(max(now - oldest / 1e6, 0.0), None if trace is None else {"trace_id": trace})
         if oldest > self._newest.get(table, 0):
             self._newest[table] = oldest
             self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(oldest / 1e6)

@@ -15,6 +15,7 @@ from cdc_daemon.config.jobs import JobsSettings
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
+from cdc_daemon.config.tracing import TracingSettings
 from cdc_daemon.config.units import ByteSize, Duration
 
 
@@ -115,6 +116,8 @@ class Settings(Section):
     """The embedded HTTP surface."""
     log: LogSettings = LogSettings()
     """The daemon's log."""
+    tracing: TracingSettings = TracingSettings()
+    """Traces for OpenTelemetry."""
     mappings: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], MappingSettings] = Field(min_length=1)
     """Object type, such as `user`, to its mapping."""
 

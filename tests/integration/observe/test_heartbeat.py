@@ -58,3 +58,10 @@ def test_signals_change_what_is_logged(stage: Stage) -> None:
     os.kill(daemon.pid, signal.SIGUSR2)
     daemon.wait_event("daemon.log_level", log_level="info")
     assert daemon.alive
+
+
+def test_a_collector_of_traces_that_is_away_holds_nothing_up(stage: Stage) -> None:
+    stage.daemon.config["tracing"] = {"endpoint": "http://127.0.0.1:9/v1/traces", "share": 1}
+    daemon = stage.daemon.run()
+    wait_for("the heartbeat to be shown", lambda: daemon.metric("replication_lag_seconds_count", table="heartbeat") > 2)
+    assert daemon.stop(60) == 0
