@@ -60,6 +60,7 @@ from cdc_daemon.startup import (
     read_tables,
 )
 from cdc_daemon.store import Store
+from cdc_daemon.store.expiries import ExpiryStore
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import ServerHealth
@@ -97,6 +98,7 @@ class Assembly:
         reconcile_requests: ReconcileRequests,
         replayer: Replayer,
         spooler: Spooler,
+        expiries: ExpiryStore,
         background: Background,
     ) -> None:
         self.tables = tables
@@ -116,6 +118,7 @@ class Assembly:
         }
         self._session = session
         self._spooler = spooler
+        self._expiries = expiries
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -149,6 +152,7 @@ class Assembly:
         self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         self._metrics.pending.set(self._pipeline.pending)
         self._metrics.spooled_keys.set(self._spooler.waiting)
+        self._metrics.expiries_waiting.set(self._expiries.count)
         self._flow.show(self._pipeline.flow)
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
@@ -315,6 +319,7 @@ async def assemble(
             coalescer=coalescer,
             sink=pipeline,
             gate=gate,
+            counted=metrics.documents_swept.inc,
         )
         tail = (
             NoTail()
@@ -362,6 +367,7 @@ async def assemble(
             ),
             reconcile_requests=store.reconcile_requests,
             replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
+            expiries=store.expiries,
             spooler=Spooler(
                 store.spool,
                 coalescer=coalescer,
@@ -373,7 +379,7 @@ async def assemble(
             background={
                 "tables": tables.run,
                 "mappings": following.run,
-                "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate).run,
+                "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
             },
         )
 

@@ -146,6 +146,14 @@ class Metrics:
             "later read (fresh).",
             (*_TABLE, "outcome"),
         )
+        self.expiries_waiting = self._gauge(
+            "expiries_waiting", "Expiries of rows and values that are waited for: about one for each row with a TTL."
+        )
+        self.rows_expired = self._counter("rows_expired", "Rows read again because something of them has expired.")
+        self.documents_swept = self._counter(
+            "documents_swept",
+            "Documents held against their rows because a table was truncated, dropped or created again.",
+        )
         self.spooled_keys = self._gauge(
             "spooled_keys", "Changed keys that wait in the state directory, as cdc_raw was filling."
         )

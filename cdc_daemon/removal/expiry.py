@@ -28,6 +28,14 @@ AT_ONCE = 1000
 """Rows that are signalled together; the next ones when these are settled."""
 
 
+Count = Callable[[int], object]
+"""Takes note of a number of rows or documents."""
+
+
+def _count_nothing(_number: int) -> None:
+    """Take no note."""
+
+
 class Kept(Protocol):
     """Durable expiries; methods block."""
 
@@ -102,13 +110,22 @@ class ExpiryWatch:
     """Has rows read again just after something of them has expired.
 
     Cassandra's clock decides: where by it there is something left, that read tells how much, which is kept, and so it
-    goes on until the value is gone. `now` tells seconds since epoch.
+    goes on until the value is gone. `count` is told of rows settled, `now` tells seconds since epoch.
     """
 
-    def __init__(self, kept: Kept, *, sink: Sink, gate: Gate, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        kept: Kept,
+        *,
+        sink: Sink,
+        gate: Gate,
+        count: Count = _count_nothing,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._kept = kept
         self._sink = sink
         self._gate = gate
+        self._count = count
         self._now = now
 
     async def run(self, interval: float = INTERVAL) -> None:
@@ -140,4 +157,5 @@ class ExpiryWatch:
         receipt.release()
         await settled.wait()
         await asyncio.to_thread(self._kept.done, due)
+        self._count(len(moments))
         return len(due) == AT_ONCE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
@@ -40,6 +40,7 @@ def make_table_watch(
     coalescer: Coalescer,
     sink: Sink,
     gate: Gate,
+    counted: Callable[[int], object],
 ) -> TableWatch:
     """Return what makes documents follow truncated, dropped and re-created tables."""
     feeds = {
@@ -61,7 +62,7 @@ def make_table_watch(
         schema=schema,
         records=Truncations(session, settings.cassandra.contact_points),
         marks=store.table_marks,
-        sweep=Sweep(IndexRows(client, feeds), sink, gate),
+        sweep=Sweep(IndexRows(client, feeds), sink, gate, counted=counted),
         flights=coalescer,
         rebuild=rebuild,
         shown_in=shown_in,

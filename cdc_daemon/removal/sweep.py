@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from cdc_daemon.pipeline.entry import Key
@@ -35,12 +35,22 @@ class Sweep:
     """Signals every row that a table's documents show, a page at a time, as fast as they are settled and no faster.
 
     Rows are read and settled as for any other signal, so what was written meanwhile stays, and the freshest read wins.
+    `counted` is told of each page that is settled.
     """
 
-    def __init__(self, rows: RowFinder, sink: Sink, gate: Gate, *, rate: float = DOCUMENTS_PER_SECOND) -> None:
+    def __init__(
+        self,
+        rows: RowFinder,
+        sink: Sink,
+        gate: Gate,
+        *,
+        counted: Callable[[int], object],
+        rate: float = DOCUMENTS_PER_SECOND,
+    ) -> None:
         self._rows = rows
         self._sink = sink
         self._gate = gate
+        self._counted = counted
         self._rate = rate
 
     async def run(self, table: TableName, *, suspected: int = 0) -> int:
@@ -63,5 +73,6 @@ class Sweep:
             receipt.release()
             await done.wait()
             count += len(keys)
+            self._counted(len(keys))
             await asyncio.sleep(max(0.0, len(keys) / self._rate - (loop.time() - begun)))
         return count
