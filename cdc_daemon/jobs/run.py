@@ -9,7 +9,7 @@ from typing import Any
 
 from cdc_daemon.cassandra.pace import Pace
 from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.store.range_jobs import JobRange, Progress, RangeJob, RangeJobs
+from cdc_daemon.store.range_jobs import ROWS, JobRange, Progress, RangeJob, RangeJobs
 
 SAVED_EVERY = 1.0
 """Seconds between two durable notes of how far a range is: what a crash repeats at most."""
@@ -48,7 +48,7 @@ class JobRun:
         self._progress = progress._replace(
             ranges_done=progress.ranges_done + done,
             tokens_done=progress.tokens_done + cursor - before.cursor,
-            rows=progress.rows + rows - before.rows,
+            rows=progress.rows + (rows - before.rows if part.side == ROWS else 0),
         )
         self._saved[part.number] = JobRange(
             number=part.number,
@@ -57,6 +57,7 @@ class JobRun:
             last=part.last,
             cursor=cursor,
             rows=rows,
+            side=part.side,
         )
         self._saved_at[part.number] = now
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from cdc_daemon.cassandra.ring import TokenRange
+from cdc_daemon.cassandra.ring import LARGEST, TokenRange
 from cdc_daemon.errors import CassandraRefusedError, CdcError, ConfigError, StoreError
 from cdc_daemon.jobs.request import JobRequest, take_sample
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.store.range_jobs import JobRange, Progress, RangeJob, RangeJobs
+from cdc_daemon.store.range_jobs import DOCUMENTS, ROWS, JobRange, Progress, RangeJob, RangeJobs
 from cdc_daemon.sync.errors import TooManyJobsError, UnknownObjectTypeError
 
 log = structlog.get_logger(__name__)
@@ -147,12 +147,16 @@ class RangeJobRunner:
             tasks.create_task(self._work_off(own=False), name="jobs-asked-for")
             tasks.create_task(self._work_off(own=True), name="jobs-own")
 
-    async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int]]:
+    async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int, str]]:
         pieces = await self._ring.pieces(self._tables[object_type], request.wanted)
         if request.sample < 1:
             chance = random.Random()  # noqa: S311 -- no secret
             pieces = [take_sample(piece, request.sample, chance) for piece in pieces]
-        return [(object_type, *piece) for piece in pieces]
+        ranges = [(object_type, *piece, ROWS) for piece in pieces]
+        if request.kind == "reconcile":
+            # Its tokens only weigh it against the rows in the job's progress.
+            ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
+        return ranges
 
     async def _report(self, job: RangeJob) -> JobReport:
         progress = await asyncio.to_thread(self._store.progress, job.id)

@@ -227,6 +227,9 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE table_mark ADD COLUMN cdc INTEGER NOT NULL DEFAULT 1;
     """,
+    """
+    ALTER TABLE job_range ADD COLUMN side TEXT NOT NULL DEFAULT 'rows';
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -17,7 +17,10 @@ KEPT_SECONDS = 7 * 86400.0
 OPEN_STATES = ("queued", "running")
 
 _JOB = "id, kind, origin, options, state, message, created, started, finished, report"
-_RANGE = "number, object_type, first, last, cursor, done, rows"
+_RANGE = "number, object_type, first, last, cursor, done, rows, side"
+
+ROWS = "rows"
+DOCUMENTS = "documents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,8 @@ class RangeJob:
 class JobRange:
     """The tokens above `first` up to `last` of the table of one object type, in one job.
 
-    Everything up to `cursor` is settled, which were `rows` rows.
+    Everything up to `cursor` is settled, which were `rows` rows. Where `side` is `documents`, all documents of the type
+    are walked through instead, and the tokens only tell how far that is.
     """
 
     number: int
@@ -60,6 +64,7 @@ class JobRange:
     cursor: int
     done: bool = False
     rows: int = 0
+    side: str = ROWS
 
 
 class Progress(NamedTuple):
@@ -83,8 +88,8 @@ class RangeJobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, job: RangeJob, ranges: Iterable[tuple[str, int, int]], *, limit: int) -> RangeJob | None:
-        """Keep a new job with its ranges (object type, first, last); None when `limit` jobs are open already."""
+    def add(self, job: RangeJob, ranges: Iterable[tuple[str, int, int, str]], *, limit: int) -> RangeJob | None:
+        """Keep a new job with its ranges (object type, first, last, side); None when `limit` jobs are open already."""
         now = _now()
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM range_job WHERE finished < ?", (now - int(KEPT_SECONDS * 1e6),))
@@ -97,7 +102,8 @@ class RangeJobs:
                 (job.id, job.kind, job.origin, _encode(job.options), now, _encode(job.report)),
             )
             connection.executemany(
-                "INSERT INTO job_range (job, number, object_type, first, last, cursor) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job_range (job, number, object_type, first, last, side, cursor) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(job.id, number, *each, each[1]) for number, each in enumerate(ranges)],
             )
         return self.get(job.id)
@@ -141,7 +147,8 @@ class RangeJobs:
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT count(*), coalesce(sum(done), 0), coalesce(sum(CAST(last AS REAL) - first), 0), "
-                "coalesce(sum(CAST(cursor AS REAL) - first), 0), coalesce(sum(rows), 0) FROM job_range WHERE job = ?",
+                "coalesce(sum(CAST(cursor AS REAL) - first), 0), coalesce(sum(rows) FILTER (WHERE side = 'rows'), 0) "
+                "FROM job_range WHERE job = ?",
                 (identity,),
             ).fetchone()
         return Progress(*row)
@@ -150,7 +157,8 @@ class RangeJobs:
         """Return how many rows of each object type are settled."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT object_type, sum(rows) FROM job_range WHERE job = ? GROUP BY object_type ORDER BY object_type",
+                "SELECT object_type, sum(rows) FROM job_range WHERE job = ? AND side = 'rows' "
+                "GROUP BY object_type ORDER BY object_type",
                 (identity,),
             ).fetchall()
         return dict(rows)

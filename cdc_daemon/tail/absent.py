@@ -23,6 +23,10 @@ class NoTail:
         """Tell that nothing waits."""
         return Backlog(0, 0, None)
 
+    async def wait_passed(self, seconds: float) -> None:
+        """Wait so long: there is nothing else that could tell."""
+        await asyncio.sleep(seconds)
+
     async def run(self) -> None:
         """Wait until `stop` is called."""
         await self._stop.wait()

@@ -102,6 +102,7 @@ class Tail:
         self._deadline = 0.0
         self._held = False
         self._started = False
+        self._read_all_at = float("-inf")
 
     @property
     def position(self) -> Position:
@@ -113,6 +114,15 @@ class Tail:
         if self._keeper is None:
             return Backlog(0, 0, None)
         return self._segments.backlog(self._keeper.acknowledged)
+
+    async def wait_passed(self, seconds: float) -> None:
+        """Return when all is acknowledged that can be read in the log `seconds` from now."""
+        moment = time.monotonic() + seconds
+        while self._keeper is None or self._read_all_at < moment:  # noqa: ASYNC110 -- asked for seldom, read all the time
+            await asyncio.sleep(self._options.poll_interval)
+        newest = self._keeper.opened
+        while self._keeper.acknowledged.sequence < newest:  # noqa: ASYNC110 -- likewise
+            await asyncio.sleep(self._options.poll_interval)
 
     async def run(self) -> None:
         """Follow the folder until `stop` is called.
@@ -209,9 +219,11 @@ class Tail:
 
     async def _read(self, reader: Reader, survey: Survey) -> None:
         while not self._stop.is_set():
+            begun = time.monotonic()
             if await reader.read_all():
                 survey.look_after()
                 continue
+            self._read_all_at = begun
             # Not `wait_for`: before Python 3.12 it can swallow a cancellation that comes with the timeout.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.poll_interval):

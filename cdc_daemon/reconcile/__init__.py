@@ -1,0 +1,1 @@
+"""Rows and documents compared, both ways, and what differs mended."""

@@ -1,0 +1,135 @@
+"""One look at rows and their documents, by the same reader and builder that replicate them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.elastic.stored import StoredDocument, fetch_documents
+from cdc_daemon.elastic.versions import DocumentName
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import DocumentBuilder, Reading, RowReader, Write
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.reconcile.difference import Difference, Kind
+
+_PIPELINES = ("index.default_pipeline", "index.final_pipeline")
+
+
+class Expected(NamedTuple):
+    """What the document of a key should be, and when its row was read."""
+
+    key: Key
+    write: Write
+    version: int
+
+
+class Look(NamedTuple):
+    """What differs, by key, and how many rows no document can show."""
+
+    differences: Mapping[Key, Difference]
+    unreadable: int
+
+
+class Comparison:
+    """Compares rows of one table with their documents behind one alias.
+
+    Where an ingest pipeline changes documents on their way, only their existence can be compared: `changed` says so.
+    """
+
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        reader: RowReader,
+        builder: DocumentBuilder,
+        *,
+        table: TableName,
+        alias: str,
+        changed: bool,
+    ) -> None:
+        self.client = client
+        """The client that it asks."""
+        self._reader = reader
+        self._builder = builder
+        self._table = table
+        self._alias = alias
+        self._changed = changed
+
+    async def expect(self, keys: Sequence[Key]) -> tuple[list[Expected], int]:
+        """Read rows; return what their documents should be, and how many have none because they cannot be shown.
+
+        Raises what reading raises.
+        """
+        reading = await self._reader.read(self._table, keys)
+        found = list(self._expected(keys, reading))
+        return [each for each in found if each.write.error is None], sum(each.write.error is not None for each in found)
+
+    async def look(self, keys: Sequence[Key]) -> Look:
+        """Compare what the keys' rows and documents are now. Raises what reading and fetching raise."""
+        expected, unreadable = await self.expect(keys)
+        names = [DocumentName(self._alias, each.write.id, each.write.routing) for each in expected]
+        documents = await fetch_documents(self.client, names, source=not self._changed)
+        differences = {}
+        for each, document in zip(expected, documents, strict=True):
+            if (difference := self._compare(each, document)) is not None:
+                differences[each.key] = difference
+        return Look(differences, unreadable)
+
+    def _expected(self, keys: Sequence[Key], reading: Reading) -> list[Expected]:
+        build = self._builder.of(self._table, reading.columns)
+        found: list[Expected] = []
+        for key, state in zip(keys, reading.states, strict=True):
+            writes = [] if state.error is not None else build(key, state.row)
+            shown = [write for write in writes if write.alias == self._alias]
+            if state.error is not None:
+                shown = [Write(self._alias, "", None, error=state.error)]  # type: ignore[arg-type]
+            found.extend(Expected(key, write, reading.version) for write in shown)
+        return found
+
+    def _compare(self, expected: Expected, document: StoredDocument | None) -> Difference | None:
+        write = expected.write
+        if document is None:
+            if write.body is None:
+                return None
+            return Difference(Kind.MISSING, write.id, expected.key, expected=hash(write.body))
+        seen = {"version": document.version, "fresh": document.version > expected.version}
+        if write.body is None:
+            return Difference(Kind.SURPLUS, write.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
+        if self._changed or document.source is None:
+            return None
+        wanted = orjson.loads(write.body)
+        if wanted == document.source:
+            return None
+        fields = tuple(sorted(_differing(wanted, document.source)))
+        return Difference(
+            Kind.DIFFERENT,
+            write.id,
+            expected.key,
+            fields,
+            hash(write.body),
+            _hash(document),
+            **seen,  # type: ignore[arg-type]
+        )
+
+
+async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
+    """Tell whether an index has an ingest pipeline of its own. Raises as `fetch_documents` does."""
+    with told_apart("read the settings", alias=alias):
+        answer = await client.indices.get_settings(index=alias, name=list(_PIPELINES), flat_settings=True)
+    return any(
+        (entry.get("settings") or {}).get(name, "_none") != "_none"
+        for entry in answer.body.values()
+        for name in _PIPELINES
+    )
+
+
+def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
+    absent = object()
+    return {name for name in wanted.keys() | found.keys() if wanted.get(name, absent) != found.get(name, absent)}
+
+
+def _hash(document: StoredDocument) -> int:
+    return hash(orjson.dumps(document.source, option=orjson.OPT_SORT_KEYS))

@@ -1,0 +1,85 @@
+"""What differs between rows and documents, and the account of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from cdc_daemon.pipeline.entry import Key
+
+EXAMPLES = 20
+"""Examples kept of each kind."""
+
+FIELDS = 50
+"""Differing fields named of one document."""
+
+
+class Kind(StrEnum):
+    """How a document differs from its row."""
+
+    MISSING = "missing"
+    """There is a row to show, and no document."""
+
+    DIFFERENT = "different"
+    """The document is not what its row is."""
+
+    SURPLUS = "surplus"
+    """There is a document, and no row to show."""
+
+
+class Difference(NamedTuple):
+    """One document that is not as it should be.
+
+    `fields` are the names of those that differ. `expected` is the hash of the body that it should have, `found` that
+    of the source it has, `version` its version; None where there is none. `fresh` says that it was written by a read
+    later than ours, so that nothing is known yet. `key` is None, and `routing` what the document has, for one that no
+    row can have.
+    """
+
+    kind: Kind
+    id: str
+    key: Key | None
+    fields: tuple[str, ...] = ()
+    expected: int | None = None
+    found: int | None = None
+    version: int | None = None
+    fresh: bool = False
+    routing: str | None = None
+
+    def persists(self, before: Difference | None) -> bool:
+        """Tell whether nothing has moved since it was looked at before."""
+        return not self.fresh and before is not None and self._replace(fresh=before.fresh) == before
+
+
+class Account:
+    """What was found of one object type so far, in plain values that are part of a job's report.
+
+    `rows` and `documents` count those that were looked at, `repaired` differences that are gone after a repair,
+    `unsettled` those that never stood still long enough to be judged, `unreadable` rows that no document can show.
+    """
+
+    def __init__(self, report: dict[str, Any], object_type: str) -> None:
+        plain = report.setdefault("types", {}).setdefault(object_type, {})
+        for name in ("rows", "documents", *Kind, "repaired", "unsettled", "unreadable"):
+            plain.setdefault(str(name), 0)
+        self._examples = plain.setdefault("examples", {})
+        self._plain = plain
+
+    def add(self, **counts: int) -> None:
+        """Count."""
+        for name, count in counts.items():
+            self._plain[name] += count
+
+    def drift(self, differences: Iterable[Difference]) -> None:
+        """Take in differences that stand."""
+        for each in differences:
+            self._plain[each.kind.value] += 1
+            kept = self._examples.setdefault(each.kind.value, [])
+            if len(kept) < EXAMPLES:
+                kept.append({"id": each.id, "version": each.version, "fields": list(each.fields[:FIELDS])})
+
+
+def remaining(report: dict[str, Any]) -> int:
+    """Return how many differences a report tells of that were not repaired."""
+    return sum(sum(each[kind] for kind in Kind) - each["repaired"] for each in report.get("types", {}).values())

@@ -1,0 +1,58 @@
+"""From a document back to the key of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.document.mapping import (
+    CLUSTERING_FIELD,
+    KEY_FIELD,
+    LONGEST_PARTITION_TERM,
+    PARTITION_FIELD,
+    DocumentMapping,
+)
+from cdc_daemon.elastic.stored import StoredDocument
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.sync.errors import InvalidIdError
+from cdc_daemon.sync.identifier import Identifiers
+
+
+class DocumentKeys:
+    """Tells which row a document of one mapping shows."""
+
+    FIELDS = (PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD)
+    """The fields of a document's source that it takes."""
+
+    def __init__(self, mapping: DocumentMapping, settings: MappingSettings) -> None:
+        self._table = TableName(mapping.table.keyspace, mapping.table.name)
+        self._depth = len(mapping.table.clustering)
+        self._identifiers = Identifiers(settings, mapping.table)
+
+    def of(self, document: StoredDocument) -> Key | None:
+        """Return the key, or None where no row can have such a document."""
+        source = document.source or {}
+        if self._depth and (key := self._of_fields(source)) is not None:
+            return key
+        try:
+            key = self._identifiers.read_one(source.get(KEY_FIELD) or document.id).key
+        except InvalidIdError:
+            return None
+        return None if key.clustering is None else key
+
+    def _of_fields(self, source: Mapping[str, Any]) -> Key | None:
+        term, clustering = source.get(PARTITION_FIELD), source.get(CLUSTERING_FIELD)
+        if not isinstance(term, str) or not isinstance(clustering, list) or len(clustering) != self._depth:
+            return None
+        if len(term) >= LONGEST_PARTITION_TERM - 1:
+            return None  # it may be cut
+        try:
+            return Key(
+                self._table,
+                bytes.fromhex(term),
+                tuple(None if part is None else bytes.fromhex(part) for part in clustering),
+            )
+        except (TypeError, ValueError):
+            return None
