@@ -24,10 +24,18 @@ from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.heartbeat import Heart
-from cdc_daemon.jobs.assembly import make_runner
+from cdc_daemon.jobs.assembly import JobParts, make_runner
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.observers import BulkMetrics, FlowMetrics, PipelineMetrics, PollMetrics, SpoolMetrics, TailMetrics
+from cdc_daemon.observers import (
+    BulkMetrics,
+    DriftMetrics,
+    FlowMetrics,
+    PipelineMetrics,
+    PollMetrics,
+    SpoolMetrics,
+    TailMetrics,
+)
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
@@ -358,12 +366,23 @@ async def assemble(
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
             range_jobs=make_runner(
-                session=session,
-                schema=schema,
-                store=store.range_jobs,
-                sink=pipeline,
-                mappings=mappings,
-                settings=settings.jobs,
+                JobParts(
+                    session=session,
+                    schema=schema,
+                    store=store.range_jobs,
+                    pipeline=pipeline,
+                    client=client,
+                    reader=reader,
+                    builder=MappedDocuments(mappings),
+                    writer=writer,
+                    tail=tail,
+                    node=node,
+                    mappings=mappings,
+                    settings=settings,
+                    requests=store.reconcile_requests,
+                    schedule=schedule,
+                    told=DriftMetrics(metrics).told,
+                )
             ),
             reconcile_requests=store.reconcile_requests,
             replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),

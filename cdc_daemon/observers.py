@@ -7,7 +7,7 @@ that an alert could see. https://prometheus.io/docs/practices/instrumentation/#a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -203,3 +203,15 @@ class TailMetrics:
 
 def _letter(problem: type[CommitLogError]) -> str:
     return "segment" if issubclass(problem, DamagedSegmentError) else "mutation"
+
+
+class DriftMetrics:
+    """Shows what the last comparison of rows and documents left."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def told(self, object_type: str, counts: Mapping[str, int]) -> None:
+        """Show how many documents of an object type differ, by the kind of difference."""
+        for kind, count in counts.items():
+            self._metrics.drift_documents.labels(object_type, kind).set(count)

@@ -63,7 +63,7 @@ def backfill(  # noqa: PLR0917 -- the command line's order
         for object_type, rows in told["rows_by_type"].items():
             typer.echo(f"{object_type}: {rows:,} rows {done}")
     if not detach and told["state"] != "done":
-        _say_ended(told)
+        say_ended(told)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -148,6 +148,7 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
     return told
 
 
-def _say_ended(told: Mapping[str, Any]) -> None:
+def say_ended(told: Mapping[str, Any]) -> None:
+    """Say on standard error that a job did not end well, and why."""
     reason = f": {told['message']}" if told["message"] else ""
     typer.echo(f"{told['kind']} {told['job']} {told['state']}{reason}", err=True)

@@ -5,6 +5,20 @@ from __future__ import annotations
 from pydantic import Field
 
 from cdc_daemon.config.base import Section
+from cdc_daemon.config.units import DurationOrZero
+
+
+class AuditSettings(Section):
+    """A part of the rows and documents compared from time to time, at leisure."""
+
+    every: DurationOrZero = 86400.0
+    """How often a comparison begins; 0 for never."""
+    sample: float = Field(default=0.01, gt=0, le=1)
+    """The part that is compared each time, chosen by chance."""
+    rate: float = Field(default=500.0, gt=0)
+    """Rows a second at most."""
+    repair: bool = False
+    """Whether differences are mended. They are told in the log, in metrics and by `cdc-daemon jobs` in any case."""
 
 
 class JobsSettings(Section):
@@ -17,3 +31,7 @@ class JobsSettings(Section):
     rate: float | None = Field(default=None, gt=0)
     """Rows a second of a job that names no rate itself; no bound when absent. Cassandra's and Elasticsearch's own
     slowness holds jobs back in any case."""
+    heal: bool = True
+    """Whether tables are reconciled and repaired unasked when changes were lost: a damaged or missing segment."""
+    audit: AuditSettings = AuditSettings()
+    """Comparisons from time to time."""

@@ -2,42 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from cassandra.cluster import Session
+from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.cassandra.node import NodeSettings, find_node
 from cdc_daemon.cassandra.ring import Ring
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.config.jobs import JobsSettings
+from cdc_daemon.check.commit_log import compressor, is_encrypted
+from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.jobs.backfill import Backfill, BackgroundSink
+from cdc_daemon.jobs.backfill import Backfill
+from cdc_daemon.jobs.own import LOOKED_EVERY, Audit, Healing
 from cdc_daemon.jobs.run import JobRun
-from cdc_daemon.jobs.runner import RangeJobRunner
+from cdc_daemon.jobs.runner import RangeJobRunner, Work
+from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.reconcile.passing import LogPassing, PassedTail
+from cdc_daemon.reconcile.reconcile import Compared, Reconcile
+from cdc_daemon.reconcile.settling import DirectWriter
+from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.store.range_jobs import RangeJobs
+from cdc_daemon.store.reconcile_requests import ReconcileRequests
+
+_MARKER_PAUSE = 0.5
+"""Seconds after which a write is readable in a plain segment, whose markers come every 0.1 s."""
+
+_DEFAULT_SYNC_PERIOD = 10.0
+"""Seconds (`Config.commitlog_sync_period` as cassandra.yaml ships it)."""
+
+_OTHER_NODES = 5.0
+"""Seconds for other nodes' daemons to show what this one's log does not tell of, in rings of several nodes."""
+
+_FIRST_AUDIT = 3600.0
+"""Seconds after the start at which the first audit begins at the latest."""
 
 
-def make_runner(
-    *,
-    session: Session,
-    schema: SchemaSource,
-    store: RangeJobs,
-    sink: BackgroundSink,
-    mappings: Mapping[TableName, Sequence[DocumentMapping]],
-    settings: JobsSettings,
-) -> RangeJobRunner:
+@dataclass(frozen=True, kw_only=True)
+class JobParts:
+    """What jobs on whole tables work with."""
+
+    session: Session
+    schema: SchemaSource
+    store: RangeJobs
+    pipeline: Pipeline
+    client: AsyncElasticsearch
+    reader: RowReader
+    builder: DocumentBuilder
+    writer: DirectWriter
+    tail: PassedTail
+    node: NodeSettings
+    mappings: Mapping[TableName, Sequence[DocumentMapping]]
+    settings: Settings
+    requests: ReconcileRequests
+    schedule: Schedule
+    told: Callable[[str, Mapping[str, int]], None]
+    """Is told of an object type how many documents of each kind differ."""
+
+
+def make_runner(parts: JobParts) -> RangeJobRunner:
     """Make what works off jobs for these mappings."""
-    tables = {mapping.name: table for table, several in mappings.items() for mapping in several}
+    settings = parts.settings.jobs
+    named = {mapping.name: mapping for several in parts.mappings.values() for mapping in several}
+    tables = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
+
+    ring = Ring(parts.session)
 
     def scan(run: JobRun) -> TokenScan:
-        return TokenScan(session, schema, page_rows=settings.page_rows, pace=run.pace)
+        return TokenScan(parts.session, parts.schema, page_rows=settings.page_rows, pace=run.pace)
 
-    return RangeJobRunner(
-        store,
-        Ring(session),
-        {"backfill": Backfill(sink, scan, tables)},
+    works: dict[str, Work] = {}
+    runner = RangeJobRunner(
+        parts.store,
+        ring,
+        works,
         tables,
         rate=settings.rate,
         ranges_at_once=settings.ranges_at_once,
     )
+    node = find_node(parts.session, parts.settings.cassandra.contact_points)
+    healing = Healing(
+        parts.requests,
+        runner,
+        types=_types_by_table(named),
+        ranges=lambda keyspace: ring.replicated_by(keyspace, node),
+    )
+    works |= {
+        "backfill": Backfill(parts.pipeline, scan, tables),
+        "reconcile": Reconcile(
+            client=parts.client,
+            reader=parts.reader,
+            builder=parts.builder,
+            scan=scan,
+            passing=LogPassing(parts.tail, parts.pipeline, pause=passing_pause(parts)),
+            sink=parts.pipeline,
+            writer=parts.writer,
+            compared={name: Compared(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
+            told=parts.told,
+            done=healing.settle,
+        ),
+    }
+    if settings.heal:
+        parts.schedule.every(LOOKED_EVERY, "heal", healing.look)
+    audit = settings.audit
+    if audit.every:
+        begin = Audit(runner, audit, sorted(named)).begin
+        first = min(audit.every, _FIRST_AUDIT)
+        parts.schedule.every(audit.every, "audit", begin, first=first, jitter=first / 10)
+    return runner
+
+
+def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, Sequence[str]]:
+    """Return the object types whose documents show rows of a table, their own or joined."""
+    found: dict[TableName, list[str]] = defaultdict(list)
+    for name, mapping in named.items():
+        for table in {TableName(mapping.table.keyspace, mapping.table.name), *mapping.related.tables}:
+            found[table].append(name)
+    return found
+
+
+def passing_pause(parts: JobParts) -> float:
+    """Return how many seconds a write may take from being acknowledged to being readable in the log, or polled."""
+    others = _OTHER_NODES if len(parts.session.cluster.metadata.all_hosts()) > 1 else 0.0
+    if not parts.settings.tail:
+        return others + max((polled.every + polled.lag for polled in parts.settings.poll), default=0.0)
+    node = parts.node
+    plain = node.text("cdc_enabled") is not None and compressor(node) is None and not is_encrypted(node)
+    if plain and parts.settings.commit_log.follow_markers:
+        return others + _MARKER_PAUSE
+    return others + (node.seconds("commitlog_sync_period") or _DEFAULT_SYNC_PERIOD) + _MARKER_PAUSE

@@ -19,7 +19,7 @@ class JobRequest:
 
     `ranges` are the tokens looked at, all of the ring where there are none, and `sample` the part of them that is taken
     by chance, 0 to 1. `rate` bounds the rows a second. A backfill with `dry_run` counts only. A reconcile with
-    `repair` has each difference settled.
+    `repair` has each difference settled, and then settles the `requests` for it.
     """
 
     kind: Kind
@@ -30,6 +30,7 @@ class JobRequest:
     dry_run: bool = False
     repair: bool = False
     sample: float = 1.0
+    requests: tuple[int, ...] = ()
 
     @property
     def wanted(self) -> Sequence[TokenRange]:
@@ -42,7 +43,8 @@ class JobRequest:
         plain |= {"rate": self.rate}
         if self.kind == "backfill":
             return plain | {"dry_run": self.dry_run}
-        return plain | {"repair": self.repair, "sample": self.sample}
+        plain |= {"repair": self.repair, "sample": self.sample}
+        return plain | {"requests": list(self.requests)} if self.requests else plain
 
     @classmethod
     def of(cls, kind: Kind, origin: Origin, options: Mapping[str, Any]) -> Self:
@@ -56,6 +58,7 @@ class JobRequest:
             dry_run=bool(options.get("dry_run", False)),
             repair=bool(options.get("repair", False)),
             sample=float(options.get("sample", 1.0)),
+            requests=tuple(options.get("requests") or ()),
         )
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from cdc_daemon.cassandra.ring import LARGEST, TokenRange
 from cdc_daemon.errors import CassandraRefusedError, CdcError, ConfigError, StoreError
-from cdc_daemon.jobs.request import JobRequest, take_sample
+from cdc_daemon.jobs.request import JobRequest, Origin, take_sample
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.signal import TableName
@@ -126,6 +126,10 @@ class RangeJobRunner:
             if identity in self._running:
                 self._running[identity][1].cancel()
         return await self.report(identity)
+
+    async def has_open(self, origin: Origin) -> bool:
+        """Tell whether a job of this origin is not finished. Raises `StoreError`."""
+        return any(job.origin == origin for job in await asyncio.to_thread(self._store.open_jobs))
 
     def status(self) -> Sequence[Mapping[str, Any]]:
         """Tell of the jobs under way, in plain values."""

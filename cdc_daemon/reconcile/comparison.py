@@ -11,6 +11,7 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.stored import StoredDocument, fetch_documents
 from cdc_daemon.elastic.versions import DocumentName
+from cdc_daemon.pipeline.clock import wall_clock
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import DocumentBuilder, Reading, RowReader, Write
 from cdc_daemon.pipeline.signal import TableName
@@ -38,6 +39,8 @@ class Comparison:
     """Compares rows of one table with their documents behind one alias.
 
     Where an ingest pipeline changes documents on their way, only their existence can be compared: `changed` says so.
+    `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead: a document further ahead
+    is somebody else's.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Comparison:
         table: TableName,
         alias: str,
         changed: bool,
+        allowed_clock_difference: int = 2_000_000,
     ) -> None:
         self.client = client
         """The client that it asks."""
@@ -57,6 +61,7 @@ class Comparison:
         self._table = table
         self._alias = alias
         self._changed = changed
+        self._allowed_clock_difference = allowed_clock_difference
 
     async def expect(self, keys: Sequence[Key]) -> tuple[list[Expected], int]:
         """Read rows; return what their documents should be, and how many have none because they cannot be shown.
@@ -95,7 +100,8 @@ class Comparison:
             if write.body is None:
                 return None
             return Difference(Kind.MISSING, write.id, expected.key, expected=hash(write.body))
-        seen = {"version": document.version, "fresh": document.version > expected.version}
+        honest = document.version <= wall_clock() + self._allowed_clock_difference
+        seen = {"version": document.version, "fresh": honest and document.version > expected.version}
         if write.body is None:
             return Difference(Kind.SURPLUS, write.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
         if self._changed or document.source is None:

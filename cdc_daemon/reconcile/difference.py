@@ -55,7 +55,8 @@ class Difference(NamedTuple):
 class Account:
     """What was found of one object type so far, in plain values that are part of a job's report.
 
-    `rows` and `documents` count those that were looked at, `repaired` differences that are gone after a repair,
+    `rows` and `documents` count those that were looked at, `repaired` differences that are gone after a repair, `left`
+    those that are not,
     `unsettled` those that never stood still long enough to be judged, `unreadable` rows that no document can show.
     """
 
@@ -63,6 +64,7 @@ class Account:
         plain = report.setdefault("types", {}).setdefault(object_type, {})
         for name in ("rows", "documents", *Kind, "repaired", "unsettled", "unreadable"):
             plain.setdefault(str(name), 0)
+        self._left = plain.setdefault("left", {kind.value: 0 for kind in Kind})
         self._examples = plain.setdefault("examples", {})
         self._plain = plain
 
@@ -75,11 +77,18 @@ class Account:
         """Take in differences that stand."""
         for each in differences:
             self._plain[each.kind.value] += 1
+            self._left[each.kind.value] += 1
             kept = self._examples.setdefault(each.kind.value, [])
             if len(kept) < EXAMPLES:
                 kept.append({"id": each.id, "version": each.version, "fields": list(each.fields[:FIELDS])})
 
+    def repaired(self, differences: Iterable[Difference]) -> None:
+        """Take in that differences are gone."""
+        for each in differences:
+            self._plain["repaired"] += 1
+            self._left[each.kind.value] -= 1
+
 
 def remaining(report: dict[str, Any]) -> int:
     """Return how many differences a report tells of that were not repaired."""
-    return sum(sum(each[kind] for kind in Kind) - each["repaired"] for each in report.get("types", {}).values())
+    return sum(sum(each["left"].values()) for each in report.get("types", {}).values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -64,7 +64,8 @@ class Reconcile:
         sink: BackgroundSink,
         writer: DirectWriter,
         compared: Mapping[str, Compared],
-        told: Callable[[str, Mapping[str, int]], None] = lambda _type, _counts: None,
+        told: Callable[[str, Mapping[str, int]], None],
+        done: Callable[[JobRun], Awaitable[None]],
     ) -> None:
         self._client = client
         self._reader = reader
@@ -75,6 +76,7 @@ class Reconcile:
         self._writer = writer
         self._compared = compared
         self._told = told
+        self._done = done
 
     async def work(self, run: JobRun, part: JobRange) -> None:
         """Compare what is left of a range, or walk the documents of a type."""
@@ -104,11 +106,11 @@ class Reconcile:
             await self._rows(run, part, _Side(comparison, account, settling), _table(mapping))
 
     async def finish(self, run: JobRun) -> None:
-        """Tell what was found."""
+        """Tell what was found, and that it is done."""
         for object_type in run.request.types:
             account = run.found.get("types", {}).get(object_type, {})
-            counts = {kind.value: account.get(kind.value, 0) for kind in Kind}
-            self._told(object_type, counts | {"repaired": account.get("repaired", 0)})
+            self._told(object_type, account.get("left", {kind.value: 0 for kind in Kind}))
+        await self._done(run)
 
     async def _rows(self, run: JobRun, part: JobRange, side: _Side, table: TableName) -> None:
         suspects: dict[Key, Difference] = {}

@@ -81,9 +81,12 @@ class Settling:
             stands = {key: each for key, each in seen.items() if each.persists(open_suspects.get(key))}
             self._account.drift(stands.values())
             if stands and self._repair:
-                await self._mend(list(stands))
+                await self._mend(stands)
             open_suspects = {key: each for key, each in seen.items() if key not in stands}
         self._account.add(unsettled=len(open_suspects))
+        if self._repair:
+            # Reading and writing them once more does no harm, and leaves nothing in doubt.
+            await self._signal(list(open_suspects))
 
     async def judge_strangers(self, strangers: Sequence[Difference]) -> None:
         """Look again at documents that no row can have; count those that are still there, and remove them."""
@@ -92,8 +95,10 @@ class Settling:
         if left and self._repair:
             for _ in range(_REMOVALS):
                 await self._remove(left)
-                gone = len(left) - len(left := await self._still_there(left))
-                self._account.add(repaired=gone)
+                there = await self._still_there(left)
+                names = {(each.id, each.routing) for each in there}
+                self._account.repaired(each for each in left if (each.id, each.routing) not in names)
+                left = there
                 if not left:
                     break
 
@@ -103,17 +108,22 @@ class Settling:
             seen.update((await self._comparison.look(keys[start : start + AT_ONCE])).differences)
         return seen
 
-    async def _mend(self, keys: Sequence[Key]) -> None:
+    async def _mend(self, stands: Mapping[Key, Difference]) -> None:
+        keys = list(stands)
+        await self._signal(keys)
+        left = await self._look(keys)
+        self._account.repaired(each for key, each in stands.items() if key not in left)
+        for difference in list(left.values())[:5]:
+            log.warning("reconcile.not_repaired", index=self._alias, id=difference.id, kind=difference.kind.value)
+
+    async def _signal(self, keys: Sequence[Key]) -> None:
+        """Have keys settled as any change is."""
         settled = asyncio.Event()
         receipt = Receipt(settled.set)
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
         await self._sink.submit_background(signals, receipt)
         receipt.release()
         await settled.wait()
-        left = await self._look(keys)
-        self._account.add(repaired=len(keys) - len(left))
-        for difference in list(left.values())[:5]:
-            log.warning("reconcile.not_repaired", index=self._alias, id=difference.id, kind=difference.kind.value)
 
     async def _still_there(self, strangers: Sequence[Difference]) -> list[Difference]:
         names = [DocumentName(self._alias, each.id, each.routing) for each in strangers]

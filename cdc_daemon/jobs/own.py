@@ -1,0 +1,117 @@
+"""Comparisons that nobody has to ask for: after changes were lost, and from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, merge
+from cdc_daemon.config.jobs import AuditSettings
+from cdc_daemon.jobs.request import JobRequest, Origin
+from cdc_daemon.jobs.run import JobRun
+from cdc_daemon.jobs.runner import JobReport
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.reconcile_requests import ReconcileRequests
+
+log = structlog.get_logger(__name__)
+
+LOOKED_EVERY = 5.0
+"""Seconds between two looks for changes that were lost."""
+
+
+class Starting(Protocol):
+    """The runner, as far as jobs of the daemon's own need it."""
+
+    async def start(self, request: JobRequest) -> JobReport:
+        """Take a job in durably."""
+        ...
+
+    async def has_open(self, origin: Origin) -> bool:
+        """Tell whether a job of this origin is not finished."""
+        ...
+
+
+class Healing:
+    """Has the node's own token ranges reconciled where its log lost changes (architecture, promise 8).
+
+    `types` are the object types whose documents show a table, `ranges` tells of which tokens of a keyspace the node
+    holds a replica: no other changes were in its log. A request is settled when a repair that began after it is done;
+    one that is asked for again meanwhile has another id, and another repair.
+    """
+
+    def __init__(
+        self,
+        requests: ReconcileRequests,
+        runner: Starting,
+        *,
+        types: Mapping[TableName, Sequence[str]],
+        ranges: Callable[[str], Sequence[TokenRange]],
+    ) -> None:
+        self._requests = requests
+        self._runner = runner
+        self._types = types
+        self._ranges = ranges
+
+    async def look(self) -> None:
+        """Start a repair if one is wanted and none is under way. Raises `CdcError`."""
+        wanted = await asyncio.to_thread(self._requests.open)
+        if not wanted or await self._runner.has_open("gap"):
+            return
+        tables = {
+            table
+            for request in wanted
+            for table in self._types
+            if request.table is None or (request.keyspace, request.table) == table
+        }
+        identities = tuple(request.id for request in wanted if request.id is not None)
+        if not tables:
+            # Nothing of what was lost is shown in any document.
+            await asyncio.to_thread(self._requests.settle, identities)
+            return
+        ranges = merge(each for keyspace in {table.keyspace for table in tables} for each in self._ranges(keyspace))
+        types = tuple(sorted({name for table in tables for name in self._types[table]}))
+        log.warning("reconcile.after_loss", types=types, requests=[str(request) for request in wanted][:10])
+        await self._runner.start(
+            JobRequest(
+                kind="reconcile",
+                types=types,
+                origin="gap",
+                ranges=() if ranges == [WHOLE_RING] else tuple(ranges),
+                repair=True,
+                requests=identities,
+            )
+        )
+
+    async def settle(self, run: JobRun) -> None:
+        """Take note that a repair is done. Raises `StoreError`."""
+        if run.request.requests:
+            await asyncio.to_thread(self._requests.settle, run.request.requests)
+            log.info("reconcile.loss_healed", job=run.job.id)
+
+
+class Audit:
+    """Compares a part of everything from time to time, slowly."""
+
+    def __init__(self, runner: Starting, settings: AuditSettings, types: Sequence[str]) -> None:
+        self._runner = runner
+        self._settings = settings
+        self._types = tuple(types)
+
+    async def begin(self) -> None:
+        """Start a comparison unless the last one is still under way. Raises `CdcError`."""
+        if await self._runner.has_open("audit"):
+            return
+        settings = self._settings
+        await self._runner.start(
+            JobRequest(
+                kind="reconcile",
+                types=self._types,
+                origin="audit",
+                rate=settings.rate,
+                repair=settings.repair,
+                sample=settings.sample,
+            )
+        )

@@ -1,0 +1,173 @@
+"""A comparison finds exactly what is wrong, and a repair mends exactly that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc_daemon.pipeline.clock import wall_clock
+from tests.integration.backfill.conftest import fill, finished, job, start
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.stage import Stage
+from tests.integration.sync.asking import send, spoil, version_of
+
+
+@pytest.fixture(autouse=True)
+def _equal(stage: Stage) -> Iterator[None]:
+    """Leave both tables equal to their documents."""
+    yield
+    finished(stage, start(stage, "reconcile", types=["person", "old_event"], repair=True))
+    stage.settle()
+
+
+def reconcile(stage: Stage, object_type: str, **wanted: Any) -> Mapping[str, Any]:
+    told = finished(stage, start(stage, "reconcile", types=[object_type], **wanted))
+    assert told["state"] == "done", told
+    found: Mapping[str, Any] = told["report"]["types"][object_type]
+    return found
+
+
+def counts(found: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    return found["missing"], found["different"], found["surplus"], found["unsettled"]
+
+
+def remove(stage: Stage, table: str, identity: str) -> None:
+    """Remove a document as somebody else."""
+    stage.elastic.delete(
+        index=stage.alias(table), id=identity, version=version_of(stage, table, identity), version_type="external_gte"
+    )
+
+
+def test_planted_drift_is_found_and_mended(stage: Stage) -> None:
+    fill(stage, "person", [(f"drift-{number:03}", "Ada", number) for number in range(300)])
+    stage.settle()
+    assert counts(reconcile(stage, "person")) == (0, 0, 0, 0)
+    for number in range(3):
+        remove(stage, "person", f"drift-{number:03}")
+    for number in range(10, 15):
+        name = f"drift-{number:03}"
+        version = version_of(stage, "person", name)
+        spoil(stage, "person", name, {"id": name, "name": "Eve", "n": number}, version=version)
+    ahead = wall_clock() + 3600 * 1_000_000
+    spoil(stage, "person", "drift-020", {"id": "drift-020", "n": 20}, version=ahead)
+    for number in range(2):
+        spoil(stage, "person", f"ghost-{number}", {"id": f"ghost-{number}"}, version=5)
+    found = reconcile(stage, "person")
+    assert counts(found) == (3, 6, 2, 0)
+    assert {each["id"] for each in found["examples"]["missing"]} == {f"drift-{number:03}" for number in range(3)}
+    assert {each["id"] for each in found["examples"]["surplus"]} == {"ghost-0", "ghost-1"}
+    assert all("name" in each["fields"] for each in found["examples"]["different"])
+    assert found["repaired"] == 0
+    mended = reconcile(stage, "person", repair=True)
+    assert counts(mended) == counts(found)
+    assert set(mended["left"].values()) == {0}
+    stage.assert_equal("person")
+    assert counts(reconcile(stage, "person")) == (0, 0, 0, 0)
+
+
+def test_rows_with_clustering_columns(stage: Stage) -> None:
+    for p in range(4):
+        for c in range(5):
+            stage.execute(f"INSERT INTO {{ks}}.old_event (p, c, d, v) VALUES ({p}, {c}, 'd:{c}', {c})")
+    found = reconcile(stage, "old_event", repair=True)
+    assert found["missing"] == found["repaired"] > 0
+    stage.assert_equal("old_event")
+    stage.execute("DELETE FROM {ks}.old_event WHERE p = 2")
+    stage.execute("UPDATE {ks}.old_event SET s = 9 WHERE p = 1")
+    rows = sum(identity.startswith("1:") for identity in stage.rows("old_event"))
+    found = reconcile(stage, "old_event")
+    assert (found["missing"], found["different"]) == (0, rows)
+    assert found["surplus"] >= 5
+    assert all(each["fields"] == ["s"] for each in found["examples"]["different"])
+
+
+def test_documents_that_no_row_can_have(stage: Stage) -> None:
+    spoil(stage, "old_event", "nobody", {"v": 1}, version=5)
+    found = reconcile(stage, "old_event", repair=True)
+    assert [each["id"] for each in found["examples"]["surplus"]] == ["nobody"]
+    assert found["left"]["surplus"] == 0
+    assert stage.get("old_event", "nobody") is None
+
+
+def test_changes_under_way_are_no_drift(stage: Stage) -> None:
+    ids = [f"busy-{number:02}" for number in range(40)]
+    fill(stage, "person", [(identity, "old", 0) for identity in ids])
+    stage.settle()
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            identity = ids[number % len(ids)]
+            if number % 5 == 0:
+                stage.execute("DELETE FROM {ks}.person WHERE id = %s", [identity])
+            else:
+                stage.execute("UPDATE {ks}.person SET n = %s WHERE id = %s", [number, identity])
+
+    writer = threading.Thread(target=change)
+    writer.start()
+    try:
+        for _ in range(3):
+            assert counts(reconcile(stage, "person"))[:3] == (0, 0, 0)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_part_of_the_tokens(stage: Stage) -> None:
+    fill(stage, "person", [(f"part-{number:03}", "Ada", 1) for number in range(100)])
+    stage.settle()
+    for number in range(100):
+        remove(stage, "person", f"part-{number:03}")
+    halves = [f"{-(2**63)}:0", f"0:{2**63 - 1}"]
+    found = [reconcile(stage, "person", ranges=[half])["missing"] for half in halves]
+    assert sum(found) == 100
+    assert min(found) > 20
+    sampled = reconcile(stage, "person", sample=0.5)
+    assert 0 < sampled["missing"] < 100
+
+
+def test_while_the_tail_is_held_nothing_is_judged(stage: Stage) -> None:
+    fill(stage, "person", [("held", "Ada", 1)])
+    stage.settle()
+    send(stage, "POST", "/admin/pause")
+    try:
+        stage.execute("UPDATE {ks}.person SET n = 2 WHERE id = 'held'")
+        identity = start(stage, "reconcile", types=["person"])
+        wait_for("rows compared", lambda: job(stage, identity)["rows"])
+        assert job(stage, identity)["state"] == "running"
+    finally:
+        send(stage, "POST", "/admin/resume")
+    assert counts(finished(stage, identity)["report"]["types"]["person"]) == (0, 0, 0, 0)
+
+
+def test_the_command_tells_by_its_exit_code(stage: Stage, token: Path) -> None:
+    fill(stage, "person", [("told", "Ada", 1)])
+    stage.settle()
+    port = stage.daemon.wait_event("http.listening")["port"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = Path(sys.executable).with_name("cdc-daemon")
+        asked = [str(command), "reconcile", "--url", f"http://127.0.0.1:{port}", "--token-file", str(token), *arguments]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+
+    equal = run("person")
+    assert (equal.returncode, "person: EQUAL" in equal.stdout) == (0, True), equal
+    remove(stage, "person", "told")
+    drift = run("person", "--json")
+    assert drift.returncode == 1
+    assert json.loads(drift.stdout)["report"]["types"]["person"]["examples"]["missing"][0]["id"] == "told"
+    mended = run("person", "--repair")
+    assert mended.returncode == 0
+    assert "1 rows without document, 1 repaired" in mended.stdout
+    assert run("nobody").returncode == 2
+    assert run("person", "--sample", "200%").returncode == 2
+    assert stage.daemon.metric("drift_documents", type="person", kind="missing") == 0
