@@ -7,7 +7,6 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -198,8 +197,7 @@ class RangeJobRunner:
         finally:
             del self._running[job.id]
             task.cancel()
-            with suppress(asyncio.CancelledError, CdcError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
         if task.cancelled():
             return
         failure = task.exception()
@@ -207,8 +205,12 @@ class RangeJobRunner:
             self._refusals[job.id] += 1
         if isinstance(failure, CdcError) and self._is_final(job, failure):
             await self._fail(job, failure)
-        elif failure is not None:
+        elif isinstance(failure, CdcError):
             raise failure
+        elif failure is not None:
+            # It would meet the same again at each start, and the live changes with it.
+            log.error("job.broken", job=job.id, exc_info=failure)
+            await self._fail(job, CdcError(f"{type(failure).__name__}: {failure}"))
 
     async def _open(self, job: RangeJob) -> tuple[JobRun, Work]:
         request = JobRequest.of(job.kind, job.origin, job.options)  # type: ignore[arg-type]  # as `start` had it

@@ -149,8 +149,8 @@ class Reconcile:
                 await self._check(run, side, mapping, [(document, keys_of.of(document)) for document in page])
                 walked += len(page)
                 side.account.add(documents=len(page))
-                done = min(1.0, walked / total)
-                await run.move(part, part.first + int((part.last - part.first) * done), walked)
+                done = (part.last - part.first) * min(walked, total) // total
+                await run.move(part, part.first + done, walked)
         await run.move(part, part.last, walked, done=True)
 
     async def _check(

@@ -76,16 +76,23 @@ def test_rows_with_clustering_columns(stage: Stage) -> None:
     for p in range(4):
         for c in range(5):
             stage.execute(f"INSERT INTO {{ks}}.old_event (p, c, d, v) VALUES ({p}, {c}, 'd:{c}', {c})")
+    finished(stage, start(stage, "backfill", types=["old_event"]))
+    stage.settle()
+    name = "1:1970-01-01T00\\:00\\:00.003Z:d\\:3"
+    good = stage.get("old_event", name)
+    assert good is not None
+    whole = dict(stage.elastic.get(index=stage.alias("old_event"), id=name)["_source"])
+    spoil(stage, "old_event", name, {**whole, "s": 9}, version=version_of(stage, "old_event", name))
+    remove(stage, "old_event", name.replace("1:", "3:", 1))
+    ghost = name.replace("1:", "7:", 1)
+    partition = (7).to_bytes(4, "big").hex()
+    spoil(stage, "old_event", ghost, {**whole, "p": 7, "cdc_partition_key": partition}, version=5)
     found = reconcile(stage, "old_event", repair=True)
-    assert found["missing"] == found["repaired"] > 0
+    assert counts(found) == (1, 1, 1, 0)
+    assert found["examples"]["different"][0]["fields"] == ["s"]
+    assert found["examples"]["surplus"][0]["id"] == ghost
+    assert set(found["left"].values()) == {0}
     stage.assert_equal("old_event")
-    stage.execute("DELETE FROM {ks}.old_event WHERE p = 2")
-    stage.execute("UPDATE {ks}.old_event SET s = 9 WHERE p = 1")
-    rows = sum(identity.startswith("1:") for identity in stage.rows("old_event"))
-    found = reconcile(stage, "old_event")
-    assert (found["missing"], found["different"]) == (0, rows)
-    assert found["surplus"] >= 5
-    assert all(each["fields"] == ["s"] for each in found["examples"]["different"])
 
 
 def test_documents_that_no_row_can_have(stage: Stage) -> None:
@@ -115,8 +122,7 @@ def test_changes_under_way_are_no_drift(stage: Stage) -> None:
     writer = threading.Thread(target=change)
     writer.start()
     try:
-        for _ in range(3):
-            assert counts(reconcile(stage, "person"))[:3] == (0, 0, 0)
+        assert counts(reconcile(stage, "person"))[:3] == (0, 0, 0)
     finally:
         stop.set()
         writer.join()
