@@ -1,0 +1,199 @@
+"""How jobs are worked off: resumed, tried again, failed, ended, and none in the way of another's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cdc_daemon.cassandra.ring import LARGEST, WHOLE_RING, TokenRange, split
+from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
+from cdc_daemon.jobs.own import Healing
+from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.jobs.run import JobRun
+from cdc_daemon.jobs.runner import MOST_REFUSALS, JobReport, RangeJobRunner
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store import Store
+from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
+from cdc_daemon.sync.errors import UnknownObjectTypeError
+
+TABLES = {"user": TableName("k", "user"), "course": TableName("k", "course")}
+
+
+class Halves:
+    async def pieces(self, table: TableName, wanted: Sequence[TokenRange]) -> Sequence[TokenRange]:
+        assert table.keyspace == "k"
+        return [piece for each in wanted for piece in split(each, 2)]
+
+
+class Counting:
+    """Settles each range as seven rows, after what a test makes of it."""
+
+    def __init__(self) -> None:
+        self.worked: list[JobRange] = []
+        self.finished: list[JobRun] = []
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.failures: list[Exception] = []
+
+    async def work(self, run: JobRun, part: JobRange) -> None:
+        await self.hold.wait()
+        if self.failures:
+            raise self.failures.pop()
+        self.worked.append(part)
+        await run.move(part, part.last, 7, done=True)
+
+    async def finish(self, run: JobRun) -> None:
+        self.finished.append(run)
+
+
+@asynccontextmanager
+async def running(directory: Path, work: Counting) -> AsyncIterator[RangeJobRunner]:
+    store = Store(directory)
+    runner = RangeJobRunner(store.range_jobs, Halves(), {"backfill": work, "reconcile": work}, TABLES)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        store.close()
+
+
+async def until(runner: RangeJobRunner, identity: str, look: Callable[[JobReport], bool]) -> JobReport:
+    async with asyncio.timeout(20):
+        while True:
+            report = await runner.report(identity)
+            assert report is not None
+            if look(report):
+                return report
+            await asyncio.sleep(0.01)
+
+
+def ended(report: JobReport) -> bool:
+    return not report.job.open
+
+
+async def test_each_range_is_settled_once(tmp_path: Path) -> None:
+    work = Counting()
+    async with running(tmp_path, work) as runner:
+        started = await runner.start(JobRequest(kind="backfill", types=("user", "course"), rate=1000))
+        report = await until(runner, started.job.id, ended)
+    assert (report.job.state, report.progress.fraction, report.rows) == ("done", 1.0, {"course": 14, "user": 14})
+    assert len(work.worked) == 4
+    assert len(work.finished) == 1
+
+
+async def test_what_is_done_is_not_done_again_after_a_crash(tmp_path: Path) -> None:
+    work = Counting()
+    work.failures = [CassandraUnavailableError("away")] * 2
+    async with running(tmp_path, work) as runner:
+        started = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        await until(runner, started.job.id, lambda _: not work.failures)
+        work.hold.clear()
+    again = Counting()
+    async with running(tmp_path, again) as runner:
+        report = await until(runner, started.job.id, ended)
+    assert report.job.state == "done"
+    numbers = [part.number for part in (*work.worked, *again.worked)]
+    assert sorted(numbers) == [0, 1]
+
+
+async def test_a_table_that_is_gone_fails_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc_daemon.pipeline.backoff.Backoff.next", lambda _: 0.001)
+    work = Counting()
+    work.failures = [CassandraRefusedError("no such table")] * (2 * MOST_REFUSALS + 2)
+    async with running(tmp_path, work) as runner:
+        started = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        report = await until(runner, started.job.id, ended)
+        assert (report.job.state, report.job.message) == ("failed", "no such table")
+
+
+@pytest.mark.parametrize("failure", [CdcError("for good"), ValueError("a mistake of ours")])
+async def test_what_cannot_be_mended_fails_the_job_and_nothing_else(tmp_path: Path, failure: Exception) -> None:
+    work = Counting()
+    work.failures = [failure, failure]
+    async with running(tmp_path, work) as runner:
+        first = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        assert (await until(runner, first.job.id, ended)).job.state == "failed"
+        work.failures = []
+        second = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        assert (await until(runner, second.job.id, ended)).job.state == "done"
+
+
+async def test_the_daemons_own_jobs_do_not_wait_for_an_operators(tmp_path: Path) -> None:
+    work = Counting()
+    work.hold.clear()
+    async with running(tmp_path, work) as runner:
+        asked = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        own = await runner.start(JobRequest(kind="reconcile", types=("user",), origin="audit", sample=0.25))
+        await until(runner, own.job.id, lambda _: len(runner.status()) == 2)
+        assert await runner.has_open("audit")
+        cancelled = await runner.cancel(asked.job.id)
+        assert cancelled is not None
+        assert cancelled.job.state == "cancelled"
+        work.hold.set()
+        assert (await until(runner, own.job.id, ended)).job.state == "done"
+    assert {part.side for part in work.worked} == {"rows", DOCUMENTS}
+    assert sum(part.last - part.first for part in work.worked if part.side == "rows") < (2**64) / 3
+
+
+async def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, Counting()) as runner:
+        with pytest.raises(UnknownObjectTypeError):
+            await runner.start(JobRequest(kind="backfill", types=("nobody",)))
+        assert await runner.newest(10) == []
+
+
+async def test_lost_changes_are_healed_once(tmp_path: Path) -> None:
+    work = Counting()
+    store = Store(tmp_path / "requests")
+    store.reconcile_requests.add(
+        [
+            ReconcileRequest(reason=ReconcileReason.GAP, segment_id=5, to_segment_id=7),
+            ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, to_position=10, keyspace="k", table="user"),
+        ]
+    )
+    own = [TokenRange(0, LARGEST)]
+    async with running(tmp_path, work) as runner:
+        healing = Healing(
+            store.reconcile_requests,
+            runner,
+            types={table: [name] for name, table in TABLES.items()},
+            ranges=lambda _: own,
+        )
+        await healing.look()
+        await healing.look()
+        (report,) = await runner.newest(10)
+        await until(runner, report.job.id, ended)
+        request = work.finished[0].request
+        assert (request.types, request.ranges, request.repair) == (("course", "user"), tuple(own), True)
+        await healing.settle(work.finished[0])
+        assert store.reconcile_requests.open() == []
+        await healing.look()
+        assert len(await runner.newest(10)) == 1
+    store.close()
+
+
+async def test_only_the_table_in_doubt_is_healed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "requests")
+    requests = store.reconcile_requests
+    requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="course")])
+    async with running(tmp_path, Counting()) as runner:
+        types = {table: [name] for name, table in TABLES.items()}
+        healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING])
+        await healing.look()
+        (report,) = await runner.newest(10)
+        assert (report.job.options["types"], report.job.options["ranges"]) == (["course"], [])
+        await until(runner, report.job.id, ended)
+        await asyncio.to_thread(requests.settle, report.job.options["requests"])
+        requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="unmapped")])
+        await healing.look()
+        assert requests.open() == []
+        assert len(await runner.newest(10)) == 1
+    store.close()
