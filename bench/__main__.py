@@ -13,7 +13,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import bulk, decode, kills, sync
+from bench import bulk, decode, kills, sync, tables
 from sandbox import Sandbox
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -110,6 +110,36 @@ def measure_sync(
     )
     for name, row in figures.rows():
         print(f"{name:44} {row}")
+
+
+def _measure_tables(kind: str, rows: int, runs: int, as_json: bool) -> None:  # noqa: FBT001  a flag
+    figures = tables.measure(kind, rows=rows, runs=runs, say=lambda line: print(line, file=sys.stderr))
+    named = {f"{kind}, rows/s": figures.job, "ceiling, rows/s": figures.ceiling, "ratio": figures.ratios}
+    if as_json:
+        print(json.dumps({name: row.as_dict() for name, row in named.items()}, indent=2))
+        return
+    for name, row in named.items():
+        print(f"{name:20} {row}")
+
+
+@app.command("backfill")
+def measure_backfill(
+    rows: Annotated[int, typer.Option(min=1000, help="rows in the table")] = 100_000,
+    runs: Annotated[int, typer.Option(min=3, help="runs of each side, after one to warm up")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Backfill a table, beside a bare token scan and bulk write of the same rows."""
+    _measure_tables("backfill", rows, runs, as_json)
+
+
+@app.command("reconcile")
+def measure_reconcile(
+    rows: Annotated[int, typer.Option(min=1000, help="rows in the table")] = 100_000,
+    runs: Annotated[int, typer.Option(min=3, help="runs of each side, after one to warm up")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Reconcile a table with its documents, both ways, beside a bare token scan and bulk write of the same rows."""
+    _measure_tables("reconcile", rows, runs, as_json)
 
 
 if __name__ == "__main__":
