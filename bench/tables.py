@@ -154,10 +154,7 @@ def _write_config(box: Sandbox, port: int, token: str) -> Path:
         "commit_log": {"cdc_raw_directory": str(box.cassandra.cdc_raw_directory)},
         "elasticsearch": {"hosts": [box.elasticsearch.url]},
         "state": {"directory": str(directory / "state")},
-        "http": {
-            "port": port,
-            "auth": {"tokens": [{"name": "bench", "hash": f"sha256:{digest}", "scopes": ["admin"]}]},
-        },
+        "http": {"port": port, "auth": auth},
         "mappings": {
             "person": {"table": TABLE, "alias": ALIAS, "settings": {"number_of_shards": 1, "number_of_replicas": 0}}
         },
