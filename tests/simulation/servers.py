@@ -57,6 +57,13 @@ class Cassandra:
         if partition in self.statics and self.statics[partition][1] <= time:
             del self.statics[partition]
 
+    def truncate(self) -> None:
+        """Forget everything that is visible; nobody is told of it."""
+        self.rows.clear()
+        self.statics.clear()
+        for look in self.onlookers:
+            look()
+
     def row(self, partition: bytes, clustering: Clustering) -> tuple[Row, int] | None:
         found = self.rows.get((partition, clustering))
         if found is None:
@@ -152,6 +159,26 @@ class Index:
         for start in range(0, len(siblings), 2):
             await asyncio.sleep(self.chance.random() * 0.01)
             yield siblings[start : start + 2]
+
+
+@dataclass
+class IndexRows:
+    """Finds the rows that have documents."""
+
+    index: Index
+
+    async def find(self, table: TableName) -> AsyncIterator[Sequence[Key]]:
+        index = self.index
+        await asyncio.sleep(index.chance.random() * 0.01)
+        if index.chance.random() < index.failures:
+            raise ElasticsearchUnavailableError("no answer")
+        found = [orjson.loads(body) for _, body in index.documents.values()]
+        keys = [
+            Key(table, bytes.fromhex(each["p"]), tuple(bytes.fromhex(part) for part in each["c"])) for each in found
+        ]
+        for start in range(0, len(keys), 2):
+            await asyncio.sleep(index.chance.random() * 0.01)
+            yield keys[start : start + 2]
 
 
 class Documents:

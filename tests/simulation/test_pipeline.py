@@ -11,21 +11,25 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.errors import ElasticsearchUnavailableError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.removal.sweep import Sweep
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.servers import (
     VISIBLE_WITHIN,
     Cassandra,
     Documents,
     Index,
+    IndexRows,
     Reader,
     body,
     document_id,
@@ -51,7 +55,7 @@ CHANGES = st.builds(
     kind=st.sampled_from(
         [
             *("write", "write", "write", "remove row", "remove prefix", "remove partition", "static"),
-            *("sync row", "sync row", "sync partition"),
+            *("sync row", "sync row", "sync partition", "truncate"),
         ]
     ),
     partition=PARTITIONS,
@@ -95,6 +99,10 @@ def signal_of(change: Change, time: int) -> Signal:
             return Signal(TABLE, change.partition, Scope.PARTITION, removed=time)
         case _:
             return Signal(TABLE, change.partition, Scope.STATIC, written=time)
+
+
+def is_logged(change: Change) -> bool:
+    return not change.kind.startswith(("sync", "truncate"))
 
 
 def effect_of(change: Change, time: int, cassandra: Cassandra) -> Callable[[], None]:
@@ -197,7 +205,25 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
     asking: list[asyncio.Task[None]] = []
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     visible = 0.0
+    counted: list[int] = []
+    sweep = Sweep(IndexRows(index), pipeline, Gate(pipeline), counted=counted.append, rate=1e9)
+
+    async def truncate() -> None:
+        cassandra.truncate()
+        while True:
+            try:
+                await coalescer.wait_landed(TABLE, 60)
+                await sweep.run(TABLE, suspected=clock.wall())
+            except ElasticsearchUnavailableError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
     for number, change in enumerate(changes, start=1):
+        if change.kind == "truncate":
+            asking.append(asyncio.create_task(truncate()))
+            await asyncio.sleep(change.pause)
+            continue
         if change.kind.startswith("sync"):
             tamper(change, index, requests)
             requests.append(Request(change, cassandra, index))
@@ -214,7 +240,7 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
         await asyncio.sleep(change.pause)
     await asyncio.wait_for(line.wait_empty(), timeout=3600)
     await asyncio.gather(*asking)
-    assert not any(line.acknowledged < number for number, change in enumerate(changes, 1) if "sync" not in change.kind)
+    assert not any(line.acknowledged < number for number, change in enumerate(changes, 1) if is_logged(change))
     assert pipeline.pending == 0
     flow = pipeline.flow
     assert flow.taken == flow.coalesced + flow.rows + flow.partitions + flow.forgotten
