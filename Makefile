@@ -56,7 +56,7 @@ format: $(READY) ## Let ruff mend what it can
 	$(BIN)/ruff format .
 
 observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
-	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep)
+	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep) $(if $(PICTURE),--picture $(PICTURE))
 
 docs: $(READY) ## Make anew what is made from the code: docs/metrics.md, alerts, dashboard
 	$(BIN)/python -m monitoring

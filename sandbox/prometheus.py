@@ -87,6 +87,17 @@ class Prometheus:
         samples = (Sample(each["metric"], float(each["value"][1])) for each in found)
         return [sample for sample in samples if not math.isnan(sample.value)]
 
+    def history(
+        self, text: str, *, begin: float, end: float, step: float
+    ) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
+        """Return a query's series over a time, in seconds since epoch: labels, and moments with values.
+
+        Values that are no number are left out. Raises SandboxError.
+        """
+        found = self._ask("query_range", query=text, start=f"{begin}", end=f"{end}", step=f"{step}")["result"]
+        series = ((each["metric"], [(at, float(value)) for at, value in each["values"]]) for each in found)
+        return [(labels, [point for point in points if not math.isnan(point[1])]) for labels, points in series]
+
     def alerts(self) -> dict[str, str]:
         """Return the alerts that are on, by name: `pending` or `firing`. Raises SandboxError."""
         states: dict[str, str] = {}

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
@@ -27,18 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m sandbox.observe", description="The dashboard's queries and the alerts, on a real Prometheus."
     )
     parser.add_argument("--keep", action="store_true", help="leave everything up, to look around in Prometheus")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the main panels into an SVG file")
     parser.add_argument("--rate", type=int, default=100, help="rows written a second (%(default)s)")
     chosen = parser.parse_args(arguments)
     silence_libraries()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        return asyncio.run(_run(keep=chosen.keep, rate=chosen.rate))
+        return asyncio.run(_run(keep=chosen.keep, rate=chosen.rate, picture=chosen.picture))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted: everything is stopped and removed", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
-async def _run(*, keep: bool, rate: int) -> int:
+async def _run(*, keep: bool, rate: int, picture: Path | None) -> int:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -47,6 +49,8 @@ async def _run(*, keep: bool, rate: int) -> int:
     try:
         observation = Observation(stage, say=_say)
         await observation.run(rate=rate)
+        if picture is not None:
+            await asyncio.to_thread(_draw, observation, picture)
         if keep:
             stage.leave()
             _say(f"Prometheus: {observation.prometheus.url}/alerts, the daemon: {stage.daemon_url}/metrics")
@@ -57,6 +61,12 @@ async def _run(*, keep: bool, rate: int) -> int:
     finally:
         await asyncio.to_thread(stage.close)
     return EXIT_SEEN
+
+
+def _draw(observation: Observation, picture: Path) -> None:
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_text(observation.picture(), encoding="utf-8")
+    _say(f"the main panels: {picture}")
 
 
 def _say(line: str) -> None:

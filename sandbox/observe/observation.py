@@ -21,6 +21,7 @@ from sandbox.demo.stage import Stage
 from sandbox.demo.watch import Watch
 from sandbox.demo.writer import Writer
 from sandbox.errors import SandboxError
+from sandbox.observe.picture import TITLES, Graph, Line, draw
 from sandbox.prometheus import JOB, Prometheus, Sample
 from sandbox.session import connect
 
@@ -32,6 +33,8 @@ OUTAGE_ALERT = "CdcElasticsearchUnavailable"
 
 LATE_ALERT = "CdcLagBudgetBurningFast"
 """Goes off once the changes that waited are shown, late."""
+
+_WORKED_OFF = "min_over_time(cdc_daemon_pending[5s]) < 500 and cdc_daemon_backlog_bytes < 4e6"
 
 _PAUSE = 1.0
 _INTERVAL = "30s"
@@ -49,6 +52,8 @@ class Observation:
         self._seen: dict[str, str] = {}
         self._began = time.monotonic()
         self._prometheus: Prometheus | None = None
+        self._scraped = 0.0
+        self._outage_times = (0.0, 0.0)
 
     @property
     def prometheus(self) -> Prometheus:
@@ -90,6 +95,7 @@ class Observation:
         log = stage.directory / "prometheus" / "prometheus.log"
         await asyncio.to_thread(run_program, stage.directory, "prometheus", command, output=log)
         await self._until("Prometheus to answer", self._prometheus.is_ready)
+        self._scraped = time.time()
         self._tell(f"Prometheus is up, with the rules: {self._prometheus.url}/alerts")
 
     async def _ask_for_rows(self) -> None:
@@ -123,12 +129,34 @@ class Observation:
     async def _outage(self) -> None:
         await asyncio.to_thread(self._alerts)
         self._tell("stopping Elasticsearch; the writer goes on")
+        stopped = time.time()
         await self._stage.stop_elasticsearch()
         await self._until(f"{OUTAGE_ALERT} to fire", lambda: self._alerts().get(OUTAGE_ALERT) == "firing")
         self._tell("starting Elasticsearch again")
         await self._stage.start_elasticsearch()
+        self._outage_times = (stopped, time.time())
         await self._until(f"{OUTAGE_ALERT} to end", lambda: OUTAGE_ALERT not in self._alerts())
         await self._until(f"{LATE_ALERT} to fire", lambda: self._alerts().get(LATE_ALERT) == "firing")
+        await self._until("the backlog to be worked off", lambda: bool(self.prometheus.query(_WORKED_OFF)))
+        self._tell("what waited is worked off")
+
+    def picture(self) -> str:
+        """Return a picture of the main panels, from Prometheus' own data."""
+        begin, end = self._scraped, time.time()
+        panels = {panel.title: panel for panels in rows().values() for panel in panels if not panel.number}
+        graphs = []
+        for title in TITLES:
+            lines = []
+            for query in panels[title].queries:
+                text = filled_in(query, job=JOB, instance=".+", interval=_INTERVAL)
+                for labels, points in self.prometheus.history(text, begin=begin, end=end, step=1):
+                    named = query.legend.replace("{{instance}}", "").strip()
+                    for label, value in labels.items():
+                        named = named.replace("{{" + label + "}}", value)
+                    lines.append(Line(named or "daemon", [(at - begin, value) for at, value in points]))
+            graphs.append(Graph(title, panels[title].unit, lines))
+        stopped, started = self._outage_times
+        return draw(graphs, seconds=end - begin, outage=(stopped - begin, started - begin))
 
     def _alerts(self) -> dict[str, str]:
         """Return the alerts that are on, and tell those that have changed."""
