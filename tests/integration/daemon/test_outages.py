@@ -93,6 +93,9 @@ def test_both_servers_down_at_start(fragile: Stage) -> None:
     fragile.daemon.start()
     waiting = fragile.daemon.wait_event("startup.waiting", waiting_for="cassandra")
     assert "native transport" in waiting["hint"]
+    wait_for(
+        "the daemon to tell", lambda: (fragile.daemon.status().get("waiting_for") or {}).get("what") == "cassandra"
+    )
     assert fragile.daemon.status()["state"] == "starting"
 
     start_cassandra(fragile)
@@ -145,6 +148,7 @@ def test_cassandra_is_killed_in_mid_flow_while_changes_wait_to_be_read(fragile: 
             load.wait_total(load.total + 200)
             wait_for("changes to wait", lambda: fragile.daemon.status()["pending"])
             fragile.box.cassandra.kill()
+            wait_for("the daemon to tell", lambda: not fragile.daemon.status()["cassandra"]["available"])
         finally:
             fragile.box.elasticsearch.resume()
         retry = fragile.daemon.wait_event("pipeline.retry")
