@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from cdc_daemon.config import Settings
 from cdc_daemon.metrics import Metrics
@@ -41,7 +42,7 @@ class Surroundings:
         for name, file, is_authority in self._certificates:
             try:
                 ends = expiry(file.read_bytes(), is_authority=is_authority)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
                 log.warning(
                     "certificate.unreadable",
                     certificate=name,
