@@ -17,7 +17,6 @@ import orjson
 import yaml
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
-from cassandra.query import dict_factory
 from elasticsearch import Elasticsearch
 
 from bench.figures import Figures
@@ -107,7 +106,7 @@ def _copy(
     for row in session.execute(statement):
         lines.append(
             b'{"index":{"_index":"%b","_id":"%b","version":%d,"version_type":"external_gte"}}\n%b\n'
-            % (ALIAS.encode(), row["id"].encode(), version, orjson.dumps(row))
+            % (ALIAS.encode(), row.id.encode(), version, orjson.dumps(row._asdict()))
         )
         if len(lines) == PER_BULK:
             sent.append(writers.submit(_bulk, elastic, lines))
@@ -128,7 +127,6 @@ def _bulk(elastic: Elasticsearch, lines: Sequence[bytes]) -> int:
 
 
 def _make_table(session: Session) -> None:
-    session.row_factory = dict_factory
     session.execute(
         f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
     )

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from cdc_daemon.pipeline.clock import wall_clock
+from cdc_daemon.store import Store
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from tests.integration.backfill.conftest import fill, finished, job, start
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
@@ -177,3 +179,18 @@ def test_the_command_tells_by_its_exit_code(stage: Stage, token: Path) -> None:
     assert run("nobody").returncode == 2
     assert run("person", "--sample", "200%").returncode == 2
     assert stage.daemon.metric("drift_documents", type="person", kind="missing") == 0
+
+
+def test_lost_changes_are_healed_unasked(stage: Stage) -> None:
+    fill(stage, "person", [(f"lost-{number}", "Ada", 1) for number in range(5)])
+    stage.settle()
+    remove(stage, "person", "lost-1")
+    spoil(stage, "person", "lost-ghost", {"id": "lost-ghost"}, version=5)
+    stage.daemon.stop()
+    store = Store(stage.daemon.state)
+    store.reconcile_requests.add([ReconcileRequest(reason=ReconcileReason.GAP, segment_id=1, to_segment_id=2)])
+    store.close()
+    stage.daemon.run()
+    wait_for("the request settled", lambda: not stage.daemon.status()["reconcile_requests"])
+    assert stage.daemon.wait_event("reconcile.after_loss")["types"]
+    stage.assert_equal("person")
