@@ -20,7 +20,7 @@ from cdc_daemon.commands.asking import (
     read_token,
 )
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.errors import CdcError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from cdc_daemon.sync.client import Summary
 
 _SHOWN_FAILURES = 20
+
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
 
 
 def sync(  # noqa: PLR0917 -- the command line's order
@@ -52,23 +55,32 @@ def sync(  # noqa: PLR0917 -- the command line's order
 
     Returns when each id is settled: its document written, or removed because its row is gone. Exit code 0: all
     are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
-    the configuration is wrong.
+    the configuration is wrong, 130: it was interrupted. It tells what was done by then.
     """
     from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
-    from cdc_daemon.sync.client import SyncClient  # noqa: PLC0415  likewise
+    from cdc_daemon.sync.client import Summary, SyncClient  # noqa: PLC0415  likewise
 
     wanted = _ids(ids or [], ids_file)
+    summary = Summary()
     token = read_token(token_file)
     client = SyncClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(object_type, total=len(wanted))
-        summary = client.sync(
-            object_type,
-            wanted,
-            refresh="true" if refresh else None,
-            progress=lambda count: bar.advance(task, count),
-        )
+        try:
+            client.sync(
+                object_type,
+                wanted,
+                refresh="true" if refresh else None,
+                progress=lambda count: bar.advance(task, count),
+                summary=summary,
+            )
+        except (KeyboardInterrupt, CdcError) as error:
+            bar.stop()
+            _tell_done(summary, len(wanted), as_json=as_json)
+            if isinstance(error, CdcError):
+                raise
+            raise typer.Exit(EXIT_INTERRUPTED) from None
     _show(summary, as_json=as_json)
     if summary.failures:
         raise typer.Exit(EXIT_FAILED)
@@ -96,6 +108,17 @@ def _lines(file: str) -> Iterator[str]:
         raise ConfigError(
             f"expected a file of ids, found {(error.strerror or 'an error').lower()}", file=file
         ) from None
+
+
+def _tell_done(summary: Summary, wanted: int, *, as_json: bool) -> None:
+    """Tell what was done before the end came too early."""
+    if as_json or summary.asked:
+        _show(summary, as_json=as_json)
+    typer.echo(
+        f"ended after {summary.asked} of {wanted} ids, in their order; "
+        "some of the next ones may have been done without an answer",
+        err=True,
+    )
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:

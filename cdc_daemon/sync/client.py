@@ -51,12 +51,14 @@ class SyncClient:
         *,
         refresh: str | None = None,
         progress: Callable[[int], None] = lambda _count: None,
+        summary: Summary | None = None,
     ) -> Summary:
         """Ask for all ids, batch by batch, and return what became of them. `progress` is told of each batch's size.
 
+        `summary` takes in each answer as it comes, for those who want to know of a call that was broken off.
         Raises `CdcError` when a request is refused, or when the server stays away.
         """
-        summary = Summary()
+        summary = summary or Summary()
         path = PATH if refresh is None else f"{PATH}?refresh={refresh}"
         for batch in _batches(ids):
             body = {"params": {}, "request": {"objectType": object_type, "objectIds": list(batch)}}

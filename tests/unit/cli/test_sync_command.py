@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
+from cdc_daemon.client import DaemonClient
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CdcError, ConfigError
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
@@ -76,6 +78,35 @@ def test_a_server_that_is_away_for_a_moment(served: Served, token: Path) -> None
     result = run(served, token, "user", "u", "--wait", "0")
     assert isinstance(result.exception, CdcError)
     assert "503" in result.exception.message
+
+
+def test_an_interrupted_call_tells_what_was_done(
+    served: Served, token: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ids"
+    file.write_text("\n".join(f"u{number}" for number in range(2500)))
+    usual, calls = DaemonClient.ask, list[int]()
+
+    def ask(client: DaemonClient, *arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return usual(client, *arguments, **named)
+
+    monkeypatch.setattr(DaemonClient, "ask", ask)
+    result = run(served, token, "user", "--ids-file", str(file))
+    assert result.exit_code == 130
+    assert "1000 ids: 1000 documents indexed" in result.stdout
+    assert "ended after 1000 of 2500 ids" in result.stderr
+
+
+def test_a_call_that_fails_on_the_way_tells_what_was_done(served: Served, token: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ids"
+    file.write_text("\n".join([*(f"u{number}" for number in range(1000)), "{}"]))
+    result = run(served, token, "user", "--ids-file", str(file))
+    assert isinstance(result.exception, CdcError)
+    assert "1000 ids: 1000 documents indexed" in result.stdout
+    assert "ended after 1000 of 1001 ids" in result.stderr
 
 
 def test_nobody_there() -> None:
