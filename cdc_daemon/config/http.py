@@ -152,6 +152,8 @@ class HttpSettings(Section):
     """Transport encryption; none when absent."""
     max_ids: int = Field(default=10_000, ge=1, le=1_000_000)
     """The most ids in one request."""
+    empty_ids: Literal["refuse", "all"] = "refuse"
+    """What a request without ids means: `refuse` answers 400, `all` begins a backfill of the type (202)."""
     max_body: ByteSize = 4 * 1024**2
     """The largest body of a request."""
     head_timeout: Duration = 10.0

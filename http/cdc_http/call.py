@@ -18,7 +18,10 @@ DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authoriza
 
 @dataclass(frozen=True, slots=True)
 class SyncCall:
-    """What a caller wants: rows of a type by their ids, now or later, and searchable before the answer or not."""
+    """What a caller wants: rows of a type by their ids, now or later, and searchable before the answer or not.
+
+    No ids mean all rows of the type, later.
+    """
 
     object_type: str
     ids: Sequence[Any]
@@ -52,8 +55,9 @@ def read_call(request: Request, body: Mapping[str, Any], settings: HttpSettings)
     ids = inner.get("objectIds")
     if not isinstance(ids, list):
         raise wrong_type("objectIds", "List")
-    if not 1 <= len(ids) <= settings.max_ids:
-        message = f"objectIds should hold 1 to {settings.max_ids} ids, found {len(ids)}."
+    lowest = 0 if settings.empty_ids == "all" else 1
+    if not lowest <= len(ids) <= settings.max_ids:
+        message = f"objectIds should hold {lowest} to {settings.max_ids} ids, found {len(ids)}."
         raise wrong_type("objectIds", "List", message)
     operation = inner.get("operationType")
     if operation not in {None, "", "sync", "async"} if isinstance(operation, str | None) else True:

@@ -13,7 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.errors import StoreError
+from cdc_daemon.errors import CassandraUnavailableError, StoreError
+from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.sync import (
     InvalidIdError,
     NotSettledError,
@@ -101,6 +103,8 @@ class SyncEndpoint:
         if service is None or jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
         try:
+            if not call.ids:
+                return await self._backfill(call.object_type, msgid, path)
             if call.later:
                 job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
                 result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(JobReport(job, {}))}
@@ -120,6 +124,17 @@ class SyncEndpoint:
         except StoreError as error:
             log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
             raise unavailable("The daemon cannot keep jobs at present.", service="daemon") from None
+
+    async def _backfill(self, object_type: str, msgid: str, path: str) -> Response:
+        range_jobs = self._daemon.range_jobs
+        if range_jobs is None:
+            raise unavailable("The daemon is starting or stopping.", service="daemon")
+        try:
+            report = await range_jobs.start(JobRequest(kind="backfill", types=(object_type,)))
+        except CassandraUnavailableError:
+            raise unavailable("Cassandra is away or too slow.", service="cassandra") from None
+        result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_whole_progress(report)}
+        return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
     async def _settle(self, service: SyncView, call: SyncCall) -> SyncOutcome:
         asked = service.read_ids(call.object_type, call.ids)
@@ -147,10 +162,16 @@ class SyncEndpoint:
         jobs = self._daemon.jobs
         if jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
-        report = await jobs.report(request.path_params["job"])
-        if report is None:
+        identity = request.path_params["job"]
+        told = {"response": "SUCCESS", "node_id": self._daemon.node_id}
+        report = await jobs.report(identity)
+        if report is not None:
+            return succeeded(msgid, {**told, **_progress(report)})
+        range_jobs = self._daemon.range_jobs
+        whole = None if range_jobs is None else await range_jobs.report(identity)
+        if whole is None or whole.job.kind != "backfill" or len(whole.job.options["types"]) != 1:
             raise RequestError(404, "RESOURCE_NOT_FOUND", "There is no such job.", field="job")
-        return succeeded(msgid, {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(report)})
+        return succeeded(msgid, {**told, **_whole_progress(whole)})
 
 
 def _progress(report: JobReport) -> Mapping[str, Any]:
@@ -165,6 +186,25 @@ def _progress(report: JobReport) -> Mapping[str, Any]:
         "failed": job.failed,
         "failures": dict(report.failures),
         "counts": {"indexed": job.indexed, "deleted": job.deleted, "missing": job.missing},
+        "created": _seconds(job.created),
+        "started": _seconds(job.started),
+        "finished": _seconds(job.finished),
+    }
+
+
+def _whole_progress(report: RangeJobReport) -> Mapping[str, Any]:
+    job, progress, _ = report
+    return {
+        "job": job.id,
+        "objectType": job.options["types"][0],
+        "state": job.state,
+        "message": job.message,
+        "total": None,
+        "settled": progress.rows,
+        "fraction": round(progress.fraction, 6),
+        "failed": None,
+        "failures": {},
+        "counts": None,
         "created": _seconds(job.created),
         "started": _seconds(job.started),
         "finished": _seconds(job.finished),

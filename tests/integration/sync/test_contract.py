@@ -20,12 +20,12 @@ PATHS = (
     r"^(/api/data/v1/index/sync|/v1/data/sync|/sync)(/\{job\})?$|^/(livez|readyz|metrics|status)$|^/admin/dead-letters$"
 )
 
-NOT_PROMISED: list[Any] = [
+NOT_PROMISED = (
     # Which types there are, and what their ids look like, is the configuration's business.
-    schemathesis.checks.CHECKS.get_one("positive_data_acceptance"),
+    "positive_data_acceptance",
     # Query parameters that nobody knows are passed over, as gateways add some.
-    schemathesis.checks.CHECKS.get_one("negative_data_rejection"),
-]
+    "negative_data_rejection",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,8 @@ def test_a_fuzzer_finds_nothing(case: schemathesis.Case[Any]) -> None:
         inner["objectType"] = "person"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=NOT_PROMISED)
+        excluded = [schemathesis.checks.CHECKS.get_one(name) for name in NOT_PROMISED]
+        case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=excluded)
 
 
 def test_nothing_of_it_broke_the_daemon(stage: Stage) -> None:
