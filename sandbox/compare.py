@@ -22,9 +22,11 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import tuple_factory
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.plan import ReadPlan, quote
 from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.commitlog.schema import TableMetadata
@@ -32,6 +34,9 @@ from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping, RowKey
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.errors import DocumentError
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.startup import connect_elasticsearch, make_mappings
 
 EXAMPLES = 5
@@ -104,15 +109,23 @@ async def compare(settings: Settings) -> list[Comparison]:
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
-        mappings = await make_mappings(settings, SchemaSource(session))
-        return [await compare_mapping(session, client, mapping) for several in mappings.values() for mapping in several]
+        schema = SchemaSource(session)
+        mappings = await make_mappings(settings, schema)
+        reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(mappings))
+        return [
+            await compare_mapping(session, client, mapping, reader)
+            for several in mappings.values()
+            for mapping in several
+        ]
 
 
-async def compare_mapping(session: Session, client: AsyncElasticsearch, mapping: DocumentMapping) -> Comparison:
-    """Compare one table with the index it feeds. Raises as `compare` does."""
+async def compare_mapping(
+    session: Session, client: AsyncElasticsearch, mapping: DocumentMapping, reader: JoinedRowReader | None = None
+) -> Comparison:
+    """Compare one table, and what is joined to it by `reader`, with the index it feeds. Raises as `compare` does."""
     comparison = Comparison(mapping.name)
     with closing(_Ids()) as ids:
-        async for page in _projected(session, mapping, comparison):
+        async for page in _projected(session, mapping, comparison, reader):
             comparison.rows += len(page)
             ids.add(document.id for document in page)
             await _compare_page(client, mapping.alias, page, comparison)
@@ -130,7 +143,7 @@ class _Document(NamedTuple):
 
 
 async def _projected(
-    session: Session, mapping: DocumentMapping, comparison: Comparison
+    session: Session, mapping: DocumentMapping, comparison: Comparison, reader: JoinedRowReader | None = None
 ) -> AsyncIterator[list[_Document]]:
     """Read the whole table page by page, each row as the document that it should be."""
     table = mapping.table
@@ -142,13 +155,17 @@ async def _projected(
     profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
     key_of = _key_reader(table, serialisers(prepared))
     document_of = mapping.compile(columns)
+    name = TableName(table.keyspace, table.name)
     width = len(table.partition_key) + len(table.clustering)
     first_clustering = len(table.partition_key) if table.clustering else 0
     async for rows in pages(session, statement, execution_profile=profile):
         documents = []
-        for row in rows:
-            if row[first_clustering] is None:
-                continue  # a partition that has nothing but static columns shows a row of nulls
+        # A partition that has nothing but static columns shows a row of nulls.
+        shown: Sequence[Sequence[Any]] = [row for row in rows if row[first_clustering] is not None]
+        if reader is not None:
+            names_joined, shown = await reader.joined(name, columns, shown)
+            document_of = mapping.compile(names_joined)
+        for row in shown:
             key = key_of(row)
             try:
                 identity, body, routing = document_of(row, key)

@@ -68,6 +68,22 @@ class JoinedRowReader:
             states[at] = states[at]._replace(row=row) if error is None else RowState(None, None, error)
         return reading._replace(columns=columns, states=states)
 
+    async def joined(
+        self, table: TableName, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> tuple[tuple[str, ...], Sequence[Sequence[Any]]]:
+        """Return rows that were read already, and their columns' names, with what is joined to them.
+
+        Raises `DocumentError` where what is joined to one of them cannot be read.
+        """
+        related = self._related.get(table)
+        if related is None:
+            return columns, rows
+        errors: _Errors = {}
+        names, made = await self._join(related, columns, rows, errors)
+        for error in errors.values():
+            raise error
+        return names, made
+
     def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Read the clustering keys of a partition page by page."""
         return self._reader.clusterings(table, partition_key)

@@ -1,4 +1,4 @@
-"""Changes to the user table as an application makes them: inserts, partial updates, deletions, batches."""
+"""Changes to Sunbird's tables as an application makes them: inserts, partial updates, deletions, batches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
+
+from sandbox.demo.others import OTHERS, other_change
 
 INSERT = (
     "INSERT INTO sunbird.user (id, userid, firstname, lastname, username, email, maskedemail, emailverified, phone, "
@@ -29,6 +31,7 @@ REMOVE_ROW = "DELETE FROM sunbird.user WHERE id = ?"
 STATEMENTS = (
     *(INSERT, RENAME, VERIFY, GRANT, ACCEPT, REPLACE),
     *(REMOVE_COLUMNS, REMOVE_COLLECTION, REMOVE_ELEMENT, REMOVE_ROW),
+    *OTHERS,
 )
 """Every statement that a change may have, to be prepared ahead."""
 
@@ -49,6 +52,7 @@ class Kind(Enum):
     DELETE_COLUMN = "deletion of columns"
     UNLOGGED_BATCH = "unlogged batch"
     LOGGED_BATCH = "logged batch"
+    OTHER_TABLE = "another table"
 
 
 _WEIGHTS = {
@@ -58,6 +62,7 @@ _WEIGHTS = {
     Kind.DELETE_COLUMN: 9,
     Kind.UNLOGGED_BATCH: 6,
     Kind.LOGGED_BATCH: 6,
+    Kind.OTHER_TABLE: 40,
 }
 
 Row = tuple[str, tuple[Any, ...]]
@@ -97,6 +102,8 @@ class Changes:
                 return Change(kind, ((REMOVE_ROW, (self._user(),)),))
             case Kind.DELETE_COLUMN:
                 return Change(kind, (self._delete_column(),))
+            case Kind.OTHER_TABLE:
+                return Change(kind, (other_change(self._random, self._user()),))
             case _:
                 return Change(kind, tuple(self._one_of_batch() for _ in range(self._random.randint(2, 5))))
 

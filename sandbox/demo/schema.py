@@ -1,14 +1,15 @@
-"""The keyspace and table that the demo writes to, and the configuration of a daemon that follows them."""
+"""The keyspaces and tables that the demo writes to, and the configuration of a daemon that follows them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cassandra.cluster import Session
 
+from cdc_daemon.config.yaml_file import YamlFile
 from sandbox.cache import CHECKOUT
+from sandbox.demo.others import ORGANISATION, organisations
 
 ALIAS = "user_alias"
 """The alias that the example's user mapping writes through."""
@@ -18,9 +19,11 @@ _EXAMPLE = CHECKOUT / "config.example.yaml"
 
 
 def create_schema(session: Session) -> None:
-    """Create the keyspace and the table."""
+    """Create the keyspaces, the tables, and the organisations that users belong to."""
     for statement in statements(_SCHEMA.read_text(encoding="utf-8")):
         session.execute(statement)
+    for values in organisations():
+        session.execute(ORGANISATION, values)
 
 
 def statements(text: str) -> list[str]:
@@ -30,12 +33,15 @@ def statements(text: str) -> list[str]:
 
 
 def make_config(sandbox: dict[str, Any], *, state_directory: Path, port: int) -> dict[str, Any]:
-    """Return the daemon's configuration for a sandbox's description, with the example's own user mapping.
+    """Return the daemon's configuration for a sandbox's description, with the example's own mappings.
 
-    The index is cut down to one machine: one shard, no replica. `port` is the daemon's HTTP port.
+    The indices are cut down to one machine: one shard, no replica. `port` is the daemon's HTTP port.
     """
     ring = sandbox["cassandra"]
-    mapping = yaml.safe_load(_EXAMPLE.read_text(encoding="utf-8"))["mappings"]["user"]
+    settings = {"number_of_shards": 1, "number_of_replicas": 0}
+    mappings = {
+        name: {**mapping, "settings_file": None, "settings": settings} for name, mapping in example_mappings().items()
+    }
     return {
         "cassandra": {"contact_points": ring["contact_points"], "port": ring["port"]},
         "commit_log": {"cdc_raw_directory": ring["nodes"][0]["cdc_raw_directory"]},
@@ -43,5 +49,13 @@ def make_config(sandbox: dict[str, Any], *, state_directory: Path, port: int) ->
         "state": {"directory": str(state_directory)},
         "http": {"port": port},
         "log": {"format": "console"},
-        "mappings": {"user": {**mapping, "settings": {"number_of_shards": 1, "number_of_replicas": 0}}},
+        "mappings": mappings,
     }
+
+
+def example_mappings(indices: str = "plain") -> dict[str, Any]:
+    """Return the example's mappings, with the set of index files so called; their paths are whole."""
+    text = _EXAMPLE.read_text(encoding="utf-8").replace("${SUNBIRD_INDICES:-plain}", indices)
+    whole: Any = YamlFile(text.replace("_file: indices/", f"_file: {CHECKOUT}/indices/")).value
+    found: dict[str, Any] = whole["mappings"]
+    return found

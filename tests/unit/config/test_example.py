@@ -19,7 +19,6 @@ from cdc_daemon.config.yaml_file import YamlFile
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "config.example.yaml"
 SCHEMA = ROOT / "config.schema.json"
-TABLE = ROOT / "tests/data/config/sunbird_user.cql"
 
 
 def test_the_example_loads_without_any_variable_set() -> None:
@@ -45,13 +44,16 @@ def test_the_example_takes_its_variables() -> None:
     assert settings.elasticsearch.hosts == ("https://search:9200",)
 
 
-def test_the_example_renames_columns_of_its_table_and_leaves_none_in_lower_case() -> None:
-    columns = set(re.findall(r"^    (\w+) ", TABLE.read_text(), re.MULTILINE))
-    fields = load(EXAMPLE, environment={}).mappings["user"].fields
-    assert set(fields) <= columns
-    assert all(field.lower() == column for column, field in fields.items())
-    one_word = {"id", "channel", "dob", "email", "framework", "phone", "roles", "status"}
-    assert columns - set(fields) == one_word
+@pytest.mark.parametrize("indices", ["plain", "full"])
+def test_the_example_has_the_five_types_and_their_index_files(indices: str) -> None:
+    mappings = load(EXAMPLE, environment={"SUNBIRD_INDICES": indices}).mappings
+    assert sorted(mappings) == ["batch", "location", "organisation", "user", "user_course"]
+    for mapping in mappings.values():
+        assert mapping.mappings is not None
+        assert mapping.mappings["dynamic"] is False
+        assert mapping.settings is not None
+        assert ("analysis" in mapping.settings) == (indices == "full")
+        assert ("analyzer" in json.dumps(mapping.mappings)) == (indices == "full")
 
 
 def test_the_schema_accepts_the_example() -> None:
