@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cdc_daemon import __version__
-from cdc_daemon.commands import check, config, dead_letters, jobs, metrics, reconcile, schema, segments, sync
+from cdc_daemon.commands import check, config, dead_letters, jobs, metrics, preview, reconcile, schema, segments, sync
 from cdc_daemon.commands.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, load_settings, report
 from cdc_daemon.errors import CdcError
 
@@ -30,6 +30,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.command("check")(check.check)
 app.add_typer(jobs.app, name="jobs")
 app.command("sync")(sync.sync)
+app.command("preview")(preview.preview)
 app.command("backfill")(jobs.backfill)
 app.command("reconcile")(reconcile.reconcile)
 app.command("metrics")(metrics.metrics)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
+import orjson
+from typer.testing import CliRunner
+
+from cdc_daemon.cli import app
+from cdc_daemon.config.loading import load
+from cdc_daemon.preview import preview
 from sandbox.demo.schema import _SCHEMA, example_mappings, statements
 from tests.integration.daemon.stage import SMALL, Stage
 from tests.sunbird.states import STATES, TABLES
@@ -47,3 +55,31 @@ def test_each_state_is_indexed_as_expected(stage: Stage) -> None:
     stage.assert_nothing_set_aside()
     for state in STATES:
         assert stage.get(state.object_type, state.id) == state.expected, f"{state.object_type}: {state.name}"
+    assert_previewed(stage)
+
+
+def assert_previewed(stage: Stage) -> None:
+    """A preview is what the tail wrote, byte for byte, and tells of what somebody else writes."""
+    settings = load(stage.daemon.config_path)
+    for object_type in TABLES:
+        ids = [state.id for state in STATES if state.object_type == object_type]
+        previews = asyncio.run(preview(settings, object_type, ids))
+        assert [each.id for each in previews] == ids
+        for each in previews:
+            assert each.is_equal, each.differing
+            assert each.expected == orjson.dumps(each.indexed)
+    stage.elastic.index(index=stage.alias("location"), id="l1", document={"id": "l1", "name": "other"})
+    (different,) = asyncio.run(preview(settings, "location", ["l1"]))
+    assert not different.is_equal
+    assert different.differing == ["code", "identifier", "name", "parentId", "type"]
+    command = ["preview", "location", "--config", str(stage.daemon.config_path)]
+    shown = CliRunner().invoke(app, [*command, "l1"])
+    assert shown.exit_code == 1
+    assert '- name: "other"' in shown.stdout
+    assert '+ name: "Karnataka"' in shown.stdout
+    none = CliRunner().invoke(app, [*command, "nobody", "l2", "--json"])
+    assert none.exit_code == 0, none.output
+    assert [(each["document"] is None, each["equal"]) for each in json.loads(none.stdout)] == [
+        (True, True),
+        (False, True),
+    ]

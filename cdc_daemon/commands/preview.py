@@ -1,0 +1,73 @@
+"""`cdc-daemon preview`: the document as it would be written, and the difference to the one in the index."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
+
+if TYPE_CHECKING:
+    from cdc_daemon.preview import Preview
+
+
+def preview(
+    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, as texts or as JSON objects of columns.")],
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show documents as they would be written now, and where those in the index differ. Nothing is changed.
+
+    Exit code 0: all are equal, 1: some differ or cannot be built, or a server does not answer, 2: the command line
+    or the configuration is wrong.
+    """
+    from cdc_daemon.logs import silence_libraries  # noqa: PLC0415  commands start fast
+    from cdc_daemon.preview import preview as make  # noqa: PLC0415  likewise
+    from cdc_daemon.sync.client import read_ids  # noqa: PLC0415  likewise
+
+    settings = load_settings(config)
+    silence_libraries()
+    found = asyncio.run(make(settings, object_type, read_ids(iter(ids))))
+    if as_json:
+        typer.echo(json.dumps([_as_dict(each) for each in found], indent=2, ensure_ascii=False))
+    else:
+        for each in found:
+            _show(each)
+    if not all(each.is_equal for each in found):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _as_dict(found: Preview) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "alias": found.alias,
+        "equal": found.is_equal,
+        "error": found.error,
+        "differing": found.differing,
+        "document": found.document,
+        "indexed": found.indexed,
+    }
+
+
+def _show(found: Preview) -> None:
+    if found.error is not None:
+        typer.echo(f"{found.alias}/{found.id}: cannot be built: {found.error}")
+        return
+    document, indexed = found.document, found.indexed
+    typer.echo(f"{found.alias}/{found.id}: {'equal' if found.is_equal else 'differs'}")
+    if document is None:
+        typer.echo("  there would be no document" + ("" if indexed is None else ", the index has one"))
+        return
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    if indexed is None:
+        typer.echo("  the index has no such document")
+        return
+    for field in found.differing:
+        for mark, side in (("-", indexed), ("+", document)):
+            if field in side:
+                typer.echo(f"{mark} {field}: {json.dumps(side[field], ensure_ascii=False)}")

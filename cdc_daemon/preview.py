@@ -1,0 +1,125 @@
+"""The document as it would be written now, beside the one in the index: nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.cassandra.joined import JoinedRowReader
+from cdc_daemon.cassandra.reader import CassandraRowReader
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.config import Settings
+from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.documents import MappedDocuments
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import RowState, Write
+from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.startup import connect_elasticsearch, make_mappings
+from cdc_daemon.sync.errors import UnknownObjectTypeError
+from cdc_daemon.sync.identifier import Identifiers
+
+CHUNK = 100
+"""Documents read together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One document: `expected` is the source that would be written, byte for byte; None where there would be none.
+
+    `indexed` is the source in the index, None where there is none. `error` is set where the document cannot be built.
+    """
+
+    id: str
+    alias: str
+    expected: bytes | None
+    indexed: dict[str, Any] | None
+    error: str | None = None
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        """The document that would be written."""
+        found: dict[str, Any] | None = None if self.expected is None else orjson.loads(self.expected)
+        return found
+
+    @property
+    def differing(self) -> list[str]:
+        """The fields in which the two differ, told apart as JSON tells: true is not 1, 1 is not 1.0."""
+        expected, indexed = self.document or {}, self.indexed or {}
+        return sorted(
+            field
+            for field in {*expected, *indexed}
+            if (field in expected) != (field in indexed) or _plain(expected[field]) != _plain(indexed[field])
+        )
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the index has what would be written."""
+        present = (self.expected is None) == (self.indexed is None)
+        return self.error is None and present and not self.differing
+
+
+async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> list[Preview]:
+    """Build the documents of ids as the daemon would, and get those of the index.
+
+    An id that names a partition stands for each of its rows. Raises `CdcError`: `UnknownObjectTypeError`,
+    `InvalidIdError`, and what servers that do not answer raise.
+    """
+    async with AsyncExitStack() as stack:
+        session = await asyncio.to_thread(connect, settings.cassandra)
+        stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+        client = connect_elasticsearch(settings.elasticsearch)
+        stack.push_async_callback(client.close)
+        schema = SchemaSource(session)
+        mappings = await make_mappings(settings, schema)
+        chosen = [mapping for several in mappings.values() for mapping in several if mapping.name == object_type]
+        if not chosen:
+            raise UnknownObjectTypeError(object_type, sorted(settings.mappings))
+        (mapping,) = chosen
+        declared = settings.mappings[object_type]
+        only = {declared.table: [mapping]}
+        reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(only))
+        documents = MappedDocuments(only)
+        keys: list[Key] = []
+        for asked in Identifiers(declared, mapping.table).read(ids):
+            if asked.key.clustering is not None:
+                keys.append(asked.key)
+                continue
+            async for page in reader.clusterings(declared.table, asked.key.partition_key):
+                keys += [asked.key._replace(clustering=each) for each in page]
+        found: list[Preview] = []
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            reading = await reader.read(declared.table, chunk)
+            build = documents.of(declared.table, reading.columns)
+            for key, state in zip(chunk, reading.states, strict=True):
+                found += [await _beside(client, write) for write in _writes(build, key, state, declared.alias)]
+        return found
+
+
+def _writes(build: Any, key: Key, state: RowState, alias: str) -> Sequence[Write]:
+    if state.error is not None:
+        return [Write(alias, "", None, error=state.error)]  # type: ignore[arg-type]  # shown, not raised
+    writes: Sequence[Write] = build(key, state.row)
+    return writes
+
+
+async def _beside(client: AsyncElasticsearch, write: Write) -> Preview:
+    if write.error is not None and not write.id:
+        return Preview(write.id, write.alias, None, None, write.error.message)
+    with told_apart("get the document", alias=write.alias):
+        answer = await client.options(ignore_status=404).get(index=write.alias, id=write.id, routing=write.routing)
+    indexed = answer.body["_source"] if answer.body.get("found") else None
+    error = None if write.error is None else write.error.message
+    return Preview(write.id, write.alias, write.body, indexed, error)
+
+
+def _plain(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
