@@ -1,16 +1,11 @@
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
-import java.lang.reflect.Constructor;
-import java.lang.reflect.Method;
 
-import org.apache.cassandra.config.DatabaseDescriptor;
 import org.apache.cassandra.db.Mutation;
 import org.apache.cassandra.db.commitlog.CommitLogDescriptor;
 import org.apache.cassandra.db.commitlog.CommitLogReadHandler;
-import org.apache.cassandra.db.commitlog.CommitLogReader;
 import org.apache.cassandra.db.partitions.PartitionUpdate;
-import org.apache.cassandra.schema.Schema;
 
 /**
  * Reads segments with Cassandra's own CommitLogReader each time a line comes in, and answers with the seconds it took,
@@ -31,8 +26,7 @@ public class CommitLogSpeed implements CommitLogReadHandler
 
     public static void main(String[] arguments) throws Exception
     {
-        DatabaseDescriptor.toolInitialization();
-        Schema.class.getMethod("loadFromDisk").invoke(Schema.instance);
+        CassandraReader.start();
         BufferedReader orders = new BufferedReader(new InputStreamReader(System.in));
         System.out.println("ready");
         while (orders.readLine() != null)
@@ -40,25 +34,11 @@ public class CommitLogSpeed implements CommitLogReadHandler
             CommitLogSpeed speed = new CommitLogSpeed(arguments[0]);
             long start = System.nanoTime();
             for (int i = 1; i < arguments.length; i++)
-                speed.read(arguments[i]);
+                CassandraReader.read(speed, arguments[i]);
             double seconds = (System.nanoTime() - start) / 1e9;
             System.out.println("pass " + seconds + " " + speed.mutations + " " + peakKibibytes());
         }
         System.exit(0);
-    }
-
-    private void read(String path) throws Exception
-    {
-        for (Method method : CommitLogReader.class.getMethods())
-        {
-            Class<?>[] types = method.getParameterTypes();
-            if (!method.getName().equals("readCommitLogSegment") || types.length != 3 || types[2] != boolean.class)
-                continue;
-            Constructor<?> file = types[1].getConstructor(String.class);
-            method.invoke(new CommitLogReader(), this, file.newInstance(path), false);
-            return;
-        }
-        throw new NoSuchMethodException("CommitLogReader.readCommitLogSegment");
     }
 
     private static String peakKibibytes() throws Exception

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import time
@@ -21,9 +20,8 @@ from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.errors import CommitLogError
 from cdc_daemon.segments.reading import SegmentReading
 from sandbox import Sandbox
-from sandbox.artifacts import cassandra_set
-from sandbox.cassandra import CassandraNode, _module_options
-from sandbox.java import compile_java, java_command
+from sandbox.cassandra import CassandraNode
+from sandbox.reader import reader_command
 
 KEYSPACE = "bench"
 TABLE = """
@@ -167,20 +165,9 @@ def count_updates(segments: Sequence[Path], schema: Schema) -> int:
 @contextmanager
 def java_reader(node: CassandraNode, segments: Sequence[Path]) -> Iterator[Callable[[], tuple[float, int, float]]]:
     """Give a function that makes Cassandra's reader pass over the segments: seconds, updates, peak MiB."""
-    library = f"{cassandra_set(node.version).library}{os.sep}*"
-    classes = node.directory / "speed"
-    compile_java(Path(__file__).with_name("CommitLogSpeed.java"), class_path=library, output=classes)
-    options = [
-        *_module_options(),
-        *(f"-javaagent:{jar}" for jar in cassandra_set(node.version).library.glob("jamm-*.jar")),
-        f"-Dcassandra.config={(node.directory / 'cassandra.yaml').as_uri()}",
-        f"-Dcassandra.storagedir={node.directory}",
-    ]
-    command = java_command(
-        heap="512m", directory=node.directory / "tmp", options=options, class_path=[str(classes), library]
-    )
+    command = reader_command(node, Path(__file__).with_name("CommitLogSpeed.java"))
     with subprocess.Popen(
-        [*command, "CommitLogSpeed", KEYSPACE, *map(str, segments)],
+        [*command, KEYSPACE, *map(str, segments)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         assert process.stdin is not None

@@ -141,7 +141,7 @@ class CassandraNode(Server):
         """
         command = [
             str(java_home() / "bin" / "java"),
-            *_module_options(),
+            *module_options(),
             f"-Duser.home={self.directory}",  # nodetool keeps a history there
             f"-Dcassandra.storagedir={self.directory}",
             f"-Dlogback.configurationFile={_LOGBACK_TOOLS.as_uri()}",
@@ -186,7 +186,7 @@ class CassandraNode(Server):
         agents = sorted(self._library.glob("jamm-*.jar"))
         options = [
             *java_options,
-            *_module_options(),
+            *module_options(),
             *(f"-javaagent:{jar}" for jar in agents),
             f"-Dcassandra.config={(home / 'cassandra.yaml').as_uri()}",
             f"-Dcassandra.storagedir={home}",
@@ -210,7 +210,8 @@ class CassandraNode(Server):
         return [*command, "org.apache.cassandra.service.CassandraDaemon"]
 
 
-def _module_options() -> list[str]:
+def module_options() -> list[str]:
+    """Return the options without which no part of Cassandra runs on a JDK 17."""
     return [
         "-Djdk.attach.allowAttachSelf=true",
         *(f"--add-exports={name}=ALL-UNNAMED" for name in _EXPORTS),

@@ -83,14 +83,14 @@ def java_command(*, heap: str, directory: Path, options: list[str], class_path: 
     ]
 
 
-def compile_java(source: Path, *, class_path: str, output: Path) -> None:
-    """Compile one source file into the folder `output`.
+def compile_java(*sources: Path, class_path: str, output: Path) -> None:
+    """Compile source files into the folder `output`.
 
     Raises SandboxError with the compiler's messages when it does not compile.
     """
     output.mkdir(parents=True, exist_ok=True)
     compiler = java_home() / "bin" / "javac"
-    command = [str(compiler), "-proc:none", "-cp", class_path, "-d", str(output), str(source)]
+    command = [str(compiler), "-proc:none", "-cp", class_path, "-d", str(output), *map(str, sources)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise SandboxError(f"javac failed on {source.name}:\n{result.stderr.strip()}")
+        raise SandboxError(f"javac failed on {', '.join(source.name for source in sources)}:\n{result.stderr.strip()}")

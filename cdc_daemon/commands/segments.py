@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
-
-if TYPE_CHECKING:
-    from cdc_daemon.commitlog.encryption import Keyring
-    from cdc_daemon.config import Settings
+from cdc_daemon.commands.segment_options import (
+    KeyPasswordOption,
+    KeyspaceOption,
+    KeystoreOption,
+    KeystorePasswordOption,
+    Paths,
+    SchemaOption,
+    TableOption,
+    check_paths,
+    keyring_of,
+    settings_for_tables,
+    settings_if_any,
+    write_json,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,60 +32,6 @@ app = typer.Typer(
     "PATH is a segment, a folder of segments, or `-` for paths on standard input, one a line. "
     "Nothing is changed anywhere.",
 )
-
-Paths = Annotated[list[str], typer.Argument(metavar="PATH", show_default=False, help="Segments, folders, or `-`.")]
-SchemaOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--schema",
-        "-s",
-        metavar="SNAPSHOT",
-        show_default=False,
-        help="What tables there are: a file of **cdc-daemon schema export**. Without it: the live cluster that the "
-        "configuration names, and what its daemon remembers.",
-    ),
-]
-KeystoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--keystore",
-        metavar="FILE",
-        show_default=False,
-        help="The JCEKS keystore that cassandra.yaml names, for encrypted segments.",
-    ),
-]
-KeystorePasswordOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--keystore-password-file",
-        metavar="FILE",
-        show_default=False,
-        help="A file with the keystore's password. Without it: $CDC_DAEMON_KEYSTORE_PASSWORD.",
-    ),
-]
-KeyPasswordOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--key-password-file",
-        metavar="FILE",
-        show_default=False,
-        help="A file with the keys' password, where it is another. Without it: $CDC_DAEMON_KEY_PASSWORD.",
-    ),
-]
-KeyspaceOption = Annotated[
-    list[str] | None,
-    typer.Option("--keyspace", "-k", metavar="KEYSPACE", show_default=False, help="Only this keyspace; repeatable."),
-]
-TableOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--table",
-        "-t",
-        metavar="TABLE",
-        show_default=False,
-        help="Only this table, as `table` or `keyspace.table`; repeatable.",
-    ),
-]
 
 
 @app.command("list")
@@ -108,12 +63,12 @@ def list_(
     from cdc_daemon.segments.paths import find_segments  # noqa: PLC0415  likewise
     from cdc_daemon.segments.progress import showing_progress  # noqa: PLC0415  likewise
 
-    settings = _settings_if_any(config, needed=not paths)
+    settings = settings_if_any(config, needed=not paths)
     if not paths:
         assert settings is not None
         paths = [str(settings.commit_log.cdc_raw_directory)]
-    _check_paths(paths)
-    keyring = _keyring(keystore, keystore_password_file, key_password_file)
+    check_paths(paths)
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     progressed = opening.progress_of_daemon(settings)
     with opening.open_tables_if_any(None if quick else schema, None if quick else settings) as tables:
         known = Schema() if tables is None else tables.current
@@ -131,7 +86,7 @@ def list_(
             ]
             progress.clear()
             if as_json:
-                _write_json([each.as_dict() for each in found])
+                write_json([each.as_dict() for each in found])
             else:
                 show.show_list(found, known_tables=tables is not None)
     for problem in listing.all_problems(found):
@@ -188,13 +143,13 @@ def dump(
     from cdc_daemon.segments.tables import Wanted  # noqa: PLC0415  likewise
 
     begin = dumping.After() if after is None else dumping.parse_position(after)
-    _check_paths(paths)
+    check_paths(paths)
     if after is not None and begin.segment_id is None and not only_segment(paths):
         raise typer.BadParameter("expected SEGMENT:OFFSET where there can be several segments", param_hint="--from")
     if follow and STANDARD_INPUT in paths:
         raise typer.BadParameter("expected segments and folders, found a list on standard input", param_hint="--follow")
-    keyring = _keyring(keystore, keystore_password_file, key_password_file)
-    with opening.open_tables(schema, _settings_for_tables(schema, config)) as tables:
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
+    with opening.open_tables(schema, settings_for_tables(schema, config)) as tables:
         wanted = Wanted(tables, keyspace or (), table or ())
         wanted.check()
         reader = updates.MutationReader(tables, wanted)
@@ -234,8 +189,8 @@ def verify(
     from cdc_daemon.segments.paths import find_segments  # noqa: PLC0415  likewise
     from cdc_daemon.segments.progress import showing_progress  # noqa: PLC0415  likewise
 
-    _check_paths(paths)
-    keyring = _keyring(keystore, keystore_password_file, key_password_file)
+    check_paths(paths)
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     found = []
     with output.to_pipe(), showing_progress() as progress:
         for path in find_segments(paths, sys.stdin):
@@ -246,7 +201,7 @@ def verify(
                 show.show_verification(verification)
         ok = all(each.ok for each in found)
         if as_json:
-            _write_json({"ok": ok, "segments": [each.as_dict() for each in found]})
+            write_json({"ok": ok, "segments": [each.as_dict() for each in found]})
     if not ok:
         raise typer.Exit(EXIT_FAILED)
 
@@ -276,10 +231,10 @@ def stats(
     from cdc_daemon.segments.stats import Statistics  # noqa: PLC0415  likewise
     from cdc_daemon.segments.tables import Wanted  # noqa: PLC0415  likewise
 
-    _check_paths(paths)
-    keyring = _keyring(keystore, keystore_password_file, key_password_file)
+    check_paths(paths)
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     with (
-        opening.open_tables(schema, _settings_for_tables(schema, config)) as tables,
+        opening.open_tables(schema, settings_for_tables(schema, config)) as tables,
         output.to_pipe(),
         showing_progress() as progress,
     ):
@@ -291,54 +246,9 @@ def stats(
         statistics.read(find_segments(paths, sys.stdin), keyring=keyring, progress=progress)
         progress.clear()
         if as_json:
-            _write_json(statistics.as_dict())
+            write_json(statistics.as_dict())
         else:
             show.show_statistics(statistics)
         report.end(reader.unknown)
     if report.count:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _check_paths(paths: list[str]) -> None:
-    from cdc_daemon.segments.paths import missing  # noqa: PLC0415  commands start fast
-
-    if absent := missing(paths):
-        raise typer.BadParameter(f"there is no {', no '.join(absent)}", param_hint="PATH")
-
-
-def _keyring(keystore: Path | None, password: Path | None, key_password: Path | None) -> Keyring | None:
-    from cdc_daemon.segments.keyring import open_keyring  # noqa: PLC0415  commands start fast
-
-    return open_keyring(keystore, password, key_password)
-
-
-def _settings_if_any(config: Path | None, *, needed: bool) -> Settings | None:
-    """Load the configuration; None where nobody named one, there is none, and it is not needed."""
-    from cdc_daemon.commands.common import find_config, load_settings  # noqa: PLC0415  commands start fast
-    from cdc_daemon.errors import ConfigError  # noqa: PLC0415  likewise
-
-    if config is None and not needed:
-        try:
-            find_config(None)
-        except ConfigError:
-            return None
-    return load_settings(config)
-
-
-def _settings_for_tables(schema: Path | None, config: Path | None) -> Settings | None:
-    """Load the configuration unless a snapshot makes it needless. Raises `ConfigError`."""
-    from cdc_daemon.commands.common import load_settings  # noqa: PLC0415  commands start fast
-    from cdc_daemon.errors import ConfigError  # noqa: PLC0415  likewise
-
-    if schema is not None:
-        return None
-    try:
-        return load_settings(config)
-    except ConfigError as error:
-        if config is None and not error.where:
-            error.hint = f"name a snapshot of the schema with --schema; or {error.hint}"
-        raise
-
-
-def _write_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,14 +1,11 @@
 import java.io.BufferedOutputStream;
 import java.io.PrintStream;
-import java.lang.reflect.Constructor;
-import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 
-import org.apache.cassandra.config.DatabaseDescriptor;
 import org.apache.cassandra.db.ClusteringBound;
 import org.apache.cassandra.db.ClusteringPrefix;
 import org.apache.cassandra.db.DeletionTime;
@@ -17,19 +14,16 @@ import org.apache.cassandra.db.Mutation;
 import org.apache.cassandra.db.RangeTombstone;
 import org.apache.cassandra.db.commitlog.CommitLogDescriptor;
 import org.apache.cassandra.db.commitlog.CommitLogReadHandler;
-import org.apache.cassandra.db.commitlog.CommitLogReader;
 import org.apache.cassandra.db.partitions.PartitionUpdate;
 import org.apache.cassandra.db.rows.Cell;
 import org.apache.cassandra.db.rows.ColumnData;
 import org.apache.cassandra.db.rows.ComplexColumnData;
 import org.apache.cassandra.db.rows.Row;
-import org.apache.cassandra.schema.Schema;
 import org.apache.cassandra.utils.ByteBufferUtil;
 
 /**
  * Prints what Cassandra's own CommitLogReader makes of segments: one JSON object for each partition update of one
- * keyspace, in log order. Runs on the class path of Cassandra 4.0, 4.1 or 5.0, with the cassandra.yaml and the data
- * folder of the (stopped) node that wrote the segments, for the schema and the keystore.
+ * keyspace, in log order.
  *
  * CommitLogOracle KEYSPACE SEGMENT...
  */
@@ -46,42 +40,13 @@ public class CommitLogOracle implements CommitLogReadHandler
 
     public static void main(String[] arguments) throws Exception
     {
-        DatabaseDescriptor.toolInitialization();
-        loadSchema();
+        CassandraReader.start();
         PrintStream out = new PrintStream(new BufferedOutputStream(System.out, 1 << 16), false, "UTF-8");
         CommitLogOracle oracle = new CommitLogOracle(arguments[0], out);
         for (int i = 1; i < arguments.length; i++)
-            read(oracle, arguments[i]);
+            CassandraReader.read(oracle, arguments[i]);
         out.flush();
         System.exit(out.checkError() ? 1 : 0);
-    }
-
-    /** 4.0 would write the schema's version down; its method that does not is gone later. */
-    private static void loadSchema() throws Exception
-    {
-        try
-        {
-            Schema.class.getMethod("loadFromDisk", boolean.class).invoke(Schema.instance, false);
-        }
-        catch (NoSuchMethodException e)
-        {
-            Schema.class.getMethod("loadFromDisk").invoke(Schema.instance);
-        }
-    }
-
-    /** 4.0 takes java.io.File, later versions a class of their own. */
-    private static void read(CommitLogReadHandler handler, String path) throws Exception
-    {
-        for (Method method : CommitLogReader.class.getMethods())
-        {
-            Class<?>[] types = method.getParameterTypes();
-            if (!method.getName().equals("readCommitLogSegment") || types.length != 3 || types[2] != boolean.class)
-                continue;
-            Constructor<?> file = types[1].getConstructor(String.class);
-            method.invoke(new CommitLogReader(), handler, file.newInstance(path), false);
-            return;
-        }
-        throw new NoSuchMethodException("CommitLogReader.readCommitLogSegment");
     }
 
     @Override

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import FAST_START, Sandbox
-from sandbox.artifacts import cassandra_set
-from sandbox.cassandra import CassandraNode, _module_options
-from sandbox.java import compile_java, java_command, java_home
+from sandbox.cassandra import CassandraNode
+from sandbox.java import java_home
+from sandbox.reader import reader_command
 from tests.fixtures_maker.workload import KEYSPACE, Workload
 
 DATA = Path(__file__).parents[1] / "data" / "commitlog"
@@ -53,6 +52,8 @@ class Combination:
             changes["storage_compatibility_mode"] = "NONE"
         if self.kind in COMPRESSORS:
             changes["commitlog_compression"] = [{"class_name": COMPRESSORS[self.kind]}]
+        if self.kind == "direct":
+            changes["commitlog_disk_access_mode"] = "direct"
         if self.kind == "encrypted":
             changes["transparent_data_encryption_options"] = {
                 "enabled": True,
@@ -81,6 +82,7 @@ def combinations() -> Iterator[Combination]:
     for version in ("4.0", "4.1", "5.0"):
         for kind in ("plain", *COMPRESSORS, "encrypted"):
             yield Combination(version, kind)
+    yield Combination("5.0", "direct")
     for kind in ("plain", *COMPRESSORS, "encrypted"):
         yield Combination("5.0", kind, segment_version=8)
 
@@ -147,23 +149,10 @@ def plain(value: object) -> object:
     return str(value)
 
 
-def ask(node: CassandraNode, segments: list[Path]) -> bytes:
+def ask(node: CassandraNode, segments: list[Path], keyspace: str = KEYSPACE) -> bytes:
     """Run Cassandra's own reader over the segments of a node that is stopped."""
-    library = f"{cassandra_set(node.version).library}{os.sep}*"
-    classes = node.directory / "oracle"
-    compile_java(ORACLE, class_path=library, output=classes)
-    options = [
-        *_module_options(),
-        *(f"-javaagent:{jar}" for jar in cassandra_set(node.version).library.glob("jamm-*.jar")),
-        f"-Dcassandra.config={(node.directory / 'cassandra.yaml').as_uri()}",
-        f"-Dcassandra.storagedir={node.directory}",
-    ]
-    command = java_command(
-        heap="512m", directory=node.directory / "tmp", options=options, class_path=[str(classes), library]
-    )
-    result = subprocess.run(
-        [*command, "CommitLogOracle", KEYSPACE, *map(str, segments)], capture_output=True, check=False
-    )
+    command = reader_command(node, ORACLE)
+    result = subprocess.run([*command, keyspace, *map(str, segments)], capture_output=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.decode(errors="replace"))
     return b"".join(line for line in result.stdout.splitlines(keepends=True) if line.startswith(b"{"))
