@@ -65,10 +65,12 @@ def measure(*, rows: int, rate: float, seconds: float, runs: int, say: Say) -> S
             for number in range(1, runs + 1):
                 for ids in SIZES:
                     measured["idle", ids].append(bench.run(ids, seconds))
+                    say(f"run {number}, idle, {ids} ids: {measured['idle', ids][-1]}")
                 with _busy(session, insert, rows, rate) as count:
                     began, before = time.monotonic(), count()
                     for ids in SIZES:
                         measured["busy", ids].append(bench.run(ids, seconds))
+                        say(f"run {number}, busy, {ids} ids: {measured['busy', ids][-1]}")
                     alone.append(bench.freshness(seconds))
                     with bench.asking(max(SIZES)):
                         beside.append(bench.freshness(seconds))

@@ -16,6 +16,9 @@ class Run:
     requests: Sequence[float]
     plain: Sequence[float]
 
+    def __str__(self) -> str:
+        return f"p50 {_quantile(self.requests, 0.5) * 1e3:.1f} ms, ceiling {_quantile(self.plain, 0.5) * 1e3:.1f} ms"
+
 
 @dataclass(frozen=True, slots=True)
 class Requests:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cassandra.concurrent import execute_concurrent_with_args
 
 from tests.integration.daemon.stage import Stage
 from tests.integration.sync.asking import send, spoil, sync, version_of
@@ -56,6 +57,27 @@ def test_the_tail_may_be_paused(stage: Stage) -> None:
     assert answer.result["counts"] == {"indexed": 1, "deleted": 1, "missing": 1}
     assert stage.get("person", "made") == {"id": "made", "name": "Ada", "n": 1}
     assert stage.get("person", "gone") is None
+
+
+def test_the_tail_may_be_far_behind(stage: Stage) -> None:
+    """What is asked for is not queued behind thousands of changes, and these do not undo it when they come."""
+    insert = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.person (id, name, n) VALUES (?, 'old', ?)")
+    assert send(stage, "POST", "/admin/pause").status == 200
+    try:
+        rows = [(f"behind-{number}", number) for number in range(3000)]
+        execute_concurrent_with_args(stage.cql, insert, rows, concurrency=64)
+        spoil(stage, "person", "behind-1", {"id": "behind-1", "name": "wrong"}, version=1)
+        stage.execute("INSERT INTO {ks}.person (id, name, n) VALUES ('behind-0', 'new', 0)")
+        stage.execute("DELETE FROM {ks}.person WHERE id = 'behind-1'")
+    finally:
+        assert send(stage, "POST", "/admin/resume").status == 200
+    answer = sync(stage, "person", "behind-0", "behind-1", "behind-2999")
+    assert answer.result["esSyncResponse"] == {"behind-0": True, "behind-1": True, "behind-2999": True}
+    assert stage.get("person", "behind-0") == {"id": "behind-0", "name": "new", "n": 0}
+    assert stage.get("person", "behind-1") is None
+    assert stage.get("person", "behind-2999") == {"id": "behind-2999", "name": "old", "n": 2999}
+    stage.settle()
+    stage.assert_equal("person")
 
 
 def test_cdc_may_be_off(stage: Stage) -> None:
