@@ -21,6 +21,8 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
 from cdc_daemon.dead_letters.documents import DeadDocuments
 from cdc_daemon.dead_letters.replay import Replayer
+from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_others
+from cdc_daemon.dependents.refresher import DependentsRefresher
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.heartbeat import Heart
@@ -29,6 +31,7 @@ from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
     BulkMetrics,
+    DependentsMetrics,
     DriftMetrics,
     FlowMetrics,
     PipelineMetrics,
@@ -43,14 +46,14 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.routes import find_routes, related_of
-from cdc_daemon.pipeline.routing import Router, group_routes
+from cdc_daemon.pipeline.routing import Followed, Router, group_routes
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker, check_polled_tables
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
-from cdc_daemon.removal.parts import make_table_watch
+from cdc_daemon.removal.parts import make_index_rows, make_table_watch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
@@ -107,6 +110,7 @@ class Assembly:
         replayer: Replayer,
         spooler: Spooler,
         expiries: ExpiryStore,
+        waiting_dependents: Callable[[], int],
         background: Background,
     ) -> None:
         self.tables = tables
@@ -127,6 +131,7 @@ class Assembly:
         self._session = session
         self._spooler = spooler
         self._expiries = expiries
+        self._waiting_dependents = waiting_dependents
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -161,6 +166,7 @@ class Assembly:
         self._metrics.pending.set(self._pipeline.pending)
         self._metrics.spooled_keys.set(self._spooler.waiting)
         self._metrics.expiries_waiting.set(self._expiries.count)
+        self._metrics.dependents_waiting.set(self._waiting_dependents())
         self._flow.show(self._pipeline.flow)
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
@@ -180,6 +186,7 @@ class Assembly:
             "position": str(self._tail.position),
             "pending": self._pipeline.pending,
             "spooled": self._spooler.waiting,
+            "dependents_waiting": self._waiting_dependents(),
             "paused": self.gate.closed,
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},
             "reconcile_requests": {
@@ -252,7 +259,10 @@ async def assemble(
             schema,
             declared=[mapping.table for mapping in settings.mappings.values() if mapping.expiring],
         )
-        router = Router(coalescer, routes, mapped=mappings)
+        index_rows = make_index_rows(settings, mappings, client)
+        finders = make_finders(listed, schema.table, session=session, rows=index_rows)
+        queue = StoredQueue(store.dependents)
+        router = Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock))
         aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
         definitions = {table: several[0].table for table, several in mappings.items()}
         dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
@@ -317,11 +327,21 @@ async def assemble(
                 session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics
             )
             schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
+        dependents = DependentsRefresher(
+            queue,
+            finders,
+            flights=coalescer,
+            sink=pipeline,
+            gate=gate,
+            observer=DependentsMetrics(metrics),
+            rate=settings.pipeline.dependents_rate,
+            margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+            settle_others=wait_for_others(session),
+        )
         tables = make_table_watch(
             settings,
-            mappings,
             session=session,
-            client=client,
+            rows=index_rows,
             schema=schema,
             store=store,
             coalescer=coalescer,
@@ -387,6 +407,7 @@ async def assemble(
             reconcile_requests=store.reconcile_requests,
             replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
             expiries=store.expiries,
+            waiting_dependents=lambda: store.dependents.count,
             spooler=Spooler(
                 store.spool,
                 coalescer=coalescer,
@@ -396,6 +417,7 @@ async def assemble(
                 observer=SpoolMetrics(metrics),
             ),
             background={
+                "dependents": dependents.run,
                 "tables": tables.run,
                 "mappings": following.run,
                 "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,

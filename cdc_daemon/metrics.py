@@ -162,6 +162,14 @@ class Metrics:
             "Changed keys that went to the state directory (out) and came back and were settled (in).",
             ("direction",),
         )
+        self.dependents_waiting = self._gauge(
+            "dependents_waiting", "Changed rows whose dependent documents are still to be refreshed."
+        )
+        self.dependents_refreshed = self._counter(
+            "dependents_refreshed",
+            "Documents built anew because a row of this table, which they show, had changed.",
+            _TABLE,
+        )
         self.drift_documents = self._gauge(
             "drift_documents",
             "Documents that differed from their rows when they were last compared: missing, stale or left over.",

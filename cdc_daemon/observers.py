@@ -110,6 +110,17 @@ class SpoolMetrics:
         self._metrics.keys_spooled.labels("in").inc(count)
 
 
+class DependentsMetrics:
+    """Counts documents that follow other tables' rows."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def refreshed(self, table: TableName, count: int) -> None:
+        """Count documents built anew because of a row of `table`."""
+        self._metrics.dependents_refreshed.labels(*table).inc(count)
+
+
 class FlowMetrics:
     """Exports what became of signals, which the coalescer only counts: it is asked for every one of them."""
 

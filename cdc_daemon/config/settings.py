@@ -72,6 +72,8 @@ class PipelineSettings(Section):
     """The most keys that are read and written together."""
     workers: int = Field(default=4, ge=1, le=64)
     """How many batches are in work at once."""
+    dependents_rate: int = Field(default=1000, ge=1, le=1_000_000)
+    """The most documents a second that are built anew because another table's row, which they show, has changed."""
 
 
 class StateSettings(Section):

@@ -22,11 +22,12 @@ KEEP_ALIVE = "1m"
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """A document found: its `_id`, the asked fields of its source, and its routing value if it has one."""
+    """A document found: its `_id`, the asked fields of its source, its routing value if it has one, its version."""
 
     id: str
     source: Mapping[str, Any]
     routing: str | None = None
+    version: int = 0
 
 
 async def find_siblings(
@@ -81,12 +82,15 @@ async def find_documents(
                     size=page,
                     track_total_hits=False,
                     allow_partial_search_results=False,
+                    version=True,
                 )
             _check_shards(answer.body, "search for documents", alias)
             point = str(answer.body.get("pit_id", point))
             hits = answer.body["hits"]["hits"]
             if hits:
-                yield [Sibling(hit["_id"], hit.get("_source") or {}, hit.get("_routing")) for hit in hits]
+                yield [
+                    Sibling(hit["_id"], hit.get("_source") or {}, hit.get("_routing"), hit["_version"]) for hit in hits
+                ]
             if len(hits) < page:
                 return
             after = hits[-1]["sort"]

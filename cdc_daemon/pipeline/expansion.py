@@ -60,6 +60,7 @@ class Expansion:
             await asyncio.sleep(self._pause)
             with suppress(TableDroppedError), self._waits.on("cassandra"):
                 await self._reader.confirm_partition(key.table, key.partition_key)
+            await self._router.keep_in_mind([entry])
             self._router.pass_on(entry)
 
     async def _signal(self, entry: Entry, pages: AsyncIterator[Sequence[Clustering]]) -> None:

@@ -8,13 +8,16 @@ it, as signals that know of no write of theirs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.store.dependents import ChangedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +64,37 @@ def find_route(
     return Route(table, joined.split_key, known, exact if len(exact) == len(clustering) else None)
 
 
+class Followed(NamedTuple):
+    """Tables whose rows' keys do not tell the documents that show them, and who keeps in mind that a row has changed.
+
+    `keep` returns when that is durable; it raises `StoreError`. `clock` tells from which version on documents show it.
+    """
+
+    tables: frozenset[TableName]
+    keep: Callable[[Sequence[ChangedRow]], Awaitable[None]]
+    clock: HybridClock
+
+
 class Router:
     """Passes settled changes of joined tables on. `mapped` are the tables that have documents of their own."""
 
     def __init__(
-        self, coalescer: Coalescer, routes: Mapping[TableName, Sequence[Route]], *, mapped: Iterable[TableName]
+        self,
+        coalescer: Coalescer,
+        routes: Mapping[TableName, Sequence[Route]],
+        *,
+        mapped: Iterable[TableName],
+        followed: Followed | None = None,
     ) -> None:
         self._coalescer = coalescer
         self._routes = {table: tuple(dict.fromkeys(each)) for table, each in routes.items() if each}
         self._mapped = frozenset(mapped)
+        self._followed = followed
+        self._leading = self._routes.keys() | (frozenset() if followed is None else followed.tables)
 
     def is_shown(self, table: TableName) -> bool:
         """Whether the table has documents of its own, and is not only shown in others."""
-        return table in self._mapped or table not in self._routes
+        return table in self._mapped or table not in self._leading
 
     def leads_on(self, entry: Entry) -> bool:
         """Whether other rows' documents have to follow.
@@ -81,9 +102,22 @@ class Router:
         A table with documents of its own is also read without any change, by a re-sync, and what was passed on to it
         goes no further: neither concerns anybody else.
         """
-        if entry.key.table not in self._routes:
+        if entry.key.table not in self._leading:
             return False
         return entry.changed or entry.key.table not in self._mapped
+
+    async def keep_in_mind(self, entries: Iterable[Entry]) -> None:
+        """Keep durably whose dependents have to be looked for, before the entries are settled. Raises `StoreError`."""
+        if self._followed is None:
+            return
+        tables, keep, clock = self._followed
+        changed = [
+            ChangedRow(entry.key, clock.next(), entry.oldest)
+            for entry in entries
+            if entry.key.table in tables and self.leads_on(entry)
+        ]
+        if changed:
+            await keep(changed)
 
     def pass_on(self, entry: Entry) -> None:
         """Hand the change on to the rows that show it; they hold the entry's receipts from now on."""

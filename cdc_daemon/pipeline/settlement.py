@@ -240,6 +240,7 @@ class Settlement:
         await self._lifetimes.keep(entries, reading)
         await self._keep([letter for _, letter in letters])
         await self._revive(done)
+        await self._router.keep_in_mind(entry for entry in entries if entry not in again)
         for entry, operation, result in done:
             self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
         for entry, letter in letters:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from elasticsearch import AsyncElasticsearch
@@ -37,18 +37,30 @@ class IndexRows:
         self._client = client
         self._feeds = feeds
 
-    async def find(self, table: TableName) -> AsyncIterator[Sequence[Key]]:
+    async def find(
+        self,
+        table: TableName,
+        *,
+        alias: str | None = None,
+        query: Mapping[str, Any] | None = None,
+        read_before: int | None = None,
+    ) -> AsyncGenerator[Sequence[Key], None]:
         """Return the keys page by page, as of a fresh refresh of each index.
 
-        A document whose row cannot be told is said in the log and left out.
+        With `alias` only that one is looked at, with `query` only documents that it matches, and with `read_before`
+        (µs since epoch) only those whose version is not above it. A document whose row cannot be told is said in the
+        log and left out.
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
         fields = [PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD]
         for feed in self._feeds.get(table, ()):
-            pages = find_documents(self._client, feed.alias, source=fields, keep_alive=KEEP_ALIVE)
+            if alias not in (None, feed.alias):
+                continue
+            pages = find_documents(self._client, feed.alias, query, source=fields, keep_alive=KEEP_ALIVE)
             async with aclosing(pages) as found:
                 async for page in found:
-                    yield list(_keys(page, table, feed))
+                    wanted = [each for each in page if read_before is None or each.version <= read_before]
+                    yield list(_keys(wanted, table, feed))
 
 
 def _keys(page: Sequence[Sibling], table: TableName, feed: Feed) -> Iterator[Key]:

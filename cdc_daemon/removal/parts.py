@@ -29,12 +29,24 @@ _JOINED = Policy("remove", "keep")
 """What holds for a table that has no documents of its own and is only shown in others."""
 
 
+def make_index_rows(
+    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], client: AsyncElasticsearch
+) -> IndexRows:
+    """Return what tells the rows that the documents of each table show."""
+    return IndexRows(
+        client,
+        {
+            table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
+            for table, several in mappings.items()
+        },
+    )
+
+
 def make_table_watch(
     settings: Settings,
-    mappings: Mapping[TableName, Iterable[DocumentMapping]],
     *,
     session: Session,
-    client: AsyncElasticsearch,
+    rows: IndexRows,
     schema: SchemaSource,
     store: Store,
     coalescer: Coalescer,
@@ -43,10 +55,6 @@ def make_table_watch(
     counted: Callable[[int], object],
 ) -> TableWatch:
     """Return what makes documents follow truncated, dropped and re-created tables."""
-    feeds = {
-        table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
-        for table, several in mappings.items()
-    }
 
     async def rebuild(table: TableName, reason: ReconcileReason) -> None:
         request = ReconcileRequest(reason=reason, segment_id=0, keyspace=table.keyspace, table=table.table)
@@ -62,7 +70,7 @@ def make_table_watch(
         schema=schema,
         records=Truncations(session, settings.cassandra.contact_points),
         marks=store.table_marks,
-        sweep=Sweep(IndexRows(client, feeds), sink, gate, counted=counted),
+        sweep=Sweep(rows, sink, gate, counted=counted),
         flights=coalescer,
         rebuild=rebuild,
         shown_in=shown_in,

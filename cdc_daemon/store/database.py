@@ -230,6 +230,20 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE job_range ADD COLUMN side TEXT NOT NULL DEFAULT 'rows';
     """,
+    """
+    CREATE TABLE dependent (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        partition_key BLOB NOT NULL,
+        clustering BLOB NOT NULL,
+        version INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        requested INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        UNIQUE (keyspace_name, table_name, partition_key, clustering)
+    ) STRICT;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

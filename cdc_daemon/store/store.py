@@ -8,6 +8,7 @@ from cdc_daemon.errors import StoreError
 from cdc_daemon.store.checkpoints import Checkpoints
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
+from cdc_daemon.store.dependents import DependentStore
 from cdc_daemon.store.expiries import ExpiryStore
 from cdc_daemon.store.jobs import Jobs
 from cdc_daemon.store.range_jobs import RangeJobs
@@ -38,6 +39,7 @@ class Store:
             ) from error
         self._database = Database(directory / FILE_NAME)
         self.checkpoints = Checkpoints(self._database)
+        self.dependents = DependentStore(self._database)
         self.dead_letters = DeadLetters(self._database)
         self.expiries = ExpiryStore(self._database)
         self.jobs = Jobs(self._database)

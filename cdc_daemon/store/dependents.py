@@ -1,0 +1,101 @@
+"""Changed rows whose dependent documents are still to be refreshed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.clustering import decode_clustering, encode_clustering
+from cdc_daemon.store.database import Database
+
+_PARTITION = b""
+"""Stands for the clustering of a whole partition's key."""
+
+
+class ChangedRow(NamedTuple):
+    """A row that others' documents show, and that has changed.
+
+    `version` is a moment on the daemon's clock (µs since epoch) after the change could be read: documents whose own
+    version is above it show the change. `since` is when the change was written (µs since epoch, 0 where unknown).
+    """
+
+    key: Key
+    version: int
+    since: int = 0
+
+
+class Dependent(NamedTuple):
+    """A changed row as it is kept: `generation` grows whenever the row changes again; `requested` in µs since epoch."""
+
+    id: int
+    generation: int
+    requested: int
+    row: ChangedRow
+
+
+class DependentStore:
+    """The durable queue of changed rows, oldest first; a row is in it once. Methods block for the commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.reading() as connection:
+            self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
+
+    @property
+    def count(self) -> int:
+        """How many rows' dependents are still to be refreshed. It only looks into memory."""
+        return self._count
+
+    def add(self, rows: Iterable[ChangedRow]) -> None:
+        """Keep changed rows durably, all or none."""
+        now = time.time_ns() // 1000
+        with self._database.transaction() as connection:
+            for row in rows:
+                connection.execute(_ADD, (*_place(row.key), row.version, row.since, now))
+            self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
+
+    def oldest(self, limit: int, *, besides: Iterable[int] = ()) -> Sequence[Dependent]:
+        """Return the rows that have waited longest, but for those with the ids `besides`."""
+        passed = [*besides]
+        marks = ", ".join("?" * len(passed))
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM dependent WHERE id NOT IN ({marks}) ORDER BY id LIMIT ?",  # noqa: S608
+                (*passed, limit),
+            ).fetchall()
+        return [_dependent(row) for row in rows]
+
+    def done(self, dependent: Dependent) -> None:
+        """Forget a row, unless it changed again meanwhile."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM dependent WHERE id = ? AND generation = ?", (dependent.id, dependent.generation)
+            )
+            self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
+
+
+_COLUMNS = "id, generation, requested, keyspace_name, table_name, partition_key, clustering, version, since"
+_ADD = """
+    INSERT INTO dependent (keyspace_name, table_name, partition_key, clustering, version, since, requested, generation)
+    VALUES (?, ?, ?, ?, ?, ?, ?, 0)
+    ON CONFLICT (keyspace_name, table_name, partition_key, clustering) DO UPDATE SET
+        version = max(version, excluded.version), generation = generation + 1,
+        since = CASE WHEN since = 0 OR excluded.since = 0 THEN max(since, excluded.since)
+                     ELSE min(since, excluded.since) END
+"""
+
+
+def _place(key: Key) -> tuple[str, str, bytes, bytes]:
+    (keyspace, table), partition_key, clustering = key
+    return keyspace, table, partition_key, _PARTITION if clustering is None else encode_clustering(clustering)
+
+
+def _dependent(row: tuple[Any, ...]) -> Dependent:
+    identity, generation, requested, keyspace, table, partition_key, clustering, version, since = row
+    key = Key(
+        TableName(keyspace, table), partition_key, None if clustering == _PARTITION else decode_clustering(clustering)
+    )
+    return Dependent(identity, generation, requested, ChangedRow(key, version, since))

@@ -1,0 +1,180 @@
+"""The order of things around a refresh, with a real coalescer, gate and store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cdc_daemon.dependents.parts import StoredQueue
+from cdc_daemon.dependents.refresher import DependentsRefresher
+from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.ready import Lane
+from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.store import Store
+from cdc_daemon.store.dependents import ChangedRow
+
+ALL = (Lane.USUAL, Lane.BACKGROUND)
+USER, ORGANISATION = TableName("shop", "user"), TableName("shop", "organisation")
+
+
+def user(name: str) -> Key:
+    return Key(USER, name.encode(), ())
+
+
+class World:
+    """A queue on disk, a coalescer that only the test empties, and an index that the test fills."""
+
+    shown_in = USER
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.coalescer = Coalescer()
+        self.pages: list[list[Key]] = []
+        self.searches: list[tuple[bytes, int]] = []
+        self.broken = 0
+        self.refreshed_documents = 0
+        self.gate = Gate(self.coalescer)
+
+    async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
+        self.searches.append((key.partition_key, read_before))
+        for page in self.pages:
+            yield page
+        if self.broken:
+            self.broken -= 1
+            raise ElasticsearchUnavailableError("no answer")
+
+    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
+        await self.coalescer.submit(signals, receipt, background=True)
+
+    def refreshed(self, table: TableName, count: int) -> None:
+        assert table == ORGANISATION
+        self.refreshed_documents += count
+
+    def refresher(self) -> DependentsRefresher:
+        async def settled() -> None:
+            return
+
+        return DependentsRefresher(
+            StoredQueue(self.store.dependents),
+            {ORGANISATION: [self]},
+            flights=self.coalescer,
+            sink=self,
+            gate=self.gate,
+            observer=self,
+            rate=1_000_000,
+            margin=1000,
+            settle_others=settled,
+            look_seconds=0.01,
+        )
+
+    def changed(self, name: str, version: int) -> None:
+        self.store.dependents.add([ChangedRow(Key(ORGANISATION, name.encode(), ()), version)])
+
+    async def settle_rows(self, count: int) -> list[Key]:
+        keys: list[Key] = []
+        while len(keys) < count:
+            for entry in await self.coalescer.take_rows(10, ALL):
+                keys.append(entry.key)
+                self.coalescer.settle(entry)
+        return keys
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def world(store: Store) -> AsyncIterator[World]:
+    world = World(store)
+    task = asyncio.create_task(world.refresher().run())
+    yield world
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 -- what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def test_each_document_that_shows_the_row_is_read_again_and_the_row_is_forgotten(world: World) -> None:
+    world.pages = [[user("a"), user("b")], [user("c")]]
+    world.changed("o1", 5)
+    assert await world.settle_rows(3) == [user("a"), user("b"), user("c")]
+    await until(lambda: world.store.dependents.count == 0)
+    assert world.searches == [(b"o1", 1005)]
+    assert world.refreshed_documents == 3
+
+
+async def test_the_search_waits_for_rows_in_flight(world: World) -> None:
+    receipt = Receipt(lambda: None)
+    world.coalescer.add(Signal(USER, b"new", Scope.ROW), receipt)
+    (flying,) = await world.coalescer.take_rows(1)
+    world.changed("o1", 5)
+    await asyncio.sleep(0.2)
+    assert world.searches == []
+    world.coalescer.settle(flying)
+    await until(lambda: world.store.dependents.count == 0)
+    assert world.searches == [(b"o1", 1005)]
+
+
+async def test_a_row_that_changes_meanwhile_is_followed_again(world: World) -> None:
+    world.pages = [[user("a")]]
+    world.changed("o1", 5)
+    await until(lambda: len(world.coalescer) == 1)
+    world.changed("o1", 9)
+    assert await world.settle_rows(2) == [user("a"), user("a")]
+    await until(lambda: world.store.dependents.count == 0)
+    assert world.searches == [(b"o1", 1005), (b"o1", 1009)]
+
+
+async def test_a_search_that_breaks_off_is_begun_anew(world: World) -> None:
+    world.pages = [[user("a")]]
+    world.broken = 1
+    world.changed("o1", 5)
+    assert await world.settle_rows(2) == [user("a"), user("a")]
+    await until(lambda: world.store.dependents.count == 0)
+    assert len(world.searches) == 2
+
+
+async def test_a_closed_gate_holds_it(world: World) -> None:
+    world.gate.close()
+    world.pages = [[user("a")]]
+    world.changed("o1", 5)
+    await until(lambda: len(world.searches) == 1)
+    await asyncio.sleep(0.1)
+    assert len(world.coalescer) == 0
+    world.gate.open()
+    assert await world.settle_rows(1) == [user("a")]
+
+
+async def test_what_is_waiting_outlives_the_process(store: Store, tmp_path: Path) -> None:
+    store.dependents.add(
+        [ChangedRow(Key(ORGANISATION, b"o1", ()), 5, 3), ChangedRow(Key(ORGANISATION, b"o2", None), 6)]
+    )
+    store.dependents.add([ChangedRow(Key(ORGANISATION, b"o1", ()), 7, 2)])
+    store.close()
+    again = Store(tmp_path)
+    assert again.dependents.count == 2
+    first, second = again.dependents.oldest(9)
+    assert (first.row, first.generation) == (ChangedRow(Key(ORGANISATION, b"o1", ()), 7, 2), 1)
+    assert second.row.key == Key(ORGANISATION, b"o2", None)
+    assert again.dependents.oldest(9, besides=[first.id]) == [second]
+    again.dependents.done(first._replace(generation=0))
+    assert again.dependents.count == 2
+    again.dependents.done(first)
+    assert again.dependents.count == 1
+    again.close()
