@@ -298,6 +298,7 @@ async def assemble(
             workers=settings.pipeline.workers,
             batch=settings.pipeline.batch_documents,
         )
+        observer = TailMetrics(metrics, space.listed)
         gate = Gate(pipeline)
         refresher = Refresher(client)
         stack.push_async_callback(refresher.close)
@@ -318,15 +319,7 @@ async def assemble(
             watermarks=store.watermarks,
             observer=PollMetrics(metrics),
         )
-        check_polled_tables(settings.poll, shown)
-        for polled in settings.poll:
-            poller = await persist("cassandra", partial(makers.make, polled))
-            schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
-        if settings.heartbeat.table is not None:
-            heart = Heart(
-                session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics
-            )
-            schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
+        await _schedule(schedule, settings, shown=shown, makers=makers, session=session, metrics=metrics)
         dependents = DependentsRefresher(
             queue,
             finders,
@@ -340,6 +333,7 @@ async def assemble(
         )
         tables = make_table_watch(
             settings,
+            mappings,
             session=session,
             rows=index_rows,
             schema=schema,
@@ -349,28 +343,8 @@ async def assemble(
             gate=gate,
             counted=metrics.documents_swept.inc,
         )
-        tail = (
-            NoTail()
-            if not settings.tail
-            else Tail(
-                settings.commit_log.cdc_raw_directory,
-                state=settings.state.directory,
-                sink=gate,
-                schema=schema,
-                mapped=shown,
-                checkpoints=store.checkpoints,
-                dead_letters=store.dead_letters,
-                reconcile_requests=store.reconcile_requests,
-                options=TailOptions(
-                    follow_markers=settings.commit_log.follow_markers,
-                    release=settings.commit_log.release,
-                    may_prune=node.flag("cdc_block_writes") is not True,
-                    poll_interval=settings.commit_log.poll_interval,
-                ),
-                observer=TailMetrics(metrics, space.listed),
-                beat=beat,
-                keyring=configured_keyring(settings.commit_log),
-            )
+        tail = _make_tail(
+            settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
         )
         yield Assembly(
             tables=shown,
@@ -423,6 +397,60 @@ async def assemble(
                 "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
             },
         )
+
+
+async def _schedule(
+    schedule: Schedule,
+    settings: Settings,
+    *,
+    shown: Sequence[TableName],
+    makers: PollerMaker,
+    session: Session,
+    metrics: Metrics,
+) -> None:
+    """Put what comes round into the schedule: pollers, the heartbeat. Raises `ConfigError`."""
+    check_polled_tables(settings.poll, shown)
+    for polled in settings.poll:
+        poller = await persist("cassandra", partial(makers.make, polled))
+        schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+    if settings.heartbeat.table is not None:
+        heart = Heart(session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics)
+        schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
+
+
+def _make_tail(
+    settings: Settings,
+    store: Store,
+    *,
+    node: NodeSettings,
+    mapped: Sequence[TableName],
+    sink: Gate,
+    schema: SchemaSource,
+    observer: TailMetrics,
+    beat: Callable[[str], None],
+) -> Tail | NoTail:
+    if not settings.tail:
+        return NoTail()
+    log = settings.commit_log
+    return Tail(
+        log.cdc_raw_directory,
+        state=settings.state.directory,
+        sink=sink,
+        schema=schema,
+        mapped=mapped,
+        checkpoints=store.checkpoints,
+        dead_letters=store.dead_letters,
+        reconcile_requests=store.reconcile_requests,
+        options=TailOptions(
+            follow_markers=log.follow_markers,
+            release=log.release,
+            may_prune=node.flag("cdc_block_writes") is not True,
+            poll_interval=log.poll_interval,
+        ),
+        observer=observer,
+        beat=beat,
+        keyring=configured_keyring(log),
+    )
 
 
 def _cdc_space(settings: Settings, node: NodeSettings) -> CdcSpace:

@@ -44,6 +44,7 @@ def make_index_rows(
 
 def make_table_watch(
     settings: Settings,
+    mappings: Mapping[TableName, Iterable[DocumentMapping]],
     *,
     session: Session,
     rows: IndexRows,
