@@ -31,14 +31,14 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
-	$(BIN)/python -m pytest --cov --cov-report=term
-	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest tests/unit/commitlog tests/unit/tail
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit/commitlog tests/unit/tail
 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
 	$(BIN)/python -m sandbox.screenshots
 
 unit: $(READY) ## The tests that need no server
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 
 fuzz: $(READY) ## Fuzz the commit-log reader, guided by coverage (SECONDS=60)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
