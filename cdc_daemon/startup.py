@@ -22,6 +22,7 @@ from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
+from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
@@ -180,6 +181,25 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch
     )
 
 
+async def _look_after(client: AsyncElasticsearch, definition: IndexDefinition, index: str, *, generated: bool) -> None:
+    """Add the fields of a generated mapping that an index lacks, and say where it is another than declared."""
+    if generated:
+        completed = await IndexManager(client).complete(
+            definition.alias, definition.mappings.get("properties") or {}, add=True
+        )
+        if completed.added:
+            log.info("elasticsearch.fields_added", index=index, fields=list(completed.added))
+    drift = await find_drift(client, index, settings=definition.settings, mappings=definition.mappings)
+    if drift:
+        log.warning(
+            "elasticsearch.index_drift",
+            index=index,
+            alias=definition.alias,
+            differences=[str(each) for each in drift],
+            hint="documents are written all the same; `cdc-daemon check` tells how to mend it",
+        )
+
+
 async def ensure_indices(
     client: AsyncElasticsearch,
     settings: Mapping[str, MappingSettings],
@@ -204,4 +224,7 @@ async def ensure_indices(
         )
         ensured = await persist("elasticsearch", partial(manager.ensure, definition), tell=tell)
         remembered.append(ensured.gc_deletes)
+        if not ensured.created:
+            look = partial(_look_after, client, definition, ensured.index, generated=declared.mappings is None)
+            await persist("elasticsearch", look, tell=tell)
     return max(min(remembered), 2 * SHORTEST_BODY_AGE)

@@ -22,7 +22,7 @@ DATACENTER = "datacenter1"
 """The one datacenter of SimpleSnitch."""
 
 _LOGBACK = Path(__file__).with_name("conf") / "logback.xml"
-_LOGBACK_TOOLS = _LOGBACK.with_name("logback-tools.xml")
+LOGBACK_TOOLS = _LOGBACK.with_name("logback-tools.xml")
 
 _EXPORTS = (
     "java.base/java.lang.ref",
@@ -144,7 +144,7 @@ class CassandraNode(Server):
             *module_options(),
             f"-Duser.home={self.directory}",  # nodetool keeps a history there
             f"-Dcassandra.storagedir={self.directory}",
-            f"-Dlogback.configurationFile={_LOGBACK_TOOLS.as_uri()}",
+            f"-Dlogback.configurationFile={LOGBACK_TOOLS.as_uri()}",
             "-XX:TieredStopAtLevel=1",
             "-cp",
             f"{self._library}/*",

@@ -9,7 +9,7 @@ from typing import Final
 import yaml
 
 from sandbox.artifacts import cassandra_set
-from sandbox.cassandra import CassandraNode, module_options
+from sandbox.cassandra import LOGBACK_TOOLS, CassandraNode, module_options
 from sandbox.java import compile_java, java_command
 
 _SHARED: Final = Path(__file__).parent / "java" / "CassandraReader.java"
@@ -34,6 +34,7 @@ def reader_command(node: CassandraNode, source: Path) -> list[str]:
         *(f"-javaagent:{jar}" for jar in libraries.glob("jamm-*.jar")),
         f"-Dcassandra.config={config.as_uri()}",
         f"-Dcassandra.storagedir={node.directory}",
+        f"-Dlogback.configurationFile={LOGBACK_TOOLS.as_uri()}",
     ]
     command = java_command(
         heap="512m", directory=node.directory / "tmp", options=options, class_path=[str(classes), class_path]

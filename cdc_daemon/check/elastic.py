@@ -11,6 +11,7 @@ from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration
 from cdc_daemon.elastic import ElasticsearchOptions, IndexManager, make_client
+from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.errors import CdcError
 
@@ -19,6 +20,7 @@ MAJORS = (8, 9)
 
 _SECONDS = 5.0
 _LEAST_GC_DELETES = 10.0
+_NAMED_DIFFERENCES = 5
 _BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
 _PRIVILEGES = ["create_index", "delete", "index", "maintenance", "manage", "read", "view_index_metadata"]
 
@@ -107,6 +109,22 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
         )
     else:
         yield ok(f"gc_deletes.{name}", remembered)
+    yield await _check_drift(client, name, mapping, write)
+
+
+async def _check_drift(client: AsyncElasticsearch, name: str, mapping: MappingSettings, index: str) -> Finding:
+    drift = await find_drift(client, index, settings=mapping.settings or {}, mappings=mapping.mappings or {})
+    if not drift:
+        return ok(f"drift.{name}", f"{index} is as declared")
+    told = "; ".join(map(str, drift[:_NAMED_DIFFERENCES])) + (
+        f"; and {len(drift) - _NAMED_DIFFERENCES} more" if len(drift) > _NAMED_DIFFERENCES else ""
+    )
+    return warn(
+        f"drift.{name}",
+        f"{index} is not as declared: {told}",
+        f"PUT /{index}/_settings or /_mapping for what can be changed; for the rest declare another index and alias, "
+        f"and cdc-daemon backfill {name}",
+    )
 
 
 async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[str, Any]]:

@@ -40,8 +40,10 @@ public class CommitLogOracle implements CommitLogReadHandler
 
     public static void main(String[] arguments) throws Exception
     {
-        CassandraReader.start();
+        // What Cassandra logs must not come between the lines of the answer.
         PrintStream out = new PrintStream(new BufferedOutputStream(System.out, 1 << 16), false, "UTF-8");
+        System.setOut(System.err);
+        CassandraReader.start();
         CommitLogOracle oracle = new CommitLogOracle(arguments[0], out);
         for (int i = 1; i < arguments.length; i++)
             CassandraReader.read(oracle, arguments[i]);

@@ -174,6 +174,37 @@ def test_deletions_that_are_soon_forgotten(check: Check, client: Elasticsearch, 
     assert check()["gc_deletes.course"].status == "ok"
 
 
+def test_an_index_that_is_not_as_declared(check: Check, client: Elasticsearch, settings: Settings) -> None:
+    declared: dict[str, Any] = {
+        "settings": {"number_of_replicas": 0, "index": {"refresh_interval": "5s"}},
+        "mappings": {
+            "dynamic": "strict",
+            "properties": {
+                "userid": {"type": "keyword", "normalizer": "lowercase"},
+                "courseid": {"type": "keyword"},
+                "active": {"type": "boolean"},
+            },
+        },
+    }
+    mapping = settings.mappings["course"]
+    properties = {**declared["mappings"]["properties"], "active": {"type": "keyword"}}
+    del properties["courseid"]
+    client.indices.create(
+        index=mapping.index,
+        aliases={mapping.alias: {}},
+        settings={"number_of_replicas": 1},
+        mappings={"dynamic": "strict", "properties": properties},
+    )
+    finding = check(**declared)["drift.course"]
+    assert finding.status == "warn"
+    for told in ("number_of_replicas: declared 0, found 1", "courseid: declared keyword, found nothing", "active.type"):
+        assert told in finding.found
+
+    client.indices.delete(index=mapping.index)
+    client.indices.create(index=mapping.index, aliases={mapping.alias: {}}, **declared)
+    assert check(**declared)["drift.course"].status == "ok"
+
+
 def test_another_daemon_at_work(settings: Settings) -> None:
     with DaemonLock(state=settings.state.directory, folder=settings.commit_log.cdc_raw_directory):
         (finding,) = [each for each in run_checks(settings) if each.name == "daemon.lock"]

@@ -1,0 +1,110 @@
+"""Where an index is another than declared: settings and fields that were changed, or never were as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.elastic.failure import told_apart
+
+_COMPARED = (
+    *("type", "analyzer", "search_analyzer", "normalizer", "format", "dims", "enabled", "dynamic", "copy_to"),
+    *("ignore_above", "scaling_factor", "similarity"),
+)
+"""Attributes of a field that change what is stored or found. Of others Elasticsearch leaves out what is the default."""
+
+_INNER = ("properties", "fields")
+"""Where a field has fields of its own."""
+
+
+class Difference(NamedTuple):
+    """A place in an index's settings or mapping where something else is found than was declared."""
+
+    place: str
+    declared: Any
+    found: Any
+
+    def __str__(self) -> str:
+        return f"{self.place}: declared {self.declared}, found {'nothing' if self.found is None else self.found}"
+
+
+async def find_drift(
+    client: AsyncElasticsearch, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
+) -> list[Difference]:
+    """Compare an index with its declaration; only what is declared counts.
+
+    Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+    """
+    found: list[Difference] = []
+    if settings:
+        with told_apart("read the settings", index=index):
+            answer = await client.indices.get_settings(index=index, flat_settings=True)
+        found += settings_differences(settings, answer.body[index]["settings"])
+    if mappings:
+        with told_apart("read the mapping", index=index):
+            answer = await client.indices.get_mapping(index=index)
+        found += mapping_differences(mappings, answer.body[index]["mappings"])
+    return found
+
+
+def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare declared settings, nested or flat, with an index's flat ones."""
+    for name, value in _flat(declared):
+        place = name if name.startswith("index.") else f"index.{name}"
+        there = found.get(place)
+        if _plain(value) != _plain(there):
+            yield Difference(f"settings.{place}", value, there)
+
+
+def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare a declared mapping with an index's: fields that are not there, or are something else."""
+    if "dynamic" in declared and _plain(declared["dynamic"]) != _plain(found.get("dynamic", True)):
+        yield Difference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
+    yield from _fields("mappings", declared, found)
+
+
+def _fields(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    for inner in _INNER:
+        there = found.get(inner) or {}
+        for name, field in (declared.get(inner) or {}).items():
+            at = f"{place}.{name}"
+            if name not in there:
+                yield Difference(at, _type_of(field), None)
+                continue
+            yield from _attributes(at, field, there[name])
+            yield from _fields(at, field, there[name])
+
+
+def _attributes(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    if _type_of(declared) != _type_of(found):
+        yield Difference(f"{place}.type", _type_of(declared), _type_of(found))
+        return
+    for attribute in _COMPARED[1:]:
+        if attribute in declared and _plain(declared[attribute]) != _plain(found.get(attribute, declared[attribute])):
+            yield Difference(f"{place}.{attribute}", declared[attribute], found[attribute])
+    for attribute in ("analyzer", "search_analyzer", "normalizer"):
+        if attribute in declared and attribute not in found and declared[attribute] not in ("default", "standard"):
+            if attribute == "search_analyzer" and declared[attribute] == declared.get("analyzer"):
+                continue
+            yield Difference(f"{place}.{attribute}", declared[attribute], None)
+
+
+def _type_of(field: Mapping[str, Any]) -> str:
+    return str(field.get("type", "object"))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as Elasticsearch tells it: texts, and lists of texts."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
