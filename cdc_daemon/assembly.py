@@ -1,87 +1,34 @@
-"""The parts put together: Cassandra, Elasticsearch, the pipeline between them, and the tail that feeds it."""
+"""The running parts of a daemon, and what they tell."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
-import structlog
 from cassandra.cluster import Session
 
-from cdc_daemon.alteration.mappings import FollowingReader, read_again
-from cdc_daemon.cassandra.joined import JoinedRowReader
-from cdc_daemon.cassandra.node import NodeSettings
-from cdc_daemon.cassandra.reader import CassandraRowReader
-from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.config import Settings
-from cdc_daemon.dead_letters.documents import DeadDocuments
 from cdc_daemon.dead_letters.replay import Replayer
-from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_others
-from cdc_daemon.dependents.refresher import DependentsRefresher
-from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
-from cdc_daemon.elastic.partition import PartitionDocuments
-from cdc_daemon.heartbeat import Heart
-from cdc_daemon.jobs.assembly import JobParts, make_runner
+from cdc_daemon.elastic.bulk import BulkWriter
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
-    BulkMetrics,
-    DependentsMetrics,
-    DriftMetrics,
     FlowMetrics,
-    PipelineMetrics,
-    PollMetrics,
-    SpoolMetrics,
-    TailMetrics,
 )
-from cdc_daemon.pipeline.clock import HybridClock
-from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.routes import find_routes, related_of
-from cdc_daemon.pipeline.routing import Followed, Router, group_routes
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.poll.documents import DocumentVersions
-from cdc_daemon.poll.making import PollerMaker, check_polled_tables
-from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
-from cdc_daemon.removal.parts import make_index_rows, make_table_watch
 from cdc_daemon.schedule.schedule import Schedule
-from cdc_daemon.segments.keyring import configured_keyring
-from cdc_daemon.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
 from cdc_daemon.spool.spooler import Spooler
-from cdc_daemon.startup import (
-    SHORTEST_BODY_AGE,
-    Tell,
-    connect_cassandra,
-    connect_elasticsearch,
-    ensure_indices,
-    live_mappings,
-    make_mappings,
-    persist,
-    read_node_settings,
-    read_tables,
-)
-from cdc_daemon.store import Store
 from cdc_daemon.store.expiries import ExpiryStore
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.sync import SyncService
-from cdc_daemon.sync.health import ServerHealth
 from cdc_daemon.sync.jobs import JobRunner
-from cdc_daemon.sync.refresh import Refresher
 from cdc_daemon.tail.absent import NoTail
-from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tail.tail import Tail
-from cdc_daemon.tracing import make_tracer
 
 Background = Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
 """What runs beside the tail until the stop, by the names of its tasks; each ends only by being cancelled."""
@@ -204,282 +151,6 @@ class Assembly:
         }
 
 
-@asynccontextmanager
-async def assemble(
-    settings: Settings, store: Store, metrics: Metrics, *, beat: Callable[[str], None], tell: Tell
-) -> AsyncIterator[Assembly]:
-    """Connect to the servers, waiting for those that are down, and put the parts together.
-
-    `beat` is called by the parts that show they are alive, `tell` with what is waited for.
-    Raises `ConfigError` for what only another configuration can mend.
-    """
-    async with AsyncExitStack() as stack:
-        tracer = make_tracer(settings.tracing, node=socket.gethostname())
-        if tracer is not None:
-            stack.push_async_callback(asyncio.to_thread, tracer.close)
-        session = await connect_cassandra(settings, tell=tell)
-        stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
-        node = await read_node_settings(session, settings)
-        space = _cdc_space(settings, node)
-        metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space or node.size("cdc_total_space") or 0)
-        schema = SchemaSource(session, history=store.schema_history)
-        mappings = await make_mappings(settings, schema, tell=tell)
-        listed = [mapping for several in mappings.values() for mapping in several]
-        shown = read_tables(mappings)
-        routes = group_routes(find_routes(listed, schema.table))
-        # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
-        watching = asyncio.create_task(schema.watch(), name="schema")
-        stack.callback(watching.cancel)
-        client = connect_elasticsearch(settings.elasticsearch)
-        stack.push_async_callback(client.close)
-        remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
-        writer = BulkWriter(client, limits=_bulk_limits(settings, remembered), observer=BulkMetrics(metrics))
-        stack.push_async_callback(writer.close)
-        clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
-        reader = JoinedRowReader(
-            CassandraRowReader(
-                session,
-                schema,
-                clock,
-                keys_per_query=settings.cassandra.keys_per_query,
-                concurrent_queries=settings.cassandra.concurrent_queries,
-            ),
-            schema,
-            related_of(mappings),
-        )
-        coalescer = Coalescer(limit=settings.pipeline.pending_limit)
-        documents = MappedDocuments(mappings)
-        following = FollowingReader(
-            reader,
-            live_mappings(settings, schema, mappings, documents=documents, reader=reader, client=client),
-            again=read_again(coalescer),
-        )
-        expirations = Expirations(
-            store.expiries,
-            schema,
-            declared=[mapping.table for mapping in settings.mappings.values() if mapping.expiring],
-        )
-        index_rows = make_index_rows(settings, mappings, client)
-        finders = make_finders(listed, schema.table, session=session, rows=index_rows)
-        queue = StoredQueue(store.dependents)
-        router = Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock))
-        aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
-        definitions = {table: several[0].table for table, several in mappings.items()}
-        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
-        waits = Waits()
-        pipeline = Pipeline(
-            coalescer=coalescer,
-            settlement=Settlement(
-                coalescer=coalescer,
-                clock=clock,
-                reader=following,
-                builder=documents,
-                writer=writer,
-                set_aside=dead.set_aside,
-                observer=PipelineMetrics(metrics, tracer),
-                dropped=DroppedDocuments(mappings),
-                dead=dead,
-                expiries=expirations,
-                router=router,
-                waits=waits,
-                second_read_pause=settings.cassandra.second_read_pause,
-                allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
-            ),
-            expansion=Expansion(
-                coalescer=coalescer,
-                reader=following,
-                siblings=PartitionDocuments(client, aliases),
-                router=router,
-                second_read_pause=settings.cassandra.second_read_pause,
-                waits=waits,
-            ),
-            writer=writer,
-            waits=waits,
-            workers=settings.pipeline.workers,
-            batch=settings.pipeline.batch_documents,
-        )
-        observer = TailMetrics(metrics, space.listed)
-        gate = Gate(pipeline)
-        refresher = Refresher(client)
-        stack.push_async_callback(refresher.close)
-        sync = SyncService(
-            pipeline,
-            mappings=listed,
-            settings=settings.mappings,
-            refresher=refresher,
-            health=ServerHealth(writer, waits),
-        )
-        stack.callback(sync.stop)
-        schedule = Schedule()
-        makers = PollerMaker(
-            session,
-            schema,
-            sink=gate,
-            versions=DocumentVersions(client, mappings),
-            watermarks=store.watermarks,
-            observer=PollMetrics(metrics),
-        )
-        await _schedule(schedule, settings, shown=shown, makers=makers, session=session, metrics=metrics)
-        dependents = DependentsRefresher(
-            queue,
-            finders,
-            flights=coalescer,
-            sink=pipeline,
-            gate=gate,
-            observer=DependentsMetrics(metrics),
-            rate=settings.pipeline.dependents_rate,
-            margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
-            settle_others=wait_for_others(session),
-        )
-        tables = make_table_watch(
-            settings,
-            mappings,
-            session=session,
-            rows=index_rows,
-            schema=schema,
-            store=store,
-            coalescer=coalescer,
-            sink=pipeline,
-            gate=gate,
-            counted=metrics.documents_swept.inc,
-        )
-        tail = _make_tail(
-            settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
-        )
-        yield Assembly(
-            tables=shown,
-            session=session,
-            pipeline=pipeline,
-            tail=tail,
-            writer=writer,
-            metrics=metrics,
-            watching=watching,
-            quarantine=Quarantine(settings.state.directory),
-            gate=gate,
-            sync=sync,
-            jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
-            schedule=schedule,
-            range_jobs=make_runner(
-                JobParts(
-                    session=session,
-                    schema=schema,
-                    store=store.range_jobs,
-                    pipeline=pipeline,
-                    client=client,
-                    reader=reader,
-                    builder=MappedDocuments(mappings),
-                    writer=writer,
-                    tail=tail,
-                    node=node,
-                    mappings=mappings,
-                    settings=settings,
-                    requests=store.reconcile_requests,
-                    schedule=schedule,
-                    told=DriftMetrics(metrics).told,
-                )
-            ),
-            reconcile_requests=store.reconcile_requests,
-            replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
-            expiries=store.expiries,
-            waiting_dependents=lambda: store.dependents.count,
-            spooler=Spooler(
-                store.spool,
-                coalescer=coalescer,
-                gate=gate,
-                space=space,
-                ready=lambda: writer.available,
-                observer=SpoolMetrics(metrics),
-            ),
-            background={
-                "dependents": dependents.run,
-                "tables": tables.run,
-                "mappings": following.run,
-                "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
-            },
-        )
-
-
-async def _schedule(
-    schedule: Schedule,
-    settings: Settings,
-    *,
-    shown: Sequence[TableName],
-    makers: PollerMaker,
-    session: Session,
-    metrics: Metrics,
-) -> None:
-    """Put what comes round into the schedule: pollers, the heartbeat. Raises `ConfigError`."""
-    check_polled_tables(settings.poll, shown)
-    for polled in settings.poll:
-        poller = await persist("cassandra", partial(makers.make, polled))
-        schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
-    if settings.heartbeat.table is not None:
-        heart = Heart(session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics)
-        schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
-
-
-def _make_tail(
-    settings: Settings,
-    store: Store,
-    *,
-    node: NodeSettings,
-    mapped: Sequence[TableName],
-    sink: Gate,
-    schema: SchemaSource,
-    observer: TailMetrics,
-    beat: Callable[[str], None],
-) -> Tail | NoTail:
-    if not settings.tail:
-        return NoTail()
-    log = settings.commit_log
-    return Tail(
-        log.cdc_raw_directory,
-        state=settings.state.directory,
-        sink=sink,
-        schema=schema,
-        mapped=mapped,
-        checkpoints=store.checkpoints,
-        dead_letters=store.dead_letters,
-        reconcile_requests=store.reconcile_requests,
-        options=TailOptions(
-            follow_markers=log.follow_markers,
-            release=log.release,
-            may_prune=node.flag("cdc_block_writes") is not True,
-            poll_interval=log.poll_interval,
-        ),
-        observer=observer,
-        beat=beat,
-        keyring=configured_keyring(log),
-    )
-
-
-def _cdc_space(settings: Settings, node: NodeSettings) -> CdcSpace:
-    log = settings.commit_log
-    limit = log.cdc_total_space or node.size("cdc_total_space") or 0
-    if settings.tail and log.spool and not limit:
-        structlog.get_logger(__name__).warning(
-            "spool.limit_unknown",
-            hint="cdc_raw may fill while Elasticsearch is away: let the daemon's role read system_views, or set "
-            "commit_log.cdc_total_space as in cassandra.yaml",
-        )
-    return CdcSpace(
-        limit=limit if log.spool and log.release and settings.tail else 0,
-        segment_size=node.size("commitlog_segment_size") or DEFAULT_SEGMENT_SIZE,
-        threshold=log.spool_threshold,
-    )
-
-
 async def _outcome(task: asyncio.Task[None]) -> None:
     """Wait for a task and raise what it raises, without cancelling it."""
     await asyncio.shield(task)
-
-
-def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
-    return BulkLimits(
-        documents=settings.elasticsearch.bulk_documents,
-        size=settings.elasticsearch.bulk_bytes,
-        connections=settings.elasticsearch.connections,
-        request_timeout=settings.elasticsearch.request_timeout,
-        max_body_age=max(remembered / 2, SHORTEST_BODY_AGE),
-        allowed_clock_difference=settings.elasticsearch.allowed_clock_difference,
-    )

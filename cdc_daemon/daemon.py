@@ -16,7 +16,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from cdc_daemon import __version__, logs
-from cdc_daemon.assembly import Assembly, assemble
+from cdc_daemon.assembling import assemble
+from cdc_daemon.assembly import Assembly
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.control import Control
 from cdc_daemon.errors import CdcError, StoreError
