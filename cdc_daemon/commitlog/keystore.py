@@ -22,6 +22,8 @@ from cdc_daemon.errors import ConfigError
 
 _JCEKS: Final = 0xCECECECE
 _JKS: Final = 0xFEEDFEED
+_PKCS7_DATA: Final = bytes.fromhex("06092a864886f70d0107")
+"""The object identifier that a PKCS12 file begins with, but for the last number (RFC 7292, section 4)."""
 _PRIVATE_KEY: Final = 1
 _CERTIFICATE: Final = 2
 _SECRET_KEY: Final = 3
@@ -61,14 +63,20 @@ class Keystore:
         return self._keys[name]
 
 
+def _kind_of(data: bytes, magic: int) -> str:
+    if magic == _JKS:
+        return "a JKS keystore, which cannot hold secret keys"
+    return "a PKCS12 keystore" if data[:1] == b"\x30" and _PKCS7_DATA in data[:64] else "another kind of file"
+
+
 def _read(data: bytes, password: str) -> dict[str, tuple[bytes, bytes]]:
     """Return the sealed secret keys by alias: salt and iteration count in DER, cipher text."""
     (magic,) = struct.unpack_from(">I", data)
     if magic != _JCEKS:
-        kind = "a JKS keystore, which cannot hold secret keys" if magic == _JKS else "another kind of file"
         raise ConfigError(
-            f"expected a JCEKS keystore, found {kind}",
-            hint="convert it: keytool -importkeystore -deststoretype JCEKS",
+            f"expected a JCEKS keystore, found {_kind_of(data, magic)}",
+            hint="convert a copy: keytool -importkeystore -srckeystore FILE -destkeystore FILE.jceks "
+            "-deststoretype JCEKS",
         )
     content, digest = data[:-_DIGEST_SIZE], data[-_DIGEST_SIZE:]
     expected = hashlib.sha1(

@@ -8,8 +8,11 @@ from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +62,16 @@ def test_other_kinds_of_keystores() -> None:
         with pytest.raises(ConfigError, match=kind) as caught:
             Keystore(data, PASSWORD)
         assert "keytool" in str(caught.value.hint)
+
+
+def test_a_pkcs12_keystore_is_named() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    data = pkcs12.serialize_key_and_certificates(
+        b"mykey", private, None, None, serialization.BestAvailableEncryption(b"changeit")
+    )
+    with pytest.raises(ConfigError, match="found a PKCS12 keystore") as caught:
+        Keystore(data, "changeit")
+    assert "-deststoretype JCEKS" in str(caught.value.hint)
 
 
 @given(st.integers(0, len(STORE) - 1))
