@@ -35,6 +35,7 @@ class Preview:
     """One document: `expected` is the source that would be written, byte for byte; None where there would be none.
 
     `indexed` is the source in the index, None where there is none. `error` is set where the document cannot be built.
+    It is what the daemon sends: fields that an ingest pipeline changes differ.
     """
 
     id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,10 +12,13 @@ from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
+from cdc_daemon.cassandra.schema_rows import SchemaReader
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.check.commit_log import check_commit_log
 from cdc_daemon.check.finding import Finding, fail, ok, warn
+from cdc_daemon.check.mappings import check_mappings
 from cdc_daemon.check.tables import check_tables
+from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.config import Settings
 from cdc_daemon.errors import CdcError
 
@@ -76,6 +80,7 @@ def _check_connected(session: Session, settings: Settings) -> tuple[list[Finding
         findings.append(_unanswered("cassandra.settings", error))
     try:
         findings += check_tables(ask, settings.mappings, tail=settings.tail)
+        findings += _check_mappings(session, settings, findings)
         findings += _check_reading(session, settings)
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.schema", error))
@@ -114,6 +119,20 @@ def _check_reading(session: Session, settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield ok(f"read.{name}", f"{mapping.table} can be read at {level}")
+
+
+def _check_mappings(session: Session, settings: Settings, told: Sequence[Finding]) -> Iterator[Finding]:
+    """Lay the mappings against the schema; one whose columns or id are told to be wrong already is not told again."""
+    wrong = {finding.name for finding in told if finding.status == "fail"}
+    try:
+        _, rows = asyncio.run(SchemaReader(session).rows())
+    except CdcError as error:
+        yield fail("cassandra.schema", f"the schema could not be read: {error.message}", error.hint)
+        return
+    unmistaken = {
+        name: mapping for name, mapping in settings.mappings.items() if not wrong & {f"columns.{name}", f"id.{name}"}
+    }
+    yield from check_mappings(Schema.from_rows(**rows), unmistaken)
 
 
 def _unanswered(name: str, error: Exception) -> Finding:

@@ -52,7 +52,7 @@ class Shape:
     ) -> None:
         self.place = place
         self.types = types
-        self.rename = _rename(settings.names)
+        self.rename = rename_of(settings.names)
         self._settings = settings
         self._check_names()
         self._shown = {column: self._show(column) for column in self._chosen()}
@@ -209,7 +209,8 @@ class Shape:
             raise ConfigError(error.message, hint=error.hint, mapping=self.place) from None
 
 
-def _rename(names: str | Mapping[str, str]) -> Rename:
+def rename_of(names: str | Mapping[str, str]) -> Rename:
+    """Return what `names` calls a column, or a user type's field."""
     if isinstance(names, Mapping):
         return lambda name: names.get(name, name)
     return _camel if names == "camel" else lambda name: name

@@ -11,6 +11,7 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.template import parse_template
 from cdc_daemon.document.identity import Identity
+from cdc_daemon.document.shape import rename_of
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.sync.errors import InvalidIdError
@@ -52,7 +53,9 @@ class Identifiers:
         self._columns = (*self._partition, *(column.name for column in table.clustering))
         columns = (*table.partition_key, *table.clustering)
         self._encoders = {column.name: encoder(column.type) for column in columns}
-        self._spellings = _spellings(self._columns, settings.fields)
+        rename = rename_of(settings.names)
+        called = {each: rename(each) for each in self._columns}
+        self._spellings = _spellings(self._columns, {**called, **settings.fields})
         self._identity = Identity(table, settings.id)
         self._expected = _expected(settings.id, self._partition, self._columns)
 

@@ -117,6 +117,34 @@ def test_names_that_are_nearly_right(check: Check, keyspace: str) -> None:
     assert findings["columns.course"].mend == "did you mean active for activ?"
 
 
+@pytest.mark.parametrize(
+    ("mapping", "hint"),
+    [
+        ({"where": {"activ": True}}, "did you mean 'active'?"),
+        ({"where": "activ != true"}, "did you mean 'active'?"),
+        ({"computed": {"x": "upper(usrid)"}}, "did you mean 'userid'?"),
+        ({"json_text": {"usrid": {}}}, "did you mean 'userid'?"),
+        ({"dates": {"activ": "yyyy"}}, "did you mean 'active'?"),
+        ({"joins": {"x": {"on": {"usrid": "userid"}}}}, "did you mean 'userid'?"),
+        ({"joins": {"x": {"on": {"userid": "userid"}, "order": ["-corseid"]}}}, "did you mean 'courseid'?"),
+        ({"lookups": {"x": {"on": {"id": "userid"}, "fields": {"nam": "y"}}}}, "did you mean 'name'?"),
+        ({"field_types": {"activ": {"type": "keyword"}}}, "did you mean 'active'?"),
+    ],
+)
+def test_names_anywhere_in_a_mapping(
+    check: Check, cql: Session, keyspace: str, mapping: dict[str, Any], hint: str
+) -> None:
+    cql.execute(f"CREATE TABLE {keyspace}.person (id text PRIMARY KEY, name text) WITH cdc = true")
+    others = {"joins": f"{keyspace}.enrolments", "lookups": f"{keyspace}.person"}
+    declared = {
+        part: {"x": {**given["x"], "table": others[part]}} if part in others else given
+        for part, given in mapping.items()
+    }
+    finding = check(**declared)["mapping.course"]
+    assert (finding.status, finding.mend) == ("fail", hint)
+    assert check()["mapping.course"].status == "ok"
+
+
 def test_an_index_of_the_aliass_name(check: Check, client: Elasticsearch, settings: Settings) -> None:
     client.indices.create(index=settings.mappings["course"].alias)
     finding = check()["index.course"]

@@ -126,6 +126,12 @@ def test_columns_by_their_fields_and_in_any_case() -> None:
         reader.read_one({"courseid": "c", "courseId": "c"})
 
 
+def test_columns_by_what_names_calls_them() -> None:
+    reader = identifiers({"course_id": "text"}, {"batch_id": "text"}, names="camel", fields={"batch_id": "batch"})
+    for course, batch in (("courseId", "batch"), ("course_id", "batch_id"), ("COURSEID", "Batch")):
+        assert key_of(reader, {course: "c", batch: "b"}) == (b"c", (b"b",))
+
+
 @pytest.mark.parametrize(
     ("identity", "column"),
     [

@@ -1,0 +1,28 @@
+"""The mappings laid against the live schema as the daemon lays them when it starts: does each name in them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cdc_daemon.check.finding import Finding, fail, ok
+from cdc_daemon.commitlog.schema import Schema
+from cdc_daemon.config import MappingSettings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.errors import ConfigError
+
+
+def check_mappings(schema: Schema, mappings: Mapping[str, MappingSettings]) -> Iterator[Finding]:
+    """Look at each mapping whose tables are all there: at its columns, expressions, joins, look-ups and its hook."""
+    for name, declared in mappings.items():
+        table = schema.find(*declared.table)
+        joined = {each: found for each in declared.joined_tables if (found := schema.find(*each)) is not None}
+        if table is None or len(joined) < len(declared.joined_tables):
+            continue
+        try:
+            mapping = DocumentMapping(name, declared, table, joined)
+        except ConfigError as error:
+            place = error.where.get("mapping", name)
+            yield fail(f"mapping.{name}", f"{place}: {error.message}", error.hint)
+        else:
+            fields = len(mapping.index_mapping()["properties"])
+            yield ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields")
