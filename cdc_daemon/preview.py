@@ -22,7 +22,7 @@ from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import RowState, Write
 from cdc_daemon.pipeline.routes import related_of
-from cdc_daemon.startup import connect_elasticsearch, make_mappings
+from cdc_daemon.startup import connect_elasticsearch, make_mapping
 from cdc_daemon.sync.errors import UnknownObjectTypeError
 from cdc_daemon.sync.identifier import Identifiers
 
@@ -71,20 +71,21 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
     """Build the documents of ids as the daemon would, and get those of the index.
 
     An id that names a partition stands for each of its rows. Raises `CdcError`: `UnknownObjectTypeError`,
-    `InvalidIdError`, and what servers that do not answer raise.
+    `InvalidIdError`, `CassandraRefusedError` where a table of the mapping is not there, `ConfigError` where the mapping
+    does not fit it, and what servers that do not answer raise.
     """
+    declared = settings.mappings.get(object_type)
+    if declared is None:
+        raise UnknownObjectTypeError(object_type, sorted(settings.mappings))
     async with AsyncExitStack() as stack:
         session = await asyncio.to_thread(connect, settings.cassandra)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
         schema = SchemaSource(session)
-        mappings = await make_mappings(settings, schema)
-        chosen = [mapping for several in mappings.values() for mapping in several if mapping.name == object_type]
-        if not chosen:
-            raise UnknownObjectTypeError(object_type, sorted(settings.mappings))
-        (mapping,) = chosen
-        declared = settings.mappings[object_type]
+        await schema.refresh()
+        # Unlike the daemon it waits for no table; those of other mappings are not its business.
+        mapping = make_mapping(object_type, declared, schema)
         only = {declared.table: [mapping]}
         reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(only))
         documents = MappedDocuments(only)

@@ -13,7 +13,6 @@ from elasticsearch import Elasticsearch
 
 from cdc_daemon.removal.tables import INTERVAL
 from sandbox import Sandbox
-from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 
 MORE_THAN_A_PAGE = 1200
@@ -90,7 +89,9 @@ def test_what_a_mapping_says_of_truncation(shown: Stage) -> None:
     swept(shown, "rebuilt")
     shown.daemon.wait_event("removal.table_truncated", table=f"{shown.keyspace}.kept", on_truncate="keep")
     assert shown.documents("rebuilt") == {}
-    wait_for("the request", lambda: shown.daemon.metric("reconcile_requests", reason="table") == 1)
+    healing = shown.daemon.wait_event("reconcile.after_loss")
+    assert healing["requests"] == [f"table from 0:0 up to an unknown end of {shown.keyspace}.rebuilt"]
+    shown.daemon.wait_event("reconcile.loss_healed")
     assert len(shown.documents("kept")) == 20
 
 
