@@ -134,7 +134,7 @@ class Reconcile:
         """Check that each document's row is there. It is walked anew after a crash: nothing of it can be resumed."""
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
-        parts = min(MOST_PARTS, round(1 / run.request.sample))
+        parts = round(min(MOST_PARTS, 1 / run.request.sample))
         walk = DocumentWalk(
             self._client,
             mapping.alias,

@@ -15,6 +15,8 @@ from cdc_http.request_error import RequestError
 from cdc_http.view import ControlView
 
 _LARGEST = 2**63 - 1
+_LATEST = 9e9
+"""Seconds since 1970: the year 2255. Milliseconds that somebody takes for seconds are beyond it."""
 
 
 async def list_letters(request: Request, control: ControlView) -> Any:
@@ -88,12 +90,12 @@ def _moment(request: Request, name: str) -> int | None:
     if given is None:
         return None
     try:
-        microseconds = float(given) * 1e6
+        seconds = float(given)
     except ValueError:
-        microseconds = math.nan
-    if not abs(microseconds) < _LARGEST:
-        raise RequestError(400, "", f"{name}: expected seconds since 1970")
-    return int(microseconds)
+        seconds = math.nan
+    if not 0 <= seconds <= _LATEST:
+        raise RequestError(400, "", f"{name}: expected seconds since 1970, 0 to {_LATEST:.0f}")
+    return int(seconds * 1e6)
 
 
 def _number(request: Request, name: str) -> int | None:

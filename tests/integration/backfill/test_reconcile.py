@@ -141,6 +141,7 @@ def test_a_part_of_the_tokens(stage: Stage) -> None:
     assert min(found) > 3
     sampled = reconcile(stage, "person", sample=0.5)
     assert 0 <= sampled["missing"] < 40
+    assert reconcile(stage, "person", sample=5e-324)["missing"] < 40, "the smallest number there is"
 
 
 def test_while_the_tail_is_held_nothing_is_judged(stage: Stage) -> None:
