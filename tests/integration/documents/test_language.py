@@ -79,7 +79,8 @@ def shown(
         declare_keys_and_names(stage)
         declare_values(stage)
         declare_conditions(stage)
-        write(stage)
+        write_keys(stage)
+        write_rows(stage)
         try:
             stage.daemon.run()
             stage.settle()
@@ -92,6 +93,7 @@ def declare_keys_and_names(stage: Stage) -> None:
     columns = "a text, b text, c int, v text, PRIMARY KEY ((a, b), c)"
     also(stage, stage.table("joined_id", columns), "template_id", id="{a}_{b}_{c}")
     stage.table("long_id", "id text PRIMARY KEY, v int")
+    stage.table("long_cut", "id text PRIMARY KEY, v int")
     stage.table("long_ids", "p text, c text, v int, PRIMARY KEY (p, c)")
     people = stage.table("as_is", PEOPLE)
     also(stage, people, "explicit", fields={"user_name": "name", "id": "identifier"}, exclude=["root_org_id"])
@@ -176,19 +178,23 @@ def also(stage: Stage, table: str, name: str, **mapping: Any) -> None:
     stage.map(name, table=table, **mapping)
 
 
-def write(stage: Stage) -> None:
+def write_keys(stage: Stage) -> None:
     for a, b in itertools.product(PARTS, PARTS):
         stage.execute("INSERT INTO {ks}.joined_id (a, b, c, v) VALUES (%s, %s, 1, %s)", [a, b, f"{a}|{b}"])
     for key in (FITTING, *LONG):
-        stage.execute("INSERT INTO {ks}.long_id (id, v) VALUES (%s, 1)", [key])
+        for table in ("long_id", "long_cut"):
+            stage.execute(f"INSERT INTO {{ks}}.{table} (id, v) VALUES (%s, 1)", [key])
     for c in "abc":
         stage.execute("INSERT INTO {ks}.long_ids (p, c, v) VALUES (%s, %s, 1)", ["p" * 300, c * 300])
+    for tenant, number in itertools.product("abcd", range(4)):
+        stage.execute("INSERT INTO {ks}.routed (tenant, id, v) VALUES (%s, %s, 'v')", [tenant, number])
+
+
+def write_rows(stage: Stage) -> None:
     address = "{street_name: 'MG Road', geo_point: [12.5, 77.5]}"
     stage.execute(f"INSERT INTO {{ks}}.as_is (id, user_name, home_address) VALUES ('u1', 'Asha', {address})")
     stage.execute("INSERT INTO {ks}.keep (id, a, b, tags) VALUES ('full', '', 0, {'t'})")
     stage.execute("INSERT INTO {ks}.keep (id) VALUES ('empty')")
-    for tenant, number in itertools.product("abcd", range(4)):
-        stage.execute("INSERT INTO {ks}.routed (tenant, id, v) VALUES (%s, %s, 'v')", [tenant, number])
     texts = {"good": '{"a": [1, {"b": null}]}', "bad": '{"a": ', "blank": " ", "none": None}
     for name, text in texts.items():
         strict = text if name != "bad" else "true"
@@ -308,6 +314,15 @@ def test_documents_of_long_keys_go_with_their_rows(shown: Stage) -> None:
     shown.execute("INSERT INTO {ks}.long_id (id, v) VALUES (%s, 1)", [LONG[0]])
     shown.settle()
     assert shown.get("long_id", hashed(LONG[0])) == {"id": LONG[0], "v": 1}
+
+
+def test_documents_of_long_keys_go_with_their_table(shown: Stage) -> None:
+    """Truncated: each document's row is told by the key that it carries, as nothing else tells it."""
+    assert set(shown.documents("long_cut")) == {FITTING, *map(hashed, LONG)}
+    shown.execute("TRUNCATE {ks}.long_cut")
+    shown.execute("INSERT INTO {ks}.long_cut (id, v) VALUES (%s, 2)", [LONG[0]])
+    left = {hashed(LONG[0]): {"id": LONG[0], "v": 2}}
+    wait_for("the other documents' removal", lambda: shown.documents("long_cut") == left, pause=0.2)
 
 
 def test_fields_are_called_as_declared(shown: Stage) -> None:
