@@ -101,7 +101,8 @@ class Entry:
         if signal.expires:
             self.expires = _joined(self.expires, signal.expires)
         if not signal.passed_on:
-            self.changed = self.changed or bool(signal.written or signal.removed or signal.suspected)
+            times = (signal.written, signal.removed, signal.suspected, signal.since)
+            self.changed = self.changed or any(times)
         if signal.scope is not Scope.ROWS:
             self.search = True
         if signal.scope in (Scope.STATIC, Scope.ROWS):

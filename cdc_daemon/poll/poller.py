@@ -148,11 +148,12 @@ class Poller:
 
 
 def _signal(row: SeenRow, *, first: bool) -> Signal:
-    """Say that a row changed. Of old rows the write time says nothing about a lag: it is left out."""
+    """Say that a row changed. In a first turn that is not known: every row is looked at, and says nothing of a lag."""
     return Signal(
         row.key.table,
         row.key.partition_key,
         Scope.ROW,
         row.key.clustering or (),
         written=0 if first else row.written or 0,
+        since=0 if first else row.changed,
     )

@@ -111,6 +111,7 @@ async def test_from_now_on_means_that_old_rows_are_left(world: World) -> None:
     await world.poller(start="now").poll()
     assert world.handed_on() == [b"new"]
     assert world.signals[0].written == world.now - 2 * SECOND
+    assert world.signals[0].since == world.now - 2 * SECOND
 
 
 async def test_a_turn_begins_before_the_watermark_and_repeats_nothing(world: World) -> None:
