@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cassandra.cluster import Session
+from cassandra import DriverException
+from cassandra.cluster import NoHostAvailable, Session
 
 from sandbox.artifacts import cassandra_set, elasticsearch_set
 from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
@@ -254,7 +255,7 @@ class Sandbox:
         with self.connect() as session:
             while True:
                 hosts = session.cluster.metadata.all_hosts()
-                if len(hosts) == len(self.nodes) and all(host.is_up for host in hosts):
+                if len(hosts) == len(self.nodes) and all(host.is_up for host in hosts) and _agree(session):
                     return
                 if time.monotonic() > until:
                     raise SandboxError(
@@ -262,3 +263,16 @@ class Sandbox:
                         f"found {len(hosts)}\n{self.cassandra.directory}"
                     )
                 time.sleep(0.2)
+
+
+def _agree(session: Session) -> bool:
+    """Tell whether each node knows all others and has the same schema: one that is asked too early forgets a table."""
+    hosts = session.cluster.metadata.all_hosts()
+    versions, peers = set(), []
+    try:
+        for host in hosts:
+            versions.add(session.execute("SELECT schema_version FROM system.local", host=host).one().schema_version)
+            peers.append(len(list(session.execute("SELECT peer FROM system.peers", host=host))))
+    except (DriverException, NoHostAvailable):
+        return False
+    return len(versions) == 1 and all(count == len(hosts) - 1 for count in peers)

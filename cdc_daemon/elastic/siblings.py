@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -27,7 +27,7 @@ class Sibling:
     id: str
     source: Mapping[str, Any]
     routing: str | None = None
-    version: int = 0
+    version: int = field(default=0, compare=False)
 
 
 async def find_siblings(
@@ -89,7 +89,8 @@ async def find_documents(
             hits = answer.body["hits"]["hits"]
             if hits:
                 yield [
-                    Sibling(hit["_id"], hit.get("_source") or {}, hit.get("_routing"), hit["_version"]) for hit in hits
+                    Sibling(hit["_id"], hit.get("_source") or {}, hit.get("_routing"), hit.get("_version", 0))
+                    for hit in hits
                 ]
             if len(hits) < page:
                 return

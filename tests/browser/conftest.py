@@ -58,6 +58,7 @@ def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.Tem
         stage.daemon.config["elasticsearch"]["hosts"] = [f"http://127.0.0.1:{relay.port}"]
         stage.daemon.config["http"] = {"port": ports.reserve(), "contract": "lenient", "auth": {"tokens": [token]}}
         stage.daemon.run()
+        stage.settle(seconds=180)  # the log holds what other tests wrote before
         yield stage
     ports.close()
 

@@ -99,7 +99,7 @@ def test_every_type_of_column_keeps_its_table_equal(stage: Stage) -> None:
     stage.daemon.run()
     wait_equal(stage, *tables)
     turns = {job["name"]: job for job in stage.daemon.status()["schedule"]}
-    assert set(turns) == {f"poll {stage.keyspace}.{table}" for table in tables}
+    assert {f"poll {stage.keyspace}.{table}" for table in tables} <= set(turns)
     assert all(job["error"] is None for job in turns.values())
     assert time.time() - stage.daemon.metric("poll_watermark_timestamp_seconds", table="index_date") < 60
     assert stage.daemon.stop() == 0
