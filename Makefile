@@ -8,7 +8,7 @@ COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo observe screenshots docs compile test unit fuzz lint types format clean fixtures lock image-locks
+.PHONY: help image-test setup demo observe screenshots docs compile test unit fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,11 +31,14 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --ignore=tests/container/test_image.py
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit/commitlog tests/unit/tail
 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
 	$(BIN)/python -m sandbox.screenshots
+
+image-test: setup ## Run every command of the Dockerfile outside a container, and look at what it makes
+	$(BIN)/python -m pytest tests/container
 
 unit: $(READY) ## The tests that need no server
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit

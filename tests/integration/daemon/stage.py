@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from cassandra.cluster import Session
+from cassandra.cluster import NoHostAvailable, Session
 from cassandra.util import Date, Duration, Time
 from elasticsearch import Elasticsearch
 
@@ -145,9 +145,16 @@ class Stage:
         kinds = self.daemon.metrics("decode_errors_total", "kind")
         assert not {kind: count for kind, count in kinds.items() if count and kind != "UnknownTableError"}
 
+    def _drop_keyspace(self) -> bool:
+        try:
+            self.execute("DROP KEYSPACE IF EXISTS {ks}")
+        except NoHostAvailable:
+            return False
+        return True
+
     def drop(self) -> None:
         """Drop the keyspace and delete the indices."""
-        self.execute("DROP KEYSPACE IF EXISTS {ks}")
+        wait_for("a Cassandra that is there again", self._drop_keyspace)
         if found := list(self.elastic.indices.get(index=f"{self.keyspace}-*", expand_wildcards="all")):
             self.elastic.indices.delete(index=found)
 
