@@ -13,7 +13,7 @@ from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.dependents import ChangedRow, Dependent
 
@@ -47,14 +47,6 @@ class Flights(Protocol):
         ...
 
 
-class Sink(Protocol):
-    """What takes signals in; the pipeline."""
-
-    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in that may wait for all others; wait while there is no room."""
-        ...
-
-
 class DependentsObserver(Protocol):
     """Is told what is refreshed."""
 
@@ -80,7 +72,7 @@ class DependentsRefresher:
         finders: Mapping[TableName, Sequence[DependentFinder]],
         *,
         flights: Flights,
-        sink: Sink,
+        sink: BackgroundSink,
         gate: Gate,
         observer: DependentsObserver,
         rate: float,
@@ -162,17 +154,11 @@ class DependentsRefresher:
         """Have rows read and their documents built, no faster than they are settled, and than the rate."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        done = asyncio.Event()
-        receipt = Receipt(done.set)
         signals = [
             Signal(key.table, key.partition_key, Scope.ROW, key.clustering or (), passed_on=True, since=row.since)
             for key in keys
         ]
         await self._gate.wait_open()
-        try:
-            await self._sink.submit_background(signals, receipt)
-        finally:
-            receipt.release()
-        await done.wait()
+        await hand_over(self._sink.submit_background, signals)
         share = self._rate / AT_ONCE
         await asyncio.sleep(max(0.0, len(keys) / share - (loop.time() - begun)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.jobs.run import JobRun
-from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.pipeline.handover import BackgroundSink
+from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.range_jobs import JobRange
 
@@ -18,14 +19,6 @@ OPEN_PAGES = 3
 """Pages of one range that are in the pipeline at once: they bound what a backfill keeps there."""
 
 _LOOKED_EVERY = 0.25
-
-
-class BackgroundSink(Protocol):
-    """The pipeline, as far as work that may wait needs it."""
-
-    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in that may wait for all others; wait while there is no room."""
-        ...
 
 
 class Scanning(Protocol):

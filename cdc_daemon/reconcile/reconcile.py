@@ -14,9 +14,10 @@ from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.stored import DocumentWalk, StoredDocument
-from cdc_daemon.jobs.backfill import BackgroundSink, Scanning
+from cdc_daemon.jobs.backfill import Scanning
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.reconcile.comparison import Comparison, changes_documents

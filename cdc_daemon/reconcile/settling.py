@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
@@ -12,9 +11,8 @@ import structlog
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
 from cdc_daemon.elastic.stored import fetch_documents
 from cdc_daemon.elastic.versions import DocumentName
-from cdc_daemon.jobs.backfill import BackgroundSink
 from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.pipeline.signal import Scope, Signal
 from cdc_daemon.reconcile.comparison import Comparison
 from cdc_daemon.reconcile.difference import Account, Difference, Kind
@@ -118,12 +116,8 @@ class Settling:
 
     async def _signal(self, keys: Sequence[Key]) -> None:
         """Have keys settled as any change is."""
-        settled = asyncio.Event()
-        receipt = Receipt(settled.set)
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
-        await self._sink.submit_background(signals, receipt)
-        receipt.release()
-        await settled.wait()
+        await hand_over(self._sink.submit_background, signals)
 
     async def _still_there(self, strangers: Sequence[Difference]) -> list[Difference]:
         names = [DocumentName(self._alias, each.id, each.routing) for each in strangers]

@@ -11,8 +11,8 @@ import structlog
 
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.pipeline.ports import Lifetime
-from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.expiries import Expiry
 
@@ -70,14 +70,6 @@ class LifeReading(Protocol):
         ...
 
 
-class Sink(Protocol):
-    """What takes signals in; the pipeline."""
-
-    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in that may wait for all others; wait while there is no room."""
-        ...
-
-
 class Expirations:
     """Keeps in mind when values of rows expire, for those tables that have such values.
 
@@ -117,7 +109,7 @@ class ExpiryWatch:
         self,
         kept: Kept,
         *,
-        sink: Sink,
+        sink: BackgroundSink,
         gate: Gate,
         count: Count = _count_nothing,
         now: Callable[[], float] = time.time,
@@ -143,19 +135,13 @@ class ExpiryWatch:
         due = await asyncio.to_thread(self._kept.due, int(self._now() - AFTER), AT_ONCE)
         if not due:
             return False
-        settled = asyncio.Event()
-        receipt = Receipt(settled.set)
         moments = {each.key: each.at for each in due}
         await self._gate.wait_open()
-        await self._sink.submit_background(
-            [
-                Signal(key.table, key.partition_key, Scope.ROW, key.clustering or (), suspected=at * 1_000_000)
-                for key, at in moments.items()
-            ],
-            receipt,
-        )
-        receipt.release()
-        await settled.wait()
+        signals = [
+            Signal(key.table, key.partition_key, Scope.ROW, key.clustering or (), suspected=at * 1_000_000)
+            for key, at in moments.items()
+        ]
+        await hand_over(self._sink.submit_background, signals)
         await asyncio.to_thread(self._kept.done, due)
         self._count(len(moments))
         return len(due) == AT_ONCE

@@ -15,9 +15,10 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.index_rows import Feed, IndexRows, KeyOfId
-from cdc_daemon.removal.sweep import Sink, Sweep
+from cdc_daemon.removal.sweep import Sweep
 from cdc_daemon.removal.tables import Policy, TableWatch
 from cdc_daemon.removal.truncations import Truncations
 from cdc_daemon.store import Store
@@ -51,7 +52,7 @@ def make_table_watch(
     schema: SchemaSource,
     store: Store,
     coalescer: Coalescer,
-    sink: Sink,
+    sink: BackgroundSink,
     gate: Gate,
     counted: Callable[[int], object],
 ) -> TableWatch:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 
 DOCUMENTS_PER_SECOND = 5000.0
@@ -23,14 +23,6 @@ class RowFinder(Protocol):
         ...
 
 
-class Sink(Protocol):
-    """What takes signals in; the pipeline."""
-
-    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in that may wait for all others; wait while there is no room."""
-        ...
-
-
 class Sweep:
     """Signals every row that a table's documents show, a page at a time, as fast as they are settled and no faster.
 
@@ -41,7 +33,7 @@ class Sweep:
     def __init__(
         self,
         rows: RowFinder,
-        sink: Sink,
+        sink: BackgroundSink,
         gate: Gate,
         *,
         counted: Callable[[int], object],
@@ -63,15 +55,11 @@ class Sweep:
         count = 0
         async for keys in self._rows.find(table):
             begun = loop.time()
-            done = asyncio.Event()
-            receipt = Receipt(done.set)
             signals = [
                 Signal(table, key.partition_key, Scope.ROW, key.clustering or (), suspected=suspected) for key in keys
             ]
             await self._gate.wait_open()
-            await self._sink.submit_background(signals, receipt)
-            receipt.release()
-            await done.wait()
+            await hand_over(self._sink.submit_background, signals)
             count += len(keys)
             self._counted(len(keys))
             await asyncio.sleep(max(0.0, len(keys) / self._rate - (loop.time() - begun)))

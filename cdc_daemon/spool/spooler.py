@@ -11,7 +11,7 @@ import structlog
 from cdc_daemon.errors import StoreError
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.handover import hand_over
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.spool.space import CdcSpace
 from cdc_daemon.store.spool import Spool, SpooledKey, SpooledRow
@@ -148,15 +148,9 @@ class Spooler:
 
     async def _bring_back(self) -> None:
         rows = await asyncio.to_thread(self._spool.oldest, BATCH)
-        settled = asyncio.Event()
-        receipt = Receipt(settled.set)
         signals = [signal for row in rows for signal in row.spooled.signals()]
-        try:
-            await self._coalescer.submit(signals, receipt)
-        finally:
-            receipt.release()
-        # What goes to the spool once more meanwhile is released too: it has another generation then, and stays.
-        await settled.wait()
+        # What goes to the spool once more meanwhile is settled too: it has another generation then, and stays.
+        await hand_over(self._coalescer.submit, signals)
         await self._take_out(rows)
 
     async def _take_out(self, rows: Sequence[SpooledRow]) -> None:
