@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from cdc_daemon.store.database import Database
+from cdc_daemon.store.keys import decode_clustering, encode_clustering
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
@@ -189,12 +190,8 @@ class DeadLetters:
 
 
 def _encode_clustering(clustering: Sequence[bytes | None] | None) -> bytes | None:
-    if clustering is None:
-        return None
-    return orjson.dumps([None if part is None else part.hex() for part in clustering])
+    return None if clustering is None else encode_clustering(clustering)
 
 
 def _decode_clustering(text: bytes | None) -> tuple[bytes | None, ...] | None:
-    if text is None:
-        return None
-    return tuple(None if part is None else bytes.fromhex(part) for part in orjson.loads(text))
+    return None if text is None else decode_clustering(text)

@@ -7,12 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.store.clustering import decode_clustering, encode_clustering
 from cdc_daemon.store.database import Database
-
-_PARTITION = b""
-"""Stands for the clustering of a whole partition's key."""
+from cdc_daemon.store.keys import key_at, place_of
 
 
 class ChangedRow(NamedTuple):
@@ -54,7 +50,7 @@ class DependentStore:
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             for row in rows:
-                connection.execute(_ADD, (*_place(row.key), row.version, row.since, now))
+                connection.execute(_ADD, (*place_of(row.key), row.version, row.since, now))
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
     def oldest(self, limit: int, *, besides: Iterable[int] = ()) -> Sequence[Dependent]:
@@ -88,14 +84,6 @@ _ADD = """
 """
 
 
-def _place(key: Key) -> tuple[str, str, bytes, bytes]:
-    (keyspace, table), partition_key, clustering = key
-    return keyspace, table, partition_key, _PARTITION if clustering is None else encode_clustering(clustering)
-
-
 def _dependent(row: tuple[Any, ...]) -> Dependent:
-    identity, generation, requested, keyspace, table, partition_key, clustering, version, since = row
-    key = Key(
-        TableName(keyspace, table), partition_key, None if clustering == _PARTITION else decode_clustering(clustering)
-    )
-    return Dependent(identity, generation, requested, ChangedRow(key, version, since))
+    identity, generation, requested, *place, version, since = row
+    return Dependent(identity, generation, requested, ChangedRow(key_at(*place), version, since))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import orjson
-
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Lifetime
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store.database import Database
+from cdc_daemon.store.keys import key_at, place_of
 
 SEEN, TOLD, TOLD_AGAIN = range(3)
 """Kinds of expiry: what a read has shown, one for each row; what only the log has told, looked at twice."""
@@ -53,7 +52,7 @@ class ExpiryStore:
         gone: list[tuple[object, ...]] = []
         new: list[tuple[object, ...]] = []
         for key, seen, told in lifetimes:
-            place = _place(key)
+            place = place_of(key)
             gone.append((*place, SEEN))
             if seen is not None:
                 new.append((*place, SEEN, seen))
@@ -71,12 +70,12 @@ class ExpiryStore:
                 "WHERE at <= ? ORDER BY at LIMIT ?",
                 (now, limit),
             ).fetchall()
-        return [Expiry(Key(TableName(*row[:2]), row[2], _clustering(row[3])), row[4], row[5]) for row in rows]
+        return [Expiry(key_at(*row[:4]), *row[4:]) for row in rows]
 
     def done(self, expiries: Sequence[Expiry]) -> None:
         """Forget expiries whose rows were read since; what only the log has told is looked at once more."""
-        gone = [(*_place(each.key), each.kind, each.at) for each in expiries]
-        again = [(*_place(each.key), TOLD_AGAIN, each.at + AGAIN_AFTER) for each in expiries if each.kind == TOLD]
+        gone = [(*place_of(each.key), each.kind, each.at) for each in expiries]
+        again = [(*place_of(each.key), TOLD_AGAIN, each.at + AGAIN_AFTER) for each in expiries if each.kind == TOLD]
         with self._database.transaction() as connection:
             deleted = connection.executemany(_FORGET, gone).rowcount
             added = connection.executemany(_KEEP, again).rowcount
@@ -89,12 +88,3 @@ _FORGET_KIND = (
     "AND kind = ?"
 )
 _FORGET = _FORGET_KIND + " AND at = ?"
-
-
-def _place(key: Key) -> tuple[str, str, bytes, bytes]:
-    clustering = orjson.dumps([None if part is None else part.hex() for part in key.clustering or ()])
-    return (*key.table, key.partition_key, clustering)
-
-
-def _clustering(text: bytes) -> tuple[bytes | None, ...]:
-    return tuple(None if part is None else bytes.fromhex(part) for part in orjson.loads(text))

@@ -10,12 +10,9 @@ from typing import Any
 import orjson
 
 from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.store.clustering import decode_clustering, encode_clustering
+from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
 from cdc_daemon.store.database import Database
-
-_PARTITION = b""
-"""Stands for the clustering of a whole partition's key."""
+from cdc_daemon.store.keys import decode_clustering, encode_clustering, key_at, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +116,28 @@ _UPSERT = """
 
 
 def _values(connection: sqlite3.Connection, spooled: SpooledKey) -> tuple[Any, ...]:
-    (keyspace, table), partition_key, clustering = spooled.key
-    encoded = _PARTITION if clustering is None else encode_clustering(clustering)
+    place = place_of(spooled.key)
     prefixes = spooled.prefixes
-    if clustering is None:
+    if spooled.key.clustering is None:
         kept = connection.execute(
             "SELECT prefixes FROM spooled_key WHERE keyspace_name = ? AND table_name = ? AND partition_key = ? "
             "AND clustering = ?",
-            (keyspace, table, partition_key, encoded),
+            place,
         ).fetchone()
         prefixes |= frozenset() if kept is None else _prefixes(kept[0])
     times = (spooled.written, spooled.removed, spooled.suspected)
     told = orjson.dumps([encode_clustering(prefix).decode() for prefix in prefixes]).decode()
     expires = " ".join(map(str, spooled.expires))
-    return keyspace, table, partition_key, encoded, *times, expires, spooled.refresh, told
+    return *place, *times, expires, spooled.refresh, told
 
 
 def _spooled(row: tuple[Any, ...]) -> SpooledRow:
-    identity, generation, keyspace, table, partition_key, clustering = row[:6]
+    identity, generation, *place = row[:6]
     written, removed, suspected, expires, refresh, prefixes = row[6:]
-    key = Key(
-        TableName(keyspace, table), partition_key, None if clustering == _PARTITION else decode_clustering(clustering)
+    spooled = SpooledKey(
+        key_at(*place), written, removed, suspected, _moments(expires), bool(refresh), _prefixes(prefixes)
     )
-    return SpooledRow(
-        identity,
-        generation,
-        SpooledKey(key, written, removed, suspected, _moments(expires), bool(refresh), _prefixes(prefixes)),
-    )
+    return SpooledRow(identity, generation, spooled)
 
 
 def _prefixes(text: str) -> frozenset[Clustering]:

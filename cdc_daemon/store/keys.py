@@ -1,0 +1,38 @@
+"""Keys as columns of a table of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import Clustering, TableName
+
+_PARTITION = b""
+"""Stands for the clustering of a whole partition's key, where a column has to have a value."""
+
+Place = tuple[str, str, bytes, bytes]
+"""Keyspace, table, partition key and clustering: the columns that tell a key."""
+
+
+def encode_clustering(clustering: Sequence[bytes | None]) -> bytes:
+    """Return a clustering key, or a prefix of one, as JSON with the values' bytes in hexadecimal."""
+    return orjson.dumps([None if part is None else part.hex() for part in clustering])
+
+
+def decode_clustering(text: bytes | str) -> Clustering:
+    """Return what `encode_clustering` was given."""
+    return tuple(None if part is None else bytes.fromhex(part) for part in orjson.loads(text))
+
+
+def place_of(key: Key) -> Place:
+    """Return the columns' values of a row's key, or of a whole partition's."""
+    (keyspace, table), partition_key, clustering = key
+    return keyspace, table, partition_key, _PARTITION if clustering is None else encode_clustering(clustering)
+
+
+def key_at(keyspace: str, table: str, partition_key: bytes, clustering: bytes) -> Key:
+    """Return the key that `place_of` was given."""
+    decoded = None if clustering == _PARTITION else decode_clustering(clustering)
+    return Key(TableName(keyspace, table), partition_key, decoded)
