@@ -46,6 +46,22 @@ async def test_serves_from_start_to_stop() -> None:
         await _get(server.port)
 
 
+async def test_an_answer_waits_for_no_acknowledgement_of_its_head() -> None:
+    server = _server()
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        await reader.readuntil(b"hello")
+        (connection,) = server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.stop()
+
+
 async def test_leaves_signals_alone() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     server = _server()
