@@ -21,7 +21,7 @@ from tests.integration.daemon.stage import Stage, new_stage
 
 TOKEN = "operator-of-the-tests"
 TALL = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "height": {"type": "integer"}}}
-WAIT = 60_000.0
+WAIT = 120_000.0
 """Milliseconds that a page may take to show something."""
 
 _HERE = Path(__file__).parent
@@ -50,7 +50,7 @@ def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.Tem
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     token = {"name": "operator", "hash": f"sha256:{digest}", "scopes": ["admin", "sync"]}
     with (
-        Elasticsearch(box.elasticsearch.url, request_timeout=30, max_retries=3, retry_on_timeout=True) as elastic,
+        Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as elastic,
         new_stage(box, cql, elastic, tmp_path_factory.mktemp("daemon")) as stage,
     ):
         stage.table("person", "id int PRIMARY KEY, name text")

@@ -35,6 +35,6 @@ def index_prefix(box: Sandbox) -> Iterator[str]:
     """A prefix that only this test's indices and aliases have; what begins with it is deleted afterwards."""
     prefix = f"test-{secrets.token_hex(6)}-"
     yield prefix
-    with Elasticsearch(box.elasticsearch.url) as client:
+    with Elasticsearch(box.elasticsearch.url, request_timeout=60) as client:
         if found := list(client.indices.get(index=f"{prefix}*", expand_wildcards="all")):
             client.indices.delete(index=found)

@@ -71,7 +71,7 @@ def test_live_changes_are_neither_lost_nor_held_up(stage: Stage) -> None:
     writer.start()
     try:
         identities = [start(stage, "backfill", types=["person"]) for _ in range(3)]
-        stage.wait_shown(seconds=60)
+        stage.wait_shown()
         told = [finished(stage, identity) for identity in identities]
     finally:
         stop.set()

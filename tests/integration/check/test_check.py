@@ -33,7 +33,7 @@ Check = Callable[..., dict[str, Finding]]
 
 @pytest.fixture
 def client(box: Sandbox) -> Iterator[Elasticsearch]:
-    with closing(Elasticsearch(box.elasticsearch.url)) as connected:
+    with closing(Elasticsearch(box.elasticsearch.url, request_timeout=60)) as connected:
         yield connected
 
 

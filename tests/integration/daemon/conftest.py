@@ -16,7 +16,7 @@ from tests.integration.daemon.stage import Stage, new_stage
 @pytest.fixture(scope="session")
 def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
     """A client of the shared Elasticsearch."""
-    with Elasticsearch(box.elasticsearch.url, request_timeout=30, max_retries=3, retry_on_timeout=True) as client:
+    with Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as client:
         yield client
 
 

@@ -20,7 +20,11 @@ import sandbox.guard
 from sandbox import Sandbox
 
 _COMMAND = Path(sys.executable).with_name("cdc-daemon")
-_POLL_SECONDS = 0.02
+PATIENCE = 120.0
+"""Seconds that a busy machine may take for what takes moments on an idle one."""
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.25
 
 T = TypeVar("T")
 
@@ -34,13 +38,19 @@ class StillWaitingError(AssertionError):
     """What was waited for did not come."""
 
 
-def wait_for(what: str, look: Callable[[], T], *, seconds: float = 60.0, pause: float = _POLL_SECONDS) -> T:
-    """Return the first true answer of `look`; raise StillWaitingError after `seconds`."""
+def wait_for(what: str, look: Callable[[], T], *, seconds: float = PATIENCE, pause: float | None = None) -> T:
+    """Return the first true answer of `look`; raise StillWaitingError after `seconds`.
+
+    Without a `pause` (seconds) it looks ever less often, so as to take little from the servers it waits for.
+    """
     until = time.monotonic() + seconds
+    next_pause = pause or _FIRST_PAUSE
     while not (found := look()):
         if time.monotonic() > until:
             raise StillWaitingError(f"waited {seconds:g} s for {what}, found {found!r}")
-        time.sleep(pause)
+        time.sleep(next_pause)
+        if pause is None:
+            next_pause = min(next_pause * 1.3, _LONGEST_PAUSE)
     return found
 
 
@@ -103,11 +113,11 @@ class DaemonProcess:
         self.wait_running()
         return self
 
-    def wait_running(self, seconds: float = 60.0) -> None:
+    def wait_running(self, seconds: float = PATIENCE) -> None:
         """Return when the process replicates."""
         self.wait_event("daemon.running", seconds=seconds)
 
-    def wait_event(self, event: str, *, seconds: float = 60.0, **fields: Any) -> dict[str, Any]:
+    def wait_event(self, event: str, *, seconds: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """Return the first line of the present process's log that has this event and these fields."""
 
         def look() -> dict[str, Any] | None:
@@ -173,7 +183,7 @@ class DaemonProcess:
 
     def get(self, path: str) -> bytes:
         """GET a path of the daemon's HTTP surface."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
             body: bytes = answer.read()
             return body
 

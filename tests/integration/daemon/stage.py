@@ -19,7 +19,7 @@ from cassandra.util import Date, Duration, Time
 from elasticsearch import Elasticsearch
 
 from sandbox import Sandbox
-from tests.integration.daemon.harness import DaemonProcess, wait_for
+from tests.integration.daemon.harness import PATIENCE, DaemonProcess, wait_for
 
 SMALL = {"number_of_shards": 1, "number_of_replicas": 0}
 _OWN_FIELDS = ("cdc_partition_key", "cdc_clustering", "cdc_key")
@@ -72,7 +72,7 @@ class Stage:
         """Run a statement in which {ks} stands for the keyspace."""
         return self.cql.execute(statement.replace("{ks}", self.keyspace), parameters)
 
-    def settle(self, *, seconds: float = 60.0) -> None:
+    def settle(self, *, seconds: float = PATIENCE) -> None:
         """Wait until all that was written before this call is settled by the daemon.
 
         The commit log is read in order, so when a row that is written last has its document, everything
@@ -81,7 +81,7 @@ class Stage:
         self.wait_shown(seconds=seconds)
         wait_for("nothing pending", self._is_settled, seconds=seconds)
 
-    def wait_shown(self, *, seconds: float = 60.0) -> None:
+    def wait_shown(self, *, seconds: float = PATIENCE) -> None:
         """Wait until a row that is written now has its document, whatever else is pending."""
         number = next(self._numbers)
         self.execute(f"INSERT INTO {{ks}}.{_SENTINEL} (id, n) VALUES (%s, 0)", [number])

@@ -179,7 +179,7 @@ def test_the_counters_add_up(stage: Stage) -> None:
     stage.execute("INSERT INTO {ks}.unmapped (id) VALUES (1)")
     stage.settle()
     # They are exported once a second.
-    wait_for("the counters to add up", lambda: add_up(stage), seconds=10, pause=0.2)
+    wait_for("the counters to add up", lambda: add_up(stage), pause=0.2)
 
     daemon = stage.daemon
     assert daemon.metric("mutations_total", table="dated") == 307

@@ -36,7 +36,7 @@ def test_rows_and_removals_are_shown(combination: Combination, box: Sandbox, tmp
     with (
         node,
         node.connect() as cql,
-        Elasticsearch(box.elasticsearch.url, request_timeout=30) as elastic,
+        Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
         new_stage(_Mixed(node, box), cql, elastic, tmp_path) as stage,
     ):
         stage.table("rows", "p text, c int, v text, tags set<text>, s text static, PRIMARY KEY (p, c)")

@@ -44,7 +44,7 @@ def own_cql(own: Sandbox) -> Iterator[Session]:
 def fragile(own: Sandbox, own_cql: Session, tmp_path: Path) -> Iterator[Stage]:
     """A stage on servers that may be killed, with the tables of the mixed load."""
     with (
-        Elasticsearch(own.elasticsearch.url, request_timeout=30, max_retries=5, retry_on_timeout=True) as elastic,
+        Elasticsearch(own.elasticsearch.url, request_timeout=60, max_retries=5, retry_on_timeout=True) as elastic,
         new_stage(own, own_cql, elastic, tmp_path) as stage,
     ):
         for name, columns in TABLES.items():
@@ -81,7 +81,7 @@ def load_on(stage: Stage, *, rate: float = 300) -> Iterator[MixedLoad]:
 
 
 def assert_ends_equal(stage: Stage) -> None:
-    stage.settle(seconds=90)
+    stage.settle()
     stage.assert_equal(*TABLES)
 
 

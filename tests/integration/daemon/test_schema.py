@@ -118,7 +118,7 @@ def test_a_table_that_is_gone_holds_up_no_other(stage: Stage) -> None:
         stage.elastic.indices.open(index=stage.alias("gone"))
     for number in range(20):
         stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (%s, 'x')", [number])
-    wait_for("the other table's documents", lambda: len(stage.documents("stays")) == 20, seconds=20, pause=0.2)
+    wait_for("the other table's documents", lambda: len(stage.documents("stays")) == 20, pause=0.2)
     stage.assert_equal("stays")
     stage.daemon.wait_event("pipeline.table_dropped", table=f"{stage.keyspace}.gone")
     stage.settle()  # and what was pending for the dropped table holds no checkpoint

@@ -30,7 +30,6 @@ def current_segment(stage: Stage) -> Path:
     found = wait_for(
         "an index file of the segment in use",
         lambda: newest_segments(stage.box.cassandra.cdc_raw_directory),
-        seconds=30,
         pause=0.2,
     )
     return found[-1]
@@ -68,9 +67,9 @@ def prepare(stage: Stage) -> Path:
 def test_a_segment_is_released_when_it_is_complete_and_acknowledged(stage: Stage) -> None:
     segment = prepare(stage)
     complete(stage)
-    wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
-    wait_for("the segment to go", lambda: not segment.exists(), seconds=30)
-    wait_for("its index file to go", lambda: not index_of(segment).exists(), seconds=5)
+    wait_for("the segment to be complete", lambda: is_completed(segment))
+    wait_for("the segment to go", lambda: not segment.exists())
+    wait_for("its index file to go", lambda: not index_of(segment).exists())
     assert stage.daemon.metric("segments_released_total") >= 1
     assert [line for line in stage.daemon.events("tail.segment_released") if line["segment"] == segment.name]
     assert stage.daemon.metric("gaps_total") == 0
@@ -85,7 +84,7 @@ def test_a_segment_stays_until_all_in_it_is_acknowledged(stage: Stage) -> None:
     try:
         stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 2)")
         complete(stage)
-        wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+        wait_for("the segment to be complete", lambda: is_completed(segment))
         time.sleep(STILL)
         assert segment.exists()
         assert stage.daemon.status()["backlog"]["bytes"] > 0
@@ -95,7 +94,7 @@ def test_a_segment_stays_until_all_in_it_is_acknowledged(stage: Stage) -> None:
         assert segment.exists()
     finally:
         stage.elastic.indices.open(index=stage.alias("t"))
-    wait_for("the segment to go", lambda: not segment.exists(), seconds=60)
+    wait_for("the segment to go", lambda: not segment.exists())
     stage.settle()
     stage.assert_equal("t")
     assert stage.get("t", "2") == {"id": 2, "v": 2}
@@ -107,11 +106,11 @@ def test_segments_that_came_while_the_daemon_was_away_are_read_and_released(stag
     stage.execute("INSERT INTO {ks}.t (id, v) VALUES (2, 2)")
     complete(stage)
     stage.execute("INSERT INTO {ks}.t (id, v) VALUES (3, 3)")
-    wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+    wait_for("the segment to be complete", lambda: is_completed(segment))
     time.sleep(STILL)
     assert segment.exists()
     stage.daemon.run()
-    wait_for("the segment to go", lambda: not segment.exists(), seconds=60)
+    wait_for("the segment to go", lambda: not segment.exists())
     stage.settle()
     stage.assert_equal("t")
     assert stage.daemon.metric("gaps_total") == 0
@@ -121,7 +120,7 @@ def test_nothing_is_deleted_when_release_is_off(stage: Stage) -> None:
     stage.daemon.config["commit_log"]["release"] = False
     segment = prepare(stage)
     complete(stage)
-    wait_for("the segment to be complete", lambda: is_completed(segment), seconds=30)
+    wait_for("the segment to be complete", lambda: is_completed(segment))
     stage.settle()
     time.sleep(STILL)
     assert segment.exists()

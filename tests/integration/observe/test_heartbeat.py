@@ -22,7 +22,7 @@ from tests.integration.daemon.stage import Stage, new_stage
 def stage(box: Sandbox, cql: Session, tmp_path: Path) -> Iterator[Stage]:
     """A daemon with a heartbeat."""
     with (
-        Elasticsearch(box.elasticsearch.url, request_timeout=30) as elastic,
+        Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
         new_stage(box, cql, elastic, tmp_path) as stage,
     ):
         table = stage.table("heartbeat", "node text PRIMARY KEY, at timestamp")

@@ -26,7 +26,7 @@ from tests.integration.daemon.stage import Stage, new_stage
 def stage(box: Sandbox, cql: Session, tmp_path: Path) -> Iterator[Stage]:
     """A daemon that polls one of its tables too."""
     with (
-        Elasticsearch(box.elasticsearch.url, request_timeout=30) as elastic,
+        Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
         new_stage(box, cql, elastic, tmp_path) as stage,
     ):
         stage.table("seen", "id int PRIMARY KEY, n int")

@@ -51,7 +51,7 @@ def test_cassandra_keeps_what_it_acknowledged_when_it_is_killed(own: Sandbox) ->
 
 
 def test_elasticsearch_keeps_what_it_acknowledged_when_it_is_killed(own: Sandbox) -> None:
-    with Elasticsearch(own.elasticsearch.url) as client:
+    with Elasticsearch(own.elasticsearch.url, request_timeout=60) as client:
         client.index(index="killed", id="1", document={"v": "x"})
         before = own.elasticsearch.pid
 
@@ -134,12 +134,12 @@ def test_older_versions_write_cdc_too(version: str) -> None:
 def test_a_given_directory_keeps_its_data(tmp_path: Path) -> None:
     with (
         Sandbox(cassandra=None, directory=tmp_path, java_options=FAST_START) as first,
-        Elasticsearch(first.elasticsearch.url) as client,
+        Elasticsearch(first.elasticsearch.url, request_timeout=60) as client,
     ):
         client.index(index="kept", id="1", document={"v": 1})
     with (
         Sandbox(cassandra=None, directory=tmp_path, java_options=FAST_START) as second,
-        Elasticsearch(second.elasticsearch.url) as client,
+        Elasticsearch(second.elasticsearch.url, request_timeout=60) as client,
     ):
         assert client.get(index="kept", id="1")["found"]
 

@@ -29,7 +29,7 @@ def small_stage(tmp_path: Path) -> Iterator[Stage]:
     with (
         Sandbox(yaml=changes, java_options=FAST_START) as box,
         box.connect() as cql,
-        Elasticsearch(box.elasticsearch.url, request_timeout=30, max_retries=3, retry_on_timeout=True) as elastic,
+        Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as elastic,
         new_stage(box, cql, elastic, tmp_path / "daemon") as stage,
     ):
         yield stage

@@ -27,7 +27,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with (
         Sandbox(java_options=FAST_START) as own,
         own.connect() as cql,
-        Elasticsearch(own.elasticsearch.url, request_timeout=30, max_retries=5, retry_on_timeout=True) as elastic,
+        Elasticsearch(own.elasticsearch.url, request_timeout=60, max_retries=5, retry_on_timeout=True) as elastic,
         new_stage(own, cql, elastic, tmp_path_factory.mktemp("away")) as stage,
     ):
         stage.table("person", "id text PRIMARY KEY, name text")
@@ -48,7 +48,7 @@ def running(fragile: Stage) -> Stage:
 
 
 def wait_answered(stage: Stage) -> None:
-    wait_for("an answer", lambda: sync(stage, "person", "a").status == 200, pause=0.2, seconds=90)
+    wait_for("an answer", lambda: sync(stage, "person", "a").status == 200, pause=0.2)
 
 
 def assert_away(answer: Answer, service: str) -> None:
@@ -92,7 +92,7 @@ def test_a_server_that_was_killed_is_named(running: Stage, service: str) -> None
         server.wait_ready()
     wait_answered(running)
     path = f"/sync/{job.result['job']}"
-    wait_for("the job", lambda: send(running, "GET", path).result["state"] == "done", pause=0.2, seconds=90)
+    wait_for("the job", lambda: send(running, "GET", path).result["state"] == "done", pause=0.2)
 
 
 def test_a_stop_answers_those_who_wait_and_does_not_wait_for_what_is_held(running: Stage) -> None:

@@ -61,7 +61,7 @@ def test_an_interruption_tells_what_was_done(stage: Stage, command: list[str], t
     with subprocess.Popen([*command, "unseen", "--ids-file", str(file)], stderr=subprocess.PIPE) as asking:
         wait_for("a first block", lambda: len(stage.daemon.events("http.request")) > before + 1)
         asking.send_signal(signal.SIGINT)
-        _, told = asking.communicate(timeout=60)
+        _, told = asking.communicate(timeout=120)
     assert asking.returncode == 130
     assert b"of 60000 ids, in their order" in told
     assert b"Traceback" not in told
