@@ -32,7 +32,7 @@ WARM_SECONDS = 5.0
 """Seconds in a row without a late document after which the servers count as warm: Java compiles what runs often."""
 LATE = 0.5
 """Age in seconds of a write whose document cannot be read yet and is late."""
-LONGEST_WARM_UP = 60.0
+LONGEST_WARM_UP = 40.0
 DAEMON_GONE_SECONDS = 3.0
 ELASTICSEARCH_GONE_SECONDS = 10.0
 CALM_SECONDS = 4.0
