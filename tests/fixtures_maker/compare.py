@@ -9,8 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cdc_daemon.cli import app
-from sandbox import FAST_START, Sandbox
-from tests.fixtures_maker.make import PASSWORD, Combination, ask, make_keystore, plain, snapshot
+from tests.fixtures_maker.make import PASSWORD, Combination, ask, plain, snapshot
 from tests.fixtures_maker.random_workload import RandomWorkload
 
 
@@ -22,17 +21,7 @@ def compare(combination: Combination, seed: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
         work = Path(scratch)
         keystore = work / "keystore.jceks"
-        if combination.kind == "encrypted":
-            make_keystore(keystore)
-        box = Sandbox(
-            cassandra=combination.cassandra,
-            elasticsearch=False,
-            yaml=combination.yaml(keystore),
-            directory=work / "box",
-            heap="512m",
-            java_options=FAST_START,
-            deadline=300,
-        )
+        box = combination.sandbox(work / "box", keystore)
         with box, box.connect() as session:
             _, refused = RandomWorkload(seed, vectors=combination.cassandra >= "5").run(session)
             (work / "schema.json").write_text(json.dumps(snapshot(session), default=plain))

@@ -76,6 +76,20 @@ class Combination:
             }
         return changes
 
+    def sandbox(self, directory: Path, keystore: Path) -> Sandbox:
+        """Return a Cassandra that writes such segments; where they are encrypted its keystore is made."""
+        if self.kind == "encrypted":
+            make_keystore(keystore)
+        return Sandbox(
+            cassandra=self.cassandra,
+            elasticsearch=False,
+            yaml=self.yaml(keystore),
+            directory=directory,
+            heap="512m",
+            java_options=FAST_START,
+            deadline=300,
+        )
+
 
 def combinations() -> Iterator[Combination]:
     """Yield every combination that is committed."""
@@ -92,17 +106,7 @@ def make(combination: Combination) -> int:
     with tempfile.TemporaryDirectory(prefix="fixtures-") as scratch:
         work = Path(scratch)
         keystore = work / "keystore.jceks"
-        if combination.kind == "encrypted":
-            make_keystore(keystore)
-        box = Sandbox(
-            cassandra=combination.cassandra,
-            elasticsearch=False,
-            yaml=combination.yaml(keystore),
-            directory=work / "box",
-            heap="512m",
-            java_options=FAST_START,
-            deadline=300,
-        )
+        box = combination.sandbox(work / "box", keystore)
         with box, box.connect() as session:
             Workload(combination.cassandra, far=combination.segment_version == 8).run(session)
             schema = snapshot(session)

@@ -6,16 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowReader, RowState, Write
 from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
-from tests.simulation.test_pipeline import Counts
+from tests.unit.pipeline.servers import Servers, settlement_of
 
 TABLE = TableName("k", "t")
 FAULT = Result(Outcome.REREAD, "null_pointer_exception", "Cannot invoke", status=500)
@@ -69,48 +66,26 @@ def test_what_passes_by_itself_is_no_fault_of_the_document() -> None:
         assert tries(Poison(attempts=1, seconds=0, now=hours), hours, result, others="a") is None
 
 
-class Servers:
+class SpoilingServers(Servers):
     """An Elasticsearch that fails on any request with a certain document in it."""
 
     def __init__(self) -> None:
         self.requests: list[int] = []
         self.letters: list[DeadLetter] = []
 
-    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        assert not confirm
-        await asyncio.sleep(0)
-        return Reading(1, 0.0, ("p",), [RowState((str(table),), 10)] * len(keys))
-
-    def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
-        assert columns == ("p",)
-
-        def build(key: Key, row: Row | None) -> Sequence[Write]:
-            assert row is not None
-            return [Write(str(table), key.partition_key.decode(), b"{}")]
-
-        return build
-
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
         self.requests.append(len(operations))
         spoilt = any(operation.id == "bad" for operation in operations)
         return [FAULT if spoilt else Result(Outcome.INDEXED)] * len(operations)
 
-    async def wait_available(self) -> None:
-        pass
-
 
 async def test_one_poisonous_document_holds_no_checkpoint() -> None:
-    servers = Servers()
+    servers = SpoilingServers()
     coalescer = Coalescer()
-    reader: RowReader = servers  # type: ignore[assignment]
-    settlement = Settlement(
-        coalescer=coalescer,
-        clock=HybridClock(),
-        reader=reader,
-        builder=servers,
-        writer=servers,
+    settlement = settlement_of(
+        servers,
+        coalescer,
         set_aside=servers.letters.extend,
-        observer=Counts(),
         poison=Poison(attempts=SUSPICIOUS + 1, seconds=0.01),
     )
     line: AcknowledgementLine[int] = AcknowledgementLine(0)

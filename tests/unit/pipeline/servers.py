@@ -1,0 +1,50 @@
+"""Servers that take everything, for tests that change one thing of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from cdc_daemon.elastic.operation import Operation, Outcome, Result
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowReader, RowState, Write
+from cdc_daemon.pipeline.settlement import Settlement
+from cdc_daemon.pipeline.signal import TableName
+from tests.simulation.test_pipeline import Counts, no_dead_letters
+
+
+class Servers:
+    """A Cassandra in which every row is there, and an Elasticsearch that takes every document."""
+
+    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
+        assert not confirm
+        await asyncio.sleep(0)
+        return Reading(1, 0.0, ("p",), [RowState((str(table),), 10)] * len(keys))
+
+    def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
+        assert columns == ("p",)
+
+        def build(key: Key, row: Row | None) -> Sequence[Write]:
+            assert row is not None
+            return [Write(str(table), key.partition_key.decode(), self.body())]
+
+        return build
+
+    def body(self) -> bytes:
+        return b"{}"
+
+    async def write(self, operations: Sequence[Operation]) -> list[Result]:
+        return [Result(Outcome.INDEXED)] * len(operations)
+
+    async def wait_available(self) -> None:
+        pass
+
+
+def settlement_of(servers: Servers, coalescer: Coalescer, **others: Any) -> Settlement:
+    """Return a settlement that has these servers on both sides."""
+    reader: RowReader = servers  # type: ignore[assignment]
+    parts: dict[str, Any] = {"set_aside": no_dead_letters, "observer": Counts(), **others}
+    return Settlement(coalescer=coalescer, clock=HybridClock(), reader=reader, builder=servers, writer=servers, **parts)
