@@ -201,7 +201,7 @@ async def assemble(
             flights=coalescer,
             sink=pipeline,
             gate=gate,
-            observer=DependentsMetrics(metrics),
+            observer=DependentsMetrics(metrics, finders),
             rate=settings.pipeline.dependents_rate,
             margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             settle_others=wait_for_others(session),

@@ -117,6 +117,8 @@ class Assembly:
         self._flow.show(self._pipeline.flow)
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
+        for job in self.schedule.jobs.values():
+            self._metrics.scheduled_work_failing.labels(job.name).set(job.error is not None)
         for reason, count in self._reconcile_requests.counts.items():
             self._metrics.reconcile_requests.labels(reason.value).set(count)
         with suppress(OSError):

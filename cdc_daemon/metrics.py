@@ -140,6 +140,9 @@ class Metrics:
         self.poll_watermark_timestamp_seconds = self._gauge(
             "poll_watermark_timestamp_seconds", "Up to when the poller has seen a table's changes.", _TABLE
         )
+        self.poll_interval_seconds = self._gauge(
+            "poll_interval_seconds", "How often the poller asks a table for its changes, as configured.", _TABLE
+        )
         self.poll_rows = self._counter(
             "poll_rows",
             "Changed rows that a poller met: handed on (submitted), seen just so before (known), or shown already by a "
@@ -172,8 +175,17 @@ class Metrics:
         )
         self.drift_documents = self._gauge(
             "drift_documents",
-            "Documents that differed from their rows when they were last compared: missing, stale or left over.",
+            "Documents that differed from their rows when they were last compared, and were not repaired: missing, "
+            "different, or surplus without a row.",
             ("type", "kind"),
+        )
+        self.drift_compared_timestamp_seconds = self._gauge(
+            "drift_compared_timestamp_seconds", "When documents were last compared with their rows.", ("type",)
+        )
+        self.scheduled_work_failing = self._gauge(
+            "scheduled_work_failing",
+            "1 while the last turn of what comes round has failed, else 0: pollers, the heartbeat, audits, repairs.",
+            ("work",),
         )
 
     def _surroundings(self) -> None:

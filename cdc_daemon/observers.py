@@ -7,7 +7,7 @@ that an alert could see. https://prometheus.io/docs/practices/instrumentation/#a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -90,6 +90,10 @@ class PollMetrics:
             self._metrics.poll_rows.labels(*table, outcome).inc(count)
         self._metrics.signals.inc(submitted)
 
+    def planned(self, table: TableName, interval: float) -> None:
+        """Show how often a table is asked, in seconds."""
+        self._metrics.poll_interval_seconds.labels(*table).set(interval)
+
     def watermark(self, table: TableName, moment: int) -> None:
         """Show how far a table was seen."""
         self._metrics.poll_watermark_timestamp_seconds.labels(*table).set(moment / 1e6)
@@ -100,6 +104,8 @@ class SpoolMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        for direction in ("out", "in"):
+            metrics.keys_spooled.labels(direction)
 
     def spooled(self, count: int) -> None:
         """Count keys that went to disk."""
@@ -111,10 +117,12 @@ class SpoolMetrics:
 
 
 class DependentsMetrics:
-    """Counts documents that follow other tables' rows."""
+    """Counts documents that follow other tables' rows: those of `tables`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tables: Iterable[TableName] = ()) -> None:
         self._metrics = metrics
+        for table in tables:
+            metrics.dependents_refreshed.labels(*table)
 
     def refreshed(self, table: TableName, count: int) -> None:
         """Count documents built anew because of a row of `table`."""
@@ -226,3 +234,4 @@ class DriftMetrics:
         """Show how many documents of an object type differ, by the kind of difference."""
         for kind, count in counts.items():
             self._metrics.drift_documents.labels(object_type, kind).set(count)
+        self._metrics.drift_compared_timestamp_seconds.labels(object_type).set(time.time())

@@ -50,6 +50,10 @@ class PollObserver(Protocol):
         """Take note of rows: handed on, seen in an earlier turn, or shown by a later read already."""
         ...
 
+    def planned(self, table: TableName, interval: float) -> None:
+        """Take note of how often the table is asked, in seconds."""
+        ...
+
     def watermark(self, table: TableName, moment: int) -> None:
         """Take note of how far the table was seen, in microseconds since epoch."""
         ...
@@ -89,6 +93,7 @@ class Poller:
         self._name = str(settings.table)
         self._lag = int(settings.lag * 1e6)
         self._overlap = int(settings.overlap * 1e6)
+        observer.planned(settings.table, settings.every)
 
     async def poll(self) -> None:
         """Do one turn. Raises what reading rows and looking at documents raises; nothing is lost by it."""
@@ -98,6 +103,9 @@ class Poller:
             watermark = reached
             await asyncio.to_thread(self._watermarks.save, self._name, watermark)
         first = watermark is None
+        if watermark is not None:
+            # Told before the turn: one that takes long, or fails from the start on, is late by this.
+            self._observer.watermark(self._settings.table, min(watermark, reached))
         # A watermark from a clock that was ahead says nothing of what happened since.
         since = 0 if watermark is None else max(min(watermark, reached) - self._overlap, 0)
         if first:

@@ -42,6 +42,9 @@ _INTERVAL = "30s"
 POLL = [{"table": "sunbird.user", "strategy": "scan", "every": "10s"}]
 """So that the poller has something to show too."""
 
+JOBS = {"audit": {"every": "15s", "sample": 1}}
+"""So that rows and documents are compared."""
+
 
 class Observation:
     """Everything is started on `stage`; what there is to tell goes to `say`, a line at a time."""
@@ -82,7 +85,7 @@ class Observation:
 
     async def _start(self) -> None:
         stage = self._stage
-        await stage.start_daemon(poll=POLL)
+        await stage.start_daemon(poll=POLL, jobs=JOBS)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
             await _in_time("the daemon to be at work", Watch(stage, http).wait_running())
         self._tell(f"the daemon is at work: {stage.daemon_url}/status")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from sandbox.debian import find_program
 from sandbox.programs import PROMTOOL
@@ -24,3 +26,10 @@ def promtool() -> Promtool:
         )
 
     return run
+
+
+def process_metrics() -> set[str]:
+    """Return the names of what a process tells of itself."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return set(re.findall(r"^(process_\w+) ", generate_latest(registry).decode(), re.MULTILINE))

@@ -13,8 +13,9 @@ from prometheus_client import generate_latest
 
 from cdc_daemon.metric_table import names_in
 from cdc_daemon.metrics import Metrics
+from monitoring.dashboard import rows
 from monitoring.files import CHECKOUT, RULES, rules
-from tests.monitoring.conftest import Promtool
+from tests.monitoring.conftest import Promtool, process_metrics
 
 HERE = Path(__file__).parent
 TESTS = sorted(HERE.glob("*_test.yaml"))
@@ -81,11 +82,19 @@ def test_the_runbook_has_no_alert_that_does_not_exist_and_no_dead_link() -> None
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= headings
 
 
+def test_the_panels_that_the_runbook_names_are_on_the_dashboard() -> None:
+    named = {
+        " ".join(name.split()) for name in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", RUNBOOK.read_text(encoding="utf-8"))
+    }
+    assert len(named) >= 4
+    assert named - {"not"} <= {panel.title for panels in rows().values() for panel in panels}
+
+
 def test_each_metric_in_a_rule_exists_with_its_labels() -> None:
     described = {description.name: set(description.labels) for description in Metrics().descriptions}
     recorded = {rule["record"] for rule in EVERY if "record" in rule}
     for rule in EVERY:
-        assert names_in(rule["expr"]) <= described.keys() | recorded, rule["expr"]
+        assert names_in(rule["expr"]) <= described.keys() | recorded | process_metrics(), rule["expr"]
         for name, selector in re.findall(r"(cdc_daemon_\w+?)(?:_bucket|_count|_sum)?\{([^}]*)\}", rule["expr"]):
             used = set(re.findall(r"(\w+)\s*[=!]", selector)) - {"le"}
             assert used <= described[name]

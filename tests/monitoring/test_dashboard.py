@@ -9,23 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from cdc_daemon.metric_table import names_in
 from cdc_daemon.metrics import Metrics
 from monitoring.dashboard import dashboard, filled_in, rows
 from monitoring.panels import WIDTH, Panel
-from tests.monitoring.conftest import Promtool
+from tests.monitoring.conftest import Promtool, process_metrics
 
 PANELS = [panel for panels in rows().values() for panel in panels]
 DESCRIBED = {description.name: set(description.labels) for description in Metrics().descriptions}
 ANYWHERE = {"job", "instance", "le"}
-
-
-def process_metrics() -> set[str]:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    return set(re.findall(r"^(process_\w+) ", generate_latest(registry).decode(), re.MULTILINE))
 
 
 @pytest.fixture(scope="module")

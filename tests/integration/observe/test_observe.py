@@ -24,12 +24,20 @@ from tests.integration.daemon.stage import Stage, new_stage
 
 @pytest.fixture
 def stage(box: Sandbox, cql: Session, tmp_path: Path) -> Iterator[Stage]:
-    """A daemon that polls one of its tables too."""
+    """A daemon that polls one of its tables too, compares them, and shows another table's rows in documents."""
     with (
         Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
         new_stage(box, cql, elastic, tmp_path) as stage,
     ):
-        stage.table("seen", "id int PRIMARY KEY, n int")
+        stage.create("makers", "id text PRIMARY KEY, name text")
+        maker = {
+            "table": f"{stage.keyspace}.makers",
+            "on": {"id": "maker"},
+            "fields": {"name": "makerName"},
+            "dependents": {"field": "maker"},
+        }
+        stage.table("seen", "id int PRIMARY KEY, n int, maker text", lookups={"maker": maker})
+        stage.daemon.config["jobs"] = {"audit": {"every": "3s", "sample": 1}}
         stage.daemon.config["poll"] = [{"table": f"{stage.keyspace}.seen", "strategy": "scan", "every": "1s"}]
         yield stage
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cdc_daemon.elastic.observer import RetryReason
 from cdc_daemon.errors import DamagedSegmentError, MutationError, UnknownTableError
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.observers import BulkMetrics, PipelineMetrics, TailMetrics
+from cdc_daemon.observers import (
+    BulkMetrics,
+    DependentsMetrics,
+    DriftMetrics,
+    PipelineMetrics,
+    SpoolMetrics,
+    TailMetrics,
+)
+from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.gap import Gap, GapReason
 from cdc_daemon.tail.position import Position
 
@@ -61,3 +71,27 @@ def test_a_certain_gap_is_a_dead_letter(metrics: Metrics, certain: bool, letters
     TailMetrics(metrics).gap(Gap(reason=GapReason.VANISHED, certain=certain, after=Position(1, 2), before=None))
     assert value(metrics, "gaps_total", reason="vanished") == 1
     assert value(metrics, "dead_letters_total", reason="segment") == letters
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+def test_keys_spooled_begin_with_0(metrics: Metrics, direction: str) -> None:
+    SpoolMetrics(metrics)
+    assert value(metrics, "keys_spooled_total", direction=direction) == 0
+
+
+def test_dependents_of_a_followed_table_begin_with_0(metrics: Metrics) -> None:
+    DependentsMetrics(metrics, [TableName("shop", "brands")]).refreshed(TableName("shop", "brands"), 3)
+    DependentsMetrics(metrics, [TableName("shop", "makers")])
+    assert value(metrics, "dependents_refreshed_total", keyspace="shop", table="brands") == 3
+    assert value(metrics, "dependents_refreshed_total", keyspace="shop", table="makers") == 0
+
+
+def test_drift_has_no_value_before_anything_was_compared(metrics: Metrics) -> None:
+    drift = DriftMetrics(metrics)
+    assert value(metrics, "drift_documents", type="user", kind="missing") is None
+    drift.told("user", {"missing": 0, "different": 2})
+    assert value(metrics, "drift_documents", type="user", kind="missing") == 0
+    assert value(metrics, "drift_documents", type="user", kind="different") == 2
+    compared = value(metrics, "drift_compared_timestamp_seconds", type="user")
+    assert compared is not None
+    assert abs(time.time() - compared) < 60

@@ -38,6 +38,8 @@ class World:
     open_receipts: list[Receipt] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     told: list[tuple[int, int, int]] = field(default_factory=list)
+    reached: list[int] = field(default_factory=list)
+    intervals: list[float] = field(default_factory=list)
     hold: bool = False
     broken: bool = False
 
@@ -73,6 +75,11 @@ class World:
     def watermark(self, table: TableName, moment: int) -> None:
         assert table == TABLE
         assert moment <= self.now
+        self.reached.append(moment)
+
+    def planned(self, table: TableName, interval: float) -> None:
+        assert table == TABLE
+        self.intervals.append(interval)
 
     def poller(self, **options: Any) -> Poller:
         settings = PollSettings.model_validate(
@@ -192,3 +199,21 @@ async def test_rows_that_tell_nothing_are_left_after_the_first_turn(world: World
     await poller.poll()
     await poller.poll()
     assert world.handed_on() == [b"none"]
+
+
+async def test_a_turn_tells_first_how_far_the_table_was_seen(world: World) -> None:
+    world.saved["shop.orders"] = world.now - 900 * SECOND
+    world.broken = True
+    with pytest.raises(CassandraUnavailableError):
+        await world.poller(every="10m").poll()
+    assert world.reached == [world.now - 900 * SECOND]
+    assert world.intervals == [600]
+    world.broken = False
+    await world.poller().poll()
+    assert world.reached[-1] == world.now - 5 * SECOND
+
+
+async def test_a_watermark_of_a_clock_that_was_ahead_is_not_told(world: World) -> None:
+    world.saved["shop.orders"] = world.now + 900 * SECOND
+    await world.poller().poll()
+    assert set(world.reached) == {world.now - 5 * SECOND}
