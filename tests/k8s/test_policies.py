@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -210,7 +211,8 @@ def test_policies_leave_cassandra_its_own_ports(manifests: list[Manifest]) -> No
             assert 9808 in let_in
             assert {53, 9042, 9200} <= let_out
             if labels["cdc-daemon"] == "sidecar":
-                assert {7000, 7001, 9042} <= let_in
+                # Cassandra's clients and nodes, its management API, Medusa, its metrics.
+                assert {7000, 7001, 9042, 8080, 50051, 9000, 9103} <= let_in
                 assert {7000, 7001} <= let_out
 
 
@@ -218,6 +220,9 @@ def test_services_lead_to_the_daemon(manifests: list[Manifest]) -> None:
     pod = daemon_pod(manifests)
     (service,) = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Service", "cdc-daemon")]
     assert service["spec"]["selector"].items() <= pod.labels.items()
+    # By its number: names of native sidecars' ports are not found before Kubernetes 1.32.
+    (port,) = service["spec"]["ports"]
+    assert port["targetPort"] == daemon_of(manifests)["ports"][0]["containerPort"]
 
 
 def settings_of(manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -262,3 +267,20 @@ def test_encryption_is_all_that_the_tls_component_changes_in_the_configuration()
     assert encrypted["http"].pop("tls")
     assert encrypted["elasticsearch"].pop("ca_file")
     assert encrypted == plain
+
+
+def test_names_are_told_wherever_the_cluster_tells_them(manifests: list[Manifest]) -> None:
+    for manifest in manifests:
+        if manifest["kind"] == "NetworkPolicy":
+            # Each node's own cache is no pod, so a rule for pods would cut it off.
+            (rule,) = [each for each in manifest["spec"]["egress"] if any(port["port"] == 53 for port in each["ports"])]
+            assert "to" not in rule
+
+
+def test_cassandra_writes_no_log_files_that_its_pod_is_evicted_for(build: Build) -> None:
+    manifests = build("statefulset")
+    (text,) = [each["data"]["logback.xml"] for each in manifests if "logback.xml" in each.get("data", {})]
+    appenders = {each.get("class") for each in ET.fromstring(text).iter("appender")}
+    assert appenders == {"ch.qos.logback.core.ConsoleAppender"}
+    (cassandra,) = daemon_pod(manifests).spec["containers"]
+    assert "/etc/cassandra/logback.xml" in {mount["mountPath"] for mount in cassandra["volumeMounts"]}
