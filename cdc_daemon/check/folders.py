@@ -165,9 +165,9 @@ def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
         more = f"; and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
         yield warn(
             name,
-            f"{len(wanted)} stretch{'es' if len(wanted) > 1 else ''} of the log could not be read, and what "
-            f"changed there was not compared with Cassandra yet: {some}{more}",
-            "compare the tables with their documents",
+            f"{len(wanted)} stretch{'es' if len(wanted) > 1 else ''} of changes did not come through the log, and "
+            f"{'their' if len(wanted) > 1 else 'its'} rows were not compared with Cassandra yet: {some}{more}",
+            "the running daemon compares them (jobs.heal), or: cdc-daemon reconcile --repair",
         )
 
 

@@ -17,6 +17,8 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.removal.alterations import Alterations
+from cdc_daemon.removal.cdc_watch import CdcWatch
 from cdc_daemon.removal.index_rows import Feed, IndexRows, KeyOfId
 from cdc_daemon.removal.sweep import Sweep
 from cdc_daemon.removal.tables import Policy, TableWatch
@@ -57,15 +59,18 @@ def make_table_watch(
     counted: Callable[[int], object],
 ) -> TableWatch:
     """Return what makes documents follow truncated, dropped and re-created tables."""
-
-    async def rebuild(table: TableName, reason: ReconcileReason) -> None:
-        request = ReconcileRequest(reason=reason, segment_id=0, keyspace=table.keyspace, table=table.table)
-        await asyncio.to_thread(store.reconcile_requests.add, [request])
-
     shown_in: dict[TableName, list[TableName]] = defaultdict(list)
     for table, several in mappings.items():
         for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):
             shown_in[shown].append(table)
+
+    async def reconcile(table: TableName, reason: ReconcileReason, since: int | None = None) -> None:
+        requests = [
+            ReconcileRequest(reason=reason, segment_id=0, since=since, keyspace=shown.keyspace, table=shown.table)
+            for shown in shown_in[table]
+        ]
+        await asyncio.to_thread(store.reconcile_requests.add, requests)
+
     declared = {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()}
     return TableWatch(
         {table: declared.get(table, _JOINED) for table in shown_in},
@@ -74,9 +79,9 @@ def make_table_watch(
         marks=store.table_marks,
         sweep=Sweep(rows, sink, gate, counted=counted),
         flights=coalescer,
-        rebuild=rebuild,
+        rebuild=reconcile,
         shown_in=shown_in,
-        follows_log=settings.tail,
+        cdc=CdcWatch(Alterations(session, settings.cassandra.contact_points), reconcile) if settings.tail else None,
     )
 
 

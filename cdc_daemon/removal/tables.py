@@ -13,6 +13,7 @@ import structlog
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.removal.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -90,7 +91,7 @@ class Landing(Protocol):
 
 
 Rebuild = Callable[[TableName, ReconcileReason], Awaitable[None]]
-"""Asks for a table to be compared and mended as a whole."""
+"""Asks for the documents that show a table's rows to be compared and mended as a whole."""
 
 
 class TableWatch:
@@ -101,7 +102,7 @@ class TableWatch:
     removed, and the rest is read once more.
 
     `shown_in` names, for a table whose rows others join, the tables whose documents show them, itself among them where
-    it has documents of its own. With `follows_log` a time without CDC is a gap.
+    it has documents of its own. `cdc` watches over the tables' CDC where the log is followed.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class TableWatch:
         flights: Landing,
         rebuild: Rebuild,
         shown_in: Mapping[TableName, Sequence[TableName]] = MappingProxyType({}),
-        follows_log: bool = True,
+        cdc: CdcWatch | None = None,
     ) -> None:
         self._policies = policies
         self._schema = schema
@@ -125,7 +126,7 @@ class TableWatch:
         self._flights = flights
         self._rebuild = rebuild
         self._shown_in = shown_in
-        self._follows_log = follows_log
+        self._cdc = cdc
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Look at all tables every `interval` seconds, until cancelled."""
@@ -139,6 +140,7 @@ class TableWatch:
     async def look(self) -> None:
         """Deal with each table that is another than before. Raises what reading and searching raise."""
         truncated = await self._records.read()
+        altered = {} if self._cdc is None else await self._cdc.look(self._policies.keys())
         for table in self._policies:
             mark = await asyncio.to_thread(self._marks.get, table)
             try:
@@ -147,26 +149,18 @@ class TableWatch:
                 if mark is not None and not mark.dropped:
                     await self._look_for(table, mark)
                 continue
+            before = mark if mark is not None and mark.table_id == found.id else TableMark(found.id)
             # A record may be gone again; what was dealt with stays so.
-            known = mark.truncated if mark is not None and mark.table_id == found.id else 0
-            seen = TableMark(found.id, max(known, truncated.get(found.id, 0)), cdc=found.cdc)
+            seen = replace(before, truncated=max(before.truncated, truncated.get(found.id, 0)), dropped=False)
+            if self._cdc is not None:
+                now = altered.get(table)
+                if now is None or now.table_id != found.id:
+                    continue  # the schema and the node speak of different tables: one of them lags
+                seen = replace(seen, cdc=now.cdc, altered=now.altered)
+                await self._cdc.compare(table, mark, seen)
             if mark != seen:
-                await self._look_at_cdc(table, mark, seen)
                 await self._follow(table, mark, seen)
                 await asyncio.to_thread(self._marks.put, table, seen)
-
-    async def _look_at_cdc(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
-        if not self._follows_log or mark is None or mark.cdc == seen.cdc:
-            return
-        if seen.cdc:
-            log.warning("removal.cdc_on_again", table=str(table), hint="what was changed meanwhile is reconciled")
-            await self._reconcile(table, ReconcileReason.CDC_OFF)
-        else:
-            log.warning(
-                "removal.cdc_off",
-                table=str(table),
-                hint=f"changes of this table are not seen: ALTER TABLE {table} WITH cdc = true",
-            )
 
     async def _look_for(self, table: TableName, mark: TableMark) -> None:
         try:
@@ -183,7 +177,7 @@ class TableWatch:
         created = mark is not None and mark.table_id != seen.table_id
         if mark is not None and mark.dropped and not created:
             log.warning("removal.table_back", table=str(table), hint="it was not there for a while: it is read anew")
-            await self._reconcile(table, ReconcileReason.TABLE)
+            await self._rebuild(table, ReconcileReason.TABLE)
         if not created and seen.truncated == (0 if mark is None else mark.truncated):
             return
         policy = self._policies[table].on_truncate
@@ -200,7 +194,7 @@ class TableWatch:
             await asyncio.sleep(OTHER_NODES)
             await self._sweep_all(table, seen.truncated)
         if policy == "rebuild":
-            await self._reconcile(table, ReconcileReason.TABLE)
+            await self._rebuild(table, ReconcileReason.TABLE)
         log.info("removal.swept", table=str(table), documents=documents)
 
     async def _sweep_all(self, table: TableName, truncated: int) -> int:
@@ -211,7 +205,3 @@ class TableWatch:
             suspected = truncated * 1000 if shown_in == table else 0
             documents += await self._sweep.run(shown_in, suspected=suspected)
         return documents
-
-    async def _reconcile(self, table: TableName, reason: ReconcileReason) -> None:
-        for shown_in in self._shown_in.get(table, (table,)):
-            await self._rebuild(shown_in, reason)

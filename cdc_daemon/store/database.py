@@ -244,6 +244,9 @@ MIGRATIONS: tuple[str, ...] = (
         UNIQUE (keyspace_name, table_name, partition_key, clustering)
     ) STRICT;
     """,
+    """
+    ALTER TABLE table_mark ADD COLUMN altered INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

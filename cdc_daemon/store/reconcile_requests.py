@@ -41,6 +41,9 @@ class ReconcileReason(StrEnum):
     CDC_OFF = "cdc_off"
     """A table had no CDC for a while: its changes are in no segment."""
 
+    ALTERED = "altered"
+    """A table was altered, nobody knows in what, so that it may have had no CDC for a while."""
+
     TABLE = "table"
     """A table was truncated or created again and its documents are to be built anew, or it was not to be found for a
     while."""
@@ -83,6 +86,8 @@ class ReconcileRequest:
         return self.to_position is not None or self.to_segment_id is not None
 
     def __str__(self) -> str:
+        if self.segment_id == 0 and self.table is not None:
+            return f"{self.reason.value} of {self.keyspace}.{self.table}"
         until = "an unknown end"
         if self.to_segment_id is not None:
             until = f"segment {self.to_segment_id}"

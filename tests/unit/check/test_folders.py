@@ -242,6 +242,11 @@ def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
     assert "damage from 0:1 up to 0:2" in finding.found
     assert "and 2 more" in finding.found
     store.reconcile_requests.settle([number + 1 for number in range(7)])
+    store.reconcile_requests.add(
+        [ReconcileRequest(reason=ReconcileReason.ALTERED, segment_id=0, keyspace="k", table="t", since=5)]
+    )
+    assert "yet: altered of k.t" in _check(raw, state)["state.reconcile"].found
+    store.reconcile_requests.settle([8])
     assert "state.reconcile" not in _check(raw, state)
     store.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,8 @@ import pytest
 from cdc_daemon.errors import CassandraRefusedError, ElasticsearchUnavailableError, TableDroppedError
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal import tables as tables_module
+from cdc_daemon.removal.alterations import Alteration, Shape
+from cdc_daemon.removal.cdc_watch import CdcWatch
 from cdc_daemon.removal.tables import Policy, TableWatch
 from cdc_daemon.removal.truncations import decode_records
 from cdc_daemon.store.reconcile_requests import ReconcileReason
@@ -23,6 +25,21 @@ PARENT = TableName("k", "parent")
 FIRST, SECOND = b"1" * 16, b"2" * 16
 
 
+class Node:
+    """What a node tells of its tables' alterations."""
+
+    def __init__(self, tables: Mapping[TableName, Alteration]) -> None:
+        self.tables = tables
+
+    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
+        assert set(keyspaces) == {"k"}
+        return self.tables
+
+    async def shape(self, table: TableName) -> Shape:
+        assert table == TABLE
+        return Shape(0, 0)
+
+
 class Cluster:
     """A table that may be gone, or only not known to the node asked; its truncations and its documents."""
 
@@ -31,7 +48,7 @@ class Cluster:
         self.lags = False
         self.truncated: dict[bytes, int] = {}
         self.nodes = 1
-        self.cdc = True
+        self.node: Alteration | None = None
         self.down = False
         self.mark: TableMark | None = None
         self.done: list[str] = []
@@ -40,7 +57,7 @@ class Cluster:
         assert name == TABLE
         if self.table_id is None or self.lags:
             raise CassandraRefusedError("there is no such table")
-        return SimpleNamespace(id=self.table_id, cdc=self.cdc)
+        return SimpleNamespace(id=self.table_id)
 
     async def look_again(self, name: TableName) -> None:
         assert name == TABLE
@@ -76,6 +93,13 @@ class Cluster:
         assert table == TABLE
         self.done.append(f"reconcile {reason.value}")
 
+    async def reconcile(self, table: TableName, reason: ReconcileReason, _since: int | None) -> None:
+        await self.rebuild(table, reason)
+
+    def node_records(self) -> Node:
+        assert self.node is not None
+        return Node({TABLE: self.node})
+
     async def look(
         self, on_truncate: str = "remove", on_drop: str = "keep", shown_in: tuple[TableName, ...] = (TABLE,)
     ) -> list[str]:
@@ -90,6 +114,7 @@ class Cluster:
             flights=self,
             rebuild=self.rebuild,
             shown_in={TABLE: shown_in},
+            cdc=None if self.node is None else CdcWatch(self.node_records(), self.reconcile),
         )
         await watch.look()
         return self.done
@@ -172,18 +197,27 @@ async def test_a_table_that_was_not_to_be_found_for_a_while_is_read_anew() -> No
     assert await cluster.look() == []
 
 
-async def test_a_table_without_cdc_for_a_while_is_reconciled() -> None:
+async def test_the_state_of_cdc_is_kept_as_the_node_tells_it() -> None:
     cluster = Cluster()
     cluster.truncated = {FIRST: 5}
+    cluster.node = Alteration(FIRST, cdc=True, altered=7)
     await cluster.look()
-    cluster.cdc = False
+    assert cluster.mark == TableMark(FIRST, 5, altered=7)
+    cluster.node = Alteration(FIRST, cdc=False, altered=8)
     cluster.truncated = {}
     assert await cluster.look() == []
-    assert cluster.mark == TableMark(FIRST, 5, cdc=False)
-    cluster.cdc = True
+    assert cluster.mark == TableMark(FIRST, 5, cdc=False, altered=8)
+    cluster.node = Alteration(FIRST, cdc=True, altered=9)
     assert await cluster.look() == ["reconcile cdc_off"]
     assert await cluster.look() == []
-    assert cluster.mark == TableMark(FIRST, 5)
+    assert cluster.mark == TableMark(FIRST, 5, altered=9)
+
+
+async def test_a_node_that_speaks_of_another_table_is_asked_again() -> None:
+    cluster = Cluster()
+    cluster.node = Alteration(SECOND, cdc=True, altered=7)
+    assert await cluster.look() == []
+    assert cluster.mark is None
 
 
 def test_truncation_records() -> None:

@@ -14,9 +14,9 @@ def test_marks_outlive_the_process(tmp_path: Path) -> None:
     assert store.table_marks.get(TABLE) is None
     store.table_marks.put(TABLE, TableMark(b"1" * 16))
     store.table_marks.put(OTHER, TableMark(b"2" * 16, 5))
-    store.table_marks.put(TABLE, TableMark(b"3" * 16, 7, dropped=True))
+    store.table_marks.put(TABLE, TableMark(b"3" * 16, 7, dropped=True, cdc=False, altered=9))
     store.close()
     store = Store(tmp_path)
-    assert store.table_marks.get(TABLE) == TableMark(b"3" * 16, 7, dropped=True)
+    assert store.table_marks.get(TABLE) == TableMark(b"3" * 16, 7, dropped=True, cdc=False, altered=9)
     assert store.table_marks.get(OTHER) == TableMark(b"2" * 16, 5)
     store.close()
