@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-
-import structlog
-from cassandra.cluster import Session
 
 from cdc_daemon.alteration.mappings import FollowingReader, read_again
 from cdc_daemon.assembly import Assembly
 from cdc_daemon.cassandra.joined import JoinedRowReader
-from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
@@ -24,7 +19,6 @@ from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_othe
 from cdc_daemon.dependents.refresher import DependentsRefresher
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
-from cdc_daemon.heartbeat import Heart
 from cdc_daemon.jobs.assembly import JobParts, make_runner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
@@ -45,15 +39,14 @@ from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.routing import Followed, Router, group_routes
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
-from cdc_daemon.poll.making import PollerMaker, check_polled_tables
+from cdc_daemon.poll.making import PollerMaker
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
 from cdc_daemon.removal.parts import make_index_rows, make_table_watch
+from cdc_daemon.schedule.parts import fill_schedule
 from cdc_daemon.schedule.schedule import Schedule
-from cdc_daemon.segments.keyring import configured_keyring
-from cdc_daemon.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
+from cdc_daemon.spool.parts import make_space
 from cdc_daemon.spool.spooler import Spooler
 from cdc_daemon.startup import (
     SHORTEST_BODY_AGE,
@@ -63,7 +56,6 @@ from cdc_daemon.startup import (
     ensure_indices,
     live_mappings,
     make_mappings,
-    persist,
     read_node_settings,
     read_tables,
 )
@@ -72,10 +64,8 @@ from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import ServerHealth
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.sync.refresh import Refresher
-from cdc_daemon.tail.absent import NoTail
-from cdc_daemon.tail.options import TailOptions
+from cdc_daemon.tail.parts import make_tail
 from cdc_daemon.tail.quarantine import Quarantine
-from cdc_daemon.tail.tail import Tail
 from cdc_daemon.tracing import make_tracer
 
 
@@ -95,7 +85,7 @@ async def assemble(
         session = await connect_cassandra(settings, tell=tell)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
-        space = _cdc_space(settings, node)
+        space = make_space(settings, node)
         metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space or node.size("cdc_total_space") or 0)
         schema = SchemaSource(session, history=store.schema_history)
         mappings = await make_mappings(settings, schema, tell=tell)
@@ -194,7 +184,7 @@ async def assemble(
             watermarks=store.watermarks,
             observer=PollMetrics(metrics),
         )
-        await _schedule(schedule, settings, shown=shown, makers=makers, session=session, metrics=metrics)
+        await fill_schedule(schedule, settings, shown=shown, makers=makers, session=session, metrics=metrics)
         dependents = DependentsRefresher(
             queue,
             finders,
@@ -218,7 +208,7 @@ async def assemble(
             gate=gate,
             counted=metrics.documents_swept.inc,
         )
-        tail = _make_tail(
+        tail = make_tail(
             settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
         )
         yield Assembly(
@@ -272,76 +262,6 @@ async def assemble(
                 "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
             },
         )
-
-
-async def _schedule(
-    schedule: Schedule,
-    settings: Settings,
-    *,
-    shown: Sequence[TableName],
-    makers: PollerMaker,
-    session: Session,
-    metrics: Metrics,
-) -> None:
-    """Put what comes round into the schedule: pollers, the heartbeat. Raises `ConfigError`."""
-    check_polled_tables(settings.poll, shown)
-    for polled in settings.poll:
-        poller = await persist("cassandra", partial(makers.make, polled))
-        schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
-    if settings.heartbeat.table is not None:
-        heart = Heart(session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics)
-        schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
-
-
-def _make_tail(
-    settings: Settings,
-    store: Store,
-    *,
-    node: NodeSettings,
-    mapped: Sequence[TableName],
-    sink: Gate,
-    schema: SchemaSource,
-    observer: TailMetrics,
-    beat: Callable[[str], None],
-) -> Tail | NoTail:
-    if not settings.tail:
-        return NoTail()
-    log = settings.commit_log
-    return Tail(
-        log.cdc_raw_directory,
-        state=settings.state.directory,
-        sink=sink,
-        schema=schema,
-        mapped=mapped,
-        checkpoints=store.checkpoints,
-        dead_letters=store.dead_letters,
-        reconcile_requests=store.reconcile_requests,
-        options=TailOptions(
-            follow_markers=log.follow_markers,
-            release=log.release,
-            may_prune=node.flag("cdc_block_writes") is not True,
-            poll_interval=log.poll_interval,
-        ),
-        observer=observer,
-        beat=beat,
-        keyring=configured_keyring(log),
-    )
-
-
-def _cdc_space(settings: Settings, node: NodeSettings) -> CdcSpace:
-    log = settings.commit_log
-    limit = log.cdc_total_space or node.size("cdc_total_space") or 0
-    if settings.tail and log.spool and not limit:
-        structlog.get_logger(__name__).warning(
-            "spool.limit_unknown",
-            hint="cdc_raw may fill while Elasticsearch is away: let the daemon's role read system_views, or set "
-            "commit_log.cdc_total_space as in cassandra.yaml",
-        )
-    return CdcSpace(
-        limit=limit if log.spool and log.release and settings.tail else 0,
-        segment_size=node.size("commitlog_segment_size") or DEFAULT_SEGMENT_SIZE,
-        threshold=log.spool_threshold,
-    )
 
 
 def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:

@@ -1,0 +1,28 @@
+"""The room in cdc_raw, as the configuration and the node tell it."""
+
+from __future__ import annotations
+
+import structlog
+
+from cdc_daemon.cassandra.node import NodeSettings
+from cdc_daemon.config import Settings
+from cdc_daemon.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
+
+log = structlog.get_logger(__name__)
+
+
+def make_space(settings: Settings, node: NodeSettings) -> CdcSpace:
+    """Return what is watched of cdc_raw: nothing where the daemon does not make room there."""
+    options = settings.commit_log
+    limit = options.cdc_total_space or node.size("cdc_total_space") or 0
+    if settings.tail and options.spool and not limit:
+        log.warning(
+            "spool.limit_unknown",
+            hint="cdc_raw may fill while Elasticsearch is away: let the daemon's role read system_views, or set "
+            "commit_log.cdc_total_space as in cassandra.yaml",
+        )
+    return CdcSpace(
+        limit=limit if options.spool and options.release and settings.tail else 0,
+        segment_size=node.size("commitlog_segment_size") or DEFAULT_SEGMENT_SIZE,
+        threshold=options.spool_threshold,
+    )
