@@ -18,7 +18,8 @@ class Alteration(NamedTuple):
     """A table by its id (16 bytes), whether it has CDC, and when it was created or altered last.
 
     `altered` is the write time (µs since epoch) of its row in `system_schema.tables`. Each statement that alters a
-    table writes the whole row anew (`SchemaKeyspace.addTableToSchemaMutation`, 4.0 to 5.0), whatever it alters.
+    table writes the whole row anew (`SchemaKeyspace.addTableToSchemaMutation`, 4.0 to 5.0), whatever it alters. One that
+    alters nothing writes nothing, nor does the alteration of a user type.
     """
 
     table_id: bytes
@@ -27,7 +28,7 @@ class Alteration(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """When the oldest and the newest part of a table were written: its columns, types, indices (µs since epoch).
+    """When the oldest and the newest part of a table were written: its columns and indices (µs since epoch).
 
     The oldest is as old as the table. The newest is as new as the table's last alteration where that was one of such
     parts, and only then: a statement that alters columns cannot alter CDC with them.
@@ -43,7 +44,6 @@ _OTHERS = (
     "SELECT writetime(type) AS written FROM system_schema.dropped_columns",
     "SELECT writetime(options) AS written FROM system_schema.indexes",
 )
-_TYPES = "SELECT writetime(field_names) AS written FROM system_schema.types"
 
 
 class Alterations:
@@ -64,13 +64,9 @@ class Alterations:
 
     async def shape(self, table: TableName) -> Shape:
         """Return when the parts of a table were written. Raises as `execute` does."""
-        columns, types, *others = await asyncio.gather(
-            self._ask(_COLUMNS, *table),
-            self._ask(_TYPES, table.keyspace),
-            *(self._ask(query, *table) for query in _OTHERS),
-        )
+        columns, *others = await asyncio.gather(*(self._ask(query, *table) for query in (_COLUMNS, *_OTHERS)))
         own = [row.written or 0 for row in columns]
-        found = [row.written or 0 for rows in (types, *others) for row in rows]
+        found = [row.written or 0 for rows in others for row in rows]
         return Shape(min(own, default=0), max([*own, *found], default=0))
 
     async def _ask(self, query: str, *place: str) -> list[Any]:

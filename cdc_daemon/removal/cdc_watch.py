@@ -40,7 +40,7 @@ class CdcWatch:
 
     CDC that was switched off and on again between two looks shows only in the time of the table's last alteration.
     One that moved is explained where the looks were short after one another and the alteration was one of the table's
-    columns, types or indices, as no such statement alters CDC. All others are doubted: the table is reconciled, which
+    columns or a new index, as no such statement alters CDC. All others are doubted: the table is reconciled, which
     is slow but loses nothing. What is not found is CDC switched off and on within two seconds and a column altered
     just after that, within the same two seconds.
     """

@@ -15,8 +15,8 @@ def test_a_time_without_cdc_and_a_table_to_be_built_anew(stage: Stage) -> None:
     # So that both requests are still open when documents are missing.
     stage.daemon.config["jobs"] = {"heal": False}
     stage.daemon.run()
-    stage.execute("INSERT INTO {ks}.silent (id, v) VALUES (1, 'x')")
-    stage.execute("INSERT INTO {ks}.rebuilt (id, v) VALUES (1, 'x')")
+    for name in ("silent", "rebuilt", "grown"):
+        stage.execute(f"INSERT INTO {{ks}}.{name} (id, v) VALUES (1, 'x')")
     stage.settle()
     # What is altered while somebody looks hides nothing; CDC off and on again in one moment hides in the alteration.
     stage.execute("ALTER TABLE {ks}.grown ADD w text")
