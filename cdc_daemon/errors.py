@@ -40,6 +40,10 @@ class ConfigError(CdcError):
     """The configuration cannot be used as it is."""
 
 
+class IndexRefusedError(ConfigError):
+    """Elasticsearch will not create an index with the settings and mappings that the configuration gives it."""
+
+
 class CommitLogError(CdcError):
     """A commit-log segment cannot be read as it is.
 

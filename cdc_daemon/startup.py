@@ -24,7 +24,7 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
 from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, IndexRefusedError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.routes import related_of
@@ -209,7 +209,8 @@ async def ensure_indices(
 ) -> float:
     """Create what is missing of indices, aliases and bookkeeping fields, waiting for Elasticsearch to be up.
 
-    Returns how many seconds the most forgetful index remembers deletions.
+    Returns how many seconds the most forgetful index remembers deletions. Raises `IndexRefusedError` for an index that
+    cannot be created as it is declared.
     """
     manager = IndexManager(client)
     remembered = []
@@ -222,7 +223,13 @@ async def ensure_indices(
             mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
             extra_properties=mapping.bookkeeping,
         )
-        ensured = await persist("elasticsearch", partial(manager.ensure, definition), tell=tell)
+        try:
+            ensured = await persist("elasticsearch", partial(manager.ensure, definition), tell=tell)
+        except IndexRefusedError as error:
+            files = {"mappings_file": declared.mappings_file, "settings_file": declared.settings_file}
+            raise IndexRefusedError(
+                error.message, hint=error.hint, mapping=mapping.name, **error.where, **files
+            ) from None
         remembered.append(ensured.gc_deletes)
         if not ensured.created:
             look = partial(_look_after, client, definition, ensured.index, generated=declared.mappings is None)

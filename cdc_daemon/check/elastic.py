@@ -10,10 +10,10 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration
-from cdc_daemon.elastic import ElasticsearchOptions, IndexManager, make_client
+from cdc_daemon.elastic import ElasticsearchOptions, IndexDefinition, IndexManager, make_client
 from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.failure import told_apart
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 MAJORS = (8, 9)
 """Releases that the client speaks to."""
@@ -161,7 +161,24 @@ async def _check_creation(client: AsyncElasticsearch, name: str, mapping: Mappin
                 f'POST /_aliases {{"actions": [{{"add": {{"index": "{mapping.index}", '
                 f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
             )
-    return ok(f"index.{name}", f"the alias {mapping.alias} is free; {mapping.index} will be created behind it")
+    return await _try_out(client, name, mapping)
+
+
+async def _try_out(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
+    """Have Elasticsearch judge the index that the daemon will create; fields that it makes itself are not among it."""
+    definition = IndexDefinition(
+        alias=mapping.alias, index=mapping.index, settings=mapping.settings or {}, mappings=mapping.mappings or {}
+    )
+    found = f"the alias {mapping.alias} is free; {mapping.index} will be created behind it"
+    try:
+        await IndexManager(client).try_out(definition)
+    except IndexRefusedError as error:
+        files = [str(file) for file in (mapping.settings_file, mapping.mappings_file) if file is not None]
+        place = f"correct {' or '.join(files)}" if files else error.hint
+        return fail(f"index.{name}", f"{mapping.index} behind {mapping.alias}: {error.message}", place)
+    except ElasticsearchRefusedError:
+        return ok(f"index.{name}", f"{found}, if Elasticsearch takes it: the login may not try that out")
+    return ok(f"index.{name}", found)
 
 
 async def _check_blocks(client: AsyncElasticsearch, name: str, alias: str, index: str) -> Finding:

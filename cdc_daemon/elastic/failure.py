@@ -69,8 +69,10 @@ class Failure:
         if not isinstance(error, dict):
             return cls(status, f"http_{status}", _short(str(error)) if error else "no reason given")
         reason = str(error.get("reason") or "no reason given")
-        cause = error.get("caused_by")
-        if isinstance(cause, dict) and cause.get("reason") and str(cause["reason"]) not in reason:
+        cause = error
+        while isinstance(cause.get("caused_by"), dict):
+            cause = cause["caused_by"]  # the innermost says what is wrong, those around it where
+        if cause.get("reason") and str(cause["reason"]) not in reason:
             reason = f"{reason}: {cause['reason']}"
         return cls(status, str(error.get("type") or f"http_{status}"), _short(reason))
 

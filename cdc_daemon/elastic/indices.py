@@ -11,8 +11,8 @@ import structlog
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from cdc_daemon.elastic.failure import error_of, failure_of, told_apart
-from cdc_daemon.errors import ElasticsearchRefusedError
+from cdc_daemon.elastic.failure import Failure, Kind, error_of, failure_of, told_apart
+from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,11 @@ class IndexDefinition:
     settings: Mapping[str, Any] = field(default_factory=dict)
     mappings: Mapping[str, Any] = field(default_factory=dict)
     extra_properties: Mapping[str, Any] = field(default_factory=dict)
+
+    def whole_mapping(self) -> dict[str, Any]:
+        """Return the mapping that the index is created with."""
+        properties = {**(self.mappings.get("properties") or {}), **self.extra_properties}
+        return {"dynamic": "strict", **self.mappings, "properties": properties}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class IndexManager:
     """Looks after the indices written to.
 
     Its methods raise `ElasticsearchUnavailableError` for what passes by itself and
-    `ElasticsearchRefusedError` for what an operator has to mend; both may be tried again.
+    `ElasticsearchRefusedError` for what an operator has to mend; both may be tried again. `IndexRefusedError` is
+    for what only another declaration mends.
     """
 
     def __init__(self, client: AsyncElasticsearch) -> None:
@@ -84,6 +90,22 @@ class IndexManager:
             )
         added = () if created else await self._add_properties(index, definition)
         return EnsuredIndex(index, created, added, await self.gc_deletes(definition.alias))
+
+    async def try_out(self, definition: IndexDefinition) -> None:
+        """Have Elasticsearch judge an index that is to be created, and create nothing.
+
+        It is asked to resolve a template of that content, which checks settings, analyzers and fields
+        (`TransportSimulateTemplateAction`, 8.19). Raises as `ensure` does, and `ElasticsearchRefusedError` where the
+        login may not ask that.
+        """
+        try:
+            await self._client.indices.simulate_template(
+                index_patterns=[definition.index],
+                template={"settings": dict(definition.settings), "mappings": definition.whole_mapping()},
+                priority=_FOREMOST,
+            )
+        except (ApiError, TransportError) as error:
+            raise _creation_error(failure_of(error), definition) from None
 
     async def gc_deletes(self, alias: str) -> float:
         """Return how many seconds the index behind the alias remembers the versions of deletions."""
@@ -145,22 +167,22 @@ class IndexManager:
 
     async def _create(self, definition: IndexDefinition) -> bool:
         """Create the index with its alias in one step; False when somebody else just did."""
-        own = definition.mappings.get("properties") or {}
-        _check_properties(own, definition)
-        mappings = {"dynamic": "strict", **definition.mappings}
-        mappings["properties"] = {**own, **definition.extra_properties}
+        try:
+            _check_properties(definition.mappings.get("properties") or {}, definition)
+        except ElasticsearchRefusedError as error:
+            raise IndexRefusedError(error.message, hint=error.hint, **error.where) from None
         try:
             await self._client.indices.create(
                 index=definition.index,
                 aliases={definition.alias: {"is_write_index": True}},
-                mappings=mappings,
+                mappings=definition.whole_mapping(),
                 settings=dict(definition.settings),
             )
         except (ApiError, TransportError) as error:
             failure = failure_of(error)
             if failure.error_type == "resource_already_exists_exception":
                 return False
-            raise error_of(failure, "create the index", index=definition.index) from None
+            raise _creation_error(failure, definition) from None
         log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
         return True
 
@@ -176,6 +198,28 @@ class IndexManager:
                 await self._client.indices.put_mapping(index=index, properties=wanted)
             log.info("elasticsearch.fields_added", index=index, fields=added)
         return added
+
+
+_FOREMOST = 2_000_000_011
+"""The priority of a template that is only tried out: no other may have the same."""
+
+_NAMES = frozenset({"invalid_alias_name_exception", "invalid_index_name_exception"})
+
+_OF_CLUSTER = frozenset({"validation_exception"})
+"""Refusals with status 400 that speak of the cluster, such as of its number of shards."""
+
+
+def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
+    """Tell a declaration that Elasticsearch will never take from trouble that passes, or that is mended there."""
+    of_document = failure.kind is Kind.DOCUMENT and failure.error_type not in _OF_CLUSTER
+    if of_document or failure.error_type in _NAMES:
+        return IndexRefusedError(
+            f"Elasticsearch does not take the index as it is declared: {failure.error_type}: {failure.reason}",
+            hint="correct what the configuration says of the index: its name, settings or mappings",
+            alias=definition.alias,
+            index=definition.index,
+        )
+    return error_of(failure, "create the index", index=definition.index)
 
 
 def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

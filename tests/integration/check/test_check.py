@@ -145,6 +145,17 @@ def test_names_anywhere_in_a_mapping(
     assert check()["mapping.course"].status == "ok"
 
 
+def test_an_index_that_elasticsearch_will_not_create(check: Check, settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "mappings.json"
+    finding = check(mappings={"properties": {"active": {"type": "nonsense"}}}, mappings_file=file)["index.course"]
+    assert (finding.status, finding.mend) == ("fail", f"correct {file}")
+    assert settings.mappings["course"].alias in finding.found
+    assert "[nonsense] declared on field [active]" in finding.found
+    finding = check(settings={"index.nonsense": True})["index.course"]
+    assert finding.status == "fail"
+    assert "index.nonsense" in finding.found
+
+
 def test_an_index_of_the_aliass_name(check: Check, client: Elasticsearch, settings: Settings) -> None:
     client.indices.create(index=settings.mappings["course"].alias)
     finding = check()["index.course"]

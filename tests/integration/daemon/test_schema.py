@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli import EXIT_CONFIGURATION, app
 from cdc_daemon.errors import CassandraRefusedError
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
@@ -204,3 +204,12 @@ def test_a_dropped_table_holds_up_no_start(stage: Stage) -> None:
     stage.daemon.wait_event("removal.swept", table=f"{stage.keyspace}.gone")
     stage.settle()
     stage.assert_equal("gone")
+
+
+def test_an_index_that_elasticsearch_will_never_create_ends_the_start(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, v text", mappings={"properties": {"v": {"type": "nonsense"}}})
+    stage.daemon.start()
+    assert stage.daemon.wait_exit(60) == EXIT_CONFIGURATION
+    said = " ".join(stage.daemon.log_text().split())
+    assert f"alias: {stage.alias('t')}" in said
+    assert "[nonsense] declared on field [v]" in said

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.elastic import IndexManager
-from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
+from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexRefusedError
 from tests.integration.elastic.conftest import Index
 
 
@@ -138,11 +139,35 @@ async def test_an_index_that_lost_its_alias_is_refused(index: Index, manager: In
     assert caught.value.hint
 
 
-async def test_a_mapping_that_elasticsearch_does_not_know_is_told(absent: Index, manager: IndexManager) -> None:
-    definition = replace(absent.definition(), mappings={"properties": {"x": {"type": "nonsense"}}})
-
-    with pytest.raises(ElasticsearchRefusedError, match="nonsense"):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"mappings": {"properties": {"x": {"type": "nonsense"}}}}, r"type \[nonsense\] declared on field \[x\]"),
+        ({"mappings": {"properties": {"x": {"type": "text", "analyzer": "absent"}}}}, r"analyzer \[absent\]"),
+        ({"mappings": {"properties": {"_partition": {"type": "text"}}}}, "'_partition' to be mapped as 'keyword'"),
+        ({"settings": {"index.number_of_replicas": "many"}}, "number_of_replicas"),
+        ({"settings": {"index.nonsense": 1}}, "index.nonsense"),
+        ({"settings": {"analysis": {"analyzer": {"a": {"tokenizer": "absent"}}}}}, r"tokenizer under name \[absent\]"),
+        ({"index": "Upper-Case"}, "must be lowercase"),
+    ],
+)
+async def test_a_declaration_that_will_never_be_taken_is_told_from_trouble(
+    absent: Index, manager: IndexManager, change: dict[str, Any], reason: str
+) -> None:
+    definition = replace(absent.definition(), **change)
+    with pytest.raises(IndexRefusedError, match=reason) as caught:
         await manager.ensure(definition)
+    assert caught.value.where["alias"] == absent.alias
+    assert not caught.value.retryable
+    assert not await absent.client.indices.exists(index=definition.index)
+
+
+async def test_a_declaration_is_tried_out_and_nothing_created(absent: Index, manager: IndexManager) -> None:
+    await manager.try_out(absent.definition())
+    for change in ({"mappings": {"properties": {"x": {"type": "nonsense"}}}}, {"settings": {"index.nonsense": 1}}):
+        with pytest.raises(IndexRefusedError, match="nonsense"):
+            await manager.try_out(replace(absent.definition(), **change))
+    assert not await absent.client.indices.exists(index=[absent.alias, absent.name])
 
 
 async def test_the_memory_for_deletions_is_the_shortest_behind_the_alias(index: Index, manager: IndexManager) -> None:

@@ -10,7 +10,12 @@ from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.elastic import IndexDefinition, IndexManager
 from cdc_daemon.elastic.indices import _choose_write_index, _parse_seconds
-from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
+from cdc_daemon.errors import (
+    CdcError,
+    ElasticsearchRefusedError,
+    ElasticsearchUnavailableError,
+    IndexRefusedError,
+)
 from tests.unit.elastic.fake import PRODUCT, FakeElasticsearch, refused
 
 
@@ -74,3 +79,46 @@ async def test_an_index_that_lost_its_alias_is_not_taken_over(
     server.other = answer
     with pytest.raises(ElasticsearchRefusedError, match="the alias does not lead to it"):
         await IndexManager(client).ensure(IndexDefinition("users", "users-1"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "raised"),
+    [
+        (400, "mapper_parsing_exception", IndexRefusedError),
+        (400, "illegal_argument_exception", IndexRefusedError),
+        (400, "invalid_index_name_exception", IndexRefusedError),
+        (400, "validation_exception", ElasticsearchRefusedError),  # no room for more shards
+        (403, "security_exception", ElasticsearchRefusedError),
+        (403, "cluster_block_exception", ElasticsearchRefusedError),
+        (429, "circuit_breaking_exception", ElasticsearchUnavailableError),
+        (503, "master_not_discovered_exception", ElasticsearchUnavailableError),
+        (503, "process_cluster_event_timeout_exception", ElasticsearchUnavailableError),
+    ],
+)
+async def test_what_a_refused_creation_means(
+    server: FakeElasticsearch, client: AsyncElasticsearch, status: int, error_type: str, raised: type[CdcError]
+) -> None:
+    def answer(method: str, path: str, body: object) -> web.Response:
+        if method == "PUT":
+            return refused(status, error_type, "so it is")
+        return web.json_response({}, status=404, headers=PRODUCT)
+
+    server.other = answer
+    with pytest.raises(raised, match="so it is") as caught:
+        await IndexManager(client).ensure(IndexDefinition("users", "users-1"))
+    assert type(caught.value) is raised
+    assert caught.value.where["index"] == "users-1"
+
+
+async def test_a_field_of_the_daemons_is_not_declared_otherwise(
+    server: FakeElasticsearch, client: AsyncElasticsearch
+) -> None:
+    server.other = lambda _method, _path, _body: web.json_response({}, status=404, headers=PRODUCT)
+    definition = IndexDefinition(
+        "users",
+        "users-1",
+        mappings={"properties": {"cdc_key": {"type": "text"}}},
+        extra_properties={"cdc_key": {"type": "keyword"}},
+    )
+    with pytest.raises(IndexRefusedError, match="'cdc_key' to be mapped as 'keyword', found 'text'"):
+        await IndexManager(client).ensure(definition)
