@@ -18,8 +18,8 @@ class Alteration(NamedTuple):
     """A table by its id (16 bytes), whether it has CDC, and when it was created or altered last.
 
     `altered` is the write time (µs since epoch) of its row in `system_schema.tables`. Each statement that alters a
-    table writes the whole row anew (`SchemaKeyspace.addTableToSchemaMutation`, 4.0 to 5.0), whatever it alters. One that
-    alters nothing writes nothing, nor does the alteration of a user type.
+    table writes the whole row anew (`SchemaKeyspace.addTableToSchemaMutation`, 4.0 to 5.0), whatever it alters. One
+    that alters nothing writes nothing, nor does the alteration of a user type.
     """
 
     table_id: bytes
