@@ -38,6 +38,9 @@ SHORTEST_BODY_AGE = 1.0
 """Seconds a body may always wait: with `index.gc_deletes` at zero nothing could be written at all."""
 
 
+_SAID_AGAIN = 30.0
+"""Seconds after which it is said again that the same is waited for."""
+
 Tell = Callable[[str, str | None], None]
 """Is told what is waited for, and the error because of which; None when it is there."""
 
@@ -47,7 +50,7 @@ def _tell_nobody(_what: str, _error: str | None) -> None:
 
 
 async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell = _tell_nobody) -> T:
-    """Attempt until it succeeds, with backoff, saying each time what is missing.
+    """Attempt until it succeeds, with backoff, saying now and then what is missing, and at once when it is another.
 
     Raises at once what no retry can mend.
     """
@@ -61,7 +64,12 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell 
             tell(what, error.message)
             delay = backoff.next()
             log.warning(
-                "startup.waiting", waiting_for=what, error=str(error), hint=error.hint, retry_in_seconds=round(delay, 2)
+                "startup.waiting",
+                waiting_for=what,
+                error=error,
+                retry_in_seconds=round(delay, 2),
+                every=_SAID_AGAIN,
+                every_key=f"{what}: {error}",
             )
             await asyncio.sleep(delay)
         else:

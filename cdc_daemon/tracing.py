@@ -6,8 +6,12 @@ own. So it has one span, back-dated to its write time, and no children; bulk req
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import structlog
 
 from cdc_daemon import __version__
 from cdc_daemon.config.tracing import TracingSettings
@@ -15,7 +19,16 @@ from cdc_daemon.errors import ConfigError
 from cdc_daemon.pipeline.signal import TableName
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+log = structlog.get_logger(__name__)
+
+_SAID_AGAIN = 300.0
+"""Seconds after which it is said again that a collector does not take spans."""
+
+_LIBRARY = "opentelemetry.exporter"
+"""The loggers of what sends spans: each try of each batch is a sentence of its own, and an error."""
 
 
 class ChangeTracer:
@@ -55,10 +68,11 @@ def make_tracer(settings: TracingSettings, *, node: str) -> ChangeTracer | None:
     if settings.endpoint is None:
         return None
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  an extra
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  likewise
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  an extra
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  likewise
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415  likewise
+
+        exporter = _make_exporter(settings.endpoint)
     except ImportError as error:
         raise ConfigError(
             f"expected OpenTelemetry for tracing.endpoint, found none: {error}", hint="pip install 'cdc-daemon[otel]'"
@@ -67,5 +81,27 @@ def make_tracer(settings: TracingSettings, *, node: str) -> ChangeTracer | None:
         {"service.name": "cdc-daemon", "service.version": __version__, "service.instance.id": node}
     )
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.endpoint, timeout=5)))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return ChangeTracer(provider, settings.share)
+
+
+def _make_exporter(endpoint: str) -> SpanExporter:
+    """Return what sends spans, and tells now and then that it cannot. Raises `ImportError`."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  an extra
+    from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415  likewise
+
+    class Exporter(OTLPSpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            result = super().export(spans)
+            if result is not SpanExportResult.SUCCESS:
+                log.warning(
+                    "tracing.not_sent",
+                    endpoint=endpoint,
+                    spans=len(spans),
+                    hint="is an OTLP collector there? Changes are not held up by it",
+                    every=_SAID_AGAIN,
+                )
+            return result
+
+    logging.getLogger(_LIBRARY).setLevel(logging.CRITICAL + 1)
+    return Exporter(endpoint=endpoint, timeout=5)

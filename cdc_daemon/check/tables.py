@@ -39,7 +39,8 @@ def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail:
     for name, mapping in mappings.items():
         keyspace = mapping.table.keyspace
         if keyspace not in durable:
-            yield fail(f"table.{name}", f"there is no keyspace {keyspace}", _nearest(keyspace, durable))
+            mend = _nearest(keyspace, durable) or "create it, or take the mapping out"
+            yield fail(f"table.{name}", f"there is no keyspace {keyspace}", mend)
             continue
         if tail and not durable[keyspace]:
             yield fail(
@@ -50,7 +51,8 @@ def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail:
         facts = _read(query, mapping.table)
         if facts is None:
             tables = [row.table_name for row in query(_TABLE_NAMES, (keyspace,))]
-            yield fail(f"table.{name}", f"there is no table {mapping.table}", _nearest(mapping.table.table, tables))
+            mend = _nearest(mapping.table.table, tables) or "create it, or take the mapping out"
+            yield fail(f"table.{name}", f"there is no table {mapping.table}", mend)
             continue
         if tail:
             yield _check_cdc(name, mapping.table, facts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
+
+from sandbox.observe.scale import Scale, spell
 
 TITLES = (
     "Time to be shown",
@@ -16,15 +19,30 @@ TITLES = (
 )
 """The panels of the picture, by their titles."""
 
-_WIDTH, _HEIGHT, _COLUMNS = 460, 210, 2
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 30, 44
-_COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
-_SCALES = {
-    "s": ((1.0, "s"), (1e-3, "ms")),
-    "bytes": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
-    "ops": ((1e3, "k/s"), (1.0, "/s")),
-    "short": ((1e6, "M"), (1e3, "k"), (1.0, "")),
-}
+_WIDTH, _HEIGHT, _COLUMNS = 480, 234, 2
+_MARGIN = 10
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 38, 52
+_LINES = 5
+"""As many as there are colours."""
+
+_LETTER = 6.1
+_GAP = 5.0
+"""Seconds without a value from which on a line is broken."""
+
+_STYLE = """\
+text { fill: #24292f; font: 11px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
+.page { fill: #f6f8fa; } .card { fill: #fff; stroke: #d0d7de; } .grid { stroke: #d8dee4; } .quiet { fill: #57606a; }
+.title { font-size: 13px; font-weight: 600; } .outage { fill: #cf222e; opacity: .12; } .word { fill: #cf222e; }
+.line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+.c0 { stroke: #0969da; } .c1 { stroke: #bc4c00; } .c2 { stroke: #1a7f37; }
+.c3 { stroke: #8250df; } .c4 { stroke: #bf3989; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3; } .page { fill: #0d1117; } .card { fill: #161b22; stroke: #30363d; } .grid { stroke: #30363d; }
+  .quiet { fill: #9198a1; } .outage { fill: #f85149; opacity: .2; } .word { fill: #ff7b72; }
+  .c0 { stroke: #58a6ff; } .c1 { stroke: #f0883e; } .c2 { stroke: #3fb950; }
+  .c3 { stroke: #bc8cff; } .c4 { stroke: #ff7eb6; }
+}"""
+"""It is shown on pages of either kind, and cannot ask them: the reader's own choice decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,55 +65,76 @@ class Graph:
 def draw(graphs: Sequence[Graph], *, seconds: float, outage: tuple[float, float]) -> str:
     """Return the picture of so many seconds, the time without Elasticsearch shaded."""
     rows = -(-len(graphs) // _COLUMNS)
-    size = (_COLUMNS * _WIDTH, rows * _HEIGHT)
+    width, height = _COLUMNS * _WIDTH + _MARGIN, rows * _HEIGHT + _MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}"',
-        ' font-family="sans-serif" font-size="11" fill="#333">',
-        f'<rect width="{size[0]}" height="{size[1]}" fill="#fff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+        f"<title>{escape(', '.join(graph.title for graph in graphs))}</title>",
+        f"<style>{_STYLE}</style>",
+        f'<rect class="page" width="{width}" height="{height}"/>',
     ]
     for number, graph in enumerate(graphs):
         row, column = divmod(number, _COLUMNS)
-        parts.append(f'<g transform="translate({column * _WIDTH},{row * _HEIGHT})">')
+        parts.append(f'<g transform="translate({column * _WIDTH + _MARGIN},{row * _HEIGHT + _MARGIN})">')
         parts.extend(_panel(graph, seconds, outage))
         parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])
 
 
-def spell(value: float, unit: str) -> str:
-    """Return a value with its unit, in the size that people would use."""
-    scales = _SCALES.get(unit, ((1.0, ""),))
-    factor, name = next(((factor, name) for factor, name in scales if value >= factor), scales[-1])
-    return f"{value / factor:.3g} {name}".strip()
+def _panel(graph: Graph, seconds: float, outage: tuple[float, float]) -> Iterator[str]:
+    wide, high = _WIDTH - _LEFT - _RIGHT - _MARGIN, _HEIGHT - _TOP - _BOTTOM - _MARGIN
+    largest = sorted(graph.lines, key=_most, reverse=True)[:_LINES]
+    lines = [line for line in graph.lines if line in largest]
+    scale = Scale.of([value for line in lines for _, value in line.points], graph.unit)
+
+    def x(moment: float) -> float:
+        return _LEFT + wide * moment / seconds
+
+    def y(value: float) -> float:
+        return _TOP + high * (1 - scale.share(value))
+
+    yield f'<rect class="card" width="{_WIDTH - _MARGIN}" height="{_HEIGHT - _MARGIN}" rx="6"/>'
+    yield f'<text class="title" x="16" y="24">{escape(graph.title)}</text>'
+    begin, end = x(outage[0]), x(outage[1])
+    yield f'<rect class="outage" x="{begin:.1f}" y="{_TOP}" width="{end - begin:.1f}" height="{high}"/>'
+    middle = (begin + end) / 2
+    yield f'<text class="word" x="{middle:.1f}" y="{_TOP + 13}" text-anchor="middle">no Elasticsearch</text>'
+    for value in scale.ticks:
+        yield f'<path class="grid" d="M{_LEFT} {y(value):.1f}h{wide}"/>'
+        told = escape(spell(value, graph.unit)) if value else "0"
+        yield f'<text class="quiet" x="{_LEFT - 7}" y="{y(value) + 4:.1f}" text-anchor="end">{told}</text>'
+    for moment in range(0, int(seconds) + 1, 60):
+        yield (
+            f'<text class="quiet" x="{x(moment):.1f}" y="{_TOP + high + 16}" text-anchor="middle">'
+            f"{moment // 60} min</text>"
+        )
+    place = float(_LEFT)
+    for number, line in enumerate(lines):
+        for stretch in _stretches(line.points):
+            points = " ".join(f"{x(moment):.1f},{y(value):.1f}" for moment, value in stretch)
+            yield f'<polyline class="line c{number}" points="{points}"/>'
+        below = _TOP + high + 34
+        yield f'<path class="line c{number}" d="M{place:.0f} {below - 4}h12"/>'
+        yield f'<text x="{place + 16:.0f}" y="{below}">{escape(line.legend)}</text>'
+        place += 34 + _LETTER * len(line.legend)
 
 
-def _panel(graph: Graph, seconds: float, outage: tuple[float, float]) -> list[str]:
-    inner = (_WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
-    top = max((value for line in graph.lines for _, value in line.points), default=0.0) or 1.0
+def _stretches(points: Sequence[tuple[float, float]]) -> Iterator[Sequence[tuple[float, float]]]:
+    """Cut a line where there are no values: nothing is known of what was between."""
+    begin = 0
+    for at in range(1, len(points) + 1):
+        if at == len(points) or points[at][0] - points[at - 1][0] > _GAP:
+            yield _thinned(points[begin:at])
+            begin = at
 
-    def place(moment: float, value: float) -> tuple[float, float]:
-        return _LEFT + inner[0] * moment / seconds, _TOP + inner[1] * (1 - value / top)
 
-    begin, end = place(outage[0], 0)[0], place(outage[1], 0)[0]
-    shade = f'x="{begin:.1f}" y="{_TOP}" width="{end - begin:.1f}" height="{inner[1]}"'
-    parts = [
-        f'<text x="{_LEFT}" y="18" font-size="13" font-weight="bold">{escape(graph.title)}</text>',
-        f'<rect {shade} fill="#d62728" opacity="0.1"/>',
+def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Leave out points between two others of their own value: a level needs only its ends."""
+    return [
+        point
+        for at, point in enumerate(points)
+        if at in {0, len(points) - 1} or not points[at - 1][1] == point[1] == points[at + 1][1]
     ]
-    for share in (0.0, 0.5, 1.0):
-        y = place(0, top * share)[1]
-        parts.append(f'<path d="M{_LEFT} {y:.1f}H{_LEFT + inner[0]}" stroke="#ddd"/>')
-        label = escape(spell(top * share, graph.unit)) if share else "0"
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
-    below = _TOP + inner[1] + 14
-    parts.extend(
-        f'<text x="{place(moment, 0)[0]:.1f}" y="{below}" text-anchor="middle">{moment} s</text>'
-        for moment in range(0, int(seconds) + 1, 60)
-    )
-    x = _LEFT
-    for number, line in enumerate(graph.lines):
-        color = _COLORS[number % len(_COLORS)]
-        points = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in line.points)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5"/>')
-        parts.append(f'<text x="{x}" y="{_HEIGHT - 12}" fill="{color}">{escape(line.legend)}</text>')
-        x += 14 + round(6.2 * len(line.legend))
-    return parts
+
+
+def _most(line: Line) -> float:
+    return max((value for _, value in line.points if math.isfinite(value)), default=0.0)

@@ -84,7 +84,7 @@ def test_no_such_keyspace() -> None:
     finding = _check(Schema(keyspace="sunbird_courses"), ("sunbird_course", "t"))["table.course"]
     assert finding.found == "there is no keyspace sunbird_course"
     assert finding.mend == "did you mean sunbird_courses for sunbird_course?"
-    assert _check(table=("zzz", "t"))["table.course"].mend is None
+    assert _check(table=("zzz", "t"))["table.course"].mend == "create it, or take the mapping out"
 
 
 def test_columns_that_are_not_there() -> None:

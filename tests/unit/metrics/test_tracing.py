@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.exposition import choose_encoder
+from structlog.testing import capture_logs
 
 from cdc_daemon.config.tracing import TracingSettings
 from cdc_daemon.errors import ConfigError
@@ -117,3 +118,15 @@ def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="OpenTelemetry") as caught:
         make_tracer(TracingSettings(endpoint="http://127.0.0.1:4318/v1/traces"), node="node-1")
     assert "cdc-daemon[otel]" in str(caught.value.hint)
+
+
+def test_a_collector_that_is_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    tracer = make_tracer(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces", share=1), node="node-1")
+    assert tracer is not None
+    tracer.acknowledged(TABLE, 1.0, 2.0)
+    with capture_logs() as events:
+        tracer.close()
+    (event,) = [event for event in events if event["event"] == "tracing.not_sent"]
+    assert (event["endpoint"], event["spans"], event["log_level"]) == ("http://127.0.0.1:9/v1/traces", 1, "warning")
+    assert event["every"]
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry.exporter")]
