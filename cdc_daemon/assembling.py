@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+
+from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.alteration.mappings import FollowingReader, read_again
 from cdc_daemon.assembly import Assembly
@@ -17,9 +19,14 @@ from cdc_daemon.dead_letters.documents import DeadDocuments
 from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_others
 from cdc_daemon.dependents.refresher import DependentsRefresher
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
+from cdc_daemon.elastic.pair_changes import PairChanges
+from cdc_daemon.elastic.pair_watch import PairFields, PairWatch
+from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.jobs.assembly import JobParts, make_runner
+from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
     BulkMetrics,
@@ -54,7 +61,9 @@ from cdc_daemon.startup import (
     connect_cassandra,
     connect_elasticsearch,
     ensure_indices,
+    index_definition,
     live_mappings,
+    make_mapping,
     make_mappings,
     read_node_settings,
     read_tables,
@@ -98,7 +107,7 @@ async def assemble(
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
         remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
-        writer = BulkWriter(client, limits=_bulk_limits(settings, remembered), observer=BulkMetrics(metrics))
+        pairs, changes, writer = _make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
         stack.push_async_callback(writer.close)
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         reader = JoinedRowReader(
@@ -116,7 +125,9 @@ async def assemble(
         documents = MappedDocuments(mappings)
         following = FollowingReader(
             reader,
-            live_mappings(settings, schema, mappings, documents=documents, reader=reader, client=client),
+            live_mappings(
+                settings, schema, mappings, documents=documents, reader=reader, fields=PairFields(client, pairs)
+            ),
             again=read_again(coalescer),
         )
         expirations = Expirations(
@@ -128,7 +139,6 @@ async def assemble(
         finders = make_finders(listed, schema.table, session=session, rows=index_rows)
         queue = StoredQueue(store.dependents)
         router = Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock))
-        aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
         definitions = {table: several[0].table for table, several in mappings.items()}
         dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
         waits = Waits()
@@ -153,7 +163,9 @@ async def assemble(
             expansion=Expansion(
                 coalescer=coalescer,
                 reader=following,
-                siblings=PartitionDocuments(client, aliases),
+                siblings=PartitionDocuments(
+                    client, {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+                ),
                 router=router,
                 second_read_pause=settings.cassandra.second_read_pause,
                 waits=waits,
@@ -211,6 +223,30 @@ async def assemble(
         tail = make_tail(
             settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
         )
+        range_jobs = make_runner(
+            JobParts(
+                session=session,
+                schema=schema,
+                store=store.range_jobs,
+                pipeline=pipeline,
+                client=client,
+                reader=following,
+                builder=documents,
+                writer=writer,
+                changes=changes,
+                definitions=lambda name: index_definition(
+                    settings.mappings[name], make_mapping(name, settings.mappings[name], schema)
+                ),
+                is_dead=dead.has,
+                tail=tail,
+                node=node,
+                mappings=mappings,
+                settings=settings,
+                requests=store.reconcile_requests,
+                schedule=schedule,
+                told=DriftMetrics(metrics).told,
+            )
+        )
         yield Assembly(
             tables=shown,
             session=session,
@@ -224,25 +260,11 @@ async def assemble(
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
-            range_jobs=make_runner(
-                JobParts(
-                    session=session,
-                    schema=schema,
-                    store=store.range_jobs,
-                    pipeline=pipeline,
-                    client=client,
-                    reader=reader,
-                    builder=MappedDocuments(mappings),
-                    writer=writer,
-                    tail=tail,
-                    node=node,
-                    mappings=mappings,
-                    settings=settings,
-                    requests=store.reconcile_requests,
-                    schedule=schedule,
-                    told=DriftMetrics(metrics).told,
-                )
+            range_jobs=range_jobs,
+            indices=IndexAdmin(
+                {mapping.name: mapping.alias for mapping in listed}, client=client, changes=changes, jobs=range_jobs
             ),
+            pairs=pairs,
             reconcile_requests=store.reconcile_requests,
             replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
             expiries=store.expiries,
@@ -256,12 +278,36 @@ async def assemble(
                 observer=SpoolMetrics(metrics),
             ),
             background={
+                "indices": pairs.run,
                 "dependents": dependents.run,
                 "tables": tables.run,
                 "mappings": following.run,
                 "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
             },
         )
+
+
+def _make_writing(
+    client: AsyncElasticsearch,
+    settings: Settings,
+    mappings: Sequence[DocumentMapping],
+    *,
+    remembered: float,
+    metrics: Metrics,
+) -> tuple[PairWatch, PairChanges, PairWriter]:
+    """Make what knows the indices behind the aliases, what changes them, and what writes to them."""
+    limits = _bulk_limits(settings, remembered)
+    pairs = PairWatch(client, [mapping.alias for mapping in mappings])
+    changes = PairChanges(client, pairs)
+    live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics))
+    writer = PairWriter(
+        live,
+        lambda: BulkWriter(client, limits=limits),
+        pairs,
+        let_go=changes.let_go,
+        mark_behind=changes.mark_behind,
+    )
+    return pairs, changes, writer
 
 
 def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:

@@ -11,7 +11,9 @@ from typing import Any
 from cassandra.cluster import Session
 
 from cdc_daemon.dead_letters.replay import Replayer
-from cdc_daemon.elastic.bulk import BulkWriter
+from cdc_daemon.elastic.pair_watch import PairWatch
+from cdc_daemon.elastic.pair_writer import PairWriter
+from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
@@ -44,7 +46,7 @@ class Assembly:
         session: Session,
         pipeline: Pipeline,
         tail: Tail | NoTail,
-        writer: BulkWriter,
+        writer: PairWriter,
         metrics: Metrics,
         watching: asyncio.Task[None],
         quarantine: Quarantine,
@@ -52,6 +54,8 @@ class Assembly:
         sync: SyncService,
         jobs: JobRunner,
         range_jobs: RangeJobRunner,
+        indices: IndexAdmin,
+        pairs: PairWatch,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
         replayer: Replayer,
@@ -65,6 +69,8 @@ class Assembly:
         self.sync = sync
         self.jobs = jobs
         self.range_jobs = range_jobs
+        self.indices = indices
+        self._pairs = pairs
         self.schedule = schedule
         self.replayer = replayer
         self._background = {
@@ -146,6 +152,7 @@ class Assembly:
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
             },
+            "indices": [pair.plain() for pair in self._pairs.last.values()],
             "jobs": self.range_jobs.status(),
             "schedule": [
                 {**asdict(job), "next": self.schedule.next_run(name)} for name, job in self.schedule.jobs.items()

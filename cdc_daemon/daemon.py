@@ -21,6 +21,7 @@ from cdc_daemon.assembly import Assembly
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.control import Control
 from cdc_daemon.errors import CdcError, StoreError
+from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.overview import Overview
@@ -85,6 +86,11 @@ class Daemon:
     def range_jobs(self) -> RangeJobRunner | None:
         """Work on whole tables; None while the daemon starts or stops."""
         return None if self._assembly is None or self._stop.is_set() else self._assembly.range_jobs
+
+    @property
+    def indices(self) -> IndexAdmin | None:
+        """The indices behind the aliases; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.indices
 
     @property
     def control(self) -> Control | None:

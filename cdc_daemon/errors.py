@@ -110,5 +110,9 @@ class ElasticsearchRefusedError(CdcError):
     retryable = True
 
 
+class IndexPairError(CdcError):
+    """The indices behind an alias are not as they have to be for what was asked for."""
+
+
 class DocumentError(CdcError):
     """A document cannot be built from its row, or Elasticsearch cannot take it."""

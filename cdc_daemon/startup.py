@@ -13,7 +13,7 @@ from cassandra import Unauthorized
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.alteration.mappings import LiveMappings
+from cdc_daemon.alteration.mappings import Fields, LiveMappings
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.node import NodeSettings, find_node
 from cdc_daemon.cassandra.query import execute
@@ -139,7 +139,7 @@ def live_mappings(
     *,
     documents: MappedDocuments,
     reader: JoinedRowReader,
-    client: AsyncElasticsearch,
+    fields: Fields,
 ) -> LiveMappings:
     """Return what has mappings and indices follow their tables."""
 
@@ -152,7 +152,7 @@ def live_mappings(
         mappings,
         schema=schema,
         make=partial(make_mapping, schema=schema),
-        fields=IndexManager(client),
+        fields=fields,
         replace=replace,
     )
 
@@ -184,7 +184,7 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch
             ca_file=settings.ca_file,
             verify=settings.verify_certificates,
             request_timeout=settings.request_timeout,
-            connections=settings.connections + 2,
+            connections=2 * settings.connections + 2,  # as many again while there are two indices
         )
     )
 
@@ -208,6 +208,17 @@ async def _look_after(client: AsyncElasticsearch, definition: IndexDefinition, i
         )
 
 
+def index_definition(declared: MappingSettings, mapping: DocumentMapping) -> IndexDefinition:
+    """Return what the index of a mapping is to be like."""
+    return IndexDefinition(
+        alias=declared.alias,
+        index=declared.index,
+        settings=declared.settings or {},
+        mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
+        extra_properties=mapping.bookkeeping,
+    )
+
+
 async def ensure_indices(
     client: AsyncElasticsearch,
     settings: Mapping[str, MappingSettings],
@@ -224,13 +235,7 @@ async def ensure_indices(
     remembered = []
     for mapping in (mapping for several in mappings.values() for mapping in several):
         declared = settings[mapping.name]
-        definition = IndexDefinition(
-            alias=declared.alias,
-            index=declared.index,
-            settings=declared.settings or {},
-            mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
-            extra_properties=mapping.bookkeeping,
-        )
+        definition = index_definition(declared, mapping)
         try:
             ensured = await persist("elasticsearch", partial(manager.ensure, definition), tell=tell)
         except IndexRefusedError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -72,6 +72,10 @@ class Availability:
         self._observer.availability_changed(available=False)
         self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
 
+    def keep_targets(self, aliases: Collection[str]) -> None:
+        """Probe no target that is not among these; with none left the next probe passes."""
+        self._targets = {alias: target for alias, target in self._targets.items() if alias in aliases}
+
     async def wait(self) -> None:
         """Wait until Elasticsearch is believed to take writes.
 
@@ -110,7 +114,7 @@ class Availability:
         started = self._clock()
         while True:
             await asyncio.sleep(self._backoff.next(self._longest_pause(self.failure)))
-            failure = await self._probe(list(self._targets.values()))
+            failure = await self._probe(list(self._targets.values())) if self._targets else None
             if failure is None:
                 break
             if failure.kind is Kind.OPERATOR and failure.error_type != self.failure.error_type:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.elastic.availability import Availability, ProbePauses
-from cdc_daemon.elastic.batch import Batch, split
+from cdc_daemon.elastic.batch import Batch, Target, split
 from cdc_daemon.elastic.endpoint import BulkEndpoint
 from cdc_daemon.elastic.failure import Failure, Kind
 from cdc_daemon.elastic.limit import AdaptiveLimit
 from cdc_daemon.elastic.observer import BulkObserver, RetryReason, SilentObserver
 from cdc_daemon.elastic.operation import Operation, Result
-from cdc_daemon.elastic.settlement import Clocks, Settlement, Verdict
+from cdc_daemon.elastic.settlement import Clocks, Settlement, Trouble, Verdict
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.clock import wall_clock
 
@@ -99,6 +99,15 @@ class BulkWriter:
         Rows should be read after this and not before: a body built before the end of an outage is not sent.
         """
         await self._availability.wait()
+
+    def lost(self, failure: Failure, operations: Sequence[Operation]) -> None:
+        """Take note that Elasticsearch was found away by somebody else who was about to write these operations."""
+        targets = {operation.index: Target.of(operation) for operation in operations}
+        self._availability.lost(Trouble(failure, tuple(targets.values())))
+
+    def keep_targets(self, indices: Collection[str]) -> None:
+        """Wait for no index that is not among these: it is not written to any more."""
+        self._availability.keep_targets(indices)
 
     async def close(self) -> None:
         """Stop probing. The client is the caller's to close."""

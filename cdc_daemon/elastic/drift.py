@@ -51,8 +51,7 @@ async def find_drift(
 
 def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
     """Compare declared settings, nested or flat, with an index's flat ones."""
-    for name, value in _flat(declared):
-        place = name if name.startswith("index.") else f"index.{name}"
+    for place, value in flat_settings(declared):
         there = found.get(place)
         if _plain(value) != _plain(there):
             yield Difference(f"settings.{place}", value, there)
@@ -63,6 +62,12 @@ def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -
     if "dynamic" in declared and _plain(declared["dynamic"]) != _plain(found.get("dynamic", True)):
         yield Difference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
     yield from _fields("mappings", declared, found)
+
+
+def flat_settings(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return declared settings, nested or flat, by their whole names."""
+    for name, value in _flat(declared):
+        yield name if name.startswith("index.") else f"index.{name}", value
 
 
 def _fields(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:

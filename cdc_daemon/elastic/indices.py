@@ -11,13 +11,18 @@ import structlog
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from cdc_daemon.elastic.drift import flat_settings
 from cdc_daemon.elastic.failure import Failure, Kind, error_of, failure_of, told_apart
+from cdc_daemon.elastic.pair import write_index
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 log = structlog.get_logger(__name__)
 
 _UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 """Time units of Elasticsearch's settings, in seconds."""
+
+DEFAULT_GC_DELETES = 60.0
+"""Seconds (`IndexSettings.DEFAULT_GC_DELETES` of Elasticsearch 8.19)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class IndexManager:
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
         """Make sure that the alias leads to an index with the daemon's fields. Any number may do so at once."""
         found = await self._find_write_index(definition.alias)
-        created = found is None and await self._create(definition)
+        created = found is None and await self.create(definition, {definition.alias: {"is_write_index": True}})
         index = found or await self._find_write_index(definition.alias)
         if index is None:
             raise ElasticsearchRefusedError(
@@ -89,7 +94,8 @@ class IndexManager:
                 alias=definition.alias,
             )
         added = () if created else await self._add_properties(index, definition)
-        return EnsuredIndex(index, created, added, await self.gc_deletes(definition.alias))
+        remembered = min(await self.gc_deletes(definition.alias), declared_gc_deletes(definition))
+        return EnsuredIndex(index, created, added, remembered)
 
     async def try_out(self, definition: IndexDefinition) -> None:
         """Have Elasticsearch judge an index that is to be created, and create nothing.
@@ -150,6 +156,27 @@ class IndexManager:
             return Completion(index, refused=tuple(name for name in missing if name not in found))
         return Completion(index, tuple(wanted), refused)
 
+    async def create(self, definition: IndexDefinition, aliases: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Create the index with its aliases in one step; False when somebody else just did."""
+        try:
+            _check_properties(definition.mappings.get("properties") or {}, definition)
+        except ElasticsearchRefusedError as error:
+            raise IndexRefusedError(error.message, hint=error.hint, **error.where) from None
+        try:
+            await self._client.indices.create(
+                index=definition.index,
+                aliases=dict(aliases),
+                mappings=definition.whole_mapping(),
+                settings=dict(definition.settings),
+            )
+        except (ApiError, TransportError) as error:
+            failure = failure_of(error)
+            if failure.error_type == "resource_already_exists_exception":
+                return False
+            raise _creation_error(failure, definition) from None
+        log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
+        return True
+
     async def _find_write_index(self, alias: str) -> str | None:
         """Return the index that writes to the alias go to, or None when the name is free."""
         with told_apart("look up the alias", alias=alias):
@@ -164,27 +191,6 @@ class IndexManager:
                 return None
         behind = {index: entry["aliases"][alias] for index, entry in answer.body.items()}
         return _choose_write_index(alias, behind)
-
-    async def _create(self, definition: IndexDefinition) -> bool:
-        """Create the index with its alias in one step; False when somebody else just did."""
-        try:
-            _check_properties(definition.mappings.get("properties") or {}, definition)
-        except ElasticsearchRefusedError as error:
-            raise IndexRefusedError(error.message, hint=error.hint, **error.where) from None
-        try:
-            await self._client.indices.create(
-                index=definition.index,
-                aliases={definition.alias: {"is_write_index": True}},
-                mappings=definition.whole_mapping(),
-                settings=dict(definition.settings),
-            )
-        except (ApiError, TransportError) as error:
-            failure = failure_of(error)
-            if failure.error_type == "resource_already_exists_exception":
-                return False
-            raise _creation_error(failure, definition) from None
-        log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
-        return True
 
     async def _add_properties(self, index: str, definition: IndexDefinition) -> tuple[str, ...]:
         with told_apart("read the mapping", index=index):
@@ -222,6 +228,14 @@ def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
     return error_of(failure, "create the index", index=definition.index)
 
 
+def declared_gc_deletes(definition: IndexDefinition) -> float:
+    """Return how many seconds an index of this definition remembers deletions."""
+    for name, value in flat_settings(definition.settings):
+        if name == "index.gc_deletes":
+            return _parse_seconds(value, definition.alias)
+    return DEFAULT_GC_DELETES
+
+
 def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a mapping's properties lack of those wanted, also inside of objects."""
     missing: dict[str, Any] = {}
@@ -240,17 +254,14 @@ def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> d
 
 def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> str:
     """Choose as Elasticsearch does (`IndexAbstraction.Alias`): the flagged index, or an only one not flagged off."""
-    flagged = [index for index, options in behind.items() if options.get("is_write_index") is True]
-    if len(flagged) == 1:
-        return flagged[0]
-    (only, *others) = behind
-    if others or behind[only].get("is_write_index") is False:
+    chosen = write_index(behind)
+    if chosen is None:
         raise ElasticsearchRefusedError(
             f"expected an alias with one write index, found none among {sorted(behind)}",
             hint="set is_write_index on one of them",
             alias=alias,
         )
-    return only
+    return chosen
 
 
 def _check_properties(properties: Mapping[str, Any], definition: IndexDefinition) -> None:

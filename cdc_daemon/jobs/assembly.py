@@ -16,16 +16,20 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.check.commit_log import compressor, is_encrypted
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.elastic.indices import IndexDefinition
+from cdc_daemon.elastic.pair_changes import PairChanges
+from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.jobs.backfill import Backfill
+from cdc_daemon.jobs.new_index import NewIndex
 from cdc_daemon.jobs.own import LOOKED_EVERY, Audit, Healing
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.jobs.runner import RangeJobRunner, Work
+from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.reconcile.passing import LogPassing, PassedTail
 from cdc_daemon.reconcile.reconcile import Compared, Reconcile
-from cdc_daemon.reconcile.settling import DirectWriter
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
@@ -54,7 +58,14 @@ class JobParts:
     client: AsyncElasticsearch
     reader: RowReader
     builder: DocumentBuilder
-    writer: DirectWriter
+    writer: PairWriter
+    changes: PairChanges
+    definitions: Callable[[str], IndexDefinition]
+    """Tells what the index of an object type is to be like."""
+
+    is_dead: Callable[[Key, str], bool]
+    """Tells whether the document of a key under an alias is a dead letter."""
+
     tail: PassedTail
     node: NodeSettings
     mappings: Mapping[TableName, Sequence[DocumentMapping]]
@@ -92,20 +103,28 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         types=_types_by_table(named),
         ranges=lambda keyspace: ring.replicated_by(keyspace, node),
     )
+    reconcile = Reconcile(
+        client=parts.client,
+        reader=parts.reader,
+        builder=parts.builder,
+        scan=scan,
+        passing=LogPassing(parts.tail, parts.pipeline, pause=passing_pause(parts)),
+        sink=parts.pipeline,
+        writer=parts.writer,
+        compared={name: Compared(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
+        told=parts.told,
+        done=healing.settle,
+    )
     works |= {
-        "backfill": Backfill(parts.pipeline, scan, tables),
-        "reconcile": Reconcile(
-            client=parts.client,
-            reader=parts.reader,
-            builder=parts.builder,
-            scan=scan,
-            passing=LogPassing(parts.tail, parts.pipeline, pause=passing_pause(parts)),
-            sink=parts.pipeline,
-            writer=parts.writer,
-            compared={name: Compared(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
-            told=parts.told,
-            done=healing.settle,
+        "backfill": NewIndex(
+            Backfill(parts.pipeline, scan, tables),
+            reconcile,
+            parts.changes,
+            definitions=parts.definitions,
+            is_dead=parts.is_dead,
+            refused=parts.writer.refused,
         ),
+        "reconcile": reconcile,
     }
     if settings.heal:
         parts.schedule.every(LOOKED_EVERY, "heal", healing.look)

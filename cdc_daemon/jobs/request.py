@@ -18,7 +18,8 @@ class JobRequest:
     """A job for the tables of some object types.
 
     `ranges` are the tokens looked at, all of the ring where there are none, and `sample` the part of them that is taken
-    by chance, 0 to 1. `rate` bounds the rows a second. A backfill with `dry_run` counts only. A reconcile with
+    by chance, 0 to 1. `rate` bounds the rows a second. A backfill with `dry_run` counts only; with `new_index` it fills
+    a fresh index beside the live one, compares it with the rows, and puts it in the live one's place. A reconcile with
     `repair` has each difference settled, and then settles the `requests` for it.
     """
 
@@ -28,6 +29,7 @@ class JobRequest:
     ranges: tuple[TokenRange, ...] = ()
     rate: float | None = None
     dry_run: bool = False
+    new_index: bool = False
     repair: bool = False
     sample: float = 1.0
     requests: tuple[int, ...] = ()
@@ -42,7 +44,7 @@ class JobRequest:
         plain: dict[str, Any] = {"types": list(self.types), "ranges": [str(each) for each in self.ranges]}
         plain |= {"rate": self.rate}
         if self.kind == "backfill":
-            return plain | {"dry_run": self.dry_run}
+            return plain | {"dry_run": self.dry_run} | ({"new_index": True} if self.new_index else {})
         plain |= {"repair": self.repair, "sample": self.sample}
         return plain | {"requests": list(self.requests)} if self.requests else plain
 
@@ -56,6 +58,7 @@ class JobRequest:
             ranges=tuple(parse_range(each) for each in options.get("ranges") or ()),
             rate=options.get("rate"),
             dry_run=bool(options.get("dry_run", False)),
+            new_index=bool(options.get("new_index", False)),
             repair=bool(options.get("repair", False)),
             sample=float(options.get("sample", 1.0)),
             requests=tuple(options.get("requests") or ()),

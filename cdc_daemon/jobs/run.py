@@ -61,6 +61,25 @@ class JobRun:
         )
         self._saved_at[part.number] = now
 
+    async def is_done(self, object_type: str, side: str) -> bool:
+        """Tell whether each range of a type and a side is done."""
+        left = await asyncio.to_thread(self._store.open_ranges, self.job.id)
+        return not any(part.object_type == object_type and part.side == side for part in left)
+
+    def beside(self) -> JobRun:
+        """Return a run of the same job for work outside its ranges, which notes no progress."""
+        return _Beside(self)
+
     async def keep_found(self) -> None:
         """Make what was found durable."""
         await asyncio.to_thread(self._store.report, self.job.id, deepcopy(self.found))
+
+
+class _Beside(JobRun):
+    def __init__(self, run: JobRun) -> None:
+        super().__init__(run.job, run.request, run._store, run._progress)
+        self.pace = run.pace
+        self.found = run.found
+
+    async def move(self, part: JobRange, cursor: int, rows: int, *, done: bool = False) -> None:
+        """Note nothing."""

@@ -18,7 +18,7 @@ from cdc_daemon.jobs.request import JobRequest, Origin, take_sample
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.store.range_jobs import DOCUMENTS, ROWS, JobRange, Progress, RangeJob, RangeJobs
+from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange, Progress, RangeJob, RangeJobs
 from cdc_daemon.sync.errors import TooManyJobsError, UnknownObjectTypeError
 
 log = structlog.get_logger(__name__)
@@ -156,7 +156,10 @@ class RangeJobRunner:
             chance = random.Random()  # noqa: S311 -- no secret
             pieces = [take_sample(piece, request.sample, chance) for piece in pieces]
         ranges = [(object_type, *piece, ROWS) for piece in pieces]
-        if request.kind == "reconcile":
+        compared = request.new_index and not request.dry_run
+        if compared:
+            ranges += [(object_type, *piece, CHECK) for piece in pieces]
+        if compared or request.kind == "reconcile":
             # Its tokens only weigh it against the rows in the job's progress.
             ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
         return ranges

@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 
 class Comparison:
-    """Compares rows of one table with their documents behind one alias.
+    """Compares rows of one table with their documents behind one alias, or in another `index` that is to be as it is.
 
     Where an ingest pipeline changes documents on their way, only their existence can be compared: `changed` says so.
     `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead: a document further ahead
@@ -52,6 +52,7 @@ class Comparison:
         table: TableName,
         alias: str,
         changed: bool,
+        index: str | None = None,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
         self.client = client
@@ -60,6 +61,7 @@ class Comparison:
         self._builder = builder
         self._table = table
         self._alias = alias
+        self._index = index or alias
         self._changed = changed
         self._allowed_clock_difference = allowed_clock_difference
 
@@ -75,7 +77,7 @@ class Comparison:
     async def look(self, keys: Sequence[Key]) -> Look:
         """Compare what the keys' rows and documents are now. Raises what reading and fetching raise."""
         expected, unreadable = await self.expect(keys)
-        names = [DocumentName(self._alias, each.write.id, each.write.routing) for each in expected]
+        names = [DocumentName(self._index, each.write.id, each.write.routing) for each in expected]
         documents = await fetch_documents(self.client, names, source=not self._changed)
         differences = {}
         for each, document in zip(expected, documents, strict=True):

@@ -81,15 +81,29 @@ class Reconcile:
 
     async def work(self, run: JobRun, part: JobRange) -> None:
         """Compare what is left of a range, or walk the documents of a type."""
+        await self.compare(run, part, repair=run.request.repair)
+
+    async def compare(
+        self,
+        run: JobRun,
+        part: JobRange,
+        *,
+        repair: bool,
+        index: str | None = None,
+        set_aside: Callable[[Key], bool] = lambda _key: False,
+    ) -> None:
+        """Do `work` on another index than that behind the alias; `set_aside` tells which documents cannot be shown."""
         compared = self._compared[part.object_type]
         mapping = compared.mapping
+        place = index or mapping.alias
         comparison = Comparison(
             self._client,
             self._reader,
             self._builder,
             table=_table(mapping),
             alias=mapping.alias,
-            changed=mapping.pipeline is not None or await changes_documents(self._client, mapping.alias),
+            changed=mapping.pipeline is not None or await changes_documents(self._client, place),
+            index=place,
         )
         account = Account(run.found, part.object_type)
         settling = Settling(
@@ -99,12 +113,14 @@ class Reconcile:
             sink=self._sink,
             writer=self._writer,
             alias=mapping.alias,
-            repair=run.request.repair,
+            repair=repair,
+            index=place,
+            set_aside=set_aside,
         )
         if part.side == DOCUMENTS:
-            await self._walk(run, part, _Side(comparison, account, settling), compared)
+            await self._walk(run, part, _Side(comparison, account, settling, place), compared)
         else:
-            await self._rows(run, part, _Side(comparison, account, settling), _table(mapping))
+            await self._rows(run, part, _Side(comparison, account, settling, place), _table(mapping))
 
     async def finish(self, run: JobRun) -> None:
         """Tell what was found, and that it is done."""
@@ -138,7 +154,7 @@ class Reconcile:
         parts = round(min(MOST_PARTS, 1 / run.request.sample))
         walk = DocumentWalk(
             self._client,
-            mapping.alias,
+            side.place,
             source=DocumentKeys.FIELDS,
             part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- no secret
         )
@@ -185,6 +201,7 @@ class _Side(NamedTuple):
     comparison: Comparison
     account: Account
     settling: Settling
+    place: str
 
 
 def _table(mapping: DocumentMapping) -> TableName:

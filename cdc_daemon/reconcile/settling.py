@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -54,6 +54,8 @@ class Settling:
         writer: DirectWriter,
         alias: str,
         repair: bool,
+        index: str | None = None,
+        set_aside: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
         self._comparison = comparison
         self._passing = passing
@@ -62,6 +64,8 @@ class Settling:
         self._writer = writer
         self._alias = alias
         self._repair = repair
+        self._index = index or alias
+        self._set_aside = set_aside
 
     async def judge(self, suspects: Mapping[Key, Difference], kinds: Container[Kind]) -> None:
         """Look again at what differed; count what stands of these kinds, and mend it. Raises what looking raises.
@@ -76,6 +80,9 @@ class Settling:
                 break
             looked = await self._look(list(open_suspects))
             seen = {key: each for key, each in looked.items() if each.kind in kinds}
+            for key in [key for key in seen if self._set_aside(key)]:
+                del seen[key]
+                self._account.add(unreadable=1)
             stands = {key: each for key, each in seen.items() if each.persists(open_suspects.get(key))}
             self._account.drift(stands.values())
             if stands and self._repair:
@@ -120,7 +127,7 @@ class Settling:
         await hand_over(self._sink.submit_background, signals)
 
     async def _still_there(self, strangers: Sequence[Difference]) -> list[Difference]:
-        names = [DocumentName(self._alias, each.id, each.routing) for each in strangers]
+        names = [DocumentName(self._index, each.id, each.routing) for each in strangers]
         found = await fetch_documents(self._comparison.client, names, source=False)
         return [
             each._replace(version=document.version)

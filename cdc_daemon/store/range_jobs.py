@@ -20,6 +20,7 @@ _JOB = "id, kind, origin, options, state, message, created, started, finished, r
 _RANGE = "number, object_type, first, last, cursor, done, rows, side"
 
 ROWS = "rows"
+CHECK = "check"
 DOCUMENTS = "documents"
 
 
@@ -53,8 +54,9 @@ class RangeJob:
 class JobRange:
     """The tokens above `first` up to `last` of the table of one object type, in one job.
 
-    Everything up to `cursor` is settled, which were `rows` rows. Where `side` is `documents`, all documents of the type
-    are walked through instead, and the tokens only tell how far that is.
+    Everything up to `cursor` is settled, which were `rows` rows. Where `side` is `check`, rows that were settled before
+    are compared with what came of them; where it is `documents`, all documents of the type are walked through instead,
+    and the tokens only tell how far that is.
     """
 
     number: int

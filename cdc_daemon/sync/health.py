@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdc_daemon.elastic.bulk import BulkWriter
+from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble
 
@@ -10,7 +10,7 @@ from cdc_daemon.pipeline.watch import Trouble
 class ServerHealth:
     """Tells what a bulk writer knows of Elasticsearch, and the workers' waits of both servers."""
 
-    def __init__(self, writer: BulkWriter, waits: Waits) -> None:
+    def __init__(self, writer: PairWriter, waits: Waits) -> None:
         self._writer = writer
         self._waits = waits
 

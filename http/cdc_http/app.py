@@ -15,6 +15,7 @@ from starlette.routing import Route
 from cdc_daemon.config.http import HttpSettings
 from cdc_http.access_log import AccessLog
 from cdc_http.admin import AdminEndpoint
+from cdc_http.admin_indices import IndicesEndpoint
 from cdc_http.admin_jobs import JobsEndpoint
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
@@ -70,6 +71,7 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
             *SyncEndpoint(daemon, settings, admission).routes(),
             *AdminEndpoint(daemon, admission).routes(),
             *JobsEndpoint(daemon, settings, admission).routes(),
+            *IndicesEndpoint(daemon, admission).routes(),
         ],
         exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(AccessLog)],

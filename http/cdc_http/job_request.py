@@ -12,7 +12,7 @@ from cdc_daemon.jobs.request import JobRequest, Kind
 from cdc_http.request_error import RequestError
 
 _KEYS = {
-    "backfill": {"types", "ranges", "rate", "dry_run"},
+    "backfill": {"types", "ranges", "rate", "dry_run", "new_index"},
     "reconcile": {"types", "ranges", "rate", "repair", "sample"},
 }
 _MOST = 1000
@@ -23,12 +23,15 @@ def read_job_request(kind: Kind, body: Mapping[str, Any]) -> JobRequest:
     for key in body:
         if key not in _KEYS[kind]:
             raise _wrong(key[:64], f"expected one of {', '.join(sorted(_KEYS[kind]))}")
+    if _flag(body, "new_index") and body.get("ranges"):
+        raise _wrong("ranges", "expected none, as a new index needs all rows")
     return JobRequest(
         kind=kind,
         types=tuple(dict.fromkeys(_texts(body, "types", least=1))),
         ranges=tuple(_range(text) for text in _texts(body, "ranges", least=0)),
         rate=_number(body, "rate", above=0, to=1e9),
         dry_run=_flag(body, "dry_run"),
+        new_index=_flag(body, "new_index"),
         repair=_flag(body, "repair"),
         sample=_number(body, "sample", above=0, to=1) or 1.0,
     )

@@ -31,7 +31,7 @@ async def replay_letters(request: Request, control: ControlView) -> Any:
     """Replay the oldest letters of those that the query names; with `dry_run` only tell how many there are."""
     wanted, limit = _filter(request), _limit(request)
     total = await control.count_dead_letters(wanted)
-    if _flag(request, "dry_run"):
+    if read_flag(request, "dry_run"):
         return {"total": total, "replayed": 0, "failed": 0, "waiting": 0, "letters": [], "next": None}
     replay = await control.replay(wanted, limit)
     return {
@@ -57,6 +57,14 @@ async def drop_letter(request: Request, control: ControlView) -> Any:
     if not await control.drop_dead_letter(identity):
         raise _unknown(identity)
     return {"dropped": identity}
+
+
+def read_flag(request: Request, name: str) -> bool:
+    """Return a flag of the query, off where there is none. Raises `RequestError`."""
+    given = request.query_params.get(name, "false")
+    if given not in {"", "true", "false"}:
+        raise RequestError(400, "", f"{name}: expected true or false")
+    return given != "false"
 
 
 def _plain_replayed(letter: Replayed) -> Mapping[str, Any]:
@@ -111,13 +119,6 @@ def _whole(name: str, given: str) -> int:
     if not (given.isascii() and given.isdigit() and len(given) <= 19 and int(given) <= _LARGEST):
         raise RequestError(400, "", f"{name}: expected the number of a letter")
     return int(given)
-
-
-def _flag(request: Request, name: str) -> bool:
-    given = request.query_params.get(name, "false")
-    if given not in {"", "true", "false"}:
-        raise RequestError(400, "", f"{name}: expected true or false")
-    return given != "false"
 
 
 def _unknown(identity: int) -> RequestError:

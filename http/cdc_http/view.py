@@ -115,10 +115,30 @@ class RangeJobsView(Protocol):
         ...
 
 
+class IndicesView(Protocol):
+    """The indices behind the aliases.
+
+    Methods raise `UnknownObjectTypeError`, `IndexPairError` and `CdcError`; with `dry_run` they only tell what they
+    would do.
+    """
+
+    async def list(self) -> Sequence[Mapping[str, Any]]:
+        """Return what there is of each object type."""
+        ...
+
+    async def rollback(self, object_type: str, *, dry_run: bool = False, behind: bool = False) -> Mapping[str, Any]:
+        """Put the index back that was live before; with `behind` also one that lacks changes."""
+        ...
+
+    async def drop(self, object_type: str, *, dry_run: bool = False) -> Mapping[str, Any]:
+        """Delete the index that is kept, or that was being built."""
+        ...
+
+
 class DaemonView(Protocol):
     """A running daemon, seen from outside. What is no coroutine is at hand: it waits for no server.
 
-    `sync`, `jobs`, `range_jobs` and `control` are None while the daemon starts or stops.
+    `sync`, `jobs`, `range_jobs`, `indices` and `control` are None while the daemon starts or stops.
     """
 
     @property
@@ -144,6 +164,11 @@ class DaemonView(Protocol):
     @property
     def range_jobs(self) -> RangeJobsView | None:
         """Work on whole tables."""
+        ...
+
+    @property
+    def indices(self) -> IndicesView | None:
+        """The indices behind the aliases."""
         ...
 
     @property

@@ -17,7 +17,7 @@ from cdc_daemon.config import HttpSettings, MappingSettings
 from cdc_daemon.dead_letters.replay import Ending, Replay, Replayed
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, IndexPairError
 from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.metrics import Metrics
@@ -231,6 +231,49 @@ class FakeRangeJobs:
         self.reports[identity] = report._replace(job=job, progress=Progress(16, 16, 100.0, 100.0, 28))
 
 
+class FakeIndices:
+    """An alias with an index that is kept, and others without."""
+
+    def __init__(self) -> None:
+        self.live, self.kept = "user-000002", "user-000001"
+        self.failure: CdcError | None = None
+
+    async def list(self) -> Sequence[Mapping[str, Any]]:
+        self._check("user")
+        return [
+            {
+                "type": "user",
+                "alias": "user",
+                "live": self.live,
+                "other": self.kept,
+                "phase": "kept",
+                "written": True,
+                "behind": False,
+                "live_documents": 7,
+                "other_documents": 7,
+            }
+        ]
+
+    async def rollback(self, object_type: str, *, dry_run: bool = False, behind: bool = False) -> Mapping[str, Any]:
+        self._check(object_type)
+        if not dry_run:
+            self.live, self.kept = self.kept, self.live
+        job = "0" * 16 if behind else None
+        return {"type": object_type, "live": self.live, "kept": self.kept, "dry_run": dry_run, "job": job}
+
+    async def drop(self, object_type: str, *, dry_run: bool = False) -> Mapping[str, Any]:
+        self._check(object_type)
+        return {"type": object_type, "dropped": self.kept, "phase": "kept", "live": self.live, "dry_run": dry_run}
+
+    def _check(self, object_type: str) -> None:
+        if object_type not in SETTINGS:
+            raise UnknownObjectTypeError(object_type, SETTINGS)
+        if object_type != "user":
+            raise IndexPairError("expected a second index, found only the live one", alias=object_type)
+        if self.failure is not None:
+            raise self.failure
+
+
 class FakeDaemon:
     """What the HTTP surface sees."""
 
@@ -253,6 +296,7 @@ class FakeDaemon:
         self.jobs: JobRunner | None = JobRunner(self.service, NO_JOBS if store is None else store.jobs, **limits)
 
         self.range_jobs: FakeRangeJobs | None = FakeRangeJobs()
+        self.indices: FakeIndices | None = FakeIndices()
 
     @property
     def registry(self) -> CollectorRegistry:
