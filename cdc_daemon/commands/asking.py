@@ -12,15 +12,26 @@ from cdc_daemon.errors import ConfigError
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", help="Where the daemon listens; as the configuration says when absent.", show_default=False),
+    typer.Option(
+        "--url",
+        envvar="CDC_DAEMON_URL",
+        help="Where the daemon listens; as the configuration says when absent.",
+        show_default=False,
+    ),
 ]
 
 TokenOption = Annotated[
-    Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds a bearer token.")
+    Path | None,
+    typer.Option(
+        "--token-file", envvar="CDC_DAEMON_TOKEN_FILE", metavar="FILE", help="A file that holds a bearer token."
+    ),
 ]
 
 AuthorityOption = Annotated[
-    Path | None, typer.Option("--ca-file", metavar="FILE", help="Authorities (PEM) of the daemon's certificate.")
+    Path | None,
+    typer.Option(
+        "--ca-file", envvar="CDC_DAEMON_CA_FILE", metavar="FILE", help="Authorities (PEM) of the daemon's certificate."
+    ),
 ]
 
 WaitOption = Annotated[

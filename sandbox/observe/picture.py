@@ -97,7 +97,7 @@ def _panel(graph: Graph, seconds: float, outage: tuple[float, float]) -> Iterato
     begin, end = x(outage[0]), x(outage[1])
     yield f'<rect class="outage" x="{begin:.1f}" y="{_TOP}" width="{end - begin:.1f}" height="{high}"/>'
     middle = (begin + end) / 2
-    yield f'<text class="word" x="{middle:.1f}" y="{_TOP + 13}" text-anchor="middle">no Elasticsearch</text>'
+    yield f'<text class="word" x="{middle:.1f}" y="{_TOP + 13}" text-anchor="middle">outage</text>'
     for value in scale.ticks:
         yield f'<path class="grid" d="M{_LEFT} {y(value):.1f}h{wide}"/>'
         told = escape(spell(value, graph.unit)) if value else "0"

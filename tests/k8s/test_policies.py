@@ -100,7 +100,7 @@ def test_secrets_are_referred_to_and_never_written_down(manifests: list[Manifest
         for container in pod.containers:
             for variable in container.get("env", []):
                 if any(word in variable["name"].lower() for word in ("password", "token", "secret", "key")):
-                    assert "value" not in variable
+                    assert "value" not in variable or variable["name"].endswith("_FILE")
         for volume in pod.spec["volumes"]:
             if "projected" in volume:
                 assert volume["projected"]["defaultMode"] == 0o440
@@ -284,3 +284,15 @@ def test_cassandra_writes_no_log_files_that_its_pod_is_evicted_for(build: Build)
     assert appenders == {"ch.qos.logback.core.ConsoleAppender"}
     (cassandra,) = daemon_pod(manifests).spec["containers"]
     assert "/etc/cassandra/logback.xml" in {mount["mountPath"] for mount in cassandra["volumeMounts"]}
+
+
+def test_commands_in_the_container_find_the_daemon_and_the_operators_token(
+    manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(manifests, tmp_path, monkeypatch)
+    given = {variable["name"]: variable.get("value") for variable in daemon_of(manifests)["env"]}
+    (operator,) = [token for token in settings.http.auth.tokens if "admin" in token.scopes]
+    assert str(operator.file) == f"{tmp_path}{given['CDC_DAEMON_TOKEN_FILE']}"
+    if settings.http.tls is not None:
+        assert given["CDC_DAEMON_URL"] == f"https://localhost:{settings.http.port}"
+        assert Path(f"{tmp_path}{given['CDC_DAEMON_CA_FILE']}").exists()

@@ -102,3 +102,13 @@ def test_jobs_are_listed_shown_and_ended(served: Served, token: Path) -> None:
 
 def test_help_asks_nobody() -> None:
     assert CliRunner().invoke(app, ["jobs", "cancel", "--help"]).exit_code == 0
+
+
+def test_the_environment_says_where_the_daemon_and_the_token_are(
+    served: Served, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDC_DAEMON_URL", served.url)
+    monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", str(token))
+    assert CliRunner().invoke(app, ["jobs", "--json"]).exit_code == 0
+    monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", "/no/such/file")
+    assert CliRunner().invoke(app, ["jobs"]).exit_code == 2
