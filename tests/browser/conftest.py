@@ -12,7 +12,9 @@ import pytest
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 from playwright.sync_api import Browser, Page
+from typer.testing import CliRunner
 
+from cdc_daemon.cli import app
 from sandbox import Sandbox
 from sandbox.browser import chromium
 from sandbox.ports import PortReservation
@@ -58,7 +60,10 @@ def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.Tem
         stage.daemon.config["elasticsearch"]["hosts"] = [f"http://127.0.0.1:{relay.port}"]
         stage.daemon.config["http"] = {"port": ports.reserve(), "contract": "lenient", "auth": {"tokens": [token]}}
         stage.daemon.run()
-        stage.settle(seconds=180)  # the log holds what other tests wrote before
+        stage.settle(seconds=180)
+        # The log holds what other tests wrote before, also to tables of which nobody knows any more.
+        dropped = CliRunner().invoke(app, ["dead-letters", "drop", "--all", "--config", str(stage.daemon.config_path)])
+        assert dropped.exit_code == 0, dropped.output
         yield stage
     ports.close()
 
