@@ -172,6 +172,7 @@ async def assemble(
             ),
             writer=writer,
             waits=waits,
+            doubt=writer.doubt,
             workers=settings.pipeline.workers,
             batch=settings.pipeline.batch_documents,
         )

@@ -57,6 +57,7 @@ class Availability:
         self._backoff = Backoff(first=pauses.first)
         self._targets: dict[str, Target] = {}
         self._probing: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def __bool__(self) -> bool:
         return self.failure is None
@@ -71,6 +72,11 @@ class Availability:
         self._say_unavailable(trouble.failure)
         self._observer.availability_changed(available=False)
         self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
+
+    def doubt(self, target: Target) -> None:
+        """Look, in the background, whether it takes writes: something other than a write has failed."""
+        if self.failure is None and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.get_running_loop().create_task(self._look(target))
 
     def keep_targets(self, aliases: Collection[str]) -> None:
         """Probe no target that is not among these; with none left the next probe passes."""
@@ -90,10 +96,11 @@ class Availability:
 
     async def close(self) -> None:
         """Stop probing."""
-        if self._probing is not None:
-            self._probing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probing
+        for task in (self._looking, self._probing):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     def _longest_pause(self, failure: Failure) -> float:
         return self._pauses.refused if failure.kind is Kind.OPERATOR else self._pauses.down
@@ -108,6 +115,11 @@ class Availability:
             status=failure.status,
             indices=sorted(self._targets),
         )
+
+    async def _look(self, target: Target) -> None:
+        failure = await self._probe([target])
+        if failure is not None:
+            self.lost(Trouble(failure, (target,)))
 
     async def _probe_until_back(self) -> None:
         assert self.failure is not None

@@ -109,6 +109,10 @@ class BulkWriter:
         """Wait for no index that is not among these: it is not written to any more."""
         self._availability.keep_targets(indices)
 
+    def doubt(self, alias: str) -> None:
+        """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
+        self._availability.doubt(Target(alias, alias))
+
     async def close(self) -> None:
         """Stop probing. The client is the caller's to close."""
         await self._availability.close()

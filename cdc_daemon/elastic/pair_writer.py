@@ -87,6 +87,10 @@ class PairWriter:
         """Wait until Elasticsearch is believed to take writes."""
         await self._live.wait_available()
 
+    def doubt(self, alias: str) -> None:
+        """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
+        self._live.doubt(alias)
+
     async def close(self) -> None:
         """Stop probing. The client is the caller's to close."""
         await self._live.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.coalescer import Coalescer, Flow
 from cdc_daemon.pipeline.entry import Key
@@ -42,6 +42,7 @@ class Pipeline:
     has workers of its own, so neither waits for the other's batches. What is in the background has one worker of its
     own, and those of the others that find nothing else to do, except the first: however much is in the background,
     a change finds a worker at once, and however many changes there are, the background goes on.
+    `doubt` is told of the alias for which Elasticsearch did not answer something other than a write.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Pipeline:
         expansion: Expansion,
         writer: Writer,
         waits: Waits | None = None,
+        doubt: Callable[[str], None] = lambda _: None,
         workers: int = 4,
         batch: int = 500,
     ) -> None:
@@ -60,6 +62,7 @@ class Pipeline:
         self._settlement = settlement
         self._expansion = expansion
         self._writer = writer
+        self._doubt = doubt
         self._workers = workers
         self._batch = batch
 
@@ -146,6 +149,8 @@ class Pipeline:
 
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
         delay = backoff.next()
+        if isinstance(error, ElasticsearchUnavailableError) and isinstance(alias := error.where.get("alias"), str):
+            self._doubt(alias)
         log.warning("pipeline.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
         with self._waits.after(error):
             await asyncio.sleep(delay)

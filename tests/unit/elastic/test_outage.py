@@ -306,6 +306,24 @@ async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(
     assert bounds == pauses
 
 
+async def test_doubt_is_looked_into(bench: Bench) -> None:
+    writer = bench.writer()
+    writer.doubt("users")
+    while not bench.server.probes:  # noqa: ASYNC110 - the fake server tells nobody
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    assert bench.observed.changes == []
+
+    await bench.server.stop()
+    writer.doubt("users")
+    writer.doubt("users")
+    while writer.available:  # noqa: ASYNC110 - nor does the writer
+        await asyncio.sleep(0.001)
+    await bench.server.start()
+    await writer.wait_available()
+    assert bench.observed.changes == [False, True]
+
+
 async def test_pauses_double_up_to_their_cap_with_jitter() -> None:
     backoff = Backoff(first=1.0)
 
