@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, ConfigError
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs
 
@@ -111,4 +111,5 @@ def test_the_environment_says_where_the_daemon_and_the_token_are(
     monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", str(token))
     assert CliRunner().invoke(app, ["jobs", "--json"]).exit_code == 0
     monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", "/no/such/file")
-    assert CliRunner().invoke(app, ["jobs"]).exit_code == 2
+    with pytest.raises(ConfigError, match="expected a file that holds a token"):
+        CliRunner().invoke(app, ["jobs"], catch_exceptions=False)
