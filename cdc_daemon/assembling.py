@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.alteration.mappings import FollowingReader, read_again
+from cdc_daemon.alteration.parts import lay_mappings
 from cdc_daemon.assembly import Assembly
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.reader import CassandraRowReader
@@ -64,9 +65,7 @@ from cdc_daemon.startup import (
     index_definition,
     live_mappings,
     make_mapping,
-    make_mappings,
     read_node_settings,
-    read_tables,
 )
 from cdc_daemon.store import Store
 from cdc_daemon.sync import SyncService
@@ -97,9 +96,9 @@ async def assemble(
         space = make_space(settings, node)
         metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space or node.size("cdc_total_space") or 0)
         schema = SchemaSource(session, history=store.schema_history)
-        mappings = await make_mappings(settings, schema, tell=tell)
+        laid = await lay_mappings(settings, schema, store, tell=tell)
+        settings, mappings, shown, keys = laid[:4]
         listed = [mapping for several in mappings.values() for mapping in several]
-        shown = read_tables(mappings)
         routes = group_routes(find_routes(listed, schema.table))
         # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
         watching = asyncio.create_task(schema.watch(), name="schema")
@@ -129,6 +128,7 @@ async def assemble(
                 settings, schema, mappings, documents=documents, reader=reader, fields=PairFields(client, pairs)
             ),
             again=read_again(coalescer),
+            keys=keys,
         )
         expirations = Expirations(
             store.expiries,
@@ -220,6 +220,7 @@ async def assemble(
             sink=pipeline,
             gate=gate,
             counted=metrics.documents_swept.inc,
+            keys=keys,
         )
         tail = make_tail(
             settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
@@ -246,6 +247,7 @@ async def assemble(
                 requests=store.reconcile_requests,
                 schedule=schedule,
                 told=DriftMetrics(metrics).told,
+                held=laid.held_tables,
             )
         )
         yield Assembly(
@@ -258,6 +260,8 @@ async def assemble(
             watching=watching,
             quarantine=Quarantine(settings.state.directory),
             gate=gate,
+            keys=keys,
+            held=laid.held,
             sync=sync,
             jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
@@ -283,6 +287,7 @@ async def assemble(
                 "dependents": dependents.run,
                 "tables": tables.run,
                 "mappings": following.run,
+                "keys": keys.run,
                 "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
             },
         )

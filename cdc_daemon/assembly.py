@@ -10,6 +10,8 @@ from typing import Any
 
 from cassandra.cluster import Session
 
+from cdc_daemon.alteration.held import Held
+from cdc_daemon.alteration.keys import KeyWatch
 from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.pair_watch import PairWatch
 from cdc_daemon.elastic.pair_writer import PairWriter
@@ -35,6 +37,9 @@ from cdc_daemon.tail.tail import Tail
 Background = Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
 """What runs beside the tail until the stop, by the names of its tasks; each ends only by being cancelled."""
 
+REKEYED_SECONDS = 2.0
+"""How long what is under way may take when a table has another key: its own changes can come to no end."""
+
 
 class Assembly:
     """The running parts of a daemon."""
@@ -51,6 +56,8 @@ class Assembly:
         watching: asyncio.Task[None],
         quarantine: Quarantine,
         gate: Gate,
+        keys: KeyWatch,
+        held: Sequence[Held],
         sync: SyncService,
         jobs: JobRunner,
         range_jobs: RangeJobRunner,
@@ -73,6 +80,8 @@ class Assembly:
         self._pairs = pairs
         self.schedule = schedule
         self.replayer = replayer
+        self._keys = keys
+        self._held = held
         self._background = {
             "pipeline": pipeline.run,
             "jobs": jobs.run,
@@ -94,15 +103,28 @@ class Assembly:
         self._quarantine = quarantine
         self._reconcile_requests = reconcile_requests
 
-    async def run(self) -> None:
-        """Run until `drain` has ended the tail, or cancelled. Raises what ends a part that should not end."""
+    async def run(self) -> bool:
+        """Run until `drain` has ended the tail, or cancelled; return whether all has to be put together anew.
+
+        Raises what ends a part that should not end.
+        """
+        rekeyed = False
+
+        async def end() -> None:
+            nonlocal rekeyed
+            await self._keys.wait_changed()
+            rekeyed = True
+            await self.drain(REKEYED_SECONDS)
+
         async with asyncio.TaskGroup() as tasks:
+            ending = tasks.create_task(end(), name="end")
             schema = tasks.create_task(_outcome(self._watching), name="schema-outcome")
             running = [tasks.create_task(run(), name=name) for name, run in self._background.items()]
             await self._tail.run()
             self.sync.stop()
-            for task in (schema, *running):
+            for task in (schema, ending, *running):
                 task.cancel()
+        return rekeyed
 
     async def drain(self, seconds: float) -> None:
         """Take no more changes in, and wait for those under way at most so long; then save the checkpoint."""
@@ -143,6 +165,7 @@ class Assembly:
             "spooled": self._spooler.waiting,
             "dependents_waiting": self._waiting_dependents(),
             "paused": self.gate.closed,
+            "held": [{**asdict(each), "table": str(each.table)} for each in self._held],
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},
             "reconcile_requests": {
                 reason.value: count for reason, count in self._reconcile_requests.counts.items() if count

@@ -158,10 +158,15 @@ class Daemon:
                 raise _innermost(result)
 
     async def _assemble_and_run(self, store: Store) -> None:
-        async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
-            self._assembly = assembly
-            log.info("daemon.running", tables=[str(table) for table in assembly.tables])
-            await assembly.run()
+        again = True
+        while again:
+            async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
+                self._assembly = assembly
+                log.info("daemon.running", tables=[str(table) for table in assembly.tables])
+                again = await assembly.run() and not self._stop.is_set()
+                if again:
+                    self._assembly = None
+                    log.warning("daemon.assembled_anew", hint="a table was created again with another primary key")
 
     async def _keep_beating(self) -> None:
         while True:

@@ -98,6 +98,10 @@ class TableDroppedError(CassandraRefusedError):
     """A table is not there any more, and all nodes agree on that."""
 
 
+class TableRekeyedError(CassandraRefusedError):
+    """A table was created again with another primary key; what is made for the old one has to be made anew."""
+
+
 class ElasticsearchUnavailableError(CdcError):
     """Elasticsearch did not answer, or refused for a reason that passes by itself."""
 

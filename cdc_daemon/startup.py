@@ -13,6 +13,7 @@ from cassandra import Unauthorized
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.alteration.held import HeldMappings
 from cdc_daemon.alteration.mappings import Fields, LiveMappings
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.node import NodeSettings, find_node
@@ -24,10 +25,10 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
 from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
-from cdc_daemon.errors import CdcError, IndexRefusedError
+from cdc_daemon.errors import CdcError, ConfigError, IndexRefusedError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.documents import MappedDocuments
-from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.signal import TableName
 
 log = structlog.get_logger(__name__)
@@ -89,20 +90,31 @@ async def connect_cassandra(settings: Settings, *, tell: Tell = _tell_nobody) ->
 
 
 async def make_mappings(
-    settings: Settings, schema: SchemaSource, *, tell: Tell = _tell_nobody
+    settings: Settings, schema: SchemaSource, *, held: HeldMappings | None = None, tell: Tell = _tell_nobody
 ) -> dict[TableName, list[DocumentMapping]]:
     """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
 
-    A table that was dropped is taken as it was: it holds up no other, and may be created again.
+    A table that was dropped is taken as it was: it holds up no other, and may be created again. Tables of mappings that
+    are `held` are left out.
     Raises `ConfigError` when a mapping names a column that its table does not have.
     """
 
     async def attempt() -> dict[TableName, list[DocumentMapping]]:
         await schema.refresh()
+        if held is not None:
+            held.begin()
         found: dict[TableName, list[DocumentMapping]] = defaultdict(list)
         for name, mapping in settings.mappings.items():
-            found[mapping.table].append(make_mapping(name, mapping, schema))
-        return dict(found)
+            try:
+                made = make_mapping(name, mapping, schema)
+                find_routes([made], schema.known)
+            except ConfigError as error:
+                if held is None or not held.holds(name, mapping, error):
+                    raise
+            else:
+                found[mapping.table].append(made)
+        waiting = frozenset() if held is None else held.tables
+        return {table: several for table, several in found.items() if table not in waiting}
 
     mappings = await persist("schema", attempt, tell=tell)
     for table in read_tables(mappings) if settings.tail else ():
@@ -247,4 +259,4 @@ async def ensure_indices(
         if not ensured.created:
             look = partial(_look_after, client, definition, ensured.index, generated=declared.mappings is None)
             await persist("elasticsearch", look, tell=tell)
-    return max(min(remembered), 2 * SHORTEST_BODY_AGE)
+    return max(min(remembered, default=0.0), 2 * SHORTEST_BODY_AGE)

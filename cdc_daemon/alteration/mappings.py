@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from cdc_daemon.alteration.keys import KeyWatch
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -171,14 +172,16 @@ class FollowingReader:
     A user type may grow a moment before that is noticed; rows that were read in between are read once more.
     """
 
-    def __init__(self, reader: RowReader, mappings: LiveMappings, *, again: Again) -> None:
+    def __init__(self, reader: RowReader, mappings: LiveMappings, *, again: Again, keys: KeyWatch) -> None:
+        self._keys = keys
         self._reader = reader
         self._mappings = mappings
         self._again = again
         self._recent: dict[TableName, deque[tuple[float, Sequence[Key]]]] = {}
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        """Read rows; see `RowReader`. Raises `ElasticsearchUnavailableError` too."""
+        """Read rows; see `RowReader`. Raises `ElasticsearchUnavailableError` and `TableRekeyedError` too."""
+        self._keys.check(table)
         reading = await self._reader.read(table, keys, confirm=confirm)
         await self._follow(table)
         recent = self._recent.get(table)
@@ -191,6 +194,7 @@ class FollowingReader:
 
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
         """Make sure that later reads see a partition as all of its replicas together know it."""
+        self._keys.check(table)
         await self._reader.confirm_partition(table, partition_key)
 
     async def run(self, interval: float = LOOK_INTERVAL) -> None:
@@ -204,11 +208,13 @@ class FollowingReader:
                 log.warning("mapping.not_followed", error=str(error), hint=error.hint, every=60)
 
     async def _follow(self, table: TableName) -> None:
+        self._keys.check(table)
         if await self._mappings.follow(table) and (recent := self._recent.pop(table, None)):
             self._again({key for _, several in recent for key in several})
 
     def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Read the clustering keys of a partition page by page."""
+        self._keys.check(table)
         return self._reader.clusterings(table, partition_key)
 
 

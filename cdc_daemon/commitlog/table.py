@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.commitlog.values import decode_value
-from cdc_daemon.errors import MutationError
+from cdc_daemon.errors import CommitLogError, MutationError
 
 Kind = Literal["partition_key", "clustering", "static", "regular"]
 
@@ -113,6 +113,24 @@ class TableMetadata:
         if len(parts) == 1:
             return parts[0]
         return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
+
+    def has_key_of(self, other: TableMetadata) -> bool:
+        """Tell whether both tables have the same primary key: its columns by name and type, in the same order."""
+        mine, theirs = (
+            [[(column.name, column.type) for column in part] for part in (table.partition_key, table.clustering)]
+            for table in (self, other)
+        )
+        return mine == theirs
+
+    def takes_key(self, key: bytes, clustering: Iterable[bytes | None]) -> bool:
+        """Tell whether these bytes can be the key of a row."""
+        parts = tuple(clustering)
+        try:
+            self.key_values(key)
+            self.clustering_values(parts)
+        except CommitLogError:
+            return False
+        return len(parts) == len(self.clustering)
 
     def key_values(self, key: bytes) -> tuple[Any, ...]:
         """Return the partition key's values in Python types, in the order of the key's columns."""

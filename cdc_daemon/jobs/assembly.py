@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cassandra.cluster import Session
@@ -74,6 +74,8 @@ class JobParts:
     schedule: Schedule
     told: Callable[[str, Mapping[str, int]], None]
     """Is told of an object type how many documents of each kind differ."""
+    held: Collection[TableName] = ()
+    """Tables whose mappings do not fit them at present."""
 
 
 def make_runner(parts: JobParts) -> RangeJobRunner:
@@ -102,6 +104,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         runner,
         types=_types_by_table(named),
         ranges=lambda keyspace: ring.replicated_by(keyspace, node),
+        held=parts.held,
     )
     reconcile = Reconcile(
         client=parts.client,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -14,7 +14,7 @@ from cdc_daemon.jobs.request import JobRequest, Origin
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.jobs.runner import JobReport
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.store.reconcile_requests import ReconcileRequests
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest, ReconcileRequests
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,8 @@ class Healing:
 
     `types` are the object types whose documents show a table, `ranges` tells of which tokens of a keyspace the node
     holds a replica: no other changes were in its log. A request is settled when a repair that began after it is done;
-    one that is asked for again meanwhile has another id, and another repair.
+    one that is asked for again meanwhile has another id, and another repair. Those of `held` tables, whose mappings
+    do not fit them, wait.
     """
 
     def __init__(
@@ -49,15 +50,17 @@ class Healing:
         *,
         types: Mapping[TableName, Sequence[str]],
         ranges: Callable[[str], Sequence[TokenRange]],
+        held: Collection[TableName] = (),
     ) -> None:
         self._requests = requests
         self._runner = runner
         self._types = types
         self._ranges = ranges
+        self._held = frozenset(held)
 
     async def look(self) -> None:
         """Start a repair if one is wanted and none is under way. Raises `CdcError`."""
-        wanted = await asyncio.to_thread(self._requests.open)
+        wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
         if not wanted or await self._runner.has_open("gap"):
             return
         tables = {
@@ -71,7 +74,12 @@ class Healing:
             # Nothing of what was lost is shown in any document.
             await asyncio.to_thread(self._requests.settle, identities)
             return
-        ranges = merge(each for keyspace in {table.keyspace for table in tables} for each in self._ranges(keyspace))
+        # Of a table with another key every node's documents are in doubt, and not those of its own tokens alone: the
+        # documents of the old key belong to none.
+        if any(request.reason is ReconcileReason.KEY for request in wanted):
+            ranges = [WHOLE_RING]
+        else:
+            ranges = merge(each for keyspace in {table.keyspace for table in tables} for each in self._ranges(keyspace))
         types = tuple(sorted({name for table in tables for name in self._types[table]}))
         log.warning("reconcile.after_loss", types=types, requests=[str(request) for request in wanted][:10])
         await self._runner.start(
@@ -84,6 +92,9 @@ class Healing:
                 requests=identities,
             )
         )
+
+    def _is_held(self, request: ReconcileRequest) -> bool:
+        return (request.keyspace, request.table) in self._held
 
     async def settle(self, run: JobRun) -> None:
         """Take note that a repair is done. Raises `StoreError`."""

@@ -29,6 +29,7 @@ class DocumentKeys:
     def __init__(self, mapping: DocumentMapping, settings: MappingSettings) -> None:
         self._table = TableName(mapping.table.keyspace, mapping.table.name)
         self._depth = len(mapping.table.clustering)
+        self._takes = mapping.table.takes_key
         self._identifiers = Identifiers(settings, mapping.table)
 
     def of(self, document: StoredDocument) -> Key | None:
@@ -49,10 +50,9 @@ class DocumentKeys:
         if len(term) >= LONGEST_PARTITION_TERM - 1:
             return None  # it may be cut
         try:
-            return Key(
-                self._table,
-                bytes.fromhex(term),
-                tuple(None if part is None else bytes.fromhex(part) for part in clustering),
-            )
+            partition = bytes.fromhex(term)
+            parts = tuple(None if part is None else bytes.fromhex(part) for part in clustering)
         except (TypeError, ValueError):
             return None
+        # A document may be from before the table was created again with another key.
+        return Key(self._table, partition, parts) if self._takes(partition, parts) else None

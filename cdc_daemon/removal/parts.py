@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.alteration.keys import KeyWatch
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -57,6 +58,7 @@ def make_table_watch(
     sink: BackgroundSink,
     gate: Gate,
     counted: Callable[[int], object],
+    keys: KeyWatch,
 ) -> TableWatch:
     """Return what makes documents follow truncated, dropped and re-created tables."""
     shown_in: dict[TableName, list[TableName]] = defaultdict(list)
@@ -82,6 +84,7 @@ def make_table_watch(
         rebuild=reconcile,
         shown_in=shown_in,
         cdc=CdcWatch(Alterations(session, settings.cassandra.contact_points), reconcile) if settings.tail else None,
+        is_rekeyed=keys.is_rekeyed,
     )
 
 

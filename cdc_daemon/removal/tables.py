@@ -103,6 +103,7 @@ class TableWatch:
 
     `shown_in` names, for a table whose rows others join, the tables whose documents show them, itself among them where
     it has documents of its own. `cdc` watches over the tables' CDC where the log is followed.
+    `is_rekeyed` tells of a table that was created again with another primary key.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class TableWatch:
         rebuild: Rebuild,
         shown_in: Mapping[TableName, Sequence[TableName]] = MappingProxyType({}),
         cdc: CdcWatch | None = None,
+        is_rekeyed: Callable[[TableName], bool] = lambda _table: False,
     ) -> None:
         self._policies = policies
         self._schema = schema
@@ -127,6 +129,7 @@ class TableWatch:
         self._rebuild = rebuild
         self._shown_in = shown_in
         self._cdc = cdc
+        self._is_rekeyed = is_rekeyed
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Look at all tables every `interval` seconds, until cancelled."""
@@ -149,6 +152,8 @@ class TableWatch:
                 if mark is not None and not mark.dropped:
                     await self._look_for(table, mark)
                 continue
+            if self._is_rekeyed(table):
+                continue  # its documents cannot be held against rows: all is put together anew, and compared
             before = mark if mark is not None and mark.table_id == found.id else TableMark(found.id)
             # A record may be gone again; what was dealt with stays so.
             seen = replace(before, truncated=max(before.truncated, truncated.get(found.id, 0)), dropped=False)

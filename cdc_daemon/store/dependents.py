@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import key_at, place_of
 
@@ -51,6 +52,12 @@ class DependentStore:
         with self._database.transaction() as connection:
             for row in rows:
                 connection.execute(_ADD, (*place_of(row.key), row.version, row.since, now))
+            self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
+
+    def forget(self, table: TableName) -> None:
+        """Forget the changed rows of a table."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM dependent WHERE keyspace_name = ? AND table_name = ?", table)
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
     def oldest(self, limit: int, *, besides: Iterable[int] = ()) -> Sequence[Dependent]:

@@ -62,6 +62,12 @@ class ExpiryStore:
             added = connection.executemany(_KEEP, new).rowcount
         self._count += max(added, 0) - max(deleted, 0)
 
+    def forget(self, table: TableName) -> None:
+        """Forget what expires of a table's rows."""
+        with self._database.transaction() as connection:
+            gone = connection.execute("DELETE FROM expiry WHERE keyspace_name = ? AND table_name = ?", table).rowcount
+        self._count -= gone
+
     def due(self, now: int, limit: int) -> list[Expiry]:
         """Return what expires up to `now`, the first `limit` of it."""
         with self._database.reading() as connection:

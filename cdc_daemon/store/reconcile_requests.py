@@ -44,6 +44,9 @@ class ReconcileReason(StrEnum):
     ALTERED = "altered"
     """A table was altered, nobody knows in what, so that it may have had no CDC for a while."""
 
+    KEY = "key"
+    """A table was created again with another primary key, so that nothing that was known of its rows holds."""
+
     TABLE = "table"
     """A table was truncated or created again and its documents are to be built anew, or it was not to be found for a
     while."""

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
+from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import decode_clustering, encode_clustering, key_at, place_of
 
@@ -93,6 +93,11 @@ class Spool:
             connection.executemany(
                 "DELETE FROM spooled_key WHERE id = ? AND generation = ?", [(row.id, row.generation) for row in rows]
             )
+
+    def forget(self, table: TableName) -> None:
+        """Take all keys of a table out."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM spooled_key WHERE keyspace_name = ? AND table_name = ?", table)
 
     def __len__(self) -> int:
         with self._database.reading() as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.errors import CommitLogError
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
@@ -13,6 +12,7 @@ from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest
 from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.position import Position
+from cdc_daemon.tail.signals import NamedTables
 
 
 class SignalSink(Protocol):
@@ -66,7 +66,7 @@ class SchemaProvider(Protocol):
     """Knows the tables that segments speak of."""
 
     @property
-    def current(self) -> SchemaView:
+    def current(self) -> NamedTables:
         """The schema as known now, dropped tables and columns included. It may change between two readings."""
         ...
 

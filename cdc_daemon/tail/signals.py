@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey
-from cdc_daemon.commitlog.schema import SchemaView
+from cdc_daemon.commitlog.schema import SchemaView, TableMetadata
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+
+
+class NamedTables(SchemaView, Protocol):
+    """Tables by their ids and names."""
+
+    def find(self, keyspace: str, name: str) -> TableMetadata | None:
+        """Return the table of this name; of several generations the one that is there now, or was last."""
+        ...
 
 
 class WantedTables:
     """The ids of those tables of a schema that have a mapping, for one generation of the schema.
 
-    Several ids may have one name: a table that was dropped and created again.
+    Several ids may have one name: a table that was dropped and created again. Where it has another primary key since,
+    changes from before are of rows that nothing can name any more.
     """
 
-    def __init__(self, schema: SchemaView, mapped: frozenset[TableName]) -> None:
+    def __init__(self, schema: NamedTables, mapped: frozenset[TableName]) -> None:
         self._schema = schema
         self._mapped = mapped
         self._known: dict[bytes, bool] = {}
@@ -27,7 +37,9 @@ class WantedTables:
             table = self._schema.get(table_id)
             if table is None:
                 return False  # and not remembered: the schema may learn of it
-            wanted = self._known[table_id] = TableName(table.keyspace, table.name) in self._mapped
+            now = self._schema.find(table.keyspace, table.name)
+            wanted = TableName(table.keyspace, table.name) in self._mapped
+            wanted = self._known[table_id] = wanted and (now is None or table.has_key_of(now))
         return wanted
 
 

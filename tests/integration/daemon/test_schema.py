@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from typer.testing import CliRunner
 
 from cdc_daemon.cli import EXIT_CONFIGURATION, app
@@ -213,3 +215,54 @@ def test_an_index_that_elasticsearch_will_never_create_ends_the_start(stage: Sta
     said = " ".join(stage.daemon.log_text().split())
     assert f"alias: {stage.alias('t')}" in said
     assert "[nonsense] declared on field [v]" in said
+
+
+def test_tables_created_again_with_another_key(stage: Stage) -> None:
+    stage.table("rekeyed", "id int PRIMARY KEY, v text")
+    stage.table("misfit", "id int PRIMARY KEY, v text", id="{id}", fields={"v": "value"})
+    stage.table("stays", "id int PRIMARY KEY, v text")
+    stage.daemon.run()
+    for name in ("rekeyed", "misfit", "stays"):
+        stage.execute(f"INSERT INTO {{ks}}.{name} (id, v) VALUES (1, 'old')")
+    stage.settle()
+    assert stage.get("misfit", "1") == {"id": 1, "value": "old"}
+
+    stage.execute("DROP TABLE {ks}.rekeyed")
+    stage.create("rekeyed", "a text, b int, v text, PRIMARY KEY (a, b)")
+    stage.execute("INSERT INTO {ks}.rekeyed (a, b, v) VALUES ('x', 2, 'new')")
+    stage.daemon.wait_event("mapping.key_changed", table=f"{stage.keyspace}.rekeyed")
+    stage.daemon.wait_event("reconcile.loss_healed")
+    stage.settle()
+    stage.execute("INSERT INTO {ks}.rekeyed (a, b, v) VALUES ('y', 3, 'newer')")
+    stage.settle()
+    wait_for("the new documents alone", lambda: stage.documents("rekeyed").keys() == {"x:2", "y:3"}, pause=0.2)
+    stage.assert_equal("rekeyed")
+
+    # A mapping that does not fit any more waits, and no other with it; nor does a restart lose anything of it.
+    stage.execute("DROP TABLE {ks}.misfit")
+    stage.create("misfit", "a text, b int, v text, PRIMARY KEY (a, b)")
+    stage.execute("INSERT INTO {ks}.misfit (a, b, v) VALUES ('x', 2, 'new')")
+    held = stage.daemon.wait_event("mapping.held", mapping="misfit")
+    assert held["table"] == f"{stage.keyspace}.misfit"
+    wait_for("a daemon that runs", lambda: stage.daemon.status()["state"] == "running")
+    (told,) = stage.daemon.status()["held"]
+    assert (told["mapping"], told["reason"]) == ("misfit", held["error"])
+    stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (2, 'x')")
+    stage.settle()
+    stage.assert_equal("stays")
+    checked = CliRunner().invoke(app, ["check", "--config", str(stage.daemon.config_path), "--json"])
+    assert checked.exit_code == 1
+    failed = {each["name"] for each in json.loads(checked.output)["findings"] if each["status"] == "fail"}
+    assert failed & {"id.misfit", "mapping.misfit"}
+    stage.daemon.stop()
+    stage.daemon.run()
+    stage.daemon.wait_event("mapping.held", mapping="misfit")
+    stage.settle()
+
+    stage.mappings["misfit"]["id"] = "{a}_{b}"
+    stage.daemon.stop()
+    stage.daemon.run()
+    stage.daemon.wait_event("reconcile.loss_healed")
+    stage.settle()
+    assert stage.documents("misfit") == {"x_2": {"a": "x", "b": 2, "value": "new"}}
+    assert stage.daemon.status()["held"] == []

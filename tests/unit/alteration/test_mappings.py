@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cdc_daemon.alteration.keys import KeyWatch
 from cdc_daemon.alteration.mappings import FollowingReader, LiveMappings
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.config import MappingSettings
@@ -71,7 +72,7 @@ class World:
             fields=self,
             replace=self.replace,
         )
-        self.reader = FollowingReader(self, self.live, again=self.again.update)
+        self.reader = FollowingReader(self, self.live, again=self.again.update, keys=KeyWatch({}, self))
 
     def make(self, name: str, declared: MappingSettings) -> DocumentMapping:
         return DocumentMapping(name, declared, self.table)
