@@ -186,6 +186,7 @@ async def assemble(
             settings=settings.mappings,
             refresher=refresher,
             health=ServerHealth(writer, waits),
+            held={each.mapping: each.reason for each in laid.held},
         )
         stack.callback(sync.stop)
         schedule = Schedule()

@@ -1,6 +1,7 @@
 """Rows asked for by name: from the ids of a request to keys, and from keys to what became of each."""
 
 from cdc_daemon.sync.errors import (
+    HeldObjectTypeError,
     InvalidIdError,
     NotSettledError,
     SyncError,
@@ -14,6 +15,7 @@ from cdc_daemon.sync.service import SyncService
 
 __all__ = [
     "Asked",
+    "HeldObjectTypeError",
     "InvalidIdError",
     "NotSettledError",
     "Refresh",

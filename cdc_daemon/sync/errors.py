@@ -23,6 +23,18 @@ class UnknownObjectTypeError(SyncError):
         return SyncError, (self.message,)
 
 
+class HeldObjectTypeError(SyncError):
+    """The object type's mapping does not fit its table at present, which was created again."""
+
+    retryable = True
+
+    def __init__(self, object_type: str, reason: str) -> None:
+        super().__init__(f"its mapping does not fit its table: {reason}", object_type=object_type)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SyncError, (self.message,)
+
+
 class InvalidIdError(SyncError):
     """An id is none of the object type's table. `at` is its place in the list, `column` the part that is wrong."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from cdc_daemon.config.mapping import MappingSettings
@@ -15,7 +16,7 @@ from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.watch import Trouble, Watch
-from cdc_daemon.sync.errors import NotSettledError, UnknownObjectTypeError
+from cdc_daemon.sync.errors import HeldObjectTypeError, NotSettledError, UnknownObjectTypeError
 from cdc_daemon.sync.identifier import Asked, Identifiers
 from cdc_daemon.sync.outcome import SyncOutcome
 from cdc_daemon.sync.refresh import Refresh
@@ -63,7 +64,10 @@ class Health(Protocol):
 
 
 class SyncService:
-    """Settles the rows that requests name, ahead of everything else the pipeline has to do."""
+    """Settles the rows that requests name, ahead of everything else the pipeline has to do.
+
+    `held` are the object types whose mappings do not fit their tables at present, and why.
+    """
 
     def __init__(
         self,
@@ -74,12 +78,14 @@ class SyncService:
         refresher: Refreshing,
         health: Health,
         window: int = WINDOW,
+        held: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._pipeline = pipeline
         self._refresher = refresher
         self._health = health
         self._window = window
         self._stopping = asyncio.Event()
+        self._held = held
         listed = list(mappings)
         self._aliases = {mapping.name: mapping.alias for mapping in listed}
         self._identifiers = {mapping.name: Identifiers(settings[mapping.name], mapping.table) for mapping in listed}
@@ -90,8 +96,13 @@ class SyncService:
         return sorted(self._aliases)
 
     def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
-        """Return what ids stand for. Raises `UnknownObjectTypeError` and `InvalidIdError`."""
+        """Return what ids stand for.
+
+        Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
+        """
         identifiers = self._identifiers.get(object_type)
+        if object_type in self._held:
+            raise HeldObjectTypeError(object_type, self._held[object_type])
         if identifiers is None:
             raise UnknownObjectTypeError(object_type, self._identifiers)
         return identifiers.read(ids)

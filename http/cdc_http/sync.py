@@ -17,6 +17,7 @@ from cdc_daemon.errors import CassandraUnavailableError, StoreError
 from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.sync import (
+    HeldObjectTypeError,
     InvalidIdError,
     NotSettledError,
     SyncOutcome,
@@ -116,6 +117,9 @@ class SyncEndpoint:
             raise RequestError(
                 400, WRONG_OBJECT_TYPE, "Invalid Object Type.", field="objectType", expected=types
             ) from None
+        except HeldObjectTypeError as error:
+            message = f"The object type {call.object_type} waits: {error.message}."
+            raise unavailable(message, retry_after=60, service="daemon") from None
         except InvalidIdError as error:
             field = f"objectIds[{error.at}]" + (f".{error.column}" if error.column else "")
             raise wrong_type(field, "", f"{field}: {error.message}") from None

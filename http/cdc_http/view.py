@@ -33,7 +33,10 @@ class SyncView(Protocol):
         ...
 
     def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
-        """Return what ids stand for. Raises `UnknownObjectTypeError` and `InvalidIdError`."""
+        """Return what ids stand for.
+
+        Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
+        """
         ...
 
     async def settle(

@@ -10,6 +10,7 @@ from cdc_daemon.cli import EXIT_CONFIGURATION, app
 from cdc_daemon.errors import CassandraRefusedError
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
+from tests.integration.sync.asking import sync, with_token
 
 
 def test_a_mapped_table_that_does_not_exist_yet_is_waited_for(stage: Stage) -> None:
@@ -221,6 +222,7 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     stage.table("rekeyed", "id int PRIMARY KEY, v text")
     stage.table("misfit", "id int PRIMARY KEY, v text", id="{id}", fields={"v": "value"})
     stage.table("stays", "id int PRIMARY KEY, v text")
+    stage.daemon.config["http"] = with_token()
     stage.daemon.run()
     for name in ("rekeyed", "misfit", "stays"):
         stage.execute(f"INSERT INTO {{ks}}.{name} (id, v) VALUES (1, 'old')")
@@ -247,6 +249,10 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     wait_for("a daemon that runs", lambda: stage.daemon.status()["state"] == "running")
     (told,) = stage.daemon.status()["held"]
     assert (told["mapping"], told["reason"]) == ("misfit", held["error"])
+    refused = sync(stage, "misfit", 1)
+    assert (refused.status, refused.content["params"]["err"]) == (503, "SERVICE_UNAVAILABLE")
+    assert "misfit waits" in refused.content["params"]["errmsg"]
+    assert sync(stage, "stays", 1).status == 200
     stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (2, 'x')")
     stage.settle()
     stage.assert_equal("stays")

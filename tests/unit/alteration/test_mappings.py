@@ -53,6 +53,17 @@ def table(*columns: str, user_type: Sequence[str] = ()) -> TableMetadata:
     return found
 
 
+class NoTables:
+    """A schema without tables: nothing that could be created again."""
+
+    def generation(self, name: TableName) -> str | None:
+        assert name
+        return None
+
+    def table(self, name: TableName) -> TableMetadata:
+        raise AssertionError(name)
+
+
 class World:
     """A table that is altered, and an index that is strict where the operator's mapping is."""
 
@@ -72,7 +83,7 @@ class World:
             fields=self,
             replace=self.replace,
         )
-        self.reader = FollowingReader(self, self.live, again=self.again.update, keys=KeyWatch({}, self))
+        self.reader = FollowingReader(self, self.live, again=self.again.update, keys=KeyWatch({}, NoTables()))
 
     def make(self, name: str, declared: MappingSettings) -> DocumentMapping:
         return DocumentMapping(name, declared, self.table)
