@@ -249,10 +249,10 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     wait_for("a daemon that runs", lambda: stage.daemon.status()["state"] == "running")
     (told,) = stage.daemon.status()["held"]
     assert (told["mapping"], told["reason"]) == ("misfit", held["error"])
-    refused = sync(stage, "misfit", 1)
+    refused = sync(stage, "misfit", "1")
     assert (refused.status, refused.content["params"]["err"]) == (503, "SERVICE_UNAVAILABLE")
     assert "misfit waits" in refused.content["params"]["errmsg"]
-    assert sync(stage, "stays", 1).status == 200
+    assert sync(stage, "stays", "1").status == 200
     stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (2, 'x')")
     stage.settle()
     stage.assert_equal("stays")
