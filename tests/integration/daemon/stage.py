@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.util import Date, Duration, Time
 from elasticsearch import Elasticsearch
@@ -71,6 +72,16 @@ class Stage:
     def execute(self, statement: str, parameters: Any = None) -> Any:
         """Run a statement in which {ks} stands for the keyspace."""
         return self.cql.execute(statement.replace("{ks}", self.keyspace), parameters)
+
+    def wait_session(self) -> None:
+        """Return when the test's own session is back after Cassandra was away."""
+        wait_for("the session to be back", self._is_session_there, pause=0.1)
+
+    def _is_session_there(self) -> bool:
+        try:
+            return self.cql.execute("SELECT key FROM system.local").one() is not None
+        except (DriverException, NoHostAvailable):
+            return False
 
     def settle(self, *, seconds: float = PATIENCE) -> None:
         """Wait until all that was written before this call is settled by the daemon.

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cassandra import DriverException
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
 from elasticsearch import Elasticsearch
 
@@ -63,14 +62,7 @@ def start_cassandra(stage: Stage) -> None:
     if not stage.box.cassandra.alive:
         stage.box.cassandra.start()
     stage.box.cassandra.wait_ready()
-    wait_for("the session to be back", lambda: answers(stage.cql), pause=0.1)
-
-
-def answers(session: Session) -> bool:
-    try:
-        return session.execute("SELECT key FROM system.local").one() is not None
-    except (DriverException, NoHostAvailable):
-        return False
+    stage.wait_session()
 
 
 @contextmanager

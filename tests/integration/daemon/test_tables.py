@@ -13,6 +13,7 @@ from elasticsearch import Elasticsearch
 
 from cdc_daemon.removal.tables import INTERVAL
 from sandbox import Sandbox
+from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 
 MORE_THAN_A_PAGE = 1200
@@ -121,9 +122,10 @@ def test_a_truncation_while_the_daemon_is_away_and_an_unfinished_sweep(shown: St
     shown.daemon.wait_event("removal.table_truncated", table=f"{shown.keyspace}.restarted")
     shown.daemon.kill()
     shown.daemon.run()
-    swept(shown, "restarted")
+    left = {"1:c1": {"p": 1, "c": "c1", "v": 3}}
+    wait_for("the sweep", lambda: shown.documents("restarted") == left)
     shown.settle()
-    assert shown.documents("restarted") == {"1:c1": {"p": 1, "c": "c1", "v": 3}}
+    assert shown.documents("restarted") == left
     shown.daemon.stop()
     shown.daemon.run()
     shown.settle()

@@ -41,6 +41,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def running(fragile: Stage) -> Stage:
     """The same, with a daemon that answers."""
+    fragile.wait_session()
     if not fragile.daemon.alive:
         fragile.daemon.run()
     wait_answered(fragile)
