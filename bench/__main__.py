@@ -8,12 +8,13 @@ import logging
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Annotated
 
 import structlog
 import typer
 
-from bench import bulk, decode, kills, sync, tables
+from bench import bulk, decode, drift, kills, sync, tables
 from sandbox import Sandbox
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -140,6 +141,26 @@ def measure_reconcile(
 ) -> None:
     """Reconcile a table with its documents, both ways, beside a bare token scan and bulk write of the same rows."""
     _measure_tables("reconcile", rows, runs, as_json)
+
+
+@app.command("drift")
+def find_drift(
+    rows: Annotated[int, typer.Option(min=1000, help="rows in the table")] = 200_000,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Plant drift of each kind and reconcile; exit code 0 only if exactly that is found, and mended."""
+    figures = drift.measure(rows=rows, say=lambda line: print(line, file=sys.stderr, flush=True))
+    if as_json:
+        print(json.dumps(asdict(figures), indent=2))
+    else:
+        for name, counts in (("planted", figures.planted), ("found", figures.found), ("left", figures.repaired)):
+            print(f"{name:8}", ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
+        for mistaken in figures.mistaken:
+            print(f"mistaken: {mistaken}")
+        for count, peak in figures.peaks.items():
+            print(f"peak     {peak:.0f} MiB at {count:,} rows")
+        print("EXACT" if figures.exact else "NOT EXACT")
+    raise typer.Exit(0 if figures.exact else 1)
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ class TableFigures:
 def measure(kind: str, *, rows: int, runs: int, say: Say) -> TableFigures:
     """Measure jobs of a kind in alternation with the ceiling, after one run of each to warm up."""
     with closing(PortReservation()) as ports, Sandbox() as box, box.connect() as session:
-        _make_table(session)
+        make_table(session)
         port = ports.reserve()
         token = secrets.token_hex(32)
-        config = _write_config(box, port, token)
+        config = write_config(box, port, token)
         program = str(Path(sys.executable).with_name("cdc-daemon"))
         daemon = box.add("daemon", [program, "run", "--config", str(config)], output=config.with_name("daemon.log"))
         say(f"writing {rows:,} rows")
-        _fill(session, rows)
+        fill(session, rows)
         daemon.start()
         client = JobsClient(DaemonClient(f"http://127.0.0.1:{port}", token=token, patience=120))
         with Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic:
@@ -126,7 +126,8 @@ def _bulk(elastic: Elasticsearch, lines: Sequence[bytes]) -> int:
     return len(lines)
 
 
-def _make_table(session: Session) -> None:
+def make_table(session: Session) -> None:
+    """Create the table that is measured."""
     session.execute(
         f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
     )
@@ -134,15 +135,22 @@ def _make_table(session: Session) -> None:
     session.execute(f"CREATE TABLE {TABLE} (id text PRIMARY KEY, {columns}) WITH cdc = false")
 
 
-def _fill(session: Session, rows: int) -> None:
+def fill(session: Session, rows: int, *, begin: int = 0) -> None:
+    """Write rows up to a number."""
     names = ", ".join(f"field{number}" for number in range(FIELDS))
     insert = session.prepare(f"INSERT INTO {TABLE} (id, {names}) VALUES ({'?, ' * FIELDS}?)")  # noqa: S608 -- constants
     values = [f"value of field {at} and some more".ljust(36) for at in range(FIELDS)]
-    made = [(f"00000000-0000-4000-8000-{number:012}", *values) for number in range(rows)]
-    execute_concurrent_with_args(session, insert, made, concurrency=64)
+    made = ((identity(number), *values) for number in range(begin, rows))
+    execute_concurrent_with_args(session, insert, made, concurrency=64, results_generator=False)
 
 
-def _write_config(box: Sandbox, port: int, token: str) -> Path:
+def identity(number: int) -> str:
+    """Return the key of a row."""
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+def write_config(box: Sandbox, port: int, token: str) -> Path:
+    """Write the configuration of a daemon that knows the table; return its path."""
     directory = box.directory / "daemon"
     directory.mkdir()
     digest = hashlib.sha256(token.encode()).hexdigest()

@@ -234,6 +234,7 @@ async def assemble(
                 pipeline=pipeline,
                 client=client,
                 reader=following,
+                clock=clock,
                 builder=documents,
                 writer=writer,
                 changes=changes,

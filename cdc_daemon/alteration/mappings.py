@@ -42,6 +42,14 @@ Replace = Callable[[TableName, Sequence[DocumentMapping]], None]
 """Puts mappings of a table in place of those in use."""
 
 
+class ExtendingReader(RowReader, Protocol):
+    """A reader that also takes rows that somebody else has read."""
+
+    async def extend(self, table: TableName, reading: Reading) -> Reading:
+        """Return a reading of a table's rows with what is joined to them. Raises as `read` does."""
+        ...
+
+
 class Generations(Protocol):
     """Knows what tables are now."""
 
@@ -172,7 +180,7 @@ class FollowingReader:
     A user type may grow a moment before that is noticed; rows that were read in between are read once more.
     """
 
-    def __init__(self, reader: RowReader, mappings: LiveMappings, *, again: Again, keys: KeyWatch) -> None:
+    def __init__(self, reader: ExtendingReader, mappings: LiveMappings, *, again: Again, keys: KeyWatch) -> None:
         self._keys = keys
         self._reader = reader
         self._mappings = mappings
@@ -183,6 +191,17 @@ class FollowingReader:
         """Read rows; see `RowReader`. Raises `ElasticsearchUnavailableError` and `TableRekeyedError` too."""
         self._keys.check(table)
         reading = await self._reader.read(table, keys, confirm=confirm)
+        await self._note(table, keys, reading)
+        return reading
+
+    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
+        """Return a reading of rows, aligned with `keys`, with what is joined to them. Raises as `read` does."""
+        self._keys.check(table)
+        extended = await self._reader.extend(table, reading)
+        await self._note(table, keys, extended)
+        return extended
+
+    async def _note(self, table: TableName, keys: Sequence[Key], reading: Reading) -> None:
         await self._follow(table)
         recent = self._recent.get(table)
         if recent is None:
@@ -190,7 +209,6 @@ class FollowingReader:
         recent.append((reading.began, keys))
         while recent and recent[0][0] < reading.began - NOTICED_WITHIN:
             recent.popleft()
-        return reading
 
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
         """Make sure that later reads see a partition as all of its replicas together know it."""

@@ -53,7 +53,10 @@ class JoinedRowReader:
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
         """Read the rows of `keys`, with `confirm` from all replicas, and what is joined to them. Raises likewise."""
-        reading = await self._reader.read(table, keys, confirm=confirm)
+        return await self.extend(table, await self._reader.read(table, keys, confirm=confirm))
+
+    async def extend(self, table: TableName, reading: Reading) -> Reading:
+        """Return a reading of a table's rows with what is joined to them. Raises as `read` does."""
         related = self._related.get(table)
         if related is None:
             return reading

@@ -1,36 +1,40 @@
-"""The keys of a table by ranges of tokens, page by page."""
+"""The rows of a table by ranges of tokens, page by page: their keys, or all of them."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import structlog
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
-from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
+from cassandra.query import PreparedStatement, tuple_factory
 
 from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.pace import Pace
+from cdc_daemon.cassandra.paging import Answer, Pages
 from cdc_daemon.cassandra.plan import quote
-from cdc_daemon.cassandra.query import execute_page, prepare
+from cdc_daemon.cassandra.query import as_unavailable, execute_page, is_decoding_failure, prepare
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.errors import CassandraRefusedError, CdcError
+from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import Reading, RowState
 from cdc_daemon.pipeline.signal import TableName
-
-log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 1000
 """Rows asked for at once."""
 
-SMALLEST_PAGE = 10
-"""Rows below which a page is not made smaller, however long Cassandra takes for it."""
+FIRST_ROWS = 50
+"""Whole rows asked for at once of a table that nothing is known of yet."""
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""About how many bytes a page of whole rows should have: several are held at once."""
+
+_WEIGHED = 20
+"""Rows of a page that are weighed."""
 
 _AS_BLOB = frozenset(
     ("ascii", "bigint", "boolean", "date", "decimal", "double", "float", "inet", "int", "smallint", "text", "time",
@@ -38,62 +42,135 @@ _AS_BLOB = frozenset(
 )  # fmt: skip
 """Types whose values Cassandra gives out as their bytes (`BytesConversionFcts`, 4.0 to 5.0), exact and undecoded."""
 
-Page = tuple[list[Any], bytes | None]
-"""Rows, and the paging state of the next page."""
-
 
 class KeyPage(NamedTuple):
-    """Keys of rows in the order of their tokens.
+    """Keys of rows in the order of their tokens, and the values that were asked for beside each.
 
-    `newest` are the write times of the rows, aligned with `keys`, where they were asked for: the newest of their cells
-    in microseconds since epoch, None where no cell tells one. `covered` is the token up to which each row of the
-    range was in this page or one before it; the last `uncovered` keys so far lie behind it, as their
-    partition may go on in the next page.
+    `covered` is the token up to which each row of the range was in this page or one before it, `settled` how many rows
+    those were: the partition of the last rows may go on in the next page.
     """
 
     keys: Sequence[Key]
-    newest: Sequence[int | None]
+    values: Sequence[tuple[Any, ...]]
     covered: int
-    uncovered: int = 0
+    settled: int
+
+
+class RowPage(NamedTuple):
+    """Keys as in a `KeyPage`, and their rows as of the moment at which the page was asked for.
+
+    `reading` is None where rows have to be read by their keys. Its states tell no write times.
+    """
+
+    keys: Sequence[Key]
+    reading: Reading | None
+    covered: int
+    settled: int
+
+
+class RowSizes:
+    """How many rows of each table go into a page of `PAGE_BYTES`, by the last rows seen."""
+
+    def __init__(self) -> None:
+        self._rows: dict[TableName, int] = {}
+
+    def rows(self, table: TableName) -> int:
+        """Return how many rows of a table to ask for at once."""
+        return self._rows.get(table, FIRST_ROWS)
+
+    def note(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Weigh some rows of a page."""
+        weighed = rows[:: len(rows) // _WEIGHED + 1]
+        if weighed:
+            self._rows[table] = max(1, PAGE_BYTES * len(weighed) // (sum(map(_weight, weighed)) + 1))
 
 
 class TokenScan:
-    """Reads the keys of ranges of tokens. Pages that Cassandra does not answer in time are asked for again, smaller."""
+    """Reads ranges of tokens. Pages that Cassandra does not answer in time are asked for again, smaller.
+
+    `clock` gives out the versions of whole rows that are read, `sizes` says how many at once.
+    """
 
     def __init__(
-        self, session: Session, schema: SchemaSource, *, page_rows: int = PAGE_ROWS, pace: Pace | None = None
+        self,
+        session: Session,
+        schema: SchemaSource,
+        *,
+        clock: HybridClock | None = None,
+        page_rows: int = PAGE_ROWS,
+        pace: Pace | None = None,
+        sizes: RowSizes | None = None,
     ) -> None:
         self._session = session
         self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
         self._schema = schema
+        self._clock = clock or HybridClock()
         self._page_rows = page_rows
         self._pace = pace or Pace()
+        self._sizes = sizes or RowSizes()
 
     async def keys(
-        self, table: TableName, token_range: TokenRange, *, times: bool = False, patience: float = 60.0
+        self, table: TableName, token_range: TokenRange, *, shown: Sequence[str] = (), patience: float = 60.0
     ) -> AsyncIterator[KeyPage]:
-        """Read the keys of all rows of a range, with `times` their newest write times too.
+        """Read the keys of all rows of a range, and beside each the expressions `shown`.
 
         Raises `CassandraUnavailableError` when there was no answer for `patience` seconds, and `CassandraRefusedError`.
         """
         metadata = self._schema.table(table)
-        select = _Select(metadata, times=times)
-        statement = (await self._prepare(select.query)).bind(token_range)
-        read = _reader(table, metadata, statement.prepared_statement)
-        width = len(metadata.partition_key) + len(metadata.clustering)
-        pages = Pages(partial(self._ask, statement), page_rows=self._page_rows, pace=self._pace, patience=patience)
-        covered = furthest = token_range.first
-        uncovered = 0
-        async for rows, last in pages:
-            found = [(read(row), row) for row in rows]
-            kept = [(key, row) for key, row in found if key is not None]
-            covered = token_range.last if last else max(covered, rows[-1][0] - 1) if rows else covered
-            newest = [max((each for each in row[width + 1 :] if each is not None), default=None) for _, row in kept]
-            uncovered = (uncovered if furthest > covered else 0) + sum(row[0] > covered for _, row in kept)
-            furthest = rows[-1][0] if rows else furthest
-            yield KeyPage([key for key, _ in kept], newest, covered, uncovered)
+        statement = await self._prepare(_select(metadata, shown))
+        pages = Pages(
+            partial(self._ask, statement, token_range), page_rows=self._page_rows, pace=self._pace, patience=patience
+        )
+        async for page in _covered(table, metadata, token_range, statement, pages):
+            yield page
 
-    async def _ask(self, statement: BoundStatement, state: bytes | None, size: int) -> Page:
+    async def rows(
+        self, table: TableName, token_range: TokenRange, *, patience: float = 60.0
+    ) -> AsyncIterator[RowPage]:
+        """Read all rows of a range. Raises as `keys` does.
+
+        From the first row on that the driver cannot decode, and where rows are read with the lives of their values,
+        there are only keys.
+        """
+        covered, settled = token_range.first, 0
+        if not self._schema.tracks(table):
+            try:
+                async for page in self._rows(table, token_range, patience):
+                    covered, settled = page.covered, page.settled
+                    yield page
+            except CdcError:
+                raise
+            except Exception as error:
+                if not is_decoding_failure(error):
+                    raise as_unavailable(error) from error
+            else:
+                return
+        async for keys in self.keys(table, TokenRange(covered, token_range.last), patience=patience):
+            yield RowPage(keys.keys, None, keys.covered, settled + keys.settled)
+
+    async def _rows(self, table: TableName, token_range: TokenRange, patience: float) -> AsyncIterator[RowPage]:
+        metadata = self._schema.table(table)
+        columns = self._schema.plan(table).columns
+        statement = await self._prepare(_select(metadata, [quote(column) for column in columns]))
+        version, began = 0, 0.0
+
+        async def ask(state: bytes | None, size: int) -> Answer:
+            nonlocal version, began
+            version, began = self._clock.next(), time.monotonic()
+            return await self._ask(statement, token_range, state, size)
+
+        limit = min(self._page_rows, self._sizes.rows(table))
+        pages = Pages(ask, page_rows=limit, pace=self._pace, patience=patience)
+        async for page in _covered(table, metadata, token_range, statement, pages):
+            reading = Reading(version, began, columns, [RowState(values, None) for values in page.values])
+            self._sizes.note(table, page.values)
+            pages.page_rows = min(self._page_rows, self._sizes.rows(table))
+            yield RowPage(page.keys, reading, page.covered, page.settled)
+
+    async def _ask(
+        self, prepared: PreparedStatement, token_range: TokenRange, state: bytes | None, size: int
+    ) -> Answer:
+        statement = prepared.bind(token_range)
         statement.fetch_size = size
         return await execute_page(self._session, statement, paging_state=state, execution_profile=self._profile)
 
@@ -105,70 +182,42 @@ class TokenScan:
             raise
 
 
-class _Select:
-    """The statement for a range: the token, the key's columns, and write times where they are wanted.
+async def _covered(
+    table: TableName, metadata: TableMetadata, token_range: TokenRange, statement: PreparedStatement, pages: Pages
+) -> AsyncIterator[KeyPage]:
+    """Make keys of pages of rows, and tell how far the range is covered by them."""
+    read = _reader(table, metadata, statement)
+    width = 1 + len(metadata.partition_key) + len(metadata.clustering)
+    covered = furthest = token_range.first
+    rows_read = uncovered = 0
+    async for rows, last in pages:
+        keys: list[Key] = []
+        values: list[tuple[Any, ...]] = []
+        covered = token_range.last if last else max(covered, rows[-1][0] - 1) if rows else covered
+        if furthest <= covered:
+            uncovered = 0
+        for row in rows:
+            if (key := read(row)) is not None:
+                keys.append(key)
+                values.append(row[width:])
+                uncovered += row[0] > covered
+        rows_read += len(keys)
+        furthest = rows[-1][0] if rows else furthest
+        yield KeyPage(keys, values, covered, rows_read - uncovered)
 
-    Of a table without clustering columns whose write times are not wanted, partitions are all that there is.
+
+def _select(table: TableMetadata, shown: Sequence[str]) -> str:
+    """Return the statement for a range: the token, the key's columns, and what is shown beside them.
+
+    Of a table without clustering columns of which only keys are wanted, partitions are all that there is.
     """
-
-    def __init__(self, table: TableMetadata, *, times: bool) -> None:
-        token = f"token({', '.join(quote(column.name) for column in table.partition_key)})"
-        columns = [_bytes_of(column) for column in (*table.partition_key, *table.clustering)]
-        shown = [f"WRITETIME({quote(each.name)})" for each in table.regular if times and not each.type.multi_cell]
-        distinct = "" if table.clustering or times else "DISTINCT "
-        self.query = (
-            f"SELECT {distinct}{', '.join([token, *columns, *shown])} "  # noqa: S608 -- names are quoted
-            f"FROM {quote(table.keyspace)}.{quote(table.name)} WHERE {token} > ? AND {token} <= ?"
-        )
-
-
-class Pages:
-    """The pages that `ask` gives for a paging state and a size, each with whether it is the last one.
-
-    A page that does not come is asked for again, smaller; raised after `patience` seconds.
-    """
-
-    def __init__(
-        self,
-        ask: Callable[[bytes | None, int], Awaitable[Page]],
-        *,
-        page_rows: int,
-        pace: Pace,
-        patience: float,
-    ) -> None:
-        self._ask = ask
-        self._page_rows = page_rows
-        self._size = page_rows
-        self._pace = pace
-        self._patience = patience
-
-    async def __aiter__(self) -> AsyncIterator[tuple[list[Any], bool]]:
-        state: bytes | None = None
-        while True:
-            rows, state = await self._page(state)
-            yield rows, state is None
-            if state is None:
-                return
-
-    async def _page(self, state: bytes | None) -> Page:
-        backoff = Backoff()
-        until = time.monotonic() + self._patience
-        while True:
-            started = time.monotonic()
-            try:
-                answer = await self._ask(state, self._size)
-            except CassandraUnavailableError as error:
-                self._pace.note(time.monotonic() - started)
-                if time.monotonic() > until:
-                    raise
-                self._size = max(SMALLEST_PAGE, self._size // 2)
-                delay = max(backoff.next(), self._pace.pause)
-                log.info("cassandra.page_again", error=error.message, page_rows=self._size, every=10.0)
-                await asyncio.sleep(delay)
-                continue
-            self._size = min(self._page_rows, self._size + self._size // 4 + 1)
-            await self._pace.after_page(time.monotonic() - started)
-            return answer
+    token = f"token({', '.join(quote(column.name) for column in table.partition_key)})"
+    columns = [_bytes_of(column) for column in (*table.partition_key, *table.clustering)]
+    distinct = "" if table.clustering or shown else "DISTINCT "
+    return (
+        f"SELECT {distinct}{', '.join([token, *columns, *shown])} "  # noqa: S608 -- names are quoted
+        f"FROM {quote(table.keyspace)}.{quote(table.name)} WHERE {token} > ? AND {token} <= ?"
+    )
 
 
 def _bytes_of(column: Column) -> str:
@@ -194,4 +243,15 @@ def _reader(table: TableName, metadata: TableMetadata, prepared: PreparedStateme
             ]
         return Key(table, metadata.join_key(parts[:depth]), tuple(parts[depth:]))
 
+    if plain and width == depth == 1:
+        return lambda row: Key(table, row[1], ())
     return read
+
+
+def _weight(row: tuple[Any, ...]) -> int:
+    """Return about how many bytes the values of a row take."""
+    return sum(len(value) if isinstance(value, str | bytes) else 16 * _entries(value) for value in row)
+
+
+def _entries(value: Any) -> int:
+    return 1 + len(value) if hasattr(value, "__len__") else 1

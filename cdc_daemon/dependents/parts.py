@@ -11,6 +11,7 @@ from cassandra.cluster import Session
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.dependents.finding import ByField, ByTable, DependentFinder
 from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.pipeline.early import EARLY_SECONDS
 from cdc_daemon.pipeline.routes import Reference, references_of
 from cdc_daemon.pipeline.routing import find_route
 from cdc_daemon.pipeline.signal import TableName
@@ -19,7 +20,7 @@ from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 
 TableOf = Callable[[TableName], TableMetadata]
 
-OTHERS_SECONDS = 2.0
+OTHERS_SECONDS = 2.0 + EARLY_SECONDS
 """How long other daemons' documents may be on their way, which this one cannot see."""
 
 

@@ -29,10 +29,11 @@ class StoredDocument(NamedTuple):
 
 
 async def fetch_documents(
-    client: AsyncElasticsearch, names: Sequence[DocumentName], *, source: bool = True
+    client: AsyncElasticsearch, names: Sequence[DocumentName], *, source: bool | Sequence[str] = True
 ) -> list[StoredDocument | None]:
     """Return each document as it is now, without a refresh; None where there is none.
 
+    `source` says whether its source is wanted, or which fields of it.
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     https://www.elastic.co/guide/en/elasticsearch/reference/8.19/docs-multi-get.html
     """
@@ -43,7 +44,7 @@ async def fetch_documents(
         for name in names
     ]
     with told_apart("fetch documents", alias=names[0].alias):
-        answer = await client.mget(docs=wanted, source=source)
+        answer = await client.mget(docs=wanted, source=source if isinstance(source, bool) else list(source))
     found: list[StoredDocument | None] = []
     for name, document in zip(names, answer.body["docs"], strict=True):
         if "error" in document:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.alteration.mappings import FollowingReader
 from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.paging import SMALLEST_PAGE
 from cdc_daemon.cassandra.ring import Ring
-from cdc_daemon.cassandra.scan import TokenScan
+from cdc_daemon.cassandra.scan import RowSizes, TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.check.commit_log import compressor, is_encrypted
 from cdc_daemon.config import Settings
@@ -24,9 +26,10 @@ from cdc_daemon.jobs.new_index import NewIndex
 from cdc_daemon.jobs.own import LOOKED_EVERY, Audit, Healing
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.jobs.runner import RangeJobRunner, Work
+from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
+from cdc_daemon.pipeline.ports import DocumentBuilder
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.reconcile.passing import LogPassing, PassedTail
 from cdc_daemon.reconcile.reconcile import Compared, Reconcile
@@ -56,7 +59,8 @@ class JobParts:
     store: RangeJobs
     pipeline: Pipeline
     client: AsyncElasticsearch
-    reader: RowReader
+    reader: FollowingReader
+    clock: HybridClock
     builder: DocumentBuilder
     writer: PairWriter
     changes: PairChanges
@@ -86,8 +90,19 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
 
     ring = Ring(parts.session)
 
+    sizes = RowSizes()
+
     def scan(run: JobRun) -> TokenScan:
-        return TokenScan(parts.session, parts.schema, page_rows=settings.page_rows, pace=run.pace)
+        # Pages that wait for their turn only a moment, at whatever rate: rows that were read long ago are read again.
+        most = settings.page_rows if run.request.rate is None else int(run.request.rate / settings.ranges_at_once / 2)
+        return TokenScan(
+            parts.session,
+            parts.schema,
+            clock=parts.clock,
+            page_rows=max(SMALLEST_PAGE, min(settings.page_rows, most)),
+            pace=run.pace,
+            sizes=sizes,
+        )
 
     works: dict[str, Work] = {}
     runner = RangeJobRunner(
@@ -120,7 +135,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
     )
     works |= {
         "backfill": NewIndex(
-            Backfill(parts.pipeline, scan, tables),
+            Backfill(parts.pipeline, scan, parts.reader, tables),
             reconcile,
             parts.changes,
             definitions=parts.definitions,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from cdc_daemon.cassandra.ring import TokenRange
-from cdc_daemon.cassandra.scan import TokenScan
+from cdc_daemon.cassandra.scan import RowPage, TokenScan
 from cdc_daemon.jobs.run import JobRun
-from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.handover import RowSink
+from cdc_daemon.pipeline.ports import Reading
+from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.range_jobs import JobRange
 
-OPEN_PAGES = 3
-"""Pages of one range that are in the pipeline at once: they bound what a backfill keeps there."""
+OPEN_PAGES = 2
+"""Pages of one range that are in the pipeline at once: they bound what a backfill keeps there, and how old it gets."""
 
 _LOOKED_EVERY = 0.25
 
@@ -36,16 +38,25 @@ class Settled(NamedTuple):
     rows: int
 
 
-class Backfill:
-    """Signals the rows of a range through the pipeline, behind everything else.
+class Extending(Protocol):
+    """Completes readings of rows."""
 
-    A signal carries no write time: the row is read after it, and its document's version is the moment of that read,
-    so live changes and the backfill may cross in any order.
+    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
+        """Return a reading of rows, aligned with `keys`, with what is joined to them."""
+        ...
+
+
+class Backfill:
+    """Hands the rows of a range to the pipeline, behind everything else.
+
+    They are read as they are scanned, and a document's version is the moment its page was asked for, so live changes
+    and the backfill may cross in any order. A row of which something is known by its turn is read anew.
     """
 
-    def __init__(self, sink: BackgroundSink, scan: Scanning, tables: Mapping[str, TableName]) -> None:
+    def __init__(self, sink: RowSink, scan: Scanning, reader: Extending, tables: Mapping[str, TableName]) -> None:
         self._sink = sink
         self._scan = scan
+        self._reader = reader
         self._tables = tables
 
     async def work(self, run: JobRun, part: JobRange) -> None:
@@ -68,15 +79,25 @@ class Backfill:
     async def _hand_over(
         self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[Settled]
     ) -> None:
-        rows = part.rows
-        async for page in self._scan(run).keys(table, TokenRange(part.cursor, part.last)):
+        scan, left = self._scan(run), TokenRange(part.cursor, part.last)
+        if run.request.dry_run:
+            async for counted in scan.keys(table, left):
+                await run.pace.take(len(counted.keys))
+                (await line.open(Settled(counted.covered, part.rows + counted.settled))).release()
+            return
+        async for page in scan.rows(table, left):
             await run.pace.take(len(page.keys))
-            rows += len(page.keys)
-            receipt = await line.open(Settled(page.covered, rows - page.uncovered))
-            if not run.request.dry_run:
-                signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]
-                await self._sink.submit_background(signals, receipt)
+            receipt = await line.open(Settled(page.covered, part.rows + page.settled))
+            await self._submit(table, page, receipt)
             receipt.release()
+
+    async def _submit(self, table: TableName, page: RowPage, receipt: Receipt) -> None:
+        if page.reading is not None:
+            reading = await self._reader.extend(table, page.keys, page.reading)
+            await self._sink.submit_rows(page.keys, reading, receipt)
+            return
+        signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]
+        await self._sink.submit_background(signals, receipt)
 
     async def _note(self, run: JobRun, part: JobRange, line: AcknowledgementLine[Settled]) -> None:
         while True:

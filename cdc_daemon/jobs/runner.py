@@ -231,7 +231,9 @@ class RangeJobRunner:
     async def _work(self, run: JobRun, work: Work) -> None:
         await asyncio.to_thread(self._store.begin, run.job.id)
         log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
-        ranges = iter(await asyncio.to_thread(self._store.open_ranges, run.job.id))
+        left = await asyncio.to_thread(self._store.open_ranges, run.job.id)
+        run.begin(left)
+        ranges = iter(left)
 
         async def one_after_another() -> None:
             for part in ranges:
@@ -244,7 +246,6 @@ class RangeJobRunner:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         await work.finish(run)
-        await run.keep_found()
         await asyncio.to_thread(self._store.finish, run.job.id, "done")
         log.info("job.done", job=run.job.id, kind=run.job.kind, rows=run.progress.rows)
 

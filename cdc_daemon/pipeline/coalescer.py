@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from cdc_daemon.pipeline.early import Doubts
 from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.ports import Reading
 from cdc_daemon.pipeline.ready import Lane, ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
@@ -68,6 +70,7 @@ class Coalescer:
         self._in_flight: set[Key] = set()
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._partitions: dict[tuple[TableName, bytes], _Partition] = {}
+        self._doubts = Doubts()
         self._room = asyncio.Event()
         self._room.set()
         self._taken = 0
@@ -99,6 +102,28 @@ class Coalescer:
             while not self._room.is_set():
                 await self._room.wait()
             self.add(signal, receipt, background=background)
+
+    async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
+        """Take rows in that were read already, aligned with the keys, and may wait for all others.
+
+        It is as if each were signalled, and read at its turn: where anything is known to have happened since the
+        reading, it is. Waits while the pipeline is full.
+        """
+        for at, key in enumerate(keys):
+            while not self._room.is_set():
+                await self._room.wait()
+            self._taken += 1
+            entry = self._pending.get(key)
+            if entry is not None:
+                self._coalesced += 1
+                entry.hold(receipt)
+                continue
+            entry = Entry(key)
+            entry.background = True
+            if key not in self._in_flight:
+                entry.early = (reading, at)
+            entry.hold(receipt)
+            self._enter(entry)
 
     def add(
         self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = (), *, background: bool = False
@@ -164,6 +189,7 @@ class Coalescer:
                 entry.epoch = partition.epoch
                 entry.suspected = max(entry.suspected, partition.removed)
             taken.append(entry)
+        self._doubts.judge(taken)
         return taken
 
     async def take_partition(self, lanes: Sequence[Lane] = (Lane.USUAL,)) -> Entry:
@@ -180,6 +206,8 @@ class Coalescer:
         """End an entry's flight: it is done, its receipts are released, its watches are told."""
         if entry.key.clustering is None:
             self._settled_partitions += 1
+            if entry.prefixes:
+                self._doubts.doubt_partition(*entry.key[:2], entry.removed)
         else:
             self._settled_rows += 1
         self._land(entry)
@@ -191,6 +219,7 @@ class Coalescer:
         What the key's signals have said meanwhile is taken into it. What nobody wants any more is forgotten.
         """
         entry.attempts += 1
+        entry.early = None
         newer = self._pending.get(entry.key)
         if newer is not None:
             newer.merge(entry)
@@ -207,7 +236,8 @@ class Coalescer:
         self._leave_partition_flight(entry)
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
-        """Wait until each row of a table that is being read or written now has landed, at most so long."""
+        """Wait until each row of a table that was read already, or is being read, has landed, at most so long."""
+        self._doubts.doubt_table(table)
         flying = {key for key in self._in_flight if key.table == table}
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+
+if TYPE_CHECKING:
+    from cdc_daemon.pipeline.ports import Reading
 
 _MOST_MOMENTS = 64
 """Moments of expiry that are kept of one key: of many writes that wait together, the first to expire."""
@@ -41,13 +44,15 @@ class Entry:
     `fault_since` (monotonic seconds, 0 for never).
     `expires` are moments at which something of what was written expires (seconds since epoch, 0 for an unknown one).
     `queue` is where the entry waits to be handed out, None while it must not be.
-    `background` says that it may wait for all others.
+    `background` says that it may wait for all others. `early` is a reading of its row, and the row's place in it, from
+    before its turn: None when it has to be read, as it has after any signal.
     """
 
     __slots__ = (
         "attempts",
         "background",
         "changed",
+        "early",
         "epoch",
         "expires",
         "fault_since",
@@ -85,6 +90,7 @@ class Entry:
         self.faults = 0
         self.fault_since = 0.0
         self.background = False
+        self.early: tuple[Reading, int] | None = None
         self.epoch = 0
 
     @property
@@ -94,6 +100,7 @@ class Entry:
 
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Take in one more signal; its receipt is held until this entry is settled."""
+        self.early = None
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
         self.suspected = max(self.suspected, signal.suspected)
@@ -123,6 +130,7 @@ class Entry:
 
     def merge(self, other: Entry) -> None:
         """Take over what another entry of the same key knows and holds."""
+        self.early = None
         self.written = max(self.written, other.written)
         self.removed = max(self.removed, other.removed)
         self.suspected = max(self.suspected, other.suspected)

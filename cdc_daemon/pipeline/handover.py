@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.ports import Reading
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal
 
@@ -18,6 +20,14 @@ class BackgroundSink(Protocol):
 
     async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Take signals in that may wait for all others; wait while there is no room."""
+        ...
+
+
+class RowSink(BackgroundSink, Protocol):
+    """The pipeline, as far as work that may wait, and reads rows itself, needs it."""
+
+    async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
+        """Take rows in that were read already, aligned with the keys; wait while there is no room."""
         ...
 
 

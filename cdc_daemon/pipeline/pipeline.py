@@ -12,7 +12,7 @@ from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.coalescer import Coalescer, Flow
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.ports import Writer
+from cdc_daemon.pipeline.ports import Reading, Writer
 from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
@@ -83,6 +83,10 @@ class Pipeline:
     async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Take signals in that may wait for all others; wait while the pipeline is full."""
         await self._coalescer.submit(signals, receipt, background=True)
+
+    async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
+        """Take rows in that were read already and may wait for all others; wait while the pipeline is full."""
+        await self._coalescer.submit_rows(keys, reading, receipt)
 
     def is_pending(self, key: Key) -> bool:
         """Tell whether something is known of a key that is not settled yet."""

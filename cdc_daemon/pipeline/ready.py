@@ -40,6 +40,7 @@ class ReadyQueue:
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[Entry]] = {lane: deque() for lane in Lane}
         self._waiting: dict[tuple[Lane, ...], asyncio.Event] = {}
+        self._woken: dict[Lane, list[asyncio.Event]] = {lane: [] for lane in Lane}
 
     def put(self, entry: Entry) -> None:
         """Append an entry, or move it to the lane that it belongs to by now."""
@@ -48,9 +49,8 @@ class ReadyQueue:
         if entry.queue is not entries:
             entry.queue = entries
             entries.append(entry)
-            for lanes, ready in self._waiting.items():
-                if lane in lanes:
-                    ready.set()
+            for ready in self._woken[lane]:
+                ready.set()
 
     @staticmethod
     def remove(entry: Entry) -> None:
@@ -59,7 +59,11 @@ class ReadyQueue:
 
     async def wait(self, lanes: Sequence[Lane]) -> None:
         """Wait until there is an entry to take from one of these lanes."""
-        ready = self._waiting.setdefault(tuple(lanes), asyncio.Event())
+        ready = self._waiting.get(tuple(lanes))
+        if ready is None:
+            ready = self._waiting[tuple(lanes)] = asyncio.Event()
+            for lane in lanes:
+                self._woken[lane].append(ready)
         while not any(self._has_entries(lane) for lane in lanes):
             ready.clear()
             await ready.wait()

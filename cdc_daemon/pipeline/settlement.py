@@ -15,6 +15,7 @@ from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.early import early_readings
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.lifetimes import Lifetimes
 from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
@@ -155,6 +156,18 @@ class Settlement:
 
     async def _settle_rows(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         await self._lifetimes.expect(table, entries)
+        unread = [entry for entry in entries if entry.early is None]
+        if len(unread) == len(entries):
+            await self._settle_unread(table, unread, open_entries)
+            return
+        work = [self._write(several, reading, open_entries) for several, reading in early_readings(entries)]
+        if unread:
+            work.append(self._settle_unread(table, unread, open_entries))
+        for outcome in await asyncio.gather(*work, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+    async def _settle_unread(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         with self._waits.on("cassandra"):
             reading = await self._reader.read(table, [entry.key for entry in entries])
         doubted: list[Entry] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from elasticsearch import AsyncElasticsearch
@@ -20,6 +20,14 @@ from cdc_daemon.reconcile.difference import Difference, Kind
 _PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 
 
+class ScannedReader(RowReader, Protocol):
+    """Reads rows, and completes those that a scan has read."""
+
+    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
+        """Return a reading of rows, aligned with `keys`, with what is joined to them. Raises as `read` does."""
+        ...
+
+
 class Expected(NamedTuple):
     """What the document of a key should be, and when its row was read."""
 
@@ -29,9 +37,10 @@ class Expected(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What differs, by key, and how many rows no document can show."""
+    """What differs, by key, the ids of documents that are there, and how many rows no document can show."""
 
     differences: Mapping[Key, Difference]
+    there: Sequence[str]
     unreadable: int
 
 
@@ -46,7 +55,7 @@ class Comparison:
     def __init__(
         self,
         client: AsyncElasticsearch,
-        reader: RowReader,
+        reader: ScannedReader,
         builder: DocumentBuilder,
         *,
         table: TableName,
@@ -65,25 +74,31 @@ class Comparison:
         self._changed = changed
         self._allowed_clock_difference = allowed_clock_difference
 
-    async def expect(self, keys: Sequence[Key]) -> tuple[list[Expected], int]:
+    async def expect(self, keys: Sequence[Key], reading: Reading | None = None) -> tuple[list[Expected], int]:
         """Read rows; return what their documents should be, and how many have none because they cannot be shown.
 
-        Raises what reading raises.
+        With the `reading` of a scan, as of that. Raises what reading raises.
         """
-        reading = await self._reader.read(self._table, keys)
+        if reading is None:
+            reading = await self._reader.read(self._table, keys)
+        else:
+            reading = await self._reader.extend(self._table, keys, reading)
         found = list(self._expected(keys, reading))
         return [each for each in found if each.write.error is None], sum(each.write.error is not None for each in found)
 
-    async def look(self, keys: Sequence[Key]) -> Look:
+    async def look(self, keys: Sequence[Key], reading: Reading | None = None) -> Look:
         """Compare what the keys' rows and documents are now. Raises what reading and fetching raise."""
-        expected, unreadable = await self.expect(keys)
+        expected, unreadable = await self.expect(keys, reading)
         names = [DocumentName(self._index, each.write.id, each.write.routing) for each in expected]
         documents = await fetch_documents(self.client, names, source=not self._changed)
         differences = {}
+        there: list[str] = []
         for each, document in zip(expected, documents, strict=True):
             if (difference := self._compare(each, document)) is not None:
                 differences[each.key] = difference
-        return Look(differences, unreadable)
+            if document is not None and each.write.body is not None:
+                there.append(document.id)
+        return Look(differences, there, unreadable)
 
     def _expected(self, keys: Sequence[Key], reading: Reading) -> list[Expected]:
         build = self._builder.of(self._table, reading.columns)
@@ -108,10 +123,11 @@ class Comparison:
             return Difference(Kind.SURPLUS, write.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
         if self._changed or document.source is None:
             return None
-        wanted = orjson.loads(write.body)
-        if wanted == document.source:
+        if orjson.dumps(document.source) == write.body:
             return None
-        fields = tuple(sorted(_differing(wanted, document.source)))
+        fields = tuple(sorted(_differing(orjson.loads(write.body), document.source)))
+        if not fields:
+            return None
         return Difference(
             Kind.DIFFERENT,
             write.id,
@@ -135,9 +151,22 @@ async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
 
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
-    absent = object()
-    return {name for name in wanted.keys() | found.keys() if wanted.get(name, absent) != found.get(name, absent)}
+    """Return the fields that differ as JSON tells values apart: true is not 1.
+
+    A field that is null is one that is not there, as for every search: documents from before a column was added.
+    """
+    return {name for name in wanted.keys() | found.keys() if _plain(wanted.get(name)) != _plain(found.get(name))}
+
+
+def _plain(value: Any) -> bytes:
+    return orjson.dumps(_without_nulls(value), option=orjson.OPT_SORT_KEYS)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def _hash(document: StoredDocument) -> int:
-    return hash(orjson.dumps(document.source, option=orjson.OPT_SORT_KEYS))
+    return hash(_plain(document.source))

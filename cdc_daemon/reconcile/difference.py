@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from cdc_daemon.jobs.report import LONGEST_LIST
 from cdc_daemon.pipeline.entry import Key
-
-EXAMPLES = 20
-"""Examples kept of each kind."""
 
 FIELDS = 50
 """Differing fields named of one document."""
@@ -53,20 +51,21 @@ class Difference(NamedTuple):
 
 
 class Account:
-    """What was found of one object type so far, in plain values that are part of a job's report.
+    """What was found of one object type since it was last taken, in plain values that add up to a job's report.
 
     `rows` and `documents` count those that were looked at, `repaired` differences that are gone after a repair, `left`
-    those that are not,
-    `unsettled` those that never stood still long enough to be judged, `unreadable` rows that no document can show.
+    those that are not, `unsettled` those that never stood still long enough to be judged, `unreadable` rows that no
+    document can show.
     """
 
-    def __init__(self, report: dict[str, Any], object_type: str) -> None:
-        plain = report.setdefault("types", {}).setdefault(object_type, {})
-        for name in ("rows", "documents", *Kind, "repaired", "unsettled", "unreadable"):
-            plain.setdefault(str(name), 0)
-        self._left = plain.setdefault("left", {kind.value: 0 for kind in Kind})
-        self._examples = plain.setdefault("examples", {})
-        self._plain = plain
+    def __init__(self, object_type: str) -> None:
+        self._object_type = object_type
+        self._plain = _nothing()
+
+    def take(self) -> Mapping[str, Any]:
+        """Return what was found since the last call, and begin anew."""
+        taken, self._plain = self._plain, _nothing()
+        return {"types": {self._object_type: taken}}
 
     def add(self, **counts: int) -> None:
         """Count."""
@@ -77,18 +76,23 @@ class Account:
         """Take in differences that stand."""
         for each in differences:
             self._plain[each.kind.value] += 1
-            self._left[each.kind.value] += 1
-            kept = self._examples.setdefault(each.kind.value, [])
-            if len(kept) < EXAMPLES:
+            self._plain["left"][each.kind.value] += 1
+            kept = self._plain["examples"].setdefault(each.kind.value, [])
+            if len(kept) < LONGEST_LIST:
                 kept.append({"id": each.id, "version": each.version, "fields": list(each.fields[:FIELDS])})
 
     def repaired(self, differences: Iterable[Difference]) -> None:
         """Take in that differences are gone."""
         for each in differences:
             self._plain["repaired"] += 1
-            self._left[each.kind.value] -= 1
+            self._plain["left"][each.kind.value] -= 1
 
 
-def remaining(report: dict[str, Any]) -> int:
+def _nothing() -> dict[str, Any]:
+    names = ("rows", "documents", *Kind, "repaired", "unsettled", "unreadable")
+    return {**{str(name): 0 for name in names}, "left": {kind.value: 0 for kind in Kind}, "examples": {}}
+
+
+def remaining(report: Mapping[str, Any]) -> int:
     """Return how many differences a report tells of that were not repaired."""
     return sum(sum(each["left"].values()) for each in report.get("types", {}).values())

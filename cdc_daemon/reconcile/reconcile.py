@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from cassandra.metadata import Murmur3Token
 from elasticsearch import AsyncElasticsearch
@@ -13,14 +14,16 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.elastic.stored import DocumentWalk, StoredDocument
+from cdc_daemon.elastic.stored import DocumentWalk, StoredDocument, fetch_documents
+from cdc_daemon.elastic.versions import DocumentName
 from cdc_daemon.jobs.backfill import Scanning
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
+from cdc_daemon.pipeline.ports import DocumentBuilder, Reading
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.reconcile.comparison import Comparison, changes_documents
+from cdc_daemon.reconcile.census import Census
+from cdc_daemon.reconcile.comparison import Comparison, ScannedReader, changes_documents
 from cdc_daemon.reconcile.difference import Account, Difference, Kind
 from cdc_daemon.reconcile.keys import DocumentKeys
 from cdc_daemon.reconcile.passing import Passing
@@ -29,6 +32,9 @@ from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
 
 SUSPECTS = 2000
 """Differences that are gathered before they are looked at again: each time costs a wait, and each takes memory."""
+
+IDS = 5000
+"""Ids of documents in a page of nothing else."""
 
 MOST_PARTS = 1000
 """Parts that a walk is cut into for a sample (`index.max_slices_per_pit` is 1024)."""
@@ -58,7 +64,7 @@ class Reconcile:
         self,
         *,
         client: AsyncElasticsearch,
-        reader: RowReader,
+        reader: ScannedReader,
         builder: DocumentBuilder,
         scan: Scanning,
         passing: Passing,
@@ -78,6 +84,7 @@ class Reconcile:
         self._compared = compared
         self._told = told
         self._done = done
+        self._censuses: WeakKeyDictionary[JobRun, dict[str, Census]] = WeakKeyDictionary()
 
     async def work(self, run: JobRun, part: JobRange) -> None:
         """Compare what is left of a range, or walk the documents of a type."""
@@ -105,7 +112,7 @@ class Reconcile:
             changed=mapping.pipeline is not None or await changes_documents(self._client, place),
             index=place,
         )
-        account = Account(run.found, part.object_type)
+        account = Account(part.object_type)
         settling = Settling(
             comparison,
             self._passing,
@@ -117,10 +124,14 @@ class Reconcile:
             index=place,
             set_aside=set_aside,
         )
-        if part.side == DOCUMENTS:
-            await self._walk(run, part, _Side(comparison, account, settling, place), compared)
+        side = _Side(comparison, account, settling, place)
+        if part.side != DOCUMENTS:
+            await self._rows(run, part, side, _table(mapping))
+        elif run.request.kind != "reconcile" or run.resumed or run.request.ranges or run.request.sample < 1:
+            await self._walk(run, part, side, compared)
         else:
-            await self._rows(run, part, _Side(comparison, account, settling, place), _table(mapping))
+            await run.wait_rows(part.object_type)
+            await self._recount(run, part, side, compared)
 
     async def finish(self, run: JobRun) -> None:
         """Tell what was found, and that it is done."""
@@ -131,24 +142,72 @@ class Reconcile:
 
     async def _rows(self, run: JobRun, part: JobRange, side: _Side, table: TableName) -> None:
         suspects: dict[Key, Difference] = {}
-        rows = part.rows
-        async for page in self._scan(run).keys(table, TokenRange(part.cursor, part.last)):
+        counted = settled = part.rows
+        census = self._census(run, part.object_type)
+        async for page in self._scan(run).rows(table, TokenRange(part.cursor, part.last)):
             await run.pace.take(len(page.keys))
-            for keys in _portions(page.keys):
-                look = await side.comparison.look(keys)
+            for keys, reading in _portions(page.keys, page.reading):
+                look = await side.comparison.look(keys, reading)
                 suspects.update({key: each for key, each in look.differences.items() if each.kind in OF_ROWS})
-                side.account.add(rows=len(keys), unreadable=look.unreadable)
-            rows += len(page.keys)
-            if len(suspects) >= SUSPECTS:
+                census.add(look.there)
+                side.account.add(unreadable=look.unreadable)
+            settled = part.rows + page.settled
+            if judged := len(suspects) >= SUSPECTS:
                 await side.settling.judge(suspects, OF_ROWS)
                 suspects = {}
             if not suspects:
-                await run.move(part, page.covered, rows - page.uncovered)
+                side.account.add(rows=settled - counted)
+                counted = settled
+                await run.move(part, page.covered, settled, found=side.account, now=judged)
         await side.settling.judge(suspects, OF_ROWS)
-        await run.move(part, part.last, rows, done=True)
+        side.account.add(rows=settled - counted)
+        await run.move(part, part.last, settled, done=True, found=side.account)
+
+    def _census(self, run: JobRun, object_type: str) -> Census:
+        return self._censuses.setdefault(run, {}).setdefault(object_type, Census())
+
+    async def _recount(self, run: JobRun, part: JobRange, side: _Side, compared: Compared) -> None:
+        """Check the documents that were not seen from their rows.
+
+        They are told by their ids alone; only those that share a sum with one that was not seen are held against their
+        rows. A census is no more after a crash: then each document is checked.
+        """
+        mapping = compared.mapping
+        keys_of = DocumentKeys(mapping, compared.settings)
+        walk = DocumentWalk(self._client, side.place, page=IDS)
+        seen, walked = self._census(run, part.object_type), Census()
+        async for page in self._pages(run, part, walk):
+            walked.add(each.id for each in page)
+            side.account.add(documents=len(page))
+        doubtful = seen.differing(walked)
+        if doubtful:
+            names: list[DocumentName] = []
+            async with aclosing(walk.pages()) as pages:
+                async for page in pages:
+                    names += [
+                        DocumentName(side.place, each.id, each.routing)
+                        for each in page
+                        if Census.bucket(each.id) in doubtful
+                    ]
+                    if len(names) >= AT_ONCE:
+                        await self._check_named(run, side, mapping, keys_of, names)
+                        names = []
+            await self._check_named(run, side, mapping, keys_of, names)
+        await run.move(part, part.last, part.rows, done=True, found=side.account)
+
+    async def _check_named(
+        self, run: JobRun, side: _Side, mapping: DocumentMapping, keys_of: DocumentKeys, names: Sequence[DocumentName]
+    ) -> None:
+        for start in range(0, len(names), AT_ONCE):
+            found = await fetch_documents(self._client, names[start : start + AT_ONCE], source=DocumentKeys.FIELDS)
+            await run.pace.take(len(found))
+            await self._check(run, side, mapping, [(each, keys_of.of(each)) for each in found if each is not None])
 
     async def _walk(self, run: JobRun, part: JobRange, side: _Side, compared: Compared) -> None:
-        """Check that each document's row is there. It is walked anew after a crash: nothing of it can be resumed."""
+        """Check that each document's row is there.
+
+        It is walked anew after a crash, as nothing of it can be resumed; so what is found counts when it is done.
+        """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
         parts = round(min(MOST_PARTS, 1 / run.request.sample))
@@ -158,17 +217,22 @@ class Reconcile:
             source=DocumentKeys.FIELDS,
             part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- no secret
         )
+        async for page in self._pages(run, part, walk):
+            await run.pace.take(len(page))
+            await self._check(run, side, mapping, [(document, keys_of.of(document)) for document in page])
+            side.account.add(documents=len(page))
+        await run.move(part, part.last, part.rows, done=True, found=side.account)
+
+    async def _pages(self, run: JobRun, part: JobRange, walk: DocumentWalk) -> AsyncIterator[Sequence[StoredDocument]]:
+        """Return the pages of a walk, noting how far it is."""
         total = max(1, await walk.count())
         walked = 0
         async with aclosing(walk.pages()) as pages:
             async for page in pages:
-                await run.pace.take(len(page))
-                await self._check(run, side, mapping, [(document, keys_of.of(document)) for document in page])
+                yield page
                 walked += len(page)
-                side.account.add(documents=len(page))
                 done = (part.last - part.first) * min(walked, total) // total
-                await run.move(part, part.first + done, walked)
-        await run.move(part, part.last, walked, done=True)
+                await run.move(part, part.first + done, part.rows)
 
     async def _check(
         self, run: JobRun, side: _Side, mapping: DocumentMapping, page: Sequence[tuple[StoredDocument, Key | None]]
@@ -182,7 +246,7 @@ class Reconcile:
                 documents[key] = document
             elif key is None and not wanted and mapping.identity.names_whole_key:
                 strangers.append(_stranger(document))
-        for keys in _portions(list(documents)):
+        for keys, _ in _portions(list(documents)):
             expected, _ = await side.comparison.expect(keys)
             for each in expected:
                 document = documents[each.key]
@@ -208,8 +272,10 @@ def _table(mapping: DocumentMapping) -> TableName:
     return TableName(mapping.table.keyspace, mapping.table.name)
 
 
-def _portions(keys: Sequence[Key]) -> list[Sequence[Key]]:
-    return [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
+def _portions(keys: Sequence[Key], reading: Reading | None = None) -> Iterator[tuple[Sequence[Key], Reading | None]]:
+    for start in range(0, len(keys), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        yield keys[part], None if reading is None else reading._replace(states=reading.states[part])
 
 
 def _is_in(key: Key, ranges: Sequence[TokenRange]) -> bool:

@@ -96,6 +96,15 @@ class Reader:
         await asyncio.sleep(self.chance.random() * 0.005)
         return Reading(version, began, COLUMNS, states)
 
+    async def scan(self, table: TableName) -> tuple[list[Key], Reading]:
+        """Read all rows in one page, without their write times."""
+        keys = [Key(table, partition, clustering) for partition, clustering in self.cassandra.rows]
+        reading = await self.read(table, keys)
+        there = [
+            (key, state._replace(newest=None)) for key, state in zip(keys, reading.states, strict=True) if state.row
+        ]
+        return [key for key, _ in there], reading._replace(states=[state for _, state in there])
+
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
         assert table.keyspace
         assert partition_key
@@ -113,23 +122,33 @@ class Reader:
 
 @dataclass
 class Index:
-    """Documents with external versions; remembers deletions until it restarts."""
+    """Documents with external versions; remembers deletions until it restarts.
+
+    As the bulk writer does, it takes no document that was built of a read before its last failure.
+    """
 
     chance: random.Random
     failures: float
     documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     deletions: dict[str, int] = field(default_factory=dict)
     searchable: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    since: float = -1.0
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
         await asyncio.sleep(self.chance.random() * 0.01)
         lost_before = self.chance.random() < self.failures
         if lost_before:
             return [Result(Outcome.REREAD, "connection", status=0)] * len(operations)
-        results = [self._apply(operation) for operation in operations]
+        results = [
+            self._apply(operation)
+            if operation.built > self.since
+            else Result(Outcome.REREAD, "body_too_old", "the body waited too long", status=0)
+            for operation in operations
+        ]
         await asyncio.sleep(self.chance.random() * 0.01)
         if self.chance.random() < self.failures:
             self.deletions.clear()  # the node restarted, and has forgotten its deletions
+            self.since = asyncio.get_running_loop().time()
             return [Result(Outcome.REREAD, "connection", status=0)] * len(operations)
         return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
@@ -55,7 +56,7 @@ CHANGES = st.builds(
     kind=st.sampled_from(
         [
             *("write", "write", "write", "remove row", "remove prefix", "remove partition", "static"),
-            *("sync row", "sync row", "sync partition", "truncate"),
+            *("sync row", "sync row", "sync partition", "truncate", "backfill", "backfill"),
         ]
     ),
     partition=PARTITIONS,
@@ -102,7 +103,7 @@ def signal_of(change: Change, time: int) -> Signal:
 
 
 def is_logged(change: Change) -> bool:
-    return not change.kind.startswith(("sync", "truncate"))
+    return not change.kind.startswith(("sync", "truncate", "backfill"))
 
 
 def effect_of(change: Change, time: int, cassandra: Cassandra) -> Callable[[], None]:
@@ -178,11 +179,15 @@ def tamper(change: Change, index: Index, requests: Sequence[Request]) -> None:
         index.documents[identity] = (version, body((change.partition, change.clustering, "spoilt", None)))
 
 
-async def simulate(changes: Sequence[Change], seed: int, failures: float, batch: int) -> None:
+async def simulate(  # noqa: C901 -- a world in one piece
+    changes: Sequence[Change], seed: int, failures: float, batch: int, *, old_rows: bool
+) -> None:
     chance = random.Random(seed)
     loop = asyncio.get_running_loop()
     clock = HybridClock(now=lambda: 1_000_000_000 + int(loop.time() * 1e6))
     cassandra = Cassandra()
+    for partition, first, second in itertools.product((b"a", b"b"), (b"1", b"2"), (b"x", b"y")) if old_rows else ():
+        cassandra.write(partition, (first, second), "old", 1)  # before there was a daemon: no log tells of it
     index = Index(chance, failures)
     reader = Reader(cassandra, clock, chance, failures)
     coalescer = Coalescer(limit=4)
@@ -219,9 +224,23 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
             else:
                 return
 
+    async def backfill() -> None:
+        while True:
+            try:
+                keys, reading = await reader.scan(TABLE)
+            except CassandraUnavailableError:
+                continue
+            break
+        await asyncio.sleep(chance.choice([0.0, 0.02, 0.2, 4.0]))
+        settled = asyncio.Event()
+        receipt = Receipt(settled.set)
+        await pipeline.submit_rows(keys, reading, receipt)
+        receipt.release()
+        await settled.wait()
+
     for number, change in enumerate(changes, start=1):
-        if change.kind == "truncate":
-            asking.append(asyncio.create_task(truncate()))
+        if change.kind in {"truncate", "backfill"}:
+            asking.append(asyncio.create_task(truncate() if change.kind == "truncate" else backfill()))
             await asyncio.sleep(change.pause)
             continue
         if change.kind.startswith("sync"):
@@ -240,6 +259,8 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
         await asyncio.sleep(change.pause)
     await asyncio.wait_for(line.wait_empty(), timeout=3600)
     await asyncio.gather(*asking)
+    if old_rows:
+        await backfill()
     assert not any(line.acknowledged < number for number, change in enumerate(changes, 1) if is_logged(change))
     assert pipeline.pending == 0
     flow = pipeline.flow
@@ -257,8 +278,11 @@ async def simulate(changes: Sequence[Change], seed: int, failures: float, batch:
     seed=st.integers(0, 2**32),
     failures=st.sampled_from([0.0, 0.0, 0.1, 0.4]),
     batch=st.sampled_from([1, 3, 100]),
+    old_rows=st.booleans(),
 )
-def test_the_index_ends_equal_to_cassandra(changes: list[Change], seed: int, failures: float, batch: int) -> None:
+def test_the_index_ends_equal_to_cassandra(
+    changes: list[Change], seed: int, failures: float, batch: int, old_rows: bool
+) -> None:
     note(f"seed {seed}")
     with virtual_time() as run:
-        run(simulate(changes, seed, failures, batch))
+        run(simulate(changes, seed, failures, batch, old_rows=old_rows))

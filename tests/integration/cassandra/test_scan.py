@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from cassandra.cluster import Session
@@ -97,12 +98,48 @@ async def test_a_key_of_a_type_that_has_no_function(scanning: Scanning, cql: Ses
     assert await scanning.keys(WHOLE_RING) == Counter([Key(scanning.table, partition, (b"\xab",))])
 
 
-async def test_write_times(scanning: Scanning, cql: Session) -> None:
-    cql.execute(f"CREATE TABLE {scanning.table} (p int PRIMARY KEY, a int, b int, tags set<int>)")
+async def test_values_beside_the_keys(scanning: Scanning, cql: Session) -> None:
+    cql.execute(f"CREATE TABLE {scanning.table} (p int PRIMARY KEY, a int, b int)")
     cql.execute(f"INSERT INTO {scanning.table} (p, a, b) VALUES (1, 1, 1) USING TIMESTAMP 5")
-    cql.execute(f"UPDATE {scanning.table} USING TIMESTAMP 9 SET b = 2 WHERE p = 1")
     cql.execute(f"INSERT INTO {scanning.table} (p) VALUES (2)")
     await scanning.schema.refresh()
-    pages = [page async for page in scanning.scan.keys(scanning.table, WHOLE_RING, times=True)]
-    newest = {key.partition_key: time for page in pages for key, time in zip(page.keys, page.newest, strict=True)}
-    assert newest == {integer(1): 9, integer(2): None}
+    pages = [page async for page in scanning.scan.keys(scanning.table, WHOLE_RING, shown=["b", "WRITETIME(a)"])]
+    found = {key.partition_key: values for page in pages for key, values in zip(page.keys, page.values, strict=True)}
+    assert found == {integer(1): (1, 5), integer(2): (None, None)}
+
+
+async def test_whole_rows(scanning: Scanning, cql: Session) -> None:
+    cql.execute(
+        f"CREATE TABLE {scanning.table} (p int, c int, v text, tags set<int>, s int static, PRIMARY KEY (p, c))"
+    )
+    expected = {}
+    for p in range(30):
+        for c in range(3):
+            cql.execute(f"INSERT INTO {scanning.table} (p, c, v, tags) VALUES (%s, %s, 'x', {{1, 2}})", [p, c])
+            expected[Key(scanning.table, integer(p), (integer(c),))] = (p, c, None, "x", {1, 2})
+    await scanning.schema.refresh()
+    found: dict[Key, Any] = {}
+    versions = []
+    async for page in scanning.scan.rows(scanning.table, WHOLE_RING):
+        assert page.reading is not None
+        assert page.reading.columns == ("p", "c", "s", "v", "tags")
+        versions.append(page.reading.version)
+        found.update({key: each.row for key, each in zip(page.keys, page.reading.states, strict=True)})
+        settled = page.settled
+    assert found == expected
+    assert settled == len(expected)
+    assert versions == sorted(set(versions))
+    assert len(versions) > 5
+
+
+async def test_from_a_row_on_that_cannot_be_decoded_there_are_only_keys(scanning: Scanning, cql: Session) -> None:
+    cql.execute(f"CREATE TABLE {scanning.table} (p int PRIMARY KEY, day date, at timestamp)")
+    for p in range(40):
+        cql.execute(f"INSERT INTO {scanning.table} (p, at) VALUES (%s, 0)", [p])
+    cql.execute(f"UPDATE {scanning.table} SET at = {10**17} WHERE p = 11")
+    await scanning.schema.refresh()
+    pages = [page async for page in scanning.scan.rows(scanning.table, WHOLE_RING)]
+    assert {key.partition_key for page in pages for key in page.keys} == {integer(p) for p in range(40)}
+    assert pages[0].reading is not None
+    assert pages[-1].reading is None
+    assert pages[-1].settled == 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdc_daemon.cassandra.pace import LONGEST_PAUSE, Pace
-from cdc_daemon.cassandra.scan import SMALLEST_PAGE, Page, Pages
+from cdc_daemon.cassandra.paging import SMALLEST_PAGE, Answer, Pages
 from cdc_daemon.errors import CassandraUnavailableError
 
 
@@ -17,7 +17,7 @@ class SlowTable:
         self.largest = largest
         self.sizes: list[int] = []
 
-    async def ask(self, state: bytes | None, size: int) -> Page:
+    async def ask(self, state: bytes | None, size: int) -> Answer:
         self.sizes.append(size)
         if size > self.largest:
             raise CassandraUnavailableError("timed out")
