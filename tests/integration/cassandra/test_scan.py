@@ -120,6 +120,7 @@ async def test_whole_rows(scanning: Scanning, cql: Session) -> None:
     await scanning.schema.refresh()
     found: dict[Key, Any] = {}
     versions = []
+    settled = 0
     async for page in scanning.scan.rows(scanning.table, WHOLE_RING):
         assert page.reading is not None
         assert page.reading.columns == ("p", "c", "s", "v", "tags")
