@@ -142,6 +142,24 @@ class Ring:
             if metadata.token_map is None or host in metadata.token_map.get_replicas(keyspace, Murmur3Token(each.last))
         )
 
+    def primary_of(self, keyspace: str, host: Any) -> list[TokenRange]:
+        """Return the tokens whose first replica in a node's datacenter it is: those of all its nodes are the ring."""
+        metadata = self._session.cluster.metadata
+        return merge(
+            each
+            for each in self._owned()
+            if metadata.token_map is None
+            or next(
+                (
+                    replica
+                    for replica in metadata.token_map.get_replicas(keyspace, Murmur3Token(each.last))
+                    if replica.datacenter == host.datacenter
+                ),
+                None,
+            )
+            is host
+        )
+
     async def estimate(self, table: TableName) -> Estimate:
         """Return what `system.size_estimates` of the node asked tells, which is five minutes old at most."""
         try:

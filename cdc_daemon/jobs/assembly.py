@@ -12,7 +12,7 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.alteration.mappings import FollowingReader
 from cdc_daemon.cassandra.node import NodeSettings, find_node
 from cdc_daemon.cassandra.paging import SMALLEST_PAGE
-from cdc_daemon.cassandra.ring import Ring
+from cdc_daemon.cassandra.ring import WHOLE_RING, Ring, TokenRange
 from cdc_daemon.cassandra.scan import RowSizes, TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.check.commit_log import compressor, is_encrypted
@@ -148,7 +148,15 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         parts.schedule.every(LOOKED_EVERY, "heal", healing.look)
     audit = settings.audit
     if audit.every:
-        begin = Audit(runner, audit, sorted(named)).begin
+        by_keyspace: dict[str, list[str]] = defaultdict(list)
+        for name, table in tables.items():
+            by_keyspace[table.keyspace].append(name)
+
+        def compared(keyspace: str) -> Sequence[TokenRange]:
+            # Without a tail a daemon is nobody's sidecar: there may be no other.
+            return ring.primary_of(keyspace, node) if parts.settings.tail else [WHOLE_RING]
+
+        begin = Audit(runner, audit, by_keyspace, ranges=compared).begin
         first = min(audit.every, _FIRST_AUDIT)
         parts.schedule.every(audit.every, "audit", begin, first=first, jitter=first / 10)
     return runner

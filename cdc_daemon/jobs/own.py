@@ -104,25 +104,42 @@ class Healing:
 
 
 class Audit:
-    """Compares a part of everything from time to time, slowly."""
+    """Compares a part of everything from time to time, slowly.
 
-    def __init__(self, runner: Starting, settings: AuditSettings, types: Sequence[str]) -> None:
+    `types` are the object types by their tables' keyspaces, `ranges` tells which tokens of a keyspace are this daemon's
+    to compare: where each node has a daemon, all of them together compare everything once.
+    """
+
+    def __init__(
+        self,
+        runner: Starting,
+        settings: AuditSettings,
+        types: Mapping[str, Sequence[str]],
+        *,
+        ranges: Callable[[str], Sequence[TokenRange]],
+    ) -> None:
         self._runner = runner
         self._settings = settings
-        self._types = tuple(types)
+        self._types = types
+        self._ranges = ranges
 
     async def begin(self) -> None:
         """Start a comparison unless the last one is still under way. Raises `CdcError`."""
         if await self._runner.has_open("audit"):
             return
         settings = self._settings
-        await self._runner.start(
-            JobRequest(
-                kind="reconcile",
-                types=self._types,
-                origin="audit",
-                rate=settings.rate,
-                repair=settings.repair,
-                sample=settings.sample,
+        for keyspace, types in self._types.items():
+            ranges = self._ranges(keyspace)
+            if not ranges:
+                continue
+            await self._runner.start(
+                JobRequest(
+                    kind="reconcile",
+                    types=tuple(sorted(types)),
+                    origin="audit",
+                    ranges=() if ranges == [WHOLE_RING] else tuple(ranges),
+                    rate=settings.rate,
+                    repair=settings.repair,
+                    sample=settings.sample,
+                )
             )
-        )

@@ -47,11 +47,14 @@ class PolledColumns:
                 continue
             parts = [encode(value) for encode, value in zip(serialise, row[:width], strict=False)]
             key = Key(self.table, table.join_key(parts[:depth]), tuple(parts[depth:]))
-            moment = None if self.moments is None else self.moments.latest(row[width])
-            times = row[width:] if self.moments is None else row[width + 1 :]
-            written = max((time for time in times if time is not None), default=None)
-            found.append(SeenRow(key, moment, written))
+            found.append(self.row(key, row[width:]))
         return found
+
+    def row(self, key: Key, values: Sequence[Any]) -> SeenRow:
+        """Return a row by its key and the values of `others`."""
+        moment = None if self.moments is None else self.moments.latest(values[0])
+        times = values if self.moments is None else values[1:]
+        return SeenRow(key, moment, max((time for time in times if time is not None), default=None))
 
 
 def find_column(table: TableMetadata, name: str, settings: PollSettings) -> Column:

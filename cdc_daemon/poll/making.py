@@ -10,6 +10,7 @@ from cassandra.cluster import Session
 
 from cdc_daemon.cassandra.query import execute, prepare
 from cdc_daemon.cassandra.ring import Ring
+from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.document.nearest import nearest_hint
@@ -66,7 +67,7 @@ class PollerMaker:
         """
         columns = PolledColumns(self._schema.plan(settings.table), settings)
         asking = Asking(self._session, columns)
-        whole = ScannedRows(asking, columns, Ring(self._session))
+        whole = ScannedRows(TokenScan(self._session, self._schema), columns, Ring(self._session))
         return Poller(
             settings,
             source=await self._source(settings, asking, columns, whole),

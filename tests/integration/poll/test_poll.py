@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.util import Date, uuid_from_time
 
 from tests.integration.daemon.harness import wait_for
@@ -149,30 +151,65 @@ def test_buckets_of_time(stage: Stage) -> None:
 
 def test_a_flood_of_one_moment_is_seen_whole_and_settled_once(stage: Stage) -> None:
     """More rows than a page has share one moment; none is lost at the border, and none is written again."""
-    rows = 2500
-    stage.create("flood", "id int PRIMARY KEY, changed timestamp", cdc=False)
-    stage.execute("CREATE INDEX ON {ks}.flood (changed) USING 'sai'")
-    stage.map("flood")
-    stage.daemon.config["poll"] = [poll(stage, "flood", strategy="index", column="changed", start="now")]
+    rows = 1500
+    how: dict[str, dict[str, Any]] = {
+        "flood_index": {"strategy": "index", "column": "changed"},
+        "flood_scan": {"strategy": "scan", "column": "changed"},
+        "flood_bucket": {"strategy": "bucket", "column": "changed", "bucket": {"column": "day"}},
+    }
+    for table in how:
+        key = "(day), changed, id" if table == "flood_bucket" else "id"
+        stage.create(table, f"id int, day date, changed timestamp, PRIMARY KEY ({key})", cdc=False)
+        stage.map(table)
+    stage.execute("CREATE INDEX ON {ks}.flood_index (changed) USING 'sai'")
+    stage.daemon.config["poll"] = [poll(stage, table, start="now", **each) for table, each in how.items()]
     stage.daemon.run()
     moment = datetime.now(UTC)
-    insert = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.flood (id, changed) VALUES (?, ?)")
-    for future in [stage.cql.execute_async(insert, (number, moment)) for number in range(rows)]:
-        future.result()
-    wait_equal(stage, "flood")
-    seen = stage.daemon.metric("poll_rows_total", outcome="known")
-    wait_for(
-        "two more turns", lambda: stage.daemon.metric("poll_rows_total", outcome="known") >= seen + 2 * rows, pause=0.2
-    )
-    assert stage.daemon.metric("poll_rows_total", outcome="submitted") == rows
+    for table in how:
+        insert = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.{table} (id, day, changed) VALUES (?, ?, ?)")
+        values = [(number, Date(moment.date()), moment) for number in range(rows)]
+        execute_concurrent_with_args(stage.cql, insert, values, concurrency=50)
+    wait_equal(stage, *how)
+    for table in how:
+        of_table = {"table": table}
+        seen = stage.daemon.metric("poll_rows_total", outcome="known", **of_table)
+        wait_for(
+            "two more turns",
+            lambda: stage.daemon.metric("poll_rows_total", outcome="known", **of_table) >= seen + 2 * rows,  # noqa: B023
+            pause=0.2,
+        )
+        assert stage.daemon.metric("poll_rows_total", outcome="submitted", **of_table) == rows
     stage.daemon.stop()
 
     # Somebody who knows nothing of all that finds every document read after its row's change.
     shutil.rmtree(stage.daemon.state)
-    stage.daemon.config["poll"] = [poll(stage, "flood", strategy="index", column="changed", lag="0s", every="1h")]
+    stage.daemon.config["poll"] = [
+        poll(stage, table, **{**each, "lag": "0s", "every": "1h"}) for table, each in how.items()
+    ]
     stage.daemon.run()
-    wait_for("every row looked at", lambda: stage.daemon.metric("poll_rows_total") == rows)
-    assert stage.daemon.metric("poll_rows_total", outcome="fresh") == rows
+    wait_for("every row looked at", lambda: stage.daemon.metric("poll_rows_total") == rows * len(how))
+    assert stage.daemon.metric("poll_rows_total", outcome="fresh") == rows * len(how)
+
+
+def test_a_local_time_that_was_twice_is_taken_for_the_later_one(stage: Stage) -> None:
+    """A row of the hour that the clocks went back is not missed, though its text tells the hour before as well."""
+    zone = ZoneInfo("Europe/Berlin")
+    now = datetime.now(UTC)
+    hours = (now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hour) for hour in range(1, 9000))
+    back = next(
+        each for each in hours if (each - timedelta(hours=1)).astimezone(zone).hour == each.astimezone(zone).hour
+    )
+    stage.create("local", "id int PRIMARY KEY, changed text", cdc=False)
+    stage.map("local")
+    overlap = f"{int((now - back).total_seconds()) - 600}s"
+    how = {"format": "yyyy-MM-dd HH:mm:ss", "zone": "Europe/Berlin", "start": "now", "overlap": overlap}
+    stage.daemon.config["poll"] = [poll(stage, "local", strategy="scan", column="changed", **how)]
+    stage.daemon.run()
+    wait_for("the first turn", lambda: stage.daemon.metric("poll_watermark_timestamp_seconds", table="local"))
+    for identity, minutes in enumerate((30, 45, 59, 61, 90)):
+        text = f"{(back + timedelta(minutes=minutes)).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        stage.execute("INSERT INTO {ks}.local (id, changed) VALUES (%s, %s) USING TIMESTAMP 1", [identity, text])
+    wait_equal(stage, "local")
 
 
 @pytest.mark.parametrize(

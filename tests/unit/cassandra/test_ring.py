@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import uuid
+from types import SimpleNamespace
 
 import pytest
+from cassandra.metadata import KeyspaceMetadata, Metadata
+from cassandra.policies import SimpleConvictionPolicy
+from cassandra.pool import Host
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +20,7 @@ from cdc_daemon.cassandra.ring import (
     SMALLEST,
     WHOLE_RING,
     Estimate,
+    Ring,
     TokenRange,
     merge,
     overlap,
@@ -72,6 +78,30 @@ def test_a_range_reads_as_it_is_spelt(one: TokenRange) -> None:
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(ConfigError, match="FROM:TO"):
         parse_range(text)
+
+
+def test_each_token_is_primarily_one_nodes_in_each_datacenter() -> None:
+    metadata = Metadata()
+    strategy = {"here": "2", "there": "1"}
+    metadata.keyspaces = {"k": KeyspaceMetadata("k", True, "NetworkTopologyStrategy", strategy)}
+    hosts = []
+    for number in range(6):
+        host = Host(f"127.0.0.{number + 1}", SimpleConvictionPolicy, host_id=uuid.uuid4())
+        host.set_location_info("here" if number % 2 else "there", "rack")
+        hosts.append(host)
+    tokens_of = {
+        host: [str(number * 10**17 - 3 * 10**18 + at) for number in range(60) if number % 6 == at]
+        for at, host in enumerate(hosts)
+    }
+    metadata.rebuild_token_map("org.apache.cassandra.dht.Murmur3Partitioner", tokens_of)
+    ring = Ring(SimpleNamespace(cluster=SimpleNamespace(metadata=metadata)))
+    for datacenter in ("here", "there"):
+        of_each = [ring.primary_of("k", host) for host in hosts if host.datacenter == datacenter]
+        assert all(of_each)
+        assert merge(each for several in of_each for each in several) == [WHOLE_RING]
+        assert sum(each.width for several in of_each for each in several) == WHOLE_RING.width
+    replicated = [ring.replicated_by("k", host) for host in hosts if host.datacenter == "here"]
+    assert sum(each.width for several in replicated for each in several) == 2 * WHOLE_RING.width
 
 
 def test_pieces_are_of_about_one_size() -> None:
