@@ -58,6 +58,8 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     told = carry_out(client, "backfill", wanted, detach=detach)
     if as_json:
         typer.echo(json.dumps(told, indent=2))
+    elif detach:
+        say_begun(told)
     else:
         done = {"done": "counted" if dry_run else "settled"}.get(told["state"], told["state"])
         for object_type, rows in told["rows_by_type"].items():
@@ -146,6 +148,11 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
             typer.echo(f"the job goes on: cdc-daemon jobs cancel {accepted['job']} ends it", err=True)
             raise
     return told
+
+
+def say_begun(told: Mapping[str, Any]) -> None:
+    """Say how to ask for a job that nobody waits for."""
+    typer.echo(f"{told['kind']} {told['job']} {told['state']}: cdc-daemon jobs show {told['job']}")
 
 
 def say_ended(told: Mapping[str, Any]) -> None:

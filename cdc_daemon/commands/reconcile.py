@@ -10,7 +10,7 @@ import typer
 
 from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption
 from cdc_daemon.commands.common import ConfigOption, JsonOption, report
-from cdc_daemon.commands.jobs import DetachOption, RateOption, TypesArgument, carry_out, connect
+from cdc_daemon.commands.jobs import DetachOption, RateOption, TypesArgument, carry_out, connect, say_begun, say_ended
 from cdc_daemon.errors import CdcError, ConfigError
 
 EXIT_DRIFT = 1
@@ -59,14 +59,14 @@ def reconcile(  # noqa: PLR0917 -- the command line's order
         raise typer.Exit(EXIT_ERROR) from None
     if as_json:
         typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
-    elif not detach:
+    elif detach:
+        say_begun(told)
+    else:
         _show(told)
     if detach:
         return
     if told["state"] != "done":
-        typer.echo(
-            f"reconcile {told['job']} {told['state']}{': ' * bool(told['message'])}{told['message'] or ''}", err=True
-        )
+        say_ended(told)
         raise typer.Exit(EXIT_ERROR)
     if remaining(told["report"]):
         raise typer.Exit(EXIT_DRIFT)

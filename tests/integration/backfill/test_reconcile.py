@@ -48,22 +48,22 @@ def remove(stage: Stage, table: str, identity: str) -> None:
 
 
 def test_planted_drift_is_found_and_mended(stage: Stage) -> None:
-    fill(stage, "person", [(f"drift-{number:03}", "Ada", number) for number in range(300)])
+    fill(stage, "person", [(f"drift-{number:04}", "Ada", number) for number in range(3000)])
     stage.settle()
     assert counts(reconcile(stage, "person")) == (0, 0, 0, 0)
     for number in range(3):
-        remove(stage, "person", f"drift-{number:03}")
+        remove(stage, "person", f"drift-{number:04}")
     for number in range(10, 15):
-        name = f"drift-{number:03}"
+        name = f"drift-{number:04}"
         version = version_of(stage, "person", name)
         spoil(stage, "person", name, {"id": name, "name": "Eve", "n": number}, version=version)
     ahead = wall_clock() + 3600 * 1_000_000
-    spoil(stage, "person", "drift-020", {"id": "drift-020", "n": 20}, version=ahead)
+    spoil(stage, "person", "drift-0020", {"id": "drift-0020", "n": 20}, version=ahead)
     for number in range(2):
         spoil(stage, "person", f"ghost-{number}", {"id": f"ghost-{number}"}, version=5)
     found = reconcile(stage, "person")
     assert counts(found) == (3, 6, 2, 0)
-    assert {each["id"] for each in found["examples"]["missing"]} == {f"drift-{number:03}" for number in range(3)}
+    assert {each["id"] for each in found["examples"]["missing"]} == {f"drift-{number:04}" for number in range(3)}
     assert {each["id"] for each in found["examples"]["surplus"]} == {"ghost-0", "ghost-1"}
     assert all("name" in each["fields"] for each in found["examples"]["different"])
     assert found["repaired"] == 0

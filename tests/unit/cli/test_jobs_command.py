@@ -82,6 +82,13 @@ def test_one_that_nobody_waits_for(served: Served, token: Path) -> None:
     assert json.loads(result.stdout)["state"] == "queued"
 
 
+@pytest.mark.parametrize("kind", ["backfill", "reconcile"])
+def test_one_that_nobody_waits_for_says_how_to_ask_for_it(served: Served, token: Path, kind: str) -> None:
+    result = run(served, token, kind, "user", "--detach")
+    assert result.exit_code == 0
+    assert result.stdout == f"{kind} 0000000000000001 queued: cdc-daemon jobs show 0000000000000001\n"
+
+
 def test_what_the_daemon_refuses(served: Served, token: Path) -> None:
     result = run(served, token, "backfill", "nobody")
     assert isinstance(result.exception, CdcError)
