@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,8 +12,8 @@ from starlette.routing import Route
 from cdc_daemon.errors import StoreError
 from cdc_daemon.store.jobs import Job
 from cdc_http.admission import Admission
-from cdc_http.answer import NO_STORE, Json
 from cdc_http.letters import drop_letter, list_letters, replay_letter, replay_letters
+from cdc_http.operators import Operators
 from cdc_http.request_error import RequestError, unavailable
 from cdc_http.view import ControlView, DaemonView
 
@@ -25,8 +24,7 @@ class AdminEndpoint:
     """Answers an operator in plain JSON."""
 
     def __init__(self, daemon: DaemonView, admission: Admission) -> None:
-        self._daemon = daemon
-        self._admission = admission
+        self._operators = Operators(daemon, admission)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -44,30 +42,13 @@ class AdminEndpoint:
     def _admitted(
         self, handle: Callable[[Request, ControlView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            started = time.monotonic()
+        async def told(request: Request, control: ControlView) -> Any:
             try:
-                await self._admission.admit(request, "admin")
-                control = self._daemon.control
-                if control is None:
-                    raise unavailable("The daemon is starting or stopping.")
-                response = Json(await _handle(handle, request, control), headers=NO_STORE)
-            except RequestError as problem:
-                headers = {**NO_STORE, **problem.headers}
-                response = Json({"error": problem.message}, status_code=problem.status, headers=headers)
-            self._daemon.answered("admin", response.status_code, time.monotonic() - started)
-            return response
+                return await handle(request, control)
+            except StoreError as error:
+                raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
 
-        return answer
-
-
-async def _handle(
-    handle: Callable[[Request, ControlView], Awaitable[Any]], request: Request, control: ControlView
-) -> Any:
-    try:
-        return await handle(request, control)
-    except StoreError as error:
-        raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
+        return self._operators.admitted(lambda daemon: daemon.control, told)
 
 
 async def _pause(_request: Request, control: ControlView) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,8 +12,8 @@ from starlette.routing import Route
 from cdc_daemon.errors import CdcError, IndexPairError
 from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
 from cdc_http.admission import Admission
-from cdc_http.answer import NO_STORE, Json
 from cdc_http.letters import read_flag
+from cdc_http.operators import Operators
 from cdc_http.request_error import RequestError, unavailable
 from cdc_http.view import DaemonView, IndicesView
 
@@ -23,8 +22,7 @@ class IndicesEndpoint:
     """Answers an operator in plain JSON."""
 
     def __init__(self, daemon: DaemonView, admission: Admission) -> None:
-        self._daemon = daemon
-        self._admission = admission
+        self._operators = Operators(daemon, admission)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -37,36 +35,27 @@ class IndicesEndpoint:
     def _admitted(
         self, handle: Callable[[Request, IndicesView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            started = time.monotonic()
-            try:
-                await self._admission.admit(request, "admin")
-                indices = self._daemon.indices
-                if indices is None:
-                    raise unavailable("The daemon is starting or stopping.")
-                response = Json(await _handle(handle, request, indices), headers=NO_STORE)
-            except RequestError as problem:
-                headers = {**NO_STORE, **problem.headers}
-                response = Json({"error": problem.message}, status_code=problem.status, headers=headers)
-            self._daemon.answered("admin", response.status_code, time.monotonic() - started)
-            return response
-
-        return answer
+        return self._operators.admitted(lambda daemon: daemon.indices, _told(handle))
 
 
-async def _handle(
-    handle: Callable[[Request, IndicesView], Awaitable[Any]], request: Request, indices: IndicesView
-) -> Any:
-    try:
-        return await handle(request, indices)
-    except UnknownObjectTypeError as error:
-        raise RequestError(404, "", f"{error.message}.") from None
-    except IndexPairError as error:
-        raise RequestError(409, "", str(error)) from None
-    except TooManyJobsError as error:
-        raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None
-    except CdcError as error:
-        raise unavailable(str(error)) from None
+def _told(
+    handle: Callable[[Request, IndicesView], Awaitable[Any]],
+) -> Callable[[Request, IndicesView], Awaitable[Any]]:
+    """Return a handler whose errors are answers."""
+
+    async def told(request: Request, indices: IndicesView) -> Any:
+        try:
+            return await handle(request, indices)
+        except UnknownObjectTypeError as error:
+            raise RequestError(404, "", f"{error.message}.") from None
+        except IndexPairError as error:
+            raise RequestError(409, "", str(error)) from None
+        except TooManyJobsError as error:
+            raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None
+        except CdcError as error:
+            raise unavailable(str(error)) from None
+
+    return told
 
 
 async def _list(_request: Request, indices: IndicesView) -> Any:

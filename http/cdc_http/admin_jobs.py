@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.body import read_body
 from cdc_http.job_request import read_job_request
+from cdc_http.operators import Operators
 from cdc_http.request_error import WRONG_HEADER, RequestError, unavailable
 from cdc_http.view import DaemonView, RangeJobsView
 
@@ -32,9 +32,8 @@ class JobsEndpoint:
     """Answers an operator in plain JSON."""
 
     def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission) -> None:
-        self._daemon = daemon
         self._settings = settings
-        self._admission = admission
+        self._operators = Operators(daemon, admission)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -47,23 +46,9 @@ class JobsEndpoint:
         ]
 
     def _admitted(
-        self, handle: Callable[[Request, RangeJobsView], Awaitable[Response]]
+        self, handle: Callable[[Request, RangeJobsView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            started = time.monotonic()
-            try:
-                await self._admission.admit(request, "admin")
-                jobs = self._daemon.range_jobs
-                if jobs is None:
-                    raise unavailable("The daemon is starting or stopping.")
-                response = await _told(handle, request, jobs)
-            except RequestError as problem:
-                headers = {**NO_STORE, **problem.headers}
-                response = Json({"error": problem.message}, status_code=problem.status, headers=headers)
-            self._daemon.answered("admin", response.status_code, time.monotonic() - started)
-            return response
-
-        return answer
+        return self._operators.admitted(lambda daemon: daemon.range_jobs, _told(handle))
 
     def _starting(self, kind: Kind) -> Callable[[Request, RangeJobsView], Awaitable[Response]]:
         async def start(request: Request, jobs: RangeJobsView) -> Response:
@@ -77,36 +62,40 @@ class JobsEndpoint:
 
         return start
 
-    async def _list(self, request: Request, jobs: RangeJobsView) -> Response:
+    async def _list(self, request: Request, jobs: RangeJobsView) -> Any:
         given = request.query_params.get("limit", "100")
         if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_JOBS):
             raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_JOBS}")
-        return Json({"jobs": [plain_job(each) for each in await jobs.newest(int(given))]}, headers=NO_STORE)
+        return {"jobs": [plain_job(each) for each in await jobs.newest(int(given))]}
 
-    async def _show(self, request: Request, jobs: RangeJobsView) -> Response:
-        return Json(plain_job(_found(await jobs.report(request.path_params["job"]))), headers=NO_STORE)
+    async def _show(self, request: Request, jobs: RangeJobsView) -> Any:
+        return plain_job(_found(await jobs.report(request.path_params["job"])))
 
-    async def _cancel(self, request: Request, jobs: RangeJobsView) -> Response:
-        return Json(plain_job(_found(await jobs.cancel(request.path_params["job"]))), headers=NO_STORE)
+    async def _cancel(self, request: Request, jobs: RangeJobsView) -> Any:
+        return plain_job(_found(await jobs.cancel(request.path_params["job"])))
 
 
-async def _told(
-    handle: Callable[[Request, RangeJobsView], Awaitable[Response]], request: Request, jobs: RangeJobsView
-) -> Response:
-    """Handle a request; what cannot be done becomes an answer."""
-    try:
-        return await handle(request, jobs)
-    except UnknownObjectTypeError as error:
-        raise RequestError(400, "", f"types: {error.message}.") from None
-    except TooManyJobsError as error:
-        raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None
-    except ConfigError as error:
-        raise RequestError(400, "", f"{error.message}.") from None
-    except StoreError as error:
-        log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
-        raise unavailable("The daemon cannot keep jobs at present.") from None
-    except CdcError as error:
-        raise unavailable(f"{error.message}.") from None
+def _told(
+    handle: Callable[[Request, RangeJobsView], Awaitable[Any]],
+) -> Callable[[Request, RangeJobsView], Awaitable[Any]]:
+    """Return a handler whose errors are answers."""
+
+    async def told(request: Request, jobs: RangeJobsView) -> Any:
+        try:
+            return await handle(request, jobs)
+        except UnknownObjectTypeError as error:
+            raise RequestError(400, "", f"types: {error.message}.") from None
+        except TooManyJobsError as error:
+            raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None
+        except ConfigError as error:
+            raise RequestError(400, "", f"{error.message}.") from None
+        except StoreError as error:
+            log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
+            raise unavailable("The daemon cannot keep jobs at present.") from None
+        except CdcError as error:
+            raise unavailable(f"{error.message}.") from None
+
+    return told
 
 
 def plain_job(report: JobReport) -> Mapping[str, Any]:
