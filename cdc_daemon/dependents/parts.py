@@ -21,7 +21,9 @@ from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 TableOf = Callable[[TableName], TableMetadata]
 
 OTHERS_SECONDS = 2.0 + EARLY_SECONDS
-"""How long other daemons' documents may be on their way, which this one cannot see."""
+"""How long other daemons' documents may be on their way, which this one cannot see: from the read of a row to its
+document. Unlike what jobs wait for, that has no time in a log in it, as a row that is read later shows the change. Each
+changed row waits for it, so it is not longer than it has to be."""
 
 
 class StoredQueue:

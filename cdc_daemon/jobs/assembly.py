@@ -44,7 +44,8 @@ _DEFAULT_SYNC_PERIOD = 10.0
 """Seconds (`Config.commitlog_sync_period` as cassandra.yaml ships it)."""
 
 _OTHER_NODES = 5.0
-"""Seconds for other nodes' daemons to show what this one's log does not tell of, in rings of several nodes."""
+"""Seconds for other nodes' daemons to show what this one's log does not tell of, in rings of several nodes: to find a
+write in their logs, read its row and write its document. Where that takes longer a difference is looked at again."""
 
 _FIRST_AUDIT = 3600.0
 """Seconds after the start at which the first audit begins at the latest."""

@@ -27,7 +27,8 @@ LANDING = 60.0
 
 OTHER_NODES = 60.0
 """Seconds after which a sweep is made again where there are other nodes: `truncate_request_timeout`'s default. Until
-then another replica may still have shown what it was about to truncate."""
+then another replica may still have shown what it was about to truncate. It is Cassandra's time, not that of other
+daemons, which jobs and dependents wait for."""
 
 
 class Policy(NamedTuple):
