@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.commitlog.keys import read_mutation_keys
-from cdc_daemon.commitlog.schema import SchemaView
+from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
@@ -20,7 +20,7 @@ from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter, DeadLetters
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
-from cdc_daemon.tail.signals import signals_of
+from cdc_daemon.tail.signals import NamedTables, signals_of
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class KnownSchema(Protocol):
     """The tables as known now."""
 
     @property
-    def current(self) -> SchemaView:
+    def current(self) -> NamedTables:
         """All tables, those of earlier generations included."""
         ...
 
@@ -157,7 +157,13 @@ class Replayer:
             table = TableName(letter.keyspace or "", letter.table or "")
             if table not in self._mapped:
                 raise _CannotBeReplayedError("unmapped", f"the table {table} has no mapping any more")
-            return [Signal(table, letter.partition_key or b"", Scope.ROW, tuple(letter.clustering or ()))]
+            key, clustering = letter.partition_key or b"", tuple(letter.clustering or ())
+            now = self._schema.current.find(*table)
+            if now is not None and not now.takes_key(key, clustering):
+                raise _CannotBeReplayedError(
+                    "another_key", f"the table {table} was created again with another primary key: drop the letter"
+                )
+            return [Signal(table, key, Scope.ROW, clustering)]
         if letter.kind != "mutation" or letter.payload is None:
             raise _CannotBeReplayedError(
                 letter.reason, "nothing of it can be decoded: compare its tables with their indices instead"
@@ -168,7 +174,13 @@ class Replayer:
             raise _CannotBeReplayedError(type(error).__name__, error.message) from error
         if unknown:
             raise _CannotBeReplayedError("UnknownTableError", f"the table {unknown[0].hex()} is still not known")
-        return [signal for signal in signals_of(updates) if signal.table in self._mapped]
+        wanted = [update for update in updates if self._is_wanted(update.table)]
+        return list(signals_of(wanted))
+
+    def _is_wanted(self, table: TableMetadata) -> bool:
+        """Tell whether documents show a table; of an earlier one with another primary key there is nothing to show."""
+        now = self._schema.current.find(table.keyspace, table.name)
+        return TableName(table.keyspace, table.name) in self._mapped and (now is None or now.has_key_of(table))
 
     async def _settle(self, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
         waiting = iter(signals.items())

@@ -112,6 +112,30 @@ def ids(letters: DeadLetters) -> list[int | None]:
     return [each.id for each in letters.list(oldest_first=True)]
 
 
+async def test_a_document_of_a_key_that_its_table_has_no_more_is_not_asked_for(
+    dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline
+) -> None:
+    dead.set_aside([letter(b"u1")])
+    now = table(("id", "int", "partition_key"), ("c", "int", "clustering"), keyspace="sunbird", name="user")
+    replayer = Replayer(pipeline, letters, schema=Known(Schema([now])), mapped={USER})
+    (replayed,) = (await replayer.replay()).letters
+    assert (replayed.ending, replayed.reason) == (Ending.FAILED, "another_key")
+    assert pipeline.asked == []
+    assert ids(letters) == [1]
+
+
+async def test_a_mutation_of_a_key_that_its_table_has_no_more_is_done_with(
+    letters: DeadLetters, pipeline: FakePipeline
+) -> None:
+    payload, name = sample_mutation()
+    letters.add([DeadLetter(kind="mutation", reason="clash", detail={}, payload=payload)])
+    now = table(("x", "ascii", "partition_key"), keyspace=name.keyspace, name=name.table)
+    schema = Schema([now]).merged(load("5.0-plain").schema)
+    (replayed,) = (await Replayer(pipeline, letters, schema=Known(schema), mapped={name}).replay()).letters
+    assert replayed.ending is Ending.REPLAYED
+    assert pipeline.asked == []
+
+
 async def test_a_document_that_is_shown_then_has_no_letter(
     dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline, replayer: Replayer
 ) -> None:

@@ -197,3 +197,22 @@ async def test_only_the_table_in_doubt_is_healed(tmp_path: Path) -> None:
         assert requests.open() == []
         assert len(await runner.newest(10)) == 1
     store.close()
+
+
+async def test_a_table_whose_mapping_does_not_fit_it_waits_and_is_healed_as_a_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path / "requests")
+    requests = store.reconcile_requests
+    requests.add([ReconcileRequest(reason=ReconcileReason.KEY, segment_id=0, keyspace="k", table="course")])
+    types = {table: [name] for name, table in TABLES.items()}
+    own = [TokenRange(0, LARGEST)]
+    async with running(tmp_path, Counting()) as runner:
+        course = TABLES["course"]
+        held = {table: names for table, names in types.items() if table != course}
+        await Healing(requests, runner, types=held, ranges=lambda _: own, held=[course]).look()
+        assert len(requests.open()) == 1
+        assert await runner.newest(10) == []
+        # Documents of the old key are of no node's tokens.
+        await Healing(requests, runner, types=types, ranges=lambda _: own).look()
+        (report,) = await runner.newest(10)
+        assert (report.job.options["types"], report.job.options["ranges"]) == (["course"], [])
+    store.close()

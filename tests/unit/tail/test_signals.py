@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import pytest
@@ -125,3 +126,12 @@ def test_tables_are_wanted_by_name_and_unknown_ones_are_not_forgotten_about() ->
     assert LATECOMERS.id not in wanted
     schema.__init__([*tables, LATECOMERS])  # type: ignore[misc]
     assert LATECOMERS.id in wanted
+
+
+def test_changes_from_before_a_table_had_another_key_are_not_wanted() -> None:
+    again = dataclasses.replace(USERS, id=bytes(16))
+    rekeyed = dataclasses.replace(USERS, id=bytes(16), clustering=EVENTS.clustering)
+    for now, wanted in ((again, True), (rekeyed, False)):
+        tables = WantedTables(Schema([now]).merged(Schema([USERS])), frozenset({USERS_NAME}))
+        assert (USERS.id in tables) is wanted
+        assert now.id in tables
