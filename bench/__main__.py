@@ -153,7 +153,7 @@ def find_drift(
     if as_json:
         print(json.dumps(asdict(figures), indent=2))
     else:
-        for name, counts in (("planted", figures.planted), ("found", figures.found), ("left", figures.repaired)):
+        for name, counts in (("planted", figures.planted), ("found", figures.found), ("left", figures.left)):
             print(f"{name:8}", ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
         for mistaken in figures.mistaken:
             print(f"mistaken: {mistaken}")

@@ -149,15 +149,15 @@ def identity(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012}"
 
 
-def write_config(box: Sandbox, port: int, token: str) -> Path:
-    """Write the configuration of a daemon that knows the table; return its path."""
+def write_config(box: Sandbox, port: int, token: str, *, tail: bool = True) -> Path:
+    """Write the configuration of a daemon that knows the table, and follows the log with `tail`; return its path."""
     directory = box.directory / "daemon"
     directory.mkdir()
     digest = hashlib.sha256(token.encode()).hexdigest()
     auth = {"tokens": [{"name": "bench", "hash": f"sha256:{digest}", "scopes": ["admin"]}]}
     content = {
         "cassandra": {"contact_points": box.contact_points, "port": box.cassandra.port},
-        "commit_log": {"cdc_raw_directory": str(box.cassandra.cdc_raw_directory)},
+        **({"commit_log": {"cdc_raw_directory": str(box.cassandra.cdc_raw_directory)}} if tail else {"tail": "off"}),
         "elasticsearch": {"hosts": [box.elasticsearch.url]},
         "state": {"directory": str(directory / "state")},
         "http": {"port": port, "auth": auth},
