@@ -113,6 +113,8 @@ class Assembly:
         async def end() -> None:
             nonlocal rekeyed
             await self._keys.wait_changed()
+            # A start waits for Elasticsearch, and spools nothing meanwhile.
+            await self._writer.wait_available()
             rekeyed = True
             await self.drain(REKEYED_SECONDS)
 

@@ -166,7 +166,7 @@ class Daemon:
                 again = await assembly.run() and not self._stop.is_set()
                 if again:
                     self._assembly = None
-                    log.warning("daemon.assembled_anew", hint="a table was created again with another primary key")
+                    log.warning("daemon.assembled_anew", hint="a table that mappings show was created again")
 
     async def _keep_beating(self) -> None:
         while True:
