@@ -21,6 +21,9 @@ EXIT_SEEN = 0
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
+_AFTERWARDS = 60.0
+"""Seconds for a picture to show how it goes on when the outage is over."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it. Return 0 when all was seen, 1 when not, 130 when it was interrupted."""
@@ -48,7 +51,7 @@ async def _run(*, keep: bool, rate: int, picture: Path | None) -> int:
     stage = Stage(keep=keep)
     try:
         observation = Observation(stage, say=_say)
-        await observation.run(rate=rate)
+        await observation.run(rate=rate, afterwards=0.0 if picture is None else _AFTERWARDS)
         if picture is not None:
             await asyncio.to_thread(_draw, observation, picture)
         if keep:

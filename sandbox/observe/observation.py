@@ -65,8 +65,8 @@ class Observation:
             raise SandboxError("Prometheus is not started")
         return self._prometheus
 
-    async def run(self, *, rate: int) -> None:
-        """Look at everything. Raises CdcError when something was not seen."""
+    async def run(self, *, rate: int, afterwards: float = 0.0) -> None:
+        """Look at everything, and on for so many seconds. Raises CdcError when something was not seen."""
         await self._stage.start_servers(self._tell)
         ring = self._stage.sandbox["cassandra"]
         with connect(ring["contact_points"], ring["port"]) as session:
@@ -78,6 +78,7 @@ class Observation:
             try:
                 await self._dashboard()
                 await self._outage()
+                await asyncio.sleep(afterwards)
             finally:
                 asking.cancel()
                 writer.stop()
