@@ -11,7 +11,8 @@ def glance() -> list[Panel]:
     return [
         Panel(
             "Late changes, last hour",
-            "Share of the last hour's changes that took longer than 5 s. The service level allows 1 %.",
+            "Share of the last hour's changes that took longer than 5 s. The service level allows 1 %. Tables that are "
+            "polled count here, and not in the alerts.",
             "percentunit",
             [Query(f'1 - sum(rate({LAG}_bucket{{of,le="5.0"}}[1h])) / sum(rate({LAG}_count{{of}}[1h]))', "late")],
             width=4,
