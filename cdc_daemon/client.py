@@ -101,4 +101,6 @@ def _refused(status: int, answer: Any) -> CdcError:
     if isinstance(answer, dict):
         message = answer.get("error") or answer.get("params", {}).get("errmsg")
     hint = "name a token's file with --token-file" if status in {401, 403} else None
-    return CdcError(f"the daemon answered {status}: {message or 'without a reason'}", hint=hint)
+    # What is asked for is wrong then, as a command line or a configuration is.
+    error = ConfigError if status == 400 else CdcError
+    return error(f"the daemon answered {status}: {message or 'without a reason'}", hint=hint)

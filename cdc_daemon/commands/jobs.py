@@ -138,12 +138,14 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
     begun: float | None = None
     told = accepted
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"{kind} {', '.join(wanted['types'])}", total=1.0, rows=0, rate=0.0)
+        name = f"{kind} {', '.join(wanted['types'])}"
+        task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
         try:
             for told in client.follow(accepted["job"]):
                 begun = begun or (bar.get_time() if told["started"] else None)
                 rate = told["rows"] / max(bar.get_time() - begun, 0.1) if begun else 0.0
-                bar.update(task, completed=told["fraction"], rows=told["rows"], rate=rate)
+                shown = name if told["started"] else f"{name}, which waits for another job"
+                bar.update(task, description=shown, completed=told["fraction"], rows=told["rows"], rate=rate)
         except KeyboardInterrupt:
             typer.echo(f"the job goes on: cdc-daemon jobs cancel {accepted['job']} ends it", err=True)
             raise

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli import app
-from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.errors import ConfigError
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs
 
@@ -91,7 +91,7 @@ def test_one_that_nobody_waits_for_says_how_to_ask_for_it(served: Served, token:
 
 def test_what_the_daemon_refuses(served: Served, token: Path) -> None:
     result = run(served, token, "backfill", "nobody")
-    assert isinstance(result.exception, CdcError)
+    assert isinstance(result.exception, ConfigError)
     assert "types: expected one of batch, device, user, user_course" in result.exception.message
 
 
