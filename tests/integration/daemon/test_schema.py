@@ -17,7 +17,7 @@ def test_a_mapped_table_that_does_not_exist_yet_is_waited_for(stage: Stage) -> N
     stage.map("late")
     stage.daemon.start()
     waiting = stage.daemon.wait_event("startup.waiting", waiting_for="schema")
-    assert f"{stage.keyspace}.late" in waiting["error"]
+    assert waiting["table"] == f"{stage.keyspace}.late"
     # The daemon waits; a command that answers once tells at once.
     previewed = CliRunner().invoke(app, ["preview", "late", "1", "--config", str(stage.daemon.config_path)])
     assert isinstance(previewed.exception, CassandraRefusedError)
