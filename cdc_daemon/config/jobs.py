@@ -27,7 +27,7 @@ class JobsSettings(Section):
     ranges_at_once: int = Field(default=2, ge=1, le=64)
     """How many ranges of tokens a job works on at once."""
     page_rows: int = Field(default=1000, ge=10, le=100_000)
-    """How many rows a scan asks Cassandra for at once; fewer where they are large or while it does not answer in time."""
+    """How many rows a scan asks Cassandra for at once; fewer where they are large or it does not answer in time."""
     rate: float | None = Field(default=None, gt=0)
     """Rows a second of a job that names no rate itself; no bound when absent. Cassandra's and Elasticsearch's own
     slowness holds jobs back in any case."""
