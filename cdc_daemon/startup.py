@@ -62,7 +62,7 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell 
         except CdcError as error:
             if not error.retryable:
                 raise
-            tell(what, error.message)
+            tell(what, str(error))
             delay = backoff.next()
             log.warning(
                 "startup.waiting",

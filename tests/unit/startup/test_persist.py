@@ -27,7 +27,7 @@ async def test_the_same_is_told_once_and_another_at_once() -> None:
     logs.configure(LogSettings(format="json"), stream=stream)
     failures = [
         *(CassandraUnavailableError("no host answers", hint="start it") for _ in range(5)),
-        CassandraUnavailableError("it is starting", hint="wait"),
+        CassandraUnavailableError("it is starting", hint="wait", table="shop.user"),
     ]
     waited: list[str | None] = []
 
@@ -43,4 +43,4 @@ async def test_the_same_is_told_once_and_another_at_once() -> None:
         ("startup.waiting", "no host answers", "start it"),
         ("startup.waiting", "it is starting", "wait"),
     ]
-    assert waited == ["no host answers"] * 5 + ["it is starting", None]
+    assert waited == ["no host answers (start it)"] * 5 + ["table shop.user: it is starting (wait)", None]
