@@ -14,7 +14,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import bulk, decode, drift, kills, sync, tables
+from bench import bulk, decode, drift, kills, swap, sync, tables
 from sandbox import Sandbox
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -161,6 +161,24 @@ def find_drift(
             print(f"peak     {peak:.0f} MiB at {count:,} rows")
         print("EXACT" if figures.exact else "NOT EXACT")
     raise typer.Exit(0 if figures.exact else 1)
+
+
+@app.command("swap")
+def measure_swap(
+    rows: Annotated[int, typer.Option(min=1000, help="rows in the table")] = 200_000,
+    rate: Annotated[float, typer.Option(min=1, help="changes a second meanwhile")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Move a table to a fresh index and back, under changes and searches; exit code 0: equal, and no search failed."""
+    figures = swap.measure(rows=rows, rate=rate, say=lambda line: print(line, file=sys.stderr, flush=True))
+    if as_json:
+        print(json.dumps(figures.as_dict(), indent=2))
+    else:
+        for name, value in figures.as_dict().items():
+            print(f"{name.replace('_', ' '):24} {value}")
+        for failure in figures.failed[:5]:
+            print(f"failed: {failure}")
+    raise typer.Exit(0 if figures.is_good else 1)
 
 
 if __name__ == "__main__":

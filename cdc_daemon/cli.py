@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from cdc_daemon import __version__
-from cdc_daemon.commands import check, config, dead_letters, jobs, metrics, preview, reconcile, schema, segments, sync
+from cdc_daemon.commands import (
+    check,
+    config,
+    dead_letters,
+    indices,
+    jobs,
+    metrics,
+    preview,
+    reconcile,
+    schema,
+    segments,
+    sync,
+)
 from cdc_daemon.commands.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, load_settings, report
 from cdc_daemon.errors import CdcError
 
@@ -33,6 +45,9 @@ app.command("sync")(sync.sync)
 app.command("preview")(preview.preview)
 app.command("backfill")(jobs.backfill)
 app.command("reconcile")(reconcile.reconcile)
+app.command("indices")(indices.indices)
+app.command("rollback")(indices.rollback)
+app.command("drop-index")(indices.drop_index)
 app.command("metrics")(metrics.metrics)
 
 

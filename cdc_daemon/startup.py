@@ -216,7 +216,8 @@ async def _look_after(client: AsyncElasticsearch, definition: IndexDefinition, i
             index=index,
             alias=definition.alias,
             differences=[str(each) for each in drift],
-            hint="documents are written all the same; `cdc-daemon check` tells how to mend it",
+            hint="documents are written all the same; `cdc-daemon check` tells how to mend it, "
+            "`cdc-daemon backfill --new-index` builds one as declared",
         )
 
 

@@ -13,6 +13,8 @@ from cdc_daemon.config.units import format_duration
 from cdc_daemon.elastic import ElasticsearchOptions, IndexDefinition, IndexManager, make_client
 from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.elastic.pair import IndexPair, Phase, write_index
+from cdc_daemon.elastic.pair_watch import PairWatch
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 MAJORS = (8, 9)
@@ -110,6 +112,9 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
     else:
         yield ok(f"gc_deletes.{name}", remembered)
     yield await _check_drift(client, name, mapping, write)
+    pair = (await PairWatch(client, [mapping.alias]).look())[mapping.alias]
+    if pair.other is not None:
+        yield _second_index(name, pair)
 
 
 async def _check_drift(client: AsyncElasticsearch, name: str, mapping: MappingSettings, index: str) -> Finding:
@@ -122,9 +127,21 @@ async def _check_drift(client: AsyncElasticsearch, name: str, mapping: MappingSe
     return warn(
         f"drift.{name}",
         f"{index} is not as declared: {told}",
-        f"PUT /{index}/_settings or /_mapping for what can be changed; for the rest declare another index and alias, "
-        f"and cdc-daemon backfill {name}",
+        f"PUT /{index}/_settings or /_mapping for what can be changed; for the rest "
+        f"cdc-daemon backfill {name} --new-index, while the daemon runs: no search fails",
     )
+
+
+def _second_index(name: str, pair: IndexPair) -> Finding:
+    words = {Phase.BUILDING: "is being built", Phase.KEPT: "is kept for a rollback", Phase.DROPPING: "is being deleted"}
+    found = f"{pair.other} {words[pair.phase or Phase.KEPT]} beside {pair.live}"
+    if pair.behind or (pair.phase is not Phase.DROPPING and not pair.paired):
+        return warn(
+            f"second_index.{name}",
+            f"{found}, and lacks changes that it did not take",
+            f"cdc-daemon drop-index {name} deletes it; the log tells what it refused",
+        )
+    return ok(f"second_index.{name}", found)
 
 
 async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[str, Any]]:
@@ -133,17 +150,6 @@ async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[s
     if answer.meta.status == 404:
         return {}
     return {index: entry["aliases"][alias] for index, entry in answer.body.items()}
-
-
-def write_index(behind: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Choose the index that writes to an alias go to, as Elasticsearch does; None when it would refuse them."""
-    flagged = [index for index, options in behind.items() if options.get("is_write_index") is True]
-    if flagged:
-        return flagged[0] if len(flagged) == 1 else None
-    if len(behind) == 1:
-        (only,) = behind
-        return None if behind[only].get("is_write_index") is False else only
-    return None
 
 
 async def _check_creation(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, configured_url, read_token
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,14 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     wait: WaitOption = 60.0,
     config: ConfigOption = None,
     *,
+    new_index: Annotated[
+        bool,
+        typer.Option(
+            "--new-index",
+            help="Fill a fresh index, made as the configuration says now, compare it with the rows, and have it take "
+            "the live one's place.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, write nothing.")] = False,
     detach: DetachOption = False,
     as_json: JsonOption = False,
@@ -50,11 +59,17 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     """Have each row of tables read and its document written, beside the live changes.
 
     The running daemon does it, behind live changes and requests for rows, and goes on where it was after a restart.
+    With `--new-index` live changes go to both indices, only one that is equal to the rows takes the place, in one step,
+    and the former is kept for `cdc-daemon rollback` until `cdc-daemon drop-index`.
     Exit code 0: done, 1: failed or cancelled, or the daemon did not answer, 2: the command line or the configuration
     is wrong.
     """
     client = connect(url, config, token_file, ca_file, wait)
-    wanted = {"types": types, "ranges": where_token or [], "rate": rate, "dry_run": dry_run}
+    if new_index and where_token:
+        raise ConfigError("expected no --where-token beside --new-index, as a new index needs all rows")
+    wanted: dict[str, Any] = {"types": types, "ranges": where_token or [], "rate": rate, "dry_run": dry_run}
+    if new_index:
+        wanted["new_index"] = True
     told = carry_out(client, "backfill", wanted, detach=detach)
     if as_json:
         typer.echo(json.dumps(told, indent=2))
@@ -64,9 +79,23 @@ def backfill(  # noqa: PLR0917 -- the command line's order
         done = {"done": "counted" if dry_run else "settled"}.get(told["state"], told["state"])
         for object_type, rows in told["rows_by_type"].items():
             typer.echo(f"{object_type}: {rows:,} rows {done}")
+        for object_type, plan in told["report"].get("new_index", {}).items():
+            typer.echo(f"{object_type}: {_describe(plan, object_type, dry_run=dry_run)}")
     if not detach and told["state"] != "done":
         say_ended(told)
         raise typer.Exit(EXIT_FAILED)
+
+
+def _describe(plan: Mapping[str, Any], object_type: str, *, dry_run: bool) -> str:
+    index, former = plan["index"], plan["in_place_of"]
+    if dry_run:
+        return f"{index} would take the place of {former}"
+    if plan["swapped"]:
+        return (
+            f"{index} has taken the place of {former}, which is kept: "
+            f"`cdc-daemon rollback {object_type}` puts it back, `cdc-daemon drop-index {object_type}` deletes it"
+        )
+    return f"{former} is live as before; {index} stays to be gone on with, or for `cdc-daemon drop-index {object_type}`"
 
 
 @app.callback(invoke_without_command=True)
@@ -145,6 +174,8 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
                 begun = begun or (bar.get_time() if told["started"] else None)
                 rate = told["rows"] / max(bar.get_time() - begun, 0.1) if begun else 0.0
                 shown = name if told["started"] else f"{name}, which waits for another job"
+                if kind == "backfill" and told["report"].get("types"):
+                    shown += " (comparing)"
                 bar.update(task, description=shown, completed=told["fraction"], rows=told["rows"], rate=rate)
         except KeyboardInterrupt:
             typer.echo(f"the job goes on: cdc-daemon jobs cancel {accepted['job']} ends it", err=True)

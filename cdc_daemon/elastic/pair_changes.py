@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -67,6 +68,10 @@ class PairChanges:
                     return name
         raise IndexPairError("expected a free name for the index, found none", alias=definition.alias, index=live)
 
+    async def try_out(self, definition: IndexDefinition) -> None:
+        """Have Elasticsearch judge an index that is to be created. Raises `IndexRefusedError` too."""
+        await IndexManager(self._client).try_out(definition)
+
     async def create(self, definition: IndexDefinition, pair: IndexPair) -> None:
         """Create the index that is to take the live one's place; from now on it is written to.
 
@@ -78,7 +83,7 @@ class PairChanges:
         await self._change([{"add": {"index": live, "alias": direct(live), **_HIDDEN}}], "name the live index", alias)
         own = {marker(alias, Phase.BUILDING): _HIDDEN, direct(index): _HIDDEN}
         settings = {**dict(flat_settings(definition.settings)), **_building_settings(definition)}
-        made = IndexDefinition(alias, index, settings, definition.mappings, definition.extra_properties)
+        made = replace(definition, settings=settings)
         if not await IndexManager(self._client).create(made, own) and (await self.pair(alias)).other != index:
             raise IndexPairError("expected a free name for the index, found an index of that name", index=index)
 

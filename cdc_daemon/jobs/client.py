@@ -47,3 +47,31 @@ class JobsClient:
             if told["finished"] is not None:
                 return
             time.sleep(LOOKED_EVERY)
+
+
+class IndicesClient:
+    """Asks a daemon for the indices behind its aliases. Methods raise `CdcError` when it refuses, or stays away."""
+
+    def __init__(self, client: DaemonClient) -> None:
+        self._client = client
+
+    def indices(self) -> list[dict[str, Any]]:
+        """Return what is told of the indices of each type."""
+        listed: list[dict[str, Any]] = self._client.ask("GET", "/admin/indices")["indices"]
+        return listed
+
+    def rollback(self, object_type: str, *, behind: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        """Have the index put back that was live before; return what is told of it."""
+        return self._change(object_type, f"rollback?behind={_flag(behind)}&dry_run={_flag(dry_run)}")
+
+    def drop(self, object_type: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Have the second index deleted; return what is told of it."""
+        return self._change(object_type, f"drop?dry_run={_flag(dry_run)}")
+
+    def _change(self, object_type: str, what: str) -> dict[str, Any]:
+        told: dict[str, Any] = self._client.ask("POST", f"/admin/indices/{quote(object_type, safe='')}/{what}", {})
+        return told
+
+
+def _flag(flag: bool) -> str:  # noqa: FBT001  it is nothing but a flag
+    return "true" if flag else "false"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -134,11 +135,12 @@ class NewIndex:
             await run.keep_found()
         plan = plans[object_type]
         index = plan["index"]
-        if run.request.dry_run or pair.live == index:
+        made = replace(definition, index=index)
+        if run.request.dry_run:
+            await self._changes.try_out(made)
             return
-        made = IndexDefinition(
-            definition.alias, index, definition.settings, definition.mappings, definition.extra_properties
-        )
+        if pair.live == index:
+            return
         if (pair.other, pair.phase) == (index, Phase.BUILDING):
             if drift := await self._changes.drift(made, index):
                 raise IndexPairError(

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.check.elastic import check_elasticsearch, check_versions, write_index
+from cdc_daemon.check.elastic import check_elasticsearch, check_versions
 from cdc_daemon.config import ElasticsearchSettings
+from cdc_daemon.elastic.pair import write_index
 
 
 @pytest.mark.parametrize(
