@@ -14,7 +14,7 @@ from cdc_daemon.elastic import ElasticsearchOptions, IndexDefinition, IndexManag
 from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.pair import IndexPair, Phase, write_index
-from cdc_daemon.elastic.pair_watch import PairWatch
+from cdc_daemon.elastic.pair_watch import look_at_pairs
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 MAJORS = (8, 9)
@@ -112,7 +112,7 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
     else:
         yield ok(f"gc_deletes.{name}", remembered)
     yield await _check_drift(client, name, mapping, write)
-    pair = (await PairWatch(client, [mapping.alias]).look())[mapping.alias]
+    pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
     if pair.other is not None:
         yield _second_index(name, pair)
 

@@ -86,18 +86,23 @@ class PairWatch:
 
     async def _look(self) -> None:
         sent = self._clock()
-        with told_apart("look at the aliases"):
-            answer = await self._client.indices.get_alias(
-                index=asked_for(self._aliases), ignore_unavailable=True, expand_wildcards="all"
-            )
-        indices = {index: entry["aliases"] for index, entry in answer.body.items()}
         before = self._pairs
-        self._pairs = {alias: read_pair(alias, indices) for alias in self._aliases}
+        self._pairs = await look_at_pairs(self._client, self._aliases)
         self._seen = sent
         for alias, pair in self._pairs.items():
             if (pair.live, pair.other, pair.phase) != (before[alias].live, before[alias].other, before[alias].phase):
                 log.info("elasticsearch.indices", **pair.plain())
         self.changed(self._pairs)
+
+
+async def look_at_pairs(client: AsyncElasticsearch, aliases: Sequence[str]) -> Pairs:
+    """Return what is there now. Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`."""
+    with told_apart("look at the aliases"):
+        answer = await client.indices.get_alias(
+            index=asked_for(aliases), ignore_unavailable=True, expand_wildcards="all"
+        )
+    indices = {index: entry["aliases"] for index, entry in answer.body.items()}
+    return {alias: read_pair(alias, indices) for alias in aliases}
 
 
 class PairFields:

@@ -258,7 +258,7 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     stage.assert_equal("stays")
     checked = CliRunner().invoke(app, ["check", "--config", str(stage.daemon.config_path), "--json"])
     assert checked.exit_code == 1
-    failed = {each["name"] for each in json.loads(checked.output)["findings"] if each["status"] == "fail"}
+    failed = {each["name"] for each in json.loads(checked.stdout)["findings"] if each["status"] == "fail"}
     assert failed & {"id.misfit", "mapping.misfit"}
     stage.daemon.stop()
     stage.daemon.run()

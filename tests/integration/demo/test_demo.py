@@ -113,7 +113,8 @@ def test_it_ends_equal_and_what_is_kept_can_be_tried_by_hand(
     assert "user: EQUAL, " in _sandbox(environment, "compare", "--config", str(config))
 
     _sandbox(environment, "down", kept)
-    assert _processes(cache) == []
+    _, alive = psutil.wait_procs(_processes(cache), timeout=60)
+    assert alive == []
     assert not Path(state["directory"]).exists()
 
 
