@@ -31,8 +31,9 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
-	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report=term --ignore=tests/container/test_image.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/tail
+	$(BIN)/coverage report
 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
 	$(BIN)/python -m sandbox.screenshots

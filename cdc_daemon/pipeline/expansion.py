@@ -51,14 +51,14 @@ class Expansion:
         if entry.refresh and self._router.is_shown(key.table):
             with suppress(TableDroppedError):
                 clusterings = self._reader.clusterings(key.table, key.partition_key)
-                await self._signal(entry, self._waits.each("cassandra", clusterings))
+                await self._signal(entry, self._waits.each("cassandra", clusterings, [entry]))
         if entry.search and self._router.is_shown(key.table):
             found = self._siblings.find(key.table, key.partition_key)
-            await self._signal(entry, self._waits.each("elasticsearch", found))
+            await self._signal(entry, self._waits.each("elasticsearch", found, [entry]))
         if self._router.leads_on(entry):
             # What was removed shows no write time, so the second read is the rule (architecture, promise 2).
             await asyncio.sleep(self._pause)
-            with suppress(TableDroppedError), self._waits.on("cassandra"):
+            with suppress(TableDroppedError), self._waits.on("cassandra", [entry]):
                 await self._reader.confirm_partition(key.table, key.partition_key)
             await self._router.keep_in_mind([entry])
             self._router.pass_on(entry)

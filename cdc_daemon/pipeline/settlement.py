@@ -168,7 +168,7 @@ class Settlement:
                 raise outcome
 
     async def _settle_unread(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
-        with self._waits.on("cassandra"):
+        with self._waits.on("cassandra", entries):
             reading = await self._reader.read(table, [entry.key for entry in entries])
         doubted: list[Entry] = []
         believed: list[tuple[Entry, RowState]] = []
@@ -195,7 +195,7 @@ class Settlement:
 
     async def _read_again(self, table: TableName, entries: list[Entry]) -> Reading:
         await asyncio.sleep(self._pause)
-        with self._waits.on("cassandra"):
+        with self._waits.on("cassandra", entries):
             return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
 
     async def _write(
@@ -226,7 +226,7 @@ class Settlement:
             return
         batch = Batch(entries, reading, (builder or self._builder).of(entries[0].key.table, reading.columns))
         self._note_sizes(batch.operations)
-        with self._waits.on("elasticsearch"):
+        with self._waits.on("elasticsearch", entries):
             results = await self._writer.write(batch.operations) if batch.operations else []
         again: dict[Entry, Result] = {}
         judged = batch.judge(results)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cdc_daemon.errors import CdcError
+from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.watch import Trouble
 
 T = TypeVar("T")
+
+
+class _Wait(NamedTuple):
+    began: float
+    service: str
+    entries: Sequence[Entry]
+
+    def concerns(self, keys: Collection[Key]) -> bool:
+        return any(entry.key in keys or entry.key._replace(clustering=None) in keys for entry in self.entries if keys)
 
 
 class Waits:
@@ -18,14 +28,14 @@ class Waits:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._open: dict[object, tuple[float, str]] = {}
+        self._open: dict[object, _Wait] = {}
         self._pauses: dict[object, Trouble] = {}
 
     @contextmanager
-    def on(self, service: str) -> Iterator[None]:
-        """Wait for a server during a block."""
+    def on(self, service: str, entries: Sequence[Entry] = ()) -> Iterator[None]:
+        """Wait for a server during a block, for the sake of entries."""
         mark = object()
-        self._open[mark] = (self._clock(), service)
+        self._open[mark] = _Wait(self._clock(), service, entries)
         try:
             yield
         finally:
@@ -41,19 +51,25 @@ class Waits:
         finally:
             del self._pauses[mark]
 
-    async def each(self, service: str, pages: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def each(self, service: str, pages: AsyncIterator[T], entries: Sequence[Entry] = ()) -> AsyncIterator[T]:
         """Pass pages on; their server is waited for until each comes, and not while it is used."""
         while True:
-            with self.on(service):
+            with self.on(service, entries):
                 page = await anext(pages, None)
             if page is None:
                 return
             yield page
 
-    def trouble(self, at_least: float) -> Trouble | None:
-        """Tell what a worker pauses for, or which server has been waited for so many seconds, the longest first."""
-        for pause in self._pauses.values():
-            return pause
-        began, service = min(self._open.values(), default=(self._clock(), ""))
-        seconds = self._clock() - began
-        return Trouble(service, f"no answer for {seconds:.1f} s") if service and seconds >= at_least else None
+    def trouble(self, at_least: float, keys: Collection[Key] = ()) -> Trouble | None:
+        """Tell which server has been waited for so many seconds, the longest first, or what a worker pauses for.
+
+        A wait for the sake of `keys`, or of rows of these partitions, comes before all others. A pause comes last:
+        what it is for may be over by now.
+        """
+        now = self._clock()
+        waits = [wait for wait in self._open.values() if now - wait.began >= at_least]
+        waits = [wait for wait in waits if wait.concerns(keys)] or waits
+        if waits:
+            longest = min(waits, key=lambda wait: wait.began)
+            return Trouble(longest.service, f"no answer for {now - longest.began:.1f} s")
+        return next(iter(self._pauses.values()), None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cdc_daemon.elastic.pair_writer import PairWriter
+from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble
 
@@ -21,6 +24,6 @@ class ServerHealth:
         failure = self._writer.failure
         return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
 
-    def suspicion(self, at_least: float) -> Trouble | None:
-        """Tell which server lets workers wait, for so many seconds or because of a failure."""
-        return self._waits.trouble(at_least)
+    def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
+        """Tell which server lets workers wait, for so many seconds or because of a failure; of `keys` first of all."""
+        return self._waits.trouble(at_least, keys)

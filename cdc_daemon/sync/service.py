@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ request of a single id never waits behind all of another's thousands."""
 
 
 _SUSPICIOUS_SECONDS = 1.0
-"""A server that lets a batch wait for this long is why a request was not done in time."""
+"""A server that lets a batch wait for this long, or a quarter of its time, is why a request was not done in time."""
 
 
 class Requested(Protocol):
@@ -58,8 +58,8 @@ class Health(Protocol):
         """Tell why nothing can be written at present; None while nothing is known to be wrong."""
         ...
 
-    def suspicion(self, at_least: float) -> Trouble | None:
-        """Tell which server lets workers wait, for so many seconds or because of a failure."""
+    def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
+        """Tell which server lets workers wait, for so many seconds or because of a failure; of `keys` first of all."""
         ...
 
 
@@ -134,7 +134,7 @@ class SyncService:
         except TimeoutError:
             trouble = (
                 self._health.trouble()
-                or self._health.suspicion(_SUSPICIOUS_SECONDS)
+                or self._health.suspicion(min(_SUSPICIOUS_SECONDS, (seconds or 0) / 4), watch.open)
                 or watch.trouble
                 or Trouble("daemon", "it takes longer")
             )

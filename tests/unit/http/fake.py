@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -122,8 +122,9 @@ class FakeHealth:
     def trouble(self) -> Trouble | None:
         return self.known
 
-    def suspicion(self, at_least: float) -> Trouble | None:
-        assert at_least > 0
+    def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
+        assert at_least >= 0
+        assert all(isinstance(key, Key) for key in keys)
         return self.suspected
 
 
