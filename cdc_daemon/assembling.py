@@ -18,6 +18,7 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
 from cdc_daemon.dead_letters.documents import DeadDocuments
 from cdc_daemon.dead_letters.replay import Replayer
+from cdc_daemon.dead_letters.retries import Retries
 from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_others
 from cdc_daemon.dependents.refresher import DependentsRefresher
 from cdc_daemon.document.mapping import DocumentMapping
@@ -52,7 +53,7 @@ from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
 from cdc_daemon.removal.parts import make_index_rows, make_table_watch
-from cdc_daemon.schedule.parts import fill_schedule
+from cdc_daemon.schedule.parts import Turns, fill_schedule
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.spool.parts import make_space
 from cdc_daemon.spool.spooler import Spooler
@@ -139,8 +140,9 @@ async def assemble(
         finders = make_finders(listed, schema.table, session=session, rows=index_rows)
         queue = StoredQueue(store.dependents)
         router = Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock))
-        definitions = {table: several[0].table for table, several in mappings.items()}
-        dead = await asyncio.to_thread(DeadDocuments(store.dead_letters, definitions).load)
+        dead = await asyncio.to_thread(
+            DeadDocuments(store.dead_letters, {table: several[0].table for table, several in mappings.items()}).load
+        )
         waits = Waits()
         pipeline = Pipeline(
             coalescer=coalescer,
@@ -198,7 +200,6 @@ async def assemble(
             watermarks=store.watermarks,
             observer=PollMetrics(metrics),
         )
-        await fill_schedule(schedule, settings, shown=shown, makers=makers, session=session, metrics=metrics)
         dependents = DependentsRefresher(
             queue,
             finders,
@@ -225,6 +226,26 @@ async def assemble(
         )
         tail = make_tail(
             settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
+        )
+        replayer = Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings)
+        await fill_schedule(
+            schedule,
+            settings,
+            shown=shown,
+            makers=makers,
+            session=session,
+            metrics=metrics,
+            turns=Turns(
+                dependents=dependents,
+                tables=tables,
+                expiries=ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc),
+                retries=Retries(
+                    store.dead_letters,
+                    replayer,
+                    pause=settings.dead_letters.retry_every,
+                    ready=lambda: writer.available and not gate.closed,
+                ),
+            ),
         )
         range_jobs = make_runner(
             JobParts(
@@ -273,7 +294,7 @@ async def assemble(
             ),
             pairs=pairs,
             reconcile_requests=store.reconcile_requests,
-            replayer=Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings),
+            replayer=replayer,
             expiries=store.expiries,
             waiting_dependents=lambda: store.dependents.count,
             spooler=Spooler(
@@ -284,14 +305,7 @@ async def assemble(
                 ready=lambda: writer.available,
                 observer=SpoolMetrics(metrics),
             ),
-            background={
-                "indices": pairs.run,
-                "dependents": dependents.run,
-                "tables": tables.run,
-                "mappings": following.run,
-                "keys": keys.run,
-                "expiries": ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc).run,
-            },
+            background={"indices": pairs.run, "mappings": following.run, "keys": keys.run},
         )
 
 

@@ -195,7 +195,7 @@ class Metrics:
         )
         self.scheduled_work_failing = self._gauge(
             "scheduled_work_failing",
-            "1 while the last turn of what comes round has failed, else 0: pollers, the heartbeat, audits, repairs.",
+            "1 while the last turn of what comes round has failed, else 0: pollers, expired values, audits and so on.",
             ("work",),
         )
 

@@ -49,12 +49,14 @@ class PipelineMetrics:
 
     def settled(self, table: TableName, outcome: str, alias: str) -> None:
         """Count a document by its outcome."""
-        if outcome == "dead_lettered":
-            self._metrics.dead_letters.labels("document").inc()
         counter = self._outcomes.get((alias, outcome))
         if counter is None:
             counter = self._outcomes[alias, outcome] = self._metrics.documents.labels(alias or str(table), outcome)
         counter.inc()
+
+    def set_aside(self, count: int) -> None:
+        """Count documents that are kept as dead letters and were not before."""
+        self._metrics.dead_letters.labels("document").inc(count)
 
     def shown(self, table: TableName, oldest: int) -> None:
         """Measure how long the oldest change of a key took to be shown."""

@@ -1,9 +1,9 @@
-"""`cdc-daemon backfill` and `jobs`: work on whole tables, done by a daemon that runs."""
+"""`cdc-daemon backfill` and `jobs`: work on whole tables and what comes round, done by a daemon that runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from cdc_daemon.jobs.client import JobsClient
 
-app = typer.Typer(no_args_is_help=False, help="Look at work on whole tables, and end it.")
+app = typer.Typer(
+    no_args_is_help=False, help="Look at work on whole tables and at what comes round by itself; end a job."
+)
 
 TypesArgument = Annotated[list[str], typer.Argument(metavar="TYPE…", help="Names of mappings, such as user.")]
 RateOption = Annotated[float | None, typer.Option("--rate", metavar="N", min=0.001, help="Rows a second at most.")]
@@ -108,7 +110,7 @@ def jobs(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List work on whole tables, newest first, and how far it is."""
+    """List work on whole tables, newest first, and how far it is; then what comes round by itself."""
     context.obj = partial(connect, url, config, token_file, ca_file, 10.0)
     if context.invoked_subcommand is not None:
         return
@@ -116,16 +118,40 @@ def jobs(
     if as_json:
         typer.echo(json.dumps(listed, indent=2))
         return
+    console = Console(width=max(100, Console().width))
+    console.print(_job_table(listed["jobs"]))
+    console.print()
+    console.print(_schedule_table(listed["scheduled"]))
+
+
+def _job_table(jobs: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("job", "kind", "for", "types", "state", "done", "rows", "created", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
-    for each in listed:
-        created = datetime.fromtimestamp(each["created"]).astimezone().isoformat(" ", "seconds")
+    for each in jobs:
+        created = _moment(each["created"])
         types = ", ".join(each["options"].get("types", []))
         part = f"{each['fraction']:.1%}"
         table.add_row(
             each["job"], each["kind"], each["origin"], types, each["state"], part, f"{each['rows']:,}", created
         )
-    Console(width=max(100, Console().width)).print(table)
+    return table
+
+
+def _schedule_table(scheduled: Sequence[Mapping[str, Any]]) -> Table:
+    from cdc_daemon.config.units import format_duration  # noqa: PLC0415  commands start fast
+
+    table = Table("comes round", "every", "state", "last done", "next", "turns", "failed", box=None, pad_edge=False)
+    for each in scheduled:
+        state = "running" if each["running"] else "waiting" if each["error"] is None else f"failing: {each['error']}"
+        done = _moment(each["succeeded"]) if each["succeeded"] else ""
+        due = _moment(each["next"]) if each["next"] else ""
+        every = format_duration(each["interval"])
+        table.add_row(each["name"], every, state, done, due, f"{each['runs']:,}", f"{each['failures']:,}")
+    return table
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
 @app.command("show")

@@ -16,7 +16,7 @@ from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
 from cdc_daemon.config.tracing import TracingSettings
-from cdc_daemon.config.units import ByteSize, Duration
+from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 
 class CommitLogSettings(Section):
@@ -76,6 +76,14 @@ class PipelineSettings(Section):
     """The most documents a second that are built anew because another table's row, which they show, has changed."""
 
 
+class DeadLettersSettings(Section):
+    """What could not be written as it is, and is kept."""
+
+    retry_every: DurationOrZero = 3600.0
+    """How long after its failure a letter is tried again, in case its cause was mended; after each further failure
+    twice as long, up to a day. 0 for never: `cdc-daemon dead-letters replay` tries them in any case."""
+
+
 class StateSettings(Section):
     """What the daemon must remember."""
 
@@ -110,6 +118,8 @@ class Settings(Section):
     """The flow from signals to documents."""
     jobs: JobsSettings = JobsSettings()
     """Work on whole tables: backfill and reconcile."""
+    dead_letters: DeadLettersSettings = DeadLettersSettings()
+    """What could not be written as it is, and is kept."""
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     """A row that is written only to be seen again."""
     state: StateSettings

@@ -110,17 +110,18 @@ class Replayer:
         found = await asyncio.to_thread(
             lambda: list(self._letters.list(wanted=wanted, limit=limit + 1, oldest_first=True))
         )
-        return Replay(await self._replay(found[:limit], seconds), more=len(found) > limit)
+        return Replay(await self.replay_letters(found[:limit], seconds=seconds), more=len(found) > limit)
 
     async def replay_one(self, identity: int, *, seconds: float = 30.0) -> Replayed | None:
         """Replay one letter; None when there is none of this id. Raises `StoreError`."""
         letter = await asyncio.to_thread(self._letters.get, identity)
         if letter is None:
             return None
-        (replayed,) = await self._replay([letter], seconds)
+        (replayed,) = await self.replay_letters([letter], seconds=seconds)
         return replayed
 
-    async def _replay(self, letters: Sequence[DeadLetter], seconds: float) -> list[Replayed]:
+    async def replay_letters(self, letters: Sequence[DeadLetter], *, seconds: float = 30.0) -> list[Replayed]:
+        """Replay letters that were kept, and wait for at most so long. Raises `StoreError`."""
         ended: dict[int, Replayed] = {}
         signals: dict[int, Sequence[Signal]] = {}
         for letter in letters:

@@ -22,7 +22,9 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 4
 """Changed rows worked off side by side, so that one that a million documents show does not hold up the others."""
 
-LOOK_SECONDS = 0.2
+INTERVAL = 0.2
+"""Seconds between two looks into the queue."""
+
 LANDING_SECONDS = 60.0
 _SAID_AGAIN = 30.0
 
@@ -78,9 +80,7 @@ class DependentsRefresher:
         rate: float,
         margin: int,
         settle_others: Callable[[], Awaitable[None]],
-        look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        self._look_seconds = look_seconds
         self._queue = queue
         self._finders = finders
         self._flights = flights
@@ -92,25 +92,27 @@ class DependentsRefresher:
         self._settle_others = settle_others
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self) -> None:
-        """Work the queue off until cancelled."""
+    async def turn(self) -> None:
+        """Work off what waits in the queue, and what comes into it meanwhile. Raises `StoreError`."""
         try:
-            while True:
-                await self._start_more()
-                await asyncio.sleep(self._look_seconds)
+            while await self._start_more():
+                await asyncio.wait(self._under_way.values(), timeout=INTERVAL, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in self._under_way.values():
                 task.cancel()
             await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            self._under_way = {}
 
-    async def _start_more(self) -> None:
+    async def _start_more(self) -> bool:
+        """Begin with as many rows as there is room for; return whether any are under way."""
         self._under_way = {identity: task for identity, task in self._under_way.items() if not task.done()}
         room = AT_ONCE - len(self._under_way)
         if room <= 0:
-            return
+            return True
         waiting = await self._queue.oldest(room, besides=[*self._under_way])
         for dependent in waiting:
             self._under_way[dependent.id] = asyncio.create_task(self._follow(dependent), name="dependents")
+        return bool(self._under_way)
 
     async def _follow(self, dependent: Dependent) -> None:
         """Refresh a row's dependents, however often that has to be tried."""

@@ -24,9 +24,9 @@ class JobsClient:
         told: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
         return told
 
-    def jobs(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Return what is told of the newest jobs, newest first."""
-        listed: list[dict[str, Any]] = self._client.ask("GET", f"/admin/jobs?limit={limit}")["jobs"]
+    def jobs(self, limit: int = 100) -> dict[str, list[dict[str, Any]]]:
+        """Return what is told of the newest `jobs`, newest first, and of what is `scheduled`."""
+        listed: dict[str, list[dict[str, Any]]] = self._client.ask("GET", f"/admin/jobs?limit={limit}")
         return listed
 
     def job(self, identity: str) -> dict[str, Any]:

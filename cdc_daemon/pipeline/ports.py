@@ -163,6 +163,10 @@ class Observer(Protocol):
         """Take note that a document was settled, with its outcome's name."""
         ...
 
+    def set_aside(self, count: int) -> None:
+        """Take note of documents that are kept as dead letters and were not before."""
+        ...
+
     def shown(self, table: TableName, oldest: int) -> None:
         """Take note that a key is shown whose oldest change was written at `oldest` (µs since epoch)."""
         ...

@@ -251,7 +251,7 @@ class Settlement:
             if entry not in again and at not in given_up and result.outcome is not Outcome.DEAD
         ]
         await self._lifetimes.keep(entries, reading)
-        await self._keep([letter for _, letter in letters])
+        await self._keep(letters)
         await self._revive(done)
         await self._router.keep_in_mind(entry for entry in entries if entry not in again)
         for entry, operation, result in done:
@@ -278,9 +278,13 @@ class Settlement:
             outcomes = _KEPT
         self._coalescer.settle(entry, outcomes)
 
-    async def _keep(self, letters: Sequence[DeadLetter]) -> None:
+    async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
+        """Set documents aside. One that was before is tried again from time to time: it counts once."""
         if letters:
-            await asyncio.to_thread(self._set_aside, letters)
+            dead = self._dead
+            new = sum(dead is None or not dead.has(entry.key, letter.alias) for entry, letter in letters)
+            await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
+            self._observer.set_aside(new)
 
     async def _revive(self, done: Sequence[tuple[Entry, Operation, Result]]) -> None:
         dead = self._dead

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import structlog
 
-from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.pipeline.ports import Lifetime
@@ -120,15 +119,10 @@ class ExpiryWatch:
         self._count = count
         self._now = now
 
-    async def run(self, interval: float = INTERVAL) -> None:
-        """Signal what is due, every `interval` seconds, until cancelled."""
-        while True:
-            try:
-                while await self.look():
-                    pass
-            except CdcError as error:
-                log.warning("removal.expiries_not_looked_at", error=str(error), hint=error.hint, every=60)
-            await asyncio.sleep(interval)
+    async def turn(self) -> None:
+        """Settle everything that is due. Raises `StoreError`."""
+        while await self.look():
+            pass
 
     async def look(self) -> bool:
         """Settle the first rows of which something has expired; return whether there may be more."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
+from cdc_daemon.errors import CassandraRefusedError, TableDroppedError
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
@@ -131,15 +131,6 @@ class TableWatch:
         self._shown_in = shown_in
         self._cdc = cdc
         self._is_rekeyed = is_rekeyed
-
-    async def run(self, interval: float = INTERVAL) -> None:
-        """Look at all tables every `interval` seconds, until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except CdcError as error:
-                log.warning("removal.tables_not_looked_at", error=str(error), hint=error.hint, every=60)
-            await asyncio.sleep(interval)
 
     async def look(self) -> None:
         """Deal with each table that is another than before. Raises what reading and searching raise."""

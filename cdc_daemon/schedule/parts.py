@@ -1,20 +1,37 @@
-"""What comes round, put into the schedule: pollers and the heartbeat."""
+"""What comes round, put into the schedule: pollers, removals, dependents, dead letters and the heartbeat."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from cassandra.cluster import Session
 
 from cdc_daemon.config import Settings
+from cdc_daemon.dead_letters import retries
+from cdc_daemon.dead_letters.retries import Retries
+from cdc_daemon.dependents import refresher as dependents
+from cdc_daemon.dependents.refresher import DependentsRefresher
 from cdc_daemon.heartbeat import Heart
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.making import PollerMaker, check_polled_tables
+from cdc_daemon.removal import expiry, tables
+from cdc_daemon.removal.expiry import ExpiryWatch
+from cdc_daemon.removal.tables import TableWatch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.startup import persist
+
+
+class Turns(NamedTuple):
+    """What looks from time to time whether there is something to do."""
+
+    dependents: DependentsRefresher
+    tables: TableWatch
+    expiries: ExpiryWatch
+    retries: Retries
 
 
 async def fill_schedule(
@@ -25,8 +42,15 @@ async def fill_schedule(
     makers: PollerMaker,
     session: Session,
     metrics: Metrics,
+    turns: Turns,
 ) -> None:
-    """Put pollers and the heartbeat into the schedule, waiting for what they need. Raises `ConfigError`."""
+    """Put everything into the schedule, waiting for what pollers need. Raises `ConfigError`."""
+    schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
+    schedule.every(tables.INTERVAL, "truncated tables", turns.tables.look, rests=True)
+    schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)
+    if (pause := settings.dead_letters.retry_every) > 0:
+        looked_every = min(retries.INTERVAL, pause)
+        schedule.every(looked_every, "dead letters", turns.retries.turn, first=looked_every, rests=True)
     check_polled_tables(settings.poll, shown)
     for polled in settings.poll:
         poller = await persist("cassandra", partial(makers.make, polled))

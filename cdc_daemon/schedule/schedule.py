@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -46,6 +48,9 @@ class Schedule:
     A job that takes longer than its interval is not started a second time beside itself: its next turn comes when it
     is over. Turns that were missed, because the process was held or the machine slept, become one. A job that raises
     is said in the log and comes round again; only being cancelled ends it.
+
+    There are jobs that are wanted at times, and those that look often for something to do and then may be long at it
+    (`rests`): for these no turn is due, and none is passed over, while one is under way.
     """
 
     def __init__(self) -> None:
@@ -53,6 +58,7 @@ class Schedule:
         self._scheduler.add_listener(self._note_passed_over, EVENT_JOB_MAX_INSTANCES)
         self._jobs: dict[str, ScheduledJob] = {}
         self._turns: set[asyncio.Task[None]] = set()
+        self._resting: set[str] = set()
 
     @property
     def jobs(self) -> Mapping[str, ScheduledJob]:
@@ -60,13 +66,23 @@ class Schedule:
         return self._jobs
 
     def next_run(self, name: str) -> float | None:
-        """Return when a job comes round next, in seconds since epoch; None before `run`, and for an unknown one."""
+        """Return when a job comes round next, in seconds since epoch.
+
+        None before `run`, for an unknown one, and for one that rests until it is over.
+        """
         job = self._scheduler.get_job(name)
         moment = None if job is None else getattr(job, "next_run_time", None)
         return None if moment is None else float(moment.timestamp())
 
     def every(
-        self, seconds: float, name: str, work: Callable[[], Awaitable[None]], *, first: float = 0.0, jitter: float = 0.0
+        self,
+        seconds: float,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        first: float = 0.0,
+        jitter: float = 0.0,
+        rests: bool = False,
     ) -> None:
         """Let `work` come round every so many seconds, the first time `first` seconds from now.
 
@@ -76,6 +92,8 @@ class Schedule:
         if name in self._jobs:
             raise ValueError(f"expected a job's own name, found {name} again")
         job = self._jobs[name] = ScheduledJob(name, seconds)
+        if rests:
+            self._resting.add(name)
         begin = datetime.now(UTC) + timedelta(seconds=first)
         self._scheduler.add_job(
             self._turn,
@@ -112,7 +130,8 @@ class Schedule:
         self._turns.add(task)
         job.running, job.started = True, time.time()
         try:
-            await work()
+            with self._rest(job.name):
+                await work()
         except Exception as error:  # noqa: BLE001 -- one turn that fails must not end the job, whatever it raises
             job.failures += 1
             job.error = str(error) or type(error).__name__
@@ -124,6 +143,19 @@ class Schedule:
             job.running, job.ended = False, time.time()
             job.runs += 1
             self._turns.discard(task)
+
+    @contextmanager
+    def _rest(self, name: str) -> Iterator[None]:
+        """Let no turn be due during a block, where the job rests."""
+        if name not in self._resting:
+            yield
+            return
+        self._scheduler.pause_job(name)
+        try:
+            yield
+        finally:
+            with suppress(JobLookupError):  # the scheduler was shut down
+                self._scheduler.resume_job(name)
 
     def _note_passed_over(self, event: JobSubmissionEvent) -> None:
         self._jobs[event.job_id].passed_over += 1

@@ -161,6 +161,22 @@ class DeadLetters:
         condition, values = wanted.condition()
         yield from self._select(condition, values, order="ASC" if oldest_first else "DESC", limit=limit)
 
+    def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
+        """Return letters that may be tried again, oldest first: documents and mutations.
+
+        One that has failed once is due `pause` after that, and after each further failure twice as long, at most
+        `longest`. All are in microseconds, `now` since epoch.
+        """
+        return [
+            *self._select(
+                "kind IN ('document', 'mutation') "
+                "AND coalesce(last_at, at) <= ? - min(? * (1 << min(attempts - 1, 20)), ?)",
+                (now, pause, longest),
+                order="ASC",
+                limit=limit,
+            )
+        ]
+
     def _select(self, condition: str, values: Sequence[Any], *, order: str, limit: int) -> Iterator[DeadLetter]:
         with self._database.reading() as connection:
             rows = connection.execute(

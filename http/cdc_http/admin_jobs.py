@@ -33,6 +33,7 @@ class JobsEndpoint:
 
     def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission) -> None:
         self._settings = settings
+        self._daemon = daemon
         self._operators = Operators(daemon, admission)
 
     def routes(self) -> list[Route]:
@@ -66,7 +67,10 @@ class JobsEndpoint:
         given = request.query_params.get("limit", "100")
         if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_JOBS):
             raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_JOBS}")
-        return {"jobs": [plain_job(each) for each in await jobs.newest(int(given))]}
+        return {
+            "jobs": [plain_job(each) for each in await jobs.newest(int(given))],
+            "scheduled": self._daemon.status()["schedule"],
+        }
 
     async def _show(self, request: Request, jobs: RangeJobsView) -> Any:
         return plain_job(_found(await jobs.report(request.path_params["job"])))

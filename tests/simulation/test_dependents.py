@@ -58,6 +58,12 @@ class TableChange:
 TABLE_CHANGES = st.builds(TableChange, st.sampled_from([BASE, OTHER]), CHANGES)
 
 
+async def come_round(refresher: DependentsRefresher) -> None:
+    while True:
+        await refresher.turn()
+        await asyncio.sleep(0.002)
+
+
 async def at_once() -> None:
     return
 
@@ -98,9 +104,8 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
             rate=1000,
             margin=0,
             settle_others=at_once,
-            look_seconds=0.002,
         )
-        return asyncio.create_task(refresher.run())
+        return asyncio.create_task(come_round(refresher))
 
     running, refreshing = asyncio.create_task(pipeline.run()), refresh()
     line: AcknowledgementLine[int] = AcknowledgementLine(0)

@@ -76,6 +76,9 @@ class Counts:
     def shown(self, table: TableName, oldest: int) -> None:
         pass
 
+    def set_aside(self, count: int) -> None:
+        assert count >= 0
+
     def second_reads(self, count: int) -> None:
         assert count > 0
 

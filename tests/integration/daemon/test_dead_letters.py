@@ -148,6 +148,27 @@ def test_replay_and_drop(stage: Stage, tmp_path: Path) -> None:
     assert command(stage, "list", "--table", "dated")["total"] == 0
 
 
+def test_a_letter_is_tried_again_by_itself_and_counts_once(stage: Stage) -> None:
+    stage.daemon.config["dead_letters"] = {"retry_every": "1s"}
+    stage.table("dated", "id int PRIMARY KEY, day text", mappings=DATED)
+    stage.daemon.run()
+    for number, day in ((1, "yesterday"), (2, "tomorrow")):
+        stage.execute("INSERT INTO {ks}.dated (id, day) VALUES (%s, %s)", [number, day])
+    # Each time one is tried counts as a document settled; the letters stay two.
+    wait_for("a third attempt", lambda: outcomes(stage, "dated").get("dead_lettered", 0) >= 6)
+    assert stage.daemon.metric("dead_letters_total", reason="document") == 2
+    # Somebody else mends the cause without a change that the daemon could see: as if the mapping were another.
+    assert stage.daemon.stop() == 0
+    stage.elastic.indices.delete(index=stage.alias("dated") + "-000001")
+    stage.mappings["dated"]["mappings"] = {"properties": {"id": {"type": "integer"}, "day": {"type": "text"}}}
+    stage.daemon.run()
+    wait_for("both documents", lambda: set(stage.documents("dated")) == {"1", "2"})
+    turns = {job["name"]: job for job in stage.daemon.status()["schedule"]}
+    assert turns["dead letters"]["succeeded"] > 0
+    assert {"expired values", "truncated tables", "dependents"} <= turns.keys()
+    assert letters(stage) == []
+
+
 def command(stage: Stage, *arguments: str, code: int = 0) -> Any:
     """Run `cdc-daemon dead-letters` with this stage's configuration; return the JSON that it writes."""
     config = ("--config", str(stage.daemon.config_path), "--json")

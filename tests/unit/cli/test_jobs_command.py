@@ -101,6 +101,8 @@ def test_jobs_are_listed_shown_and_ended(served: Served, token: Path) -> None:
     assert listed.exit_code == 0
     assert "0000000000000001" in listed.stdout
     assert "25.0%" in listed.stdout
+    assert "failing: no host" in listed.stdout
+    assert run(served, token, "jobs", "--json").stdout.count('"name": "expired values"') == 1
     shown = run(served, token, "jobs", "show", "0000000000000001")
     assert json.loads(shown.stdout)["rows"] == 7
     ended = run(served, token, "jobs", "cancel", "0000000000000001")

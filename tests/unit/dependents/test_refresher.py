@@ -72,11 +72,16 @@ class World:
             rate=1_000_000,
             margin=1000,
             settle_others=settled,
-            look_seconds=0.01,
         )
 
     def changed(self, name: str, version: int) -> None:
         self.store.dependents.add([ChangedRow(Key(ORGANISATION, name.encode(), ()), version)])
+
+    async def work(self) -> None:
+        refresher = self.refresher()
+        while True:
+            await refresher.turn()
+            await asyncio.sleep(0.005)
 
     async def settle_rows(self, count: int) -> list[Key]:
         keys: list[Key] = []
@@ -97,7 +102,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 async def world(store: Store) -> AsyncIterator[World]:
     world = World(store)
-    task = asyncio.create_task(world.refresher().run())
+    task = asyncio.create_task(world.work())
     yield world
     task.cancel()
     with suppress(asyncio.CancelledError):

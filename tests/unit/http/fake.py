@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from cdc_daemon.metrics import Metrics
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+from cdc_daemon.schedule.schedule import ScheduledJob
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job
@@ -33,6 +34,9 @@ from cdc_daemon.sync import Refresh, SyncService, UnknownObjectTypeError
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_http import LoopState
 
+SCHEDULED = ScheduledJob(
+    "expired values", 0.5, started=1_700_000_000.0, ended=1_700_000_000.5, runs=4, failures=4, error="no host"
+)
 LENIENT = HttpSettings(contract="lenient")
 
 
@@ -281,7 +285,7 @@ class FakeDaemon:
     def __init__(self, store: Store | None = None, **limits: Any) -> None:
         self.metrics = Metrics()
         self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
-        self.state: dict[str, Any] = {"pending": 3}
+        self.state: dict[str, Any] = {"pending": 3, "schedule": [asdict(SCHEDULED) | {"next": None}]}
         self.lines: dict[str, Any] = {"step": 10.0, "end": None, "lines": []}
         self.checks = {"started": True}
         self.node_id = "node-1"

@@ -60,7 +60,7 @@ async def test_a_backfill_is_promised(app: ASGIApp, daemon: FakeDaemon) -> None:
     again = await ask(app, "GET", answer.headers["location"], headers=OPERATOR)
     assert again.json() == job
     listed = await ask(app, "GET", "/admin/jobs?limit=1", headers=OPERATOR)
-    assert listed.json() == {"jobs": [job]}
+    assert listed.json() == {"jobs": [job], "scheduled": daemon.state["schedule"]}
 
 
 async def test_a_reconcile_is_promised(app: ASGIApp, daemon: FakeDaemon) -> None:

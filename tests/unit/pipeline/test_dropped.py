@@ -55,6 +55,9 @@ class Servers:
     def shown(self, table: TableName, oldest: int) -> None:
         raise AssertionError((table, oldest))
 
+    def set_aside(self, count: int) -> None:
+        raise AssertionError(count)
+
     def second_reads(self, count: int) -> None:
         assert count
 

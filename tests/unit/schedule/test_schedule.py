@@ -89,6 +89,37 @@ async def test_a_turn_that_fails_is_told_and_the_job_goes_on() -> None:
     assert (logs[0]["job"], logs[0]["hint"]) == ("sometimes", "is it up?")
 
 
+async def test_of_a_job_that_rests_no_turn_is_due_while_one_is_under_way() -> None:
+    schedule = Schedule()
+    let_go = asyncio.Event()
+
+    async def lasting() -> None:
+        await let_go.wait()
+
+    schedule.every(0.01, "resting", lasting, rests=True)
+    schedule.every(0.01, "wanted", lasting)
+    async with running(schedule):
+        await until(lambda: schedule.jobs["wanted"].passed_over > 2)
+        assert schedule.jobs["resting"].running
+        assert schedule.next_run("resting") is None
+        let_go.set()
+        await until(lambda: schedule.jobs["resting"].runs > 2)
+    assert schedule.jobs["resting"].passed_over == 0
+
+
+async def test_one_that_rests_may_be_cancelled_at_the_end() -> None:
+    schedule = Schedule()
+
+    async def lasting() -> None:
+        await asyncio.Event().wait()
+
+    schedule.every(60, "resting", lasting, rests=True)
+    async with running(schedule):
+        await until(lambda: schedule.jobs["resting"].running)
+    assert not schedule.jobs["resting"].running
+    assert schedule.jobs["resting"].failures == 0
+
+
 async def test_the_end_cancels_a_turn_and_waits_for_it() -> None:
     schedule = Schedule()
     cleaned = False

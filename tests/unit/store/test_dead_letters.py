@@ -148,3 +148,27 @@ def test_letters_of_an_older_version_are_kept_once_for_each_document(tmp_path: P
         ("fifth", ""),
         ("seventh", ""),
     ]
+
+
+def test_a_letter_is_due_after_a_pause_that_doubles(letters: DeadLetters) -> None:
+    def due(now: int) -> list[bytes | None]:
+        return [letter.partition_key for letter in letters.due(now, pause=10, longest=35, limit=5)]
+
+    letters.add([document(b"often", at=0), document(b"once", at=100), mutation(7)])
+    letters.add([document(b"often", at=50)])
+    assert due(69) == []
+    assert due(70) == [b"often"]
+    assert due(110) == [b"often", b"once"]
+    letters.add([document(b"often", at=200)])
+    letters.add([document(b"often", at=300)])
+    assert due(334) == [b"once"]
+    assert due(335) == [b"often", b"once"]
+    (kept,) = [letter for letter in letters.list() if letter.kind == "mutation"]
+    assert kept.at is not None
+    assert due(kept.at + 10) == [b"often", b"once", None]
+    assert len(letters.due(kept.at + 10, pause=10, longest=35, limit=2)) == 2
+
+
+def test_a_piece_of_a_segment_is_never_due(letters: DeadLetters) -> None:
+    letters.add([DeadLetter(kind="segment", reason="damaged", detail={}, segment_id=1, position=0, at=0)])
+    assert letters.due(2**62, pause=1, longest=1, limit=5) == []

@@ -1,0 +1,76 @@
+"""Dead letters that are tried again from time to time: what they failed on may be mended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cdc_daemon.dead_letters.replay import Ending, Replayed
+from cdc_daemon.store.dead_letters import DeadLetter
+
+INTERVAL = 60.0
+"""Seconds between two looks at what is due."""
+
+LONGEST_PAUSE = 86_400.0
+"""Seconds after its last failure at which a letter is tried again at the latest."""
+
+AT_ONCE = 100
+"""Letters replayed together: their bytes, up to 16 MiB each, are read with them."""
+
+
+class Letters(Protocol):
+    """The durable list of dead letters; methods block."""
+
+    def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
+        """Return letters that may be tried again, oldest first; all but `limit` in microseconds."""
+        ...
+
+
+class Replaying(Protocol):
+    """Has what letters speak of read and written again."""
+
+    async def replay_letters(self, letters: Sequence[DeadLetter]) -> Sequence[Replayed]:
+        """Replay letters, and wait for a while. Raises `StoreError`."""
+        ...
+
+
+class Retries:
+    """Replays letters again, each after a pause that doubles with every failure.
+
+    A mapping that was corrected, a field's limit that was raised, or a table that has become known since mends letters
+    without anybody asking. Those that fail stay, with their new reason. `pause` is in seconds; `ready` tells whether a
+    replay makes sense at present; `now` tells seconds since epoch.
+    """
+
+    def __init__(
+        self,
+        letters: Letters,
+        replaying: Replaying,
+        *,
+        pause: float,
+        ready: Callable[[], bool],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._letters = letters
+        self._replaying = replaying
+        self._pause = pause
+        self._ready = ready
+        self._now = now
+
+    async def turn(self) -> None:
+        """Replay what is due. Raises `StoreError`."""
+        while self._ready():
+            due = await asyncio.to_thread(
+                self._letters.due,
+                int(self._now() * 1e6),
+                pause=int(self._pause * 1e6),
+                longest=int(max(self._pause, LONGEST_PAUSE) * 1e6),
+                limit=AT_ONCE,
+            )
+            if not due:
+                return
+            replayed = await self._replaying.replay_letters(due)
+            if any(each.ending is Ending.WAITING for each in replayed):
+                return  # these are due still: something is in the way that the next turn may not meet
