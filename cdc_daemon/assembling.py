@@ -123,10 +123,17 @@ async def assemble(
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         documents = MappedDocuments(mappings)
+        waits = Waits()
         following = FollowingReader(
             reader,
             live_mappings(
-                settings, schema, mappings, documents=documents, reader=reader, fields=PairFields(client, pairs)
+                settings,
+                schema,
+                mappings,
+                documents=documents,
+                reader=reader,
+                fields=PairFields(client, pairs),
+                waits=waits,
             ),
             again=read_again(coalescer),
             keys=keys,
@@ -143,7 +150,6 @@ async def assemble(
         dead = await asyncio.to_thread(
             DeadDocuments(store.dead_letters, {table: several[0].table for table, several in mappings.items()}).load
         )
-        waits = Waits()
         pipeline = Pipeline(
             coalescer=coalescer,
             settlement=Settlement(

@@ -30,6 +30,7 @@ from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.waits import Waits
 
 log = structlog.get_logger(__name__)
 
@@ -152,6 +153,7 @@ def live_mappings(
     documents: MappedDocuments,
     reader: JoinedRowReader,
     fields: Fields,
+    waits: Waits,
 ) -> LiveMappings:
     """Return what has mappings and indices follow their tables."""
 
@@ -166,6 +168,7 @@ def live_mappings(
         make=partial(make_mapping, schema=schema),
         fields=fields,
         replace=replace,
+        waits=waits,
     )
 
 

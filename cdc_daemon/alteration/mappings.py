@@ -20,6 +20,7 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Reading, RowReader
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.pipeline.waits import Waits
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class LiveMappings:
     A column that is new is shown where a mapping shows all columns. Its field is added to the index first; where the
     index's mapping is the operator's own, and strict, the column is left out, which is said. A mapping that does not
     fit any more, because it names a column that is gone, stays as it is, which is said as well.
+    `waits` is told that Elasticsearch is waited for.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class LiveMappings:
         make: Make,
         fields: Fields,
         replace: Replace,
+        waits: Waits | None = None,
     ) -> None:
         self._settings = settings
         self._mappings = {table: list(several) for table, several in mappings.items()}
@@ -90,6 +93,7 @@ class LiveMappings:
         self._make = make
         self._fields = fields
         self._replace = replace
+        self._waits = waits or Waits()
         self._generations: dict[TableName, str | None] = {}
         self._locks = {table: asyncio.Lock() for table in mappings}
 
@@ -101,15 +105,19 @@ class LiveMappings:
         generation = self._generation(table)
         if self._generations.get(table) == generation or generation is None or table not in self._locks:
             return False
-        async with self._locks[table]:
-            before = self._generations.get(table)
-            if before == generation:
-                return False
-            mappings = [await self._renew(mapping) for mapping in self._mappings[table]]
-            self._mappings[table] = mappings
-            self._replace(table, mappings)
-            self._generations[table] = generation
-            return before is not None
+        with self._waits.on("elasticsearch"):
+            async with self._locks[table]:
+                return await self._renew_all(table, generation)
+
+    async def _renew_all(self, table: TableName, generation: str) -> bool:
+        before = self._generations.get(table)
+        if before == generation:
+            return False
+        mappings = [await self._renew(mapping) for mapping in self._mappings[table]]
+        self._mappings[table] = mappings
+        self._replace(table, mappings)
+        self._generations[table] = generation
+        return before is not None
 
     def _generation(self, table: TableName) -> str | None:
         """Return what tells generations of a table, and of those joined to it, apart; None without the table."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from contextvars import ContextVar
+from typing import TypeVar
 
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Entry, Key
@@ -14,13 +15,22 @@ from cdc_daemon.pipeline.watch import Trouble
 T = TypeVar("T")
 
 
-class _Wait(NamedTuple):
-    began: float
-    service: str
-    entries: Sequence[Entry]
+class _Wait:
+    """A server that is waited for since `began`. `inner` waits of others inside of it are what takes the time."""
+
+    __slots__ = ("began", "entries", "inner", "service")
+
+    def __init__(self, began: float, service: str, entries: Sequence[Entry]) -> None:
+        self.began = began
+        self.service = service
+        self.entries = entries
+        self.inner = 0
 
     def concerns(self, keys: Collection[Key]) -> bool:
         return any(entry.key in keys or entry.key._replace(clustering=None) in keys for entry in self.entries if keys)
+
+
+_outer: ContextVar[_Wait | None] = ContextVar("outer", default=None)
 
 
 class Waits:
@@ -28,18 +38,30 @@ class Waits:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._open: dict[object, _Wait] = {}
+        self._open: set[_Wait] = set()
         self._pauses: dict[object, Trouble] = {}
 
     @contextmanager
     def on(self, service: str, entries: Sequence[Entry] = ()) -> Iterator[None]:
-        """Wait for a server during a block, for the sake of entries."""
-        mark = object()
-        self._open[mark] = _Wait(self._clock(), service, entries)
+        """Wait for a server during a block, for the sake of entries.
+
+        Such a block inside of another, in what is awaited there, is for the sake of the same entries, and it alone
+        counts until it is over.
+        """
+        outer = _outer.get()
+        wait = _Wait(self._clock(), service, entries or (() if outer is None else outer.entries))
+        self._open.add(wait)
+        token = _outer.set(wait)
+        if outer is not None:
+            outer.inner += 1
         try:
             yield
         finally:
-            del self._open[mark]
+            self._open.remove(wait)
+            _outer.reset(token)
+            if outer is not None:
+                outer.inner -= 1
+                outer.began = self._clock()
 
     @contextmanager
     def after(self, error: CdcError) -> Iterator[None]:
@@ -67,7 +89,7 @@ class Waits:
         what it is for may be over by now.
         """
         now = self._clock()
-        waits = [wait for wait in self._open.values() if now - wait.began >= at_least]
+        waits = [wait for wait in self._open if not wait.inner and now - wait.began >= at_least]
         waits = [wait for wait in waits if wait.concerns(keys)] or waits
         if waits:
             longest = min(waits, key=lambda wait: wait.began)

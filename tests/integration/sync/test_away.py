@@ -58,7 +58,7 @@ def assert_away(answer: Answer, service: str) -> None:
     assert answer.content["params"]["status"] == "FAILED"
     assert answer.content["responseCode"] == "SERVICE_UNAVAILABLE"
     assert int(answer.headers["retry-after"]) > 0
-    assert answer.result["service"] == service
+    assert answer.result["service"] == service, answer
 
 
 @pytest.mark.parametrize("service", ["cassandra", "elasticsearch"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from cdc_daemon.errors import ElasticsearchUnavailableError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Reading, RowState
 from cdc_daemon.pipeline.signal import Clustering, TableName
+from cdc_daemon.pipeline.waits import Waits
 
 TABLE = TableName("k", "t")
 
@@ -75,6 +77,8 @@ class World:
         self.index = {"id", "v"}
         self.shown: list[str] = []
         self.again: set[Key] = set()
+        self.waits = Waits()
+        self.hangs: asyncio.Event | None = None
         self.live = LiveMappings(
             self.settings,
             {TABLE: [self.make("m", self.settings["m"])]},
@@ -82,6 +86,7 @@ class World:
             make=self.make,
             fields=self,
             replace=self.replace,
+            waits=self.waits,
         )
         self.reader = FollowingReader(self, self.live, again=self.again.update, keys=KeyWatch({}, NoTables()))
 
@@ -98,6 +103,8 @@ class World:
 
     async def complete(self, alias: str, properties: Mapping[str, object], *, add: bool) -> Completion:
         assert alias == "a"
+        if self.hangs is not None:
+            await self.hangs.wait()
         if self.down:
             raise ElasticsearchUnavailableError("away")
         missing = tuple(name for name in properties if name not in self.index)
@@ -186,3 +193,23 @@ def test_what_an_index_lacks() -> None:
         "o": {"properties": {"y": text}},
         "n": {"type": "nested", "properties": {"y": text}},
     }
+
+
+async def test_who_reads_rows_meanwhile_is_told_that_elasticsearch_is_waited_for() -> None:
+    """The fields of an index are looked up while rows are read; both who looks and who waits for that say so."""
+    world = World(table("v"))
+    world.hangs = asyncio.Event()
+
+    async def read(number: int) -> None:
+        with world.waits.on("cassandra"):
+            await world.look(number)
+
+    reads = [asyncio.create_task(read(number)) for number in range(2)]
+    await asyncio.sleep(0.01)
+    trouble = world.waits.trouble(0.0)
+    assert trouble is not None
+    assert trouble.service == "elasticsearch"
+    assert {wait.service for wait in world.waits._open if not wait.inner} == {"elasticsearch"}
+    world.hangs.set()
+    await asyncio.gather(*reads)
+    assert world.waits.trouble(0.0) is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from cdc_daemon.errors import CassandraUnavailableError
 from cdc_daemon.pipeline.entry import Entry, Key
@@ -10,17 +12,32 @@ from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.waits import Waits
 
 
-def test_the_longest_wait_is_told_once_it_is_long() -> None:
+@asynccontextmanager
+async def elsewhere(waits: Waits, service: str, entries: Sequence[Entry] = ()) -> AsyncIterator[None]:
+    """Have another worker wait."""
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        with waits.on(service, entries):
+            begun.set()
+            await over.wait()
+
+    task = asyncio.create_task(wait())
+    await begun.wait()
+    yield
+    over.set()
+    await task
+
+
+async def test_the_longest_wait_is_told_once_it_is_long() -> None:
     now = 100.0
     waits = Waits(lambda: now)
     assert waits.trouble(1.0) is None
-    with waits.on("cassandra"):
+    async with elsewhere(waits, "cassandra"):
         now += 0.6
-        with waits.on("elasticsearch"):
+        async with elsewhere(waits, "elasticsearch"):
             now += 0.6
-            trouble = waits.trouble(1.0)
-            assert trouble is not None
-            assert trouble.service == "cassandra"
+            assert waits.trouble(1.0) == ("cassandra", "no answer for 1.2 s")
             assert waits.trouble(2.0) is None
     assert waits.trouble(0.0) is None
 
@@ -36,14 +53,14 @@ def test_a_pause_after_a_failure_is_told_while_no_wait_is_long() -> None:
     assert waits.trouble(0.0) is None
 
 
-def test_who_asks_for_keys_is_told_of_their_own_wait() -> None:
+async def test_who_asks_for_keys_is_told_of_their_own_wait() -> None:
     now = 100.0
     waits = Waits(lambda: now)
     table = TableName("app", "person")
     mine, others = Key(table, b"mine", (b"1",)), Key(table, b"others", ())
-    with waits.on("cassandra", [Entry(others)]):
+    async with elsewhere(waits, "cassandra", [Entry(others)]):
         now += 1.0
-        with waits.on("elasticsearch", [Entry(others), Entry(mine)]):
+        async with elsewhere(waits, "elasticsearch", [Entry(others), Entry(mine)]):
             now += 1.0
             for keys, service in (
                 ({mine}, "elasticsearch"),
@@ -58,6 +75,27 @@ def test_who_asks_for_keys_is_told_of_their_own_wait() -> None:
             trouble = waits.trouble(1.5, {mine})
             assert trouble is not None
             assert trouble.service == "cassandra"
+
+
+async def test_a_wait_inside_of_another_counts_alone() -> None:
+    """A read may have to ask Elasticsearch for an index's fields before it is over."""
+    now = 100.0
+    waits = Waits(lambda: now)
+    key = Key(TableName("app", "person"), b"mine", ())
+
+    async def ask() -> None:
+        nonlocal now
+        with waits.on("elasticsearch"):
+            now += 1.0
+            assert waits.trouble(0.5, {key}) == ("elasticsearch", "no answer for 1.0 s")
+
+    with waits.on("cassandra", [Entry(key)]):
+        now += 3.0
+        await asyncio.gather(ask(), ask())
+        assert waits.trouble(0.5, {key}) is None
+        now += 2.0
+        assert waits.trouble(0.5, {key}) == ("cassandra", "no answer for 2.0 s")
+    assert waits.trouble(0.0) is None
 
 
 async def test_a_page_is_waited_for_until_it_comes() -> None:
