@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _HERE = Path(__file__).parent
 _LAUNCHER = _HERE / "java" / "ElasticsearchLauncher.java"
 _LOGGING = _HERE / "conf" / "log4j2.properties"
 _TRANSPORT = "transport-netty4"
+_ANALYSIS = _HERE / "java" / "AnalysisModule.java"
+_ANALYSIS_MODULE = "analysis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,39 +39,74 @@ class ElasticsearchPorts:
 def assemble(artifacts: ArtifactSet) -> Path:
     """Make the home folder that the server expects out of the fetched jars; return the launcher's class folder.
 
-    The transport is a module with a folder and a descriptor of its own, the launcher is compiled once.
-    Both are made only when absent or older than the source; several processes may do it at once.
+    The transport and the analysis are modules with folders and descriptors of their own; the launcher and the analysis
+    are compiled once. All is made only when absent or older than its source; several processes may do it at once.
     """
-    source = _LAUNCHER.read_bytes()
-    launcher = artifacts.directory / f"launcher-{hashlib.sha256(source).hexdigest()[:12]}"
-    if launcher.exists():
+    launcher = artifacts.directory / f"launcher-{_digest(_LAUNCHER)}"
+    analysis = f"{_ANALYSIS.stem}-{_digest(_ANALYSIS)}.jar"
+    if launcher.exists() and (artifacts.directory / "modules" / _ANALYSIS_MODULE / analysis).exists():
         return launcher
     with exclusive(artifacts.directory.with_name("assemble.lock")):
         _assemble_transport(artifacts)
+        _assemble_analysis(artifacts, analysis)
         if not launcher.exists():
-            partial = artifacts.directory / ".launcher.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            compile_java(_LAUNCHER, class_path=f"{artifacts.library}/*", output=partial)
-            partial.rename(launcher)
+            _compile(artifacts, _LAUNCHER).rename(launcher)
     return launcher
+
+
+def _digest(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+
+
+def _compile(artifacts: ArtifactSet, source: Path) -> Path:
+    partial = artifacts.directory / f".{source.stem}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    compile_java(source, class_path=f"{artifacts.library}/*", output=partial)
+    return partial
 
 
 def _assemble_transport(artifacts: ArtifactSet) -> None:
     module = artifacts.directory / "modules" / _TRANSPORT
     module.mkdir(parents=True, exist_ok=True)
-    descriptor = {
-        "name": _TRANSPORT,
-        "description": "HTTP and transport over Netty",
-        "version": artifacts.version,
-        "elasticsearch.version": artifacts.version,
-        "java.version": "17",
-        "classname": "org.elasticsearch.transport.netty4.Netty4Plugin",
-    }
-    text = "".join(f"{key}={value}\n" for key, value in descriptor.items())
-    (module / "plugin-descriptor.properties").write_text(text, encoding="utf-8")
+    _describe(
+        artifacts,
+        module,
+        _TRANSPORT,
+        "HTTP and transport over Netty",
+        "org.elasticsearch.transport.netty4.Netty4Plugin",
+    )
     for pattern in ("netty-*.jar", f"{_TRANSPORT}-*.jar"):
         for jar in artifacts.library.glob(pattern):
             jar.rename(module / jar.name)
+
+
+def _assemble_analysis(artifacts: ArtifactSet, jar: str) -> None:
+    module = artifacts.directory / "modules" / _ANALYSIS_MODULE
+    if (module / jar).exists():
+        return
+    partial = _compile(artifacts, _ANALYSIS)
+    classes = sorted(partial.glob("*.class"))
+    with zipfile.ZipFile(partial / jar, "w") as packed:
+        for each in classes:
+            packed.write(each, each.name)
+    for each in classes:
+        each.unlink()
+    _describe(artifacts, partial, _ANALYSIS_MODULE, "What custom analyzers are made of", _ANALYSIS.stem)
+    shutil.rmtree(module, ignore_errors=True)
+    partial.rename(module)
+
+
+def _describe(artifacts: ArtifactSet, module: Path, name: str, description: str, class_name: str) -> None:
+    descriptor = {
+        "name": name,
+        "description": description,
+        "version": artifacts.version,
+        "elasticsearch.version": artifacts.version,
+        "java.version": "17",
+        "classname": class_name,
+    }
+    text = "".join(f"{key}={value}\n" for key, value in descriptor.items())
+    (module / "plugin-descriptor.properties").write_text(text, encoding="utf-8")
 
 
 class Elasticsearch(Server):

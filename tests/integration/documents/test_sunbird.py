@@ -7,25 +7,25 @@ import json
 from typing import Any
 
 import orjson
+import pytest
 from typer.testing import CliRunner
 
 from cdc_daemon.cli import app
 from cdc_daemon.config.loading import load
 from cdc_daemon.preview import preview
 from sandbox.demo.schema import _SCHEMA, example_mappings, statements
-from tests.integration.daemon.stage import SMALL, Stage
+from tests.integration.daemon.stage import Stage
 from tests.sunbird.states import STATES, TABLES
 
 
-def stage_sunbird(stage: Stage) -> None:
-    """Create Sunbird's tables in the stage's keyspace, and declare the example's mappings of them."""
+def stage_sunbird(stage: Stage, indices: str) -> None:
+    """Create Sunbird's tables in the stage's keyspace, and declare the example's mappings of them, with their files."""
     for statement in statements(_SCHEMA.read_text(encoding="utf-8")):
         if statement.startswith("CREATE TABLE"):
             stage.execute(_here(stage, statement))
-    for name, mapping in example_mappings("plain").items():
-        usual = {"alias": stage.alias(name), "settings": SMALL, "settings_file": None}
-        usual["index"] = f"{stage.alias(name)}-000001"
-        stage.mappings[name] = {**_moved(stage, mapping), **usual}
+    for name, mapping in example_mappings(indices).items():
+        own = {"alias": stage.alias(name), "index": f"{stage.alias(name)}-000001"}
+        stage.mappings[name] = {**_moved(stage, mapping), **own}
 
 
 def _here(stage: Stage, text: str) -> str:
@@ -43,8 +43,9 @@ def _insert(stage: Stage, table: str, row: Any) -> None:
     stage.execute(_here(stage, f"INSERT INTO {table} ({names}) VALUES ({marks})"), list(row.values()))
 
 
-def test_each_state_is_indexed_as_expected(stage: Stage) -> None:
-    stage_sunbird(stage)
+@pytest.mark.parametrize("indices", ["plain", "full"])
+def test_each_state_is_indexed_as_expected(stage: Stage, indices: str) -> None:
+    stage_sunbird(stage, indices)
     for state in STATES:
         for table, rows in state.joined.items():
             for row in rows:
@@ -56,6 +57,21 @@ def test_each_state_is_indexed_as_expected(stage: Stage) -> None:
     for state in STATES:
         assert stage.get(state.object_type, state.id) == state.expected, f"{state.object_type}: {state.name}"
     assert_previewed(stage)
+    if indices == "full":
+        assert_found_by_parts_of_names(stage)
+
+
+def assert_found_by_parts_of_names(stage: Stage) -> None:
+    """The analyzers of the full set find people by some letters of a name, in any case, and sort by all of it."""
+    stage.elastic.indices.refresh(index=stage.alias("user"))
+
+    def found(query: dict[str, Any]) -> list[str]:
+        hits = stage.elastic.search(index=stage.alias("user"), query=query, sort=["firstName.raw"])["hits"]["hits"]
+        return [hit["_source"]["firstName"] for hit in hits]
+
+    assert found({"match": {"firstName": "SHA"}}) == ["Asha"]
+    assert found({"match": {"firstName": "xyz"}}) == []
+    assert found({"term": {"firstName.raw": "asha"}}) == ["Asha"]
 
 
 def assert_previewed(stage: Stage) -> None:
