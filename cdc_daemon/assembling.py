@@ -73,7 +73,7 @@ from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import ServerHealth
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.sync.refresh import Refresher
-from cdc_daemon.tail.parts import make_tail
+from cdc_daemon.tail.parts import make_tail, own_signals
 from cdc_daemon.tail.quarantine import Quarantine
 from cdc_daemon.tracing import make_tracer
 
@@ -231,7 +231,22 @@ async def assemble(
             keys=keys,
         )
         tail = make_tail(
-            settings, store, node=node, mapped=shown, sink=gate, schema=schema, observer=observer, beat=beat
+            settings,
+            store,
+            node=node,
+            mapped=shown,
+            sink=own_signals(
+                settings,
+                session,
+                gate,
+                schedule=schedule,
+                requests=store.reconcile_requests,
+                left=metrics.signals_left.inc,
+                taken_over=metrics.signals_taken_over.inc,
+            ),
+            schema=schema,
+            observer=observer,
+            beat=beat,
         )
         replayer = Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings)
         await fill_schedule(

@@ -119,6 +119,13 @@ class Metrics:
             "mutations", "Changes decoded from CDC segments, by how much of a table they speak of.", (*_TABLE, "scope")
         )
         self.signals = self._counter("signals", "Signals handed to the pipeline by its sources.")
+        self.signals_left = self._counter(
+            "signals_left",
+            "Signals of the log left to the daemon of the key's first live replica (commit_log.ownership).",
+        )
+        self.signals_taken_over = self._counter(
+            "signals_taken_over", "Signals acted on after all, as the node to which they were left went down."
+        )
         self.signals_taken = self._counter(
             "signals_taken",
             "Signals taken in by the pipeline, those included that a removal or a static change means for its rows.",

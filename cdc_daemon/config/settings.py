@@ -29,6 +29,9 @@ class CommitLogSettings(Section):
     `_cdc.idx` says is on disk is read: as late as `commitlog_sync_period`."""
     poll_interval: Duration = 0.02
     """How often a growing segment is looked at when the file system tells of no change."""
+    ownership: Literal["all", "primary"] = "all"
+    """Which changes of the node's log the daemon acts on: all, or only those of keys whose first live replica in its
+    datacenter the node is. The latter needs a daemon beside each node of the datacenter."""
     release: bool = True
     """Whether to delete segments that are finished and acknowledged. When false, somebody else must, or
     cdc_raw fills and Cassandra rejects writes."""

@@ -47,6 +47,9 @@ class ReconcileReason(StrEnum):
     KEY = "key"
     """A table was created again with another primary key, so that nothing that was known of its rows holds."""
 
+    REPLICA_DOWN = "replica_down"
+    """A node went down to which more changes had been left of late than are kept in mind."""
+
     TABLE = "table"
     """A table was truncated or created again and its documents are to be built anew, or it was not to be found for a
     while."""
@@ -89,8 +92,8 @@ class ReconcileRequest:
         return self.to_position is not None or self.to_segment_id is not None
 
     def __str__(self) -> str:
-        if self.segment_id == 0 and self.table is not None:
-            return f"{self.reason.value} of {self.keyspace}.{self.table}"
+        if self.segment_id == 0:
+            return f"{self.reason.value} of {f'{self.keyspace}.{self.table}' if self.table else 'every table'}"
         until = "an unknown end"
         if self.to_segment_id is not None:
             until = f"segment {self.to_segment_id}"

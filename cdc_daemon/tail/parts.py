@@ -4,15 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cdc_daemon.cassandra.node import NodeSettings
+from cassandra.cluster import Session
+
+from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.ownership import Ownership
 from cdc_daemon.config import Settings
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.store import Store
+from cdc_daemon.tail import ownership
 from cdc_daemon.tail.absent import NoTail
 from cdc_daemon.tail.options import TailOptions
-from cdc_daemon.tail.ports import SchemaProvider, SignalSink, TailObserver
+from cdc_daemon.tail.ownership import OwnSignals
+from cdc_daemon.tail.ports import ReconcileRequests, SchemaProvider, SignalSink, TailObserver
 from cdc_daemon.tail.tail import Tail
+
+
+def own_signals(
+    settings: Settings,
+    session: Session,
+    sink: SignalSink,
+    *,
+    schedule: Schedule,
+    requests: ReconcileRequests,
+    left: Callable[[int], None],
+    taken_over: Callable[[int], None],
+) -> SignalSink:
+    """Return what hands on only the signals that are this node's, or `sink` itself where the daemon acts on all."""
+    if not settings.tail or settings.commit_log.ownership == "all":
+        return sink
+    heartbeat = settings.heartbeat.table
+    own = OwnSignals(
+        sink,
+        Ownership(session, lambda: find_node(session, settings.cassandra.contact_points)),
+        requests=requests,
+        everywhere=() if heartbeat is None else (heartbeat,),
+        left=left,
+        taken_over=taken_over,
+    )
+    schedule.every(ownership.INTERVAL, "ownership", own.look, rests=True)
+    return own
 
 
 def make_tail(
