@@ -130,9 +130,6 @@ class Replayer:
                 signals[identity] = self._signals(letter)
             except _CannotBeReplayedError as error:
                 ended[identity] = Replayed(identity, Ending.FAILED, error.reason, str(error))
-                detail = {**letter.detail, "message": str(error)}
-                if letter.kind != "segment":
-                    await asyncio.to_thread(self._letters.failed_again, identity, error.reason, detail)
         watch = _Waiting()
         try:
             with suppress(TimeoutError):
@@ -149,9 +146,17 @@ class Replayer:
                 if ended[identity].ending is Ending.REPLAYED and letter.kind != DOCUMENT:
                     shown.append(identity)  # those of documents went when these were settled
         await asyncio.to_thread(self._letters.remove, shown)
+        for letter in letters:
+            if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is Ending.FAILED:
+                await asyncio.to_thread(self._count_failure, letter, failure)
         replayed = sum(each.ending is Ending.REPLAYED for each in ended.values())
         log.info("dead_letters.replayed", replayed=replayed, left=len(letters) - replayed)
         return [ended[_id(letter)] for letter in letters]
+
+    def _count_failure(self, letter: DeadLetter, failure: Replayed) -> None:
+        """Count a failure that left nothing behind: no mapping, another document of the row, a table that is gone."""
+        detail = {**letter.detail, "message": failure.message or letter.detail.get("message")}
+        self._letters.failed_again(letter, failure.reason or letter.reason, detail)
 
     def _signals(self, letter: DeadLetter) -> Sequence[Signal]:
         if letter.kind == DOCUMENT:

@@ -104,12 +104,17 @@ class DeadLetters:
                 rows,
             )
 
-    def failed_again(self, identity: int, reason: str, detail: Mapping[str, Any]) -> None:
-        """Keep why a letter could not be replayed. Nothing happens where it is gone."""
+    def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
+        """Keep why a letter could not be replayed.
+
+        Nothing happens where it is gone, or was set aside anew since it was read: that failure counts already.
+        """
+        told = orjson.dumps(detail, default=str).decode()
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE dead_letter SET reason = ?, detail = ?, attempts = attempts + 1, last_at = ? WHERE id = ?",
-                (reason, orjson.dumps(detail, default=str).decode(), time.time_ns() // 1000, identity),
+                "UPDATE dead_letter SET reason = ?, detail = ?, attempts = attempts + 1, last_at = ? "
+                "WHERE id = ? AND attempts = ?",
+                (reason, told, time.time_ns() // 1000, letter.id, letter.attempts),
             )
 
     def remove(self, identities: Iterable[int]) -> int:

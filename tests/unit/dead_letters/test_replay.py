@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.dead_letters.documents import DeadDocuments
 from cdc_daemon.dead_letters.replay import Ending, Replayer
+from cdc_daemon.dead_letters.retries import Retries
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
@@ -192,6 +195,31 @@ async def test_what_nothing_writes_any_more_fails(
     replay = await replayer.replay()
     assert [(each.ending, each.reason) for each in replay.letters] == [(Ending.FAILED, "unmapped")] * 2
     assert ids(letters) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("alias", "outcome"),
+    [
+        pytest.param("old", DocumentOutcome("users", "u1", Outcome.INDEXED), id="no mapping writes it any more"),
+        pytest.param("", DocumentOutcome("users", "u1", Outcome.DEAD, "clash", "no date"), id="one of the row's"),
+        pytest.param("users", DocumentOutcome("", "", Outcome.DEAD, "DocumentError", "no text"), id="the whole row"),
+    ],
+)
+async def test_a_failure_that_leaves_no_letter_of_its_own_counts_and_is_not_tried_again_at_once(
+    letters: DeadLetters,
+    pipeline: FakePipeline,
+    replayer: Replayer,
+    alias: str,
+    outcome: DocumentOutcome,
+) -> None:
+    long_ago = int((time.time() - 100) * 1e6)
+    pipeline.dead.set_aside([dataclasses.replace(letter(b"u1", alias=alias), at=long_ago)])
+    pipeline.documents[b"u1"] = [outcome]
+    await Retries(letters, replayer, pause=60.0, ready=lambda: len(pipeline.asked) < 5).turn()
+    assert len(pipeline.asked) == 1
+    kept = letters.get(1)
+    assert kept is not None
+    assert (kept.attempts, kept.reason) == (2, "unmapped" if alias == "old" else outcome.error_type)
 
 
 async def test_pages(dead: DeadDocuments, letters: DeadLetters, replayer: Replayer) -> None:

@@ -108,7 +108,9 @@ def test_a_document_that_is_shown_loses_its_letter_and_the_one_for_the_whole_row
 
 def test_a_letter_that_cannot_be_replayed_keeps_the_new_reason(letters: DeadLetters) -> None:
     letters.add([mutation(1)])
-    letters.failed_again(1, "MutationError", {"message": "short"})
+    (kept,) = letters.list()
+    letters.failed_again(kept, "MutationError", {"message": "short"})
+    letters.failed_again(kept, "MutationError", {"message": "counts already"})
     (found,) = letters.list()
     assert (found.reason, found.detail, found.attempts, found.payload) == (
         "MutationError",
