@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
+from cdc_daemon.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
@@ -107,7 +107,7 @@ class Settlement:
         return max(1, BATCH_SIZE // self._document_size)
 
     async def settle(self, entries: Sequence[Entry]) -> None:
-        """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError`.
+        """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError` and `StoreError`.
 
         When it raises, the entries that were not settled are back in the coalescer. Tables are settled side by
         side: one that Cassandra refuses to read is tried again later and holds up no other. Keys of a table that
@@ -139,8 +139,9 @@ class Settlement:
     def _hand_back(self, entry: Entry, failure: BaseException | None) -> None:
         if isinstance(failure, CdcError):
             entry.delay(Trouble.of(failure))
-        refused = isinstance(failure, CassandraRefusedError)
-        self._coalescer.retry(entry, Backoff.delay(entry.attempts) if refused else 0.0)
+        # What other workers need not meet at once: a table that is not there, a store that cannot keep what it has to.
+        pauses = isinstance(failure, (CassandraRefusedError, StoreError))
+        self._coalescer.retry(entry, Backoff.delay(entry.attempts) if pauses else 0.0)
 
     async def _settle_table(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         try:
