@@ -69,10 +69,10 @@ class PollSettings(Section):
     every: Duration = 30.0
     """How often the table is asked."""
     overlap: DurationOrZero = 300.0
-    """How far behind the watermark each turn begins: how late a row may appear whose moment is older."""
+    """How far behind the watermark each turn begins: how late a row may appear whose moment is older. After a restart
+    the changes of this time are read once more."""
     lag: DurationOrZero = 5.0
-    """How far behind now the watermark stays, and how much older than a read a change must be for that read to have
-    surely seen it: clock differences and slow writes."""
+    """How far behind now the watermark stays: clock differences and slow writes."""
     rate: int = Field(default=5000, ge=1, le=1_000_000)
     """The most rows a second that are looked at."""
     start: Literal["beginning", "now"] = "beginning"

@@ -12,9 +12,13 @@ MOST_SEEN = 200_000
 
 
 class SeenRows:
-    """Rows that were settled as they were seen. At most `limit` are kept, the latest."""
+    """Rows that were settled as they were seen. At most `limit` are kept, the latest.
+
+    `complete` says whether there was room for all of them.
+    """
 
     def __init__(self, limit: int = MOST_SEEN) -> None:
+        self.complete = True
         self._limit = limit
         self._seen: dict[Key, tuple[int | None, int | None]] = {}
 
@@ -30,6 +34,7 @@ class SeenRows:
         for row in rows:
             self._seen.pop(row.key, None)
             self._seen[row.key] = (row.moment, row.written)
+        self.complete = len(self._seen) < self._limit
         while len(self._seen) > self._limit:
             del self._seen[next(iter(self._seen))]
 

@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 OPEN_PAGES = 8
 """Pages handed to the pipeline and not settled yet; the next is not asked for while there are more."""
 
+_SAID_AGAIN = 3600.0
+"""Seconds after which it is said again that more rows change than are remembered."""
+
 
 class WatermarkStore(Protocol):
     """Keeps watermarks durably; its methods block for the commit."""
@@ -63,10 +66,13 @@ class Poller:
     """Polls one table.
 
     A turn asks for every row changed since `overlap` before the watermark. Those that a turn before saw just so, and
-    those whose documents were read more than `lag` after their change, need nothing; the others are read and settled
-    like every change. Then, and only then, the watermark moves, to `lag` before the turn's beginning: a turn that
+    those whose documents were read when the change must have been there, need nothing; the others are read and settled
+    like every change. As a change may appear `overlap` after its moment, by a clock that is behind or a slow write, a
+    document shows it for certain that was read more than `overlap` and `lag` after it. Only where more rows change
+    within the overlap than are remembered, a read `lag` after the change is believed: else each turn would read
+    them all again. Then, and only then, the watermark moves, to `lag` before the turn's beginning: a turn that
     is broken off is repeated as a whole. `whole` is asked instead of `source` the first time, where that begins with
-    every row. `now` tells the time in microseconds since epoch.
+    every row. `now` tells the time in microseconds since epoch, and `most_seen` rows are remembered.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class Poller:
         watermarks: WatermarkStore,
         observer: PollObserver,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        most_seen: int = MOST_SEEN,
     ) -> None:
         self._settings = settings
         self._source = source
@@ -89,7 +96,8 @@ class Poller:
         self._watermarks = watermarks
         self._observer = observer
         self._now = now
-        self._memory = SeenRows()
+        self._memory = SeenRows(most_seen)
+        self._most_seen = most_seen
         self._name = str(settings.table)
         self._lag = int(settings.lag * 1e6)
         self._overlap = int(settings.overlap * 1e6)
@@ -119,13 +127,14 @@ class Poller:
     async def _turn(self, since: int, *, first: bool) -> int:
         line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=OPEN_PAGES)
         looked_at = 0
-        settled: deque[SeenRow] = deque(maxlen=MOST_SEEN)
+        settled: deque[SeenRow] = deque(maxlen=self._most_seen)
         keep_after = self._now() - self._lag - self._overlap
+        margin = self._lag + (self._overlap if self._memory.complete else 0)
         async for page in self._paced(self._whole if first else self._source, since):
             looked_at += len(page)
             changed = [row for row in page if first or row.changed >= since]
             unknown = [row for row in changed if not self._memory.knows(row)]
-            behind = await self._versions.behind(unknown, margin=self._lag)
+            behind = await self._versions.behind(unknown, margin=margin)
             if behind:
                 receipt = await line.open(looked_at)
                 try:
@@ -141,6 +150,15 @@ class Poller:
             )
         await line.wait_empty()
         self._memory.remember(settled)
+        if not self._memory.complete:
+            log.warning(
+                "poll.memory_full",
+                table=self._name,
+                rows=self._most_seen,
+                hint="what appears later than poll.lag may be missed; with a shorter poll.overlap fewer are kept",
+                every=_SAID_AGAIN,
+                every_key=self._name,
+            )
         return looked_at
 
     async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[SeenRow]]:

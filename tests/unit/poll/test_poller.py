@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.errors import CassandraUnavailableError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
+from cdc_daemon.poll.memory import MOST_SEEN
 from cdc_daemon.poll.poller import Poller
 from cdc_daemon.poll.row import SeenRow
 
@@ -81,7 +83,7 @@ class World:
         assert table == TABLE
         self.intervals.append(interval)
 
-    def poller(self, **options: Any) -> Poller:
+    def poller(self, *, most_seen: int = MOST_SEEN, **options: Any) -> Poller:
         settings = PollSettings.model_validate(
             {"table": "shop.orders", "strategy": "scan", "column": "changed", "rate": 1_000_000, **options}
         )
@@ -94,6 +96,7 @@ class World:
             watermarks=self,
             observer=self,
             now=lambda: self.now,
+            most_seen=most_seen,
         )
 
     def handed_on(self) -> list[bytes]:
@@ -144,11 +147,34 @@ async def test_a_row_changed_again_is_handed_on_again(world: World) -> None:
 
 
 async def test_rows_whose_documents_were_read_later_need_nothing(world: World) -> None:
-    changed = world.now - 60 * SECOND
+    changed = world.now - 600 * SECOND
     world.rows = [row("shown", changed), row("just", changed), row("missing", changed)]
-    world.versions = {world.rows[0].key: changed + 6 * SECOND, world.rows[1].key: changed + 4 * SECOND}
-    await world.poller(start="now").poll()
+    world.versions = {world.rows[0].key: changed + 306 * SECOND, world.rows[1].key: changed + 304 * SECOND}
+    await world.poller().poll()
     assert world.handed_on() == [b"just", b"missing"]
+
+
+async def test_a_document_read_between_a_moment_and_its_appearance_does_not_hide_the_change(world: World) -> None:
+    """The writer's clock is 100 s behind, and changes the row twice within that."""
+    poller = world.poller(start="now")
+    world.rows = [row("a", world.now - 100 * SECOND, world.now - 100 * SECOND)]
+    await poller.poll()
+    world.now += 30 * SECOND
+    world.rows = [row("a", world.now - 100 * SECOND, world.now - 100 * SECOND)]
+    await poller.poll()
+    assert world.handed_on() == [b"a", b"a"]
+
+
+async def test_more_changes_than_are_remembered_are_not_read_in_each_turn(world: World) -> None:
+    poller = world.poller(most_seen=3)
+    world.rows = [row(name, world.now - 60 * SECOND) for name in "abcd"]
+    with capture_logs() as logs:
+        await poller.poll()
+    assert [each["event"] for each in logs if each["log_level"] == "warning"] == ["poll.memory_full"]
+    world.now += 30 * SECOND
+    await poller.poll()
+    assert world.handed_on() == [b"a", b"b", b"c", b"d"]
+    assert world.told[-2:] == [(0, 1, 1), (0, 2, 0)]
 
 
 async def test_a_moment_ahead_of_the_clock_is_seen_at_once_and_once(world: World) -> None:
