@@ -72,7 +72,8 @@ class PollSettings(Section):
     """How far behind the watermark each turn begins: how late a row may appear whose moment is older. After a restart
     the changes of this time are read once more."""
     lag: DurationOrZero = 5.0
-    """How far behind now the watermark stays: clock differences and slow writes."""
+    """How far behind now the watermark stays: clock differences and slow writes. A row that is met sooner after its
+    change is read at once, and once more after this time."""
     rate: int = Field(default=5000, ge=1, le=1_000_000)
     """The most rows a second that are looked at."""
     start: Literal["beginning", "now"] = "beginning"

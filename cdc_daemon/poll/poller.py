@@ -68,10 +68,13 @@ class Poller:
     A turn asks for every row changed since `overlap` before the watermark. Those that a turn before saw just so, and
     those whose documents were read when the change must have been there, need nothing; the others are read and settled
     like every change. As a change may appear `overlap` after its moment, by a clock that is behind or a slow write, a
-    document shows it for certain that was read more than `overlap` and `lag` after it. Only where more rows change
-    within the overlap than are remembered, a read `lag` after the change is believed: else each turn would read
-    them all again. Then, and only then, the watermark moves, to `lag` before the turn's beginning: a turn that
-    is broken off is repeated as a whole. `whole` is asked instead of `source` the first time, where that begins with
+    document shows it for certain that was read more than `overlap` and `lag` after it. A row that is met within `lag`
+    of its change is read at once, and once more in a later turn, when all of a slow write is there. Only where more
+    rows change within the overlap than are remembered, a read `lag` after the change is believed: else each turn would
+    read them all again.
+
+    Then, and only then, the watermark moves, to `lag` before the turn's beginning: a turn that is broken off is
+    repeated as a whole. `whole` is asked instead of `source` the first time, where that begins with
     every row. `now` tells the time in microseconds since epoch, and `most_seen` rows are remembered.
     """
 
@@ -96,11 +99,11 @@ class Poller:
         self._watermarks = watermarks
         self._observer = observer
         self._now = now
-        self._memory = SeenRows(most_seen)
         self._most_seen = most_seen
         self._name = str(settings.table)
         self._lag = int(settings.lag * 1e6)
         self._overlap = int(settings.overlap * 1e6)
+        self._memory = SeenRows(most_seen, young=self._lag)
         observer.planned(settings.table, settings.every)
 
     async def poll(self) -> None:
@@ -128,12 +131,13 @@ class Poller:
         line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=OPEN_PAGES)
         looked_at = 0
         settled: deque[SeenRow] = deque(maxlen=self._most_seen)
-        keep_after = self._now() - self._lag - self._overlap
+        began = self._now()
+        keep_after = began - self._lag - self._overlap
         margin = self._lag + (self._overlap if self._memory.complete else 0)
         async for page in self._paced(self._whole if first else self._source, since):
             looked_at += len(page)
             changed = [row for row in page if first or row.changed >= since]
-            unknown = [row for row in changed if not self._memory.knows(row)]
+            unknown = [row for row in changed if not self._memory.knows(row, began)]
             behind = await self._versions.behind(unknown, margin=margin)
             if behind:
                 receipt = await line.open(looked_at)
@@ -149,7 +153,7 @@ class Poller:
                 fresh=len(unknown) - len(behind),
             )
         await line.wait_empty()
-        self._memory.remember(settled)
+        self._memory.remember(settled, began)
         if not self._memory.complete:
             log.warning(
                 "poll.memory_full",

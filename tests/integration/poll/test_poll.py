@@ -162,7 +162,7 @@ def test_a_flood_of_one_moment_is_seen_whole_and_settled_once(stage: Stage) -> N
         stage.create(table, f"id int, day date, changed timestamp, PRIMARY KEY ({key})", cdc=False)
         stage.map(table)
     stage.execute("CREATE INDEX ON {ks}.flood_index (changed) USING 'sai'")
-    stage.daemon.config["poll"] = [poll(stage, table, start="now", **each) for table, each in how.items()]
+    stage.daemon.config["poll"] = [poll(stage, table, start="now", lag="0s", **each) for table, each in how.items()]
     stage.daemon.run()
     moment = datetime.now(UTC)
     for table in how:

@@ -126,7 +126,7 @@ async def test_from_now_on_means_that_old_rows_are_left(world: World) -> None:
 
 async def test_a_turn_begins_before_the_watermark_and_repeats_nothing(world: World) -> None:
     poller = world.poller()
-    world.rows = [row("a", world.now - SECOND)]
+    world.rows = [row("a", world.now - 10 * SECOND)]
     await poller.poll()
     world.now += 30 * SECOND
     world.rows.append(row("late", world.now - 100 * SECOND))
@@ -177,12 +177,31 @@ async def test_more_changes_than_are_remembered_are_not_read_in_each_turn(world:
     assert world.told[-2:] == [(0, 1, 1), (0, 2, 0)]
 
 
-async def test_a_moment_ahead_of_the_clock_is_seen_at_once_and_once(world: World) -> None:
+async def test_a_row_met_within_the_lag_of_its_change_is_read_once_more_after_it(world: World) -> None:
+    """The first read may have been between the statements that together make one change."""
+    poller = world.poller(start="now", every="1s")
+    world.rows = [row("young", world.now - 2 * SECOND), row("old", world.now - 6 * SECOND)]
+    for _ in range(10):
+        await poller.poll()
+        world.now += SECOND
+    assert world.submitted == [[b"young", b"old"], [b"young"]]
+
+
+@pytest.mark.parametrize("ahead", [3600, 250_000_000_000])
+async def test_a_moment_ahead_of_the_clock_is_seen_at_once_and_not_in_each_turn(world: World, ahead: int) -> None:
+    """Nor does it keep others from being seen."""
     poller = world.poller(start="now")
-    world.rows = [row("ahead", world.now + 3600 * SECOND)]
+    world.rows = [row("ahead", world.now + ahead * SECOND)]
     await poller.poll()
     await poller.poll()
     assert world.handed_on() == [b"ahead"]
+    for _ in range(5):
+        world.now += 30 * SECOND
+        await poller.poll()
+    assert world.handed_on() == [b"ahead", b"ahead"]
+    world.rows.append(row("later", world.now - 10 * SECOND))
+    await poller.poll()
+    assert world.handed_on()[2:] == [b"later"]
 
 
 async def test_the_watermark_waits_for_what_was_handed_on(world: World) -> None:
