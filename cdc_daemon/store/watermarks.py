@@ -18,9 +18,8 @@ class Watermarks:
         return None if row is None else int(row[0])
 
     def save(self, table: str, moment: int) -> None:
-        """Record durably how far a table was seen. It never moves back."""
+        """Record durably how far a table was seen; less far than before where a clock was ahead then."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO watermark VALUES (?1, ?2) ON CONFLICT (source) DO UPDATE SET moment = max(moment, ?2)",
-                (table, moment),
+                "INSERT INTO watermark VALUES (?1, ?2) ON CONFLICT (source) DO UPDATE SET moment = ?2", (table, moment)
             )

@@ -68,7 +68,7 @@ class World:
         return self.saved.get(table)
 
     def save(self, table: str, moment: int) -> None:
-        self.saved[table] = max(moment, self.saved.get(table, 0))
+        self.saved[table] = moment
 
     def polled(self, table: TableName, *, submitted: int, known: int, fresh: int) -> None:
         assert table == TABLE
@@ -236,6 +236,7 @@ async def test_a_watermark_ahead_of_the_clock_loses_nothing(world: World) -> Non
     world.rows = [row("a", world.now - SECOND)]
     await world.poller().poll()
     assert world.handed_on() == [b"a"]
+    assert world.saved == {"shop.orders": world.now - 5 * SECOND}
 
 
 async def test_rows_that_tell_nothing_are_left_after_the_first_turn(world: World) -> None:
