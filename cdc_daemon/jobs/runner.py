@@ -1,4 +1,4 @@
-"""Takes jobs in durably and works them off, those of operators and the daemon's own side by side."""
+"""Takes jobs in durably and works them off, side by side those of operators, repairs and audits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, get_args
 
 import structlog
 
@@ -59,7 +59,9 @@ class JobReport(NamedTuple):
 
 
 class RangeJobRunner:
-    """Works off jobs on whole tables, one at a time of those that operators asked for and one of the daemon's own.
+    """Works off jobs on whole tables, one at a time of each origin: an operator, a repair after a loss, an audit.
+
+    So a repair of lost changes waits for no audit, which is slow on purpose, and for nobody's backfill.
 
     Of each job `ranges_at_once` ranges are under way, at `rate` rows a second where it names none itself. What is done
     is durable range by range, so that a job goes on where it was after whatever happened to the process.
@@ -147,8 +149,8 @@ class RangeJobRunner:
     async def run(self) -> None:
         """Work jobs off until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._work_off(own=False), name="jobs-asked-for")
-            tasks.create_task(self._work_off(own=True), name="jobs-own")
+            for origin in get_args(Origin):
+                tasks.create_task(self._work_off(origin), name=f"jobs-{origin}")
 
     async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int, str]]:
         pieces = await self._ring.pieces(self._tables[object_type], request.wanted)
@@ -168,12 +170,12 @@ class RangeJobRunner:
         progress = await asyncio.to_thread(self._store.progress, job.id)
         return JobReport(job, progress, await asyncio.to_thread(self._store.rows_by_type, job.id))
 
-    async def _work_off(self, *, own: bool) -> None:
+    async def _work_off(self, origin: Origin) -> None:
         backoff = Backoff()
         while True:
             try:
                 async with self._wake:
-                    while (job := await self._next(own=own)) is None:
+                    while (job := await self._next(origin)) is None:
                         await self._wake.wait()
                 await self._attend(job)
                 backoff.reset()
@@ -182,9 +184,9 @@ class RangeJobRunner:
                 log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
                 await asyncio.sleep(delay)
 
-    async def _next(self, *, own: bool) -> RangeJob | None:
+    async def _next(self, origin: Origin) -> RangeJob | None:
         open_jobs = await asyncio.to_thread(self._store.open_jobs)
-        return next((job for job in open_jobs if (job.origin != "operator") == own), None)
+        return next((job for job in open_jobs if job.origin == origin), None)
 
     async def _attend(self, job: RangeJob) -> None:
         """Work on a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""

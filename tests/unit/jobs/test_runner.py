@@ -143,6 +143,25 @@ async def test_the_daemons_own_jobs_do_not_wait_for_an_operators(tmp_path: Path)
     assert sum(part.last - part.first for part in work.worked if part.side == "rows") < (2**64) / 3
 
 
+async def test_a_repair_waits_neither_for_an_audit_nor_for_an_operators_job(tmp_path: Path) -> None:
+    work, repairing = Counting(), Counting()
+    work.hold.clear()
+
+    class Apart(Counting):
+        async def work(self, run: JobRun, part: JobRange) -> None:
+            await (repairing if run.request.origin == "gap" else work).work(run, part)
+
+    async with running(tmp_path, Apart()) as runner:
+        asked = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        audit = await runner.start(JobRequest(kind="reconcile", types=("user",), origin="audit"))
+        for started in (asked, audit):
+            await until(runner, started.job.id, lambda report: report.job.state == "running")
+        repair = await runner.start(JobRequest(kind="reconcile", types=("user",), origin="gap", repair=True))
+        assert (await until(runner, repair.job.id, ended)).job.state == "done"
+        assert work.worked == []
+        assert {each["origin"] for each in runner.status()} == {"operator", "audit"}
+
+
 async def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path, Counting()) as runner:
         with pytest.raises(UnknownObjectTypeError):
