@@ -14,7 +14,7 @@ from cdc_daemon.commands.jobs import DetachOption, RateOption, TypesArgument, ca
 from cdc_daemon.errors import CdcError, ConfigError
 
 EXIT_DRIFT = 1
-"""Exit code: documents differ from their rows."""
+"""Exit code: documents differ from their rows, or some could not be judged."""
 
 EXIT_ERROR = 2
 """Exit code: the comparison could not be made."""
@@ -45,9 +45,9 @@ def reconcile(  # noqa: PLR0917 -- the command line's order
     """Compare rows with documents, and documents with rows: those missing, different, and left over.
 
     The running daemon does it, behind live changes; a change under way is no difference. Exit code 0: equal, or all
-    repaired, 1: documents differ, 2: it could not be done.
+    repaired, 1: documents differ, or some could not be judged, 2: it could not be done.
     """
-    from cdc_daemon.reconcile.difference import remaining  # noqa: PLC0415  commands start fast
+    from cdc_daemon.reconcile.difference import Verdict, verdict_of  # noqa: PLC0415  commands start fast
 
     wanted: dict[str, Any] = {"types": types, "rate": rate, "repair": repair}
     try:
@@ -68,7 +68,8 @@ def reconcile(  # noqa: PLR0917 -- the command line's order
     if told["state"] != "done":
         say_ended(told)
         raise typer.Exit(EXIT_ERROR)
-    if remaining(told["report"]):
+    verdicts = {verdict_of(found) for found in told["report"].get("types", {}).values()}
+    if not verdicts <= {Verdict.EQUAL, Verdict.REPAIRED}:
         raise typer.Exit(EXIT_DRIFT)
 
 
@@ -83,10 +84,12 @@ def _part(text: str) -> float:
 
 
 def _show(told: Mapping[str, Any]) -> None:
+    from cdc_daemon.reconcile.difference import Verdict, verdict_of  # noqa: PLC0415  commands start fast
+
     for object_type, found in told["report"].get("types", {}).items():
-        equal = not any(found[kind] for kind in ("missing", "different", "surplus"))
-        verdict = "EQUAL" if equal else "NOT EQUAL"
-        typer.echo(f"{object_type}: {verdict}, {found['rows']:,} rows, {found['documents']:,} documents")
+        verdict = verdict_of(found)
+        word = "NOT EQUAL" if verdict is Verdict.DIFFERENT else verdict.value.upper()
+        typer.echo(f"{object_type}: {word}, {found['rows']:,} rows, {found['documents']:,} documents")
         for kind, text in (
             ("missing", "rows without document"),
             ("different", "documents that differ from their row"),
@@ -99,6 +102,6 @@ def _show(told: Mapping[str, Any]) -> None:
                 fields = f": {', '.join(example['fields'])}" if example["fields"] else ""
                 typer.echo(f"    {example['id']}{fields}")
         if found["unsettled"]:
-            typer.echo(f"  {found['unsettled']:,} changed all the while, and were not judged")
+            typer.echo(f"  {found['unsettled']:,} changed all the while or wait in the log, and were not judged")
         if found["unreadable"]:
             typer.echo(f"  {found['unreadable']:,} rows that no document can show: see cdc-daemon dead-letters")

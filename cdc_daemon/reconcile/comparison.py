@@ -37,11 +37,11 @@ class Expected(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What differs, by key, the ids of documents that are there, and how many rows no document can show."""
+    """What differs, by key, the ids of documents that are there, and the keys of rows that no document can show."""
 
     differences: Mapping[Key, Difference]
     there: Sequence[str]
-    unreadable: int
+    unreadable: Sequence[Key]
 
 
 class Comparison:
@@ -74,8 +74,8 @@ class Comparison:
         self._changed = changed
         self._allowed_clock_difference = allowed_clock_difference
 
-    async def expect(self, keys: Sequence[Key], reading: Reading | None = None) -> tuple[list[Expected], int]:
-        """Read rows; return what their documents should be, and how many have none because they cannot be shown.
+    async def expect(self, keys: Sequence[Key], reading: Reading | None = None) -> tuple[list[Expected], list[Key]]:
+        """Read rows; return what their documents should be, and the keys of those that cannot be shown.
 
         With the `reading` of a scan, as of that. Raises what reading raises.
         """
@@ -84,7 +84,8 @@ class Comparison:
         else:
             reading = await self._reader.extend(self._table, keys, reading)
         found = list(self._expected(keys, reading))
-        return [each for each in found if each.write.error is None], sum(each.write.error is not None for each in found)
+        unreadable = [each.key for each in found if each.write.error is not None]
+        return [each for each in found if each.write.error is None], unreadable
 
     async def look(self, keys: Sequence[Key], reading: Reading | None = None) -> Look:
         """Compare what the keys' rows and documents are now. Raises what reading and fetching raise."""

@@ -26,6 +26,23 @@ class Kind(StrEnum):
     """There is a document, and no row to show."""
 
 
+class Verdict(StrEnum):
+    """What a comparison has shown of one object type."""
+
+    EQUAL = "equal"
+    """Every row and every document that was looked at was judged, and none differs."""
+
+    REPAIRED = "repaired"
+    """Every one was judged, and each that differed was repaired."""
+
+    DIFFERENT = "different"
+    """Some differ still."""
+
+    UNDECIDED = "undecided"
+    """None that was judged differs still, but some could not be judged: they changed all the while, or the tail did not
+    pass them, or no document can show their rows."""
+
+
 class Difference(NamedTuple):
     """One document that is not as it should be.
 
@@ -91,6 +108,15 @@ class Account:
 def _nothing() -> dict[str, Any]:
     names = ("rows", "documents", *Kind, "repaired", "unsettled", "unreadable")
     return {**{str(name): 0 for name in names}, "left": {kind.value: 0 for kind in Kind}, "examples": {}}
+
+
+def verdict_of(found: Mapping[str, Any]) -> Verdict:
+    """Return what an object type's entry in a report of a whole comparison shows."""
+    if any(found["left"].values()):
+        return Verdict.DIFFERENT
+    if found["unsettled"] or found["unreadable"]:
+        return Verdict.UNDECIDED
+    return Verdict.REPAIRED if any(found[kind.value] for kind in Kind) else Verdict.EQUAL
 
 
 def remaining(report: Mapping[str, Any]) -> int:

@@ -150,7 +150,7 @@ class Reconcile:
                 look = await side.comparison.look(keys, reading)
                 suspects.update({key: each for key, each in look.differences.items() if each.kind in OF_ROWS})
                 census.add(look.there)
-                side.account.add(unreadable=look.unreadable)
+                side.account.add(unreadable=len(look.unreadable))
             settled = part.rows + page.settled
             if judged := len(suspects) >= SUSPECTS:
                 await side.settling.judge(suspects, OF_ROWS)
@@ -256,7 +256,9 @@ class Reconcile:
                     suspects.add(each.key)
         if suspects:
             # The walk shows documents as they were when it began; this look is the first that counts.
-            await side.settling.judge((await side.comparison.look(list(suspects))).differences, OF_DOCUMENTS)
+            look = await side.comparison.look(list(suspects))
+            side.account.add(unreadable=len(look.unreadable))
+            await side.settling.judge(look.differences, OF_DOCUMENTS)
         if strangers and mapping.identity.names_whole_key:
             await side.settling.judge_strangers(strangers)
 

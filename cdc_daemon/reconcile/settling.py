@@ -78,7 +78,8 @@ class Settling:
                 return
             if not await self._passing.wait(list(open_suspects)):
                 break
-            looked = await self._look(list(open_suspects))
+            looked, unreadable = await self._look(list(open_suspects))
+            self._account.add(unreadable=len(unreadable))
             seen = {key: each for key, each in looked.items() if each.kind in kinds}
             for key in [key for key in seen if self._set_aside(key)]:
                 del seen[key]
@@ -107,17 +108,21 @@ class Settling:
                 if not left:
                     break
 
-    async def _look(self, keys: Sequence[Key]) -> dict[Key, Difference]:
+    async def _look(self, keys: Sequence[Key]) -> tuple[dict[Key, Difference], set[Key]]:
+        """Return what differs now, and the keys of rows that no document can show now."""
         seen: dict[Key, Difference] = {}
+        unreadable: set[Key] = set()
         for start in range(0, len(keys), AT_ONCE):
-            seen.update((await self._comparison.look(keys[start : start + AT_ONCE])).differences)
-        return seen
+            look = await self._comparison.look(keys[start : start + AT_ONCE])
+            seen.update(look.differences)
+            unreadable.update(look.unreadable)
+        return seen, unreadable
 
     async def _mend(self, stands: Mapping[Key, Difference]) -> None:
         keys = list(stands)
         await self._signal(keys)
-        left = await self._look(keys)
-        self._account.repaired(each for key, each in stands.items() if key not in left)
+        left, unreadable = await self._look(keys)
+        self._account.repaired(each for key, each in stands.items() if key not in left and key not in unreadable)
         for difference in list(left.values())[:5]:
             log.warning("reconcile.not_repaired", index=self._alias, id=difference.id, kind=difference.kind.value)
 

@@ -14,6 +14,8 @@ from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.errors import CdcError, ConfigError, StoreError
 from cdc_daemon.jobs.request import Kind
 from cdc_daemon.jobs.runner import JobReport
+from cdc_daemon.reconcile.difference import verdict_of
+from cdc_daemon.store.range_jobs import RangeJob
 from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
@@ -117,10 +119,18 @@ def plain_job(report: JobReport) -> Mapping[str, Any]:
         "rows": progress.rows,
         "rows_by_type": dict(rows),
         "report": dict(job.report),
+        "verdicts": _verdicts(job),
         "created": _seconds(job.created),
         "started": _seconds(job.started),
         "finished": _seconds(job.finished),
     }
+
+
+def _verdicts(job: RangeJob) -> Mapping[str, str]:
+    """Return what a comparison has shown of each object type, once it has ended."""
+    if job.kind != "reconcile" or job.state != "done":
+        return {}
+    return {object_type: verdict_of(found).value for object_type, found in job.report.get("types", {}).items()}
 
 
 def _found(report: JobReport | None) -> JobReport:

@@ -18,6 +18,7 @@ class Served:
     """A daemon's surface in a thread of its own."""
 
     def __init__(self, token_file: Path, *, scopes: tuple[Scope, ...] = ("sync",)) -> None:
+        self.token_file = token_file
         token = TokenSettings(name="t", file=token_file, scopes=scopes)
         self._settings = HttpSettings(auth=AuthSettings(tokens=(token,)))
         # Commands write to the same standard output as the surface's log would here.

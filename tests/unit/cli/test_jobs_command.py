@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,31 @@ def test_one_that_nobody_waits_for_says_how_to_ask_for_it(served: Served, token:
     result = run(served, token, kind, "user", "--detach")
     assert result.exit_code == 0
     assert result.stdout == f"{kind} 0000000000000001 queued: cdc-daemon jobs show 0000000000000001\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "code"),
+    [
+        ({}, "user: EQUAL, 7 rows, 7 documents", 0),
+        ({"missing": 2, "repaired": 2}, "user: REPAIRED, 7 rows, 7 documents", 0),
+        ({"missing": 2, "left": {"missing": 2, "different": 0, "surplus": 0}}, "user: NOT EQUAL, ", 1),
+        ({"unsettled": 3}, "user: UNDECIDED, 7 rows, 7 documents\n  3 changed all the while or wait in the log", 1),
+        ({"unreadable": 1}, "user: UNDECIDED, 7 rows, 7 documents\n  1 rows that no document can show", 1),
+    ],
+)
+def test_a_reconcile_says_equal_only_of_what_it_has_judged(
+    served: Served, ending: Callable[..., None], found: Mapping[str, object], told: str, code: int
+) -> None:
+    nothing = dict.fromkeys(("missing", "different", "surplus"), 0)
+    counts = dict.fromkeys((*nothing, "repaired", "unsettled", "unreadable"), 0)
+    whole = {"rows": 7, "documents": 7, **counts, "left": nothing, "examples": {}, **found}
+    ending("done", types={"user": whole})
+    token = served.token_file
+    result = run(served, token, "reconcile", "user")
+    assert result.stdout.startswith(told), result.output
+    assert result.exit_code == code
+    (verdict,) = json.loads(run(served, token, "jobs", "show", "0000000000000001").stdout)["verdicts"].values()
+    assert told.split()[1].rstrip(",") in {verdict.upper(), "NOT"}
 
 
 def test_what_the_daemon_refuses(served: Served, token: Path) -> None:

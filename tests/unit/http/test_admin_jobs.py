@@ -16,6 +16,7 @@ from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.errors import CassandraUnavailableError, CdcError, StoreError
 from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.reconcile.difference import Account
 from cdc_daemon.sync import TooManyJobsError
 from cdc_http import create_app
 from tests.unit.http.asking import Answer, ask
@@ -67,6 +68,21 @@ async def test_a_reconcile_is_promised(app: ASGIApp, daemon: FakeDaemon) -> None
     answer = await post(app, "/admin/reconcile", {"types": ["user"], "repair": True, "sample": 0.01})
     assert answer.status == 202
     assert requests(daemon) == [JobRequest(kind="reconcile", types=("user",), repair=True, sample=0.01)]
+
+
+async def test_a_reconcile_that_is_done_says_what_it_has_shown(app: ASGIApp, daemon: FakeDaemon) -> None:
+    job = (await post(app, "/admin/reconcile", {"types": ["user", "batch"]})).json()
+    assert job["verdicts"] == {}
+    account = Account("user")
+    account.add(unsettled=1)
+    types = {**Account("batch").take()["types"], **account.take()["types"]}
+    assert daemon.range_jobs is not None
+    daemon.range_jobs.end(job["job"], "done", types=types)
+    told = await ask(app, "GET", f"/admin/jobs/{job['job']}", headers=OPERATOR)
+    assert told.json()["verdicts"] == {"batch": "equal", "user": "undecided"}
+    daemon.range_jobs.end(job["job"], "cancelled", types=types)
+    told = await ask(app, "GET", f"/admin/jobs/{job['job']}", headers=OPERATOR)
+    assert told.json()["verdicts"] == {}
 
 
 async def test_a_job_is_ended(app: ASGIApp) -> None:
