@@ -194,7 +194,7 @@ async def assemble(
             settings=settings.mappings,
             refresher=refresher,
             health=ServerHealth(writer, waits),
-            held={each.mapping: each.reason for each in laid.held},
+            held=laid.held_types,
         )
         stack.callback(sync.stop)
         schedule = Schedule()

@@ -102,6 +102,16 @@ class HeldMappings:
         poll = tuple(each for each in settings.poll if each.table in shown)
         return settings.model_copy(update={"mappings": mappings, "poll": poll})
 
+    def types(self, settings: Settings) -> Mapping[str, str]:
+        """Return the mappings that `without` leaves out, and why: those of another mapping's table wait with it."""
+        reasons = {each.table: each.reason for each in self.found}
+        own = {each.mapping: each.reason for each in self.found}
+        return {
+            name: own.get(name, reasons[each.table])
+            for name, each in settings.mappings.items()
+            if each.table in reasons
+        }
+
     def watched(self, settings: Settings) -> frozenset[TableName]:
         """Return the tables that mappings which have to wait show."""
         names = {each.mapping for each in self.found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cdc_daemon.alteration.held import Held, HeldMappings, take_up_keys
@@ -19,7 +19,8 @@ from cdc_daemon.store import Store
 class LaidMappings(NamedTuple):
     """Mappings that fit their tables, settings that speak of these alone, and what is left out.
 
-    `shown` are the tables whose rows documents show, and `keys` watches over their primary keys.
+    `shown` are the tables whose rows documents show, and `keys` watches over their primary keys. `held_types` are the
+    mappings that are left out, and why.
     """
 
     settings: Settings
@@ -28,6 +29,7 @@ class LaidMappings(NamedTuple):
     keys: KeyWatch
     held: Sequence[Held]
     held_tables: frozenset[TableName]
+    held_types: Mapping[str, str]
 
 
 async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *, tell: Tell) -> LaidMappings:
@@ -47,4 +49,5 @@ async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *
         KeyWatch({table: schema.known(table) for table in shown}, schema, held=holding.watched(settings)),
         tuple(holding.found),
         holding.tables,
+        holding.types(settings),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -91,7 +91,7 @@ class Jobs:
                     for number, start in enumerate(range(0, len(ids), part))
                 ],
             )
-        return self.get(job.id)
+        return replace(job, created=now, total=len(ids))
 
     def get(self, identity: str) -> Job | None:
         """Return a job, or None when there is none of that id."""
@@ -127,12 +127,25 @@ class Jobs:
             ).fetchone()
         return row[0], row[1]
 
-    def oldest_open(self, kind: str) -> Job | None:
-        """Return the oldest job of a kind that is not finished."""
+    def open_types(self, kind: str) -> frozenset[str]:
+        """Return the object types of a kind's jobs that are not finished."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT object_type FROM job WHERE kind = ? AND finished IS NULL", (kind,)
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
+
+    def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
+        """Return the oldest job of a kind and type, of those that are not finished and came `after` another one.
+
+        It begins again with the oldest of all where none came after that, so that jobs can take turns.
+        """
+        came = (0, "") if after is None else (after.created, after.id)
         with self._database.reading() as connection:
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM job WHERE kind = ? AND finished IS NULL ORDER BY created, id LIMIT 1",  # noqa: S608
-                (kind,),
+                f"SELECT {_COLUMNS} FROM job WHERE kind = ? AND object_type = ? AND finished IS NULL "  # noqa: S608
+                "ORDER BY (created, id) <= (?, ?), created, id LIMIT 1",
+                (kind, object_type, *came),
             ).fetchone()
         return None if row is None else _job(row)
 

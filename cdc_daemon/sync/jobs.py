@@ -1,15 +1,16 @@
-"""Requests that are answered before they are done: kept durably, worked off in order, resumed at the next start."""
+"""Requests that are answered before they are done: kept durably, worked off in turns, resumed at the next start."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from cdc_daemon.errors import StoreError
+from cdc_daemon.errors import CdcError, StoreError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.store.jobs import Job, JobPart
 from cdc_daemon.sync.errors import InvalidIdError, NotSettledError, TooManyJobsError
@@ -41,8 +42,12 @@ class JobStore(Protocol):
         """Return ids that could not be shown, with reasons."""
         ...
 
-    def oldest_open(self, kind: str) -> Job | None:
-        """Return the job to work on."""
+    def open_types(self, kind: str) -> Collection[str]:
+        """Return the object types of jobs that are to be worked on."""
+        ...
+
+    def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
+        """Return the job to work on, after another one had its turn."""
         ...
 
     def next_part(self, identity: str) -> JobPart | None:
@@ -68,14 +73,19 @@ class JobReport(NamedTuple):
 
 
 class JobRunner:
-    """Takes jobs in durably and settles one after another. `limit` bounds those that wait."""
+    """Takes jobs in durably and settles them. `limit` bounds those that wait.
+
+    Each object type has a worker of its own, so one whose documents cannot be written holds up no other, and the jobs
+    of a type take turns, part by part, so a huge one holds up none. Those of a type whose mapping does not fit its
+    table at present wait until it does.
+    """
 
     def __init__(self, service: SyncService, store: JobStore, *, limit: int = 100, part: int = PART) -> None:
         self._service = service
         self._store = store
         self._limit = limit
         self._part = part
-        self._wake = asyncio.Event()
+        self._wake = {object_type: asyncio.Event() for object_type in service.object_types}
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
         """Take a job in; when this returns it will be done, whatever happens to this process.
@@ -87,7 +97,7 @@ class JobRunner:
         kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
         if kept is None:
             raise TooManyJobsError(f"expected fewer than {self._limit} jobs that wait")
-        self._wake.set()
+        self._wake[object_type].set()
         log.info("job.accepted", job=kept.id, object_type=object_type, ids=kept.total)
         return kept
 
@@ -96,45 +106,68 @@ class JobRunner:
         job = await asyncio.to_thread(self._store.get, identity)
         if job is None or job.kind != KIND:
             return None
+        if job.open and (reason := self._service.held.get(job.object_type)) is not None:
+            job = replace(job, message=f"it waits, as its type's mapping does not fit its table: {reason}")
         return JobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
 
     async def run(self) -> None:
         """Work jobs off until cancelled. What is not settled then goes on at the next start."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_unknown(), name="jobs-unknown")
+            for object_type, wake in self._wake.items():
+                tasks.create_task(self._work_off(object_type, wake), name=f"jobs-{object_type}")
+
+    async def _end_unknown(self) -> None:
+        """End the jobs of types that the configuration knows no more, which only an earlier process took in."""
         backoff = Backoff()
         while True:
-            self._wake.clear()
             try:
-                job = await asyncio.to_thread(self._store.oldest_open, KIND)
+                for object_type in await asyncio.to_thread(self._store.open_types, KIND):
+                    if object_type not in self._wake and object_type not in self._service.held:
+                        await self._fail(object_type, f"object type {object_type} has no mapping any more")
+            except StoreError as error:
+                await _pause(error, backoff)
+            else:
+                return
+
+    async def _fail(self, object_type: str, message: str) -> None:
+        while (job := await asyncio.to_thread(self._store.next_open, KIND, object_type)) is not None:
+            await asyncio.to_thread(self._store.finish, job.id, message=message)
+            log.warning("job.failed", job=job.id, error=message)
+
+    async def _work_off(self, object_type: str, wake: asyncio.Event) -> None:
+        backoff = Backoff()
+        job: Job | None = None
+        while True:
+            wake.clear()
+            try:
+                job = await asyncio.to_thread(self._store.next_open, KIND, object_type, after=job)
                 if job is None:
-                    await self._wake.wait()
+                    await wake.wait()
                 else:
                     await self._work(job)
                 backoff.reset()
             except (StoreError, NotSettledError) as error:
-                delay = backoff.next()
-                log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
-                await asyncio.sleep(delay)
+                await _pause(error, backoff)
 
     async def _work(self, job: Job) -> None:
-        if job.object_type not in self._service.object_types:
-            message = f"object type {job.object_type} has no mapping any more"
-            await asyncio.to_thread(self._store.finish, job.id, message=message)
-            log.warning("job.failed", job=job.id, error=message)
+        """Settle a job's next part, or end it where there is none."""
+        part = await asyncio.to_thread(self._store.next_part, job.id)
+        if part is None:
+            await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
+            await asyncio.to_thread(self._store.finish, job.id)
+            log.info("job.done", job=job.id, object_type=job.object_type)
             return
-        while (part := await asyncio.to_thread(self._store.next_part, job.id)) is not None:
-            outcome = await self._settle(job, part)
-            await asyncio.to_thread(
-                self._store.settle_part,
-                job.id,
-                part,
-                indexed=outcome.indexed,
-                deleted=outcome.deleted,
-                missing=outcome.missing,
-                failures=outcome.failures,
-            )
-        await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
-        await asyncio.to_thread(self._store.finish, job.id)
-        log.info("job.done", job=job.id, object_type=job.object_type)
+        outcome = await self._settle(job, part)
+        await asyncio.to_thread(
+            self._store.settle_part,
+            job.id,
+            part,
+            indexed=outcome.indexed,
+            deleted=outcome.deleted,
+            missing=outcome.missing,
+            failures=outcome.failures,
+        )
 
     async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
         asked: list[Asked] = []
@@ -151,3 +184,9 @@ class JobRunner:
 
     def _pairs(self, object_type: str, ids: Sequence[Any]) -> list[tuple[Any, Asked]]:
         return list(zip(ids, self._service.read_ids(object_type, ids), strict=True))
+
+
+async def _pause(error: CdcError, backoff: Backoff) -> None:
+    delay = backoff.next()
+    log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
+    await asyncio.sleep(delay)

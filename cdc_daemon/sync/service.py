@@ -95,6 +95,11 @@ class SyncService:
         """The types that may be asked for."""
         return sorted(self._aliases)
 
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The types whose mappings do not fit their tables at present, and why."""
+        return self._held
+
     def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
         """Return what ids stand for.
 

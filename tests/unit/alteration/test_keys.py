@@ -199,6 +199,7 @@ async def test_a_mapping_that_fitted_once_waits_and_one_that_never_did_is_a_mist
         ("mapping.held", "plain", "did you mean 'id'?")
     ]
     assert held.without(settings).mappings.keys() == {"parent"}
+    assert held.types(settings) == {"plain": "no such column", "other": "no such column"}
     take_up_keys(settings, cluster, store, held=held.tables)  # type: ignore[arg-type]
     assert {each.reason for each in store.reconcile_requests.open()} == {ReconcileReason.KEY}
 

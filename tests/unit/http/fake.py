@@ -282,7 +282,7 @@ class FakeIndices:
 class FakeDaemon:
     """What the HTTP surface sees."""
 
-    def __init__(self, store: Store | None = None, **limits: Any) -> None:
+    def __init__(self, store: Store | None = None, *, held: Mapping[str, str] | None = None, **limits: Any) -> None:
         self.metrics = Metrics()
         self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
         self.state: dict[str, Any] = {"pending": 3, "schedule": [asdict(SCHEDULED) | {"next": None}]}
@@ -293,9 +293,15 @@ class FakeDaemon:
         self.health = FakeHealth()
         self.refresher = FakeRefresher()
         self.control: FakeControl | None = FakeControl()
-        mappings = [DocumentMapping(name, SETTINGS[name], TABLES[name]) for name in SETTINGS]
+        held = held or {}
+        mappings = [DocumentMapping(name, SETTINGS[name], TABLES[name]) for name in SETTINGS if name not in held]
         self.service = SyncService(
-            self.pipeline, mappings=mappings, settings=SETTINGS, refresher=self.refresher, health=self.health
+            self.pipeline,
+            mappings=mappings,
+            settings=SETTINGS,
+            refresher=self.refresher,
+            health=self.health,
+            held=held,
         )
         self.sync: SyncService | None = self.service
         self.jobs: JobRunner | None = JobRunner(self.service, NO_JOBS if store is None else store.jobs, **limits)

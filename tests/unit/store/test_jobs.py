@@ -29,7 +29,7 @@ def test_a_job_and_its_parts_outlive_the_process(tmp_path: Path) -> None:
     store.close()
 
     store = Store(tmp_path)
-    found = store.jobs.oldest_open("sync")
+    found = store.jobs.next_open("sync", "user")
     assert found is not None
     assert (found.state, found.settled, found.indexed, found.failed) == ("running", 2, 1, 1)
     assert store.jobs.failures("1") == {"b:1": "why"}
@@ -39,11 +39,31 @@ def test_a_job_and_its_parts_outlive_the_process(tmp_path: Path) -> None:
     store.jobs.settle_part("1", second, deleted=1, missing=1, failures={})
     assert store.jobs.next_part("1") is None
     store.jobs.finish("1")
-    assert store.jobs.oldest_open("sync") is None
+    assert store.jobs.next_open("sync", "user") is None
     done = store.jobs.get("1")
     assert done is not None
     assert (done.state, done.settled, done.open) == ("done", 3, False)
     assert [each.id for each in store.jobs.newest()] == ["1"]
+    store.close()
+
+
+def test_jobs_of_a_type_take_turns(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for identity, object_type in (("b", "user"), ("x", "device"), ("a", "user"), ("c", "user")):
+        kept = store.jobs.add(Job(id=identity, kind="sync", object_type=object_type), ["1"], part=1, limit=9)
+        assert kept is not None
+    assert store.jobs.open_types("sync") == {"user", "device"}
+    assert store.jobs.open_types("other") == frozenset()
+    turns, last = [], None
+    for _ in range(5):
+        last = store.jobs.next_open("sync", "user", after=last)
+        assert last is not None
+        turns.append(last.id)
+    assert turns == ["b", "a", "c", "b", "a"]
+    for identity in "bac":
+        store.jobs.finish(identity)
+    assert store.jobs.next_open("sync", "user", after=last) is None
+    assert store.jobs.open_types("sync") == {"device"}
     store.close()
 
 

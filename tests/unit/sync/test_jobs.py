@@ -16,7 +16,7 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 from cdc_daemon.store import Store
-from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.jobs import Job, Jobs
 from cdc_daemon.sync import InvalidIdError, Refresh, TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.sync.jobs import JobReport, JobRunner
 from tests.unit.http.fake import FakeDaemon, running
@@ -66,7 +66,7 @@ async def test_what_is_wrong_is_kept_of_nothing(tmp_path: Path) -> None:
         assert [job.total for job in store.jobs.newest()] == [1]
 
 
-async def test_they_are_done_in_their_order_and_once_for_each_key(tmp_path: Path) -> None:
+async def test_they_take_turns_and_are_done_once_for_each_key(tmp_path: Path) -> None:
     async with running(tmp_path, part=2) as daemon:
         jobs = runner_of(daemon)
         first = await jobs.start("user", ["a", "b", "a", "c"], refresh=Refresh.SHARED)
@@ -74,7 +74,7 @@ async def test_they_are_done_in_their_order_and_once_for_each_key(tmp_path: Path
         assert (first.total, second.total) == (3, 1)
         assert (await ended(jobs, second)).job.state == "done"
         assert (await ended(jobs, first)).job.settled == 3
-        assert [key.partition_key for key in daemon.pipeline.asked] == [b"a", b"b", b"c", b"d"]
+        assert [key.partition_key for key in daemon.pipeline.asked] == [b"a", b"b", b"d", b"c"]
         assert daemon.refresher.refreshed == [("user_alias", Refresh.SHARED)]
 
 
@@ -82,7 +82,7 @@ async def test_trouble_is_waited_for_and_nothing_is_lost(tmp_path: Path, monkeyp
     monkeypatch.setattr("cdc_daemon.pipeline.backoff.Backoff.next", lambda _self: 0.001)
     async with running(tmp_path) as daemon:
         jobs, failures = runner_of(daemon), ["the disk", "the service"]
-        settle, oldest = daemon.service.settle, jobs._store.oldest_open
+        settle, usual = daemon.service.settle, jobs._store.next_open
 
         async def fail_once(*arguments: Any, **named: Any) -> Any:
             if "the service" in failures:
@@ -90,14 +90,14 @@ async def test_trouble_is_waited_for_and_nothing_is_lost(tmp_path: Path, monkeyp
                 return await settle("user", daemon.service.read_ids("user", ["never"]), seconds=0.0)
             return await settle(*arguments, **named)
 
-        def fail_to_look(kind: str) -> Job | None:
+        def fail_to_look(kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
             if "the disk" in failures:
                 failures.remove("the disk")
                 raise StoreError("the disk is full")
-            return oldest(kind)
+            return usual(kind, object_type, after=after)
 
         monkeypatch.setattr(daemon.service, "settle", fail_once)
-        monkeypatch.setattr(jobs._store, "oldest_open", fail_to_look)
+        monkeypatch.setattr(jobs._store, "next_open", fail_to_look)
         job = await jobs.start("user", ["a", "b"])
         report = await ended(jobs, job)
         assert (report.job.state, report.job.settled, report.job.indexed) == ("done", 2, 2)
@@ -145,6 +145,57 @@ async def test_a_job_of_an_older_configuration_says_what_it_cannot_do(tmp_path: 
         report = await ended(jobs, changed.job)
         assert (report.job.state, report.job.settled, report.job.failed) == ("done", 2, 2)
         assert set(report.failures) == {"no uuid", "{'id': 5}"}
+
+
+async def test_a_job_of_a_type_that_is_held_waits_and_holds_up_no_other(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        waiting = await runner_of(FakeDaemon(store)).start("user", ["a"])
+    async with running(tmp_path, held={"user": "column name is gone"}) as daemon:
+        jobs = runner_of(daemon)
+        assert (await ended(jobs, await jobs.start("batch", ["c:b"]))).job.settled == 1
+        report = await jobs.report(waiting.id)
+        assert report is not None
+        assert (report.job.state, report.job.settled) == ("queued", 0)
+        assert report.job.message == "it waits, as its type's mapping does not fit its table: column name is gone"
+    async with running(tmp_path) as daemon:
+        report = await ended(runner_of(daemon), waiting)
+        assert (report.job.state, report.job.settled, report.job.message) == ("done", 1, None)
+
+
+async def test_a_type_that_cannot_be_written_holds_up_no_other(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        jobs, usual, stuck = runner_of(daemon), daemon.pipeline.request, list[Signal]()
+
+        def request(signals: Iterable[Signal], watch: Watch) -> None:
+            given = list(signals)
+            stuck.extend(each for each in given if each.table.table == "user")
+            usual([each for each in given if each.table.table != "user"], watch)
+
+        daemon.pipeline.request = request  # type: ignore[method-assign]
+        await jobs.start("user", ["a"])
+        await until(lambda: stuck)
+        assert (await ended(jobs, await jobs.start("batch", ["c:b"]))).job.settled == 1
+
+
+async def test_the_disk_is_waited_for_also_to_end_jobs_of_unknown_types(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_daemon.pipeline.backoff.Backoff.next", lambda _self: 0.001)
+    failures = ["the disk"]
+    usual = Jobs.open_types
+
+    def fail_once(self: Jobs, kind: str) -> frozenset[str]:
+        if failures:
+            raise StoreError(failures.pop())
+        return usual(self, kind)
+
+    monkeypatch.setattr(Jobs, "open_types", fail_once)
+    with opened(tmp_path) as store:
+        gone = store.jobs.add(Job(id="1", kind="sync", object_type="gone"), ["a"], part=1, limit=9)
+    assert gone is not None
+    async with running(tmp_path) as daemon:
+        assert (await ended(runner_of(daemon), gone)).job.state == "failed"
+    assert failures == []
 
 
 async def test_jobs_of_others_are_not_told(tmp_path: Path) -> None:
