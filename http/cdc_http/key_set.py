@@ -100,12 +100,23 @@ class PublishedKeys:
                 aiohttp.ClientSession(timeout=_TIMEOUT) as session,
                 session.get(self._url, allow_redirects=False, raise_for_status=True) as answer,
             ):
-                content = await answer.content.read(_LARGEST)
+                content = await _read(answer)
             self._keys = parse_keys(content)
             self._loaded = time.monotonic()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             # Keys that were had before go on: a signer that is away for a while locks nobody out.
             log.warning("http.keys_unavailable", url=self._url, error=type(error).__name__)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the whole of an answer. Raises ValueError where there is too much."""
+    content = bytearray()
+    # One read gives what has come by then: perhaps a piece only.
+    while piece := await answer.content.read(_LARGEST):
+        content += piece
+        if len(content) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST} bytes")
+    return bytes(content)
 
 
 def parse_keys(content: bytes) -> Mapping[str | None, Sequence[Any]]:
@@ -119,13 +130,14 @@ def parse_keys(content: bytes) -> Mapping[str | None, Sequence[Any]]:
         raise ValueError("no JSON with keys") from None
     found: dict[str | None, list[Any]] = {}
     for data in listed if isinstance(listed, list) else []:
-        if not isinstance(data, dict) or data.get("use", "sig") != "sig" or data.get("kty") not in {"RSA", "EC", "OKP"}:
+        if not isinstance(data, dict) or data.get("use", "sig") != "sig" or data.get("kty") not in ("RSA", "EC", "OKP"):
             continue
         try:
             key = jwt.PyJWK(data)
-        except jwt.PyJWTError:
+            found.setdefault(key.key_id, []).append(key.key)
+        except (jwt.PyJWTError, TypeError):
+            # TypeError: a member that should be a text is none. The other keys of the set are as good as before.
             continue
-        found.setdefault(key.key_id, []).append(key.key)
     if not found:
         raise ValueError("no key that verifies signatures")
     return found

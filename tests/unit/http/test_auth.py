@@ -226,10 +226,18 @@ class Publisher:
         self.status = 200
         self.asked = 0
         self.url = ""
+        self.rest = asyncio.Event()
+        self.rest.set()
 
-    async def answer(self, _request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Send the first half of the content at once, and the other half when `rest` is set."""
         self.asked += 1
-        return web.Response(body=self.content, status=self.status)
+        response = web.StreamResponse(status=self.status)
+        await response.prepare(request)
+        await response.write(self.content[: len(self.content) // 2])
+        await self.rest.wait()
+        await response.write(self.content[len(self.content) // 2 :])
+        return response
 
 
 @pytest.fixture
@@ -264,6 +272,33 @@ async def test_a_key_set_behind_a_url(publisher: Publisher, monkeypatch: pytest.
     asked = publisher.asked
     await asyncio.gather(*(enter(app, f"Bearer {signed(RSA_KEY, 'RS256', str(n))}") for n in range(20)))
     assert publisher.asked == asked
+
+
+async def test_a_key_set_that_comes_in_pieces(publisher: Publisher) -> None:
+    publisher.content = key_set_of(one=RSA_KEY, two=EC_KEY)
+    publisher.rest.clear()
+    app = app_with({"jwt": {"key_set_url": publisher.url}})
+    entering = asyncio.create_task(enter(app, f"Bearer {signed(EC_KEY, 'ES256', 'two')}"))
+    async with asyncio.timeout(30):
+        while not publisher.asked:  # noqa: ASYNC110 -- nothing tells of it but what it does
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        publisher.rest.set()
+        assert (await entering).status == 200
+
+
+async def test_a_key_set_without_an_end_is_not_taken(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher.content = key_set_of(one=RSA_KEY)
+    monkeypatch.setattr(key_set, "_LARGEST", len(publisher.content) - 1)
+    app = app_with({"jwt": {"key_set_url": publisher.url}})
+    assert (await enter(app, f"Bearer {signed(RSA_KEY, 'RS256', 'one')}")).status == 503
+
+
+@pytest.mark.parametrize("member", ["alg", "kid", "kty"])
+def test_a_key_that_is_none_takes_no_other_with_it(member: str) -> None:
+    keys = json.loads(key_set_of(one=RSA_KEY, two=RSA_KEY))["keys"]
+    keys[0][member] = ["RS256"]
+    assert key_set.parse_keys(json.dumps({"keys": keys}).encode()).keys() == {"two"}
 
 
 def test_configurations_that_could_be_got_round() -> None:
