@@ -73,23 +73,29 @@ class StoredKeys:
 
 
 class PublishedKeys:
-    """Keys behind a URL: asked for again when they are old, and for a name that is not known yet."""
+    """Keys behind a URL: asked for again when they are old, and for a name that is not known yet.
+
+    At most one question is under way, and only those wait for it who need its answer: for a name that is not known, or
+    because what is known is old and could still be had the last time.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._keys: Mapping[str | None, Sequence[Any]] = {}
         self._loaded = float("-inf")
         self._asked = float("-inf")
-        self._loading = asyncio.Lock()
+        self._away = False
+        self._loading: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None) -> Sequence[Any]:
         """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
-        async with self._loading:
-            now = time.monotonic()
-            is_old = now - self._loaded > REFRESH_SECONDS
-            if (is_old or not _named(self._keys, kid)) and now - self._asked > RETRY_SECONDS:
+        known, now = _named(self._keys, kid), time.monotonic()
+        if not known or now - self._loaded > REFRESH_SECONDS:
+            if self._loading is None and now - self._asked > RETRY_SECONDS:
                 self._asked = now
-                await self._load()
+                self._loading = asyncio.create_task(self._load(), name="http-keys")
+            if self._loading is not None and not (known and self._away):
+                await asyncio.shield(self._loading)
         if not self._keys:
             raise KeysUnavailableError("the signers' keys cannot be had")
         return _named(self._keys, kid)
@@ -103,9 +109,13 @@ class PublishedKeys:
                 content = await _read(answer)
             self._keys = parse_keys(content)
             self._loaded = time.monotonic()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            self._away = False
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # Keys that were had before go on: a signer that is away for a while locks nobody out.
+            self._away = True
             log.warning("http.keys_unavailable", url=self._url, error=type(error).__name__)
+        finally:
+            self._loading = None
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jwt
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from starlette.types import ASGIApp
 
@@ -285,6 +285,50 @@ async def test_a_key_set_that_comes_in_pieces(publisher: Publisher) -> None:
         await asyncio.sleep(0.1)
         publisher.rest.set()
         assert (await entering).status == 200
+
+
+async def test_who_has_a_known_key_waits_for_no_signer(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_with({"jwt": {"key_set_url": publisher.url}})
+    known = f"Bearer {signed(RSA_KEY, 'RS256', 'one')}"
+    publisher.content = key_set_of(one=RSA_KEY)
+    assert (await enter(app, known)).status == 200
+    monkeypatch.setattr(key_set, "RETRY_SECONDS", 0.0)
+    publisher.rest.clear()
+    strangers = [asyncio.create_task(enter(app, f"Bearer {signed(EC_KEY, 'ES256', str(n))}")) for n in range(20)]
+    async with asyncio.timeout(30):
+        while publisher.asked < 2:  # noqa: ASYNC110 -- nothing tells of it but what it does
+            await asyncio.sleep(0.01)
+        assert (await enter(app, known)).status == 200
+        assert not any(stranger.done() for stranger in strangers)
+        monkeypatch.setattr(key_set, "RETRY_SECONDS", 60.0)
+        publisher.rest.set()
+        assert {(await stranger).status for stranger in strangers} == {401}
+    assert publisher.asked == 2
+
+
+async def test_old_keys_are_asked_for_again_and_a_signer_that_is_away_keeps_nobody_waiting(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_with({"jwt": {"key_set_url": publisher.url}})
+    one, two = (f"Bearer {signed(RSA_KEY, 'RS256', name)}" for name in ("one", "two"))
+    publisher.content = key_set_of(one=RSA_KEY)
+    assert (await enter(app, one)).status == 200
+    monkeypatch.setattr(key_set, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(key_set, "REFRESH_SECONDS", 0.0)
+    publisher.status = 500
+    assert (await enter(app, one)).status == 200, "a signer that is away locks nobody out"
+    publisher.status = 200
+    publisher.content = key_set_of(two=RSA_KEY)
+    publisher.rest.clear()
+    monkeypatch.setattr(key_set, "_TIMEOUT", ClientTimeout(total=None))
+    asked = publisher.asked
+    async with asyncio.timeout(30):
+        assert (await enter(app, one)).status == 200, "nor does it keep anybody waiting"
+        while publisher.asked == asked:  # noqa: ASYNC110 -- nothing tells of it but what it does
+            await asyncio.sleep(0.01)
+        publisher.rest.set()
+        assert (await enter(app, two)).status == 200
+        assert (await enter(app, one)).status == 401, "it was withdrawn"
 
 
 async def test_a_key_set_without_an_end_is_not_taken(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
