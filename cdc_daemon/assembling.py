@@ -141,7 +141,7 @@ async def assemble(
         expirations = Expirations(
             store.expiries,
             schema,
-            declared=[mapping.table for mapping in settings.mappings.values() if mapping.expiring],
+            declared=[table for mapping in settings.mappings.values() for table in mapping.expiring_tables],
         )
         index_rows = make_index_rows(settings, mappings, client)
         finders = make_finders(listed, schema.table, session=session, rows=index_rows)

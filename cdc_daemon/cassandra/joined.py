@@ -28,7 +28,32 @@ _SAID_AGAIN = 30.0
 log = structlog.get_logger(__name__)
 
 _Rows = list[Sequence[Any]]
-_Errors = dict[int, DocumentError]
+
+
+class _Notes:
+    """What was found out, while they were joined, of rows that are known by their numbers.
+
+    `errors` are of those whose joined rows cannot be read, `expires` is when the first of their joined values expires
+    (seconds since epoch), where any does.
+    """
+
+    def __init__(self) -> None:
+        self.errors: dict[int, DocumentError] = {}
+        self.expires: dict[int, int] = {}
+
+    def take(
+        self, keys: Sequence[Key | None], *, errors: Mapping[Key, DocumentError], expires: Mapping[Key, int]
+    ) -> None:
+        """Take note of what was found out of the keys that the rows, in their order, point to."""
+        if not errors and not expires:
+            return
+        for number, key in enumerate(keys):
+            if key is None:
+                continue
+            if key in errors:
+                self.errors[number] = errors[key]
+            if key in expires:
+                self.expires[number] = min(expires[key], self.expires.get(number, expires[key]))
 
 
 class JoinedRowReader:
@@ -36,14 +61,14 @@ class JoinedRowReader:
 
     A row comes with values appended: for each look-up those of its columns (null where there is no such row), for
     each join a `Joined`. Every joined read begins after the rows' own, whose version the reading has. A joined table
-    that was dropped has no rows.
+    that was dropped has no rows. Of joined tables whose values expire it is read as well when they do.
     """
 
     def __init__(self, reader: CassandraRowReader, schema: SchemaSource, related: Mapping[TableName, Related]) -> None:
         self._reader = reader
         self._schema = schema
         self._related = {table: each for table, each in related.items() if each}
-        self._plans: dict[str, ReadPlan] = {}
+        self._plans: dict[str, tuple[ReadPlan, bool]] = {}
 
     def relate(self, table: TableName, related: Related) -> None:
         """Read this beside a table's rows from now on."""
@@ -62,13 +87,14 @@ class JoinedRowReader:
             return reading
         present = [at for at, state in enumerate(reading.states) if state.row is not None]
         rows = [reading.states[at].row or () for at in present]
-        errors: _Errors = {}
-        columns, joined = await self._join(related, reading.columns, rows, errors)
+        notes = _Notes()
+        columns, joined = await self._join(related, reading.columns, rows, notes)
         states = list(reading.states)
         for number, at in enumerate(present):
-            error = errors.get(number)
+            error = notes.errors.get(number)
             row: Row = tuple(joined[number])
-            states[at] = states[at]._replace(row=row) if error is None else RowState(None, None, error)
+            extended = states[at]._replace(row=row, joined_expires=notes.expires.get(number))
+            states[at] = extended if error is None else RowState(None, None, error)
         return reading._replace(columns=columns, states=states)
 
     async def joined(
@@ -81,9 +107,9 @@ class JoinedRowReader:
         related = self._related.get(table)
         if related is None:
             return columns, rows
-        errors: _Errors = {}
-        names, made = await self._join(related, columns, rows, errors)
-        for error in errors.values():
+        notes = _Notes()
+        names, made = await self._join(related, columns, rows, notes)
+        for error in notes.errors.values():
             raise error
         return names, made
 
@@ -96,11 +122,11 @@ class JoinedRowReader:
         await self._reader.confirm_partition(table, partition_key)
 
     async def _join(
-        self, related: Related, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], errors: _Errors
+        self, related: Related, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], notes: _Notes
     ) -> tuple[tuple[str, ...], _Rows]:
         lookups, joins = await asyncio.gather(
-            asyncio.gather(*(self._look_up(each, columns, rows, errors) for each in related.lookups)),
-            asyncio.gather(*(self._children(each, columns, rows, errors) for each in related.joins)),
+            asyncio.gather(*(self._look_up(each, columns, rows, notes) for each in related.lookups)),
+            asyncio.gather(*(self._children(each, columns, rows, notes) for each in related.joins)),
         )
         names = [name for lookup in related.lookups for name in map(lookup.value_name, lookup.columns)]
         names += [join.joined_name for join in related.joins]
@@ -111,33 +137,36 @@ class JoinedRowReader:
         return (*columns, *names), made
 
     async def _look_up(
-        self, lookup: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], errors: _Errors
+        self, lookup: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: _Notes
     ) -> list[Sequence[Any]]:
         """Return, for each row, the values of the look-up's columns."""
         keys = self._keys(lookup, columns, rows)
-        read_columns, found = await self._read(lookup, keys, errors)
+        read_columns, found = await self._read(lookup, keys, notes)
         pick = _picker(lookup.columns, read_columns)
         nothing = (None,) * len(lookup.columns)
         return [pick(found[key][0]) if key is not None and found.get(key) else nothing for key in keys]
 
     async def _children(
-        self, join: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], errors: _Errors
+        self, join: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: _Notes
     ) -> list[Joined]:
         """Return, for each row, the join's rows, with what they look up."""
         keys = self._keys(join, columns, rows)
-        read_columns, found = await self._read(join, keys, errors)
+        read_columns, found = await self._read(join, keys, notes)
         flat = [(key, row) for key, children in found.items() for row in children[: join.limit]]
-        child_errors: _Errors = {}
+        of_children = _Notes()
         names, extended = await self._join(
-            Related(lookups=join.lookups), read_columns, [row for _, row in flat], child_errors
+            Related(lookups=join.lookups), read_columns, [row for _, row in flat], of_children
         )
         children_of: dict[Key, _Rows] = {key: [] for key in found}
         broken: dict[Key, DocumentError] = {}
+        ends: dict[Key, int] = {}
         for number, (key, _) in enumerate(flat):
             children_of[key].append(extended[number])
-            if number in child_errors:
-                broken[key] = child_errors[number]
-        errors.update({at: broken[key] for at, key in enumerate(keys) if key is not None and key in broken})
+            if number in of_children.errors:
+                broken[key] = of_children.errors[number]
+            if (end := of_children.expires.get(number)) is not None:
+                ends[key] = min(end, ends.get(key, end))
+        notes.take(keys, errors=broken, expires=ends)
         return [
             Joined(names, children_of.get(key, ()), len(found.get(key, ())) <= join.limit)
             if key is not None
@@ -146,7 +175,7 @@ class JoinedRowReader:
         ]
 
     async def _read(
-        self, relation: Relation, keys: Sequence[Key | None], errors: _Errors
+        self, relation: Relation, keys: Sequence[Key | None], notes: _Notes
     ) -> tuple[tuple[str, ...], dict[Key, Sequence[Sequence[Any]]]]:
         wanted = list(dict.fromkeys(key for key in keys if key is not None))
         plan = self._plan(relation)
@@ -154,9 +183,14 @@ class JoinedRowReader:
             return (), {}
         answers = await self._reader.read_below(plan, wanted, limit=relation.limit) if wanted else {}
         failed = {key: answer for key, answer in answers.items() if isinstance(answer, DocumentError)}
-        if failed:
-            errors.update({at: failed[key] for at, key in enumerate(keys) if key is not None and key in failed})
-        return plan.columns, {key: rows for key, rows in answers.items() if not isinstance(rows, DocumentError)}
+        found = {key: rows for key, rows in answers.items() if not isinstance(rows, DocumentError)}
+        ends: dict[Key, int] = {}
+        if plan.lives:
+            moments = {key: [row[-1] for row in rows if row[-1] is not None] for key, rows in found.items()}
+            ends = {key: min(several) for key, several in moments.items() if several}
+            found = {key: [row[:-1] for row in rows] for key, rows in found.items()}
+        notes.take(keys, errors=failed, expires=ends)
+        return plan.columns, found
 
     def _keys(self, relation: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Key | None]:
         """Return, for each row, the key below which its related rows are; None where it points nowhere."""
@@ -179,12 +213,19 @@ class JoinedRowReader:
         table = self._table(relation)
         if table is None:
             return None
-        plan = self._plans.get(relation.name)
-        if plan is None or plan.table is not table:
-            depth = relation.depth - len(table.partition_key)
-            # One more than may be, so that it is seen that there are more.
-            plan = ReadPlan(table, depth=depth, only=relation.columns, limit=relation.limit + 1)
-            self._plans[relation.name] = plan
+        # The lives of values are asked for where there are any: a table may come to have them while this runs.
+        lives = self._schema.tracks(relation.table)
+        plan, asked = self._plans.get(relation.name, (None, False))
+        if plan is None or plan.table is not table or asked is not lives:
+            plan = ReadPlan(
+                table,
+                newest_of_collections=self._schema.newest_of_collections,
+                lives=lives,
+                depth=relation.depth - len(table.partition_key),
+                only=relation.columns,
+                limit=relation.limit + 1,  # one more than may be, so that it is seen that there are more
+            )
+            self._plans[relation.name] = plan, lives
         return plan
 
     def _table(self, relation: Relation) -> TableMetadata | None:

@@ -32,7 +32,8 @@ class ReadPlan:
     (CASSANDRA-8877). With `lives`, what remains of them in seconds comes after the write times, of a collection's cells
     the shortest: a list of all has nulls in it, which the driver's compiled parsers refuse.
     With `depth` rows are asked for by so many of the first clustering columns only, and with `only` these columns are
-    read beside the key's, without write times. Of rows asked for by the partition key alone at most `limit` are read in
+    read beside the key's, without write times; the lives are those of all regular columns even then, as a row is there
+    until the last of its values is gone. Of rows asked for by the partition key alone at most `limit` are read in
     each partition.
     """
 
@@ -57,9 +58,13 @@ class ReadPlan:
         shown = [time for time in times if time is not None]
         self.times = len(shown)
         self.write_times: tuple[str, ...] = tuple(shown)
+        self.lives = 0
+        """How many lives come after the write times."""
         if lives and not table.is_counter:
-            remaining = [_life(column, of_collections=newest_of_collections) for column in values]
+            lasting = [each for each in (*table.static, *table.regular) if each in values or each in table.regular]
+            remaining = [_life(column, of_collections=newest_of_collections) for column in lasting]
             shown += [life for life in remaining if life is not None]
+            self.lives = len(shown) - self.times
         self._limit = f" PER PARTITION LIMIT {limit}" if limit is not None and not self.asked else ""
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
         self.joinable = len(table.partition_key) == 1

@@ -102,8 +102,9 @@ class CassandraRowReader:
     async def read_below(self, plan: ReadPlan, keys: Sequence[Key], *, limit: int) -> Mapping[Key, Found]:
         """Read all rows below each key: rows that begin with the clustering values that the plan asks by.
 
-        Of a key with more than `limit` rows the first `limit` + 1 are returned, of one without rows none. Raises as
-        `read` does; rows that cannot be decoded are an error of their key alone.
+        Of a key with more than `limit` rows the first `limit` + 1 are returned, of one without rows none. Where the
+        plan asks for lives, a row has one value more: when the first of its values expires (seconds since epoch), or
+        None. Raises as `read` does; rows that cannot be decoded are an error of their key alone.
         """
         found: dict[Key, Found] = dict.fromkeys(keys, ())
         try:
@@ -145,6 +146,7 @@ class CassandraRowReader:
         width = depth + len(plan.asked)
         table, partition = group.keys[0].table, group.partition_keys[0]
         read: dict[Key, list[Sequence[Any]]] = defaultdict(list)
+        asked = int(time.time())
         async with self._slots:
             async for page in pages(self._session, statement, execution_profile=self._profile):
                 for row in page:
@@ -154,7 +156,7 @@ class CassandraRowReader:
                         partition = serialise[0](row[0])
                     rows = read[Key(table, partition, tuple(serialise[at](row[at]) for at in range(depth, width)))]
                     if len(rows) <= limit:
-                        rows.append(row)
+                        rows.append(_with_expiry(plan, row, asked) if plan.lives else row)
         return read
 
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
@@ -283,3 +285,10 @@ def _state(plan: ReadPlan, row: Sequence[Any], asked: int) -> RowState:
     lives = row[lives_from:]
     expires = tuple(sorted({asked + life for life in lives if life is not None})) if lives else ()
     return RowState(tuple(row[:width]), newest, None, expires)
+
+
+def _with_expiry(plan: ReadPlan, row: Sequence[Any], asked: int) -> Sequence[Any]:
+    """Return a row's values, and when the first of them expires in place of their lives."""
+    width = len(plan.columns)
+    left = min((life for life in row[width + plan.times :] if life is not None), default=None)
+    return (*row[:width], None if left is None else asked + left)

@@ -130,9 +130,7 @@ class SchemaSource:
         """Return how a table is read. Raises `CassandraRefusedError` when there is none."""
         plan = self._plans.get(name)
         if plan is None:
-            plan = ReadPlan(
-                self.table(name), newest_of_collections=self._newest_of_collections(), lives=self.tracks(name)
-            )
+            plan = ReadPlan(self.table(name), newest_of_collections=self.newest_of_collections, lives=self.tracks(name))
             self._plans[name] = plan
         return plan
 
@@ -150,7 +148,9 @@ class SchemaSource:
         """Return how many replicas the datacenter with the most has of each row."""
         return self._replication.get(keyspace, 1)
 
-    def _newest_of_collections(self) -> bool:
+    @property
+    def newest_of_collections(self) -> bool:
+        """Whether all nodes can tell the newest write time, and the shortest life, of a collection's cells."""
         releases = [host.release_version for host in self._session.cluster.metadata.all_hosts()]
         return all(release is not None and int(release.split(".")[0]) >= 5 for release in releases)
 

@@ -72,9 +72,18 @@ class MappingSettings(ShapeSettings):
     @property
     def joined_tables(self) -> frozenset[TableName]:
         """The tables that are read beside the mapping's own."""
-        joins = list(self.joins.values())
-        lookups = [*self.lookups.values(), *(each for join in joins for each in join.lookups.values())]
-        return frozenset([*(each.table for each in joins), *(each.table for each in lookups)])
+        return frozenset(each.table for each in self._joined)
+
+    @property
+    def expiring_tables(self) -> frozenset[TableName]:
+        """The tables, of those that are read, whose rows are declared to expire."""
+        own = {self.table} if self.expiring else frozenset()
+        return frozenset(own | {each.table for each in self._joined if each.expiring})
+
+    @property
+    def _joined(self) -> list[JoinSettings | LookupSettings]:
+        joins = self.joins.values()
+        return [*joins, *self.lookups.values(), *(each for join in joins for each in join.lookups.values())]
 
     @field_validator("index")
     @classmethod

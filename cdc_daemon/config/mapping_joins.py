@@ -54,6 +54,8 @@ class LookupSettings(Section):
     """Put before the name of each of these fields."""
     dependents: DependentsSettings | None = None
     """How the documents are found that show the other row, when it has changed."""
+    expiring: bool = False
+    """Whether the other table's rows are written `USING TTL`, as `expiring` of a mapping says of its own table."""
 
 
 class JoinSettings(ShapeSettings):
@@ -79,6 +81,8 @@ class JoinSettings(ShapeSettings):
     """Fields that each child takes from other tables, by a name of your choice."""
     dependents: DependentsSettings | None = None
     """How the documents are found that show a child, when the child's key does not tell it."""
+    expiring: bool = False
+    """Whether children are written `USING TTL`, as `expiring` of a mapping says of its own table."""
 
     @field_validator("key")
     @classmethod

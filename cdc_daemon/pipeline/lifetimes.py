@@ -32,8 +32,11 @@ class Lifetimes:
             await asyncio.to_thread(self._expiries.expect, table)
 
     async def keep(self, entries: Sequence[Entry], reading: Reading) -> None:
-        """Keep durably when something of these rows expires next."""
-        if self._expiries is None or not self._expiries.tracks(entries[0].key.table):
+        """Keep durably when something of these rows, or of what is joined to them, expires next."""
+        if self._expiries is None:
+            return
+        joined = any(state.joined_expires is not None for state in reading.states)
+        if not joined and not self._expiries.tracks(entries[0].key.table):
             return
         now = self._now()
         lifetimes = [lifetime(entry, state, now) for entry, state in zip(entries, reading.states, strict=True)]
@@ -41,7 +44,10 @@ class Lifetimes:
 
 
 def lifetime(entry: Entry, state: RowState, now: float) -> Lifetime:
-    """Return when something of a row expires, by its reading and by what the log has told and the reading has not."""
+    """Return when something of a row expires, by its reading and by what the log has told and the reading has not.
+
+    What is joined to the row makes no moment of its own values known: the log tells of these alone.
+    """
     if state.row is None:
         return Lifetime(entry.key, None, ())
     told = [
@@ -49,4 +55,5 @@ def lifetime(entry: Entry, state: RowState, now: float) -> Lifetime:
         for moment in entry.expires
         if moment >= now - _SAME and not any(abs(moment - seen) <= _SAME for seen in state.expires)
     ]
-    return Lifetime(entry.key, min(state.expires, default=None), tuple(told))
+    joined = () if state.joined_expires is None else (state.joined_expires,)
+    return Lifetime(entry.key, min((*state.expires, *joined), default=None), tuple(told))

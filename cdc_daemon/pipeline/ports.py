@@ -21,13 +21,14 @@ class RowState(NamedTuple):
     `row` is None when there is no such row. `newest` is the newest write time among its cells in
     microseconds since epoch, or None when its table shows none. `error` is set instead of both when the
     row is there but cannot be read. `expires` are the moments (seconds since epoch) at which values of it expire, as
-    far as that was asked for.
+    far as that was asked for, and `joined_expires` is when the first of those expires that are joined to it.
     """
 
     row: Row | None
     newest: int | None
     error: CdcError | None = None
     expires: tuple[int, ...] = ()
+    joined_expires: int | None = None
 
 
 class Reading(NamedTuple):

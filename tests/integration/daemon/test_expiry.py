@@ -30,8 +30,24 @@ def shown(
         stage.table("short", "id text PRIMARY KEY, v text", options=f"default_time_to_live = {TTL}")
         stage.table("elements", "id text PRIMARY KEY, m map<text, text>, l list<int>")
         stage.table("eternal", "id text PRIMARY KEY, v text")
+        stage_holders(stage)
         stage.daemon.run()
         yield stage
+
+
+def stage_holders(stage: Stage) -> None:
+    """Holders that show rows of tables without CDC: no log tells when these expire."""
+    ks = stage.keyspace
+    stage.create("lease", "holder text, name text, note text, PRIMARY KEY (holder, name)", cdc=False)
+    stage.execute(f"ALTER TABLE {{ks}}.lease WITH default_time_to_live = {TTL}")
+    stage.create("badge", "id text PRIMARY KEY, label text", cdc=False)
+    badge = {"table": f"{ks}.badge", "on": {"id": "badge"}, "fields": {"label": "label"}, "expiring": True}
+    stage.table(
+        "holder",
+        "id text PRIMARY KEY, badge text",
+        joins={"leases": {"table": f"{ks}.lease", "on": {"holder": "id"}, "include": ["name"]}},
+        lookups={"badge": {**badge, "dependents": {"ignore": True}}},
+    )
 
 
 def differing(stage: Stage) -> list[str]:
@@ -90,6 +106,30 @@ def test_rows_cells_statics_and_elements_expire(shown: Stage) -> None:
     tracked = {event["table"] for event in shown.daemon.events("removal.table_expires")}
     assert tracked
     assert f"{shown.keyspace}.eternal" not in tracked  # nothing is asked about a table without TTLs
+    shown.assert_nothing_set_aside()
+
+
+def test_what_is_joined_expires(shown: Stage) -> None:
+    for statement in (
+        "INSERT INTO {ks}.lease (holder, name, note) VALUES ('h', 'short', 'n')",
+        "INSERT INTO {ks}.lease (holder, name, note) VALUES ('h', 'long', 'n') USING TTL 0",
+        f"INSERT INTO {{ks}}.badge (id, label) VALUES ('b', 'B') USING TTL {TTL}",
+        "INSERT INTO {ks}.badge (id, label) VALUES ('eternal', 'E')",
+        "INSERT INTO {ks}.holder (id, badge) VALUES ('h', 'b')",
+        "INSERT INTO {ks}.holder (id, badge) VALUES ('other', 'eternal')",
+    ):
+        shown.execute(statement)
+    written = time.time()
+    shown.settle()
+    both = [{"name": "long"}, {"name": "short"}]
+    assert shown.get("holder", "h") == {"id": "h", "badge": "b", "leases": both, "label": "B"}
+    other = {"id": "other", "badge": "eternal", "leases": [], "label": "E"}
+    assert shown.get("holder", "other") == other
+
+    time.sleep(max(0.0, written + TTL + 1 - time.time()))
+    left = {"id": "h", "badge": "b", "leases": [{"name": "long"}], "label": None}
+    wait_for("what is left", lambda: shown.get("holder", "h") == left, pause=0.3)
+    assert shown.get("holder", "other") == other
     shown.assert_nothing_set_aside()
 
 

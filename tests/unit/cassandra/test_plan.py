@@ -84,5 +84,22 @@ def test_tuples_and_nulls_are_encoded_as_the_protocol_says() -> None:
     assert encode_list([]) == b"\x00\x00\x00\x00"
 
 
+def test_a_part_of_the_columns_is_read_with_the_lives_of_the_whole_row() -> None:
+    child = table(
+        ("a", "text", "partition_key"),
+        ("c", "text", "clustering"),
+        ("s", "text", "static"),
+        ("v", "int", "regular"),
+        ("w", "list<int>", "regular"),
+    )
+    made = ReadPlan(child, newest_of_collections=True, lives=True, depth=0, only=["c"], limit=11)
+    assert made.by_keys == (
+        'SELECT "a", "c", TTL("v"), collection_min(TTL("w")) FROM "sunbird"."t" WHERE "a" IN ? PER PARTITION LIMIT 11'
+    )
+    assert (made.times, made.lives) == (0, 2)
+    assert "TTL" not in ReadPlan(child, newest_of_collections=True, depth=0, only=["c", "v"]).by_keys
+    assert 'TTL("s")' in ReadPlan(child, lives=True, depth=0, only=["s"]).by_keys
+
+
 def test_names_are_quoted() -> None:
     assert quote('My "Table"') == '"My ""Table"""'

@@ -40,6 +40,12 @@ def test_a_row_expires_when_its_reading_or_else_the_log_says(
     assert (found.seen, found.told) == expected
 
 
+def test_what_is_joined_may_expire_first_and_stands_for_nothing_that_the_log_has_told() -> None:
+    state = RowState(("p",), 1, None, (1500,), joined_expires=1200)
+    assert lifetime(entry(1200), state, NOW)[1:] == (1200, (1200,))
+    assert lifetime(entry(), state._replace(expires=()), NOW)[1:] == (1200, ())
+
+
 def test_a_row_that_is_gone_expires_no_more() -> None:
     assert lifetime(entry(1200), RowState(None, None), NOW)[1:] == (None, ())
 
@@ -78,6 +84,13 @@ async def test_nothing_is_kept_of_a_table_without_lives_until_a_change_tells_of_
     assert kept.tracked
     await lives.keep([entry()], reading)
     assert kept.lifetimes == [Lifetime(entry().key, None, ())]
+
+
+async def test_of_a_table_without_lives_those_of_what_is_joined_are_kept() -> None:
+    kept = Kept(tracked=False)
+    lives = Lifetimes(kept, now=lambda: NOW)
+    await lives.keep([entry()], Reading(1, 0.0, ("p",), [RowState(("p",), 1, joined_expires=1200)]))
+    assert kept.lifetimes == [Lifetime(entry().key, 1200, ())]
 
 
 async def test_without_a_store_nothing_is_kept() -> None:
