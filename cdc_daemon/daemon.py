@@ -173,6 +173,7 @@ class Daemon:
             self._beat("loop")
             if self._assembly is not None:
                 self._assembly.measure()
+            self._metrics.ready.set(all(self.readyz().values()))
             self._overview.measure(time.time(), self._state())
             await asyncio.sleep(BEAT_SECONDS)
 

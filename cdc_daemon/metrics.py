@@ -90,6 +90,11 @@ class Metrics:
             "heartbeat_timestamp_seconds", "When a stage of the daemon last showed that it is alive.", ("stage",)
         )
 
+        self.ready = self._gauge(
+            "ready",
+            "1 while the daemon replicates, 0 while it stops or starts, and so waits for Cassandra, tables or "
+            "Elasticsearch.",
+        )
         self.heartbeat_written_timestamp_seconds = self._gauge(
             "heartbeat_written_timestamp_seconds",
             "When the heartbeat's row was last written to Cassandra; it is shown when the table's last acknowledged "

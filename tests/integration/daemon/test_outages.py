@@ -93,10 +93,12 @@ def test_both_servers_down_at_start(fragile: Stage) -> None:
     start_cassandra(fragile)
     fragile.daemon.wait_event("startup.waiting", waiting_for="elasticsearch")
     assert fragile.daemon.status()["state"] == "starting"
+    assert fragile.daemon.metric("ready") == 0
 
     fragile.box.elasticsearch.start()
     fragile.box.elasticsearch.wait_ready()
     fragile.daemon.wait_running()
+    wait_for("the metrics to tell", lambda: fragile.daemon.metric("ready") == 1)
     assert_ends_equal(fragile)
 
 

@@ -20,6 +20,7 @@ EXPECTED = {
     "cdc_raw_bytes": ("gauge", set()),
     "cdc_raw_limit_bytes": ("gauge", set()),
     "pending": ("gauge", set()),
+    "ready": ("gauge", set()),
     "mutations": ("counter", {"keyspace", "table", "scope"}),
     "signals": ("counter", set()),
     "signals_taken": ("counter", set()),
