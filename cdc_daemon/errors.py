@@ -88,6 +88,10 @@ class CassandraUnavailableError(CdcError):
     retryable = True
 
 
+class CassandraReadError(CassandraUnavailableError):
+    """Cassandra was reached, and failed on what was asked for, or took too long over it: one row may be the reason."""
+
+
 class CassandraRefusedError(CdcError):
     """Cassandra does not know what a query names: a table or column that was dropped or renamed."""
 

@@ -19,9 +19,10 @@ from cassandra import (
 )
 from cassandra.cluster import NoHostAvailable, ResponseFuture, ResultSet, Session
 from cassandra.connection import ConnectionException
+from cassandra.protocol import ServerError
 from cassandra.query import PreparedStatement, Statement
 
-from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
+from cdc_daemon.errors import CassandraReadError, CassandraRefusedError, CassandraUnavailableError, CdcError
 
 _UNAVAILABLE = (
     NoHostAvailable,
@@ -38,9 +39,10 @@ _UNAVAILABLE = (
 async def execute(session: Session, statement: Statement | str, **options: Any) -> list[Any]:
     """Run a statement and return the rows of all its pages.
 
-    Raises `CassandraUnavailableError` when no replica answered in time, `CassandraRefusedError` when
-    Cassandra does not know what the statement names. What the driver raises while it decodes values
-    (a date beyond Python's years, text that is no UTF-8) passes through.
+    Raises `CassandraUnavailableError` when no replica answered in time (`CassandraReadError` when one was there and
+    failed on the statement, or took too long over it), `CassandraRefusedError` when Cassandra does not know what the
+    statement names. What the driver raises while it decodes values (a date beyond Python's years, text that is no
+    UTF-8) passes through.
     """
     rows: list[Any] = []
     async for page in pages(session, statement, **options):
@@ -133,7 +135,17 @@ def as_unavailable(error: BaseException) -> CdcError:
         return CassandraUnavailableError(
             "Cassandra refused the login", hint="check cassandra.username and cassandra.password"
         )
-    return CassandraUnavailableError(f"Cassandra did not answer: {type(error).__name__}: {error}")
+    kind = CassandraReadError if _is_of_the_request(error) else CassandraUnavailableError
+    return kind(f"Cassandra did not answer: {type(error).__name__}: {error}")
+
+
+def _is_of_the_request(error: BaseException) -> bool:
+    """Tell whether it may be what was asked for that cannot be answered, and not that nobody is there to answer."""
+    if isinstance(error, NoHostAvailable):
+        # So the driver says that each node has failed by itself on a request.
+        answers = list(getattr(error, "errors", {}).values())
+        return bool(answers) and all(isinstance(answer, ServerError) for answer in answers)
+    return isinstance(error, (ReadFailure, ReadTimeout, OperationTimedOut))
 
 
 def _refused(error: InvalidRequest) -> CassandraRefusedError:

@@ -41,7 +41,8 @@ class Entry:
     look for its documents in the index; `prefixes` are the clustering prefixes below which rows were removed.
     `minimum_version` is what the document's version has to reach because a conflict showed it (architecture,
     promise 4). `faults` counts how often Elasticsearch has failed on its document, for the first time at
-    `fault_since` (monotonic seconds, 0 for never).
+    `fault_since` (monotonic seconds, 0 for never). `unread` counts how often its row, alone, could not be read while
+    others were, from `unread_since` to `unread_at` (likewise).
     `expires` are moments at which something of what was written expires (seconds since epoch, 0 for an unknown one).
     `queue` is where the entry waits to be handed out, None while it must not be.
     `background` says that it may wait for all others. `early` is a reading of its row, and the row's place in it, from
@@ -67,6 +68,9 @@ class Entry:
         "removed",
         "search",
         "suspected",
+        "unread",
+        "unread_at",
+        "unread_since",
         "watches",
         "written",
     )
@@ -89,6 +93,9 @@ class Entry:
         self.attempts = 0
         self.faults = 0
         self.fault_since = 0.0
+        self.unread = 0
+        self.unread_since = 0.0
+        self.unread_at = 0.0
         self.background = False
         self.early: tuple[Reading, int] | None = None
         self.epoch = 0
@@ -144,6 +151,9 @@ class Entry:
         self.attempts = max(self.attempts, other.attempts)
         self.faults = max(self.faults, other.faults)
         self.fault_since = min(filter(None, (self.fault_since, other.fault_since)), default=0.0)
+        self.unread = max(self.unread, other.unread)
+        self.unread_since = min(filter(None, (self.unread_since, other.unread_since)), default=0.0)
+        self.unread_at = max(self.unread_at, other.unread_at)
         self.background = self.background and other.background
         self.watches |= other.watches
         for receipt in other.receipts:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError
+from cdc_daemon.errors import CassandraReadError, CassandraRefusedError, CdcError, StoreError, TableDroppedError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.batch import Batch
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.early import early_readings
-from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.lifetimes import Lifetimes
 from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
 from cdc_daemon.pipeline.ports import (
@@ -25,12 +25,16 @@ from cdc_daemon.pipeline.ports import (
     Expiries,
     Observer,
     Reading,
+    Row,
+    RowBuilder,
     RowReader,
     RowState,
+    Write,
     Writer,
 )
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.unreadable import UnreadableRows
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -94,6 +98,7 @@ class Settlement:
         self._dropped = dropped
         self._poison = poison or Poison()
         self._dead = dead
+        self._unreadable = UnreadableRows(self._poison, coalescer, dead)
         self._lifetimes = Lifetimes(expiries)
         self._router = router or Router(coalescer, {}, mapped=())
         self._waits = waits or Waits()
@@ -169,8 +174,36 @@ class Settlement:
                 raise outcome
 
     async def _settle_unread(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
+        """Have rows read together, but those alone that cannot be; see `UnreadableRows`."""
+        alone = dict.fromkeys(self._unreadable.suspects(entries) if len(entries) > 1 else entries)
+        together = [entry for entry in entries if entry not in alone]
+        work = [self._settle_together(table, together, open_entries)] if together else []
+        if alone:
+            work.append(self._settle_alone(table, list(alone), open_entries))
+        failures = [each for each in await asyncio.gather(*work, return_exceptions=True) if each is not None]
+        # What else is wrong is told rather than that rows cannot be read.
+        for failure in sorted(failures, key=lambda each: isinstance(each, CassandraReadError)):
+            raise failure
+
+    async def _settle_together(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
+        try:
+            await self._settle_read(table, entries, open_entries)
+        except CassandraReadError:
+            await self._settle_alone(table, [entry for entry in entries if entry in open_entries], open_entries)
+
+    async def _settle_alone(self, table: TableName, entries: Sequence[Entry], open_entries: dict[Entry, None]) -> None:
+        async def settle(several: Sequence[Entry]) -> None:
+            await self._settle_read(table, several, open_entries)
+
+        async def give_up(entry: Entry, state: RowState) -> None:
+            await self._write([entry], Reading(self._clock.next(), time.monotonic(), (), [state]), open_entries)
+
+        await self._unreadable.settle(entries, open_entries, settle, give_up)
+
+    async def _settle_read(self, table: TableName, entries: Sequence[Entry], open_entries: dict[Entry, None]) -> None:
         with self._waits.on("cassandra", entries):
             reading = await self._reader.read(table, [entry.key for entry in entries])
+        self._unreadable.note_read(entries)
         doubted: list[Entry] = []
         believed: list[tuple[Entry, RowState]] = []
         for entry, state in zip(entries, reading.states, strict=True):
@@ -225,7 +258,10 @@ class Settlement:
     ) -> None:
         if not entries:
             return
-        batch = Batch(entries, reading, (builder or self._builder).of(entries[0].key.table, reading.columns))
+        build: RowBuilder = _no_documents
+        if any(state.error is None for state in reading.states):
+            build = (builder or self._builder).of(entries[0].key.table, reading.columns)
+        batch = Batch(entries, reading, build)
         self._note_sizes(batch.operations)
         with self._waits.on("elasticsearch", entries):
             results = await self._writer.write(batch.operations) if batch.operations else []
@@ -314,6 +350,11 @@ class Settlement:
             self._clock.observe(result.seen_version)
         else:
             entry.minimum_version = result.seen_version + 1
+
+
+def _no_documents(_key: Key, _row: Row | None) -> Sequence[Write]:
+    """Build nothing, of rows none of which could be read: their columns are not known."""
+    return ()
 
 
 def _say_dropped(table: TableName, error: TableDroppedError) -> None:

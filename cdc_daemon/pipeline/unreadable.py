@@ -1,0 +1,100 @@
+"""Rows that cannot be read together: each alone, so that one that can never be read holds up no other."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from cdc_daemon.errors import CassandraReadError
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.poison import Poison
+from cdc_daemon.pipeline.ports import DeadDocuments, RowState
+from cdc_daemon.pipeline.watch import Trouble
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 16
+"""Rows read alone side by side. Where none of so many can be read, and nobody reads any other, it is an outage."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds after which a row is tried again at the latest: each try may cost the node a full timeout."""
+
+_SAID_AGAIN = 30.0
+
+Settle = Callable[[Sequence[Entry]], Awaitable[None]]
+"""Reads rows and settles them. Raises `CassandraReadError` where Cassandra failed on them, and other errors."""
+
+GiveUp = Callable[[Entry, RowState], Awaitable[None]]
+"""Sets a row aside, by a state that tells why it cannot be read."""
+
+
+class UnreadableRows:
+    """Knows which rows could not be read, and settles these one by one.
+
+    `dead` knows which rows are set aside for that already: they are tried once and set aside again, as their letters
+    are tried from time to time anyway.
+    """
+
+    def __init__(self, poison: Poison, coalescer: Coalescer, dead: DeadDocuments | None) -> None:
+        self._poison = poison
+        self._coalescer = coalescer
+        self._dead = dead
+
+    def suspects(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return those that would spoil the read of others."""
+        return [entry for entry in entries if entry.unread or self._is_dead(entry)]
+
+    def note_read(self, entries: Iterable[Entry]) -> None:
+        """Take note that rows were read."""
+        for entry in entries:
+            entry.unread = 0
+            self._poison.note_read(entry.key.table)
+
+    async def settle(
+        self, entries: Sequence[Entry], open_entries: dict[Entry, None], settle: Settle, give_up: GiveUp
+    ) -> None:
+        """Settle each row alone. One that could not be read is pending again, or given up, and no longer open.
+
+        Raises `CassandraReadError` where it seems to be Cassandra that fails and not its rows, and what else `settle`
+        raises; what is open then is left to the caller.
+        """
+        began = self._poison.now()
+        # In any order: those that happen to be first may all be unreadable.
+        shuffled = random.sample(entries, len(entries))
+        for at in range(0, len(shuffled), AT_ONCE):
+            several = shuffled[at : at + AT_ONCE]
+            outcomes = await asyncio.gather(*(settle([entry]) for entry in several), return_exceptions=True)
+            failed: list[tuple[Entry, CassandraReadError]] = []
+            for entry, outcome in zip(several, outcomes, strict=True):
+                if isinstance(outcome, CassandraReadError):
+                    failed.append((entry, outcome))
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+            if len(failed) == len(several) and not self._poison.has_read_since(began):
+                raise failed[0][1]
+            for entry, error in failed:
+                if self._poison.gives_up_row(entry) or self._is_dead(entry):
+                    await give_up(entry, RowState(None, None, error))
+                else:
+                    del open_entries[entry]
+                    self._put_back(entry, error)
+
+    def _is_dead(self, entry: Entry) -> bool:
+        return self._dead is not None and self._dead.has(entry.key, "")
+
+    def _put_back(self, entry: Entry, error: CassandraReadError) -> None:
+        log.warning(
+            "pipeline.row_unreadable",
+            table=str(entry.key.table),
+            error=error.message,
+            hint=error.hint,
+            every=_SAID_AGAIN,
+            every_key=str(entry.key.table),
+        )
+        entry.delay(Trouble.of(error))
+        self._coalescer.retry(entry, Backoff.delay(entry.attempts, last=LONGEST_PAUSE))
