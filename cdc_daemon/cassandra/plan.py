@@ -93,12 +93,6 @@ class ReadPlan:
         names = ", ".join(quote(column.name) for column in self.table.clustering)
         return f"SELECT {names} FROM {_name(self.table)} WHERE {_equal(self.table.partition_key)}"  # noqa: S608
 
-    def keys_and(self, *others: str, where: str = "", distinct: bool = False) -> str:
-        """Return a statement that selects the key's columns and other expressions, of rows that `where` tells."""
-        names = ", ".join([*(quote(column.name) for column in self.key_columns), *others])
-        clause = f" WHERE {where}" if where else ""
-        return f"SELECT {'DISTINCT ' if distinct else ''}{names} FROM {_name(self.table)}{clause}"  # noqa: S608
-
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
         """Share keys out among queries of at most `limit` rows each."""
         if self.joinable and not self.asked:

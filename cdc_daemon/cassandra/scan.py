@@ -117,7 +117,7 @@ class TokenScan:
         Raises `CassandraUnavailableError` when there was no answer for `patience` seconds, and `CassandraRefusedError`.
         """
         metadata = self._schema.table(table)
-        statement = await self._prepare(_select(metadata, shown))
+        statement = await self._prepare(select_keys(metadata, shown, where=_in_range(metadata)))
         pages = Pages(
             partial(self._ask, statement, token_range), page_rows=self._page_rows, pace=self._pace, patience=patience
         )
@@ -151,7 +151,9 @@ class TokenScan:
     async def _rows(self, table: TableName, token_range: TokenRange, patience: float) -> AsyncIterator[RowPage]:
         metadata = self._schema.table(table)
         columns = self._schema.plan(table).columns
-        statement = await self._prepare(_select(metadata, [quote(column) for column in columns]))
+        statement = await self._prepare(
+            select_keys(metadata, [quote(column) for column in columns], where=_in_range(metadata))
+        )
         version, began = 0, 0.0
 
         async def ask(state: bytes | None, size: int) -> Answer:
@@ -186,7 +188,7 @@ async def _covered(
     table: TableName, metadata: TableMetadata, token_range: TokenRange, statement: PreparedStatement, pages: Pages
 ) -> AsyncIterator[KeyPage]:
     """Make keys of pages of rows, and tell how far the range is covered by them."""
-    read = _reader(table, metadata, statement)
+    read = key_reader(table, metadata, statement)
     width = 1 + len(metadata.partition_key) + len(metadata.clustering)
     covered = furthest = token_range.first
     rows_read = uncovered = 0
@@ -206,18 +208,25 @@ async def _covered(
         yield KeyPage(keys, values, covered, rows_read - uncovered)
 
 
-def _select(table: TableMetadata, shown: Sequence[str]) -> str:
-    """Return the statement for a range: the token, the key's columns, and what is shown beside them.
+def select_keys(table: TableMetadata, shown: Sequence[str], *, where: str) -> str:
+    """Return a statement for rows: the token, the key's columns undecoded, and the expressions `shown` beside them.
 
     Of a table without clustering columns of which only keys are wanted, partitions are all that there is.
     """
-    token = f"token({', '.join(quote(column.name) for column in table.partition_key)})"
     columns = [_bytes_of(column) for column in (*table.partition_key, *table.clustering)]
     distinct = "" if table.clustering or shown else "DISTINCT "
     return (
-        f"SELECT {distinct}{', '.join([token, *columns, *shown])} "  # noqa: S608 -- names are quoted
-        f"FROM {quote(table.keyspace)}.{quote(table.name)} WHERE {token} > ? AND {token} <= ?"
+        f"SELECT {distinct}{', '.join([_token(table), *columns, *shown])} "  # noqa: S608 -- names are quoted
+        f"FROM {quote(table.keyspace)}.{quote(table.name)} WHERE {where}"
     )
+
+
+def _in_range(table: TableMetadata) -> str:
+    return f"{_token(table)} > ? AND {_token(table)} <= ?"
+
+
+def _token(table: TableMetadata) -> str:
+    return f"token({', '.join(quote(column.name) for column in table.partition_key)})"
 
 
 def _bytes_of(column: Column) -> str:
@@ -225,8 +234,8 @@ def _bytes_of(column: Column) -> str:
     return f"{name}asblob({quote(column.name)})" if name in _AS_BLOB else quote(column.name)
 
 
-def _reader(table: TableName, metadata: TableMetadata, prepared: PreparedStatement) -> Callable[[Any], Key | None]:
-    """Return what makes the key of a row; none of a partition that has nothing but static columns."""
+def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStatement) -> Callable[[Any], Key | None]:
+    """Return what makes the key of a row of `select_keys`; none of a partition that has nothing but static columns."""
     columns = (*metadata.partition_key, *metadata.clustering)
     plain = all(column.type.name in _AS_BLOB or column.type.name == "blob" for column in columns)
     serialise = [] if plain else serialisers(prepared)

@@ -10,6 +10,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import PreparedStatement, tuple_factory
 
 from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.cassandra.scan import key_reader, select_keys
 from cdc_daemon.errors import CassandraRefusedError
 from cdc_daemon.poll.columns import PolledColumns
 from cdc_daemon.poll.row import SeenRow
@@ -27,20 +28,23 @@ class Asking:
         self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
         self._prepared: dict[str, PreparedStatement] = {}
 
-    async def rows(self, where: str = "", values: Sequence[Any] = ()) -> AsyncIterator[Sequence[SeenRow]]:
+    async def rows(self, where: str, values: Sequence[Any]) -> AsyncIterator[Sequence[SeenRow]]:
         """Return the rows for which `where` holds with these values, page by page.
 
         Raises `CassandraUnavailableError` and `CassandraRefusedError`.
         """
-        query = self._columns.plan.keys_and(*self._columns.others, where=where)
+        columns = self._columns
+        query = select_keys(columns.plan.table, columns.others, where=where)
+        width = 1 + len(columns.plan.key_columns)
         try:
             if query not in self._prepared:
                 self._prepared[query] = await prepare(self._session, query)
+            read = key_reader(columns.table, columns.plan.table, self._prepared[query])
             statement = self._prepared[query].bind(values)
             statement.fetch_size = PAGE
             async with aclosing(pages(self._session, statement, execution_profile=self._profile)) as answers:
                 async for page in answers:
-                    yield self._columns.rows(self._prepared[query], page)
+                    yield [columns.row(key, row[width:]) for row in page if (key := read(row)) is not None]
         except CassandraRefusedError:
             self._prepared.clear()
             raise

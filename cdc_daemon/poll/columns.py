@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cassandra.query import PreparedStatement
-
-from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.plan import ReadPlan, quote
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.config.poll import PollSettings
@@ -33,22 +30,8 @@ class PolledColumns:
             column = find_column(plan.table, settings.column, settings)
             self.moments = ColumnMoments(column, settings)
             simple = column.kind == "regular" and not column.type.multi_cell and not plan.table.is_counter
-            others = [quote(column.name), *([f"WRITETIME({quote(column.name)})"] if simple else [])]
+            others = [self.moments.expression, *([f"WRITETIME({quote(column.name)})"] if simple else [])]
         self.others = tuple(others)
-
-    def rows(self, prepared: PreparedStatement, page: Sequence[Sequence[Any]]) -> list[SeenRow]:
-        """Return the rows of an answer. A partition that has nothing but static columns is none."""
-        serialise = serialisers(prepared)
-        table = self.plan.table
-        depth, width = len(table.partition_key), len(self.plan.key_columns)
-        found = []
-        for row in page:
-            if depth < width and row[depth] is None:
-                continue
-            parts = [encode(value) for encode, value in zip(serialise, row[:width], strict=False)]
-            key = Key(self.table, table.join_key(parts[:depth]), tuple(parts[depth:]))
-            found.append(self.row(key, row[width:]))
-        return found
 
     def row(self, key: Key, values: Sequence[Any]) -> SeenRow:
         """Return a row by its key and the values of `others`."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from cassandra.util import Date, min_uuid_from_time
 
+from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.commitlog.table import Column
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.errors import ConfigError
@@ -30,19 +31,22 @@ _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _BEGINNING) // _MICROSECOND
 class ColumnMoments:
     """Reads the moments of one column.
 
-    `finest` is how long, in microseconds, one value of the column stands for: a change that it tells may be that
-    much later. `sortable` says whether the server's order of values is that of time. Raises `ConfigError` where the
-    column's type is none that tells a moment, or is text without a format.
+    `expression` is what is selected of the column to read it. `finest` is how long, in microseconds, one value stands
+    for: a change that it tells may be that much later. `sortable` says whether the server's order of values is that of
+    time. Raises `ConfigError` where the column's type is none that tells a moment, or is text without a format.
     """
 
     def __init__(self, column: Column, settings: PollSettings) -> None:
         self.column = column
         self.sortable = True
+        self.expression = quote(column.name)
         self._read: Callable[[Any], int | None]
         self._bound: Callable[[int], Any]
         match column.type.name:
             case "timestamp":
-                self.finest, self._read, self._bound = 1000, _of_datetime, _to_datetime
+                # As its bytes: the driver makes no value of a moment beyond Python's years, and fails the whole page.
+                self.expression = f"timestampasblob({self.expression})"
+                self.finest, self._read, self._bound = 1000, _of_timestamp, _to_datetime
             case "timeuuid":
                 self.finest, self._read, self._bound = 1, _of_timeuuid, _to_timeuuid
             case "date":
@@ -82,10 +86,8 @@ class ColumnMoments:
         return self._bound(min(max(moment, 0), _LAST))
 
 
-def _of_datetime(value: datetime) -> int:
-    # The driver computes in floating seconds, which in far years miss the millisecond by a little.
-    exact = (value.replace(tzinfo=UTC) if value.tzinfo is None else value) - _BEGINNING
-    return round(exact / timedelta(milliseconds=1)) * 1000
+def _of_timestamp(value: bytes) -> int | None:
+    return int.from_bytes(value, "big", signed=True) * 1000 if value else None
 
 
 def _to_datetime(moment: int) -> datetime:

@@ -142,7 +142,7 @@ class Poller:
             if behind:
                 receipt = await line.open(looked_at)
                 try:
-                    await self._sink.submit([_signal(row, first=first) for row in behind], receipt)
+                    await self._sink.submit([_signal(row, began, first=first) for row in behind], receipt)
                 finally:
                     receipt.release()
             settled.extend(row for row in unknown if row.changed >= keep_after)
@@ -177,13 +177,16 @@ class Poller:
                 await asyncio.sleep(ahead)
 
 
-def _signal(row: SeenRow, *, first: bool) -> Signal:
-    """Say that a row changed. In a first turn that is not known: every row is looked at, and says nothing of a lag."""
+def _signal(row: SeenRow, now: int, *, first: bool) -> Signal:
+    """Say that a row changed. In a first turn that is not known: every row is looked at, and says nothing of a lag.
+
+    A moment ahead of the clock says nothing of one either.
+    """
     return Signal(
         row.key.table,
         row.key.partition_key,
         Scope.ROW,
         row.key.clustering or (),
         written=0 if first else row.written or 0,
-        since=0 if first else row.changed,
+        since=0 if first else min(row.changed, now),
     )

@@ -19,6 +19,8 @@ from tests.integration.daemon.stage import Stage
 
 Moment = Callable[[datetime], Any]
 SUNBIRD = "yyyy-MM-dd HH:mm:ss:SSSZ"
+IN_NANOSECONDS = 1_790_000_000_000_000_000
+"""A moment as somebody writes it who takes a timestamp's milliseconds for nanoseconds."""
 INDIA = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -100,6 +102,11 @@ def test_every_type_of_column_keeps_its_table_equal(stage: Stage) -> None:
     write(6, "while away", datetime.now(UTC))
     stage.daemon.run()
     wait_equal(stage, *tables)
+
+    # A moment beyond the years that the driver knows holds up no row that comes after it.
+    stage.execute(f"INSERT INTO {{ks}}.index_timestamp (id, changed) VALUES (7, {IN_NANOSECONDS})")
+    stage.execute("INSERT INTO {ks}.index_timestamp (id, changed) VALUES (8, toTimestamp(now()))")
+    wait_for("the row after it", lambda: stage.get("index_timestamp", "8"))
     turns = {job["name"]: job for job in stage.daemon.status()["schedule"]}
     assert {f"poll {stage.keyspace}.{table}" for table in tables} <= set(turns)
     assert all(job["error"] is None for job in turns.values())
@@ -147,6 +154,11 @@ def test_buckets_of_time(stage: Stage) -> None:
     for identity in range(100, 120):
         write(identity, datetime.now(UTC) - timedelta(seconds=identity - 100))
     wait_equal(stage, "events", "hours")
+
+    day = datetime.now(UTC).date()
+    stage.execute(f"INSERT INTO {{ks}}.events (day, shard, at, id) VALUES ('{day}', 0, {IN_NANOSECONDS}, uuid())")
+    write(200, datetime.now(UTC))
+    wait_for("the row after it", lambda: any(row["what"] == "200" for row in stage.documents("events").values()))
 
 
 def test_a_flood_of_one_moment_is_seen_whole_and_settled_once(stage: Stage) -> None:

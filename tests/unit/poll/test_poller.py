@@ -195,6 +195,7 @@ async def test_a_moment_ahead_of_the_clock_is_seen_at_once_and_not_in_each_turn(
     await poller.poll()
     await poller.poll()
     assert world.handed_on() == [b"ahead"]
+    assert world.signals[0].since == world.now
     for _ in range(5):
         world.now += 30 * SECOND
         await poller.poll()
