@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
+import structlog
 from cassandra.cluster import Session
 
+from cdc_daemon.cassandra.plan import ReadPlan
 from cdc_daemon.cassandra.query import execute, prepare
 from cdc_daemon.cassandra.ring import Ring
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.document.nearest import nearest_hint
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.pipeline.gate import Sink
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.asking import Asking
 from cdc_daemon.poll.bucket import BucketRows
 from cdc_daemon.poll.columns import PolledColumns
+from cdc_daemon.poll.following import FollowingRows
 from cdc_daemon.poll.index import IndexedRows, check_index
 from cdc_daemon.poll.poller import Poller, PollObserver, Versions, WatermarkStore
 from cdc_daemon.poll.row import RowSource
 from cdc_daemon.poll.scan import ScannedRows
+
+log = structlog.get_logger(__name__)
 
 _INDICES = "SELECT options FROM system_schema.indexes WHERE keyspace_name = ? AND table_name = ?"
 
@@ -60,33 +66,37 @@ class PollerMaker:
         self._observer = observer
 
     async def make(self, settings: PollSettings) -> Poller:
-        """Return the poller of one table.
+        """Return the poller of one table. Where that is not there, its turns fail until it is, and nothing else does.
 
-        Raises `ConfigError` where the table cannot be polled as declared, `CassandraUnavailableError`, and
-        `CassandraRefusedError` where there is no such table.
+        Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
         """
-        columns = PolledColumns(self._schema.plan(settings.table), settings)
-        asking = Asking(self._session, columns)
-        whole = ScannedRows(TokenScan(self._session, self._schema), columns, Ring(self._session))
+        plan = partial(self._schema.plan, settings.table)
+        source = FollowingRows(plan, partial(self._source, settings))
+        try:
+            await source.source()
+        except CassandraRefusedError as error:
+            log.warning("poll.table_missing", table=str(settings.table), error=error)
         return Poller(
             settings,
-            source=await self._source(settings, asking, columns, whole),
-            whole=whole,
+            source=source,
+            whole=FollowingRows(plan, partial(self._whole, settings)),
             sink=self._sink,
             versions=self._versions,
             watermarks=self._watermarks,
             observer=self._observer,
         )
 
-    async def _source(
-        self, settings: PollSettings, asking: Asking, columns: PolledColumns, whole: ScannedRows
-    ) -> RowSource:
+    async def _source(self, settings: PollSettings, plan: ReadPlan) -> RowSource:
+        columns = PolledColumns(plan, settings)
         if settings.strategy == "bucket":
-            return BucketRows(asking, columns, settings, now=_now)
+            return BucketRows(Asking(self._session, columns), columns, settings, now=_now)
         if settings.strategy == "index":
             ordered = check_index(columns, await self._indices(settings.table))
-            return IndexedRows(asking, columns, ordered=ordered, now=_now)
-        return whole
+            return IndexedRows(Asking(self._session, columns), columns, ordered=ordered, now=_now)
+        return await self._whole(settings, plan)
+
+    async def _whole(self, settings: PollSettings, plan: ReadPlan) -> RowSource:
+        return ScannedRows(TokenScan(self._session, self._schema), PolledColumns(plan, settings), Ring(self._session))
 
     async def _indices(self, table: TableName) -> Sequence[tuple[str | None, str]]:
         statement = await prepare(self._session, _INDICES)

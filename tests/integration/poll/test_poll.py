@@ -161,6 +161,37 @@ def test_buckets_of_time(stage: Stage) -> None:
     wait_for("the row after it", lambda: any(row["what"] == "200" for row in stage.documents("events").values()))
 
 
+def test_tables_are_altered_and_dropped_while_they_are_polled(stage: Stage) -> None:
+    """One that is gone holds up no other, a restart neither, and is polled again when it is there again."""
+
+    def create_gone() -> None:
+        stage.create("gone", "id int PRIMARY KEY, a text", cdc=False)
+        stage.execute("INSERT INTO {ks}.gone (id, a) VALUES (1, 'a')")
+
+    create_gone()
+    stage.create("altered", "id int PRIMARY KEY, a text, b text", cdc=False)
+    stage.execute("INSERT INTO {ks}.altered (id, a, b) VALUES (1, 'a', 'b')")
+    tables = ("altered", "gone")
+    for table in tables:
+        stage.map(table, on_drop="remove")
+    stage.daemon.config["poll"] = [poll(stage, table, strategy="scan") for table in reversed(tables)]
+    stage.daemon.run()
+    wait_equal(stage, *tables)
+    stage.execute("ALTER TABLE {ks}.altered DROP b")
+    stage.execute("DROP TABLE {ks}.gone")
+    stage.execute("INSERT INTO {ks}.altered (id, a) VALUES (2, 'a')")
+    wait_for("a row after the column was dropped", lambda: stage.get("altered", "2"))
+    wait_for("the dropped table's documents to go", lambda: not stage.documents("gone"))
+
+    stage.daemon.kill()
+    stage.execute("INSERT INTO {ks}.altered (id, a) VALUES (3, 'a')")
+    stage.daemon.run()
+    wait_for("a row after the restart", lambda: stage.get("altered", "3"))
+    assert "poll.table_missing" in stage.daemon.log_text()
+    create_gone()
+    wait_for("a row of the table that is there again", lambda: stage.get("gone", "1"))
+
+
 def test_a_flood_of_one_moment_is_seen_whole_and_settled_once(stage: Stage) -> None:
     """More rows than a page has share one moment; none is lost at the border, and none is written again."""
     rows = 1500
