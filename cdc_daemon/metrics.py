@@ -172,6 +172,11 @@ class Metrics:
             "later read (fresh).",
             (*_TABLE, "outcome"),
         )
+        self.poll_untimed_rows = self._gauge(
+            "poll_untimed_rows",
+            "Rows that told neither a moment nor a write time in a poller's last turn: their changes are not seen.",
+            _TABLE,
+        )
         self.expiries_waiting = self._gauge(
             "expiries_waiting", "Expiries of rows and values that are waited for: about one for each row with a TTL."
         )

@@ -100,6 +100,10 @@ class PollMetrics:
         """Show how far a table was seen."""
         self._metrics.poll_watermark_timestamp_seconds.labels(*table).set(moment / 1e6)
 
+    def untimed(self, table: TableName, rows: int) -> None:
+        """Show how many rows of a table told nothing of their changes in its last turn."""
+        self._metrics.poll_untimed_rows.labels(*table).set(rows)
+
 
 class SpoolMetrics:
     """Counts what goes to the spool and comes back."""

@@ -59,7 +59,8 @@ class PollSettings(Section):
     """`index` asks an index on the column for newer rows, `bucket` reads the partitions of the latest spans of time,
     `scan` reads the keys of the whole table."""
     column: ColumnName | None = Field(default=None, validate_default=True)
-    """The column that holds the moment of a row's last change. Without it, with `scan`, the write time tells."""
+    """The column that holds the moment of a row's last change. Without it, with `scan`, the write time tells; so it
+    does for rows of which the column tells none, with `scan` and `bucket`."""
     unit: Literal["s", "ms", "us"] = "ms"
     """What a bigint column counts since 1970."""
     format: MomentFormat | None = None

@@ -18,6 +18,10 @@ from cdc_daemon.poll.row import SeenRow
 class PolledColumns:
     """The key's columns, the timestamp column, and the write times that tell a row's change.
 
+    A row goes by its timestamp column and the time at which that was written. One whose column is null, or tells no
+    moment, goes by the write times of all its columns; so does every row where no column is declared. An index does not
+    find rows without a value, so that nothing more is read of those that it does.
+
     Raises `ConfigError` where the column does not exist or cannot tell a moment.
     """
 
@@ -26,17 +30,26 @@ class PolledColumns:
         self.table = settings.table
         self.moments: ColumnMoments | None = None
         others = list(plan.write_times)
+        self._own = 0
         if settings.column is not None:
             column = find_column(plan.table, settings.column, settings)
             self.moments = ColumnMoments(column, settings)
-            simple = column.kind == "regular" and not column.type.multi_cell and not plan.table.is_counter
-            others = [self.moments.expression, *([f"WRITETIME({quote(column.name)})"] if simple else [])]
+            regular = column.kind == "regular"
+            own = [f"WRITETIME({quote(column.name)})"] if regular else []
+            instead = [time for time in others if time not in own] if regular and settings.strategy != "index" else []
+            others = [self.moments.expression, *own, *instead]
+            self._own = 1 + len(own)
         self.others = tuple(others)
 
     def row(self, key: Key, values: Sequence[Any]) -> SeenRow:
         """Return a row by its key and the values of `others`."""
         moment = None if self.moments is None else self.moments.latest(values[0])
-        times = values if self.moments is None else values[1:]
+        if self.moments is None:
+            times = values
+        elif moment is None:
+            times = values[1:]
+        else:
+            times = values[1 : self._own]
         return SeenRow(key, moment, max((time for time in times if time is not None), default=None))
 
 

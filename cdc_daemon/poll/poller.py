@@ -23,7 +23,7 @@ OPEN_PAGES = 8
 """Pages handed to the pipeline and not settled yet; the next is not asked for while there are more."""
 
 _SAID_AGAIN = 3600.0
-"""Seconds after which it is said again that more rows change than are remembered."""
+"""Seconds after which it is said again what a poller cannot see."""
 
 
 class WatermarkStore(Protocol):
@@ -59,6 +59,10 @@ class PollObserver(Protocol):
 
     def watermark(self, table: TableName, moment: int) -> None:
         """Take note of how far the table was seen, in microseconds since epoch."""
+        ...
+
+    def untimed(self, table: TableName, rows: int) -> None:
+        """Take note of how many rows of a turn told nothing of when they were changed."""
         ...
 
 
@@ -129,13 +133,15 @@ class Poller:
 
     async def _turn(self, since: int, *, first: bool) -> int:
         line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=OPEN_PAGES)
-        looked_at = 0
+        looked_at = without_moment = untimed = 0
         settled: deque[SeenRow] = deque(maxlen=self._most_seen)
         began = self._now()
         keep_after = began - self._lag - self._overlap
         margin = self._lag + (self._overlap if self._memory.complete else 0)
         async for page in self._paced(self._whole if first else self._source, since):
             looked_at += len(page)
+            without_moment += sum(row.moment is None for row in page)
+            untimed += sum(row.changed <= 0 for row in page)
             changed = [row for row in page if first or row.changed >= since]
             unknown = [row for row in changed if not self._memory.knows(row, began)]
             behind = await self._versions.behind(unknown, margin=margin)
@@ -153,6 +159,7 @@ class Poller:
                 fresh=len(unknown) - len(behind),
             )
         await line.wait_empty()
+        self._say_untimed(without_moment, untimed)
         self._memory.remember(settled, began)
         if not self._memory.complete:
             log.warning(
@@ -164,6 +171,28 @@ class Poller:
                 every_key=self._name,
             )
         return looked_at
+
+    def _say_untimed(self, without_moment: int, untimed: int) -> None:
+        self._observer.untimed(self._settings.table, untimed)
+        if untimed:
+            log.warning(
+                "poll.rows_untimed",
+                table=self._name,
+                rows=untimed,
+                hint="neither a moment nor a write time tells their changes, which only reconcile finds",
+                every=_SAID_AGAIN,
+                every_key=self._name,
+            )
+        if self._settings.column is not None and without_moment > untimed:
+            log.info(
+                "poll.rows_without_moment",
+                table=self._name,
+                column=self._settings.column,
+                rows=without_moment - untimed,
+                hint="null, or not of the declared format; they go by the write times of their columns",
+                every=_SAID_AGAIN,
+                every_key=self._name,
+            )
 
     async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[SeenRow]]:
         """Return pages no faster than the declared rate."""

@@ -96,6 +96,8 @@ def test_every_type_of_column_keeps_its_table_equal(stage: Stage) -> None:
     write(1, "changed", datetime.now(UTC))
     write(4, "late", datetime.now(UTC) - timedelta(seconds=60))
     write(5, "from a clock ahead", datetime.now(UTC) + timedelta(hours=1))
+    for table in (table for table in COLUMNS if table.startswith("scan")):
+        stage.execute(f"INSERT INTO {{ks}}.{table} (id, name) VALUES (9, 'without a moment')")
     wait_equal(stage, *tables)
 
     stage.daemon.kill()

@@ -42,6 +42,7 @@ class World:
     told: list[tuple[int, int, int]] = field(default_factory=list)
     reached: list[int] = field(default_factory=list)
     intervals: list[float] = field(default_factory=list)
+    untold: list[int] = field(default_factory=list)
     hold: bool = False
     broken: bool = False
 
@@ -82,6 +83,10 @@ class World:
     def planned(self, table: TableName, interval: float) -> None:
         assert table == TABLE
         self.intervals.append(interval)
+
+    def untimed(self, table: TableName, rows: int) -> None:
+        assert table == TABLE
+        self.untold.append(rows)
 
     def poller(self, *, most_seen: int = MOST_SEEN, **options: Any) -> Poller:
         settings = PollSettings.model_validate(
@@ -240,12 +245,25 @@ async def test_a_watermark_ahead_of_the_clock_loses_nothing(world: World) -> Non
     assert world.saved == {"shop.orders": world.now - 5 * SECOND}
 
 
-async def test_rows_that_tell_nothing_are_left_after_the_first_turn(world: World) -> None:
+async def test_rows_that_tell_nothing_are_left_after_the_first_turn_and_counted(world: World) -> None:
     poller = world.poller()
     world.rows = [row("none", None)]
     await poller.poll()
-    await poller.poll()
+    with capture_logs() as logs:
+        await poller.poll()
     assert world.handed_on() == [b"none"]
+    assert world.untold == [1, 1]
+    assert [each["event"] for each in logs if each["log_level"] == "warning"] == ["poll.rows_untimed"]
+
+
+async def test_a_row_without_a_moment_goes_by_its_write_time(world: World) -> None:
+    poller = world.poller(start="now")
+    world.rows = [row("old", None, world.now - 900 * SECOND), row("new", None, world.now - 10 * SECOND)]
+    with capture_logs() as logs:
+        await poller.poll()
+    assert world.handed_on() == [b"new"]
+    assert world.untold == [0]
+    assert [(each["event"], each["rows"]) for each in logs if "hint" in each] == [("poll.rows_without_moment", 2)]
 
 
 async def test_a_turn_tells_first_how_far_the_table_was_seen(world: World) -> None:
