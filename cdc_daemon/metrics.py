@@ -201,6 +201,11 @@ class Metrics:
             "Documents built anew because a row of this table, which they show, had changed.",
             _TABLE,
         )
+        self.dependents_failed = self._counter(
+            "dependents_failed",
+            "Refreshes of documents that show a changed row of this table which failed, and are tried again.",
+            _TABLE,
+        )
         self.drift_documents = self._gauge(
             "drift_documents",
             "Documents that differed from their rows when they were last compared, and were not repaired: missing, "

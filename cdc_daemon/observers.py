@@ -129,10 +129,15 @@ class DependentsMetrics:
         self._metrics = metrics
         for table in tables:
             metrics.dependents_refreshed.labels(*table)
+            metrics.dependents_failed.labels(*table)
 
     def refreshed(self, table: TableName, count: int) -> None:
         """Count documents built anew because of a row of `table`."""
         self._metrics.dependents_refreshed.labels(*table).inc(count)
+
+    def failed(self, table: TableName) -> None:
+        """Count a refresh that failed, because of a row of `table`, and is tried again."""
+        self._metrics.dependents_failed.labels(*table).inc()
 
 
 class FlowMetrics:

@@ -91,9 +91,13 @@ def followed() -> list[Panel]:
         ),
         Panel(
             "Dependents refreshed",
-            "Documents built anew, a second, because a row of another table, which they show, had changed.",
+            "Documents built anew, a second, because a row of another table, which they show, had changed, and "
+            "refreshes that failed and are tried again.",
             "ops",
-            [Query(rate("cdc_daemon_dependents_refreshed_total", "keyspace", "table"), "{{keyspace}}.{{table}}")],
+            [
+                Query(rate("cdc_daemon_dependents_refreshed_total", "keyspace", "table"), "{{keyspace}}.{{table}}"),
+                Query(rate("cdc_daemon_dependents_failed_total", "keyspace", "table"), "{{keyspace}}.{{table}} failed"),
+            ],
             width=8,
         ),
         Panel(

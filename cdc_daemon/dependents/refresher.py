@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -26,6 +27,17 @@ INTERVAL = 0.2
 """Seconds between two looks into the queue."""
 
 LANDING_SECONDS = 60.0
+
+LONGEST_REST = 30.0
+"""Seconds after which a row whose refresh fails again and again is tried once more at the latest."""
+
+LONGEST_HOLD = 1.0
+"""Seconds that a refresh which failed keeps its place at most: so a whole queue is not run through while a server is
+away."""
+
+MOST_FAILING = 1000
+"""Rows whose refresh has failed until no others are begun with: they are kept in memory, and passed over one by one."""
+
 _SAID_AGAIN = 30.0
 
 
@@ -56,6 +68,18 @@ class DependentsObserver(Protocol):
         """Take note of documents that were built anew because a row of `table` had changed."""
         ...
 
+    def failed(self, table: TableName) -> None:
+        """Take note that the refresh of documents that show a row of `table` failed, and is tried again."""
+        ...
+
+
+@dataclass(slots=True)
+class _Failing:
+    """A row whose refresh has failed; it rests until a moment of the loop's clock."""
+
+    until: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(last=LONGEST_REST))
+
 
 class DependentsRefresher:
     """Refreshes, for each changed row in the queue, the documents that show it.
@@ -64,8 +88,10 @@ class DependentsRefresher:
     into the queue, and a search would not find it, or find it and be overtaken: so the search begins when every row in
     flight has landed, and after a refresh. Reads that begin later see the change. A document whose version is above the
     row's was read after the change and needs nothing: a search that was broken off, by an outage or a crash, is begun
-    anew and passes over what was done. `rate` bounds the documents a second, `margin` (µs) is how far another daemon's
-    versions may be ahead; `settle_others` waits for what other daemons have in flight, which cannot be seen.
+    anew and passes over what was done. A row whose refresh fails is tried again after pauses of its own, and of such
+    rows no two at once, so that the others go on. `rate` bounds the documents a second, `margin` (µs) is how far
+    another daemon's versions may be ahead; `settle_others` waits for what other daemons have in flight, which cannot be
+    seen.
     """
 
     def __init__(
@@ -91,6 +117,8 @@ class DependentsRefresher:
         self._margin = margin
         self._settle_others = settle_others
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._failing: dict[int, _Failing] = {}
+        self._hold = Backoff(last=LONGEST_HOLD)
 
     async def turn(self) -> None:
         """Work off what waits in the queue, and what comes into it meanwhile. Raises `StoreError`."""
@@ -107,37 +135,52 @@ class DependentsRefresher:
         """Begin with as many rows as there is room for; return whether any are under way."""
         self._under_way = {identity: task for identity, task in self._under_way.items() if not task.done()}
         room = AT_ONCE - len(self._under_way)
-        if room <= 0:
-            return True
-        waiting = await self._queue.oldest(room, besides=[*self._under_way])
-        for dependent in waiting:
-            self._under_way[dependent.id] = asyncio.create_task(self._follow(dependent), name="dependents")
+        if room > 0 and not self._failing.keys() & self._under_way.keys():
+            now = asyncio.get_running_loop().time()
+            due = [identity for identity, each in self._failing.items() if each.until <= now]
+            begun = await self._begin(1, besides=self._failing.keys() - due)
+            room -= begun
+            if not begun:
+                for identity in due:  # they are not in the queue any more
+                    del self._failing[identity]
+        if room > 0 and len(self._failing) < MOST_FAILING:
+            await self._begin(room, besides=self._failing)
         return bool(self._under_way)
 
+    async def _begin(self, room: int, *, besides: Iterable[int]) -> int:
+        """Begin with the rows that have waited longest, but for those `besides`; return with how many."""
+        waiting = await self._queue.oldest(room, besides=[*{*besides, *self._under_way}])
+        for dependent in waiting:
+            self._under_way[dependent.id] = asyncio.create_task(self._follow(dependent), name="dependents")
+        return len(waiting)
+
     async def _follow(self, dependent: Dependent) -> None:
-        """Refresh a row's dependents, however often that has to be tried."""
-        backoff = Backoff()
-        while True:
-            try:
-                count = await self._refresh(dependent.row)
-                await self._queue.done(dependent)
-            except Exception as error:
-                delay = backoff.next()
-                known = isinstance(error, CdcError)
-                log.warning(
-                    "dependents.retry",
-                    table=str(dependent.row.key.table),
-                    error=str(error),
-                    hint=error.hint if isinstance(error, CdcError) else None,
-                    exc_info=None if known else error,
-                    retry_in_seconds=round(delay, 3),
-                    every=_SAID_AGAIN,
-                    every_key=str(dependent.row.key.table),
-                )
-                await asyncio.sleep(delay)
-                continue
-            log.debug("dependents.refreshed", table=str(dependent.row.key.table), documents=count)
+        """Refresh a row's dependents, or have it tried again later."""
+        table = dependent.row.key.table
+        try:
+            count = await self._refresh(dependent.row)
+            await self._queue.done(dependent)
+        except Exception as error:
+            failing = self._failing.setdefault(dependent.id, _Failing())
+            delay = failing.backoff.next()
+            failing.until = asyncio.get_running_loop().time() + delay
+            self._observer.failed(table)
+            known = isinstance(error, CdcError)
+            log.warning(
+                "dependents.retry",
+                table=str(table),
+                error=str(error),
+                hint=error.hint if isinstance(error, CdcError) else None,
+                exc_info=None if known else error,
+                retry_in_seconds=round(delay, 3),
+                every=_SAID_AGAIN,
+                every_key=str(table),
+            )
+            await asyncio.sleep(self._hold.next())
             return
+        self._failing.pop(dependent.id, None)
+        self._hold.reset()
+        log.debug("dependents.refreshed", table=str(table), documents=count)
 
     async def _refresh(self, row: ChangedRow) -> int:
         finders = self._finders.get(row.key.table, ())

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.dependents.refresher import DependentsRefresher
+from cdc_daemon.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_REST, DependentsRefresher
+from cdc_daemon.errors import ElasticsearchRefusedError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Followed, Router
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.signal import Signal, TableName
+from cdc_daemon.store.dependents import ChangedRow
 from tests.simulation.looked_up import (
     BASE,
     OTHER,
@@ -39,6 +44,7 @@ class BaseCounts(Counts):
     def __init__(self) -> None:
         super().__init__()
         self.followed = 0
+        self.broken = 0
 
     def shown(self, table: TableName, oldest: int) -> None:
         assert table == BASE
@@ -47,6 +53,10 @@ class BaseCounts(Counts):
     def refreshed(self, table: TableName, count: int) -> None:
         assert table == OTHER
         self.followed += count
+
+    def failed(self, table: TableName) -> None:
+        assert table == OTHER
+        self.broken += 1
 
 
 @dataclass(frozen=True)
@@ -147,3 +157,60 @@ def test_documents_end_as_the_rows_that_they_show(
     note(f"seed {seed}, failures {failures}, crashes {crashes}, batches of {batch}: {changes}")
     with virtual_time() as run:
         run(asyncio.wait_for(simulate(changes, seed, failures, batch, crashes), timeout=7200))
+
+
+class BrokenFinder:
+    """A search that always fails, after having taken a second."""
+
+    shown_in = BASE
+
+    def __init__(self) -> None:
+        self.searched: list[float] = []
+
+    async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
+        self.searched.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(1.0)
+        if key.table == OTHER:
+            raise ElasticsearchRefusedError(f"a search for {key} before {read_before} that cannot be answered")
+        yield ()
+
+    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
+        raise AssertionError(signals, receipt)
+
+
+async def fail_for(seconds: float, rows: int) -> tuple[BrokenFinder, BaseCounts, int]:
+    finder, queue, counts, coalescer = BrokenFinder(), MemoryQueue(), BaseCounts(), Coalescer()
+    await queue.add([ChangedRow(Key(OTHER, number.to_bytes(2), ()), 1) for number in range(rows)])
+    refresher = DependentsRefresher(
+        queue,
+        {OTHER: [finder]},
+        flights=coalescer,
+        sink=finder,
+        gate=Gate(coalescer),
+        observer=counts,
+        rate=1000,
+        margin=0,
+        settle_others=at_once,
+    )
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                await refresher.turn()
+                await asyncio.sleep(INTERVAL)
+    return finder, counts, len(queue.kept)
+
+
+def test_a_row_whose_search_always_fails_is_tried_ever_more_seldom() -> None:
+    with virtual_time() as run:
+        finder, counts, kept = run(fail_for(600.0, rows=1))
+    pauses = [later - earlier for earlier, later in pairwise(finder.searched)]
+    assert kept == 1
+    assert len(finder.searched) - 1 <= counts.broken <= len(finder.searched) < 60
+    assert min(pauses[-9:]) >= LONGEST_REST / 2
+
+
+def test_a_whole_queue_is_not_run_through_while_every_search_fails() -> None:
+    with virtual_time() as run:
+        finder, _, kept = run(fail_for(60.0, rows=5000))
+    assert kept == 5000
+    assert len(finder.searched) < 60 * AT_ONCE

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cdc_daemon.dependents.parts import StoredQueue
-from cdc_daemon.dependents.refresher import DependentsRefresher
-from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.dependents.refresher import AT_ONCE, DependentsRefresher
+from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.gate import Gate
@@ -40,6 +40,8 @@ class World:
         self.pages: list[list[Key]] = []
         self.searches: list[tuple[bytes, int]] = []
         self.broken = 0
+        self.always_broken: set[bytes] = set()
+        self.failures = 0
         self.refreshed_documents = 0
         self.gate = Gate(self.coalescer)
 
@@ -47,6 +49,8 @@ class World:
         self.searches.append((key.partition_key, read_before))
         for page in self.pages:
             yield page
+        if key.partition_key in self.always_broken:
+            raise ElasticsearchRefusedError("a search that cannot be answered")
         if self.broken:
             self.broken -= 1
             raise ElasticsearchUnavailableError("no answer")
@@ -57,6 +61,10 @@ class World:
     def refreshed(self, table: TableName, count: int) -> None:
         assert table == ORGANISATION
         self.refreshed_documents += count
+
+    def failed(self, table: TableName) -> None:
+        assert table == ORGANISATION
+        self.failures += 1
 
     def refresher(self) -> DependentsRefresher:
         async def settled() -> None:
@@ -153,6 +161,24 @@ async def test_a_search_that_breaks_off_is_begun_anew(world: World) -> None:
     assert await world.settle_rows(2) == [user("a"), user("a")]
     await until(lambda: world.store.dependents.count == 0)
     assert len(world.searches) == 2
+
+
+async def test_rows_whose_search_always_fails_hold_up_no_others(world: World) -> None:
+    names = [f"broken-{number}" for number in range(AT_ONCE + 2)]
+    world.always_broken = {name.encode() for name in names}
+    for name in names:
+        world.changed(name, 5)
+    await until(lambda: world.failures > len(names) + 1)
+    for number in range(30):
+        world.changed(f"o{number}", 6)
+    await until(lambda: world.store.dependents.count == len(names))
+    assert {key for key, _ in world.searches} == {
+        *world.always_broken,
+        *(f"o{number}".encode() for number in range(30)),
+    }
+    # What is mended is tried again.
+    world.always_broken.clear()
+    await until(lambda: world.store.dependents.count == 0)
 
 
 async def test_a_closed_gate_holds_it(world: World) -> None:

@@ -81,7 +81,9 @@ def test_keys_spooled_begin_with_0(metrics: Metrics, direction: str) -> None:
 
 def test_dependents_of_a_followed_table_begin_with_0(metrics: Metrics) -> None:
     DependentsMetrics(metrics, [TableName("shop", "brands")]).refreshed(TableName("shop", "brands"), 3)
-    DependentsMetrics(metrics, [TableName("shop", "makers")])
+    DependentsMetrics(metrics, [TableName("shop", "makers")]).failed(TableName("shop", "brands"))
+    assert value(metrics, "dependents_failed_total", keyspace="shop", table="brands") == 1
+    assert value(metrics, "dependents_failed_total", keyspace="shop", table="makers") == 0
     assert value(metrics, "dependents_refreshed_total", keyspace="shop", table="brands") == 3
     assert value(metrics, "dependents_refreshed_total", keyspace="shop", table="makers") == 0
 
