@@ -157,7 +157,7 @@ class HttpSettings(Section):
     max_body: ByteSize = 4 * 1024**2
     """The largest body of a request."""
     head_timeout: Duration = 10.0
-    """How long a caller may take to send a request's line and headers."""
+    """How long a caller may take to send a request's line and headers, and for the TLS handshake before them."""
     body_timeout: Duration = 10.0
     """How long a caller may take to send the body."""
     idle_timeout: Duration = 65.0

@@ -25,7 +25,8 @@ _SAID_AGAIN = 30.0
 class ConnectionLimits:
     """What connections may take: how many there may be at once, and seconds.
 
-    `head_timeout` is for a request's line and headers to come, from its first byte on; `idle_timeout` is how long a
+    `head_timeout` is for a request's line and headers to come, from its first byte on, and for a TLS handshake before
+    them; `idle_timeout` is how long a
     connection may wait for its first or its next request, `answer_timeout` how long a caller may leave an answer
     unread.
     """

@@ -9,6 +9,7 @@ import math
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,14 +22,36 @@ _BACKLOG = 128
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    """uvicorn's server, which bounds how long a TLS handshake may take: `handshake_timeout` seconds."""
+
+    def __init__(self, config: uvicorn.Config, *, handshake_timeout: float) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._handshake_timeout = handshake_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as uvicorn does, and tell when that is done."""
-        await super().startup(sockets)
+        """Listen as uvicorn does, which leaves a handshake the minute that is asyncio's default; tell when that is."""
+        config = self.config
+        loop = asyncio.get_running_loop()
+        seconds = None if config.ssl is None else self._handshake_timeout
+        self.servers = [
+            await loop.create_server(
+                self._connection,
+                sock=listener,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
+            )
+            for listener in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
+
+    def _connection(self) -> asyncio.Protocol:
+        connection: type[Any] = self.config.http_protocol_class
+        made: asyncio.Protocol = connection(config=self.config, server_state=self.server_state, app_state={})
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -64,7 +87,8 @@ class HttpServer:
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 ssl_context_factory=None if context is None else lambda _config, _default: context,
-            )
+            ),
+            handshake_timeout=limits.head_timeout,
         )
         self._task: asyncio.Task[None] | None = None
 

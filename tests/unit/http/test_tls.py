@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from cdc_daemon.config import HttpTlsSettings
 from cdc_daemon.errors import ConfigError
-from cdc_http import HttpServer, RotatedContext, create_app
+from cdc_http import ConnectionLimits, HttpServer, RotatedContext, create_app
 from tests.unit.http.fake import FakeDaemon
 
 
@@ -74,8 +74,8 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextlib.asynccontextmanager
-async def serving(tls: RotatedContext) -> AsyncIterator[int]:
-    server = HttpServer(create_app(FakeDaemon()), host="127.0.0.1", port=0, context=tls.context)
+async def serving(tls: RotatedContext, limits: ConnectionLimits | None = None) -> AsyncIterator[int]:
+    server = HttpServer(create_app(FakeDaemon()), host="127.0.0.1", port=0, context=tls.context, limits=limits)
     await server.start()
     try:
         yield server.port
@@ -112,6 +112,21 @@ async def test_an_encrypted_connection_and_a_replaced_certificate(authority: Aut
         assert (await get(port, other.file)).startswith(b"HTTP/1.1 200")
         with pytest.raises(ssl.SSLError):
             await get(port, authority.file)
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01\x00"])
+async def test_a_handshake_that_does_not_end_holds_neither_a_connection_nor_others(
+    authority: Authority, begun: bytes
+) -> None:
+    certificate, key = authority.issue("server")
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    async with serving(tls, ConnectionLimits(head_timeout=2.0)) as port, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begun)
+        assert (await get(port, authority.file)).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_half_a_replacement_leaves_what_was(authority: Authority) -> None:
