@@ -105,6 +105,11 @@ class Entry:
         """Whether somebody still needs this to be done."""
         return bool(self.receipts) or any(not watch.closed for watch in self.watches)
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether somebody has waited for this, and nobody needs it any more."""
+        return bool(self.watches) and not self.wanted
+
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Take in one more signal; its receipt is held until this entry is settled."""
         self.early = None

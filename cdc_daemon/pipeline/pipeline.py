@@ -102,7 +102,9 @@ class Pipeline:
 
     def withdraw(self, keys: Iterable[Key]) -> None:
         """Forget keys whose watch was closed before they were settled, unless somebody else needs them."""
-        self._coalescer.withdraw(keys)
+        given = list(keys)
+        self._coalescer.withdraw(given)
+        self._expansion.abandon(given)
 
     async def run(self) -> None:
         """Work until cancelled: what is not settled then stays unacknowledged."""
@@ -139,7 +141,7 @@ class Pipeline:
             await self._writer.wait_available()
             entry = await self._coalescer.take_partition(lanes)
             try:
-                await self._expansion.expand(entry)
+                done = await self._expansion.expand(entry)
             except CdcError as error:
                 entry.delay(Trouble.of(error))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
@@ -148,7 +150,10 @@ class Pipeline:
                 self._coalescer.retry(entry, 0.0)
                 raise
             else:
-                self._coalescer.settle(entry)
+                if done:
+                    self._coalescer.settle(entry)
+                else:
+                    self._coalescer.retry(entry, 0.0)
                 backoff.reset()
 
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -73,14 +73,23 @@ class Waits:
         finally:
             del self._pauses[mark]
 
-    async def each(self, service: str, pages: AsyncIterator[T], entries: Sequence[Entry] = ()) -> AsyncIterator[T]:
-        """Pass pages on; their server is waited for until each comes, and not while it is used."""
-        while True:
-            with self.on(service, entries):
-                page = await anext(pages, None)
-            if page is None:
-                return
-            yield page
+    async def each(
+        self, service: str, pages: AsyncIterator[T], entries: Sequence[Entry] = ()
+    ) -> AsyncGenerator[T, None]:
+        """Pass pages on; their server is waited for until each comes, and not while it is used.
+
+        An iteration that is broken off should be closed (`aclose`), which closes that of the pages.
+        """
+        try:
+            while True:
+                with self.on(service, entries):
+                    page = await anext(pages, None)
+                if page is None:
+                    return
+                yield page
+        finally:
+            if isinstance(pages, AsyncGenerator):
+                await pages.aclose()
 
     def trouble(self, at_least: float, keys: Collection[Key] = ()) -> Trouble | None:
         """Tell which server has been waited for so many seconds, the longest first, or what a worker pauses for.
