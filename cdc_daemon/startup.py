@@ -21,10 +21,12 @@ from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings, Settings
+from cdc_daemon.dependents.finding import say_problems
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
 from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
+from cdc_daemon.elastic.searched_field import read_fields
 from cdc_daemon.errors import CdcError, ConfigError, IndexRefusedError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.documents import MappedDocuments
@@ -260,6 +262,9 @@ async def ensure_indices(
                 error.message, hint=error.hint, mapping=mapping.name, **error.where, **files
             ) from None
         remembered.append(ensured.gc_deletes)
+        for field in sorted(declared.dependents_fields):
+            read = partial(read_fields, client, mapping.alias, field)
+            say_problems(mapping.alias, await persist("elasticsearch", read, tell=tell))
         if not ensured.created:
             look = partial(_look_after, client, definition, ensured.index, generated=declared.mappings is None)
             await persist("elasticsearch", look, tell=tell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
@@ -15,6 +15,7 @@ from cdc_daemon.elastic.drift import find_drift
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.pair import IndexPair, Phase, write_index
 from cdc_daemon.elastic.pair_watch import look_at_pairs
+from cdc_daemon.elastic.searched_field import SearchedField, find_field, read_fields
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 MAJORS = (8, 9)
@@ -90,6 +91,9 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
     behind = await _behind(client, mapping.alias)
     if not behind:
         yield await _check_creation(client, name, mapping)
+        if mapping.mappings is not None and mapping.dependents_fields:
+            found = [find_field(mapping.mappings, field) for field in sorted(mapping.dependents_fields)]
+            yield judge_dependents(name, found)
         return
     write = write_index(behind)
     if write is None:
@@ -112,6 +116,8 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
     else:
         yield ok(f"gc_deletes.{name}", remembered)
     yield await _check_drift(client, name, mapping, write)
+    if mapping.dependents_fields:
+        yield await _check_dependents(client, name, mapping)
     pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
     if pair.other is not None:
         yield _second_index(name, pair)
@@ -129,6 +135,29 @@ async def _check_drift(client: AsyncElasticsearch, name: str, mapping: MappingSe
         f"{index} is not as declared: {told}",
         f"PUT /{index}/_settings or /_mapping for what can be changed; for the rest "
         f"cdc-daemon backfill {name} --new-index, while the daemon runs: no search fails",
+    )
+
+
+async def _check_dependents(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
+    fields: list[SearchedField] = []
+    for field in sorted(mapping.dependents_fields):
+        fields += await read_fields(client, mapping.alias, field)
+    return judge_dependents(name, fields)
+
+
+def judge_dependents(name: str, fields: Sequence[SearchedField]) -> Finding:
+    """Judge whether documents that show a row of another table are found by these fields."""
+    problems = [field for field in fields if field.problem is not None]
+    if not problems:
+        told = ", ".join(field.name for field in fields)
+        return ok(f"dependents.{name}", f"documents that show another table's row are found by {told}")
+    found = "; ".join(str(field.problem) for field in problems)
+    if all(field.answers for field in problems):
+        return warn(f"dependents.{name}", found, "add a keyword below the field, as fields: {keyword: {type: keyword}}")
+    return fail(
+        f"dependents.{name}",
+        f"{found}: documents do not follow the row of another table that they show",
+        "name a keyword field of the documents in dependents, or add it to the index's mapping",
     )
 
 

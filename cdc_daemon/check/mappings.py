@@ -8,6 +8,8 @@ from cdc_daemon.check.finding import Finding, fail, ok
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.document.nearest import nearest_hint
+from cdc_daemon.elastic.searched_field import find_field
 from cdc_daemon.errors import ConfigError
 
 
@@ -20,9 +22,24 @@ def check_mappings(schema: Schema, mappings: Mapping[str, MappingSettings]) -> I
             continue
         try:
             mapping = DocumentMapping(name, declared, table, joined)
+            _check_dependents(name, declared, mapping)
         except ConfigError as error:
             place = error.where.get("mapping", name)
             yield fail(f"mapping.{name}", f"{place}: {error.message}", error.hint)
         else:
             fields = len(mapping.index_mapping()["properties"])
             yield ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields")
+
+
+def _check_dependents(name: str, declared: MappingSettings, mapping: DocumentMapping) -> None:
+    """Raise `ConfigError` where the index that the daemon makes will not have a field that dependents are found by."""
+    if declared.mappings is not None:
+        return
+    made = mapping.index_mapping()
+    for field in sorted(declared.dependents_fields):
+        if not find_field(made, field).answers:
+            raise ConfigError(
+                f"expected a field of the documents in dependents, found {field!r}",
+                hint=nearest_hint(field, made["properties"]),
+                mapping=name,
+            )

@@ -81,6 +81,12 @@ class MappingSettings(ShapeSettings):
         return frozenset(own | {each.table for each in self._joined if each.expiring})
 
     @property
+    def dependents_fields(self) -> frozenset[str]:
+        """The fields by which documents are found that show a row of another table."""
+        declared = [each.dependents for each in self._joined if each.dependents is not None]
+        return frozenset(each.field for each in declared if each.field is not None)
+
+    @property
     def _joined(self) -> list[JoinSettings | LookupSettings]:
         joins = self.joins.values()
         return [*joins, *self.lookups.values(), *(each for join in joins for each in join.lookups.values())]

@@ -21,7 +21,8 @@ class DependentsSettings(Section):
     """
 
     field: str | None = Field(default=None, min_length=1)
-    """A keyword field of the documents that holds the other row's key, such as `rootOrgId`."""
+    """A field of the documents that holds the other row's key, such as `rootOrgId`: a keyword, or a text with a keyword
+    below it (a text alone is searched by its words, and may find too many)."""
     table: Table | None = None
     """A table whose rows say which documents show the other row. Its own changes need not be seen."""
     on: _On = Field(default_factory=dict)

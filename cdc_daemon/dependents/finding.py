@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol
 
+import structlog
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 
@@ -16,12 +17,18 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping_joins import DependentsSettings
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.values import converter
+from cdc_daemon.elastic.searched_field import SearchedField
 from cdc_daemon.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.index_rows import IndexRows
 
+log = structlog.get_logger(__name__)
+
 PAGE = 1000
+
+_SAID_AGAIN = 600.0
+"""Seconds after which it is said again that a field does not answer as it should."""
 
 
 class DependentFinder(Protocol):
@@ -41,15 +48,13 @@ class DependentFinder(Protocol):
 
 
 class ByField:
-    """Finds documents by a keyword field that holds the other row's key.
+    """Finds documents by a field that holds the other row's key.
 
-    `nested` is the path of the field where documents hold nested objects. Raises `ConfigError` where the other table's
-    key is more than one column, which no field can hold.
+    How it is asked is told by the index, each time, as another may have come behind the alias. Raises `ConfigError`
+    where the other table's key is more than one column, which no field can hold.
     """
 
-    def __init__(
-        self, rows: IndexRows, alias: str, shown_in: TableName, other: TableMetadata, field: str, *, nested: str | None
-    ) -> None:
+    def __init__(self, rows: IndexRows, alias: str, shown_in: TableName, other: TableMetadata, field: str) -> None:
         key = (*other.partition_key, *other.clustering)
         if len(key) != 1:
             raise ConfigError(
@@ -62,21 +67,40 @@ class ByField:
         self._alias = alias
         self._other = other
         self._field = field
-        self._nested = nested
         self._convert = converter(key[0].type)
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
         """Return the keys of the documents whose field holds the row's key, as of a fresh refresh."""
         (value,) = self._other.key_values(key.partition_key)
-        query: dict[str, Any] = {"term": {self._field: value if self._convert is None else self._convert(value)}}
-        if self._nested is not None:
-            query = {"nested": {"path": self._nested, "query": query}}
+        if self._convert is not None:
+            value = self._convert(value)
+        fields = await self._rows.fields(self._alias, self._field)
+        say_problems(self._alias, fields)
+        asked = {"bool": {"should": [field.query(value) for field in fields], "minimum_should_match": 1}}
         found = self._rows.find(
-            self.shown_in, alias=self._alias, query={"bool": {"filter": [query]}}, read_before=read_before
+            self.shown_in, alias=self._alias, query={"bool": {"filter": [asked]}}, read_before=read_before
         )
         async with aclosing(found) as keys:
             async for page in keys:
                 yield page
+
+
+def say_problems(alias: str, fields: Iterable[SearchedField]) -> None:
+    """Say in the log where an index cannot tell exactly which documents have a value in a field."""
+    for field in fields:
+        if field.problem is not None:
+            log.warning(
+                "dependents.field",
+                index=alias,
+                field=field.name,
+                problem=field.problem,
+                hint=None
+                if field.answers
+                else "documents that show another table's row do not follow it; "
+                "name a keyword field of theirs in dependents",
+                every=_SAID_AGAIN,
+                every_key=f"{alias} {field.name}",
+            )
 
 
 class ByTable:

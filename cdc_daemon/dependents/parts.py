@@ -12,7 +12,7 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.dependents.finding import ByField, ByTable, DependentFinder
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.pipeline.early import EARLY_SECONDS
-from cdc_daemon.pipeline.routes import Reference, references_of
+from cdc_daemon.pipeline.routes import references_of
 from cdc_daemon.pipeline.routing import find_route
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.index_rows import IndexRows
@@ -65,8 +65,7 @@ def make_finders(
             if find_route(base, mapping.table, other, reference.on) is not None:
                 continue
             if declared.field is not None:
-                nested = _nested_path(reference, declared.field)
-                finders[joined].append(ByField(rows, mapping.alias, base, other, declared.field, nested=nested))
+                finders[joined].append(ByField(rows, mapping.alias, base, other, declared.field))
             elif declared.table is not None:
                 by_table = ByTable(
                     session,
@@ -78,14 +77,6 @@ def make_finders(
                 )
                 finders[joined].append(by_table)
     return finders
-
-
-def _nested_path(reference: Reference, field: str) -> str | None:
-    """Return the path of the nested objects that a field is in."""
-    for join in reference.mapping.joins:
-        if join.settings.nested and field.startswith(f"{join.field}."):
-            return join.field
-    return None
 
 
 def wait_for_others(session: Session) -> Callable[[], asyncio.Future[None]]:

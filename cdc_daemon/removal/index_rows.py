@@ -10,6 +10,7 @@ import structlog
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, LONGEST_PARTITION_TERM, PARTITION_FIELD
+from cdc_daemon.elastic.searched_field import SearchedField, read_fields
 from cdc_daemon.elastic.siblings import Sibling, find_documents
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import TableName
@@ -36,6 +37,10 @@ class IndexRows:
     def __init__(self, client: AsyncElasticsearch, feeds: Mapping[TableName, Sequence[Feed]]) -> None:
         self._client = client
         self._feeds = feeds
+
+    async def fields(self, alias: str, field: str) -> Sequence[SearchedField]:
+        """Return how the indices behind an alias are asked for a field. Raises as `find` does."""
+        return await read_fields(self._client, alias, field)
 
     async def find(
         self,

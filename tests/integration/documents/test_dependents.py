@@ -11,6 +11,9 @@ from tests.integration.daemon.stage import Stage
 
 USERS = 300
 
+ONE, TWO = "Org-1", "o2 " * 100
+"""Keys that a text field does not hold as one word, one of them longer than its keyword takes."""
+
 
 def stage_users(stage: Stage, dependents: dict[str, Any]) -> None:
     stage.create("org", "id text PRIMARY KEY, orgname text")
@@ -23,10 +26,10 @@ def stage_users(stage: Stage, dependents: dict[str, Any]) -> None:
     }
     stage.table("user", "id text PRIMARY KEY, rootorgid text", lookups={"root": lookup})
     for number in range(USERS):
-        org = "o1" if number % 3 else "o2"
+        org = ONE if number % 3 else TWO
         stage.execute("INSERT INTO {ks}.user (id, rootorgid) VALUES (%s, %s)", [f"u{number}", org])
         stage.execute("INSERT INTO {ks}.by_org (org, userid) VALUES (%s, %s)", [org, f"u{number}"])
-    for org, name in (("o1", "One"), ("o2", "Two")):
+    for org, name in ((ONE, "One"), (TWO, "Two")):
         stage.execute("INSERT INTO {ks}.org (id, orgname) VALUES (%s, %s)", [org, name])
 
 
@@ -52,12 +55,12 @@ def test_users_follow_their_organisation(stage: Stage, by: str) -> None:
     stage_users(stage, {"field": "rootorgid"} if by == "field" else by_table)
     stage.daemon.run()
     stage.settle()
-    wait_for_names(stage, {"o1": {"One"}, "o2": {"Two"}})
+    wait_for_names(stage, {ONE: {"One"}, TWO: {"Two"}})
 
-    stage.execute("UPDATE {ks}.org SET orgname = 'First' WHERE id = 'o1'")
-    wait_for_names(stage, {"o1": {"First"}, "o2": {"Two"}})
-    stage.execute("DELETE FROM {ks}.org WHERE id = 'o2'")
-    wait_for_names(stage, {"o1": {"First"}, "o2": {None}})
+    stage.execute("UPDATE {ks}.org SET orgname = 'First' WHERE id = %s", [ONE])
+    wait_for_names(stage, {ONE: {"First"}, TWO: {"Two"}})
+    stage.execute("DELETE FROM {ks}.org WHERE id = %s", [TWO])
+    wait_for_names(stage, {ONE: {"First"}, TWO: {None}})
     assert stage.daemon.metric("dependents_refreshed_total", table="org") >= USERS
 
 
@@ -65,15 +68,15 @@ def test_killed_in_the_middle_it_goes_on_where_it_was_and_follows_the_last_chang
     stage_users(stage, {"field": "rootorgid"})
     stage.daemon.run()
     stage.settle()
-    wait_for_names(stage, {"o1": {"One"}, "o2": {"Two"}})
+    wait_for_names(stage, {ONE: {"One"}, TWO: {"Two"}})
     stage.daemon.kill()
 
     stage.daemon.config["pipeline"] = {"dependents_rate": 100}
-    stage.execute("UPDATE {ks}.org SET orgname = 'First' WHERE id = 'o1'")
+    stage.execute("UPDATE {ks}.org SET orgname = 'First' WHERE id = %s", [ONE])
     stage.daemon.run()
     wait_for("the change in the queue", lambda: stage.daemon.status()["dependents_waiting"] > 0, pause=0.01)
     stage.daemon.kill()
-    stage.execute("UPDATE {ks}.org SET orgname = 'Foremost' WHERE id = 'o1'")
+    stage.execute("UPDATE {ks}.org SET orgname = 'Foremost' WHERE id = %s", [ONE])
     stage.daemon.config["pipeline"] = {"dependents_rate": 10_000}
     stage.daemon.run()
-    wait_for_names(stage, {"o1": {"Foremost"}, "o2": {"Two"}})
+    wait_for_names(stage, {ONE: {"Foremost"}, TWO: {"Two"}})

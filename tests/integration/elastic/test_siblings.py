@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cdc_daemon.elastic import BulkWriter, Operation, Outcome, Sibling, find_siblings
+from cdc_daemon.elastic.searched_field import read_fields
+from cdc_daemon.elastic.siblings import find_documents
 from cdc_daemon.errors import ElasticsearchRefusedError
 from tests.integration.elastic.conftest import Index
 
@@ -91,3 +95,31 @@ async def test_a_closed_index_is_told(index: Index) -> None:
     await index.client.indices.close(index=index.name)
     with pytest.raises(ElasticsearchRefusedError, match="index_closed_exception"):
         await find(index, "p")
+
+
+ORGS: dict[str, dict[str, Any]] = {
+    "whole": {"type": "keyword", "ignore_above": 20},
+    "words": {"type": "text"},
+    "both": {"type": "text", "fields": {"raw": {"type": "keyword", "ignore_above": 20}}},
+    "orgs": {"type": "nested", "properties": {"id": {"type": "text", "fields": {"raw": {"type": "keyword"}}}}},
+}
+
+
+@pytest.mark.parametrize("field", ["whole", "words", "both", "orgs.id"])
+@pytest.mark.parametrize("value", ["Org-1", "org " * 9 + "1", "---"])
+async def test_every_kind_of_field_tells_its_documents(
+    index: Index, writer: BulkWriter, field: str, value: str
+) -> None:
+    await index.client.indices.put_mapping(index=index.name, properties=ORGS)
+    others = ["Org-2", "another " * 9]
+    fields = {
+        key: {"whole": each, "words": each, "both": each, "orgs": [{"id": "none"}, {"id": each}]}
+        for key, each in zip("abc", [value, *others], strict=True)
+    }
+    await writer.write([index.write(key, 5, **found) for key, found in fields.items()])
+
+    (asked,) = await read_fields(index.client, index.alias, field)
+    found = [hit.id async for page in find_documents(index.client, index.alias, asked.query(value)) for hit in page]
+
+    assert "a" in found
+    assert "b" not in found or value == "---"  # no word at all: what is searched by words finds everything

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.check.elastic import check_elasticsearch, check_versions
+from cdc_daemon.check.elastic import check_elasticsearch, check_versions, judge_dependents
 from cdc_daemon.config import ElasticsearchSettings
 from cdc_daemon.elastic.pair import write_index
+from cdc_daemon.elastic.searched_field import SearchedField
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,20 @@ def test_versions(versions: list[str], status: str) -> None:
 )
 def test_the_index_an_alias_writes_to(behind: dict[str, dict[str, Any]], index: str | None) -> None:
     assert write_index(behind) == index
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([SearchedField("a"), SearchedField("b.keyword")], "ok"),
+        ([SearchedField("a"), SearchedField("b", by_words=True, problem="b: by words")], "warn"),
+        ([SearchedField("c", problem="no c", answers=False), SearchedField("b", by_words=True, problem="b")], "fail"),
+    ],
+)
+def test_fields_by_which_dependents_are_found(fields: list[SearchedField], status: str) -> None:
+    finding = judge_dependents("user", fields)
+    assert (finding.name, finding.status) == ("dependents.user", status)
+    assert all(field.problem is None or field.problem in finding.found for field in fields)
 
 
 @pytest.mark.parametrize(("scheme", "mend"), [("http", "https"), ("https", "ca_file")])
