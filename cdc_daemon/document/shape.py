@@ -16,7 +16,7 @@ from cdc_daemon.document.expression import Expression
 from cdc_daemon.document.json_text import Bad, json_text_converter
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.values import Converter, Rename, converter, json_value
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.errors import ConfigError, DocumentError
 
 Row = Sequence[Any]
 Build = Callable[[Row], dict[str, Any]]
@@ -130,11 +130,24 @@ class Shape:
         return build
 
     def condition(self, columns: Sequence[str]) -> Condition | None:
-        """Return what tells whether a row of these columns is shown at all, or None where every row is."""
+        """Return what tells whether a row of these columns is shown at all, or None where every row is.
+
+        Where a column of the filter was dropped nobody can tell: what is returned raises `DocumentError` then, so that
+        documents stay as they are rather than go, or come, all of them.
+        """
         if self._where is None:
             return None
+        gone = sorted((self._where.names & self.types.keys()) - set(columns))
+        if gone:
+            return lambda _row: self._refuse(gone)
         evaluate = self._where.compile(self._places(columns))
         return lambda row: bool(evaluate(row, {}))
+
+    def _refuse(self, gone: Sequence[str]) -> bool:
+        raise DocumentError(
+            f"expected the columns that {self.place}.where names, found none called {', '.join(gone)} any more",
+            hint="correct the filter and restart; until then the document stays as it is",
+        )
 
     def _places(self, columns: Sequence[str]) -> dict[str, int]:
         """Return each column's place in rows of `columns`; a place below zero stands for one that is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from typer.testing import CliRunner
 
@@ -75,6 +76,40 @@ def test_columns_added_and_dropped_while_the_daemon_runs(stage: Stage) -> None:
     }
     assert "b" not in documents["1:3"]
     stage.assert_nothing_set_aside()
+
+
+def test_columns_that_filters_orders_and_expressions_name_are_dropped(stage: Stage) -> None:
+    ks = stage.keyspace
+    stage.create("child", "owner int, c int, rank int, hidden boolean, PRIMARY KEY (owner, c)")
+    stage.create("other", "id int PRIMARY KEY, label text, spare text")
+    child = {"table": f"{ks}.child", "on": {"owner": "id"}, "order": ["-rank"], "include": ["c"]}
+    other = {"table": f"{ks}.other", "on": {"id": "ref"}, "fields": {"label": "label"}, "dependents": {"ignore": True}}
+    made: dict[str, Any] = {"joins": {"children": child}, "lookups": {"other": other}, "computed": {"flag": "b == 'b'"}}
+    stage.table("worked_out", "id int PRIMARY KEY, a text, b text, ref int", exclude=["b"], **made)
+    stage.table("filtered", "id int PRIMARY KEY, a text, hidden boolean", where={"hidden": False}, exclude=["hidden"])
+    stage.execute("INSERT INTO {ks}.child (owner, c, rank) VALUES (1, 1, 1)")
+    stage.execute("INSERT INTO {ks}.child (owner, c, rank) VALUES (1, 2, 2)")
+    stage.execute("INSERT INTO {ks}.other (id, label) VALUES (7, 'L')")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.worked_out (id, a, b, ref) VALUES (1, 'a', 'b', 7)")
+    stage.execute("INSERT INTO {ks}.filtered (id, a, hidden) VALUES (1, 'a', false)")
+    stage.settle()
+    before = {"id": 1, "a": "a", "ref": 7, "label": "L", "children": [{"c": 2}, {"c": 1}], "flag": True}
+    assert stage.get("worked_out", "1") == before
+
+    for table, column in (("child", "rank"), ("other", "label"), ("worked_out", "b"), ("filtered", "hidden")):
+        stage.execute(f"ALTER TABLE {{ks}}.{table} DROP {column}")
+    stage.execute("UPDATE {ks}.worked_out SET a = 'after' WHERE id = 1")
+    stage.execute("UPDATE {ks}.filtered SET a = 'after' WHERE id = 1")
+    stage.settle()
+    after = {**before, "a": "after", "label": None, "children": [{"c": 1}, {"c": 2}], "flag": False}
+    assert stage.get("worked_out", "1") == after
+    # Whether the filter hides a row cannot be told: its document neither goes nor changes, and says so.
+    assert stage.get("filtered", "1") == {"id": 1, "a": "a"}
+    assert stage.daemon.metric("dead_letters_total", reason="document") == 1
+    assert {each["mapping"] for each in stage.daemon.events("mapping.does_not_fit")} == {"worked_out", "filtered"}
+    listed = CliRunner().invoke(app, ["dead-letters", "list", "--config", str(stage.daemon.config_path), "--json"])
+    assert "filtered.where names, found none called hidden" in listed.stdout
 
 
 def test_a_column_dropped_with_changes_of_it_in_the_log(stage: Stage) -> None:
