@@ -91,10 +91,13 @@ def key_converter(kind: CqlType) -> Callable[[Any], str]:
 def json_value(value: Any) -> Any:
     """Return the JSON value of whatever the driver or an expression gives, told by what it is in Python.
 
-    It agrees with `converter`, which is faster where a column's type is known.
+    It agrees with `converter`, which is faster where a column's type is known, but for varints: they are numbers here,
+    as far as JSON's readers keep each digit, and texts beyond.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, int):
+        return value if value in _LONGS else str(value)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
@@ -132,6 +135,9 @@ def _number(value: float) -> float | None:
 def _blob(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
+
+_LONGS = range(-(2**63), 2**63)
+"""What Elasticsearch takes as a whole number, and orjson writes."""
 
 _PLAIN = frozenset(("text", "ascii", "int", "bigint", "smallint", "tinyint", "boolean", "counter"))
 _SCALARS: dict[str, Converter] = {

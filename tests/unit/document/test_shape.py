@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from cdc_daemon.commitlog.types import CqlType, parse_type
@@ -85,6 +86,22 @@ def test_computed_fields_see_columns_that_are_not_shown_and_fields_before_them()
 
 def test_computed_values_become_json() -> None:
     assert build(exclude=["start_date"], computed={"at": "start_date"})["at"] == "2026-02-03T04:05:06.789Z"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (2**63 - 1, [2**63 - 1, 2**63 - 1]),
+        (2**63, [str(2**63), str(2**63)]),
+        (-(10**30), [str(-(10**30)), str(-(10**30))]),
+    ],
+)
+def test_whole_numbers_of_any_length_are_computed_without_loss(value: int, expected: list[Any]) -> None:
+    types = {"id": parse_type("text"), "big": parse_type("varint")}
+    made = Shape("x", ShapeSettings(computed={"same": "big", "listed": "[big]"}), types)
+    found = made.compile(("id", "big"))(("i", value))
+    assert found == {"id": "i", "big": str(value), "same": expected[0], "listed": expected[1:]}
+    assert orjson.loads(orjson.dumps(found)) == found
 
 
 def test_constants_stand_in_each_object_null_too() -> None:
