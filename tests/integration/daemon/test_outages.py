@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,10 @@ def test_both_servers_down_at_start(fragile: Stage) -> None:
 
 def test_elasticsearch_is_killed_in_mid_flow(fragile: Stage) -> None:
     fragile.daemon.run()
+    for change in ("INSERT INTO {ks}.account (id, name) VALUES (%s, 'x')", "DELETE FROM {ks}.account WHERE id = %s"):
+        for number in range(20):
+            fragile.execute(change, [f"removed {number}"])
+        fragile.settle()
     with load_on(fragile) as load:
         load.wait_total(300)
         fragile.box.elasticsearch.kill()
@@ -117,6 +122,13 @@ def test_elasticsearch_is_killed_in_mid_flow(fragile: Stage) -> None:
     assert fragile.daemon.events("elasticsearch.available")
     assert_ends_equal(fragile)
     fragile.assert_nothing_set_aside()
+
+    # A restart forgets deletions. All that is left of the log is read again, and brings nothing back.
+    fragile.daemon.kill()
+    shutil.rmtree(fragile.daemon.state)
+    fragile.daemon.run()
+    assert_ends_equal(fragile)
+    assert not any(identity.startswith("removed") for identity in fragile.documents("account"))
 
 
 def test_elasticsearch_freezes_in_mid_flow(fragile: Stage) -> None:

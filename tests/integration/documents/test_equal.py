@@ -102,12 +102,9 @@ class Changes(RuleBasedStateMachine):
         insert = "INSERT INTO {ks}.role (userid, role, scope) VALUES (%s, %s, %s)" + self._using(life)
         self._do(insert, self.run + key, role, scope)
 
-    @rule(key=IDS, role=st.sampled_from(["r", None]))
-    def remove_roles(self, key: str, role: str | None) -> None:
-        if role is None:
-            self._do("DELETE FROM {ks}.role WHERE userid = %s", self.run + key)
-        else:
-            self._do("DELETE FROM {ks}.role WHERE userid = %s AND role = %s", self.run + key, role)
+    @rule(key=IDS, scope=st.sampled_from(["", " AND role = 'r'", " AND role > 'r'", " AND role >= 'q' AND role < 's'"]))
+    def remove_roles(self, key: str, scope: str) -> None:
+        self._do("DELETE FROM {ks}.role WHERE userid = %s" + scope, self.run + key)
 
     @rule(p=IDS, c=PLACES, d=PLACES, v=WORDS, life=LIVES)
     def write_grid(self, p: str, c: int, d: int, v: str | None, life: int | None) -> None:
