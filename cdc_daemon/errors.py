@@ -123,4 +123,42 @@ class IndexPairError(CdcError):
 
 
 class DocumentError(CdcError):
-    """A document cannot be built from its row, or Elasticsearch cannot take it."""
+    """A document cannot be built from its row. The class is the reason of its dead letter, so its name is kept."""
+
+
+class HookError(DocumentError):
+    """A hook raised, or returned what is no document."""
+
+
+class JsonTextError(DocumentError):
+    """A text that has to hold JSON holds none."""
+
+
+class ExpressionError(DocumentError):
+    """A computed field or a condition cannot be worked out from the values of a row."""
+
+
+class ConversionError(DocumentError):
+    """A value has no form in a document: it does not fit its field's declaration, or JSON."""
+
+
+class JoinLimitError(DocumentError):
+    """A row has more joined rows than its document may show."""
+
+
+class IdError(DocumentError):
+    """A row's key makes no `_id` that Elasticsearch takes."""
+
+
+class UndecodableError(DocumentError):
+    """The bytes of a row's key or values, or of rows joined to it, cannot be decoded."""
+
+
+NOT_BUILT = frozenset(
+    error.__name__
+    for error in (
+        *(DocumentError, HookError, JsonTextError, ExpressionError, ConversionError),
+        *(JoinLimitError, IdError, UndecodableError),
+    )
+)
+"""The reasons of dead letters whose documents could not be built; those of others are Elasticsearch's `error.type`."""

@@ -255,7 +255,10 @@ class Metrics:
             "gaps", "Holes found in the sequence of CDC segments: changes that may be lost.", ("reason",)
         )
         self.dead_letters = self._counter(
-            "dead_letters", "Changes set aside because they cannot be replicated as they are.", ("reason",)
+            "dead_letters",
+            "Changes set aside because they cannot be replicated as they are: documents that Elasticsearch does not "
+            "take (document) or that cannot be built (HookError and the like), mutations, segments.",
+            ("reason",),
         )
         self.dead_letters_kept = self._gauge(
             "dead_letters_kept", "Dead letters that are kept: neither replayed nor dropped yet."

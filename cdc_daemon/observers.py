@@ -7,13 +7,14 @@ that an alert could see. https://prometheus.io/docs/practices/instrumentation/#a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 from prometheus_client import Counter, Histogram
 
 from cdc_daemon.elastic.observer import RetryReason
 from cdc_daemon.errors import (
+    NOT_BUILT,
     CommitLogError,
     DamagedSegmentError,
     MutationError,
@@ -45,7 +46,8 @@ class PipelineMetrics:
         self._newest: dict[TableName, int] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
         self._lags: dict[TableName, Histogram] = {}
-        metrics.dead_letters.labels("document")
+        for reason in ("document", *NOT_BUILT):
+            metrics.dead_letters.labels(reason)
 
     def settled(self, table: TableName, outcome: str, alias: str) -> None:
         """Count a document by its outcome."""
@@ -54,9 +56,10 @@ class PipelineMetrics:
             counter = self._outcomes[alias, outcome] = self._metrics.documents.labels(alias or str(table), outcome)
         counter.inc()
 
-    def set_aside(self, count: int) -> None:
-        """Count documents that are kept as dead letters and were not before."""
-        self._metrics.dead_letters.labels("document").inc(count)
+    def set_aside(self, reasons: Sequence[str]) -> None:
+        """Count documents that are kept as dead letters and were not before; those refused have one reason here."""
+        for reason in reasons:
+            self._metrics.dead_letters.labels(reason if reason in NOT_BUILT else "document").inc()
 
     def shown(self, table: TableName, oldest: int) -> None:
         """Measure how long the oldest change of a key took to be shown."""

@@ -17,7 +17,13 @@ from cdc_daemon.cassandra.keys import exacting_keys, serialisers
 from cdc_daemon.cassandra.plan import KeyGroup, ReadPlan
 from cdc_daemon.cassandra.query import as_unavailable, execute, is_decoding_failure, pages, prepare
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError, DocumentError
+from cdc_daemon.errors import (
+    CassandraRefusedError,
+    CassandraUnavailableError,
+    CdcError,
+    DocumentError,
+    UndecodableError,
+)
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Reading, RowState
@@ -134,7 +140,7 @@ class CassandraRowReader:
                     await self._read_below(plan, alone, found, limit)
                 return
             reason = f"joined rows cannot be decoded: {type(error).__name__}: {error}"
-            found[group.keys[0]] = DocumentError(reason, table=str(plan.table))
+            found[group.keys[0]] = UndecodableError(reason, table=str(plan.table))
             return
         # A product of partitions and clusterings finds rows that nobody asked for, too.
         found.update({key: rows for key, rows in read.items() if key in found})
@@ -234,7 +240,7 @@ class CassandraRowReader:
     async def _read_alone(self, plan: ReadPlan, key: Key, found: dict[Key, RowState], *, confirm: bool) -> None:
         clustering = key.clustering or ()
         if None in clustering:
-            error = DocumentError("a clustering column is null, which CQL cannot ask for", table=str(key.table))
+            error = UndecodableError("a clustering column is null, which CQL cannot ask for", table=str(key.table))
             found[key] = RowState(None, None, error)
             return
         values = [*plan.table.split_key(key.partition_key), *(part for part in clustering if part is not None)]
@@ -248,7 +254,7 @@ class CassandraRowReader:
             if not is_decoding_failure(error):
                 raise as_unavailable(error) from error
             reason = f"its values cannot be decoded: {type(error).__name__}: {error}"
-            found[key] = RowState(None, None, DocumentError(reason, table=str(key.table)))
+            found[key] = RowState(None, None, UndecodableError(reason, table=str(key.table)))
             return
         if rows:
             found[key] = _state(plan, rows[0], asked)

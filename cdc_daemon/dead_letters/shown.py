@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cdc_daemon.errors import NOT_BUILT
 from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter
 
 
@@ -11,9 +12,11 @@ def plain_letter(letter: DeadLetter) -> dict[str, Any]:
     """Return a letter as JSON-ready values: moments in seconds since epoch, bytes hexadecimal.
 
     `key` is the row's key by its columns' names, where it could be decoded; `document` the first characters of a
-    document that Elasticsearch does not take.
+    document that Elasticsearch does not take, `row` those of what one that cannot be built would be made of.
     """
     clustering, payload = letter.clustering, letter.payload
+    start = None if payload is None or letter.kind != DOCUMENT else payload.decode(errors="replace")
+    is_built = letter.reason not in NOT_BUILT
     return {
         "id": letter.id,
         "at": _seconds(letter.at),
@@ -30,7 +33,8 @@ def plain_letter(letter: DeadLetter) -> dict[str, Any]:
         "segment_id": letter.segment_id,
         "position": letter.position,
         "detail": {name: value for name, value in letter.detail.items() if name != "key"},
-        "document": None if payload is None or letter.kind != DOCUMENT else payload.decode(errors="replace"),
+        "document": start if is_built else None,
+        "row": None if is_built else start,
         "payload_bytes": None if payload is None else len(payload),
     }
 

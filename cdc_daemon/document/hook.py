@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cdc_daemon.errors import ConfigError, DocumentError
+from cdc_daemon.errors import ConfigError, HookError
 
 JoinedRows = Mapping[str, Sequence[Mapping[str, Any]]]
 """By a join's field: the rows joined, each with its columns' values as the driver gives them."""
@@ -40,11 +40,11 @@ def load_hook(name: str) -> Hook:
 def call_hook(
     name: str, hook: Hook, document: dict[str, Any], row: Mapping[str, Any], joined: JoinedRows
 ) -> dict[str, Any] | None:
-    """Call a hook with a document of its own to change. Raises `DocumentError` when it raises, or gives no object."""
+    """Call a hook with a document of its own to change. Raises `HookError` when it raises, or gives no object."""
     try:
         made = hook(copy.deepcopy(document), row, joined)
     except Exception as error:
-        raise DocumentError(f"the hook raised {type(error).__name__}: {error}", hook=name) from error
+        raise HookError(f"the hook raised {type(error).__name__}: {error}", hook=name) from error
     if made is not None and not isinstance(made, dict):
-        raise DocumentError(f"expected a dict or None of the hook, found {type(made).__name__}", hook=name)
+        raise HookError(f"expected a dict or None of the hook, found {type(made).__name__}", hook=name)
     return made

@@ -13,7 +13,7 @@ from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.related import Joined, Relation, match_key
 from cdc_daemon.document.shape import Extra, Shape
 from cdc_daemon.document.values import Converter, converter, key_converter
-from cdc_daemon.errors import ConfigError, DocumentError
+from cdc_daemon.errors import ConfigError, JoinLimitError
 from cdc_daemon.pipeline.signal import TableName
 
 Tables = Mapping[TableName, TableMetadata]
@@ -102,11 +102,16 @@ class Embedded:
             made["properties"] |= lookup.properties
         return {"type": "nested", **made} if self.settings.nested else made
 
+    @property
+    def columns_shown(self) -> Sequence[str]:
+        """The columns of the child table that the field shows."""
+        return tuple(self._shape.fields)
+
     def make(self, joined: Joined | None) -> Any:
-        """Return the field's value. Raises `DocumentError` when there are more children than may be."""
+        """Return the field's value. Raises `JoinLimitError` when there are more children than may be."""
         columns, rows, complete = joined or Joined((), ())
         if not complete:
-            raise DocumentError(
+            raise JoinLimitError(
                 f"expected at most {self.settings.limit} rows of {self.settings.table}, found more",
                 hint=f"raise {self.place}.limit, or leave the join out",
             )

@@ -10,7 +10,7 @@ import orjson
 
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.document.values import Converter, converter
-from cdc_daemon.errors import ConfigError, DocumentError
+from cdc_daemon.errors import ConfigError, JsonTextError
 
 
 class Bad(Enum):
@@ -49,7 +49,7 @@ def json_text_converter(column: str, kind: CqlType, *, bad: Bad, empty: Any) -> 
 
 
 def text_parser(column: str, *, bad: Bad, empty: Any) -> Callable[[str], Any]:
-    """Return what parses one text. What it returns raises `DocumentError` where bad texts are to be set aside."""
+    """Return what parses one text. What it returns raises `JsonTextError` where bad texts are to be set aside."""
 
     def parse(text: str) -> Any:
         try:
@@ -58,7 +58,7 @@ def text_parser(column: str, *, bad: Bad, empty: Any) -> Callable[[str], Any]:
             if not text or text.isspace():
                 return empty
             if bad is Bad.DEAD_LETTER:
-                raise DocumentError(f"expected JSON in column {column!r}, found another text: {error}") from None
+                raise JsonTextError(f"expected JSON in column {column!r}, found another text: {error}") from None
             return {Bad.TEXT: text, Bad.EMPTY: empty}.get(bad)
 
     return parse

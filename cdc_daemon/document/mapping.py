@@ -16,7 +16,8 @@ from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape
-from cdc_daemon.errors import ConfigError, DocumentError
+from cdc_daemon.document.source import source_of
+from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, IdError
 
 PARTITION_FIELD = "cdc_partition_key"
 """The keyword by which the documents of a partition are found; only tables with clustering columns need it."""
@@ -91,7 +92,7 @@ class DocumentMapping:
         return self._identity
 
     def id_of(self, key: Sequence[Any]) -> str:
-        """Return a document's `_id` for its key's values. Raises `DocumentError` when Elasticsearch takes none such."""
+        """Return a document's `_id` for its key's values. Raises `IdError` when Elasticsearch takes none such."""
         return self._names(key)[0]
 
     def routing_of(self, key: Sequence[Any]) -> str | None:
@@ -121,10 +122,11 @@ class DocumentMapping:
                     assert made is not None
                     made = call_hook(self._hook_name, hook, made, hooked.row(row), hooked.joined(row))
             except DocumentError as error:
-                raise DocumentError(error.message, hint=error.hint, **self._place(identity), **error.where) from error
+                place = {**self._place(identity), **error.where}
+                raise type(error)(error.message, hint=error.hint, **place) from error
             except Exception as error:
                 reason = f"a value does not fit: {type(error).__name__}: {error}"
-                raise DocumentError(reason, **self._place(identity)) from error
+                raise ConversionError(reason, **self._place(identity)) from error
             if made is None:
                 return Document(identity, None, routing)
             if clustered:
@@ -136,6 +138,11 @@ class DocumentMapping:
             return Document(identity, self._encode(made, identity), routing)
 
         return document_of
+
+    def source_of(self, columns: Sequence[str], row: Row) -> bytes:
+        """Return as JSON what of a row with these columns its document would be made of."""
+        joined = {join.relation.joined_name: join.columns_shown for join in self.joins}
+        return source_of(columns, row, shown={*columns[: self._key_width], *self._shape.fields}, joined=joined)
 
     @property
     def related(self) -> Related:
@@ -170,7 +177,7 @@ class DocumentMapping:
         """Return the `_id` and the readable one, the same object where they are equal."""
         readable = self._identity.of(key)
         if not readable:
-            raise DocumentError(
+            raise IdError(
                 "expected an _id, found an empty one", hint="put a text into the id's template", object_type=self.name
             )
         return short_id(readable), readable
@@ -180,7 +187,7 @@ class DocumentMapping:
             return orjson.dumps(document)
         except (orjson.JSONEncodeError, TypeError) as error:
             culprit = next((field for field, value in document.items() if not _can_be_json(value)), None)
-            raise DocumentError(
+            raise ConversionError(
                 f"a value cannot be written as JSON: {error}", **self._place(identity), field=culprit
             ) from error
 

@@ -16,7 +16,7 @@ from cdc_daemon.document.expression import Expression
 from cdc_daemon.document.json_text import Bad, json_text_converter
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.values import Converter, Rename, converter, json_value
-from cdc_daemon.errors import ConfigError, DocumentError
+from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, ExpressionError
 
 Row = Sequence[Any]
 Build = Callable[[Row], dict[str, Any]]
@@ -97,8 +97,8 @@ class Shape:
     def compile(self, columns: Sequence[str], extras: Sequence[Extra] = ()) -> Build:
         """Return what makes objects of rows with these columns.
 
-        A column that was dropped is left out; expressions see null in its place. What is returned raises whatever
-        a value does to a converter or an expression that it does not fit.
+        A column that was dropped is left out; expressions see null in its place. What is returned raises
+        `DocumentError` for a value that does not fit its converter or an expression.
         """
         places = {column: at for at, column in enumerate(columns)}
         shown = [(places[column], each) for column, each in self._shown.items() if column in places]
@@ -113,14 +113,23 @@ class Shape:
 
         def build(row: Row) -> dict[str, Any]:
             made = dict(zip(fields, pick(row), strict=True))
-            for field, at, convert in conversions:
-                value = row[at]
-                if value is not None:
-                    made[field] = convert(value)
-            for field, at, convert in always:
-                made[field] = convert(row[at])
-            for field, evaluate in computed:
-                made[field] = json_value(evaluate(row, made))
+            field = None
+            try:
+                for field, at, convert in conversions:
+                    value = row[at]
+                    if value is not None:
+                        made[field] = convert(value)
+                for field, at, convert in always:
+                    made[field] = convert(row[at])
+            except DocumentError:
+                raise
+            except Exception as error:
+                raise ConversionError(_misfit(error), field=field) from error
+            try:
+                for field, evaluate in computed:
+                    made[field] = json_value(evaluate(row, made))
+            except Exception as error:
+                raise ExpressionError(_misfit(error), field=field) from error
             if drop_nulls:
                 made = {field: value for field, value in made.items() if value is not None}
             if constants:
@@ -132,8 +141,9 @@ class Shape:
     def condition(self, columns: Sequence[str]) -> Condition | None:
         """Return what tells whether a row of these columns is shown at all, or None where every row is.
 
-        Where a column of the filter was dropped nobody can tell: what is returned raises `DocumentError` then, so that
-        documents stay as they are rather than go, or come, all of them.
+        What is returned raises `ExpressionError` for a value that does not fit the condition. Where a column of the
+        filter was dropped nobody can tell: it raises for every row then, so that documents stay as they are rather than
+        go, or come, all of them.
         """
         if self._where is None:
             return None
@@ -141,10 +151,17 @@ class Shape:
         if gone:
             return lambda _row: self._refuse(gone)
         evaluate = self._where.compile(self._places(columns))
-        return lambda row: bool(evaluate(row, {}))
+
+        def is_shown(row: Row) -> bool:
+            try:
+                return bool(evaluate(row, {}))
+            except Exception as error:
+                raise ExpressionError(f"{_misfit(error)} in the condition") from error
+
+        return is_shown
 
     def _refuse(self, gone: Sequence[str]) -> bool:
-        raise DocumentError(
+        raise ExpressionError(
             f"expected the columns that {self.place}.where names, found none called {', '.join(gone)} any more",
             hint="correct the filter and restart; until then the document stays as it is",
         )
@@ -238,6 +255,10 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Iterable[Any]]:
         (only,) = places
         return lambda row: (row[only],)
     return itemgetter(*places) if places else lambda _row: ()
+
+
+def _misfit(error: Exception) -> str:
+    return f"a value does not fit: {type(error).__name__}: {error}"
 
 
 def _holds_moments(kind: CqlType) -> bool:

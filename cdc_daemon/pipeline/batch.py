@@ -34,7 +34,8 @@ class Batch:
             version = max(reading.version, entry.minimum_version)
             for write in build(entry.key, state.row):
                 if write.error is not None:
-                    self._set_aside(entry, type(write.error).__name__, write.error.message, write.error.where)
+                    reason, start = type(write.error).__name__, write.source and write.source[:DOCUMENT_START]
+                    self._set_aside(entry, reason, write.error.message, write.error.where, start)
                     continue
                 if write.filtered:
                     self._filtered.add(len(self.operations))

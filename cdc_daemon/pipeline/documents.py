@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cdc_daemon.document.mapping import Document, DocumentMapping, RowKey
-from cdc_daemon.errors import CdcError, DocumentError
+from cdc_daemon.errors import CdcError, DocumentError, UndecodableError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Row, RowBuilder, Write
 from cdc_daemon.pipeline.signal import TableName
@@ -23,7 +23,7 @@ class MappedDocuments:
         builder = self._builders.get((table, columns))
         if builder is None:
             made = [(mapping, mapping.compile(columns)) for mapping in self._mappings.get(table, ())]
-            builder = self._builders[table, columns] = _RowDocuments(made).build
+            builder = self._builders[table, columns] = _RowDocuments(made, columns).build
         return builder
 
     def replace(self, table: TableName, mappings: Sequence[DocumentMapping]) -> None:
@@ -42,7 +42,7 @@ class DroppedDocuments:
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:  # noqa: ARG002 -- there are none any more
         """Return what removes the documents of keys, as far as they are not kept."""
         removing = [mapping for mapping in self._mappings.get(table, ()) if mapping.on_drop == "remove"]
-        documents = _RowDocuments([(mapping, _no_document) for mapping in removing])
+        documents = _RowDocuments([(mapping, _no_document) for mapping in removing], ())
         return lambda key, _: documents.build(key, None)
 
 
@@ -51,8 +51,11 @@ def _no_document(_row: Row, _key: RowKey) -> Document:
 
 
 class _RowDocuments:
-    def __init__(self, mappings: Sequence[tuple[DocumentMapping, Callable[[Row, RowKey], Document]]]) -> None:
+    def __init__(
+        self, mappings: Sequence[tuple[DocumentMapping, Callable[[Row, RowKey], Document]]], columns: Sequence[str]
+    ) -> None:
         self._mappings = mappings
+        self._columns = columns
 
     def build(self, key: Key, row: Row | None) -> Sequence[Write]:
         """Return a write for each mapping; without a row each removes its document."""
@@ -65,7 +68,9 @@ class _RowDocuments:
                     continue
                 identity, body, routing = make(row, serialised)
             except DocumentError as error:
-                writes.append(Write(mapping.alias, str(error.where.get("id", "")), None, error=error))
+                source = None if row is None else mapping.source_of(self._columns, row)
+                identity = str(error.where.get("id", ""))
+                writes.append(Write(mapping.alias, identity, None, error=error, source=source))
             else:
                 writes.append(
                     Write(mapping.alias, identity, body, routing, pipeline=mapping.pipeline, filtered=body is None)
@@ -82,6 +87,8 @@ def _key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:
     try:
         return (*table.key_values(key.partition_key), *table.clustering_values(key.clustering or ()))
     except CdcError as error:
-        raise DocumentError(f"the key cannot be decoded: {error.message}", table=str(table)) from error
+        raise UndecodableError(f"the key cannot be decoded: {error.message}", table=str(table)) from error
     except Exception as error:
-        raise DocumentError(f"the key cannot be decoded: {type(error).__name__}: {error}", table=str(table)) from error
+        raise UndecodableError(
+            f"the key cannot be decoded: {type(error).__name__}: {error}", table=str(table)
+        ) from error

@@ -70,7 +70,8 @@ class Write:
     """A document to be written, or removed when `body` is None.
 
     `filtered` says that it is removed because its mapping does not show such rows. `pipeline` is the ingest
-    pipeline it goes through. With `error` there is nothing to be written: the document cannot be built.
+    pipeline it goes through. With `error` there is nothing to be written: the document cannot be built; `source` is
+    then what it would be made of, as JSON, where there is a row.
     """
 
     alias: str
@@ -80,6 +81,7 @@ class Write:
     pipeline: str | None = None
     filtered: bool = False
     error: DocumentError | None = None
+    source: bytes | None = None
 
 
 RowBuilder = Callable[[Key, Row | None], Sequence[Write]]
@@ -164,8 +166,8 @@ class Observer(Protocol):
         """Take note that a document was settled, with its outcome's name."""
         ...
 
-    def set_aside(self, count: int) -> None:
-        """Take note of documents that are kept as dead letters and were not before."""
+    def set_aside(self, reasons: Sequence[str]) -> None:
+        """Take note of documents that are kept as dead letters and were not before, by the reason of each."""
         ...
 
     def shown(self, table: TableName, oldest: int) -> None:

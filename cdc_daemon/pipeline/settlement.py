@@ -319,7 +319,7 @@ class Settlement:
         """Set documents aside. One that was before is tried again from time to time: it counts once."""
         if letters:
             dead = self._dead
-            new = sum(dead is None or not dead.has(entry.key, letter.alias) for entry, letter in letters)
+            new = [letter.reason for entry, letter in letters if dead is None or not dead.has(entry.key, letter.alias)]
             await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
             self._observer.set_aside(new)
 

@@ -17,7 +17,7 @@ PAYLOAD_LIMIT = 16 * 1024 * 1024
 """Bytes kept of one dead letter: Cassandra's largest mutation is half a segment, 16 MiB by default."""
 
 DOCUMENT_START = 2048
-"""Bytes kept of a document that Elasticsearch does not take: enough to see what is wrong with most."""
+"""Bytes kept of a document that cannot be shown, or of its row: enough to see what is wrong with most."""
 
 DOCUMENT = "document"
 """The kind of letter of which there is at most one for each row and alias."""
@@ -33,8 +33,9 @@ class DeadLetter:
     `kind` is what it is (`segment`, `mutation`, `document`), `reason` a short stable name (an Elasticsearch
     `error.type`, an error class), `detail` the whole story as a JSON-ready mapping; its `key` is the row's key by
     its columns' names. `payload` holds a mutation's bytes, or the first of a document that Elasticsearch does not
-    take; the document's row is read again when it is replayed. `alias` is where the document was to be
-    written; empty where it could be none of its row's documents. `attempts` counts how often it failed.
+    take, or of what one that cannot be built would be made of; the document's row is read again when it is replayed.
+    `alias` is where the document was to be written; empty where it could be none of its row's documents. `attempts`
+    counts how often it failed.
     """
 
     kind: str

@@ -102,6 +102,7 @@ def test_dead_letters_are_seen_and_replayed_by_keyboard_alone(stage: Stage, show
     page.keyboard.press("Enter")
     row = page.locator("#letters tbody tr").filter(has=page.locator("code", has_text=re.compile(rf"\b{number}\b")))
     expect(row).to_contain_text("document_parsing_exception")
+    expect(row).to_contain_text(f'{{"id":{number},"height":"tall"}}')
     replay = row.get_by_role("button", name=re.compile(rf"^Replay dead letter \d+ of {stage.keyspace}\.tree$"))
     tab_to(page, replay)
     outline = replay.evaluate("element => getComputedStyle(element).outlineStyle")

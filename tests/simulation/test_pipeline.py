@@ -76,8 +76,8 @@ class Counts:
     def shown(self, table: TableName, oldest: int) -> None:
         pass
 
-    def set_aside(self, count: int) -> None:
-        assert count >= 0
+    def set_aside(self, reasons: Sequence[str]) -> None:
+        assert all(reasons)
 
     def second_reads(self, count: int) -> None:
         assert count > 0

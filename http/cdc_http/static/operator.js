@@ -6,6 +6,7 @@ import { mood } from "./tables.js";
 
 const KEY = "cdc-daemon.token";
 const LISTED = 25;
+const SHOWN = 200; // characters shown of a letter's document or row
 const AT_ONCE = 200; // dead letters replayed by one request of many
 const EVERY = 2; // seconds between two looks at jobs that are under way
 
@@ -146,7 +147,7 @@ export class Operator {
     const name = letter.table ? `${letter.keyspace}.${letter.table}` : "–";
     setText(table, name);
     reason.append(make("strong"), make("span", { className: "detail" }));
-    key.append(make("code", {}, tellKey(letter)));
+    key.append(make("code", {}, tellKey(letter)), make("code", { className: "detail" }));
     const button = make("button", { type: "button" }, "Replay");
     button.setAttribute("aria-label", `Replay dead letter ${letter.id} of ${name}`);
     button.addEventListener("click", () => this.#replay(letter.id, button));
@@ -217,11 +218,13 @@ export class Operator {
 }
 
 function showLetter(row, letter) {
-  const [when, , reason] = row.cells;
+  const [when, , reason, key] = row.cells;
   setText(when, moment(letter.last_at));
   setText(reason.firstChild, letter.reason);
   const attempts = letter.attempts > 1 ? ` (${count(letter.attempts)} times)` : "";
   setText(reason.lastChild, `${letter.detail.message ?? letter.detail.error ?? ""}${attempts}`);
+  const start = letter.document ?? letter.row ?? "";
+  setText(key.lastChild, start.length > SHOWN ? `${start.slice(0, SHOWN)}…` : start);
 }
 
 function tellKey(letter) {

@@ -80,7 +80,7 @@ def test_a_row_that_cannot_be_made_a_document_is_set_aside(stage: Stage) -> None
     assert outcomes(stage, "wild") == {"indexed": 19, "dead_lettered": 1}
     assert not [line for line in stage.daemon.log() if "marked down" in str(line.get("event"))]
     (letter,) = letters(stage)
-    assert (letter.kind, letter.reason, letter.partition_key) == ("document", "DocumentError", b"7")
+    assert (letter.kind, letter.reason, letter.partition_key) == ("document", "UndecodableError", b"7")
     assert '"at" of type timestamp' in str(letter.detail["message"])
 
 

@@ -131,7 +131,7 @@ def test_a_reference_to_nothing_and_too_many_children_concern_their_document_alo
     for number in range(4):
         stage.execute("INSERT INTO {ks}.role (userid, role) VALUES ('many', %s)", [str(number)])
     stage.settle()
-    wait_for("the dead letter", lambda: stage.daemon.metric("dead_letters_total", reason="document") >= 1)
+    wait_for("the dead letter", lambda: stage.daemon.metric("dead_letters_total", reason="JoinLimitError") >= 1)
     for user in ("blank", "absent", "null"):
         document = stage.get("user", user)
         assert document is not None

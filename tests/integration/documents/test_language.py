@@ -529,7 +529,8 @@ def test_a_hook_makes_or_hides_a_document_and_one_that_raises_concerns_its_own_a
     more = {"units": [*units, {"number": 3, "level": 4}], "levels": 10}
     assert shown.documents("course") == {"c2": {"id": "c2", **live, **more}}
     (letter,) = dead_letters(shown, "course")
-    assert (letter["key"], letter["reason"]) == ({"id": "broken"}, "DocumentError")
+    assert (letter["key"], letter["reason"]) == ({"id": "broken"}, "HookError")
+    assert json.loads(letter["row"]) | {"id": "broken", "state": "broken"} == json.loads(letter["row"])
     assert "the hook raised LookupError: no price for broken" in json.dumps(letter)
 
     shown.execute("UPDATE {ks}.course SET state = 'live' WHERE id = 'c1'")
@@ -547,7 +548,8 @@ def test_a_text_that_must_be_json_and_is_none_sets_its_document_aside(shown: Sta
     assert (shown.get("json", "read") or {})["strict"] == {}
     assert shown.get("json", "unread") is None
     (letter,) = wait_for("the dead letter", lambda: dead_letters(shown, "json"))
-    assert letter["key"] == {"id": "unread"}
+    assert (letter["key"], letter["reason"], letter["document"]) == ({"id": "unread"}, "JsonTextError", None)
+    assert json.loads(letter["row"])["strict"] == "{"
     assert "expected JSON in column 'strict'" in json.dumps(letter)
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.errors import DocumentError, ExpressionError, HookError, JsonTextError, UndecodableError
 from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Row, Write
@@ -43,11 +45,33 @@ def test_a_row_that_is_not_shown_is_removed_and_said_to_be_filtered() -> None:
 
 def test_a_document_that_cannot_be_built_leaves_the_others() -> None:
     bad, good = build(("u1", "Asha", None), {"computed": {"x": "firstname + 1"}}, {})
-    assert bad.error is not None
+    assert isinstance(bad.error, ExpressionError)
     assert bad.body is None
-    assert bad.error.where == {"object_type": "type0", "index": "a0", "id": "u1"}
+    assert bad.error.where == {"object_type": "type0", "index": "a0", "id": "u1", "field": "x"}
     assert good.error is None
     assert good.body is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "source"),
+    [
+        ({"hook": "tests.unit.document.hooks:add_length"}, HookError, {"id": "u1", "firstname": "bad", "gone": True}),
+        (
+            {"json_text": {"firstname": {"bad": "dead_letter"}}},
+            JsonTextError,
+            {"id": "u1", "firstname": "bad", "gone": True},
+        ),
+        ({"computed": {"x": "gone + 'x'"}, "exclude": ["firstname"]}, ExpressionError, {"id": "u1", "gone": True}),
+        ({"where": "gone + 'x' == 'x'", "include": ["gone"]}, ExpressionError, {"id": "u1", "gone": True}),
+    ],
+)
+def test_a_document_that_cannot_be_built_tells_why_and_of_what_its_mapping_shows(
+    settings: dict[str, Any], kind: type[DocumentError], source: dict[str, Any]
+) -> None:
+    (write,) = build(("u1", "bad", True), settings)
+    assert type(write.error) is kind
+    assert write.source is not None
+    assert orjson.loads(write.source) == source
 
 
 def test_a_table_without_mappings_has_no_documents() -> None:
@@ -57,5 +81,5 @@ def test_a_table_without_mappings_has_no_documents() -> None:
 def test_a_key_that_cannot_be_decoded_is_this_document_s_error() -> None:
     mapping = DocumentMapping("type", MappingSettings(table=TABLE, alias="a"), USER)
     (write,) = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(Key(TABLE, b"\xff", ()), None)
-    assert write.error is not None
-    assert "cannot be decoded" in write.error.message
+    assert isinstance(write.error, UndecodableError)
+    assert write.source is None

@@ -87,6 +87,7 @@ async def test_dead_letters(app: ASGIApp, control: FakeControl) -> None:
                 "position": None,
                 "detail": {"message": "no date"},
                 "document": "abc",
+                "row": None,
                 "payload_bytes": 3,
             }
         ],

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cdc_daemon.elastic.observer import RetryReason
-from cdc_daemon.errors import DamagedSegmentError, MutationError, UnknownTableError
+from cdc_daemon.errors import NOT_BUILT, DamagedSegmentError, MutationError, UnknownTableError
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
     BulkMetrics,
@@ -38,6 +38,15 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 @pytest.mark.parametrize("reason", ["document", "mutation", "segment"])
 def test_dead_letters_begin_with_0(metrics: Metrics, reason: str) -> None:
     assert value(metrics, "dead_letters_total", reason=reason) == 0
+
+
+@pytest.mark.parametrize("reason", sorted(NOT_BUILT))
+def test_documents_that_cannot_be_built_are_told_apart_and_begin_with_0(metrics: Metrics, reason: str) -> None:
+    pipeline = PipelineMetrics(metrics)
+    assert value(metrics, "dead_letters_total", reason=reason) == 0
+    pipeline.set_aside([reason, "document_parsing_exception", "whatever_else"])
+    assert value(metrics, "dead_letters_total", reason=reason) == 1
+    assert value(metrics, "dead_letters_total", reason="document") == 2
 
 
 @pytest.mark.parametrize("reason", RetryReason)

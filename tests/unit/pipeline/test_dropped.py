@@ -55,8 +55,8 @@ class Servers:
     def shown(self, table: TableName, oldest: int) -> None:
         raise AssertionError((table, oldest))
 
-    def set_aside(self, count: int) -> None:
-        raise AssertionError(count)
+    def set_aside(self, reasons: Sequence[str]) -> None:
+        raise AssertionError(reasons)
 
     def second_reads(self, count: int) -> None:
         assert count

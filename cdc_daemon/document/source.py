@@ -1,0 +1,40 @@
+"""What a document would be made of, for people who look at why there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from cdc_daemon.document.related import Joined
+from cdc_daemon.document.values import json_value
+
+
+def source_of(
+    columns: Sequence[str], row: Sequence[Any], *, shown: Collection[str], joined: Mapping[str, Sequence[str]]
+) -> bytes:
+    """Return a row's values as JSON by the names of its columns, in their order.
+
+    Only the columns `shown` are in it: what a document never shows is not to be seen here either. `joined` are the
+    columns shown of joined rows, by what these are called among the row's `columns`. There is no value that it fails
+    on: one that has no form in JSON is there as Python shows it.
+    """
+    found: dict[str, Any] = {}
+    for column, value in zip(columns, row, strict=True):
+        if column in shown:
+            found[column] = _plain(value)
+        elif column in joined and isinstance(value, Joined):
+            name = column.rpartition("\0")[2]
+            found[name] = [_object(value.columns, each, joined[column]) for each in value.rows]
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def _object(columns: Sequence[str], row: Sequence[Any], shown: Collection[str]) -> dict[str, Any]:
+    return {column: _plain(value) for column, value in zip(columns, row, strict=True) if column in shown}
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return json_value(value)
+    except Exception:  # noqa: BLE001 -- it may be what the document has failed on
+        return repr(value)
