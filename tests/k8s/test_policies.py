@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cdc_daemon import __version__
+from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.config import Settings, load
 from tests.k8s.conftest import K8S, Build, Manifest
 from tests.k8s.pods import Pod, pods
@@ -156,25 +157,36 @@ def test_the_daemon_is_cassandras_user(overlay: str, build: Build) -> None:
     assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (999, 999, 999)
 
 
-@pytest.mark.parametrize("overlay", SIDECARS)
-def test_cassandra_links_its_log_where_the_daemon_looks(overlay: str, build: Build) -> None:
-    manifests = build(overlay)
+def cassandra_yaml(manifests: list[Manifest]) -> dict[str, Any]:
+    """What cassandra.yaml has, whoever makes it."""
     for manifest in manifests:
         spec = manifest.get("spec", {})
         if manifest["kind"] == "CassandraDatacenter":
-            cassandra = spec["config"]["cassandra-yaml"]
-        elif manifest["kind"] == "K8ssandraCluster":
-            cassandra = spec["cassandra"]["config"]["cassandraYaml"]
-        elif manifest["kind"] == "ConfigMap" and "cassandra.yaml" in manifest["data"]:
-            cassandra = yaml.safe_load(manifest["data"]["cassandra.yaml"])
-            assert Path(cassandra["commitlog_directory"]).parent == Path(LOG).parent
-        else:
-            continue
-        assert cassandra["cdc_enabled"] is True
-        assert cassandra["cdc_raw_directory"] == LOG
-        assert "commitlog_compression" not in cassandra
-        return
+            return dict(spec["config"]["cassandra-yaml"])
+        if manifest["kind"] == "K8ssandraCluster":
+            return dict(spec["cassandra"]["config"]["cassandraYaml"])
+        if manifest["kind"] == "ConfigMap" and "cassandra.yaml" in manifest["data"]:
+            settings = dict(yaml.safe_load(manifest["data"]["cassandra.yaml"]))
+            assert Path(settings["commitlog_directory"]).parent == Path(LOG).parent
+            return settings
     pytest.fail("no Cassandra is configured")
+
+
+@pytest.mark.parametrize("overlay", SIDECARS)
+def test_cassandra_links_its_log_where_the_daemon_looks(overlay: str, build: Build) -> None:
+    cassandra = cassandra_yaml(build(overlay))
+    assert cassandra["cdc_enabled"] is True
+    assert cassandra["cdc_raw_directory"] == LOG
+    assert "commitlog_compression" not in cassandra
+
+
+@pytest.mark.parametrize("overlay", SIDECARS)
+def test_the_daemon_knows_the_limit_of_cdc_raw_without_asking(
+    overlay: str, build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(build(overlay), tmp_path, monkeypatch)
+    theirs = NodeSettings({"cdc_total_space": cassandra_yaml(build(overlay))["cdc_total_space"]})
+    assert settings.commit_log.cdc_total_space == theirs.size("cdc_total_space")
 
 
 @pytest.mark.parametrize("overlay", OPERATORS)

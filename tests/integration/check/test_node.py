@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from cassandra.cluster import Session
 from pydantic import SecretStr
 
+from cdc_daemon.cassandra.ring import Ring
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.check import Finding, run_checks
 from cdc_daemon.config import (
@@ -22,8 +24,10 @@ from cdc_daemon.config import (
 )
 from cdc_daemon.errors import CassandraUnavailableError
 from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.startup import persist
+from cdc_daemon.startup import persist, read_node_settings
 from sandbox import Sandbox
+
+README = Path(__file__).resolve().parents[3] / "k8s" / "README.md"
 
 
 def _settings(box: Sandbox, tmp_path: Path, **login: Any) -> Settings:
@@ -99,6 +103,21 @@ def test_a_role_and_what_it_may_read(tmp_path: Path) -> None:
             assert "cassandra.settings" not in findings
             assert findings["cdc.enabled"].status == "ok"
             assert findings["read.t"].status == "ok"
+
+            administrator.execute(
+                "CREATE KEYSPACE sunbird WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
+            )
+            administrator.execute("CREATE TABLE sunbird.heartbeat (node text PRIMARY KEY, at timestamp)")
+            (statements,) = re.findall(r"```sql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+            for statement in re.sub(r"--.*", "", statements).strip().split(";")[:-1]:
+                administrator.execute(statement)
+            documented = _settings(box, tmp_path, username="cdc_daemon", password=SecretStr("…"))
+            assert "cassandra.settings" not in _check(documented)
+            with _connect_at_last(documented.cassandra) as session:
+                assert asyncio.run(read_node_settings(session, documented)).size("cdc_total_space")
+                assert asyncio.run(Ring(session).pieces(TableName("sunbird", "heartbeat")))
+                session.execute("UPDATE sunbird.heartbeat SET at = toTimestamp(now()) WHERE node = 'a'")
+                assert session.execute("SELECT node FROM sunbird.heartbeat").one().node == "a"
         finally:
             administrator.cluster.shutdown()
 
