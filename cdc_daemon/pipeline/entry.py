@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cdc_daemon.pipeline.receipt import Receipt
@@ -44,6 +44,8 @@ class Entry:
     `fault_since` (monotonic seconds, 0 for never). `unread` counts how often its row, alone, could not be read while
     others were, from `unread_since` to `unread_at` (likewise).
     `expires` are moments at which something of what was written expires (seconds since epoch, 0 for an unknown one).
+    `said` grows with everything that is said of the key; `receipts` are held, each with what `said` was when something
+    came with it last.
     `queue` is where the entry waits to be handed out, None while it must not be.
     `background` says that it may wait for all others. `early` is a reading of its row, and the row's place in it, from
     before its turn: None when it has to be read, as it has after any signal.
@@ -66,6 +68,7 @@ class Entry:
         "receipts",
         "refresh",
         "removed",
+        "said",
         "search",
         "suspected",
         "unread",
@@ -86,7 +89,8 @@ class Entry:
         self.search = False
         self.expires: tuple[int, ...] = ()
         self.prefixes: set[Clustering] = set()
-        self.receipts: set[Receipt] = set()
+        self.said = 0
+        self.receipts: dict[Receipt, int] = {}
         self.watches: set[Watch] = set()
         self.queue: deque[Entry] | None = None
         self.minimum_version = 0
@@ -113,6 +117,7 @@ class Entry:
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Take in one more signal; its receipt is held until this entry is settled."""
         self.early = None
+        self.said += 1
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
         self.suspected = max(self.suspected, signal.suspected)
@@ -138,11 +143,12 @@ class Entry:
         """Hold a receipt until this entry is settled."""
         if receipt not in self.receipts:
             receipt.hold()
-            self.receipts.add(receipt)
+        self.receipts[receipt] = self.said
 
     def merge(self, other: Entry) -> None:
         """Take over what another entry of the same key knows and holds."""
         self.early = None
+        self.said += 1
         self.written = max(self.written, other.written)
         self.removed = max(self.removed, other.removed)
         self.suspected = max(self.suspected, other.suspected)
@@ -164,24 +170,27 @@ class Entry:
         for receipt in other.receipts:
             if receipt in self.receipts:
                 receipt.release()
-            else:
-                self.receipts.add(receipt)
-        other.receipts = set()
+            self.receipts[receipt] = self.said
+        other.receipts = {}
 
     def settle(self, documents: Sequence[DocumentOutcome] = ()) -> None:
         """Release every receipt: the key is shown in Elasticsearch, or durably set aside."""
         for receipt in self.receipts:
             receipt.release()
-        self.receipts = set()
+        self.receipts = {}
         for watch in self.watches:
             watch.settled(self.key, documents)
         self.watches = set()
 
-    def give_back(self, receipts: Iterable[Receipt]) -> None:
-        """Release receipts, as far as they are held: what they stand for is durable elsewhere."""
-        for receipt in self.receipts.intersection(receipts):
-            self.receipts.discard(receipt)
-            receipt.release()
+    def give_back(self, receipts: Mapping[Receipt, int]) -> None:
+        """Release receipts, as they were held earlier: what they stood for then is durable elsewhere.
+
+        Those with which more has come since are held on to.
+        """
+        for receipt, said in receipts.items():
+            if self.receipts.get(receipt) == said:
+                del self.receipts[receipt]
+                receipt.release()
 
     def delay(self, trouble: Trouble) -> None:
         """Tell those who wait what holds the key up."""

@@ -110,7 +110,7 @@ class Spooler:
             )
             self._gate.divert(self._divert)
         pending = [
-            (entry, frozenset(entry.receipts), SpooledKey(
+            (entry, dict(entry.receipts), SpooledKey(
                 entry.key, entry.written, entry.removed, entry.suspected, entry.expires, entry.refresh,
                 frozenset(entry.prefixes),
             ))

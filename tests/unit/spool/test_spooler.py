@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -147,6 +148,44 @@ async def test_a_key_of_which_more_is_said_meanwhile_stays(world: World) -> None
     world.coalescer.settle(entry)
     await until(lambda: world.counts.back == 1)
     assert world.store.spool.oldest(9)[0].spooled.written == 9
+
+
+def removal(*clustering: bytes) -> Signal:
+    return Signal(TABLE, b"p", Scope.RANGE, clustering, removed=1)
+
+
+@pytest.mark.parametrize("flying", [False, True])
+async def test_what_is_said_while_its_key_goes_to_disk_is_acknowledged_when_it_is_there_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, flying: bool
+) -> None:
+    put, began, may_end = world.store.spool.put, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow_put(keys: Iterable[SpooledKey]) -> int:
+        new = put(keys)
+        loop.call_soon_threadsafe(began.set)
+        assert may_end.wait(30)
+        return new
+
+    monkeypatch.setattr(world.store.spool, "put", slow_put)
+    receipt = Receipt(lambda: None)
+    world.coalescer.add(removal(b"a"), receipt)
+    flight = await world.coalescer.take_partition() if flying else None
+    if flight is not None:
+        world.coalescer.add(removal(b"b"), receipt)
+    world.fill()
+    await began.wait()
+    # The portion goes on with another removal in the same partition; or one that was at work comes back.
+    if flight is None:
+        world.coalescer.add(removal(b"b"), receipt)
+    else:
+        world.coalescer.retry(flight, 60.0)
+    receipt.release()
+    assert not receipt.done
+    may_end.set()
+    await until(lambda: receipt.done)
+    (kept,) = world.store.spool.oldest(9)
+    assert kept.spooled.prefixes == {(b"a",), (b"b",)}
 
 
 async def test_what_waits_at_a_closed_gate_goes_to_disk_and_waits_there(world: World) -> None:
