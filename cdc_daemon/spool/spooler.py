@@ -69,6 +69,7 @@ class Spooler:
         self._ready = ready
         self._observer = observer
         self._spooling = False
+        self._counting = asyncio.Lock()
         self.waiting = 0
 
     async def run(self) -> None:
@@ -94,7 +95,12 @@ class Spooler:
     async def _drain(self) -> None:
         while True:
             if self.waiting and not self._space.filling and self._ready() and not self._gate.closed:
-                await self._bring_back()
+                try:
+                    await self._bring_back()
+                except StoreError as error:
+                    # What is settled and could not be taken out comes back once more, which is harmless.
+                    _say_failed(error)
+                    await asyncio.sleep(_STORE_SECONDS)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
 
@@ -128,9 +134,11 @@ class Spooler:
     async def _put(self, keys: Sequence[SpooledKey]) -> bool:
         """Keep keys durably; where that fails they stay where they are, and cdc_raw fills."""
         try:
-            self.waiting += await asyncio.to_thread(self._spool.put, keys)
+            async with self._counting:
+                new = await asyncio.to_thread(self._spool.put, keys)
+                self.waiting += new
         except StoreError as error:
-            log.warning("spool.failed", error=str(error), hint=error.hint, every=_SAID_AGAIN)
+            _say_failed(error)
             return False
         return True
 
@@ -154,8 +162,13 @@ class Spooler:
         await self._take_out(rows)
 
     async def _take_out(self, rows: Sequence[SpooledRow]) -> None:
-        await asyncio.to_thread(self._spool.remove, rows)
-        self.waiting = await asyncio.to_thread(self._spool.__len__)
+        async with self._counting:
+            await asyncio.to_thread(self._spool.remove, rows)
+            self.waiting = await asyncio.to_thread(self._spool.__len__)
         self._observer.unspooled(len(rows))
         if not self.waiting:
             log.info("spool.empty")
+
+
+def _say_failed(error: StoreError) -> None:
+    log.warning("spool.failed", error=str(error), hint=error.hint, every=_SAID_AGAIN)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdc_daemon.errors import StoreError
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.gate import Gate
@@ -20,7 +21,7 @@ from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.spool.space import CdcSpace
 from cdc_daemon.spool.spooler import Spooler
 from cdc_daemon.store import Store
-from cdc_daemon.store.spool import SpooledKey
+from cdc_daemon.store.spool import SpooledKey, SpooledRow
 
 TABLE = TableName("shop", "orders")
 MIB = 1024 * 1024
@@ -131,6 +132,29 @@ async def test_what_comes_back_is_taken_out_when_it_is_settled(world: World) -> 
     for entry in entries:
         world.coalescer.settle(entry)
     await until(lambda: world.counts.back == 2)
+    assert len(world.store.spool) == 0
+
+
+async def test_a_store_that_fails_for_a_while_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([StoreError("SQLite says: database or disk is full")])
+    remove = world.store.spool.remove
+
+    def fail_once(rows: Iterable[SpooledRow]) -> None:
+        for failure in failures:
+            raise failure
+        remove(rows)
+
+    monkeypatch.setattr(world.store.spool, "remove", fail_once)
+    await world.submit(row("a"))
+    world.fill()
+    await until(lambda: world.spooler.waiting == 1)
+    world.empty()
+    world.ready = True
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            (entry,) = await world.coalescer.take_rows(9)
+            world.coalescer.settle(entry)
+    await until(lambda: world.spooler.waiting == 0)
     assert len(world.store.spool) == 0
 
 
