@@ -43,9 +43,12 @@ class BucketSettings(Section):
     column: ColumnName
     """The partition key's column that names the span of time: of type date, timestamp, text, int or bigint."""
     width: Duration = 86400.0
-    """How much time a bucket holds, counted from 1970-01-01 UTC; a number column holds how many have passed since."""
+    """How much time a bucket holds, counted from 1970-01-01; a number column holds how many have passed since."""
     format: MomentFormat | None = None
     """How a text column spells the beginning of a bucket, such as `yyyy-MM-dd`."""
+    zone: Zone | None = None
+    """The time zone by whose clock buckets begin. Without it that of the table (`zone`) for a text or a date, and UTC
+    for others."""
     others: Mapping[ColumnName, tuple[int | str, ...]] = Field(default_factory=dict)
     """The values of each other column of the partition key, such as `shard: [0, 1, 2, 3]`."""
 
@@ -66,7 +69,7 @@ class PollSettings(Section):
     format: MomentFormat | None = None
     """How a text column spells a moment, such as `yyyy-MM-dd HH:mm:ss:SSSZ`."""
     zone: Zone = "UTC"
-    """The time zone of a text column whose format has none."""
+    """The time zone of a text column whose format has none, and of a date."""
     every: Duration = 30.0
     """How often the table is asked."""
     overlap: DurationOrZero = 300.0

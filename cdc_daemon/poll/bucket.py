@@ -8,14 +8,12 @@ from typing import Any
 
 from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.commitlog.table import Column
-from cdc_daemon.config.poll import BucketSettings, PollSettings
+from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.errors import ConfigError
 from cdc_daemon.poll.asking import Asking
 from cdc_daemon.poll.columns import PolledColumns, find_column
-from cdc_daemon.poll.moment import ColumnMoments
 from cdc_daemon.poll.row import SeenRow
-
-_NUMBERS = ("int", "bigint", "varint")
+from cdc_daemon.poll.time_buckets import NUMBERS, TimeBuckets
 
 
 class BucketRows:
@@ -41,8 +39,7 @@ class BucketRows:
         self._asking = asking
         self._moments = columns.moments
         self._now = now
-        self._width = int(bucket.width * 1e6)
-        self._value = _bucket_value(find_column(table, bucket.column, settings), bucket, settings)
+        self._buckets = TimeBuckets(find_column(table, bucket.column, settings), bucket, settings)
         self._others = [
             [None] if name == bucket.column else _typed(column, bucket.others[name])
             for name, column in zip(names, table.partition_key, strict=True)
@@ -57,26 +54,18 @@ class BucketRows:
 
     async def pages(self, since: int) -> AsyncIterator[Sequence[SeenRow]]:
         """Return the rows of every bucket from that of `since` to the one after now, page by page."""
-        begin = since - since % self._width
-        for moment in range(begin, self._now() + self._width + 1, self._width):
+        for value in self._buckets.between(since, self._now() + self._buckets.width):
             for combination in itertools.product(*self._others):
                 values: list[Any] = list(combination)
-                values[self._at] = self._value(moment)
+                values[self._at] = value
                 if self._ranged:
                     values.append(self._moments.bound(since))
                 async for page in self._asking.rows(self._where, values):
                     yield page
 
 
-def _bucket_value(column: Column, bucket: BucketSettings, settings: PollSettings) -> Callable[[int], Any]:
-    if column.type.name in _NUMBERS:
-        width = int(bucket.width * 1e6)
-        return lambda moment: moment // width
-    return ColumnMoments(column, settings.model_copy(update={"format": bucket.format})).bound
-
-
 def _typed(column: Column, values: Sequence[int | str]) -> list[Any]:
-    number = column.type.name in (*_NUMBERS, "smallint", "tinyint")
+    number = column.type.name in (*NUMBERS, "smallint", "tinyint")
     for value in values:
         if number != isinstance(value, int):
             raise ConfigError(f"expected values of type {column.type} for the column {column.name}, found {value!r}")

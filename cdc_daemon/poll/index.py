@@ -35,8 +35,10 @@ class IndexedRows:
             async for page in self._asking.rows(f"{self._name} >= ?", [self._moments.bound(since)]):
                 yield page
             return
-        for moment in range(since - since % DAY, self._now() + AHEAD, DAY):
-            async for page in self._asking.rows(f"{self._name} = ?", [self._moments.bound(moment)]):
+        # In steps that miss no local day, however clocks are changed in it.
+        moments = range(since, self._now() + AHEAD, DAY // 4)
+        for day in dict.fromkeys(map(self._moments.bound, moments)):
+            async for page in self._asking.rows(f"{self._name} = ?", [day]):
                 yield page
 
 

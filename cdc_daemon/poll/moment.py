@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from cassandra.util import Date, min_uuid_from_time
 
@@ -50,7 +51,8 @@ class ColumnMoments:
             case "timeuuid":
                 self.finest, self._read, self._bound = 1, _of_timeuuid, _to_timeuuid
             case "date":
-                self.finest, self._read, self._bound = DAY, _of_date, _to_date
+                days = LocalDays(settings.zone)
+                self.finest, self._read, self._bound = DAY, days.read, days.write
             case "bigint" | "varint" | "int":
                 unit = UNITS[settings.unit]
                 self.finest, self._read, self._bound = unit, lambda value: value * unit, lambda moment: moment // unit
@@ -102,9 +104,17 @@ def _to_timeuuid(moment: int) -> UUID:
     return UUID(str(min_uuid_from_time(moment / 1e6 - 0.001)))
 
 
-def _of_date(value: Date) -> int:
-    return int(value.days_from_epoch) * DAY
+class LocalDays:
+    """Dates by the calendar of a time zone, whose days are longer or shorter where clocks are changed."""
 
+    def __init__(self, zone: str) -> None:
+        self._zone = ZoneInfo(zone)
 
-def _to_date(moment: int) -> Date:
-    return Date(date(1970, 1, 1) + timedelta(days=moment // DAY))
+    def read(self, value: Date) -> int:
+        """Return what with a day's 24 hours is the end of this one, in microseconds since epoch."""
+        end = datetime.combine(value.date() + timedelta(days=1), time(), tzinfo=self._zone)
+        return (end - _BEGINNING) // _MICROSECOND - DAY
+
+    def write(self, moment: int) -> Date:
+        """Return the day of a moment."""
+        return Date((_BEGINNING + timedelta(microseconds=moment)).astimezone(self._zone).date())

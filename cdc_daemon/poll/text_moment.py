@@ -25,6 +25,8 @@ _LETTERS = {
 }
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_DAY = 86_400_000_000
+"""Microseconds in a day."""
 
 
 class TextMoment:
@@ -69,7 +71,7 @@ class TextMoment:
                 ("ss", 1_000_000),
                 ("mm", 60_000_000),
                 ("HH", 3_600_000_000),
-                ("yyyy", 86_400_000_000),
+                ("yyyy", _DAY),
             )
             if (name, True) in self._parts
         )
@@ -96,7 +98,9 @@ class TextMoment:
                 int(fraction.ljust(6, "0")),
                 tzinfo=_offset(found["zone"]) if found.get("zone") else self._zone,
             )
-            moments = [(local.replace(fold=fold) - _BEGINNING) // _MICROSECOND for fold in (0, 1)]
+            # A local day may have more than 24 hours: what stands for all of it is told by its end.
+            days = timedelta(days=self.finest // _DAY)
+            moments = [((local + days).replace(fold=fold) - _BEGINNING - days) // _MICROSECOND for fold in (0, 1)]
         except (ValueError, OverflowError):
             return None
         return max(moments)

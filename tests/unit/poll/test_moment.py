@@ -15,6 +15,7 @@ from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.errors import ConfigError
 from cdc_daemon.poll.moment import DAY, ColumnMoments
 
+HOUR = DAY // 24
 NOON = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()) * 1_000_000
 
 
@@ -39,6 +40,10 @@ def moments(cql_type: str, **options: Any) -> ColumnMoments:
         ("text", {"format": "yyyy-MM-dd"}, "2026-11-24", NOON + DAY // 2 - 1),
         ("timestamp", {}, None, None),
         ("text", {"format": "yyyy-MM-dd"}, "yesterday", None),
+        # A day of New York ends five hours after that of UTC, and one of 25 hours an hour after one of 24.
+        ("date", {"zone": "America/New_York"}, Date("2026-11-24"), NOON + DAY // 2 + 5 * HOUR - 1),
+        ("date", {"zone": "Europe/Berlin"}, Date("2026-10-25"), NOON - 30 * DAY + 11 * HOUR - 1),
+        ("date", {}, Date(4_000_000), None),
     ],
 )
 def test_what_a_value_says(cql_type: str, options: dict[str, Any], value: Any, latest: int | None) -> None:
@@ -57,6 +62,7 @@ def test_a_timeuuid_says_when_it_was_made() -> None:
         ("timestamp", {}),
         ("timeuuid", {}),
         ("date", {}),
+        ("date", {"zone": "America/New_York"}),
         ("bigint", {"unit": "us"}),
         ("bigint", {"unit": "s"}),
         ("text", {"format": "yyyy-MM-dd HH:mm:ss:SSSZ"}),
@@ -69,7 +75,7 @@ def test_the_bound_covers_its_moment(cql_type: str, options: dict[str, Any], mom
     bound = of.bound(moment)
     latest = of.latest(DateType.serialize(bound, 4) if cql_type == "timestamp" else bound)
     assert latest is not None
-    assert latest - of.finest + 1 <= moment
+    assert latest - of.finest + 1 <= moment + HOUR * (cql_type == "date")
     assert moment - latest < 2000
 
 

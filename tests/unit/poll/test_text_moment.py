@@ -32,6 +32,8 @@ def micros(*parts: int, fraction: int = 0) -> int:
         ("yyyy-MM-dd HH:mm", "Europe/Berlin", "2026-10-25 02:30", micros(2026, 10, 25, 1, 30)),
         # Clocks are set forward: half past two never comes; the later of its readings is meant.
         ("yyyy-MM-dd HH:mm", "Europe/Berlin", "2026-03-29 02:30", micros(2026, 3, 29, 1, 30)),
+        # The day has 25 hours: together with the day that its text stands for the moment is its end.
+        ("yyyy-MM-dd", "Europe/Berlin", "2026-10-25", micros(2026, 10, 24, 23)),
         (SUNBIRD, "UTC", "2026-02-30 04:05:06:789+0000", None),
         (SUNBIRD, "UTC", "2026-02-03T04:05:06:789+0000", None),
         (SUNBIRD, "UTC", "2026-02-03 04:05:06:789", None),
