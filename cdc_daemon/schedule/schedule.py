@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 _SAID_AGAIN = 60.0
 """Seconds after which it is said again that a job fails."""
 
+_LOOKED_EVERY = 1.0
+"""Seconds between looks whether the clock was set back."""
+
 
 @dataclass(slots=True)
 class ScheduledJob:
@@ -47,7 +50,8 @@ class Schedule:
 
     A job that takes longer than its interval is not started a second time beside itself: its next turn comes when it
     is over. Turns that were missed, because the process was held or the machine slept, become one. A job that raises
-    is said in the log and comes round again; only being cancelled ends it.
+    is said in the log and comes round again; only being cancelled ends it. Where the machine's clock is set back, turns
+    are due at once instead of when it is that late again.
 
     There are jobs that are wanted at times, and those that look often for something to do and then may be long at it
     (`rests`): for these no turn is due, and none is passed over, while one is under way.
@@ -59,6 +63,7 @@ class Schedule:
         self._jobs: dict[str, ScheduledJob] = {}
         self._turns: set[asyncio.Task[None]] = set()
         self._resting: set[str] = set()
+        self._longest: dict[str, timedelta] = {}
 
     @property
     def jobs(self) -> Mapping[str, ScheduledJob]:
@@ -94,6 +99,7 @@ class Schedule:
         job = self._jobs[name] = ScheduledJob(name, seconds)
         if rests:
             self._resting.add(name)
+        self._longest[name] = timedelta(seconds=max(first, seconds) + jitter + _LOOKED_EVERY)
         begin = datetime.now(UTC) + timedelta(seconds=first)
         self._scheduler.add_job(
             self._turn,
@@ -117,12 +123,23 @@ class Schedule:
         """Run jobs as they come round until cancelled; then wait for those that are cancelled with it."""
         self._scheduler.start()
         try:
-            await asyncio.Event().wait()
+            while True:
+                await asyncio.sleep(_LOOKED_EVERY)
+                self._follow_clock()
         finally:
             self._scheduler.shutdown(wait=False)
             for turn in self._turns:
                 turn.cancel()
             await asyncio.gather(*self._turns, return_exceptions=True)
+
+    def _follow_clock(self) -> None:
+        """Bring forward what is due later than it can be."""
+        now = datetime.now(UTC)
+        for job in self._scheduler.get_jobs():
+            if job.next_run_time is not None and job.next_run_time - now > self._longest[job.id]:
+                late = (job.next_run_time - now).total_seconds()
+                log.info("schedule.clock_set_back", job=job.id, seconds=round(late), every=_SAID_AGAIN)
+                self.bring_forward(job.id)
 
     async def _turn(self, job: ScheduledJob, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.current_task()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
 from structlog.testing import capture_logs
@@ -153,4 +155,32 @@ async def test_a_job_can_be_brought_forward() -> None:
     async with running(schedule):
         assert schedule.jobs["rare"].runs == 0
         schedule.bring_forward("rare")
+        await until(lambda: schedule.jobs["rare"].runs == 1)
+
+
+async def test_a_clock_that_is_set_back_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    shift = timedelta(hours=3)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            moment = datetime.now(tz) + shift
+            return cls.fromtimestamp(moment.timestamp(), tz)
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", Clock)
+    monkeypatch.setattr("cdc_daemon.schedule.schedule.datetime", Clock)
+    monkeypatch.setattr("cdc_daemon.schedule.schedule._LOOKED_EVERY", 0.01)
+    schedule = Schedule()
+
+    async def work() -> None:
+        return
+
+    schedule.every(0.01, "usual", work)
+    schedule.every(0.01, "resting", work, rests=True)
+    schedule.every(3600, "rare", work, first=3600)
+    async with running(schedule):
+        await until(lambda: schedule.jobs["usual"].runs > 1 and schedule.jobs["resting"].runs > 1)
+        shift = timedelta()
+        before = {job.name: job.runs for job in schedule.jobs.values()}
+        await until(lambda: all(schedule.jobs[name].runs >= before[name] + 3 for name in ("usual", "resting")))
         await until(lambda: schedule.jobs["rare"].runs == 1)
