@@ -149,7 +149,11 @@ class Schedule:
         try:
             with self._rest(job.name):
                 await work()
-        except Exception as error:  # noqa: BLE001 -- one turn that fails must not end the job, whatever it raises
+        except (Exception, asyncio.CancelledError) as error:
+            # One turn that fails must not end the job, whatever it raises; nor does one that somebody else's
+            # cancellation reached by something shared.
+            if isinstance(error, asyncio.CancelledError) and task.cancelling():
+                raise
             job.failures += 1
             job.error = str(error) or type(error).__name__
             _say_failed(job, error)
@@ -178,7 +182,7 @@ class Schedule:
         self._jobs[event.job_id].passed_over += 1
 
 
-def _say_failed(job: ScheduledJob, error: Exception) -> None:
+def _say_failed(job: ScheduledJob, error: BaseException) -> None:
     known = isinstance(error, CdcError)
     log.warning(
         "schedule.job_failed",

@@ -184,3 +184,19 @@ async def test_a_clock_that_is_set_back_holds_up_nothing(monkeypatch: pytest.Mon
         before = {job.name: job.runs for job in schedule.jobs.values()}
         await until(lambda: all(schedule.jobs[name].runs >= before[name] + 3 for name in ("usual", "resting")))
         await until(lambda: schedule.jobs["rare"].runs == 1)
+
+
+async def test_a_cancellation_that_was_meant_for_another_is_a_failure_like_any() -> None:
+    schedule = Schedule()
+    shared = asyncio.get_running_loop().create_future()
+    shared.cancel()
+
+    async def work() -> None:
+        await shared
+
+    schedule.every(0.01, "sharing", work)
+    with capture_logs() as logs:
+        async with running(schedule):
+            await until(lambda: schedule.jobs["sharing"].failures >= 2)
+    assert schedule.jobs["sharing"].error == "CancelledError"
+    assert logs[0]["event"] == "schedule.job_failed"
