@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, TableDroppedError
+from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 INTERVAL = 2.0
 """Seconds between two looks."""
 
+AT_ONCE = 4
+"""Tables swept side by side. A sweep may take an hour; other tables are looked at all the same."""
+
 LANDING = 60.0
 """Seconds that are waited at most for rows that were read before a truncation: no body is sent that is older."""
 
@@ -29,6 +32,8 @@ OTHER_NODES = 60.0
 """Seconds after which a sweep is made again where there are other nodes: `truncate_request_timeout`'s default. Until
 then another replica may still have shown what it was about to truncate. It is Cassandra's time, not that of other
 daemons, which jobs and dependents wait for."""
+
+_SAID_AGAIN = 60.0
 
 
 class Policy(NamedTuple):
@@ -100,7 +105,8 @@ class TableWatch:
 
     For each table it is kept durably which table it was, by its id, and which truncation of it was dealt with last. A
     mark moves only when all that it says is settled, so after a restart a sweep is made again: what is removed stays
-    removed, and the rest is read once more.
+    removed, and the rest is read once more. A table that is swept has a task of its own, `AT_ONCE` of them at most;
+    what happens to it meanwhile is found when its sweep is over.
 
     `shown_in` names, for a table whose rows others join, the tables whose documents show them, itself among them where
     it has documents of its own. `cdc` watches over the tables' CDC where the log is followed.
@@ -131,12 +137,51 @@ class TableWatch:
         self._shown_in = shown_in
         self._cdc = cdc
         self._is_rekeyed = is_rekeyed
+        self._swept: dict[TableName, asyncio.Task[None]] = {}
 
-    async def look(self) -> None:
-        """Deal with each table that is another than before. Raises what reading and searching raise."""
+    async def turn(self) -> None:
+        """Deal with each table that is another than before, looking again and again while documents are swept.
+
+        Raises what reading and searching raise. A sweep that fails ends no other, and is begun again.
+        """
+        try:
+            while True:
+                await self._look_on()
+                if not self._swept:
+                    return
+                await asyncio.wait(self._swept.values(), timeout=INTERVAL)
+                self._take_ended()
+        finally:
+            for task in self._swept.values():
+                task.cancel()
+            await asyncio.gather(*self._swept.values(), return_exceptions=True)
+            self._swept = {}
+
+    async def _look_on(self) -> None:
+        try:
+            await self._look()
+        except CdcError as error:
+            if not self._swept:
+                raise
+            _say_failed("removal.look_failed", error)
+
+    def _take_ended(self) -> None:
+        """Forget the sweeps that have ended; raise why one failed where no other is under way."""
+        ended = {table: task for table, task in self._swept.items() if task.done()}
+        self._swept = {table: task for table, task in self._swept.items() if table not in ended}
+        failed = {table: error for table, task in ended.items() if (error := task.exception()) is not None}
+        for table, error in failed.items():
+            _say_failed("removal.sweep_failed", error, table)
+        if failed and not self._swept:
+            raise next(iter(failed.values()))
+
+    async def _look(self) -> None:
+        """Look at each table that is not swept just now, and begin with what is to be done."""
         truncated = await self._records.read()
         altered = {} if self._cdc is None else await self._cdc.look(self._policies.keys())
         for table in self._policies:
+            if table in self._swept:
+                continue
             mark = await asyncio.to_thread(self._marks.get, table)
             try:
                 found = self._schema.table(table)
@@ -154,28 +199,48 @@ class TableWatch:
                 if now is None or now.table_id != found.id:
                     continue  # the schema and the node speak of different tables: one of them lags
                 seen = replace(seen, cdc=now.cdc, altered=now.altered)
+            emptied = _is_created(mark, seen) or seen.truncated != (0 if mark is None else mark.truncated)
+            if emptied and not self._has_room:
+                continue
+            if self._cdc is not None:
                 await self._cdc.compare(table, mark, seen)
             if mark != seen:
-                await self._follow(table, mark, seen)
-                await asyncio.to_thread(self._marks.put, table, seen)
+                await self._follow(table, mark, seen, emptied=emptied)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._swept) < AT_ONCE
+
+    def _begin(self, table: TableName, sweep: Coroutine[Any, Any, None]) -> None:
+        self._swept[table] = asyncio.create_task(sweep, name=f"sweep-{table}")
 
     async def _look_for(self, table: TableName, mark: TableMark) -> None:
+        policy = self._policies[table].on_drop
+        if policy == "remove" and not self._has_room:
+            return
         try:
             await self._schema.look_again(table)
         except TableDroppedError:
-            policy = self._policies[table].on_drop
             log.warning("removal.table_dropped", table=str(table), on_drop=policy)
+            seen = replace(mark, dropped=True)
             if policy == "remove":
-                log.info("removal.swept", table=str(table), documents=await self._sweep_all(table, 0))
-            await asyncio.to_thread(self._marks.put, table, replace(mark, dropped=True))
+                self._begin(table, self._empty(table, seen))
+            else:
+                await asyncio.to_thread(self._marks.put, table, seen)
 
-    async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
-        """Make the documents of a table that was truncated or created again those of its rows."""
-        created = mark is not None and mark.table_id != seen.table_id
+    async def _empty(self, table: TableName, seen: TableMark) -> None:
+        """Remove the documents of a table that was dropped."""
+        log.info("removal.swept", table=str(table), documents=await self._sweep_all(table, 0))
+        await asyncio.to_thread(self._marks.put, table, seen)
+
+    async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark, *, emptied: bool) -> None:
+        """Make the documents of a table those of its rows; it was truncated or created again where it is `emptied`."""
+        created = _is_created(mark, seen)
         if mark is not None and mark.dropped and not created:
             log.warning("removal.table_back", table=str(table), hint="it was not there for a while: it is read anew")
             await self._rebuild(table, ReconcileReason.TABLE)
-        if not created and seen.truncated == (0 if mark is None else mark.truncated):
+        if not emptied:
+            await asyncio.to_thread(self._marks.put, table, seen)
             return
         policy = self._policies[table].on_truncate
         log.warning(
@@ -185,7 +250,12 @@ class TableWatch:
             **({} if created else {"truncated": seen.truncated / 1000}),
         )
         if policy == "keep":
-            return
+            await asyncio.to_thread(self._marks.put, table, seen)
+        else:
+            self._begin(table, self._refill(table, seen, policy))
+
+    async def _refill(self, table: TableName, seen: TableMark, policy: str) -> None:
+        """Hold the documents of a table that was truncated or created again against its rows."""
         documents = await self._sweep_all(table, seen.truncated)
         if documents and self._records.nodes > 1:
             await asyncio.sleep(OTHER_NODES)
@@ -193,6 +263,7 @@ class TableWatch:
         if policy == "rebuild":
             await self._rebuild(table, ReconcileReason.TABLE)
         log.info("removal.swept", table=str(table), documents=documents)
+        await asyncio.to_thread(self._marks.put, table, seen)
 
     async def _sweep_all(self, table: TableName, truncated: int) -> int:
         """Hold the documents of a table, and those that show its rows among others, against their rows."""
@@ -202,3 +273,20 @@ class TableWatch:
             suspected = truncated * 1000 if shown_in == table else 0
             documents += await self._sweep.run(shown_in, suspected=suspected)
         return documents
+
+
+def _is_created(mark: TableMark | None, seen: TableMark) -> bool:
+    """Tell whether a table was created again."""
+    return mark is not None and mark.table_id != seen.table_id
+
+
+def _say_failed(event: str, error: BaseException, table: TableName | None = None) -> None:
+    log.warning(
+        event,
+        table=None if table is None else str(table),
+        error=str(error),
+        hint=error.hint if isinstance(error, CdcError) else None,
+        exc_info=None if isinstance(error, CdcError) else error,
+        every=_SAID_AGAIN,
+        every_key=str(table),
+    )

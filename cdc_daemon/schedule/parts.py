@@ -46,7 +46,7 @@ async def fill_schedule(
 ) -> None:
     """Put everything into the schedule, waiting for what pollers need. Raises `ConfigError`."""
     schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
-    schedule.every(tables.INTERVAL, "truncated tables", turns.tables.look, rests=True)
+    schedule.every(tables.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
     schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)
     if (pause := settings.dead_letters.retry_every) > 0:
         looked_every = min(retries.INTERVAL, pause)

@@ -116,7 +116,7 @@ class Cluster:
             shown_in={TABLE: shown_in},
             cdc=None if self.node is None else CdcWatch(self.node_records(), self.reconcile),
         )
-        await watch.look()
+        await watch.turn()
         return self.done
 
 
