@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -79,12 +80,18 @@ def _fields_of(names: list[str], converts: list[Converter | None]) -> Converter:
 
 
 def key_converter(kind: CqlType) -> Callable[[Any], str]:
-    """Return what turns a driver's value into the text it is known by in an `_id` or as an object's key."""
+    """Return what turns a driver's value into the text it is known by in an `_id` or as an object's key.
+
+    No two values have the same text: those that are made of others are known by their JSON, floats that are no number
+    by their names.
+    """
     if kind.name in {"text", "ascii"}:
         return str
-    convert = converter(kind)
+    convert = converter(kind, scalars={"double": _named_number, "float": _named_number})
     if convert is None:
         return text_of
+    if kind.parameters:
+        return lambda value: json.dumps(convert(value), ensure_ascii=False, separators=(",", ":"))
     return lambda value: text_of(convert(value))
 
 
@@ -130,6 +137,12 @@ def text_of(value: Any) -> str:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _named_number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _blob(value: bytes) -> str:

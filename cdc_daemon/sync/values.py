@@ -31,6 +31,8 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,1000}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
+"""Floats that are no numbers, as a document's `_id` shows them."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _DAY_ZERO: Final = 2**31
@@ -128,7 +130,7 @@ def _number(form: str) -> Encoder:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             try:
                 number = float(value)
-                if math.isfinite(number):
+                if math.isfinite(number) or value in _NO_NUMBERS:
                     return packer.pack(number)
             except (ValueError, OverflowError):
                 pass

@@ -38,6 +38,15 @@ def test_two_keys_never_give_one_id(
     assert (identity.of(one) == identity.of(other)) == (one == other)
 
 
+LISTS = st.lists(st.none() | st.text(max_size=3, alphabet='",[]\\:nul'), max_size=3)
+
+
+@given(one=LISTS, other=LISTS)
+def test_two_keys_of_collections_never_give_one_id(one: list[str | None], other: list[str | None]) -> None:
+    identity = Identity(table(("id", "frozen<list<text>>", "partition_key"), ("c", "text", "clustering")), None)
+    assert (identity.of((one, "c")) == identity.of((other, "c"))) == (one == other)
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 @given(key=KEYS)
 def test_an_id_can_be_taken_apart(template: str | None, key: tuple[str, str, int]) -> None:

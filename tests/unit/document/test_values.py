@@ -110,7 +110,13 @@ def test_a_user_type_that_grew_since_the_value_was_written_lacks_the_new_fields(
         ("boolean", False, "false"),
         ("timestamp", MOMENT, "2026-02-03T04:05:06.789Z"),
         ("frozen<list<int>>", [1, 2], "[1,2]"),
-        ("frozen<map<text, int>>", {"a": 1}, "{a:1}"),
+        ("frozen<list<text>>", ["ä,b", 'c"'], '["ä,b","c\\""]'),
+        ("frozen<set<uuid>>", {uuid.UUID(int=1)}, '["00000000-0000-0000-0000-000000000001"]'),
+        ("frozen<tuple<text, int>>", ("null", None), '["null",null]'),
+        ("frozen<map<text, double>>", {"a": math.nan}, '{"a":"NaN"}'),
+        ("double", math.nan, "NaN"),
+        ("float", -math.inf, "-Infinity"),
+        ("frozen<map<text, int>>", {"a": 1}, '{"a":1}'),
     ],
 )
 def test_each_type_has_one_text(kind: str, value: Any, expected: str) -> None:
