@@ -98,7 +98,8 @@ async def make_mappings(
     """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
 
     A table that was dropped is taken as it was: it holds up no other, and may be created again. Tables of mappings that
-    are `held` are left out.
+    are `held` are left out. One that names a column which was dropped since it was first replicated stays as it was, as
+    it does while the daemon runs.
     Raises `ConfigError` when a mapping names a column that its table does not have.
     """
 
@@ -112,10 +113,14 @@ async def make_mappings(
                 made = make_mapping(name, mapping, schema)
                 find_routes([made], schema.known)
             except ConfigError as error:
-                if held is None or not held.holds(name, mapping, error):
+                if held is not None and held.holds(name, mapping, error):
+                    continue
+                earlier = _as_it_was(name, mapping, schema) if held is not None and held.has_run(mapping) else None
+                if earlier is None:
                     raise
-            else:
-                found[mapping.table].append(made)
+                log.warning("mapping.does_not_fit", mapping=name, error=str(error), hint=error.hint)
+                made = earlier
+            found[mapping.table].append(made)
         waiting = frozenset() if held is None else held.tables
         return {table: several for table, several in found.items() if table not in waiting}
 
@@ -139,6 +144,17 @@ def make_mapping(name: str, declared: MappingSettings, schema: SchemaSource) -> 
     """
     joined = {table: schema.known(table) for table in declared.joined_tables}
     return DocumentMapping(name, declared, schema.known(declared.table), joined)
+
+
+def _as_it_was(name: str, declared: MappingSettings, schema: SchemaSource) -> DocumentMapping | None:
+    """Lay a declared mapping against its tables with the columns that were dropped; None where it does not fit them."""
+    joined = {table: schema.known(table).with_dropped() for table in declared.joined_tables}
+    try:
+        made = DocumentMapping(name, declared, schema.known(declared.table).with_dropped(), joined)
+        find_routes([made], schema.known)
+    except ConfigError:
+        return None
+    return made
 
 
 def read_tables(mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> list[TableName]:

@@ -75,6 +75,11 @@ class HeldMappings:
         self.found.append(Held(name, declared.table, error.message, error.hint))
         return True
 
+    def has_run(self, declared: MappingSettings) -> bool:
+        """Tell whether a daemon has replicated a mapping's table before, as it is or with more columns."""
+        mark, now = self._marks.get(declared.table), _live(self._schema, declared.table)
+        return mark is not None and now is not None and mark.table_id == now.id
+
     def _is_another(self, table: TableName) -> bool:
         mark, now = self._marks.get(table), _live(self._schema, table)
         return mark is not None and now is not None and mark.table_id != now.id

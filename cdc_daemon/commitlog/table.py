@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cdc_daemon.commitlog.types import CqlType
@@ -85,6 +85,16 @@ class TableMetadata:
             self.id, self.keyspace, self.name, self.partition_key, self.clustering,
             self.static, self.regular, self.dropped, self.is_counter, self.cdc,
         )  # fmt: skip
+
+    def with_dropped(self) -> TableMetadata:
+        """Return the table as if its dropped columns, but for those that have successors, were there still."""
+        known = {column.name_bytes for column in (*self.partition_key, *self.clustering, *self.static, *self.regular)}
+        lost = [column for name, column in self.columns.items() if name not in known]
+        return replace(
+            self,
+            static=(*self.static, *(column for column in lost if column.kind == "static")),
+            regular=(*self.regular, *(column for column in lost if column.kind == "regular")),
+        )
 
     def split_key(self, key: bytes) -> tuple[bytes, ...]:
         """Return the raw components of a serialised partition key (`CompositeType`: length, bytes, zero).

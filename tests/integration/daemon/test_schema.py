@@ -108,8 +108,28 @@ def test_columns_that_filters_orders_and_expressions_name_are_dropped(stage: Sta
     assert stage.get("filtered", "1") == {"id": 1, "a": "a"}
     assert stage.daemon.metric("dead_letters_total", reason="document") == 1
     assert {each["mapping"] for each in stage.daemon.events("mapping.does_not_fit")} == {"worked_out", "filtered"}
-    listed = CliRunner().invoke(app, ["dead-letters", "list", "--config", str(stage.daemon.config_path), "--json"])
+    listing = ["dead-letters", "list", "--table", f"{ks}.filtered", "--config", str(stage.daemon.config_path), "--json"]
+    listed = CliRunner().invoke(app, listing)
     assert "filtered.where names, found none called hidden" in listed.stdout
+
+    # So it is after a restart: the other tables are not held up, and what is corrected is shown again.
+    stage.daemon.stop()
+    stage.daemon.run()
+    stage.execute("UPDATE {ks}.worked_out SET a = 'later' WHERE id = 1")
+    stage.settle()
+    assert stage.get("worked_out", "1") == {**after, "a": "later"}
+    assert {each["mapping"] for each in stage.daemon.events("mapping.does_not_fit")} == {"worked_out", "filtered"}
+    checked = CliRunner().invoke(app, ["check", "--config", str(stage.daemon.config_path), "--json"])
+    failed = {each["name"] for each in json.loads(checked.stdout)["findings"] if each["status"] == "fail"}
+    assert failed >= {"columns.worked_out", "columns.filtered"}
+    for corrected in ("where", "exclude"):
+        del stage.mappings["filtered"][corrected]
+    stage.daemon.stop()
+    stage.daemon.run()
+    stage.execute("UPDATE {ks}.filtered SET a = 'last' WHERE id = 1")
+    stage.settle()
+    assert stage.get("filtered", "1") == {"id": 1, "a": "last"}
+    assert json.loads(CliRunner().invoke(app, listing).stdout)["dead_letters"] == []
 
 
 def test_a_column_dropped_with_changes_of_it_in_the_log(stage: Stage) -> None:

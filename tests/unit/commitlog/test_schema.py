@@ -91,6 +91,10 @@ def test_rows_of_the_driver() -> None:
     assert found_table.columns[b"gone"].multi_cell
     assert found_table.columns[b"gone"].kind == "regular"
     assert found_table.columns[b"lost"].kind == "static"
+    whole = found_table.with_dropped()
+    assert {each.name for each in whole.static} == {"lost"}
+    assert {each.name for each in whole.regular} == {"v", "gone", "old"}
+    assert (whole.id, whole.has_key_of(found_table)) == (found_table.id, True)
 
 
 def test_a_column_added_again_is_the_live_one() -> None:
@@ -103,6 +107,7 @@ def test_a_column_added_again_is_the_live_one() -> None:
     assert found_table is not None
     assert found_table.columns[b"v"].fixed_length == 8
     assert found_table.dropped_at == {b"v": 5000}
+    assert found_table.with_dropped().regular == found_table.regular
 
 
 def test_user_types_in_any_order() -> None:
