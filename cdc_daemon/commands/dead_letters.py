@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
@@ -19,14 +19,14 @@ from cdc_daemon.commands.asking import (
     read_token,
 )
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
+from cdc_daemon.commands.letter_replay import LARGEST, replay_filtered, replay_id
 from cdc_daemon.errors import CdcError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cdc_daemon.client import DaemonClient
     from cdc_daemon.store.dead_letters import DeadLetters
     from cdc_daemon.store.letter_filter import LetterFilter
 
@@ -36,9 +36,6 @@ app = typer.Typer(
     help="What could not be replicated and was set aside: documents that Elasticsearch does not take, rows that "
     "cannot be made documents, mutations and pieces of segments that cannot be read.",
 )
-
-_PAGE = 200
-"""Letters replayed by one request."""
 
 _SHOWN = 50
 
@@ -51,7 +48,9 @@ class Kind(StrEnum):
     SEGMENT = "segment"
 
 
-IdsArgument = Annotated[list[int] | None, typer.Argument(metavar="[ID]…", help="Letters by their ids.")]
+IdsArgument = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]…", min=1, max=LARGEST, help="Letters by their ids.")
+]
 KindOption = Annotated[Kind | None, typer.Option("--kind", help="Only letters of this kind.", show_default=False)]
 ReasonOption = Annotated[
     str | None,
@@ -67,7 +66,10 @@ NewerOption = Annotated[
     str | None, typer.Option("--newer-than", metavar="AGE", help="Only letters that failed last within this time: 1h.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All letters, without a filter.")]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Only tell which letters are meant.")]
+DryOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only tell how many letters are meant; `list` with the same filter shows them."),
+]
 
 
 @app.command("list")
@@ -77,28 +79,44 @@ def list_(  # noqa: PLR0917 -- the command line's order
     table: TableOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The most letters shown.")] = _SHOWN,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=LARGEST, help="The most letters shown.")] = _SHOWN,
+    below: Annotated[
+        int | None,
+        typer.Option(
+            "--below", metavar="ID", min=1, max=LARGEST, help="Only show letters with a lower id: the next page."
+        ),
+    ] = None,
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List letters, newest first; the daemon need not run. Exit code 0: done, 2: the configuration is wrong."""
+    """List letters, newest first, and how many there are for each reason; the daemon need not run.
+
+    Exit code 0: done, 2: the command line or the configuration is wrong.
+    """
     from cdc_daemon.commands.letter_output import show_letters  # noqa: PLC0415  commands start fast
     from cdc_daemon.dead_letters.shown import plain_letter  # noqa: PLC0415  likewise
+    from cdc_daemon.segments.output import to_pipe  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
     with _letters(config) as letters:
-        found = list(letters.list(wanted=wanted, limit=limit)) if letters is not None else []
-        total = letters.count(wanted) if letters is not None else 0
-    if as_json:
-        _write_json({"total": total, "dead_letters": [plain_letter(letter) for letter in found]})
-    else:
-        show_letters(found, total)
+        page = dataclasses.replace(wanted, below=below)
+        found = list(letters.list(wanted=page, limit=limit)) if letters is not None else []
+        reasons = letters.reasons(wanted) if letters is not None else {}
+        kept = letters.count() if letters is not None else 0
+        last = found[-1].id if found else None
+        more = letters is not None and last is not None and letters.count(dataclasses.replace(wanted, below=last)) > 0
+    with to_pipe():
+        if as_json:
+            shown = [plain_letter(letter) for letter in found]
+            _write_json({"total": sum(reasons.values()), "reasons": reasons, "dead_letters": shown})
+        else:
+            show_letters(found, reasons, kept, more=more)
 
 
 @app.command()
 def show(
-    identity: Annotated[int, typer.Argument(metavar="ID", help="The letter's id.")],
+    identity: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST, help="The letter's id.")],
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
@@ -139,28 +157,31 @@ def replay(  # noqa: PLR0917 -- the command line's order
     """Have a running daemon read again what was set aside.
 
     A letter whose rows are shown then is gone; one that fails again stays, with the new reason. Exit code 0: all
-    are shown, 1: some are not, or the daemon did not answer, 2: the command line or the configuration is wrong.
+    are shown, 1: some are not, an id was named that no letter has, or the daemon did not answer, 2: the command line
+    or the configuration is wrong.
     """
     from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
+    from cdc_daemon.commands.letter_output import number_of, show_replayed  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
-    _check_meant(ids, wanted, everything=everything)
+    _check_meant("replay", ids, wanted, everything=everything)
     client = DaemonClient(url or configured_url(config), token=read_token(token_file), ca_file=ca_file, patience=wait)
-    answers = _replay_ids(client, ids, dry_run=dry_run) if ids else _replay_filtered(client, wanted, dry_run=dry_run)
-    total, letters = 0, []
-    for answer in answers:
-        total += answer["total"]
-        letters += answer["letters"]
+    named = list(dict.fromkeys(ids or ()))
+    if named:
+        answers = [replay_id(client, identity, dry_run=dry_run) for identity in named]
+    else:
+        answers = list(replay_filtered(client, wanted, dry_run=dry_run))
+    total = sum(answer["total"] for answer in answers)
+    letters = [letter for answer in answers for letter in answer["letters"]]
     counts = {outcome: sum(each["outcome"] == outcome for each in letters) for outcome in _OUTCOMES}
     if as_json:
         _write_json({"total": total, "dry_run": dry_run, **counts, "letters": letters})
     elif dry_run:
-        typer.echo(f"{total} letters would be replayed")
+        typer.echo(f"{number_of(total)} would be replayed")
     else:
-        typer.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
-        for each in letters:
-            if each["outcome"] != "replayed":
-                typer.echo(f"  {each['id']}: {each['outcome']}: {each['reason']}: {each['message']}", err=True)
+        show_replayed(counts, letters)
+    if unknown := [each for each, answer in zip(named, answers, strict=False) if not answer["total"]]:
+        raise _unknown(*unknown)
     if counts["failed"] or counts["waiting"]:
         raise typer.Exit(EXIT_FAILED)
 
@@ -183,10 +204,12 @@ def drop(  # noqa: PLR0917 -- the command line's order
 
     Exit code 0: done, 1: an id was named that no letter has, 2: the command line or the configuration is wrong.
     """
+    from cdc_daemon.commands.letter_output import number_of  # noqa: PLC0415  commands start fast
+
     wanted = _filter(kind, reason, table, older_than, newer_than)
-    _check_meant(ids, wanted, everything=everything)
+    _check_meant("drop", ids, wanted, everything=everything)
     with _letters(config) as letters:
-        known = [each for each in ids or () if letters is not None and letters.get(each) is not None]
+        known = [each for each in dict.fromkeys(ids or ()) if letters is not None and letters.get(each) is not None]
         if letters is None:
             dropped = 0
         elif dry_run:
@@ -196,40 +219,12 @@ def drop(  # noqa: PLR0917 -- the command line's order
     if as_json:
         _write_json({"dropped": dropped, "dry_run": dry_run})
     else:
-        typer.echo(f"{dropped} letters {'would be dropped' if dry_run else 'dropped'}")
+        typer.echo(f"{number_of(dropped)} {'would be dropped' if dry_run else 'dropped'}")
     if unknown := sorted(set(ids or ()) - set(known)):
         raise _unknown(*unknown)
 
 
 _OUTCOMES = ("replayed", "failed", "waiting")
-
-
-def _replay_ids(client: DaemonClient, ids: Sequence[int], *, dry_run: bool) -> Iterator[dict[str, Any]]:
-    for identity in ids:
-        if dry_run:
-            below, above = identity + 1, identity - 1
-            yield client.ask("POST", f"/admin/dead-letters/replay?dry_run=true&above={above}&below={below}")
-        else:
-            yield {"total": 1, "letters": [client.ask("POST", f"/admin/dead-letters/{identity}/replay")]}
-
-
-def _replay_filtered(client: DaemonClient, wanted: LetterFilter, *, dry_run: bool) -> Iterator[dict[str, Any]]:
-    moments = {"before": wanted.before, "since": wanted.since}
-    query: dict[str, Any] = {"kind": wanted.kind, "reason": wanted.reason, "table": wanted.table}
-    query |= {name: None if moment is None else moment / 1e6 for name, moment in moments.items()}
-    query = {name: value for name, value in query.items() if value is not None} | {"limit": _PAGE}
-    if dry_run:
-        yield client.ask("POST", f"/admin/dead-letters/replay?{urlencode({**query, 'dry_run': 'true'})}")
-        return
-    above, first = 0, True
-    # Letters set aside meanwhile are for the next replay: a moment is a bound that moves with nothing.
-    query.setdefault("before", time.time())
-    while True:
-        answer = client.ask("POST", f"/admin/dead-letters/replay?{urlencode({**query, 'above': above})}")
-        yield answer if first else {**answer, "total": 0}
-        if answer["next"] is None:
-            return
-        above, first = answer["next"], False
 
 
 def _filter(
@@ -257,12 +252,12 @@ def _ago(option: str, age: str | None) -> int | None:
         raise ConfigError(f"{option}: {error}, found {age!r}") from None
 
 
-def _check_meant(ids: Sequence[int] | None, wanted: LetterFilter, *, everything: bool) -> None:
+def _check_meant(command: str, ids: Sequence[int] | None, wanted: LetterFilter, *, everything: bool) -> None:
     given = [bool(ids), not wanted.is_everything, everything]
     if sum(given) != 1:
         raise ConfigError(
             "expected ids, a filter, or --all, and no two of them",
-            hint="such as: cdc-daemon dead-letters replay --reason document_parsing_exception",
+            hint=f"such as: cdc-daemon dead-letters {command} --reason document_parsing_exception",
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
@@ -14,9 +15,17 @@ from cdc_daemon.store.dead_letters import DeadLetter
 
 _LONGEST_MESSAGE = 120
 
+_LISTED = 20
+"""Letters that could not be replayed of which each is told."""
 
-def show_letters(letters: Sequence[DeadLetter], total: int) -> None:
-    """Show a table of letters, and how many there are in all."""
+
+def number_of(letters: int) -> str:
+    """Spell a number of letters."""
+    return f"{letters:,} letter{'' if letters == 1 else 's'}"
+
+
+def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept: int, *, more: bool) -> None:
+    """Show a table of letters, and how many there are in all: of those wanted by their `reasons`, and `kept` at all."""
     if letters:
         table = plain_table("id", "age", "attempts", "kind", "table", "key", "reason", "message", right=("id", "age"))
         now = time.time()
@@ -34,12 +43,23 @@ def show_letters(letters: Sequence[DeadLetter], total: int) -> None:
                 text(message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"),
             )
         show_table(table)
-    typer.echo(f"{total} letters" + (f", {len(letters)} shown" if total > len(letters) else ""))
+    total = sum(reasons.values())
+    told = [number_of(total) if total == kept else f"{number_of(total)} of {kept:,}"]
+    if total > len(letters):
+        told.append(f"{len(letters):,} shown")
+        if more:
+            told.append(f"the next ones: --below {letters[-1].id}")
+    typer.echo(", ".join(told))
+    if total > len(letters):
+        for reason, count in reasons.items():
+            typer.echo(f"  {count:,} {reason}")
 
 
 def show_letter(letter: DeadLetter) -> None:
     """Show all of one letter, one thing a line."""
-    for name, value in plain_letter(letter).items():
+    plain = plain_letter(letter)
+    told = plain["detail"].pop("message", None)
+    for name, value in {**plain, "message": told}.items():
         if name in {"at", "last_at"}:
             moment = letter.at if name == "at" or letter.last_at is None else letter.last_at
             typer.echo(f"{name}: {spell_time(moment or 0)}")
@@ -47,6 +67,17 @@ def show_letter(letter: DeadLetter) -> None:
             typer.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     if letter.kind == "mutation" and letter.payload is not None:
         typer.echo(f"payload: {letter.payload[:256].hex()}{'…' if len(letter.payload) > 256 else ''}")
+
+
+def show_replayed(counts: Mapping[str, int], letters: Sequence[Mapping[str, Any]]) -> None:
+    """Show what became of letters that were replayed, and on standard error why the first ones stay."""
+    typer.echo(", ".join(f"{count:,} {outcome}" for outcome, count in counts.items()))
+    staying = [letter for letter in letters if letter["outcome"] != "replayed"]
+    for each in staying[:_LISTED]:
+        typer.echo(f"  {each['id']}: {each['outcome']}: {each['reason']}: {each['message']}", err=True)
+    if len(staying) > _LISTED:
+        others = f"{len(staying) - _LISTED:,} others"
+        typer.echo(f"  and {others}: cdc-daemon dead-letters list shows them, --json tells each here", err=True)
 
 
 def _key(letter: DeadLetter) -> str:

@@ -156,6 +156,16 @@ class DeadLetters:
             found = connection.execute(f"SELECT count(*) FROM dead_letter WHERE {condition}", values)  # noqa: S608
             return int(found.fetchone()[0])
 
+    def reasons(self, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
+        """Return how many there are of those wanted for each reason, the most frequent first."""
+        condition, values = wanted.condition()
+        with self._database.reading() as connection:
+            found = connection.execute(
+                f"SELECT reason, count(*) FROM dead_letter WHERE {condition} GROUP BY reason ORDER BY 2 DESC, 1",  # noqa: S608
+                values,
+            )
+            return dict(found.fetchall())
+
     def get(self, identity: int) -> DeadLetter | None:
         """Return a letter by its id."""
         return next(self._select("id = ?", (identity,), order="DESC", limit=1), None)

@@ -90,6 +90,8 @@ def test_a_daemon_that_never_ran_has_none(config: Path, state: Path) -> None:
         (("--reason", "other"), [2]),
         (("--table", "sunbird.user", "--older-than", "1h"), [1]),
         (("--newer-than", "1h"), [3, 2]),
+        (("--below", "3"), [2, 1]),
+        (("--below", "3", "--limit", "1", "--kind", "document"), [2]),
     ],
 )
 def test_list(config: Path, arguments: tuple[str, ...], expected: list[int]) -> None:
@@ -101,7 +103,15 @@ def test_list_and_show_for_people(config: Path) -> None:
     listed = run(config, "list", "--limit", "2").stdout
     assert "id=u2" in listed
     assert "no [date]" in listed
-    assert "3 letters, 2 shown" in listed
+    assert "3 letters, 2 shown, the next ones: --below 2" in listed
+    assert "  1 UnknownTableError" in listed
+    assert run(config, "list", "--below", "2").stdout.splitlines()[-4] == "3 letters, 1 shown"
+    assert "0 letters of 3" in run(config, "list", "--reason", "clahs").stdout
+    assert json.loads(run(config, "list", "--json", "--limit", "1").stdout)["reasons"] == {
+        "UnknownTableError": 1,
+        "clash": 1,
+        "other": 1,
+    }
     shown = run(config, "show", "1").stdout
     assert 'key: {"id": "u1"}' in shown
     assert 'document: {"dob":"x"}' in shown
@@ -116,7 +126,7 @@ def test_drop(config: Path) -> None:
     assert ids(run(config, "list", "--json")) == [3, 2, 1]
     assert json.loads(run(config, "drop", "--reason", "clash", "--json").stdout) == {"dropped": 1, "dry_run": False}
     assert ids(run(config, "list", "--json")) == [3, 2]
-    assert "1 letters dropped" in run(config, "drop", "2").stdout
+    assert "1 letter dropped" in run(config, "drop", "2").stdout
     unknown = run(config, "drop", "2", "3")
     assert isinstance(unknown.exception, CdcError)
     assert ids(run(config, "list", "--json")) == []
@@ -142,6 +152,13 @@ def test_a_command_line_that_is_wrong(config: Path, arguments: tuple[str, ...]) 
 @pytest.mark.usefixtures("kept")
 def test_show_what_is_not_there(config: Path) -> None:
     assert isinstance(run(config, "show", "9").exception, CdcError)
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("identity", ["0", "x", "99999999999999999999"])
+@pytest.mark.parametrize("command", ["show", "drop", "replay"])
+def test_an_id_that_no_letter_can_have(config: Path, command: str, identity: str) -> None:
+    assert run(config, command, identity).exit_code == 2
 
 
 @pytest.fixture
@@ -187,9 +204,27 @@ def test_replay_by_ids(served: Served, token: Path) -> None:
     result = replay(served, token, "1", "2")
     assert result.exit_code == 0, result.output
     assert "2 replayed, 0 failed, 0 waiting" in result.stdout
-    gone = replay(served, token, "1")
-    assert isinstance(gone.exception, CdcError)
-    assert "404" in gone.exception.message
+    assert "1 letter would be replayed" in replay(served, token, "3", "--dry-run").stdout
+
+
+def test_replay_by_ids_goes_on_where_one_is_gone(served: Served, token: Path) -> None:
+    assert served.daemon.control is not None
+    tried, done = (replay(served, token, "999", "4", *more) for more in (("--dry-run",), ("4",)))
+    for result in (tried, done):
+        assert isinstance(result.exception, CdcError)
+        assert "999" in result.exception.message
+    assert "1 letter would be replayed" in tried.stdout
+    assert "1 replayed, 0 failed" in done.stdout
+    assert len(served.daemon.control.letters) == 449
+
+
+def test_of_many_that_stay_the_first_are_told(served: Served, token: Path) -> None:
+    assert served.daemon.control is not None
+    served.daemon.control.unmended = {"clash"}
+    result = replay(served, token, "--all")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 21
+    assert "and 429 others" in result.stderr
 
 
 def test_replay_needs_the_right(served: Served, tmp_path: Path) -> None:

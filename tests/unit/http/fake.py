@@ -187,7 +187,8 @@ class FakeControl:
         return [
             letter
             for letter in self.letters
-            if wanted.reason in {None, letter.reason} and (letter.id or 0) > (wanted.above or 0)
+            if wanted.reason in {None, letter.reason}
+            and (wanted.above or 0) < (letter.id or 0) < (wanted.below or float("inf"))
         ]
 
     def _replayed(self, letter: DeadLetter) -> Replayed:
