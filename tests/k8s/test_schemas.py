@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from kubernetes_validate.utils import all_versions
 from tests.k8s.conftest import OVERLAYS, Build, Manifest
 from tests.k8s.pods import pods
 
+HERE = Path(__file__).parent / "schemas"
 SCHEMAS = {
-    schema["properties"]["kind"]["const"]: schema
-    for schema in (json.loads(file.read_text()) for file in (Path(__file__).parent / "schemas").glob("*.json"))
+    schema["properties"]["kind"]["const"]: jsonschema.Draft202012Validator(schema)
+    for schema in (json.loads(gzip.decompress(file.read_bytes())) for file in HERE.glob("*.json.gz"))
 }
 NEWEST = sorted({version.rpartition(".")[0] for version in all_versions()}, key=lambda each: int(each.split(".")[1]))[
     -3:
@@ -45,14 +47,12 @@ def test_pods_in_the_operators_kinds_fit_kubernetes_schema(version: str, manifes
 def test_the_operators_kinds_fit_theirs(manifests: list[Manifest]) -> None:
     for manifest in manifests:
         if manifest["kind"] in SCHEMAS:
-            jsonschema.validate(manifest, SCHEMAS[manifest["kind"]])
+            SCHEMAS[manifest["kind"]].validate(manifest)
 
 
-def test_each_schema_is_a_schema_and_is_used(build: Build) -> None:
+def test_each_schema_is_used(build: Build) -> None:
     kinds = {manifest["kind"] for overlay in OVERLAYS for manifest in build(overlay)}
     assert set(SCHEMAS) <= kinds
-    for schema in SCHEMAS.values():
-        jsonschema.Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_each_schema_is_a_schema_and_is_used(build: Build) -> None:
         ("CassandraDatacenter", ("spec", "siez"), 3),
         ("K8ssandraCluster", ("spec", "cassandra", "podTemplateSpec"), {}),
         ("PodMonitor", ("spec", "podMetricsEndpoints", 0, "interval"), "often"),
-        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "alert"), "Both"),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "labels"), {"severity": 1}),
     ],
 )
 def test_the_schemas_find_mistakes(kind: str, path: tuple[Any, ...], value: Any, build: Build) -> None:
@@ -72,7 +72,7 @@ def test_the_schemas_find_mistakes(kind: str, path: tuple[Any, ...], value: Any,
         place = place[step]
     place[path[-1]] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(manifest, SCHEMAS[kind])
+        SCHEMAS[kind].validate(manifest)
 
 
 def test_the_validator_finds_mistakes(build: Build) -> None:
