@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from cdc_daemon.commitlog.compression import decompress
-from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.errors import ConfigError, DamagedSegmentError, UnsupportedSegmentError
 
 CIPHERS: Final[Mapping[str, int]] = {"AES/CBC/PKCS5PADDING": 16}
 """JCE transformations, upper case as JCE does not mind, with the length of their vector in bytes."""
@@ -51,12 +51,16 @@ class Keyring(Protocol):
 class Decryptor:
     """Undoes the sections of one segment.
 
-    Raises what `keyring` raises where it has no such key, and `UnsupportedSegmentError` for one that the
-    segment's cipher cannot use.
+    Raises `UnsupportedSegmentError` where `keyring` has no such key, or one that the segment's cipher cannot use.
     """
 
     def __init__(self, header: EncryptionHeader, keyring: Keyring, *, segment: str) -> None:
-        key = keyring.key(header.key_alias)
+        try:
+            key = keyring.key(header.key_alias)
+        except ConfigError as error:
+            # Only this segment needs it: others may have been written with another key, or none.
+            where = {**error.where, "segment": segment}
+            raise UnsupportedSegmentError(error.message, hint=error.hint, **where) from error
         if len(key) * 8 not in AES.key_sizes:
             raise UnsupportedSegmentError(
                 f"expected an AES key of 128, 192 or 256 bits for alias {header.key_alias!r}, found {len(key) * 8}",

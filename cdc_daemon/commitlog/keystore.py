@@ -57,7 +57,9 @@ class Keystore:
             if name not in self._sealed:
                 raise ConfigError(
                     f"expected a secret key with alias {alias!r} in the keystore, found"
-                    f" {', '.join(sorted(self._sealed)) or 'none at all'}"
+                    f" {', '.join(sorted(self._sealed)) or 'none at all'}",
+                    hint="give the keystore that the node has in transparent_data_encryption_options, with each key "
+                    "that it still has segments of",
                 )
             self._keys[name] = _unseal(self._sealed[name], self._key_password, alias)
         return self._keys[name]
@@ -83,7 +85,11 @@ def _read(data: bytes, password: str) -> dict[str, tuple[bytes, bytes]]:
         password.encode("utf-16-be", "surrogatepass") + b"Mighty Aphrodite" + content, usedforsecurity=False
     ).digest()
     if not hmac.compare_digest(expected, digest):
-        raise ConfigError("the keystore's password is wrong, or the file is damaged")
+        raise ConfigError(
+            "the keystore's password is wrong, or the file is damaged",
+            hint="correct commit_log.keystore_password: keystore_password in cassandra.yaml's "
+            "transparent_data_encryption_options",
+        )
     version, count = struct.unpack_from(">II", content, 4)
     found = {}
     position = 12
@@ -95,7 +101,9 @@ def _read(data: bytes, password: str) -> dict[str, tuple[bytes, bytes]]:
             sealed, position = read_object(content, position)
             parameters, encrypted = sealed.fields.get("encodedParams"), sealed.fields.get("encryptedContent")
             algorithm = sealed.fields.get("sealAlg")
-            if algorithm != "PBEWithMD5AndTripleDES" or not parameters or not encrypted:
+            if algorithm != "PBEWithMD5AndTripleDES" or not (
+                isinstance(parameters, bytes) and parameters and isinstance(encrypted, bytes) and encrypted
+            ):
                 raise ConfigError(f"expected a key sealed by PBEWithMD5AndTripleDES, found {algorithm}")
             found[alias] = parameters, encrypted
         elif tag == _PRIVATE_KEY:
@@ -139,7 +147,11 @@ def _unseal(sealed: tuple[bytes, bytes], password: str, alias: str) -> bytes:
         plain = unpadder.update(padded) + unpadder.finalize()
         found, _ = read_object(plain)
     except (ValueError, ConfigError) as error:
-        raise ConfigError(f"the password of key {alias!r} is wrong") from error
+        raise ConfigError(
+            f"the password of key {alias!r} is wrong",
+            hint="correct commit_log.key_password: key_password in cassandra.yaml's "
+            "transparent_data_encryption_options",
+        ) from error
     for name in ("key", "encoded"):  # SecretKeySpec, KeyRep
         key = found.fields.get(name)
         if isinstance(key, bytes):

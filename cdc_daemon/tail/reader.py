@@ -116,13 +116,17 @@ class Reader:
                     hint="let the daemon's user read the files in the cdc_raw folder; see that its disk is sound",
                 )
             return False
+        except CommitLogError as error:
+            # Its header may have come long after the file, so it is not only an opening that can fail.
+            segment.close()
+            segment.error = error
+            await self._beating(self._trouble.unreadable(segment, [error]))
+            return False
         finally:
             segment.reading = False
 
     async def _read_portions(self, segment: TrackedSegment) -> bool:
         follower = segment.follower or await self._open(segment)
-        if follower is None:
-            return False
         segment.rested = None
         progressed = False
         while not self._stopping:
@@ -145,15 +149,9 @@ class Reader:
             progressed = True
         return progressed
 
-    async def _open(self, segment: TrackedSegment) -> SegmentFollower | None:
+    async def _open(self, segment: TrackedSegment) -> SegmentFollower:
         file, position = segment.file, segment.position
-        try:
-            segment.follower = await self._executor(
-                lambda: SegmentFollower(file, position=position, keyring=self._keyring)
-            )
-        except CommitLogError as error:
-            segment.error = error
-            await self._trouble.unreadable(segment, [error])
+        segment.follower = await self._executor(lambda: SegmentFollower(file, position=position, keyring=self._keyring))
         return segment.follower
 
     async def _fetch(self, follower: SegmentFollower, evidence: Evidence) -> bool:

@@ -41,20 +41,23 @@ def test_nothing_secret_shows() -> None:
 
 
 def test_a_wrong_password_of_the_store() -> None:
-    with pytest.raises(ConfigError, match="password is wrong"):
+    with pytest.raises(ConfigError, match="password is wrong") as caught:
         Keystore(STORE, "wrong")
+    assert "keystore_password" in str(caught.value.hint)
 
 
 def test_a_wrong_password_of_the_key() -> None:
     with pytest.raises(ConfigError, match="password of key 'mykey' is wrong") as caught:
         Keystore(STORE, PASSWORD).key("mykey")
     assert PASSWORD not in str(caught.value)
+    assert "key_password" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("alias", ["nothing", "rsa", ""])
 def test_an_alias_that_is_no_secret_key(alias: str) -> None:
-    with pytest.raises(ConfigError, match="found mykey, second"):
+    with pytest.raises(ConfigError, match="found mykey, second") as caught:
         Keystore(STORE, PASSWORD).key(alias)
+    assert caught.value.hint
 
 
 def test_other_kinds_of_keystores() -> None:

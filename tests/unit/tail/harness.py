@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.errors import CassandraUnavailableError, CommitLogError, StoreError
 from cdc_daemon.pipeline.receipt import Receipt
@@ -165,6 +166,7 @@ class Harness:
         self.provider = Provider()
         self.observer = Recorder()
         self.requested = MemoryRequests(self.store)
+        self.keyring: Keyring | None = None
         self.beats = 0
         self.options = options or fast()
         self.tail: Tail | None = None
@@ -193,6 +195,7 @@ class Harness:
             options=self.options,
             observer=self.observer,
             beat=self._beat,
+            keyring=self.keyring,
         )
         self._running = asyncio.create_task(self.tail.run())
 

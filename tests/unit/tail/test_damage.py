@@ -6,10 +6,12 @@ import os
 
 import pytest
 
+from cdc_daemon.commitlog.keystore import Keystore
 from cdc_daemon.errors import DamagedSegmentError, MutationError, UnsupportedSegmentError
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.tail.buffer import SegmentBuffer
 from tests.segments import LATECOMERS, USERS, CommitLogWriter, row, update, user
+from tests.unit.commitlog.samples import DATA
 from tests.unit.commitlog.writer import header, mutation
 from tests.unit.tail.conftest import MakeHarness
 
@@ -231,6 +233,34 @@ async def test_a_segment_of_another_version_is_told_of_and_left(
     assert isinstance(problem, UnsupportedSegmentError)
     [request] = harness.requested.requests
     assert (request.reason, request.segment_id, request.ends) == (ReconcileReason.QUARANTINE, first.id, False)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_segment_whose_key_the_keystore_lacks_is_told_of_and_left(
+    node: CommitLogWriter, make_harness: MakeHarness, *, late: bool
+) -> None:
+    other = node.prepared
+    parameters = {"encCipher": "AES/CBC/PKCS5Padding", "encKeyAlias": "lost", "encIV": "00" * 16}
+    encrypted = header(7, other.id, parameters)
+    other.write_at(0, bytes(len(encrypted)) if late else encrypted)
+    node.write(user("b"))
+    node.current.mark()
+    harness = make_harness()
+    harness.keyring = Keystore((DATA / "keystore" / "keys.jceks").read_bytes(), "secret12")
+    harness.start()
+    await harness.until(lambda: harness.sink.keys == ["b"])
+    other.write_at(0, encrypted)
+    await harness.until(lambda: harness.damages)
+    node.write(user("c"))
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys == ["b", "c"])
+    assert other.link.exists()
+    [problem] = harness.damages
+    assert isinstance(problem, UnsupportedSegmentError)
+    assert "'lost'" in problem.message
+    assert problem.hint
+    assert [letter.reason for letter in harness.store.letters] == ["UnsupportedSegmentError"]
+    assert [request.reason for request in harness.requested.requests] == [ReconcileReason.QUARANTINE]
 
 
 async def test_a_durable_segment_without_a_header_is_damage(node: CommitLogWriter, make_harness: MakeHarness) -> None:
