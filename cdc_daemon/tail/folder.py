@@ -6,10 +6,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from cdc_daemon.commitlog.descriptor import index_name, parse_segment_name
 from cdc_daemon.commitlog.index import CdcIndex, parse_index
 
+log = structlog.get_logger(__name__)
+
 _INDEX_SUFFIX = "_cdc.idx"
+
+_SAID_AGAIN = 60.0
+"""Seconds after which it is said again that a file cannot be looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +66,15 @@ class Listing:
 
 
 class CdcFolder:
-    """Lists `cdc_raw`. Files of other names are left out; files that vanish while being looked at too."""
+    """Lists `cdc_raw`. Files of other names are left out; files that vanish while being looked at too.
+
+    One that the system does not let us look at is listed as it was before, and hides no other.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._indexes: dict[str, tuple[tuple[int, int, int], CdcIndex]] = {}
+        self._files: dict[str, SegmentFile] = {}
 
     def look(self) -> Listing:
         """List the folder. Raises `OSError` when it is absent or cannot be read."""
@@ -83,6 +94,7 @@ class CdcFolder:
             if file is not None:
                 segments.append(file)
                 total += file.size
+        self._files = {file.name: file for file in segments}
         total += sum(stamp[1] for stamp, _ in self._indexes.values())
         return Listing(tuple(segments), self._orphans(logs, indexes), total)
 
@@ -94,6 +106,10 @@ class CdcFolder:
             status = path.stat()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            # It is there: were it left out, it would be taken for lost.
+            _say(path, error)
+            return self._files.get(name)
         return SegmentFile(
             id=segment_id,
             version=version,
@@ -109,6 +125,7 @@ class CdcFolder:
     def _read_index(self, path: Path) -> CdcIndex | None:
         """Read an index file, or return what it said before while Cassandra is rewriting it."""
         known = self._indexes.get(path.name)
+        before = None if known is None else known[1]
         try:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -117,7 +134,9 @@ class CdcFolder:
             index = parse_index(path.read_bytes())
         except FileNotFoundError:
             return None
-        before = None if known is None else known[1]
+        except OSError as error:
+            _say(path, error)
+            return before
         if index is None or (before is not None and index < before):
             return before
         self._indexes[path.name] = (stamp, index)
@@ -133,3 +152,14 @@ class CdcFolder:
             if parsed is not None:
                 orphans[parsed[1]] = self.path / name
         return orphans
+
+
+def _say(path: Path, error: OSError) -> None:
+    log.warning(
+        "tail.file_not_readable",
+        file=path.name,
+        error=str(error),
+        hint="let the daemon's user read the files in the cdc_raw folder; see that its disk is sound",
+        every=_SAID_AGAIN,
+        every_key=path.name,
+    )

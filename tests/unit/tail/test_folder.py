@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_a_file_that_vanishes_while_the_folder_is_read_is_left_out(
     monkeypatch.setattr(Path, "stat", stat)
     listing = CdcFolder(node.cdc_raw).look()
     assert [file.id for file in listing.segments] == [node.prepared.id]
+
+
+def test_a_file_that_cannot_be_looked_at_hides_no_other_and_is_not_lost(
+    node: CommitLogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.write(user("a"))
+    node.current.sync()
+    folder = CdcFolder(node.cdc_raw)
+    before = folder.look()
+    broken = {node.current.link, node.current.index}
+    real = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self in broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return real(self, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert folder.look() == before
+    assert [file.id for file in CdcFolder(node.cdc_raw).look().segments] == [node.prepared.id]
+    broken.remove(node.current.link)
+    listing = CdcFolder(node.cdc_raw).look()
+    assert [(file.has_index, file.index) for file in listing.segments] == [(True, None), (False, None)]
+    assert listing.orphans == {}
 
 
 def test_an_index_file_is_believed_until_it_says_more(node: CommitLogWriter) -> None:

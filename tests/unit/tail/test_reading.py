@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +102,34 @@ async def test_a_segment_at_rest_is_taken_up_again_when_its_index_file_appears(
     old.add(user("late"))
     old.close()
     await harness.until(lambda: harness.sink.keys == ["new", "late"])
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ENOENT])
+async def test_a_segment_that_cannot_be_opened_is_tried_again_and_holds_up_no_other(
+    node: CommitLogWriter, make_harness: MakeHarness, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    first = node.current
+    node.write(user("a"))
+    node.advance()
+    node.write(user("b"))
+    node.current.sync()
+    shut, tries, real = {first.link}, Counter[Path](), os.open
+
+    def open_file(path: Path, flags: int, mode: int = 0o777) -> int:
+        tries[path] += 1
+        if path in shut:
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr("cdc_daemon.tail.buffer.os.open", open_file)
+    monkeypatch.setattr("cdc_daemon.tail.reader._RETRY", 0.05)
+    harness = make_harness()
+    harness.start()
+    await harness.until(lambda: harness.sink.keys == ["b"] and tries[first.link] > 2)
+    shut.clear()
+    await harness.until(lambda: harness.sink.keys == ["b", "a"])
+    await harness.until(lambda: first.id in harness.observer.releases)
+    assert (harness.gaps, harness.damages) == ([], [])
 
 
 async def test_stays_behind_the_index_file_when_told_to(node: CommitLogWriter, make_harness: MakeHarness) -> None:
