@@ -71,9 +71,10 @@ class PipelineMetrics:
         now = time.time()
         trace = None if self._tracer is None else self._tracer.acknowledged(table, oldest / 1e6, now)
         lag.observe(max(now - oldest / 1e6, 0.0), None if trace is None else {"trace_id": trace})
-        if oldest > self._newest.get(table, 0):
-            self._newest[table] = oldest
-            self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(oldest / 1e6)
+        written = min(oldest, int(now * 1e6))  # of a writer's clock ahead it would stand still until that moment
+        if written > self._newest.get(table, 0):
+            self._newest[table] = written
+            self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(written / 1e6)
 
     def second_reads(self, count: int) -> None:
         """Count rows read once more."""

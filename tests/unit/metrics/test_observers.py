@@ -106,3 +106,17 @@ def test_drift_has_no_value_before_anything_was_compared(metrics: Metrics) -> No
     compared = value(metrics, "drift_compared_timestamp_seconds", type="user")
     assert compared is not None
     assert abs(time.time() - compared) < 60
+
+
+def test_a_write_time_ahead_of_the_clock_does_not_stand_for_all_that_come_after_it(metrics: Metrics) -> None:
+    observer = PipelineMetrics(metrics)
+    name, table = "last_acknowledged_write_timestamp_seconds", TableName("sunbird", "user")
+    labels = {"keyspace": "sunbird", "table": "user"}
+    observer.shown(table, int((time.time() + 3600) * 1e6))
+    first = value(metrics, name, **labels)
+    assert first is not None
+    assert first <= time.time()
+    observer.shown(table, int(time.time() * 1e6))
+    second = value(metrics, name, **labels)
+    assert second is not None
+    assert first <= second <= time.time()
