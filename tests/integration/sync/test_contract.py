@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.integration.daemon.stage import Stage
 from tests.integration.sync.asking import TOKEN, send
+from tests.unit.http.contract import not_promised
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -19,13 +20,6 @@ with warnings.catch_warnings():
 
 EXAMPLES = 6
 """Of each kind for each operation."""
-
-NOT_PROMISED = (
-    # What ids of a type look like is the configuration's business.
-    "positive_data_acceptance",
-    # Query parameters that nobody knows are passed over, as gateways add some.
-    "negative_data_rejection",
-)
 
 
 @pytest.fixture
@@ -66,11 +60,10 @@ def _has_input(operation: Any) -> bool:
 
 
 def _check(operation: Any, mode: Any, url: str) -> None:
-    excluded: list[Any] = [schemathesis.checks.CHECKS.get_one(name) for name in NOT_PROMISED]
-
     @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=excluded)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        case.call_and_validate(base_url=url, headers=headers, excluded_checks=not_promised(case))
 
     check()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlencode
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_http import create_app
-from tests.unit.http.asking import ask, ask_json
+from tests.unit.http.asking import DOCUMENTED, ask, ask_json
+from tests.unit.http.contract import documented, not_promised
 from tests.unit.http.fake import FakeDaemon, running
 
 with warnings.catch_warnings():
@@ -51,10 +54,23 @@ def app(daemon: FakeDaemon) -> ASGIApp:
     return create_app(daemon, HttpSettings(contract="lenient"))
 
 
-def examples() -> Iterator[Any]:
-    content = DESCRIPTION["paths"]["/api/data/v1/index/sync"]["post"]["requestBody"]["content"]["application/json"]
+def examples(content_type: str) -> Iterator[Any]:
+    content = DESCRIPTION["paths"]["/api/data/v1/index/sync"]["post"]["requestBody"]["content"][content_type]
     for name, example in content["examples"].items():
         yield pytest.param(example["value"], id=name)
+
+
+def urlencoded(fields: Mapping[str, str | list[str]]) -> tuple[str, bytes]:
+    return "application/x-www-form-urlencoded", urlencode(fields, doseq=True).encode()
+
+
+def multipart(fields: Mapping[str, str | list[str]]) -> tuple[str, bytes]:
+    parts = [
+        f'--limit\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+        for name, texts in fields.items()
+        for text in ([texts] if isinstance(texts, str) else texts)
+    ]
+    return "multipart/form-data; boundary=limit", "".join([*parts, "--limit--\r\n"]).encode()
 
 
 def schema_of(name: str) -> Draft202012Validator:
@@ -67,13 +83,40 @@ async def test_it_is_served_as_it_is(app: ASGIApp) -> None:
     assert answer.headers["content-type"].startswith("application/yaml")
 
 
-@pytest.mark.parametrize("body", list(examples()))
+@pytest.mark.parametrize("body", list(examples("application/json")))
 async def test_the_examples_of_requests_work(app: ASGIApp, body: Any) -> None:
     schema_of("SyncRequest").validate(body)
     answer = await ask_json(app, body, headers={"Content-Type": "application/json"})
     later = body["request"].get("operationType") == "async"
     assert answer.status == (202 if later else 200)
     schema_of("JobAnswer" if later else "SyncAnswer").validate(answer.json())
+
+
+@pytest.mark.parametrize("contract", ["documented", "lenient"])
+@pytest.mark.parametrize(
+    ("body", "encode"),
+    [
+        pytest.param(*example.values, encode, id=f"{encode.__name__}-{example.id}")
+        for encode, content_type in (
+            (urlencoded, "application/x-www-form-urlencoded"),
+            (multipart, "multipart/form-data"),
+        )
+        for example in examples(content_type)
+    ],
+)
+async def test_the_examples_of_forms_work(
+    daemon: FakeDaemon,
+    body: dict[str, Any],
+    encode: Callable[[Mapping[str, str | list[str]]], tuple[str, bytes]],
+    contract: Literal["documented", "lenient"],
+) -> None:
+    schema_of("SyncForm").validate(body)
+    content_type, content = encode(body)
+    app = create_app(daemon, HttpSettings(contract=contract))
+    answer = await ask(app, "POST", "/sync", headers={**DOCUMENTED, "Content-Type": content_type}, body=content)
+    assert answer.status == 200
+    schema_of("SyncAnswer").validate(answer.json())
+    assert answer.result["counts"]["indexed"] == len(answer.result["esSyncResponse"]) == 2
 
 
 def test_the_examples_of_answers_are_of_their_schemas() -> None:
@@ -120,29 +163,42 @@ class FakeJobs:
         assert identity
 
 
-async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer each request as a daemon of its own: the client gives each an event loop of its own."""
-    daemon = FakeDaemon()
-    daemon.jobs = FakeJobs()  # type: ignore[assignment]
-    await create_app(daemon, LENIENT)(scope, receive, send)
+def served(contract: Literal["documented", "lenient"], description: bytes) -> schemathesis.BaseSchema:
+    """Return the schema that a fuzzer goes by, of an application that serves it and keeps a contract."""
+    settings = LENIENT.model_copy(update={"contract": contract})
 
+    async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer each request as a daemon of its own: the client gives each an event loop of its own."""
+        if scope["path"] == "/openapi.yaml":
+            await Response(description, media_type="application/yaml")(scope, receive, send)
+            return
+        daemon = FakeDaemon()
+        daemon.jobs = FakeJobs()  # type: ignore[assignment]
+        await create_app(daemon, settings)(scope, receive, send)
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    schema = schemathesis.openapi.from_asgi("/openapi.yaml", fresh)
-
-
-NOT_PROMISED: list[Any] = [
-    # Which types there are, and what their ids look like, is the configuration's business.
-    schemathesis.checks.CHECKS.get_one("positive_data_acceptance"),
-    # Query parameters that nobody knows are passed over, as gateways add some.
-    schemathesis.checks.CHECKS.get_one("negative_data_rejection"),
-]
-
-
-@schema.exclude(path="/events").parametrize()  # an answer without an end: tests/unit/http/test_events.py
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_fuzzer_finds_nothing(case: schemathesis.Case[Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=NOT_PROMISED)
+        # /events is an answer without an end: tests/unit/http/test_events.py
+        return schemathesis.openapi.from_asgi("/openapi.yaml", fresh).exclude(path="/events")
+
+
+LENIENT_SCHEMA = served("lenient", TEXT)
+DOCUMENTED_SCHEMA = served("documented", yaml.safe_dump(documented(DESCRIPTION)).encode())
+
+
+def check(case: schemathesis.Case[Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=not_promised(case))
+
+
+@LENIENT_SCHEMA.parametrize()
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_fuzzer_finds_nothing(case: schemathesis.Case[Any]) -> None:
+    check(case)
+
+
+@DOCUMENTED_SCHEMA.include(tag="sync", method="POST").parametrize()
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_fuzzer_finds_nothing_in_the_documented_contract(case: schemathesis.Case[Any]) -> None:
+    check(case)
