@@ -70,6 +70,9 @@ class SyncEndpoint:
                 response = await handle(request, msgid)
             except RequestError as problem:
                 response = failed(msgid, problem)
+            except StoreError as error:
+                log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
+                response = failed(msgid, unavailable("The daemon cannot keep jobs at present.", service="daemon"))
             except asyncio.CancelledError:
                 # The server stops and has waited long enough, for a body perhaps. Who asked is told so.
                 response = failed(msgid, unavailable("The daemon is stopping.", service="daemon"))
@@ -125,9 +128,6 @@ class SyncEndpoint:
             raise wrong_type(field, "", f"{field}: {error.message}") from None
         except TooManyJobsError as error:
             raise RequestError(429, "TOO_MANY_REQUESTS", f"{error.message}.", headers={"retry-after": "60"}) from None
-        except StoreError as error:
-            log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
-            raise unavailable("The daemon cannot keep jobs at present.", service="daemon") from None
 
     async def _backfill(self, object_type: str, msgid: str, path: str) -> Response:
         range_jobs = self._daemon.range_jobs

@@ -90,3 +90,6 @@ async def test_a_disk_that_fails(app: ASGIApp, daemon: FakeDaemon, tmp_path: Pat
     answer = await ask_json(app, rows("user", "u", operationType="async"))
     assert (answer.status, answer.result["service"]) == (503, "daemon")
     assert str(tmp_path).encode() not in answer.body
+    daemon.jobs._store.get = full  # type: ignore[method-assign]
+    answer = await ask(app, "GET", "/sync/1")
+    assert (answer.status, answer.result["service"]) == (503, "daemon")
