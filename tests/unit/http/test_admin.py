@@ -141,6 +141,18 @@ async def test_a_state_that_cannot_be_used(app: ASGIApp, control: FakeControl, m
     assert (answer.status, "the disk is full" in answer.json()["error"]) == (503, True)
 
 
+async def test_a_mistake_of_the_daemon_s_own(
+    app: ASGIApp, daemon: FakeDaemon, control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_identity: int) -> bool:
+        raise AssertionError("a secret")
+
+    monkeypatch.setattr(control, "drop_dead_letter", fail)
+    answer = await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)
+    assert (answer.status, answer.json()) == (500, {"error": "server error"})
+    assert daemon.registry.get_sample_value("cdc_daemon_http_requests_total", {"route": "admin", "status": "500"}) == 1
+
+
 async def test_jobs_of_requests(app: ASGIApp, daemon: FakeDaemon) -> None:
     assert daemon.control is not None
     daemon.control.jobs = [
