@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import Settings
 from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.errors import DocumentError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import RowState, Write
+from cdc_daemon.pipeline.ports import RowBuilder, RowState, Write
 from cdc_daemon.pipeline.routes import related_of
 from cdc_daemon.startup import connect_elasticsearch, make_mapping
 from cdc_daemon.sync.errors import UnknownObjectTypeError
@@ -34,7 +36,9 @@ CHUNK = 100
 class Preview:
     """One document: `expected` is the source that would be written, byte for byte; None where there would be none.
 
-    `indexed` is the source in the index, None where there is none. `error` is set where the document cannot be built.
+    `indexed` is the source in the index, None where there is none. `error` is set where the document cannot be built,
+    with `source` as the JSON of what it would be made of. `has_row` is false where Cassandra has no such row: of one
+    that it has, a document that is not expected is one that the mapping does not show.
     It is what the daemon sends: fields that an ingest pipeline changes differ.
     """
 
@@ -42,7 +46,9 @@ class Preview:
     alias: str
     expected: bytes | None
     indexed: dict[str, Any] | None
-    error: str | None = None
+    error: DocumentError | None = None
+    source: bytes | None = None
+    has_row: bool = True
 
     @property
     def document(self) -> dict[str, Any] | None:
@@ -70,9 +76,9 @@ class Preview:
 async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> list[Preview]:
     """Build the documents of ids as the daemon would, and get those of the index.
 
-    An id that names a partition stands for each of its rows. Raises `CdcError`: `UnknownObjectTypeError`,
-    `InvalidIdError`, `CassandraRefusedError` where a table of the mapping is not there, `ConfigError` where the mapping
-    does not fit it, and what servers that do not answer raise.
+    An id that names a partition stands for each of its rows, or for itself where it has none. Raises `CdcError`:
+    `UnknownObjectTypeError`, `InvalidIdError`, `CassandraRefusedError` where a table of the mapping is not there,
+    `ConfigError` where the mapping does not fit it, and what servers that do not answer raise.
     """
     declared = settings.mappings.get(object_type)
     if declared is None:
@@ -90,37 +96,43 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
         reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(only))
         documents = MappedDocuments(only)
         keys: list[Key] = []
+        empty: list[tuple[int, Preview]] = []
         for asked in Identifiers(declared, mapping.table).read(ids):
             if asked.key.clustering is not None:
                 keys.append(asked.key)
                 continue
+            before = len(keys)
             async for page in reader.clusterings(declared.table, asked.key.partition_key):
                 keys += [asked.key._replace(clustering=each) for each in page]
+            if len(keys) == before:
+                empty.append((before, Preview(asked.label, declared.alias, None, None, has_row=False)))
         found: list[Preview] = []
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]
             reading = await reader.read(declared.table, chunk)
             build = documents.of(declared.table, reading.columns)
             for key, state in zip(chunk, reading.states, strict=True):
-                found += [await _beside(client, write) for write in _writes(build, key, state, declared.alias)]
+                has_row = state.row is not None or state.error is not None
+                found += [await _beside(client, write, has_row=has_row) for write in _writes(build, key, state)]
+        for at, each in reversed(empty):  # each row has one document, as there is one mapping
+            found.insert(at, each)
         return found
 
 
-def _writes(build: Any, key: Key, state: RowState, alias: str) -> Sequence[Write]:
-    if state.error is not None:
-        return [Write(alias, "", None, error=state.error)]  # type: ignore[arg-type]  # shown, not raised
-    writes: Sequence[Write] = build(key, state.row)
+def _writes(build: RowBuilder, key: Key, state: RowState) -> Sequence[Write]:
+    writes = build(key, state.row)
+    if isinstance(state.error, DocumentError):
+        return [dataclasses.replace(write, error=write.error or state.error) for write in writes]
     return writes
 
 
-async def _beside(client: AsyncElasticsearch, write: Write) -> Preview:
+async def _beside(client: AsyncElasticsearch, write: Write, *, has_row: bool) -> Preview:
     if write.error is not None and not write.id:
-        return Preview(write.id, write.alias, None, None, write.error.message)
+        return Preview(write.id, write.alias, None, None, write.error, write.source, has_row)
     with told_apart("get the document", alias=write.alias):
         answer = await client.options(ignore_status=404).get(index=write.alias, id=write.id, routing=write.routing)
     indexed = answer.body["_source"] if answer.body.get("found") else None
-    error = None if write.error is None else write.error.message
-    return Preview(write.id, write.alias, write.body, indexed, error)
+    return Preview(write.id, write.alias, write.body, indexed, write.error, write.source, has_row)
 
 
 def _plain(value: Any) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
+from cdc_daemon.errors import ConfigError
 
 if TYPE_CHECKING:
     from cdc_daemon.preview import Preview
@@ -29,10 +30,22 @@ def preview(
     from cdc_daemon.logs import silence_libraries  # noqa: PLC0415  commands start fast
     from cdc_daemon.preview import preview as make  # noqa: PLC0415  likewise
     from cdc_daemon.sync.client import read_ids  # noqa: PLC0415  likewise
+    from cdc_daemon.sync.errors import InvalidIdError, UnknownObjectTypeError  # noqa: PLC0415  likewise
 
     settings = load_settings(config)
     silence_libraries()
-    found = asyncio.run(make(settings, object_type, read_ids(iter(ids))))
+    wanted = read_ids(iter(ids))
+    if not wanted:
+        raise ConfigError("expected at least one id, found none")
+    try:
+        found = asyncio.run(make(settings, object_type, wanted))
+    except InvalidIdError as error:
+        asked = wanted[error.at]
+        raise ConfigError(
+            error.message, id=asked if isinstance(asked, str) else json.dumps(asked), column=error.column
+        ) from None
+    except UnknownObjectTypeError as error:
+        raise ConfigError(error.message) from None
     if as_json:
         typer.echo(json.dumps([_as_dict(each) for each in found], indent=2, ensure_ascii=False))
     else:
@@ -47,21 +60,38 @@ def _as_dict(found: Preview) -> dict[str, Any]:
         "id": found.id,
         "alias": found.alias,
         "equal": found.is_equal,
-        "error": found.error,
+        "reason": _reason(found),
+        "error": None if found.error is None else found.error.message,
+        "row": None if found.source is None else found.source.decode(),
         "differing": found.differing,
         "document": found.document,
         "indexed": found.indexed,
     }
 
 
-def _show(found: Preview) -> None:
+def _reason(found: Preview) -> str | None:
+    """Tell in a word why there would be no document."""
     if found.error is not None:
-        typer.echo(f"{found.alias}/{found.id}: cannot be built: {found.error}")
-        return
+        return type(found.error).__name__
+    if found.document is None:
+        return "filtered" if found.has_row else "no_row"
+    return None
+
+
+def _show(found: Preview) -> None:
     document, indexed = found.document, found.indexed
+    if found.error is not None:
+        typer.echo(f"{found.alias}/{found.id}: cannot be built: {_reason(found)}: {found.error.message}")
+        if found.error.hint:
+            typer.echo(f"  hint: {found.error.hint}")
+        if found.source is not None:
+            typer.echo(f"  its row: {found.source.decode()}")
+        typer.echo("  the index has no such document" if indexed is None else "  the index has an earlier document")
+        return
     typer.echo(f"{found.alias}/{found.id}: {'equal' if found.is_equal else 'differs'}")
     if document is None:
-        typer.echo("  there would be no document" + ("" if indexed is None else ", the index has one"))
+        why = "the mapping does not show its row" if found.has_row else "Cassandra has no such row"
+        typer.echo(f"  there would be no document, as {why}{'' if indexed is None else '; the index has one'}")
         return
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     if indexed is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from typer.testing import CliRunner
 
 from cdc_daemon.cli import app
+from cdc_daemon.config import load
+from cdc_daemon.errors import UndecodableError
+from cdc_daemon.preview import preview
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.integration.daemon.harness import wait_for
@@ -82,6 +86,9 @@ def test_a_row_that_cannot_be_made_a_document_is_set_aside(stage: Stage) -> None
     (letter,) = letters(stage)
     assert (letter.kind, letter.reason, letter.partition_key) == ("document", "UndecodableError", b"7")
     assert '"at" of type timestamp' in str(letter.detail["message"])
+    (previewed,) = asyncio.run(preview(load(stage.daemon.config_path), "wild", ["7"]))
+    assert (previewed.id, previewed.has_row) == ("7", True)
+    assert isinstance(previewed.error, UndecodableError)
 
 
 def test_a_key_longer_than_an_id_may_be_has_a_document_all_the_same(stage: Stage) -> None:

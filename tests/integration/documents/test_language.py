@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from cdc_daemon.cli import app
 from cdc_daemon.config.loading import load
+from cdc_daemon.errors import JsonTextError
 from cdc_daemon.preview import preview
 from sandbox import Sandbox
 from tests.integration.daemon.harness import wait_for
@@ -550,6 +551,9 @@ def test_a_text_that_must_be_json_and_is_none_sets_its_document_aside(shown: Sta
     (letter,) = wait_for("the dead letter", lambda: dead_letters(shown, "json"))
     assert (letter["key"], letter["reason"], letter["document"]) == ({"id": "unread"}, "JsonTextError", None)
     assert json.loads(letter["row"])["strict"] == "{"
+    (previewed,) = asyncio.run(preview(load(shown.daemon.config_path), "json", ["unread"]))
+    assert isinstance(previewed.error, JsonTextError)
+    assert (previewed.id, previewed.source) == ("unread", letter["row"].encode())
     assert "expected JSON in column 'strict'" in json.dumps(letter)
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cdc_daemon.cli import app
 from cdc_daemon.config.loading import load
+from cdc_daemon.errors import ConfigError
 from cdc_daemon.preview import preview
 from sandbox.demo.schema import _SCHEMA, example_mappings, statements
 from tests.integration.daemon.stage import Stage
@@ -95,7 +96,12 @@ def assert_previewed(stage: Stage) -> None:
     assert '+ name: "Karnataka"' in shown.stdout
     none = CliRunner().invoke(app, [*command, "nobody", "l2", "--json"])
     assert none.exit_code == 0, none.output
-    assert [(each["document"] is None, each["equal"]) for each in json.loads(none.stdout)] == [
-        (True, True),
-        (False, True),
+    assert [(each["document"] is None, each["equal"], each["reason"]) for each in json.loads(none.stdout)] == [
+        (True, True, "no_row"),
+        (False, True, None),
     ]
+    (empty,) = asyncio.run(preview(settings, "batch", ["nothing"]))
+    assert (empty.id, empty.is_equal, empty.has_row) == ("nothing", True, False), "an id of a partition without rows"
+    for wrong in (["preview", "locatoin", "l1"], ["preview", "user_course", "u:c"], ["preview", "location", " "]):
+        refused = CliRunner().invoke(app, [*wrong, "--config", str(stage.daemon.config_path)])
+        assert isinstance(refused.exception, ConfigError)
