@@ -141,7 +141,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
                     if count == limit:
                         break
                     continue
-            if table_layout is not None:
+            if table_layout is not None and payload[17] < 0x80:  # the key's length is a byte
                 key_end = 18 + payload[17]
                 (head,) = _long_at(payload, key_end)
                 at = key_end + 8

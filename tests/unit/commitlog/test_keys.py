@@ -147,6 +147,19 @@ def test_plain_updates(some: TableMetadata, clustering: tuple[bytes, ...], key: 
     assert (batch.mutations, batch.skipped, batch.unknown, batch.problems) == (6, 0, {}, [])
 
 
+@pytest.mark.parametrize("some", [SIMPLE, CLUSTERED, NUMBERED])
+def test_a_long_key_that_looks_like_an_update_is_none(some: TableMetadata) -> None:
+    clustering = (b"aaaa", b"bbbb")[: len(some.clustering)]
+    usual = insert(some, *clustering, key=b"k")
+    looks = mutation(usual)[1 + 16 + 1 + 1 :]  # behind the count, the table's id and the key
+    # Where an update would go on if the first byte of the key's length, 0x80, were its length.
+    long = insert(some, *clustering, key=b"x" * 127 + looks + b"x")
+    statements = [usual, long, usual, long]
+    batch = read([some], *map(mutation, statements))
+    assert [facts_read(each) for each in batch.updates] == [facts_written(each) for each in statements]
+    assert not batch.problems
+
+
 @pytest.mark.parametrize("some", [CLUSTERED, NUMBERED])
 @pytest.mark.parametrize("inclusive", [True, False])
 def test_a_range_after_the_only_row_is_never_missed(some: TableMetadata, inclusive: bool) -> None:
