@@ -83,6 +83,10 @@ class SchemaSource:
             }
             self._plans.clear()
 
+    async def agreed(self) -> bool:
+        """Tell whether all nodes that are up have the same schema. Raises `CassandraUnavailableError`."""
+        return await self._reader.agreed()
+
     async def watch(self, interval: float = WATCH_INTERVAL) -> None:
         """Refresh whenever Cassandra's schema has changed, looked at every `interval` seconds, until cancelled.
 
@@ -112,7 +116,7 @@ class SchemaSource:
         `CassandraUnavailableError`.
         """
         await self.refresh()
-        if self._live.find(name.keyspace, name.table) is None and await self._reader.agreed():
+        if self._live.find(name.keyspace, name.table) is None and await self.agreed():
             raise TableDroppedError(
                 "the table was dropped", hint="create it again, or take its mapping out", table=str(name)
             )

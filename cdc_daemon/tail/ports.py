@@ -74,6 +74,10 @@ class SchemaProvider(Protocol):
         """Fetch the schema again. Raises `CdcError` when that cannot be done now; it is then tried again."""
         ...
 
+    async def agreed(self) -> bool:
+        """Tell whether all nodes that are up have the same schema, so that no table is still on its way. Raises so."""
+        ...
+
 
 class TailObserver(Protocol):
     """Is told what the tail does. Methods are called in the event loop and must return at once."""

@@ -119,6 +119,10 @@ class Provider:
         if self.news is not None:
             self.current = self.news
 
+    async def agreed(self) -> bool:
+        await asyncio.sleep(0)
+        return True
+
 
 @dataclass
 class Recorder:
