@@ -64,6 +64,11 @@ class IndexPair:
         return self._has(self.other, marker(self.alias, BEHIND))
 
     @property
+    def live_behind(self) -> bool:
+        """Whether the live index lacks changes that it refused just before it was put in place."""
+        return self._has(self.live, marker(self.alias, BEHIND))
+
+    @property
     def named(self) -> bool:
         """Whether the live index can be written to by a name of its own."""
         return self.live is not None and self._has(self.live, direct(self.live))

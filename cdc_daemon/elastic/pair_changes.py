@@ -88,11 +88,10 @@ class PairChanges:
             raise IndexPairError("expected a free name for the index, found an index of that name", index=index)
 
     async def write_again(self, pair: IndexPair) -> None:
-        """Have the other index written to again that was let go."""
-        live, other = str(pair.live), str(pair.other)
-        actions = [{"add": {"index": each, "alias": direct(each), **_HIDDEN}} for each in (live, other)]
-        if pair.behind:
-            actions.append({"remove": {"index": other, "alias": marker(pair.alias, BEHIND)}})
+        """Have the other index written to again that was let go; it is still behind."""
+        actions = [
+            {"add": {"index": each, "alias": direct(each), **_HIDDEN}} for each in (str(pair.live), str(pair.other))
+        ]
         await self._change(actions, "have the index written again", pair.alias)
 
     async def drift(self, definition: IndexDefinition, index: str) -> list[Difference]:
@@ -124,6 +123,12 @@ class PairChanges:
         """Have all daemons know that the other index lacks changes."""
         add = {"add": {"index": pair.other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}}
         await self._change([add], "mark the index", pair.alias)
+
+    async def unmark_behind(self, alias: str, index: str) -> None:
+        """Have all daemons mark the index again from now on, when it refuses changes: it is about to be compared."""
+        remove = {"remove": {"index": index, "alias": marker(alias, BEHIND), "must_exist": False}}
+        await self._change([remove], "unmark the index", alias)
+        await self._watch.look()
 
     async def let_go(self, pair: IndexPair) -> None:
         """Have the other index written no more by anybody, and marked as behind."""

@@ -13,7 +13,7 @@ import structlog
 from cdc_daemon.elastic.bulk import BulkWriter
 from cdc_daemon.elastic.failure import Failure
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.elastic.pair import IndexPair, Phase, direct
+from cdc_daemon.elastic.pair import IndexPair, direct
 from cdc_daemon.elastic.pair_watch import Pairs, PairWatch
 from cdc_daemon.errors import CdcError
 
@@ -45,9 +45,10 @@ class _Other:
 class PairWriter:
     """Settles an operation when it is settled in both indices, so that each of them can take the other's place.
 
-    What the other index refuses does not concern the live one: the live one's outcome counts. An index that is built
-    and lacks documents is never put in place; one that is kept is marked `behind`. One that takes nothing for
-    `patience` seconds, while the live one does, is written to no more. `let_go` and `mark_behind` make that durable.
+    What the other index refuses does not concern the live one: the live one's outcome counts. The other one is marked
+    as `behind` before such a change is acknowledged, so that it is not put in place as it is. One that takes nothing
+    for `patience` seconds, while the live one does, is written to no more. `let_go` and `mark_behind` make that
+    durable.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class PairWriter:
         found: Sequence[Result],
     ) -> None:
         refused: Refusals | None = None
+        dead: dict[int, Result] = {}
         for at, other in zip(places, found, strict=True):
             live = results[at]
             if other.outcome is Outcome.REREAD:
@@ -165,6 +167,7 @@ class PairWriter:
                 before = refused or self.refused.get(pair.alias)
                 reason = f"{other.error_type}: {other.reason}"
                 refused = Refusals((before.documents if before else 0) + 1, operations[at].id, reason)
+                dead[at] = other
         if refused is None:
             return
         self.refused[pair.alias] = refused
@@ -177,8 +180,24 @@ class PairWriter:
             every=30,
             every_key=pair.alias,
         )
-        if pair.phase is Phase.KEPT and not self._watch.last[pair.alias].behind:
+        if await self._is_live_now(pair, mark=True):
+            for at, other in dead.items():
+                results[at] = replace(other, outcome=Outcome.REREAD)
+
+    async def _is_live_now(self, pair: IndexPair, *, mark: bool) -> bool:
+        """Tell whether the other index of a pair was put in place meanwhile, or nobody can tell.
+
+        Then its refusals concern the live index, and what changed is to be settled once more. Otherwise it is marked as
+        behind; a mark that comes too late for a swap is seen as such.
+        """
+        try:
+            now = (await self._watch.look())[pair.alias]
+        except CdcError:
+            return True
+        if mark and now.other == pair.other and not now.behind:
             await self._note(self._mark_behind, pair, None)
+            return await self._is_live_now(pair, mark=False)
+        return now.live == pair.other
 
     async def _note(self, note: Note, pair: IndexPair, failure: Failure | None) -> None:
         reason = None if failure is None else f"{failure.error_type}: {failure.reason}"

@@ -60,6 +60,8 @@ class NewIndex:
 
     `definitions` tells what the index of an object type is to be like, `is_dead` whether the document of a key under an
     alias is set aside as a dead letter, `refused` what the index that is built did not take, by alias.
+    An index that refuses a change is marked as behind, whichever daemon wrote it. Such a mark is removed before a
+    comparison only, and one that is there after it means another comparison, so nothing is missed.
     Raises `IndexPairError` when the indices are not as they have to be, or are not equal to the rows in the end.
     """
 
@@ -186,22 +188,33 @@ class NewIndex:
         if pair.live != index:
             self._check_standing(pair, index)
             await self._changes.complete(definition, index)
-            await self._check_equal(run, object_type, definition.alias)
-            pair = await self._changes.pair(definition.alias)
-            self._check_standing(pair, index)
-            await self._changes.exchange(pair)
+            await self._changes.exchange(await self._check_equal(run, object_type, definition.alias))
+        if not plan["swapped"]:
+            await self._make_up(run, object_type, definition.alias)
         plan["swapped"] = True
         await run.keep_found()
 
-    async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> None:
-        """Compare again where something was left: a change under way may have been taken for a difference."""
-        for _ in range(MOST_CHECKS - 1):
-            if not _left(run, object_type):
+    async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> IndexPair:
+        """Return the indices when the one that is built is equal, and has refused nothing since it was compared.
+
+        Compare again where something was left, as a change under way may have been taken for a difference.
+        """
+        plan = _plan(run, object_type)
+        for checks in range(MOST_CHECKS):
+            pair = await self._changes.pair(alias)
+            self._check_standing(pair, plan["index"])
+            if not (pair.behind or plan.get("compare_again") or _left(run, object_type)):
+                return pair
+            if checks == MOST_CHECKS - 1:
                 break
-            del run.found["types"][object_type]
-            for side, (first, last) in ((CHECK, WHOLE_RING), (DOCUMENTS, TokenRange(0, LARGEST))):
-                whole = JobRange(number=-1, object_type=object_type, first=first, last=last, cursor=first, side=side)
-                await self._compare(run.beside(), whole)
+            # Durable before the mark is removed: a process that is killed must not take the removal for a result.
+            plan["compare_again"] = True
+            await run.keep_found()
+            if pair.behind:
+                await self._changes.unmark_behind(alias, plan["index"])
+            await self._compare_whole(run, object_type)
+            plan["compare_again"] = False
+            await run.keep_found()
         if left := _left(run, object_type):
             refusal = self._refused.get(alias)
             reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
@@ -209,13 +222,39 @@ class NewIndex:
                 f"expected an index equal to the rows, found {left} documents that are not{reason}",
                 hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
                 f"unless `cdc-daemon drop-index {object_type}` removes it",
-                index=_plan(run, object_type)["index"],
+                index=plan["index"],
             )
+        refusal = self._refused.get(alias)
+        reason = "" if refusal is None else f", the last {refusal.id}: {refusal.reason}"
+        raise IndexPairError(
+            f"expected an index that takes every change, found that it refused some after each comparison{reason}",
+            hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
+            f"unless `cdc-daemon drop-index {object_type}` removes it",
+            index=plan["index"],
+        )
+
+    async def _make_up(self, run: JobRun, object_type: str, alias: str) -> None:
+        """Make up for what the index refused just before it was put in place.
+
+        Each such change is settled once more: what is refused now becomes a dead letter.
+        """
+        await self._changes.wait_seen()
+        if (await self._changes.pair(alias)).live_behind:
+            await self._compare_whole(run, object_type)
+            await self._changes.unmark_behind(alias, _plan(run, object_type)["index"])
+
+    async def _compare_whole(self, run: JobRun, object_type: str) -> None:
+        run.found.get("types", {}).pop(object_type, None)
+        for side, (first, last) in ((CHECK, WHOLE_RING), (DOCUMENTS, TokenRange(0, LARGEST))):
+            whole = JobRange(number=-1, object_type=object_type, first=first, last=last, cursor=first, side=side)
+            await self._compare(run.beside(), whole)
 
     async def _compare(self, run: JobRun, part: JobRange) -> None:
         alias = self._definitions(part.object_type).alias
         index = _plan(run, part.object_type)["index"]
-        self._check_standing(await self._changes.pair(alias), index)
+        pair = await self._changes.pair(alias)
+        if pair.live != index:
+            self._check_standing(pair, index)
         await self._comparing.compare(
             run, part, repair=True, index=index, set_aside=lambda key: self._is_dead(key, alias)
         )

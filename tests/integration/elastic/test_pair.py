@@ -143,6 +143,19 @@ async def test_a_daemon_that_has_not_seen_the_swap_yet_misses_neither_index(
         assert await other.source(each, "a") == {"name": "a"}
 
 
+async def test_what_an_index_refuses_that_is_live_by_now_is_settled_once_more(
+    make_daemon: Callable[..., Daemon], index: Index
+) -> None:
+    one, other = make_daemon(), make_daemon()
+    await begin(one, index, properties={"name": {"type": "integer"}})
+    await other.watch.look()
+    await one.changes.exchange(await one.pair())
+    assert other.watch.last[index.alias].live == index.name
+    assert await other.outcomes(index.write("a")) == [Outcome.REREAD], "it has not seen the swap"
+    assert await other.outcomes(index.write("a", version=10**15)) == [Outcome.DEAD]
+    assert not (await one.pair()).live_behind
+
+
 async def test_a_late_write_makes_no_index_anew(make_daemon: Callable[..., Daemon], index: Index) -> None:
     one, other = make_daemon(), make_daemon()
     definition = await begin(one, index)
@@ -162,9 +175,14 @@ async def test_what_the_other_index_refuses_does_not_concern_the_live_one(daemon
     refused = daemon.writer.refused[index.alias]
     assert (refused.documents, refused.id) == (1, "a")
     assert "document_parsing_exception" in refused.reason
-    assert not (await daemon.pair()).behind, "one that is built is compared in the end"
+    assert (await daemon.pair()).behind, "whatever daemon builds it knows that it is to be compared again"
+    await daemon.changes.unmark_behind(index.alias, f"{index.name}-next")
+    assert not (await daemon.pair()).behind
+    assert await daemon.outcomes(index.write("a"), index.write("b", age=2)) == [Outcome.INDEXED] * 2
+    assert (await daemon.pair()).behind
 
     await daemon.changes.exchange(await daemon.pair())
+    assert not (await daemon.pair()).live_behind
     await daemon.changes.exchange(await daemon.pair())
     assert await daemon.outcomes(index.write("c")) == [Outcome.INDEXED]
     pair = await daemon.pair()
@@ -185,7 +203,7 @@ async def test_an_index_that_takes_nothing_is_let_go(make_daemon: Callable[..., 
     await daemon.client.indices.put_settings(index=definition.index, settings={"index.blocks.write": None})
     await daemon.changes.write_again(pair)
     pair = await daemon.pair()
-    assert (pair.paired, pair.behind) == (True, False)
+    assert (pair.paired, pair.behind) == (True, True), "it lacks what was written meanwhile"
     assert await daemon.outcomes(index.write("b")) == [Outcome.INDEXED]
     assert await daemon.source(definition.index, "b") is not None
 
