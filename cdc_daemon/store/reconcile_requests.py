@@ -92,8 +92,10 @@ class ReconcileRequest:
         return self.to_position is not None or self.to_segment_id is not None
 
     def __str__(self) -> str:
-        if self.segment_id == 0:
-            return f"{self.reason.value} of {f'{self.keyspace}.{self.table}' if self.table else 'every table'}"
+        if self.segment_id == 0 and self.table is not None:
+            return f"{self.reason.value} of {self.keyspace}.{self.table}"
+        if self.reason is ReconcileReason.REPLICA_DOWN:
+            return f"{self.reason.value} of every table"
         until = "an unknown end"
         if self.to_segment_id is not None:
             until = f"segment {self.to_segment_id}"

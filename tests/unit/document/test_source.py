@@ -50,4 +50,4 @@ def test_no_value_is_too_odd_to_be_seen(value: Any, shown: Any) -> None:
 
 
 def test_an_integer_of_any_size_is_whole() -> None:
-    assert source_of(["v"], [10**30], shown={"v"}, joined={}) == b'{"v":1000000000000000000000000000000}'
+    assert source_of(["v"], [10**30], shown={"v"}, joined={}) == b'{"v":"1000000000000000000000000000000"}'
