@@ -12,6 +12,7 @@ JOIN = (
     "VALUES (?, ?, false, ?, ?, ?)"
 )
 LEAVE = "UPDATE sunbird.user_organisation SET isdeleted = true, orgleftdate = ? WHERE organisationid = ? AND userid = ?"
+EXPEL = "DELETE FROM sunbird.user_organisation WHERE organisationid = ? AND userid = ?"
 FORGET = "DELETE FROM sunbird.user_organisation WHERE userid = ?"
 APPOINT = "INSERT INTO sunbird.user_roles (role, scope, createddate, userid) VALUES (?, ?, ?, ?)"
 DISMISS = "DELETE FROM sunbird.user_roles WHERE role = ? AND userid = ?"
@@ -33,12 +34,13 @@ CANCEL = "DELETE FROM sunbird_courses.course_batch WHERE courseid = ? AND batchi
 PLACE = "INSERT INTO sunbird.location (id, code, name, type) VALUES (?, ?, ?, 'district')"
 RAZE = "DELETE FROM sunbird.location WHERE id = ?"
 
-OTHERS = (JOIN, LEAVE, FORGET, APPOINT, DISMISS, ENROL, PROGRESS, UNENROL, BATCH, CLOSE, CANCEL, PLACE, RAZE)
+OTHERS = (JOIN, LEAVE, EXPEL, FORGET, APPOINT, DISMISS, ENROL, PROGRESS, UNENROL, BATCH, CLOSE, CANCEL, PLACE, RAZE)
 """Every statement that `other_change` may give."""
 
 ORGANISATION = "INSERT INTO sunbird.organisation (id, orgname, channel, orglocation, status) VALUES (%s, %s, %s, %s, 1)"
+RENAME_ORGANISATION = "UPDATE sunbird.organisation SET orgname = ? WHERE id = ?"
 ORGANISATIONS = 20
-"""How many there are; they stay as they are while the demo runs."""
+"""How many there are; while the demo runs they get other names and are never removed."""
 
 _COURSES = 12
 _BATCHES = 6
@@ -64,6 +66,7 @@ def other_change(source: random.Random, user: str) -> tuple[str, tuple[Any, ...]
     changes: tuple[tuple[int, str, tuple[Any, ...]], ...] = (
         (8, JOIN, (organisation, f"{user}-{organisation}", now.isoformat(), "teacher", user)),
         (2, LEAVE, (now.isoformat(), organisation, user)),
+        (2, EXPEL, (organisation, user)),
         (1, FORGET, (user,)),
         (6, APPOINT, (role, json.dumps([{"organisationId": organisation}]), now.isoformat(), user)),
         (3, DISMISS, (role, user)),

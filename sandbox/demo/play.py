@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from sandbox.demo.board import Board, Step
 from sandbox.demo.errors import DemoError
 from sandbox.demo.freshness import percentiles
 from sandbox.demo.probe import Probes
+from sandbox.demo.renames import Renames
 from sandbox.demo.schema import create_schema
 from sandbox.demo.stage import Stage
 from sandbox.demo.summary import Outage, Summary
@@ -30,6 +31,8 @@ PROBES_PER_SECOND = 8
 WARM_UP_SECONDS = 8.0
 WARM_SECONDS = 5.0
 """Seconds in a row without a late document after which the servers count as warm: Java compiles what runs often."""
+RENAME_EVERY = 5.0
+"""Seconds between two organisations that get another name, which some hundred users' documents show."""
 LATE = 0.5
 """Age in seconds of a write whose document cannot be read yet and is late."""
 LONGEST_WARM_UP = 40.0
@@ -87,26 +90,33 @@ async def play(stage: Stage, board: Board, options: Options) -> Summary:
         probes = Probes(session, http, stage.index_url, rate=PROBES_PER_SECOND)
         writer = Writer(session, rate=options.rate, source=random.Random(1))  # noqa: S311 - no secret
         board.watch, board.probes, board.writer = watch, probes, writer
-        await _Play(stage, board, watch, probes, writer).run(options, summary)
+        renames = Renames(session, every=RENAME_EVERY)
+        await _Play(stage, board, watch, probes, writer, renames).run(options, summary)
     return summary
 
 
 class _Play:
     """The steps for which everything is up."""
 
-    def __init__(self, stage: Stage, board: Board, watch: Watch, probes: Probes, writer: Writer) -> None:
+    def __init__(  # noqa: PLR0917 -- all that takes part
+        self, stage: Stage, board: Board, watch: Watch, probes: Probes, writer: Writer, renames: Renames
+    ) -> None:
         self._stage = stage
         self._board = board
         self._watch = watch
         self._probes = probes
         self._writer = writer
+        self._renames = renames
 
     async def run(self, options: Options, summary: Summary) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch.run(), name="watch")
                 probing = tasks.create_task(self._probes.run(), name="probes")
-                writing = tasks.create_task(self._writer.run(), name="writer")
+                writing = [
+                    tasks.create_task(self._writer.run(), name="writer"),
+                    tasks.create_task(self._renames.run(), name="renames"),
+                ]
                 await self._measure(options.seconds)
                 summary.daemon = await self._without_daemon()
                 summary.outage = await self._without_elasticsearch()
@@ -118,13 +128,14 @@ class _Play:
             raise _foremost(group) from None
         finally:
             summary.changes, summary.failed = self._writer.total, self._writer.failed
+            summary.renamed = self._renames.done
             summary.seconds = (self._writer.ended or time.monotonic()) - self._writer.began
             summary.undisturbed = percentiles(self._probes.undisturbed_times)
             summary.all = percentiles(self._probes.times)
 
     async def _measure(self, seconds: float) -> None:
         with self._board.step(2) as step:
-            step.note = "inserts, partial updates, deletions, batches"
+            step.note = "inserts, partial updates, deletions, batches, renames"
             await asyncio.sleep(WARM_UP_SECONDS)
             if not await self._is_warm(LONGEST_WARM_UP - WARM_UP_SECONDS):
                 step.note = f"documents are late even after {LONGEST_WARM_UP:.0f} s of it"
@@ -180,12 +191,13 @@ class _Play:
             await asyncio.sleep(CALM_SECONDS)
             return outage
 
-    async def _drain(self, writing: asyncio.Task[None]) -> None:
+    async def _drain(self, writing: Sequence[asyncio.Task[None]]) -> None:
         with self._board.step(6) as step:
             step.note = "the writer stops; what is on its way arrives"
             self._writer.stop()
+            self._renames.stop()
             self._probes.stop()
-            await writing
+            await asyncio.gather(*writing)
             await _in_time("show the last write", self._probes.write_last())
             await _in_time("drain", self._watch.wait_drained())
             step.note = "nothing pending, nothing behind"

@@ -24,6 +24,7 @@ class Summary:
     cassandra: str
     elasticsearch: str
     changes: int = 0
+    renamed: int = 0
     failed: int = 0
     seconds: float = 0.0
     undisturbed: Percentiles | None = None
@@ -42,6 +43,7 @@ class Summary:
         rows = [
             ("servers", f"Cassandra {self.cassandra}, Elasticsearch {self.elasticsearch}, {os.cpu_count()} cores"),
             ("changes written", self._written()),
+            ("renamed", f"{self.renamed} organisations, shown in the documents of their users"),
         ]
         if self.undisturbed is not None:
             rows.append(("freshness", f"{_times(self.undisturbed)}, undisturbed"))

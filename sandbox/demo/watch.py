@@ -67,7 +67,7 @@ class Watch:
             await self.read_status()
 
     async def wait_drained(self) -> None:
-        """Return when for a second nothing was pending, nothing behind, and the checkpoint stood still."""
+        """Return when for a second nothing was pending, no dependent to refresh, and the checkpoint stood still."""
         seen: list[str] = []
         while len(seen) < _STILL_READINGS:
             self.check_alive()
@@ -89,8 +89,8 @@ class Watch:
 
 
 def _drained_position(status: dict[str, Any] | None) -> str | None:
-    """Return the checkpoint's position when nothing is pending and nothing behind, else None."""
+    """Return the checkpoint's position when nothing is pending, to be refreshed, or behind; else None."""
     if status is None or status.get("state") != "running":
         return None
-    busy = status["pending"] or status["backlog"]["bytes"]
+    busy = status["pending"] or status["dependents_waiting"] or status["backlog"]["bytes"]
     return None if busy else str(status["position"])

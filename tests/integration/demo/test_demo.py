@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,8 +93,13 @@ def test_it_ends_equal_and_what_is_kept_can_be_tried_by_hand(
     told = result.stdout
     assert result.returncode == 0, told + result.stderr
     assert "\x1b" not in told
-    for text in ("changes written", "undisturbed", "daemon kill -9", "Elasticsearch down", "user: EQUAL, "):
+    for text in ("changes written", "undisturbed", "daemon kill -9", "Elasticsearch down"):
         assert text in told
+    for mapping in ("user", "organisation", "location", "batch", "user_course"):
+        assert f"{mapping}: EQUAL, " in told
+    renamed = re.search(r"^renamed +(\d+) organisations", told, re.MULTILINE)
+    assert renamed is not None
+    assert int(renamed[1]) > 0
 
     (state,) = json.loads(_sandbox(environment, "status", "--json"))
     assert state["status"] == "running"

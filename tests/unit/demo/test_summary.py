@@ -10,6 +10,7 @@ def _summary() -> Summary:
         "5.0.6",
         "8.19.4",
         changes=21_345,
+        renamed=14,
         seconds=71.2,
         undisturbed=Percentiles(200, 0.078, 0.141, 0.16),
         all=Percentiles(560, 0.082, 14.1, 17.2),
@@ -24,6 +25,7 @@ def test_the_summary_is_short_and_complete() -> None:
 
     assert lines[1:] == [
         "changes written     21,345 in 71 s, 300 a second",
+        "renamed             14 organisations, shown in the documents of their users",
         "freshness           p50 78 ms, p99 141 ms, max 160 ms of 200 probes, undisturbed",
         "                    p50 82 ms, p99 14 s, max 17 s of 560 probes, outages and warm-up included",
         "daemon kill -9      caught up 2.9 s after 3.1 s without it, counted from its restart",

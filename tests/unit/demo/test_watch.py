@@ -13,7 +13,7 @@ from sandbox.demo.stage import Stage
 from sandbox.demo.watch import Watch
 from tests.unit.demo.fakes import serving, wait_until
 
-_IDLE = {"state": "running", "pending": 0, "backlog": {"bytes": 0}, "position": "1:100"}
+_IDLE = {"state": "running", "pending": 0, "dependents_waiting": 0, "backlog": {"bytes": 0}, "position": "1:100"}
 
 
 @dataclass
@@ -61,6 +61,7 @@ async def test_drained_is_what_stands_still() -> None:
     "busy",
     [
         _IDLE | {"pending": 1},
+        _IDLE | {"dependents_waiting": 1},
         _IDLE | {"backlog": {"bytes": 10}},
         _IDLE | {"state": "starting"},
         None,
