@@ -158,7 +158,7 @@ NOT_BUILT = frozenset(
     error.__name__
     for error in (
         *(DocumentError, HookError, JsonTextError, ExpressionError, ConversionError),
-        *(JoinLimitError, IdError, UndecodableError),
+        *(JoinLimitError, IdError, UndecodableError, CassandraReadError),
     )
 )
 """The reasons of dead letters whose documents could not be built; those of others are Elasticsearch's `error.type`."""
