@@ -1,61 +1,46 @@
-"""A batch of rows on its way: read back, doubted where need be, built, written, settled or sent round again."""
+"""A batch of rows on its way: read back, doubted where need be, and written, or handed back to be read again."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
 from cdc_daemon.errors import CassandraReadError, CassandraRefusedError, CdcError, StoreError, TableDroppedError
 from cdc_daemon.pipeline.backoff import Backoff
-from cdc_daemon.pipeline.batch import Batch
+from cdc_daemon.pipeline.batch_writer import BatchWriter, SetAside
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.early import early_readings
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.lifetimes import Lifetimes
-from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
+from cdc_daemon.pipeline.poison import Poison
 from cdc_daemon.pipeline.ports import (
     DeadDocuments,
     DocumentBuilder,
     Expiries,
     Observer,
     Reading,
-    Row,
-    RowBuilder,
     RowReader,
     RowState,
-    Write,
     Writer,
 )
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.unreadable import UnreadableRows
 from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.pipeline.watch import Trouble
 
 log = structlog.get_logger(__name__)
-
-SetAside = Callable[[Sequence[DeadLetter]], None]
-"""Keeps dead letters durably; blocks for the commit, so it is called in a thread."""
-
 
 BATCH_SIZE = 16 * 1024 * 1024
 """Bytes of documents that one batch should not exceed; each worker holds one batch."""
 
-_KEPT = (DocumentOutcome("", "", Outcome.DEAD, "table_dropped", "there is no such table any more"),)
-"""What is told of a key whose table was dropped, and whose documents are kept."""
-
 _SAID_AGAIN = 30.0
 """Seconds after which it is said again that a table cannot be read."""
-
-EXPECTED_DOCUMENT_SIZE = 16 * 1024
-"""Bytes a document is taken to have until some were built."""
 
 
 class Settlement:
@@ -91,25 +76,32 @@ class Settlement:
         self._coalescer = coalescer
         self._clock = clock
         self._reader = reader
-        self._builder = builder
-        self._writer = writer
-        self._set_aside = set_aside
         self._observer = observer
         self._dropped = dropped
-        self._poison = poison or Poison()
-        self._dead = dead
-        self._unreadable = UnreadableRows(self._poison, coalescer, dead)
+        poison = poison or Poison()
+        self._unreadable = UnreadableRows(poison, coalescer, dead)
         self._lifetimes = Lifetimes(expiries)
-        self._router = router or Router(coalescer, {}, mapped=())
         self._waits = waits or Waits()
         self._pause = second_read_pause
-        self._allowed_clock_difference = allowed_clock_difference
-        self._document_size = EXPECTED_DOCUMENT_SIZE
+        self._batches = BatchWriter(
+            coalescer=coalescer,
+            clock=clock,
+            builder=builder,
+            writer=writer,
+            set_aside=set_aside,
+            observer=observer,
+            poison=poison,
+            router=router or Router(coalescer, {}, mapped=()),
+            dead=dead,
+            lifetimes=self._lifetimes,
+            waits=self._waits,
+            allowed_clock_difference=allowed_clock_difference,
+        )
 
     @property
     def batch_limit(self) -> int:
         """How many rows may be settled together so that their documents stay within `BATCH_SIZE`."""
-        return max(1, BATCH_SIZE // self._document_size)
+        return max(1, BATCH_SIZE // self._batches.document_size)
 
     async def settle(self, entries: Sequence[Entry]) -> None:
         """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError` and `StoreError`.
@@ -139,7 +131,7 @@ class Settlement:
         for table, failure in failures.items():
             if not isinstance(failure, CassandraRefusedError):
                 raise failure
-            _say_refused(table, failure)
+            _say("pipeline.table_refused", table, failure)
 
     def _hand_back(self, entry: Entry, failure: BaseException | None) -> None:
         if isinstance(failure, CdcError):
@@ -154,11 +146,11 @@ class Settlement:
         except TableDroppedError as error:
             if self._dropped is None:
                 raise
-            _say_dropped(table, error)
+            _say("pipeline.table_dropped", table, error)
             left = [entry for entry in entries if entry in open_entries]
             absent = [RowState(None, None)] * len(left)
             reading = Reading(self._clock.next(), time.monotonic(), (), absent)
-            await self._write(left, reading, open_entries, self._dropped)
+            await self._batches.write(left, reading, open_entries, self._dropped)
 
     async def _settle_rows(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
         await self._lifetimes.expect(table, entries)
@@ -166,7 +158,7 @@ class Settlement:
         if len(unread) == len(entries):
             await self._settle_unread(table, unread, open_entries)
             return
-        work = [self._write(several, reading, open_entries) for several, reading in early_readings(entries)]
+        work = [self._batches.write(several, reading, open_entries) for several, reading in early_readings(entries)]
         if unread:
             work.append(self._settle_unread(table, unread, open_entries))
         for outcome in await asyncio.gather(*work, return_exceptions=True):
@@ -196,7 +188,7 @@ class Settlement:
             await self._settle_read(table, several, open_entries)
 
         async def give_up(entry: Entry, state: RowState) -> None:
-            await self._write([entry], Reading(self._clock.next(), time.monotonic(), (), [state]), open_entries)
+            await self._batches.write([entry], Reading(self._clock.next(), time.monotonic(), (), [state]), open_entries)
 
         await self._unreadable.settle(entries, open_entries, settle, give_up)
 
@@ -212,12 +204,12 @@ class Settlement:
             else:
                 believed.append((entry, state))
         if not doubted:
-            await self._write(entries, reading, open_entries)
+            await self._batches.write(entries, reading, open_entries)
             return
         first = reading._replace(states=[state for _, state in believed])
         self._observer.second_reads(len(doubted))
         written, second = await asyncio.gather(
-            self._write([entry for entry, _ in believed], first, open_entries),
+            self._batches.write([entry for entry, _ in believed], first, open_entries),
             self._read_again(table, doubted),
             return_exceptions=True,
         )
@@ -225,152 +217,17 @@ class Settlement:
             if isinstance(failure, BaseException):
                 raise failure
         assert isinstance(second, Reading)
-        await self._write(doubted, second, open_entries)
+        await self._batches.write(doubted, second, open_entries)
 
     async def _read_again(self, table: TableName, entries: list[Entry]) -> Reading:
         await asyncio.sleep(self._pause)
         with self._waits.on("cassandra", entries):
             return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
 
-    async def _write(
-        self,
-        entries: Sequence[Entry],
-        reading: Reading,
-        open_entries: dict[Entry, None],
-        builder: DocumentBuilder | None = None,
-    ) -> None:
-        """Write the entries' documents, suspicious ones each alone."""
-        suspicious = [at for at, entry in enumerate(entries) if entry.faults >= SUSPICIOUS]
-        if not suspicious:
-            await self._write_together(entries, reading, open_entries, builder)
-            return
-        usual = [at for at, entry in enumerate(entries) if entry.faults < SUSPICIOUS]
-        for part in (usual, *([at] for at in suspicious)):
-            chosen = reading._replace(states=[reading.states[at] for at in part])
-            await self._write_together([entries[at] for at in part], chosen, open_entries, builder)
 
-    async def _write_together(
-        self,
-        entries: Sequence[Entry],
-        reading: Reading,
-        open_entries: dict[Entry, None],
-        builder: DocumentBuilder | None,
-    ) -> None:
-        if not entries:
-            return
-        build: RowBuilder = _no_documents
-        if any(state.error is None for state in reading.states):
-            build = (builder or self._builder).of(entries[0].key.table, reading.columns)
-        batch = Batch(entries, reading, build)
-        self._note_sizes(batch.operations)
-        with self._waits.on("elasticsearch", entries):
-            results = await self._writer.write(batch.operations) if batch.operations else []
-        again: dict[Entry, Result] = {}
-        judged = batch.judge(results)
-        given_up: set[int] = set()
-        for at, (entry, operation, result) in enumerate(judged):
-            if result.outcome is Outcome.REREAD and self._poison.gives_up(entry, operation, result):
-                batch.give_up(entry, operation, result)
-                given_up.add(at)
-            elif result.outcome is Outcome.REREAD:
-                again[entry] = result
-                self._note_version(entry, result)
-            elif result.outcome is Outcome.SUPERSEDED and entry.watches:
-                # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
-                again[entry] = result
-            elif result.outcome is not Outcome.DEAD:
-                self._poison.note_written(operation.index)
-        # What is read again is built and judged again: each document counts once, and has one letter.
-        letters = [(entry, letter) for entry, letter in batch.letters if entry not in again]
-        done = [
-            (entry, operation, result)
-            for at, (entry, operation, result) in enumerate(judged)
-            if entry not in again and at not in given_up and result.outcome is not Outcome.DEAD
-        ]
-        await self._lifetimes.keep(entries, reading)
-        await self._keep(letters)
-        await self._revive(done)
-        await self._router.keep_in_mind(entry for entry in entries if entry not in again)
-        for entry, operation, result in done:
-            self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
-        for entry, letter in letters:
-            self._observer.settled(entry.key.table, "dead_lettered", letter.alias)
-        for entry in entries:
-            del open_entries[entry]
-            if (cause := again.get(entry)) is not None:
-                self._observer.retried(cause.error_type or "reread", 1)
-                entry.delay(Trouble("elasticsearch", cause.reason or cause.error_type or "it has to be read again"))
-                self._coalescer.retry(entry, Backoff.delay(entry.attempts))
-            else:
-                self._settle(entry, batch, dropped=builder is not None)
-
-    def _settle(self, entry: Entry, batch: Batch, *, dropped: bool) -> None:
-        outcomes = batch.outcomes(entry)
-        self._router.pass_on(entry)
-        # Of a row that only others' documents show, these tell when they are written.
-        if not dropped and self._router.is_shown(entry.key.table):
-            self._observer.shown(entry.key.table, entry.oldest)
-        elif dropped and not batch.operations:
-            self._observer.settled(entry.key.table, "kept", "")
-            outcomes = _KEPT
-        self._coalescer.settle(entry, outcomes)
-
-    async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
-        """Set documents aside. One that was before is tried again from time to time: it counts once."""
-        if letters:
-            dead = self._dead
-            new = [letter.reason for entry, letter in letters if dead is None or not dead.has(entry.key, letter.alias)]
-            await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
-            self._observer.set_aside(new)
-
-    async def _revive(self, done: Sequence[tuple[Entry, Operation, Result]]) -> None:
-        dead = self._dead
-        if dead is None:
-            return
-        revived = [(entry.key, operation.index) for entry, operation, _ in done if dead.has(entry.key, operation.index)]
-        if revived:
-            await asyncio.to_thread(dead.revive, revived)
-
-    def _note_sizes(self, operations: Sequence[Operation]) -> None:
-        """Follow the documents' size: up at once, so that memory stays bounded, and down slowly."""
-        sizes = [len(operation.body) for operation in operations if operation.body is not None]
-        if sizes:
-            average = sum(sizes) // len(sizes) + 1
-            self._document_size = max(average, (7 * self._document_size + average) // 8)
-
-    def _note_version(self, entry: Entry, result: Result) -> None:
-        """Make sure that the next write is above the version seen (architecture, promise 4).
-
-        A version that an honest clock can have given out moves our own clock, as hybrid logical clocks
-        do. One further ahead is somebody else's writing and must not drag all other versions along.
-        """
-        if result.seen_version is None:
-            return
-        if result.seen_version <= self._clock.wall() + self._allowed_clock_difference:
-            self._clock.observe(result.seen_version)
-        else:
-            entry.minimum_version = result.seen_version + 1
-
-
-def _no_documents(_key: Key, _row: Row | None) -> Sequence[Write]:
-    """Build nothing, of rows none of which could be read: their columns are not known."""
-    return ()
-
-
-def _say_dropped(table: TableName, error: TableDroppedError) -> None:
+def _say(event: str, table: TableName, error: CdcError) -> None:
     log.warning(
-        "pipeline.table_dropped",
-        table=str(table),
-        error=error.message,
-        hint=error.hint,
-        every=_SAID_AGAIN,
-        every_key=str(table),
-    )
-
-
-def _say_refused(table: TableName, error: CassandraRefusedError) -> None:
-    log.warning(
-        "pipeline.table_refused",
+        event,
         table=str(table),
         error=error.message,
         hint=error.hint,

@@ -1,0 +1,208 @@
+"""What becomes of rows that were read: their documents are built and written, and their entries settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from cdc_daemon.elastic.operation import Operation, Outcome, Result
+from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.batch import Batch
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.lifetimes import Lifetimes
+from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
+from cdc_daemon.pipeline.ports import (
+    DeadDocuments,
+    DocumentBuilder,
+    Observer,
+    Reading,
+    Row,
+    RowBuilder,
+    Write,
+    Writer,
+)
+from cdc_daemon.pipeline.routing import Router
+from cdc_daemon.pipeline.waits import Waits
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.store.dead_letters import DeadLetter
+
+SetAside = Callable[[Sequence[DeadLetter]], None]
+"""Keeps dead letters durably; blocks for the commit, so it is called in a thread."""
+
+EXPECTED_DOCUMENT_SIZE = 16 * 1024
+"""Bytes a document is taken to have until some were built."""
+
+_KEPT = (DocumentOutcome("", "", Outcome.DEAD, "table_dropped", "there is no such table any more"),)
+"""What is told of a key whose table was dropped, and whose documents are kept."""
+
+
+class BatchWriter:
+    """Writes the documents of rows that were read together, and settles their entries or sends them round again.
+
+    The parts are those of `Settlement`; `builder` makes the documents of rows whose table is there.
+    """
+
+    def __init__(
+        self,
+        *,
+        coalescer: Coalescer,
+        clock: HybridClock,
+        builder: DocumentBuilder,
+        writer: Writer,
+        set_aside: SetAside,
+        observer: Observer,
+        poison: Poison,
+        router: Router,
+        dead: DeadDocuments | None,
+        lifetimes: Lifetimes,
+        waits: Waits,
+        allowed_clock_difference: int,
+    ) -> None:
+        self._coalescer = coalescer
+        self._clock = clock
+        self._builder = builder
+        self._writer = writer
+        self._set_aside = set_aside
+        self._observer = observer
+        self._poison = poison
+        self._router = router
+        self._dead = dead
+        self._lifetimes = lifetimes
+        self._waits = waits
+        self._allowed_clock_difference = allowed_clock_difference
+        self._document_size = EXPECTED_DOCUMENT_SIZE
+
+    @property
+    def document_size(self) -> int:
+        """The bytes a document is taken to have, by those written lately."""
+        return self._document_size
+
+    async def write(
+        self,
+        entries: Sequence[Entry],
+        reading: Reading,
+        open_entries: dict[Entry, None],
+        builder: DocumentBuilder | None = None,
+    ) -> None:
+        """Write the documents of entries of one table, aligned with the states of their reading; suspicious ones alone.
+
+        An entry that is settled, or pending again, is taken out of `open_entries`; the others are the caller's when it
+        raises, as where the store cannot keep what it has to. `builder` is given where the table was dropped.
+        """
+        suspicious = [at for at, entry in enumerate(entries) if entry.faults >= SUSPICIOUS]
+        if not suspicious:
+            await self._write_together(entries, reading, open_entries, builder)
+            return
+        usual = [at for at, entry in enumerate(entries) if entry.faults < SUSPICIOUS]
+        for part in (usual, *([at] for at in suspicious)):
+            chosen = reading._replace(states=[reading.states[at] for at in part])
+            await self._write_together([entries[at] for at in part], chosen, open_entries, builder)
+
+    async def _write_together(
+        self,
+        entries: Sequence[Entry],
+        reading: Reading,
+        open_entries: dict[Entry, None],
+        builder: DocumentBuilder | None,
+    ) -> None:
+        if not entries:
+            return
+        build: RowBuilder = _no_documents
+        if any(state.error is None for state in reading.states):
+            build = (builder or self._builder).of(entries[0].key.table, reading.columns)
+        batch = Batch(entries, reading, build)
+        self._note_sizes(batch.operations)
+        with self._waits.on("elasticsearch", entries):
+            results = await self._writer.write(batch.operations) if batch.operations else []
+        again: dict[Entry, Result] = {}
+        judged = batch.judge(results)
+        given_up: set[int] = set()
+        for at, (entry, operation, result) in enumerate(judged):
+            if result.outcome is Outcome.REREAD and self._poison.gives_up(entry, operation, result):
+                batch.give_up(entry, operation, result)
+                given_up.add(at)
+            elif result.outcome is Outcome.REREAD:
+                again[entry] = result
+                self._note_version(entry, result)
+            elif result.outcome is Outcome.SUPERSEDED and entry.watches:
+                # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
+                again[entry] = result
+            elif result.outcome is not Outcome.DEAD:
+                self._poison.note_written(operation.index)
+        # What is read again is built and judged again: each document counts once, and has one letter.
+        letters = [(entry, letter) for entry, letter in batch.letters if entry not in again]
+        done = [
+            (entry, operation, result)
+            for at, (entry, operation, result) in enumerate(judged)
+            if entry not in again and at not in given_up and result.outcome is not Outcome.DEAD
+        ]
+        await self._lifetimes.keep(entries, reading)
+        await self._keep(letters)
+        await self._revive(done)
+        await self._router.keep_in_mind(entry for entry in entries if entry not in again)
+        for entry, operation, result in done:
+            self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
+        for entry, letter in letters:
+            self._observer.settled(entry.key.table, "dead_lettered", letter.alias)
+        for entry in entries:
+            del open_entries[entry]
+            if (cause := again.get(entry)) is not None:
+                self._observer.retried(cause.error_type or "reread", 1)
+                entry.delay(Trouble("elasticsearch", cause.reason or cause.error_type or "it has to be read again"))
+                self._coalescer.retry(entry, Backoff.delay(entry.attempts))
+            else:
+                self._settle(entry, batch, dropped=builder is not None)
+
+    def _settle(self, entry: Entry, batch: Batch, *, dropped: bool) -> None:
+        outcomes = batch.outcomes(entry)
+        self._router.pass_on(entry)
+        # Of a row that only others' documents show, these tell when they are written.
+        if not dropped and self._router.is_shown(entry.key.table):
+            self._observer.shown(entry.key.table, entry.oldest)
+        elif dropped and not batch.operations:
+            self._observer.settled(entry.key.table, "kept", "")
+            outcomes = _KEPT
+        self._coalescer.settle(entry, outcomes)
+
+    async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
+        """Set documents aside. One that was before is tried again from time to time: it counts once."""
+        if letters:
+            dead = self._dead
+            new = [letter.reason for entry, letter in letters if dead is None or not dead.has(entry.key, letter.alias)]
+            await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
+            self._observer.set_aside(new)
+
+    async def _revive(self, done: Sequence[tuple[Entry, Operation, Result]]) -> None:
+        dead = self._dead
+        if dead is None:
+            return
+        revived = [(entry.key, operation.index) for entry, operation, _ in done if dead.has(entry.key, operation.index)]
+        if revived:
+            await asyncio.to_thread(dead.revive, revived)
+
+    def _note_sizes(self, operations: Sequence[Operation]) -> None:
+        """Follow the documents' size: up at once, so that memory stays bounded, and down slowly."""
+        sizes = [len(operation.body) for operation in operations if operation.body is not None]
+        if sizes:
+            average = sum(sizes) // len(sizes) + 1
+            self._document_size = max(average, (7 * self._document_size + average) // 8)
+
+    def _note_version(self, entry: Entry, result: Result) -> None:
+        """Make sure that the next write is above the version seen (architecture, promise 4).
+
+        A version that an honest clock can have given out moves our own clock, as hybrid logical clocks
+        do. One further ahead is somebody else's writing and must not drag all other versions along.
+        """
+        if result.seen_version is None:
+            return
+        if result.seen_version <= self._clock.wall() + self._allowed_clock_difference:
+            self._clock.observe(result.seen_version)
+        else:
+            entry.minimum_version = result.seen_version + 1
+
+
+def _no_documents(_key: Key, _row: Row | None) -> Sequence[Write]:
+    """Build nothing, of rows none of which could be read: their columns are not known."""
+    return ()
