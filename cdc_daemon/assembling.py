@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.alteration.mappings import FollowingReader, read_again
 from cdc_daemon.alteration.parts import lay_mappings
@@ -21,17 +19,13 @@ from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.dead_letters.retries import Retries
 from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_others
 from cdc_daemon.dependents.refresher import DependentsRefresher
-from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.elastic.bulk import BulkLimits, BulkWriter
-from cdc_daemon.elastic.pair_changes import PairChanges
-from cdc_daemon.elastic.pair_watch import PairFields, PairWatch
-from cdc_daemon.elastic.pair_writer import PairWriter
+from cdc_daemon.elastic.pair_watch import PairFields
 from cdc_daemon.elastic.partition import PartitionDocuments
+from cdc_daemon.elastic.parts import make_writing
 from cdc_daemon.jobs.assembly import JobParts, make_runner
 from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
-    BulkMetrics,
     DependentsMetrics,
     DriftMetrics,
     PipelineMetrics,
@@ -58,7 +52,6 @@ from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.spool.parts import make_space
 from cdc_daemon.spool.spooler import Spooler
 from cdc_daemon.startup import (
-    SHORTEST_BODY_AGE,
     Tell,
     connect_cassandra,
     connect_elasticsearch,
@@ -107,7 +100,7 @@ async def assemble(
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
         remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
-        pairs, changes, writer = _make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
+        pairs, changes, writer = make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
         stack.push_async_callback(writer.close)
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         reader = JoinedRowReader(
@@ -328,37 +321,3 @@ async def assemble(
             ),
             background={"indices": pairs.run, "mappings": following.run, "keys": keys.run},
         )
-
-
-def _make_writing(
-    client: AsyncElasticsearch,
-    settings: Settings,
-    mappings: Sequence[DocumentMapping],
-    *,
-    remembered: float,
-    metrics: Metrics,
-) -> tuple[PairWatch, PairChanges, PairWriter]:
-    """Make what knows the indices behind the aliases, what changes them, and what writes to them."""
-    limits = _bulk_limits(settings, remembered)
-    pairs = PairWatch(client, [mapping.alias for mapping in mappings])
-    changes = PairChanges(client, pairs)
-    live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics))
-    writer = PairWriter(
-        live,
-        lambda: BulkWriter(client, limits=limits),
-        pairs,
-        let_go=changes.let_go,
-        mark_behind=changes.mark_behind,
-    )
-    return pairs, changes, writer
-
-
-def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
-    return BulkLimits(
-        documents=settings.elasticsearch.bulk_documents,
-        size=settings.elasticsearch.bulk_bytes,
-        connections=settings.elasticsearch.connections,
-        request_timeout=settings.elasticsearch.request_timeout,
-        max_body_age=max(remembered / 2, SHORTEST_BODY_AGE),
-        allowed_clock_difference=settings.elasticsearch.allowed_clock_difference,
-    )
