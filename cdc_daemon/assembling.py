@@ -20,7 +20,6 @@ from cdc_daemon.dead_letters.retries import Retries
 from cdc_daemon.dependents.parts import StoredQueue, make_finders, wait_for_others
 from cdc_daemon.dependents.refresher import DependentsRefresher
 from cdc_daemon.elastic.pair_watch import PairFields
-from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.elastic.parts import make_writing
 from cdc_daemon.jobs.assembly import JobParts, make_runner
 from cdc_daemon.jobs.index_admin import IndexAdmin
@@ -35,13 +34,11 @@ from cdc_daemon.observers import (
 )
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.documents import DroppedDocuments, MappedDocuments
-from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.parts import make_pipeline
 from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.routing import Followed, Router, group_routes
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker
@@ -143,39 +140,20 @@ async def assemble(
         dead = await asyncio.to_thread(
             DeadDocuments(store.dead_letters, {table: several[0].table for table, several in mappings.items()}).load
         )
-        pipeline = Pipeline(
+        pipeline = make_pipeline(
+            settings,
+            mappings,
+            client=client,
             coalescer=coalescer,
-            settlement=Settlement(
-                coalescer=coalescer,
-                clock=clock,
-                reader=following,
-                builder=documents,
-                writer=writer,
-                set_aside=dead.set_aside,
-                observer=PipelineMetrics(metrics, tracer),
-                dropped=DroppedDocuments(mappings),
-                dead=dead,
-                expiries=expirations,
-                router=router,
-                waits=waits,
-                second_read_pause=settings.cassandra.second_read_pause,
-                allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
-            ),
-            expansion=Expansion(
-                coalescer=coalescer,
-                reader=following,
-                siblings=PartitionDocuments(
-                    client, {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
-                ),
-                router=router,
-                second_read_pause=settings.cassandra.second_read_pause,
-                waits=waits,
-            ),
+            clock=clock,
+            reader=following,
+            builder=documents,
             writer=writer,
+            dead=dead,
+            expiries=expirations,
+            router=router,
             waits=waits,
-            doubt=writer.doubt,
-            workers=settings.pipeline.workers,
-            batch=settings.pipeline.batch_documents,
+            observer=PipelineMetrics(metrics, tracer),
         )
         observer = TailMetrics(metrics, space.listed)
         gate = Gate(pipeline)

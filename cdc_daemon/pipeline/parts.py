@@ -1,0 +1,76 @@
+"""The parts of the pipeline, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.config import Settings
+from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.elastic.pair_writer import PairWriter
+from cdc_daemon.elastic.partition import PartitionDocuments
+from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.documents import DroppedDocuments
+from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowReader
+from cdc_daemon.pipeline.routing import Router
+from cdc_daemon.pipeline.settlement import Settlement
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.waits import Waits
+
+
+def make_pipeline(
+    settings: Settings,
+    mappings: Mapping[TableName, Sequence[DocumentMapping]],
+    *,
+    client: AsyncElasticsearch,
+    coalescer: Coalescer,
+    clock: HybridClock,
+    reader: RowReader,
+    builder: DocumentBuilder,
+    writer: PairWriter,
+    dead: DeadDocuments,
+    expiries: Expiries,
+    router: Router,
+    waits: Waits,
+    observer: Observer,
+) -> Pipeline:
+    """Return what takes signals of changes and settles the documents that show them."""
+    return Pipeline(
+        coalescer=coalescer,
+        settlement=Settlement(
+            coalescer=coalescer,
+            clock=clock,
+            reader=reader,
+            builder=builder,
+            writer=writer,
+            set_aside=dead.set_aside,
+            observer=observer,
+            dropped=DroppedDocuments(mappings),
+            dead=dead,
+            expiries=expiries,
+            router=router,
+            waits=waits,
+            second_read_pause=settings.cassandra.second_read_pause,
+            allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+        ),
+        expansion=Expansion(
+            coalescer=coalescer,
+            reader=reader,
+            siblings=PartitionDocuments(
+                client, {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+            ),
+            router=router,
+            second_read_pause=settings.cassandra.second_read_pause,
+            waits=waits,
+        ),
+        writer=writer,
+        waits=waits,
+        doubt=writer.doubt,
+        workers=settings.pipeline.workers,
+        batch=settings.pipeline.batch_documents,
+    )
