@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cassandra import (
@@ -55,31 +56,19 @@ async def pages(session: Session, statement: Statement | str, **options: Any) ->
 
     Raises what `execute` raises.
     """
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[list[Any]] = loop.create_future()
-
-    def deliver(rows: list[Any] | None) -> None:
-        loop.call_soon_threadsafe(_set_result, arrived, rows or [])
-
-    def fail(error: BaseException) -> None:
-        loop.call_soon_threadsafe(_set_exception, arrived, error)
-
-    try:
+    arrival = _Arrival()
+    with _errors_as_ours():
         future: ResponseFuture = session.execute_async(statement, **options)
-        future.add_callbacks(deliver, fail)
+        future.add_callbacks(arrival.deliver, arrival.fail)
         while True:
-            rows = await arrived
+            rows = await arrival.rows
             more = future.has_more_pages
             if rows or not more:
                 yield rows
             if not more:
                 return
-            arrived = loop.create_future()
+            arrival.expect_next()
             future.start_fetching_next_page()
-    except _UNAVAILABLE as error:
-        raise as_unavailable(error) from error
-    except InvalidRequest as error:
-        raise _refused(error) from error
 
 
 async def execute_page(
@@ -89,34 +78,18 @@ async def execute_page(
 
     Raises what `execute` raises.
     """
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[list[Any]] = loop.create_future()
-
-    def deliver(rows: list[Any] | None) -> None:
-        loop.call_soon_threadsafe(_set_result, arrived, rows or [])
-
-    def fail(error: BaseException) -> None:
-        loop.call_soon_threadsafe(_set_exception, arrived, error)
-
-    try:
+    arrival = _Arrival()
+    with _errors_as_ours():
         future: ResponseFuture = session.execute_async(statement, paging_state=paging_state, **options)
-        future.add_callbacks(deliver, fail)
-        rows = await arrived
-    except _UNAVAILABLE as error:
-        raise as_unavailable(error) from error
-    except InvalidRequest as error:
-        raise _refused(error) from error
+        future.add_callbacks(arrival.deliver, arrival.fail)
+        rows = await arrival.rows
     return rows, ResultSet(future, rows).paging_state if future.has_more_pages else None
 
 
 async def prepare(session: Session, query: str) -> PreparedStatement:
     """Prepare a query on the connected nodes. Raises as `execute` does."""
-    try:
+    with _errors_as_ours():
         return await asyncio.to_thread(session.prepare, query)
-    except _UNAVAILABLE as error:
-        raise as_unavailable(error) from error
-    except InvalidRequest as error:
-        raise _refused(error) from error
 
 
 def is_decoding_failure(error: Exception) -> bool:
@@ -146,6 +119,40 @@ def _is_of_the_request(error: BaseException) -> bool:
         answers = list(getattr(error, "errors", {}).values())
         return bool(answers) and all(isinstance(answer, ServerError) for answer in answers)
     return isinstance(error, (ReadFailure, ReadTimeout, OperationTimedOut))
+
+
+@contextmanager
+def _errors_as_ours() -> Iterator[None]:
+    """Raise our errors for those of the driver that say that there is no answer, or that the query is refused."""
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        raise as_unavailable(error) from error
+    except InvalidRequest as error:
+        raise _refused(error) from error
+
+
+class _Arrival:
+    """The page that is waited for, handed over from the driver's thread to the event loop.
+
+    It does not know the driver's future, which knows it: so an answer's rows are freed as soon as they are used.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.rows: asyncio.Future[list[Any]] = self._loop.create_future()
+
+    def expect_next(self) -> None:
+        """Wait for another page from here on."""
+        self.rows = self._loop.create_future()
+
+    def deliver(self, rows: list[Any] | None) -> None:
+        """Take the page's rows from the driver."""
+        self._loop.call_soon_threadsafe(_set_result, self.rows, rows or [])
+
+    def fail(self, error: BaseException) -> None:
+        """Take from the driver what went wrong."""
+        self._loop.call_soon_threadsafe(_set_exception, self.rows, error)
 
 
 def _refused(error: InvalidRequest) -> CassandraRefusedError:
