@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cdc_daemon.pipeline.early import Doubts
 from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.partition import Partition
 from cdc_daemon.pipeline.ports import Reading
 from cdc_daemon.pipeline.ready import Lane, ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
@@ -34,25 +35,6 @@ class Flow(NamedTuple):
     forgotten: int
 
 
-class _Partition:
-    """What is known of a partition while rows of it are pending or a removal of it is at work.
-
-    Rows in flight when a removal of their partition arrives may write a document after the removal has
-    looked for documents. So the removal waits for exactly those (`before`); rows that are read later
-    suspect that the removal covers them and doubt an older row themselves.
-    """
-
-    __slots__ = ("before", "epoch", "removed", "rows", "since", "waiting")
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.before = 0
-        self.since = 0
-        self.epoch = 0
-        self.removed = 0
-        self.waiting: Entry | None = None
-
-
 class Coalescer:
     """Holds one pending entry for each key and hands them out in the order they came.
 
@@ -69,7 +51,7 @@ class Coalescer:
         self._partitions_ready = ReadyQueue()
         self._in_flight: set[Key] = set()
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
-        self._partitions: dict[tuple[TableName, bytes], _Partition] = {}
+        self._partitions: dict[tuple[TableName, bytes], Partition] = {}
         self._doubts = Doubts()
         self._room = asyncio.Event()
         self._room.set()
@@ -184,10 +166,7 @@ class Coalescer:
             del self._pending[entry.key]
             self._in_flight.add(entry.key)
             if entry.key.clustering:
-                partition = self._partitions[entry.key[:2]]
-                partition.since += 1
-                entry.epoch = partition.epoch
-                entry.suspected = max(entry.suspected, partition.removed)
+                self._partitions[entry.key[:2]].take_off(entry)
             taken.append(entry)
         self._doubts.judge(taken)
         return taken
@@ -261,7 +240,7 @@ class Coalescer:
         if key.clustering != ():
             partition = self._partitions.get(key[:2])
             if partition is None:
-                partition = self._partitions[key[:2]] = _Partition()
+                partition = self._partitions[key[:2]] = Partition()
             partition.rows += 1
         if key.clustering is None:
             self._note_removal(entry)
@@ -271,10 +250,7 @@ class Coalescer:
 
     def _note_removal(self, entry: Entry) -> None:
         partition = self._partitions[entry.key[:2]]
-        partition.removed = max(partition.removed, entry.removed)
-        partition.before += partition.since
-        partition.since = 0
-        partition.epoch += 1
+        partition.note_removal(entry.removed)
         if partition.before and entry.queue is not None:
             ReadyQueue.remove(entry)
             partition.waiting = entry
@@ -311,14 +287,9 @@ class Coalescer:
     def _leave_partition_flight(self, entry: Entry) -> None:
         if not entry.key.clustering:
             return
-        partition = self._partitions[entry.key[:2]]
-        if entry.epoch == partition.epoch:
-            partition.since -= 1
-            return
-        partition.before -= 1
-        if not partition.before and partition.waiting is not None:
-            waiting, partition.waiting = partition.waiting, None
-            self._partitions_ready.put(waiting)
+        removal = self._partitions[entry.key[:2]].land(entry)
+        if removal is not None:
+            self._partitions_ready.put(removal)
 
     def _set_room(self) -> None:
         if len(self) < self._limit:
