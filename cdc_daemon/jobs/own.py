@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -20,6 +21,19 @@ log = structlog.get_logger(__name__)
 
 LOOKED_EVERY = 5.0
 """Seconds between two looks for changes that were lost."""
+
+FIRST_PAUSE = 60.0
+"""Seconds after which what a failed repair was for is repaired again; twice as long after each further failure."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds after which it is repaired again at the latest."""
+
+
+class _Pause(NamedTuple):
+    """How often the repair of a request has failed, and when (seconds, by the clock) it is tried again."""
+
+    failures: int
+    until: float
 
 
 class Starting(Protocol):
@@ -40,7 +54,8 @@ class Healing:
     `types` are the object types whose documents show a table, `ranges` tells of which tokens of a keyspace the node
     holds a replica: no other changes were in its log. A request is settled when a repair that began after it is done;
     one that is asked for again meanwhile has another id, and another repair. Those of `held` tables, whose mappings
-    do not fit them, wait.
+    do not fit them, wait. Those whose repair failed, or was cancelled, wait as well, longer each time: a job that fails
+    for good would be made anew at every look. What is lost meanwhile does not wait with them.
     """
 
     def __init__(
@@ -51,17 +66,25 @@ class Healing:
         types: Mapping[TableName, Sequence[str]],
         ranges: Callable[[str], Sequence[TokenRange]],
         held: Collection[TableName] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._requests = requests
         self._runner = runner
         self._types = types
         self._ranges = ranges
         self._held = frozenset(held)
+        self._clock = clock
+        self._under_way: tuple[int, ...] = ()
+        self._pauses: dict[int | None, _Pause] = {}
 
     async def look(self) -> None:
         """Start a repair if one is wanted and none is under way. Raises `CdcError`."""
         wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
         if not wanted or await self._runner.has_open("gap"):
+            return
+        self._note_failure({request.id for request in wanted})
+        wanted = [request for request in wanted if not self._is_paused(request)]
+        if not wanted:
             return
         tables = {
             table
@@ -92,6 +115,23 @@ class Healing:
                 requests=identities,
             )
         )
+        self._under_way = identities
+
+    def _note_failure(self, wanted: Collection[int | None]) -> None:
+        """Have those of the last repair's requests wait that it has not settled, though it has ended."""
+        self._pauses = {each: pause for each, pause in self._pauses.items() if each in wanted}
+        failed = [each for each in self._under_way if each in wanted]
+        self._under_way = ()
+        if not failed:
+            return
+        failures = 1 + max(self._pauses[each].failures if each in self._pauses else 0 for each in failed)
+        seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 30))
+        self._pauses |= dict.fromkeys(failed, _Pause(failures, self._clock() + seconds))
+        log.warning("reconcile.loss_not_healed", requests=len(failed), failures=failures, retry_in_seconds=seconds)
+
+    def _is_paused(self, request: ReconcileRequest) -> bool:
+        pause = self._pauses.get(request.id)
+        return pause is not None and self._clock() < pause.until
 
     def _is_held(self, request: ReconcileRequest) -> bool:
         return (request.keyspace, request.table) in self._held
@@ -100,6 +140,7 @@ class Healing:
         """Take note that a repair is done. Raises `StoreError`."""
         if run.request.requests:
             await asyncio.to_thread(self._requests.settle, run.request.requests)
+            self._under_way = ()
             log.info("reconcile.loss_healed", job=run.job.id)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cdc_daemon.cassandra.ring import LARGEST, WHOLE_RING, TokenRange, split
 from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
-from cdc_daemon.jobs.own import Healing
+from cdc_daemon.jobs.own import FIRST_PAUSE, Healing
 from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.jobs.runner import MOST_REFUSALS, JobReport, RangeJobRunner
@@ -234,4 +234,41 @@ async def test_a_table_whose_mapping_does_not_fit_it_waits_and_is_healed_as_a_wh
         await Healing(requests, runner, types=types, ranges=lambda _: own).look()
         (report,) = await runner.newest(10)
         assert (report.job.options["types"], report.job.options["ranges"]) == (["course"], [])
+    store.close()
+
+
+async def test_a_repair_that_fails_for_good_is_made_anew_ever_less_often_and_holds_up_no_other(tmp_path: Path) -> None:
+    store = Store(tmp_path / "requests")
+    requests = store.reconcile_requests
+    requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="course")])
+    work = Counting()
+    now = 0.0
+    async with running(tmp_path, work) as runner:
+        types = {table: [name] for name, table in TABLES.items()}
+        healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING], clock=lambda: now)
+
+        async def look(*, seconds: float, fails: bool) -> list[tuple[list[str], str]]:
+            nonlocal now
+            now += seconds
+            work.failures = [ValueError("a column that nobody knows")] * 9 if fails else []
+            await healing.look()
+            for report in await runner.newest(10):
+                await until(runner, report.job.id, ended)
+            return [(each.job.options["types"], each.job.state) for each in reversed(await runner.newest(10))]
+
+        course = ["course"], "failed"
+        assert await look(seconds=0, fails=True) == [course]
+        assert await look(seconds=5, fails=True) == [course]
+        assert await look(seconds=FIRST_PAUSE, fails=True) == [course] * 2
+        # The pause begins when the failure is seen, and is twice as long.
+        await look(seconds=5, fails=True)
+        assert await look(seconds=FIRST_PAUSE, fails=True) == [course] * 2
+        requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="user")])
+        other = ["user"], "done"
+        assert await look(seconds=0, fails=False) == [course, course, other]
+        await healing.settle(work.finished[-1])
+        assert [request.table for request in requests.open()] == ["course"]
+        assert await look(seconds=FIRST_PAUSE, fails=False) == [course, course, other, (["course"], "done")]
+        await healing.settle(work.finished[-1])
+        assert requests.open() == []
     store.close()
