@@ -180,24 +180,27 @@ class PairWriter:
             every=30,
             every_key=pair.alias,
         )
-        if await self._is_live_now(pair, mark=True):
+        if await self._must_be_repeated(pair, mark=True):
             for at, other in dead.items():
                 results[at] = replace(other, outcome=Outcome.REREAD)
 
-    async def _is_live_now(self, pair: IndexPair, *, mark: bool) -> bool:
-        """Tell whether the other index of a pair was put in place meanwhile, or nobody can tell.
+    async def _must_be_repeated(self, pair: IndexPair, *, mark: bool) -> bool:
+        """Tell whether what the other index of a pair refused is to be settled once more.
 
-        Then its refusals concern the live index, and what changed is to be settled once more. Otherwise it is marked as
-        behind; a mark that comes too late for a swap is seen as such.
+        That is so where it was put in place meanwhile, as its refusals concern the live index then, and where it could
+        not be marked as behind, as a swap would put it in place without the change. Nobody can tell without a look. A
+        mark that comes too late for a swap is seen as such.
         """
         try:
             now = (await self._watch.look())[pair.alias]
         except CdcError:
             return True
-        if mark and now.other == pair.other and not now.behind:
-            await self._note(self._mark_behind, pair, None)
-            return await self._is_live_now(pair, mark=False)
-        return now.live == pair.other
+        if now.other != pair.other or now.behind:
+            return now.live == pair.other
+        if not mark:
+            return True
+        await self._note(self._mark_behind, pair, None)
+        return await self._must_be_repeated(pair, mark=False)
 
     async def _note(self, note: Note, pair: IndexPair, failure: Failure | None) -> None:
         reason = None if failure is None else f"{failure.error_type}: {failure.reason}"
