@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from cdc_daemon.dead_letters.replay import Ending, Replayed
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -27,6 +27,10 @@ class Letters(Protocol):
         """Return letters that may be tried again, oldest first; all but `limit` in microseconds."""
         ...
 
+    def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
+        """Count a failure of a letter, unless it is gone or was counted since it was read."""
+        ...
+
 
 class Replaying(Protocol):
     """Has what letters speak of read and written again."""
@@ -40,7 +44,9 @@ class Retries:
     """Replays letters again, each after a pause that doubles with every failure.
 
     A mapping that was corrected, a field's limit that was raised, or a table that has become known since mends letters
-    without anybody asking. Those that fail stay, with their new reason. `pause` is in seconds; `ready` tells whether a
+    without anybody asking. Those that fail stay, with their new reason. One that comes to no end while the servers are
+    there, as Elasticsearch fails on its document each time, waits as long as one that fails, so that it keeps no other
+    from its turn. `pause` is in seconds; `ready` tells whether a
     replay makes sense at present; `now` tells seconds since epoch.
     """
 
@@ -72,5 +78,13 @@ class Retries:
             if not due:
                 return
             replayed = await self._replaying.replay_letters(due)
-            if any(each.ending is Ending.WAITING for each in replayed):
-                return  # these are due still: something is in the way that the next turn may not meet
+            waiting = {each.id: each for each in replayed if each.ending is Ending.WAITING}
+            if not waiting:
+                continue
+            if self._ready():
+                servers_answer = len(waiting) < len(replayed)
+                for letter in due:
+                    found = waiting.get(letter.id or 0)
+                    if found is not None and (servers_answer or found.reason != "cassandra"):
+                        await asyncio.to_thread(self._letters.failed_again, letter, letter.reason, letter.detail)
+            return  # the others that are due may meet the same: the next turn may not

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
 
 from cdc_daemon.dead_letters.replay import Ending, Replayed
 from cdc_daemon.dead_letters.retries import AT_ONCE, Retries
@@ -17,6 +20,8 @@ class Letters:
         self.tried: list[int] = []
         self.asked: set[tuple[int, int, int]] = set()
         self.ending = ending
+        self.failed: list[int] = []
+        self.service: str | None = None
 
     def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
         self.asked.add((now, pause, longest))
@@ -29,7 +34,12 @@ class Letters:
             self.tried += identities
         if self.ending is Ending.REPLAYED:
             self.kept = [each for each in self.kept if each not in identities]
-        return [Replayed(identity, self.ending) for identity in identities]
+        return [Replayed(identity, self.ending, self.service) for identity in identities]
+
+    def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
+        assert (reason, detail) == (letter.reason, letter.detail)
+        self.failed.append(letter.id or 0)
+        self.tried.append(letter.id or 0)
 
 
 def retries(letters: Letters, *, ready: bool = True, pause: float = 60.0) -> Retries:
@@ -50,10 +60,22 @@ async def test_those_that_fail_are_left() -> None:
     assert letters.asked == {(5_000_000, 100_000_000_000, 100_000_000_000)}
 
 
-async def test_the_turn_ends_where_something_is_in_the_way() -> None:
+@pytest.mark.parametrize("service", ["cassandra", "elasticsearch"])
+async def test_the_turn_ends_where_something_is_in_the_way(service: str) -> None:
     letters = Letters(3, Ending.WAITING)
+    letters.service = service
+    looks = iter([True, service == "cassandra"])
+    await Retries(letters, letters, pause=60.0, ready=lambda: next(looks)).turn()
+    assert (letters.kept, letters.tried, letters.failed) == ([1, 2, 3], [], [])
+
+
+async def test_those_that_come_to_no_end_keep_no_other_from_its_turn() -> None:
+    letters = Letters(AT_ONCE + 1, Ending.WAITING)
+    letters.service = "elasticsearch"
     await retries(letters).turn()
-    assert (letters.kept, letters.tried) == ([1, 2, 3], [])
+    assert letters.failed == list(range(1, AT_ONCE + 1))
+    await retries(letters).turn()
+    assert letters.failed == letters.kept
 
 
 async def test_nothing_is_tried_while_that_makes_no_sense() -> None:
