@@ -77,7 +77,8 @@ def sync(  # noqa: PLR0917 -- the command line's order
             )
         except (KeyboardInterrupt, CdcError) as error:
             bar.stop()
-            _tell_done(summary, len(wanted), as_json=as_json)
+            # A request that is wrong was answered so before anything was done for it.
+            _tell_done(summary, len(wanted), as_json=as_json, refused=isinstance(error, ConfigError))
             if isinstance(error, CdcError):
                 raise
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -110,10 +111,15 @@ def _lines(file: str) -> Iterator[str]:
         ) from None
 
 
-def _tell_done(summary: Summary, wanted: int, *, as_json: bool) -> None:
-    """Tell what was done before the end came too early."""
+def _tell_done(summary: Summary, wanted: int, *, as_json: bool, refused: bool) -> None:
+    """Tell what was done before the end came too early.
+
+    Of a call that was `refused` at once nothing was done, and why is told by the error alone.
+    """
     if as_json or summary.asked:
         _show(summary, as_json=as_json)
+    if refused and not summary.asked:
+        return
     typer.echo(
         f"ended after {summary.asked} of {wanted} ids, in their order; "
         "some of the next ones may have been done without an answer",

@@ -41,11 +41,11 @@ _LARGEST = 2**63 - 1
 
 
 def parse_duration(text: str) -> float:
-    """Read a duration such as `500ms`, `2s`, `1.5m` or `1h`.
+    """Read a duration such as `500ms`, `2s`, `1.5m`, `1h` or `7d`.
 
     Returns seconds. Raises ValueError, whose text says what is wrong and how to spell it.
     """
-    number, unit = _split(text, "a duration such as 500ms, 2s, 1m or 1h", list(DURATION_UNITS))
+    number, unit = _split(text, "a duration such as 500ms, 2s, 1m, 1h or 7d", list(DURATION_UNITS))
     seconds = number * DURATION_UNITS[unit]
     if seconds > _LONGEST:
         raise ValueError("expected a duration of at most ten years")
@@ -101,7 +101,7 @@ def _read_duration(value: object, info: ValidationInfo) -> object:
         except ValueError as error:
             raise wrong(str(error), hint=_duration_hint(value)) from None
     if isinstance(value, bool) or not isinstance(value, int | float) or info.context is not None:
-        raise wrong("expected a duration such as 500ms, 2s, 1m or 1h", hint=_duration_hint(value))
+        raise wrong("expected a duration such as 500ms, 2s, 1m, 1h or 7d", hint=_duration_hint(value))
     return value
 
 
@@ -140,7 +140,7 @@ _DURATION_SCHEMA = WithJsonSchema(
     {
         "type": "string",
         "pattern": DURATION_PATTERN,
-        "examples": ["500ms", "2s", "1m", "1h"],
+        "examples": ["500ms", "2s", "1m", "1h", "7d"],
     }
 )
 _SIZE_SCHEMA = WithJsonSchema(

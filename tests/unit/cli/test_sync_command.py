@@ -73,6 +73,13 @@ def test_a_refusal(served: Served, token: Path, arguments: tuple[str, ...], expe
     assert expected in result.exception.message
 
 
+@pytest.mark.parametrize("arguments", [("nothing", "u"), ("user", "{}")])
+def test_a_wrong_request_is_told_by_its_error_alone(served: Served, token: Path, arguments: tuple[str, ...]) -> None:
+    result = run(served, token, *arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert "ended after" not in result.stderr
+
+
 def test_a_server_that_is_away_for_a_moment(served: Served, token: Path) -> None:
     served.daemon.health.known = Trouble("elasticsearch", "away")
     result = run(served, token, "user", "u", "--wait", "0")

@@ -33,7 +33,7 @@ Fail = Callable[..., SettingsError]
         ("cassandra__request_timeout", "10", 'found "10" (write the unit: 10s'),
         ("cassandra__request_timeout", "10 sec", "the units are ms, s, m, h, d"),
         ("cassandra__request_timeout", "0s", "expected more than 0"),
-        ("cassandra__request_timeout", True, "expected a duration such as 500ms"),
+        ("cassandra__request_timeout", True, "expected a duration such as 500ms, 2s, 1m, 1h or 7d"),
         ("cassandra__username", "", "expected a text that is not empty"),
         ("cassandra__username", "daemon", "password is missing"),
         ("cassandra__tls", "yes", 'expected keys and values, found "yes"'),
