@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cdc_daemon.check.finding import Finding, fail, ok
+from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -29,6 +29,18 @@ def check_mappings(schema: Schema, mappings: Mapping[str, MappingSettings]) -> I
         else:
             fields = len(mapping.index_mapping()["properties"])
             yield ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields")
+            yield from _warn_of_maps(mapping)
+
+
+def _warn_of_maps(mapping: DocumentMapping) -> Iterator[Finding]:
+    """Tell of maps that may lack children, because others have the same entry's name."""
+    for join in mapping.joins:
+        if join.ambiguous:
+            yield warn(
+                f"mapping.{join.place}",
+                f"rows of {join.settings.table} may have the same {join.settings.key}, and a map shows the last",
+                "take form: list, or a key column that tells the rows apart; or let order say which is the last",
+            )
 
 
 def _check_dependents(name: str, declared: MappingSettings, mapping: DocumentMapping) -> None:

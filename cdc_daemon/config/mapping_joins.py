@@ -70,7 +70,8 @@ class JoinSettings(ShapeSettings):
     form: Literal["list", "map", "first"] = "list"
     """A `list` of the children, a `map` of them by `key`, or only the `first`."""
     key: Column | None = None
-    """For a map: the child's column whose text is an entry's name."""
+    """For a map: the child's column whose text is an entry's name. Of children with the same one the last is shown, in
+    their order."""
     order: tuple[Column, ...] | None = Field(default=None, min_length=1)
     """Columns that the children are ordered by, with - before those in descending order; in the order of their
     clustering when absent. Nulls come last."""

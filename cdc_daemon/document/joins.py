@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.commitlog.schema import TableMetadata
@@ -90,6 +90,8 @@ class Embedded:
             lookups=tuple(lookup.relation for lookup in self.lookups),
         )
         self.extra = Extra(self.relation.joined_name, field, self.make)
+        self.ambiguous = self._key is not None and not _is_unique(table, self._key, settings.on)
+        """Whether several children may have one entry's name in a map: the last of them, in their order, is shown."""
         self._makers: dict[tuple[str, ...], Callable[[Sequence[Sequence[Any]]], Any]] = {}
 
     @property
@@ -162,6 +164,12 @@ def _or_null(convert: Converter | None) -> Converter:
     if convert is None:
         return lambda value: value
     return lambda value: None if value is None else convert(value)
+
+
+def _is_unique(table: TableMetadata, key: str, on: Collection[str]) -> bool:
+    """Tell whether no two of the rows that equal each other in the columns `on` can have one value of `key`."""
+    names = {column.name for column in (*table.partition_key, *table.clustering)}
+    return names - set(on) <= {key}
 
 
 def _order_of(place: str, order: Sequence[str], types: Mapping[str, CqlType]) -> list[tuple[str, bool]]:

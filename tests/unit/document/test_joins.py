@@ -183,3 +183,11 @@ def test_a_look_up_by_the_documents_own_key_is_told_through_a_join_too() -> None
     assert [each.place for each in references] == ["user.joins.roles", "user.joins.roles.lookups.self"]
     routes = dict(find_routes([made], TABLES.__getitem__))
     assert routes[TableName("sunbird", "org")].signal(b"u1", (), 0).partition_key == b"u1"
+
+
+def test_of_children_with_one_name_a_map_shows_the_last_in_their_order() -> None:
+    only = {"table": "sunbird.role", "on": {"userid": "id"}, "include": ["rank"], "form": "map", "key": "scope"}
+    made = mapping(joins={"clustered": only, "ordered": {**only, "order": ["-rank"]}})
+    document = built(made, [("u1", "A", "x", 2), ("u1", "B", "x", 9), ("u1", "C", "x", 5)])
+    assert document["clustered"] == {"x": {"rank": 5}}
+    assert document["ordered"] == {"x": {"rank": 2}}
