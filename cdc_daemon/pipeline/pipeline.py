@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from cdc_daemon.errors import CdcError, ElasticsearchUnavailableError
+from cdc_daemon.errors import CassandraReadError, CdcError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.coalescer import Coalescer, Flow
-from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.ports import Reading, Writer
 from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE, SAID_AGAIN
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble, Watch
 
@@ -27,6 +28,9 @@ EXPANDERS = 2
 
 URGENT_WORKERS = 2
 """Workers for nothing but what somebody waits for: the others may all be busy with full batches."""
+
+_MANY = 1000
+"""Partitions that could not be read, at which those that nobody wants any more are forgotten."""
 
 USUAL = (Lane.USUAL,)
 URGENT = (Lane.URGENT,)
@@ -65,6 +69,7 @@ class Pipeline:
         self._doubt = doubt
         self._workers = workers
         self._batch = batch
+        self._unreadable: dict[Key, int] = {}
 
     @property
     def pending(self) -> int:
@@ -142,6 +147,13 @@ class Pipeline:
             entry = await self._coalescer.take_partition(lanes)
             try:
                 done = await self._expansion.expand(entry)
+            except CassandraReadError as error:
+                entry.delay(Trouble.of(error))
+                if self._spoils_no_other(entry):
+                    self._put_back(entry, error)
+                else:
+                    self._coalescer.retry(entry, Backoff.delay(entry.attempts))
+                    await self._wait_after(error, backoff)
             except CdcError as error:
                 entry.delay(Trouble.of(error))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
@@ -154,7 +166,32 @@ class Pipeline:
                     self._coalescer.settle(entry)
                 else:
                     self._coalescer.retry(entry, 0.0)
+                self._unreadable.pop(entry.key, None)
                 backoff.reset()
+
+    def _spoils_no_other(self, entry: Entry) -> bool:
+        """Tell whether others were settled since Cassandra failed on this partition last: it is no outage then."""
+        flow = self._coalescer.flow
+        settled = flow.rows + flow.partitions
+        before = self._unreadable.get(entry.key, settled)
+        if len(self._unreadable) >= _MANY:
+            self._unreadable = {key: at for key, at in self._unreadable.items() if key in self._coalescer}
+        self._unreadable[entry.key] = settled
+        return settled > before
+
+    def _put_back(self, entry: Entry, error: CassandraReadError) -> None:
+        """Have a partition that Cassandra fails on wait by itself: the expander goes on with others."""
+        delay = Backoff.delay(entry.attempts, last=LONGEST_PAUSE)
+        log.warning(
+            "pipeline.partition_unreadable",
+            table=str(entry.key.table),
+            error=error.message,
+            hint=error.hint,
+            retry_in_seconds=round(delay, 3),
+            every=SAID_AGAIN,
+            every_key=str(entry.key.table),
+        )
+        self._coalescer.retry(entry, delay)
 
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
         delay = backoff.next()

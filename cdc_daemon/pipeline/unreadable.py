@@ -24,7 +24,8 @@ AT_ONCE = 16
 LONGEST_PAUSE = 30.0
 """Seconds after which a row is tried again at the latest: each try may cost the node a full timeout."""
 
-_SAID_AGAIN = 30.0
+SAID_AGAIN = 30.0
+"""Seconds until it is said again of a table that something of it cannot be read."""
 
 Settle = Callable[[Sequence[Entry]], Awaitable[None]]
 """Reads rows and settles them. Raises `CassandraReadError` where Cassandra failed on them, and other errors."""
@@ -93,7 +94,7 @@ class UnreadableRows:
             table=str(entry.key.table),
             error=error.message,
             hint=error.hint,
-            every=_SAID_AGAIN,
+            every=SAID_AGAIN,
             every_key=str(entry.key.table),
         )
         entry.delay(Trouble.of(error))
