@@ -1,4 +1,4 @@
-"""What the daemon stands on and can lose without anybody's doing: certificates that end, a disk that fills."""
+"""What the daemon stands on and can lose without anybody's doing: certificates that end, folders that fill."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cdc_daemon.config import Settings
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.store.store import FILE_NAME
+from cdc_daemon.tail.folder import CdcFolder
 
 log = structlog.get_logger(__name__)
 
@@ -24,12 +25,19 @@ _SAID_AGAIN = 3600.0
 
 
 class Surroundings:
-    """Measures certificates, the store and its disk as they are now, whoever replaces or fills them."""
+    """Measures certificates, the store, its disk and cdc_raw as they are now, whoever replaces or fills them.
+
+    The tail measures cdc_raw more often, but only once it runs: a start may wait long for Elasticsearch, and Cassandra
+    fills the folder meanwhile. Its limit is the configured one; the start sets it where only the node tells it.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._certificates = list(_certificates(settings))
         self._state = settings.state.directory
+        self._folder = CdcFolder(settings.commit_log.cdc_raw_directory) if settings.tail else None
         self._metrics = metrics
+        if settings.tail and settings.commit_log.cdc_total_space:
+            metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space)
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -39,6 +47,12 @@ class Surroundings:
 
     def measure(self) -> None:
         """Bring the gauges up to date; it reads files. What cannot be read keeps its last value, and is told."""
+        self._measure_certificates()
+        self._measure_state()
+        if self._folder is not None:
+            self._measure_cdc_raw(self._folder)
+
+    def _measure_certificates(self) -> None:
         for name, file, is_authority in self._certificates:
             try:
                 ends = expiry(file.read_bytes(), is_authority=is_authority)
@@ -53,6 +67,8 @@ class Surroundings:
                 )
             else:
                 self._metrics.certificate_expiry_timestamp_seconds.labels(name).set(ends)
+
+    def _measure_state(self) -> None:
         try:
             disk = os.statvfs(self._state)
             size = sum(_size(self._state / f"{FILE_NAME}{ending}") for ending in ("", "-wal", "-shm"))
@@ -63,6 +79,17 @@ class Surroundings:
         else:
             self._metrics.state_free_bytes.set(disk.f_bavail * disk.f_frsize)
             self._metrics.store_bytes.set(size)
+
+    def _measure_cdc_raw(self, folder: CdcFolder) -> None:
+        try:
+            listing = folder.look()
+        except OSError as error:
+            log.warning(
+                "cdc_raw.unreadable", folder=str(folder.path), error=error.strerror or str(error), every=_SAID_AGAIN
+            )
+        else:
+            self._metrics.cdc_raw_segments.set(len(listing.segments))
+            self._metrics.cdc_raw_bytes.set(listing.total_bytes)
 
 
 def expiry(content: bytes, *, is_authority: bool) -> float:

@@ -1,4 +1,4 @@
-"""Certificates and the store's disk, measured as they are now."""
+"""Certificates, the store's disk and cdc_raw, measured as they are now."""
 
 from __future__ import annotations
 
@@ -117,6 +117,54 @@ def test_a_state_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     with capture_logs() as events:
         Surroundings(settings(tmp_path), Metrics()).measure()
     assert [event["event"] for event in events] == ["state.unreadable"]
+
+
+def test_cdc_raw_is_measured_against_its_configured_limit_before_anything_is_connected(tmp_path: Path) -> None:
+    raw = tmp_path / "cdc_raw"
+    raw.mkdir()
+    (raw / "CommitLog-7-1.log").write_bytes(bytes(700))
+    (raw / "CommitLog-7-1_cdc.idx").write_bytes(b"500\nCOMPLETED")
+    (raw / "another").write_bytes(bytes(90))
+    metrics = Metrics()
+    surroundings = Surroundings(
+        settings(tmp_path, commit_log={"cdc_raw_directory": raw, "cdc_total_space": "1000B"}), metrics
+    )
+    assert value(metrics, "cdc_raw_limit_bytes") == 1000
+    surroundings.measure()
+    assert (value(metrics, "cdc_raw_segments"), value(metrics, "cdc_raw_bytes")) == (1, 713)
+    (raw / "CommitLog-7-2.log").write_bytes(bytes(200))
+    surroundings.measure()
+    assert (value(metrics, "cdc_raw_segments"), value(metrics, "cdc_raw_bytes")) == (2, 913)
+
+
+def test_a_limit_that_the_node_has_told_stays_while_a_start_waits_again(tmp_path: Path) -> None:
+    metrics = Metrics()
+    metrics.cdc_raw_limit_bytes.set(5000)
+    Surroundings(settings(tmp_path), metrics).measure()
+    assert value(metrics, "cdc_raw_limit_bytes") == 5000
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_keeps_its_value(tmp_path: Path) -> None:
+    Store(tmp_path / "state").close()
+    metrics = Metrics()
+    metrics.cdc_raw_bytes.set(300)
+    with capture_logs() as events:
+        Surroundings(settings(tmp_path, commit_log={"cdc_raw_directory": tmp_path / "gone"}), metrics).measure()
+    assert [event["event"] for event in events] == ["cdc_raw.unreadable"]
+    assert value(metrics, "cdc_raw_bytes") == 300
+
+
+def test_no_folder_is_measured_without_a_tail(tmp_path: Path) -> None:
+    Store(tmp_path / "state").close()
+    (tmp_path / "CommitLog-7-1.log").write_bytes(bytes(700))
+    metrics = Metrics()
+    user = {"user": {"table": "sunbird.user", "alias": "user_alias"}}
+    poll = [{"table": "sunbird.user", "strategy": "scan", "every": "10s"}]
+    state = {"directory": tmp_path / "state"}
+    Surroundings(
+        Settings.model_validate({"tail": False, "poll": poll, "state": state, "mappings": user}), metrics
+    ).measure()
+    assert value(metrics, "cdc_raw_bytes") == 0
 
 
 async def test_it_measures_until_cancelled(tmp_path: Path) -> None:
