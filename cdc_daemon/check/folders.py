@@ -38,6 +38,9 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
     findings = list(_check_cdc_raw(folder, release=settings.commit_log.release))
     if node is not None:
         findings += _check_against_node(folder, node)
+    limit = (None if node is None else node.size("cdc_total_space")) or settings.commit_log.cdc_total_space
+    if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+        findings.append(_check_space(folder, limit))
     findings += _check_state(state, folder)
     findings += _check_quarantine(state)
     findings += _check_reconcile_requests(state)
@@ -79,9 +82,6 @@ def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:
         )
     elif theirs is not None:
         yield ok("cdc_raw.node", "the node writes to this folder")
-    limit = node.size("cdc_total_space")
-    if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
-        yield _check_space(folder, limit)
 
 
 def _check_space(folder: Path, limit: int) -> Finding:

@@ -39,10 +39,14 @@ def state(tmp_path: Path) -> Path:
 
 
 def _check(
-    raw: Path, state: Path, release: bool = True, node: dict[str, str | None] | None = None
+    raw: Path,
+    state: Path,
+    release: bool = True,
+    node: dict[str, str | None] | None = None,
+    total_space: int | None = None,
 ) -> dict[str, Finding]:
     settings = Settings(
-        commit_log=CommitLogSettings(cdc_raw_directory=raw, release=release),
+        commit_log=CommitLogSettings(cdc_raw_directory=raw, release=release, cdc_total_space=total_space),
         state=StateSettings(directory=state),
         mappings={"user": MappingSettings(table=TableName("k", "t"), alias="a")},
     )
@@ -143,6 +147,24 @@ def test_how_full_the_folder_is(raw: Path, state: Path, used: int, status: str) 
         file.truncate(used * 1024)
     finding = _check(raw, state, node={"cdc_total_space": "1000KiB"})["cdc_raw.space"]
     assert finding.status == status
+
+
+@pytest.mark.parametrize("node", [None, {}, {"cdc_raw_directory": "elsewhere"}])
+def test_the_configured_limit_counts_where_the_node_tells_none(
+    raw: Path, state: Path, node: dict[str, str | None] | None
+) -> None:
+    with (raw / "CommitLog-7-1.log").open("wb") as file:
+        file.truncate(950 * 1024)
+    assert "cdc_raw.space" not in _check(raw, state, node=node)
+    finding = _check(raw, state, node=node, total_space=1000 * 1024)["cdc_raw.space"]
+    assert finding.status == "fail"
+
+
+def test_the_nodes_own_limit_counts_before_the_configured_one(raw: Path, state: Path) -> None:
+    with (raw / "CommitLog-7-1.log").open("wb") as file:
+        file.truncate(950 * 1024)
+    finding = _check(raw, state, node={"cdc_total_space": "1000KiB"}, total_space=1 << 30)["cdc_raw.space"]
+    assert finding.status == "fail"
 
 
 def test_a_state_directory_that_will_be_created(raw: Path, tmp_path: Path) -> None:
