@@ -18,6 +18,12 @@ from cdc_daemon.errors import CdcError, ConfigError
 
 _BUSY = frozenset({429, 503})
 _LONGEST_PAUSE = 60.0
+_NONE_GIVEN = "name a token's file with --token-file"
+_UNKNOWN = "is it the token that http.auth of the daemon's configuration knows?"
+_NOT_ALLOWED = (
+    "http.auth of the daemon's configuration has to name a token with the scope that this needs, sync or admin; "
+    "name its file with --token-file"
+)
 
 
 class DaemonClient:
@@ -58,7 +64,7 @@ class DaemonClient:
             if 200 <= status < 300:
                 return answer
             if (status not in _BUSY and status != 0) or time.monotonic() + pause > until:
-                raise _refused(status, answer)
+                raise _refused(status, answer, with_token=self._token is not None)
             time.sleep(pause)
 
     def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, float, Any]:
@@ -94,13 +100,17 @@ def _json(body: bytes) -> Any:
         return body[:200].decode(errors="replace")
 
 
-def _refused(status: int, answer: Any) -> CdcError:
+def _refused(status: int, answer: Any, *, with_token: bool) -> CdcError:
     if status == 0:
         return CdcError(f"expected the daemon to answer, found {answer}", hint="is it running, and is --url right?")
     message = None
     if isinstance(answer, dict):
         message = answer.get("error") or answer.get("params", {}).get("errmsg")
-    hint = "name a token's file with --token-file" if status in {401, 403} else None
+    hint = None
+    if status == 401:
+        hint = _UNKNOWN if with_token else _NONE_GIVEN
+    elif status == 403:
+        hint = _NOT_ALLOWED
     # What is asked for is wrong then, as a command line or a configuration is.
     error = ConfigError if status == 400 else CdcError
     return error(f"the daemon answered {status}: {message or 'without a reason'}", hint=hint)

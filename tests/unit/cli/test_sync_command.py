@@ -80,6 +80,22 @@ def test_a_wrong_request_is_told_by_its_error_alone(served: Served, token: Path,
     assert "ended after" not in result.stderr
 
 
+def test_a_refusal_says_what_to_do_about_the_token(served: Served, token: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("another-token")
+    hints = []
+    for named, command in ((None, ["sync", "user", "u"]), (other, ["sync", "user", "u"]), (token, ["indices"])):
+        file = [] if named is None else ["--token-file", str(named)]
+        result = CliRunner().invoke(app, [*command, "--url", served.url, *file])
+        assert isinstance(result.exception, CdcError)
+        hints.append(result.exception.hint or "")
+    none, unknown, without_scope = hints
+    assert none == "name a token's file with --token-file"
+    assert "http.auth" in unknown
+    assert "http.auth" in without_scope
+    assert "admin" in without_scope
+
+
 def test_a_server_that_is_away_for_a_moment(served: Served, token: Path) -> None:
     served.daemon.health.known = Trouble("elasticsearch", "away")
     result = run(served, token, "user", "u", "--wait", "0")
