@@ -106,6 +106,9 @@ def _refused(status: int, answer: Any, *, with_token: bool) -> CdcError:
     message = None
     if isinstance(answer, dict):
         message = answer.get("error") or answer.get("params", {}).get("errmsg")
+        expected = (answer.get("result") or {}).get("expected")
+        if message and isinstance(expected, list):
+            message = f"{message.rstrip('.')}: expected one of {', '.join(map(str, expected))}."
     hint = None
     if status == 401:
         hint = _UNKNOWN if with_token else _NONE_GIVEN

@@ -114,17 +114,16 @@ def _lines(file: str) -> Iterator[str]:
 def _tell_done(summary: Summary, wanted: int, *, as_json: bool, refused: bool) -> None:
     """Tell what was done before the end came too early.
 
-    Of a call that was `refused` at once nothing was done, and why is told by the error alone.
+    Of a request that was `refused` as it is nothing more was done; where nothing was at all, its error says enough.
     """
     if as_json or summary.asked:
         _show(summary, as_json=as_json)
     if refused and not summary.asked:
         return
-    typer.echo(
-        f"ended after {summary.asked} of {wanted} ids, in their order; "
-        "some of the next ones may have been done without an answer",
-        err=True,
+    rest = (
+        "of the next ones nothing was done" if refused else "some of the next ones may have been done without an answer"
     )
+    typer.echo(f"ended after {summary.asked} of {wanted} ids, in their order; {rest}", err=True)
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:

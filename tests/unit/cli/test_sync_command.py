@@ -80,6 +80,12 @@ def test_a_wrong_request_is_told_by_its_error_alone(served: Served, token: Path,
     assert "ended after" not in result.stderr
 
 
+def test_an_unknown_type_is_told_the_known_ones(served: Served, token: Path) -> None:
+    result = run(served, token, "nothing", "u1")
+    assert isinstance(result.exception, ConfigError)
+    assert "Invalid Object Type: expected one of batch, " in result.exception.message
+
+
 def test_a_refusal_says_what_to_do_about_the_token(served: Served, token: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("another-token")
