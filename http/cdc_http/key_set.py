@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
@@ -113,9 +114,15 @@ class PublishedKeys:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Keys that were had before go on: a signer that is away for a while locks nobody out.
             self._away = True
-            log.warning("http.keys_unavailable", url=self._url, error=type(error).__name__)
+            log.warning("http.keys_unavailable", url=_without_secrets(self._url), error=type(error).__name__)
         finally:
             self._loading = None
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without what may hold a secret in it: login, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

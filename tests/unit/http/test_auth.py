@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientTimeout, web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from starlette.types import ASGIApp
+from structlog.testing import capture_logs
 
 from cdc_daemon.config import AuthSettings, HttpSettings, JwtSettings, TokenSettings
 from cdc_daemon.errors import ConfigError
@@ -272,6 +273,24 @@ async def test_a_key_set_behind_a_url(publisher: Publisher, monkeypatch: pytest.
     asked = publisher.asked
     await asyncio.gather(*(enter(app, f"Bearer {signed(RSA_KEY, 'RS256', str(n))}") for n in range(20)))
     assert publisher.asked == asked
+
+
+async def test_a_signer_that_is_away_is_named_without_its_secrets(publisher: Publisher) -> None:
+    publisher.status = 500
+    app = app_with({"jwt": {"key_set_url": f"{publisher.url}?api-code=hunter2#hunter2"}})
+    with capture_logs() as events:
+        assert (await enter(app, f"Bearer {signed(RSA_KEY, 'RS256', 'one')}")).status == 503
+    told = [event for event in events if event["event"] == "http.keys_unavailable"]
+    assert [event["url"] for event in told] == [publisher.url]
+    assert "hunter2" not in str(events)
+
+
+async def test_a_login_in_a_signers_address_is_left_out(publisher: Publisher) -> None:
+    publisher.status = 500
+    keys = key_set.PublishedKeys(publisher.url.replace("//", "//somebody:hunter2@"))
+    with capture_logs() as events, pytest.raises(key_set.KeysUnavailableError):
+        await keys.find("one")
+    assert [event["url"] for event in events] == [publisher.url]
 
 
 async def test_a_key_set_that_comes_in_pieces(publisher: Publisher) -> None:
