@@ -58,9 +58,14 @@ def glance() -> list[Panel]:
         ),
         Panel(
             "Daemons",
-            "Daemons that answer Prometheus.",
+            "Daemons that answer Prometheus, those of them that replicate (the others start, and so wait for "
+            "Cassandra, tables or Elasticsearch, or stop), and those that an operator holds.",
             "short",
-            [Query("count(cdc_daemon_build_info{of})", "daemons")],
+            [
+                Query("count(cdc_daemon_build_info{of})", "daemons"),
+                Query("sum(cdc_daemon_ready{of})", "replicating"),
+                Query("sum(cdc_daemon_paused{of})", "paused"),
+            ],
             width=4,
             number=True,
         ),

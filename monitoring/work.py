@@ -45,6 +45,23 @@ def throughput() -> list[Panel]:
                 )
             ],
         ),
+        Panel(
+            "Changes left to other daemons",
+            "Signals of the log a second that were left to the daemon of the key's first live replica (commit_log."
+            "ownership: primary), and those of them acted on after all, as that node went down.",
+            "ops",
+            [
+                Query(f"sum(rate(cdc_daemon_signals_left_total{{of}}[{RATE}]))", "left"),
+                Query(f"sum(rate(cdc_daemon_signals_taken_over_total{{of}}[{RATE}]))", "taken over"),
+            ],
+        ),
+        Panel(
+            "Rows that tell no time",
+            "Rows of polled tables that told neither a moment nor a write time in the last turn, as the daemon that "
+            "met most of them counts: their changes are not seen by polling, only by cdc-daemon reconcile.",
+            "short",
+            [Query("max by (keyspace, table) (cdc_daemon_poll_untimed_rows{of})", "{{keyspace}}.{{table}}")],
+        ),
     ]
 
 
