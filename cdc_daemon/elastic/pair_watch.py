@@ -13,7 +13,7 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.indices import Completion, IndexManager
 from cdc_daemon.elastic.pair import IndexPair, asked_for, direct, read_pair
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, ElasticsearchUnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +114,13 @@ class PairFields:
 
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
         """Add the fields that the indices lack. Raises as `IndexManager` does."""
-        pair = (await self._watch.known()).get(alias)
+        try:
+            pair = (await self._watch.known()).get(alias)
+        except ElasticsearchUnavailableError as error:
+            # Named, so that it is found out whether Elasticsearch takes writes: none may come before there are fields.
+            raise ElasticsearchUnavailableError(
+                error.message, hint=error.hint, **{**error.where, "alias": alias}
+            ) from error
         if pair is not None and pair.paired:
             await self._manager.complete(direct(str(pair.other)), properties, add=add)
         return await self._manager.complete(alias, properties, add=add)
