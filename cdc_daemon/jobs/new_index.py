@@ -215,19 +215,17 @@ class NewIndex:
             await self._compare_whole(run, object_type)
             plan["compare_again"] = False
             await run.keep_found()
-        if left := _left(run, object_type):
-            refusal = self._refused.get(alias)
-            reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
-            raise IndexPairError(
-                f"expected an index equal to the rows, found {left} documents that are not{reason}",
-                hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
-                f"unless `cdc-daemon drop-index {object_type}` removes it",
-                index=plan["index"],
-            )
         refusal = self._refused.get(alias)
-        reason = "" if refusal is None else f", the last {refusal.id}: {refusal.reason}"
+        if left := _left(run, object_type):
+            reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
+            found = f"expected an index equal to the rows, found {left} documents that are not{reason}"
+        else:
+            reason = "" if refusal is None else f", the last {refusal.id}: {refusal.reason}"
+            found = (
+                f"expected an index that takes every change, found that it refused some after each comparison{reason}"
+            )
         raise IndexPairError(
-            f"expected an index that takes every change, found that it refused some after each comparison{reason}",
+            found,
             hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
             f"unless `cdc-daemon drop-index {object_type}` removes it",
             index=plan["index"],
