@@ -195,7 +195,7 @@ class Settlement:
     async def _settle_read(self, table: TableName, entries: Sequence[Entry], open_entries: dict[Entry, None]) -> None:
         with self._waits.on("cassandra", entries):
             reading = await self._reader.read(table, [entry.key for entry in entries])
-        self._unreadable.note_read(entries)
+        self._unreadable.note_read(table, entries)
         doubted: list[Entry] = []
         believed: list[tuple[Entry, RowState]] = []
         for entry, state in zip(entries, reading.states, strict=True):

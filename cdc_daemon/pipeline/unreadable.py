@@ -14,6 +14,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.poison import Poison
 from cdc_daemon.pipeline.ports import DeadDocuments, RowState
+from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.watch import Trouble
 
 log = structlog.get_logger(__name__)
@@ -50,11 +51,11 @@ class UnreadableRows:
         """Return those that would spoil the read of others."""
         return [entry for entry in entries if entry.unread or self._is_dead(entry)]
 
-    def note_read(self, entries: Iterable[Entry]) -> None:
-        """Take note that rows were read."""
+    def note_read(self, table: TableName, entries: Iterable[Entry]) -> None:
+        """Take note that rows of a table were read."""
         for entry in entries:
             entry.unread = 0
-            self._poison.note_read(entry.key.table)
+        self._poison.note_read(table)
 
     async def settle(
         self, entries: Sequence[Entry], open_entries: dict[Entry, None], settle: Settle, give_up: GiveUp
