@@ -59,13 +59,19 @@ class CdcWatch:
         self._looked = self._now()
         return await self._records.read({table.keyspace for table in tables})
 
-    async def compare(self, table: TableName, mark: TableMark | None, seen: TableMark) -> None:
-        """Ask for what the log cannot have told since `mark`. Raises as `execute` does, and `StoreError`."""
-        if mark is not None and mark != seen:
-            await self._compare(table, mark, seen)
-        self._last[table] = self._looked
+    async def compare(self, table: TableName, mark: TableMark | None, seen: TableMark) -> bool:
+        """Ask for what the log cannot have told since `mark`; return whether all since then has been judged.
 
-    async def _compare(self, table: TableName, mark: TableMark, seen: TableMark) -> None:
+        A table that is altered again while it is looked at is judged by a later look, `SHORT` seconds after the last
+        one that judged it at most. Until then its mark has to stay as it is.
+        Raises as `execute` does, and `StoreError`.
+        """
+        if mark is not None and mark != seen and not await self._is_judged(table, mark, seen):
+            return False
+        self._last[table] = self._looked
+        return True
+
+    async def _is_judged(self, table: TableName, mark: TableMark, seen: TableMark) -> bool:
         if not seen.cdc:
             if mark.cdc:
                 log.warning(
@@ -76,7 +82,12 @@ class CdcWatch:
         elif not mark.cdc:
             log.warning("removal.cdc_on_again", table=str(table), hint="what was changed meanwhile is reconciled")
             await self._reconcile(table, ReconcileReason.CDC_OFF, mark.altered or None)
-        elif mark.altered and mark.altered != seen.altered and not await self._is_explained(table, mark, seen):
+        elif mark.altered and mark.altered != seen.altered:
+            shape = await self._records.shape(table)
+            if self._is_soon(table) and shape.newest > seen.altered:
+                return False
+            if self._is_explained(table, mark, seen, shape):
+                return True
             log.warning(
                 "removal.altered_unseen",
                 table=str(table),
@@ -85,10 +96,12 @@ class CdcWatch:
                 hint="CDC may have been off for a while, unseen: what may have been changed then is reconciled",
             )
             await self._reconcile(table, ReconcileReason.ALTERED, mark.altered)
+        return True
 
-    async def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark) -> bool:
-        shape = await self._records.shape(table)
+    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, shape: Shape) -> bool:
         if mark.table_id != seen.table_id:
             return shape.oldest == seen.altered  # created with CDC and not altered since
-        passed = self._looked - self._last.get(table, float("-inf"))
-        return 0 <= passed <= SHORT and shape.newest == seen.altered
+        return self._is_soon(table) and shape.newest == seen.altered
+
+    def _is_soon(self, table: TableName) -> bool:
+        return 0 <= self._looked - self._last.get(table, float("-inf")) <= SHORT

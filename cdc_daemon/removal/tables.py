@@ -202,8 +202,8 @@ class TableWatch:
             emptied = _is_created(mark, seen) or seen.truncated != (0 if mark is None else mark.truncated)
             if emptied and not self._has_room:
                 continue
-            if self._cdc is not None:
-                await self._cdc.compare(table, mark, seen)
+            if self._cdc is not None and not await self._cdc.compare(table, mark, seen):
+                continue
             if mark != seen:
                 await self._follow(table, mark, seen, emptied=emptied)
 

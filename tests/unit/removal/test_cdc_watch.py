@@ -41,10 +41,10 @@ class Node:
     async def reconcile(self, table: TableName, reason: ReconcileReason, since: int | None) -> None:
         self.asked.append((table, reason, since))
 
-    async def look(self, mark: TableMark | None, seen: TableMark, *, after: float = 2.0) -> None:
+    async def look(self, mark: TableMark | None, seen: TableMark, *, after: float = 2.0) -> bool:
         self.now += after
         await self.watch.look([TABLE])
-        await self.watch.compare(TABLE, mark, seen)
+        return await self.watch.compare(TABLE, mark, seen)
 
 
 @pytest.fixture
@@ -67,6 +67,23 @@ async def test_a_column_altered_between_two_looks_is_not_doubted(node: Node) -> 
     node.parts = Shape(100, 200)
     await node.look(KNOWN, TableMark(FIRST, altered=200))
     assert node.asked == []
+
+
+async def test_a_table_that_is_altered_again_while_it_is_looked_at_is_judged_by_the_next_look(node: Node) -> None:
+    assert await node.look(KNOWN, KNOWN)
+    node.parts = Shape(100, 300)
+    assert not await node.look(KNOWN, TableMark(FIRST, altered=200))
+    assert await node.look(KNOWN, TableMark(FIRST, altered=300))
+    assert node.asked == []
+
+
+async def test_a_table_whose_columns_stay_newer_than_itself_is_doubted_in_the_end(node: Node) -> None:
+    assert await node.look(KNOWN, KNOWN)
+    node.parts = Shape(100, 300)
+    seen = TableMark(FIRST, altered=200)
+    assert not await node.look(KNOWN, seen, after=SHORT)
+    assert await node.look(KNOWN, seen)
+    assert node.asked == ASKED
 
 
 @pytest.mark.parametrize("newest", [100, 199], ids=["options alone", "a column, and options after it"])

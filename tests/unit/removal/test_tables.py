@@ -28,16 +28,17 @@ FIRST, SECOND = b"1" * 16, b"2" * 16
 class Node:
     """What a node tells of its tables' alterations."""
 
-    def __init__(self, tables: Mapping[TableName, Alteration]) -> None:
-        self.tables = tables
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
 
     async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
         assert set(keyspaces) == {"k"}
-        return self.tables
+        assert self.cluster.node is not None
+        return {TABLE: self.cluster.node}
 
     async def shape(self, table: TableName) -> Shape:
         assert table == TABLE
-        return Shape(0, 0)
+        return self.cluster.shape
 
 
 class Cluster:
@@ -49,6 +50,7 @@ class Cluster:
         self.truncated: dict[bytes, int] = {}
         self.nodes = 1
         self.node: Alteration | None = None
+        self.shape = Shape(0, 0)
         self.down = False
         self.mark: TableMark | None = None
         self.done: list[str] = []
@@ -96,14 +98,17 @@ class Cluster:
     async def reconcile(self, table: TableName, reason: ReconcileReason, _since: int | None) -> None:
         await self.rebuild(table, reason)
 
-    def node_records(self) -> Node:
-        assert self.node is not None
-        return Node({TABLE: self.node})
+    def cdc_watch(self) -> CdcWatch:
+        return CdcWatch(Node(self), self.reconcile)
 
     async def look(
-        self, on_truncate: str = "remove", on_drop: str = "keep", shown_in: tuple[TableName, ...] = (TABLE,)
+        self,
+        on_truncate: str = "remove",
+        on_drop: str = "keep",
+        shown_in: tuple[TableName, ...] = (TABLE,),
+        cdc: CdcWatch | None = None,
     ) -> list[str]:
-        """Look once with a watch that has only just started, and return what it did."""
+        """Look once with a watch that has only just started, or with the CDC watch given; return what it did."""
         self.done = []
         watch = TableWatch(
             {TABLE: Policy(on_truncate, on_drop)},
@@ -114,7 +119,7 @@ class Cluster:
             flights=self,
             rebuild=self.rebuild,
             shown_in={TABLE: shown_in},
-            cdc=None if self.node is None else CdcWatch(self.node_records(), self.reconcile),
+            cdc=None if self.node is None else cdc or self.cdc_watch(),
         )
         await watch.turn()
         return self.done
@@ -211,6 +216,19 @@ async def test_the_state_of_cdc_is_kept_as_the_node_tells_it() -> None:
     assert await cluster.look() == ["reconcile cdc_off"]
     assert await cluster.look() == []
     assert cluster.mark == TableMark(FIRST, 5, altered=9)
+
+
+async def test_a_table_that_is_altered_while_it_is_looked_at_keeps_its_mark_until_it_is_judged() -> None:
+    cluster = Cluster()
+    cdc = cluster.cdc_watch()
+    cluster.node = Alteration(FIRST, cdc=True, altered=7)
+    await cluster.look(cdc=cdc)
+    cluster.node, cluster.shape = Alteration(FIRST, cdc=True, altered=8), Shape(7, 9)
+    assert await cluster.look(cdc=cdc) == []
+    assert cluster.mark == TableMark(FIRST, altered=7)
+    cluster.node = Alteration(FIRST, cdc=True, altered=9)
+    assert await cluster.look(cdc=cdc) == []
+    assert cluster.mark == TableMark(FIRST, altered=9)
 
 
 async def test_a_node_that_speaks_of_another_table_is_asked_again() -> None:
