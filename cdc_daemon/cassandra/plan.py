@@ -61,7 +61,7 @@ class ReadPlan:
         self.lives = 0
         """How many lives come after the write times."""
         if lives and not table.is_counter:
-            lasting = [each for each in (*table.static, *table.regular) if each in values or each in table.regular]
+            lasting = [*(each for each in table.static if each in values), *table.regular]
             remaining = [_life(column, of_collections=newest_of_collections) for column in lasting]
             shown += [life for life in remaining if life is not None]
             self.lives = len(shown) - self.times

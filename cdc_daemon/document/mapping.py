@@ -15,7 +15,7 @@ from cdc_daemon.document.index_mapping import shape_properties
 from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.related import Joined, Related
-from cdc_daemon.document.shape import Shape
+from cdc_daemon.document.shape import Shape, misfit
 from cdc_daemon.document.source import source_of
 from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, IdError
 
@@ -125,8 +125,7 @@ class DocumentMapping:
                 place = {**self._place(identity), **error.where}
                 raise type(error)(error.message, hint=error.hint, **place) from error
             except Exception as error:
-                reason = f"a value does not fit: {type(error).__name__}: {error}"
-                raise ConversionError(reason, **self._place(identity)) from error
+                raise ConversionError(misfit(error), **self._place(identity)) from error
             if made is None:
                 return Document(identity, None, routing)
             if clustered:

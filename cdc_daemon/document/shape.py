@@ -124,12 +124,12 @@ class Shape:
             except DocumentError:
                 raise
             except Exception as error:
-                raise ConversionError(_misfit(error), field=field) from error
+                raise ConversionError(misfit(error), field=field) from error
             try:
                 for field, evaluate in computed:
                     made[field] = json_value(evaluate(row, made))
             except Exception as error:
-                raise ExpressionError(_misfit(error), field=field) from error
+                raise ExpressionError(misfit(error), field=field) from error
             if drop_nulls:
                 made = {field: value for field, value in made.items() if value is not None}
             if constants:
@@ -156,7 +156,7 @@ class Shape:
             try:
                 return bool(evaluate(row, {}))
             except Exception as error:
-                raise ExpressionError(f"{_misfit(error)} in the condition") from error
+                raise ExpressionError(f"{misfit(error)} in the condition") from error
 
         return is_shown
 
@@ -257,7 +257,8 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Iterable[Any]]:
     return itemgetter(*places) if places else lambda _row: ()
 
 
-def _misfit(error: Exception) -> str:
+def misfit(error: Exception) -> str:
+    """Return the message of an error that a value causes which converters and expressions do not expect."""
     return f"a value does not fit: {type(error).__name__}: {error}"
 
 

@@ -19,6 +19,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Followed, Router
@@ -78,6 +79,22 @@ async def at_once() -> None:
     return
 
 
+def refresher_of(
+    queue: MemoryQueue, finder: Finder | BrokenFinder, counts: BaseCounts, coalescer: Coalescer, sink: BackgroundSink
+) -> DependentsRefresher:
+    return DependentsRefresher(
+        queue,
+        {OTHER: [finder]},
+        flights=coalescer,
+        sink=sink,
+        gate=Gate(coalescer),
+        observer=counts,
+        rate=1000,
+        margin=0,
+        settle_others=at_once,
+    )
+
+
 async def simulate(changes: Sequence[TableChange], seed: int, failures: float, batch: int, crashes: float) -> None:
     chance = random.Random(seed)
     loop = asyncio.get_running_loop()
@@ -104,18 +121,7 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
     )
 
     def refresh() -> asyncio.Task[None]:
-        refresher = DependentsRefresher(
-            queue,
-            {OTHER: [Finder(index)]},
-            flights=coalescer,
-            sink=pipeline,
-            gate=Gate(pipeline),
-            observer=counts,
-            rate=1000,
-            margin=0,
-            settle_others=at_once,
-        )
-        return asyncio.create_task(come_round(refresher))
+        return asyncio.create_task(come_round(refresher_of(queue, Finder(index), counts, coalescer, pipeline)))
 
     running, refreshing = asyncio.create_task(pipeline.run()), refresh()
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
@@ -181,17 +187,7 @@ class BrokenFinder:
 async def fail_for(seconds: float, rows: int) -> tuple[BrokenFinder, BaseCounts, int]:
     finder, queue, counts, coalescer = BrokenFinder(), MemoryQueue(), BaseCounts(), Coalescer()
     await queue.add([ChangedRow(Key(OTHER, number.to_bytes(2), ()), 1) for number in range(rows)])
-    refresher = DependentsRefresher(
-        queue,
-        {OTHER: [finder]},
-        flights=coalescer,
-        sink=finder,
-        gate=Gate(coalescer),
-        observer=counts,
-        rate=1000,
-        margin=0,
-        settle_others=at_once,
-    )
+    refresher = refresher_of(queue, finder, counts, coalescer, finder)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while True:
