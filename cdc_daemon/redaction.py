@@ -12,6 +12,7 @@ _SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|token$|api_?key|authori[sz]ation|credential|cookie", re.IGNORECASE
 )
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_URL_PARAMETER = re.compile(r"(?<=[?&])([^=&#\s]+)=[^&#\s]+")
 
 
 def is_secret_name(name: str) -> bool:
@@ -20,13 +21,18 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact(value: object, name: str | None = None) -> object:
-    """Copy a value with stars in place of whatever looks like a secret, however deep, logins in URLs too."""
+    """Copy a value with stars in place of whatever looks like a secret, however deep, in URLs too."""
     if name is not None and is_secret_name(name) and not isinstance(value, int | float | None):
         return STARS  # a number is no secret: Cassandra's ring has tokens too
     if isinstance(value, str):
-        return _URL_LOGIN.sub(STARS, value) if "://" in value else value
+        return _redact_urls(value) if "://" in value else value
     if isinstance(value, Mapping):
         return {key: redact(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [redact(inner) for inner in value]
     return value
+
+
+def _redact_urls(text: str) -> str:
+    shown = _URL_LOGIN.sub(STARS, text)
+    return _URL_PARAMETER.sub(lambda found: f"{found[1]}={STARS}" if is_secret_name(found[1]) else found[0], shown)

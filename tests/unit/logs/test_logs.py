@@ -175,7 +175,7 @@ def test_the_second_guard(lines: Lines) -> None:
     structlog.get_logger().info(
         "connecting",
         password="hunter2",
-        options={"api_key": "hunter2", "hosts": ["https://elastic:hunter2@es:9200/"]},
+        options={"api_key": "hunter2", "hosts": ["https://elastic:hunter2@es:9200/?auth_token=hunter2&pretty=true"]},
         Authorization="Bearer hunter2",
         token=-9223372036854775808,
         password_set=True,
@@ -184,7 +184,7 @@ def test_the_second_guard(lines: Lines) -> None:
     (line,) = lines()
     assert "hunter2" not in json.dumps(line)
     assert line["password"] == STARS
-    assert line["options"] == {"api_key": STARS, "hosts": [f"https://{STARS}@es:9200/"]}
+    assert line["options"] == {"api_key": STARS, "hosts": [f"https://{STARS}@es:9200/?auth_token={STARS}&pretty=true"]}
     assert line["token"] == -9223372036854775808  # a token of Cassandra's ring is none of the other kind
     assert line["password_set"] is True
     assert line["secret"] is None
