@@ -85,7 +85,7 @@ async def assemble(
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
         space = make_space(settings, node)
-        metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space or node.size("cdc_total_space") or 0)
+        metrics.cdc_raw_limit_bytes.set(node.size("cdc_total_space") or settings.commit_log.cdc_total_space or 0)
         schema = SchemaSource(session, history=store.schema_history)
         laid = await lay_mappings(settings, schema, store, tell=tell)
         settings, mappings, shown, keys = laid[:4]

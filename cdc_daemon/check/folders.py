@@ -38,7 +38,11 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
     findings = list(_check_cdc_raw(folder, release=settings.commit_log.release))
     if node is not None:
         findings += _check_against_node(folder, node)
-    limit = (None if node is None else node.size("cdc_total_space")) or settings.commit_log.cdc_total_space
+    theirs, ours = None if node is None else node.size("cdc_total_space"), settings.commit_log.cdc_total_space
+    if theirs and ours and theirs != ours:
+        found = f"the node's cdc_total_space is {_mebibytes(theirs)}, the configuration says {_mebibytes(ours)}"
+        findings.append(warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the node's is used"))
+    limit = theirs or ours
     if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
         findings.append(_check_space(folder, limit))
     findings += _check_state(state, folder)

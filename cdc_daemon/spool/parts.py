@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 def make_space(settings: Settings, node: NodeSettings) -> CdcSpace:
     """Return what is watched of cdc_raw: nothing where the daemon does not make room there."""
     options = settings.commit_log
-    limit = options.cdc_total_space or node.size("cdc_total_space") or 0
+    limit = node.size("cdc_total_space") or options.cdc_total_space or 0
     if settings.tail and options.spool and not limit:
         log.warning(
             "spool.limit_unknown",

@@ -163,8 +163,10 @@ def test_the_configured_limit_counts_where_the_node_tells_none(
 def test_the_nodes_own_limit_counts_before_the_configured_one(raw: Path, state: Path) -> None:
     with (raw / "CommitLog-7-1.log").open("wb") as file:
         file.truncate(950 * 1024)
-    finding = _check(raw, state, node={"cdc_total_space": "1000KiB"}, total_space=1 << 30)["cdc_raw.space"]
-    assert finding.status == "fail"
+    findings = _check(raw, state, node={"cdc_total_space": "1000KiB"}, total_space=1 << 30)
+    assert findings["cdc_raw.space"].status == "fail"
+    assert findings["cdc_raw.total_space"].status == "warn"
+    assert "cdc_raw.total_space" not in _check(raw, state, node={"cdc_total_space": "1GiB"}, total_space=1 << 30)
 
 
 def test_a_state_directory_that_will_be_created(raw: Path, tmp_path: Path) -> None:
