@@ -114,7 +114,7 @@ async def test_a_kill_in_mid_write_loses_nothing(
 async def test_a_frozen_server_is_given_up_and_found_again(
     lone: Sandbox, index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
 ) -> None:
-    writer = make_writer(client, replace(QUICK, request_timeout=0.5))
+    writer = make_writer(client, replace(QUICK, request_timeout=2.0))
     await writer.write([index.write("a", 1)])
     lone.elasticsearch.pause()
     try:

@@ -88,12 +88,12 @@ async def test_an_answer_that_comes_too_late_counts_as_none_though_it_was_applie
 
 async def test_a_request_is_given_up_at_the_age_of_a_body(bench: Bench) -> None:
     bench.server.script.append(never)
-    writer = bench.writer(request_timeout=30.0, max_body_age=0.1)
+    writer = bench.writer(request_timeout=30.0, max_body_age=1.0)
 
     (result,) = await writer.write([bench.index("a")])
 
     assert result.error_type == "connection_timeout"
-    assert bench.server.requests[0].query["timeout"] == "50ms"
+    assert bench.server.requests[0].query["timeout"] == "500ms"
 
 
 async def test_a_server_that_is_gone_is_said_once_and_so_is_its_return(bench: Bench) -> None:
