@@ -69,8 +69,8 @@ def rollback(  # noqa: PLR0917 -- the command line's order
     """Put the index back that was live before a new one took its place, in one step; no search fails.
 
     The present one is kept, and written to, in its place: a second rollback is the way forward again.
-    Exit code 0: done, 1: there is no such index, or it lacks changes, or the daemon did not answer, 2: the command line
-    or the configuration is wrong.
+    Exit code 0: done, 1: there is no such type or index, or it lacks changes, or the daemon did not answer, 2: the
+    command line or the configuration is wrong.
     """
     told = _connect(url, config, token_file, ca_file, wait).rollback(object_type, behind=behind, dry_run=dry_run)
     if as_json:
@@ -95,8 +95,8 @@ def drop_index(  # noqa: PLR0917 -- the command line's order
 ) -> None:
     """Delete the index that is kept for a rollback, or one whose building was given up; never the live one.
 
-    Exit code 0: done, 1: there is no second index, or a job is filling it, or the daemon did not answer, 2: the command
-    line or the configuration is wrong.
+    Exit code 0: done, 1: there is no such type or no second index, or a job is filling it, or the daemon did not
+    answer, 2: the command line or the configuration is wrong.
     """
     told = _connect(url, config, token_file, ca_file, wait).drop(object_type, dry_run=dry_run)
     if as_json:
