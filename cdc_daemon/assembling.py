@@ -138,7 +138,7 @@ async def assemble(
         queue = StoredQueue(store.dependents)
         router = Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock))
         dead = await asyncio.to_thread(
-            DeadDocuments(store.dead_letters, {table: several[0].table for table, several in mappings.items()}).load
+            DeadDocuments(store.dead_letters, {table: schema.known(table) for table in shown}).load
         )
         pipeline = make_pipeline(
             settings,
@@ -219,7 +219,7 @@ async def assemble(
             observer=observer,
             beat=beat,
         )
-        replayer = Replayer(pipeline, store.dead_letters, schema=schema, mapped=mappings)
+        replayer = Replayer(pipeline, store.dead_letters, schema=schema, shown=frozenset(shown))
         await fill_schedule(
             schedule,
             settings,

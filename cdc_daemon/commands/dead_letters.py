@@ -34,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="What could not be replicated and was set aside: documents that Elasticsearch does not take, rows that "
-    "cannot be made documents, mutations and pieces of segments that cannot be read.",
+    "cannot be made documents, partitions that cannot be read, mutations and pieces of segments that cannot be read.",
 )
 
 _SHOWN = 50
@@ -44,6 +44,7 @@ class Kind(StrEnum):
     """What a letter can be."""
 
     DOCUMENT = "document"
+    PARTITION = "partition"
     MUTATION = "mutation"
     SEGMENT = "segment"
 

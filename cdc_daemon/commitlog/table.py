@@ -132,15 +132,15 @@ class TableMetadata:
         )
         return mine == theirs
 
-    def takes_key(self, key: bytes, clustering: Iterable[bytes | None]) -> bool:
-        """Tell whether these bytes can be the key of a row."""
-        parts = tuple(clustering)
+    def takes_key(self, key: bytes, clustering: Iterable[bytes | None] | None) -> bool:
+        """Tell whether these bytes can be the key of a row, or, where `clustering` is None, of a partition."""
+        parts = None if clustering is None else tuple(clustering)
         try:
             self.key_values(key)
-            self.clustering_values(parts)
+            self.clustering_values(parts or ())
         except CommitLogError:
             return False
-        return len(parts) == len(self.clustering)
+        return parts is None or len(parts) == len(self.clustering)
 
     def key_values(self, key: bytes) -> tuple[Any, ...]:
         """Return the partition key's values in Python types, in the order of the key's columns."""

@@ -18,7 +18,7 @@ from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
-from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter, DeadLetters
+from cdc_daemon.store.dead_letters import DOCUMENT, PARTITION, DeadLetter, DeadLetters
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.tail.signals import NamedTables, signals_of
 
@@ -90,18 +90,19 @@ class Replay:
 class Replayer:
     """Replays letters through the pipeline.
 
-    A document's row is read again and settled as any other. A mutation is decoded with the schema as it is known
-    now, and the rows that it speaks of are settled. A piece of a segment that is damaged or missing cannot be read
-    at all: what was in it is healed by comparing tables with their indices.
+    A document's row is read again and settled as any other, and so is each row of a partition. A mutation is decoded
+    with the schema as it is known now, and the rows that it speaks of are settled. A piece of a segment that is damaged
+    or missing cannot be read at all: what was in it is healed by comparing tables with their indices. `shown` are the
+    tables whose rows documents show, their own or others'.
     """
 
     def __init__(
-        self, pipeline: Requested, letters: DeadLetters, *, schema: KnownSchema, mapped: Container[TableName]
+        self, pipeline: Requested, letters: DeadLetters, *, schema: KnownSchema, shown: Container[TableName]
     ) -> None:
         self._pipeline = pipeline
         self._letters = letters
         self._schema = schema
-        self._mapped = mapped
+        self._shown = shown
 
     async def replay(
         self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
@@ -143,8 +144,8 @@ class Replayer:
             identity = _id(letter)
             if identity in signals:
                 ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
-                if ended[identity].ending is Ending.REPLAYED and letter.kind != DOCUMENT:
-                    shown.append(identity)  # those of documents went when these were settled
+                if ended[identity].ending is Ending.REPLAYED and letter.kind not in {DOCUMENT, PARTITION}:
+                    shown.append(identity)  # the others went when their rows were settled
         await asyncio.to_thread(self._letters.remove, shown)
         for letter in letters:
             if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is Ending.FAILED:
@@ -159,17 +160,18 @@ class Replayer:
         self._letters.failed_again(letter, failure.reason or letter.reason, detail)
 
     def _signals(self, letter: DeadLetter) -> Sequence[Signal]:
-        if letter.kind == DOCUMENT:
+        if letter.kind in {DOCUMENT, PARTITION}:
             table = TableName(letter.keyspace or "", letter.table or "")
-            if table not in self._mapped:
-                raise _CannotBeReplayedError("unmapped", f"the table {table} has no mapping any more")
-            key, clustering = letter.partition_key or b"", tuple(letter.clustering or ())
+            if table not in self._shown:
+                raise _CannotBeReplayedError("unmapped", f"no mapping shows the table {table} any more")
+            key = letter.partition_key or b""
+            clustering = None if letter.kind == PARTITION else tuple(letter.clustering or ())
             now = self._schema.current.find(*table)
             if now is not None and not now.takes_key(key, clustering):
                 raise _CannotBeReplayedError(
                     "another_key", f"the table {table} was created again with another primary key: drop the letter"
                 )
-            return [Signal(table, key, Scope.ROW, clustering)]
+            return [Signal(table, key, Scope.STATIC if clustering is None else Scope.ROW, clustering or ())]
         if letter.kind != "mutation" or letter.payload is None:
             raise _CannotBeReplayedError(
                 letter.reason, "nothing of it can be decoded: compare its tables with their indices instead"
@@ -186,7 +188,7 @@ class Replayer:
     def _is_wanted(self, table: TableMetadata) -> bool:
         """Tell whether documents show a table; of an earlier one with another primary key there is nothing to show."""
         now = self._schema.current.find(table.keyspace, table.name)
-        return TableName(table.keyspace, table.name) in self._mapped and (now is None or now.has_key_of(table))
+        return TableName(table.keyspace, table.name) in self._shown and (now is None or now.has_key_of(table))
 
     async def _settle(self, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
         waiting = iter(signals.items())
@@ -239,7 +241,7 @@ def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> Replaye
     if any(key not in watch.settled_keys for key in keys):
         trouble = watch.trouble or Trouble("daemon", "it takes longer")
         return Replayed(identity, Ending.WAITING, trouble.service, trouble.reason)
-    if letter.kind != DOCUMENT:
+    if letter.kind not in {DOCUMENT, PARTITION}:
         return Replayed(identity, Ending.REPLAYED)
     documents = [
         each for key in keys for each in watch.settled_keys[key] if not letter.alias or each.alias in {letter.alias, ""}
@@ -247,7 +249,7 @@ def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> Replaye
     for each in documents:
         if each.outcome is Outcome.DEAD:
             return Replayed(identity, Ending.FAILED, each.error_type, each.reason)
-    if not documents:
+    if not documents and letter.alias:  # others than documents of one index have none of their own
         return Replayed(identity, Ending.FAILED, "unmapped", f"no mapping writes to {letter.alias} any more")
     return Replayed(identity, Ending.REPLAYED)
 

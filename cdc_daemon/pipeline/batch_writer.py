@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
 from cdc_daemon.pipeline.backoff import Backoff
@@ -140,7 +140,7 @@ class BatchWriter:
         ]
         await self._lifetimes.keep(entries, reading)
         await self._keep(letters)
-        await self._revive(done)
+        await self._revive(_shown(entries, batch, done, dropped=builder is not None))
         await self._router.keep_in_mind(entry for entry in entries if entry not in again)
         for entry, operation, result in done:
             self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
@@ -174,12 +174,11 @@ class BatchWriter:
             await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
             self._observer.set_aside(new)
 
-    async def _revive(self, done: Sequence[tuple[Entry, Operation, Result]]) -> None:
+    async def _revive(self, shown: Iterable[tuple[Key, str]]) -> None:
+        """Forget the letters of what is shown after all, by keys and aliases."""
         dead = self._dead
-        if dead is None:
-            return
-        revived = [(entry.key, operation.index) for entry, operation, _ in done if dead.has(entry.key, operation.index)]
-        if revived:
+        revived = [] if dead is None else [each for each in shown if dead.has(*each)]
+        if dead is not None and revived:
             await asyncio.to_thread(dead.revive, revived)
 
     def _note_sizes(self, operations: Sequence[Operation]) -> None:
@@ -201,6 +200,17 @@ class BatchWriter:
             self._clock.observe(result.seen_version)
         else:
             entry.minimum_version = result.seen_version + 1
+
+
+def _shown(
+    entries: Sequence[Entry], batch: Batch, done: Iterable[tuple[Entry, Operation, Result]], *, dropped: bool
+) -> Iterator[tuple[Key, str]]:
+    """Return what is shown after a batch, by keys and aliases."""
+    for entry, operation, _ in done:
+        yield entry.key, operation.index
+    if not (batch.operations or batch.letters or dropped):  # only others' documents show rows of this table
+        for entry in entries:
+            yield entry.key, ""
 
 
 def _no_documents(_key: Key, _row: Row | None) -> Sequence[Write]:

@@ -16,10 +16,12 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.documents import DroppedDocuments
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.poison import Poison
 from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowReader
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.waits import Waits
 
 
@@ -40,6 +42,7 @@ def make_pipeline(
     observer: Observer,
 ) -> Pipeline:
     """Return what takes signals of changes and settles the documents that show them."""
+    poison = Poison()
     return Pipeline(
         coalescer=coalescer,
         settlement=Settlement(
@@ -51,6 +54,7 @@ def make_pipeline(
             set_aside=dead.set_aside,
             observer=observer,
             dropped=DroppedDocuments(mappings),
+            poison=poison,
             dead=dead,
             expiries=expiries,
             router=router,
@@ -67,6 +71,9 @@ def make_pipeline(
             router=router,
             second_read_pause=settings.cassandra.second_read_pause,
             waits=waits,
+        ),
+        unreadable=UnreadablePartitions(
+            coalescer=coalescer, poison=poison, set_aside=dead.set_aside, observer=observer, router=router, dead=dead
         ),
         writer=writer,
         waits=waits,

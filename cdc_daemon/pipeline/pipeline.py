@@ -17,7 +17,7 @@ from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Signal
-from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE, SAID_AGAIN
+from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble, Watch
 
@@ -28,9 +28,6 @@ EXPANDERS = 2
 
 URGENT_WORKERS = 2
 """Workers for nothing but what somebody waits for: the others may all be busy with full batches."""
-
-_MANY = 1000
-"""Partitions that could not be read, at which those that nobody wants any more are forgotten."""
 
 USUAL = (Lane.USUAL,)
 URGENT = (Lane.URGENT,)
@@ -55,6 +52,7 @@ class Pipeline:
         coalescer: Coalescer,
         settlement: Settlement,
         expansion: Expansion,
+        unreadable: UnreadablePartitions,
         writer: Writer,
         waits: Waits | None = None,
         doubt: Callable[[str], None] = lambda _: None,
@@ -65,11 +63,11 @@ class Pipeline:
         self._coalescer = coalescer
         self._settlement = settlement
         self._expansion = expansion
+        self._unreadable = unreadable
         self._writer = writer
         self._doubt = doubt
         self._workers = workers
         self._batch = batch
-        self._unreadable: dict[Key, int] = {}
 
     @property
     def pending(self) -> int:
@@ -146,14 +144,8 @@ class Pipeline:
             await self._writer.wait_available()
             entry = await self._coalescer.take_partition(lanes)
             try:
-                done = await self._expansion.expand(entry)
-            except CassandraReadError as error:
-                entry.delay(Trouble.of(error))
-                if self._spoils_no_other(entry):
-                    self._put_back(entry, error)
-                else:
-                    self._coalescer.retry(entry, Backoff.delay(entry.attempts))
-                    await self._wait_after(error, backoff)
+                await self._expand(entry)
+                backoff.reset()
             except CdcError as error:
                 entry.delay(Trouble.of(error))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
@@ -161,37 +153,20 @@ class Pipeline:
             except BaseException:
                 self._coalescer.retry(entry, 0.0)
                 raise
-            else:
-                if done:
-                    self._coalescer.settle(entry)
-                else:
-                    self._coalescer.retry(entry, 0.0)
-                self._unreadable.pop(entry.key, None)
-                backoff.reset()
 
-    def _spoils_no_other(self, entry: Entry) -> bool:
-        """Tell whether others were settled since Cassandra failed on this partition last: it is no outage then."""
-        flow = self._coalescer.flow
-        settled = flow.rows + flow.partitions
-        before = self._unreadable.get(entry.key, settled)
-        if len(self._unreadable) >= _MANY:
-            self._unreadable = {key: at for key, at in self._unreadable.items() if key in self._coalescer}
-        self._unreadable[entry.key] = settled
-        return settled > before
-
-    def _put_back(self, entry: Entry, error: CassandraReadError) -> None:
-        """Have a partition that Cassandra fails on wait by itself: the expander goes on with others."""
-        delay = Backoff.delay(entry.attempts, last=LONGEST_PAUSE)
-        log.warning(
-            "pipeline.partition_unreadable",
-            table=str(entry.key.table),
-            error=error.message,
-            hint=error.hint,
-            retry_in_seconds=round(delay, 3),
-            every=SAID_AGAIN,
-            every_key=str(entry.key.table),
-        )
-        self._coalescer.retry(entry, delay)
+    async def _expand(self, entry: Entry) -> None:
+        """Expand a partition and end its flight; where this raises, that is left to the caller."""
+        try:
+            done = await self._expansion.expand(entry)
+        except CassandraReadError as error:
+            if not await self._unreadable.take(entry, error):
+                raise
+            return
+        if done:
+            await self._unreadable.note_read(entry)
+            self._coalescer.settle(entry)
+        else:
+            self._coalescer.retry(entry, 0.0)
 
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
         delay = backoff.next()

@@ -247,6 +247,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE table_mark ADD COLUMN altered INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE UNIQUE INDEX dead_letter_by_partition
+        ON dead_letter (keyspace_name, table_name, partition_key) WHERE kind = 'partition';
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -22,20 +22,23 @@ DOCUMENT_START = 2048
 DOCUMENT = "document"
 """The kind of letter of which there is at most one for each row and alias."""
 
+PARTITION = "partition"
+"""The kind of letter of a partition whose rows could not be listed; there is at most one for each."""
+
 DocumentPlace = tuple[str | None, str | None, bytes | None, tuple[bytes | None, ...] | None]
-"""A row: keyspace, table, serialised partition key and clustering values."""
+"""A row: keyspace, table, serialised partition key and clustering values; without these a whole partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """One piece of a segment, mutation or document that could not be used.
+    """One piece of a segment, mutation, document or partition that could not be used.
 
-    `kind` is what it is (`segment`, `mutation`, `document`), `reason` a short stable name (an Elasticsearch
-    `error.type`, an error class), `detail` the whole story as a JSON-ready mapping; its `key` is the row's key by
-    its columns' names. `payload` holds a mutation's bytes, or the first of a document that Elasticsearch does not
-    take, or of what one that cannot be built would be made of; the document's row is read again when it is replayed.
-    `alias` is where the document was to be written; empty where it could be none of its row's documents. `attempts`
-    counts how often it failed.
+    `kind` is what it is (`segment`, `mutation`, `document`, `partition`), `reason` a short stable name (an
+    Elasticsearch `error.type`, an error class), `detail` the whole story as a JSON-ready mapping; its `key` is the
+    row's key by its columns' names. `payload` holds a mutation's bytes, or the first of a document that Elasticsearch
+    does not take, or of what one that cannot be built would be made of; the document's row is read again when it is
+    replayed. `alias` is where the document was to be written; empty where it could be none of its row's documents.
+    `attempts` counts how often it failed.
     """
 
     kind: str
@@ -58,7 +61,7 @@ class DeadLetter:
 
     @property
     def place(self) -> DocumentPlace:
-        """The row it speaks of."""
+        """The row, or the partition, that it speaks of."""
         clustering = None if self.clustering is None else tuple(self.clustering)
         return self.keyspace, self.table, self.partition_key, clustering
 
@@ -72,8 +75,8 @@ class DeadLetters:
     def add(self, letters: Sequence[DeadLetter]) -> None:
         """Set letters aside durably, all or none.
 
-        A document that is there already gets the new reason; a piece of a segment that is there already, because the
-        segment is read again after a crash, stays as it is.
+        A document or partition that is there already gets the new reason; a piece of a segment that is there already,
+        because the segment is read again after a crash, stays as it is.
         """
         now = time.time_ns() // 1000
         rows = [
@@ -99,6 +102,9 @@ class DeadLetters:
                 "segment_id, position, detail, payload, alias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (keyspace_name, table_name, partition_key, clustering, alias) WHERE kind = 'document' "
                 "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, payload = excluded.payload, "
+                "attempts = attempts + 1, last_at = excluded.at "
+                "ON CONFLICT (keyspace_name, table_name, partition_key) WHERE kind = 'partition' "
+                "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, "
                 "attempts = attempts + 1, last_at = excluded.at "
                 "ON CONFLICT (kind, segment_id, position) WHERE kind <> 'document' AND position IS NOT NULL "
                 "DO NOTHING",
@@ -131,20 +137,23 @@ class DeadLetters:
             return connection.execute(f"DELETE FROM dead_letter WHERE {condition}", values).rowcount  # noqa: S608
 
     def revive(self, shown: Iterable[tuple[DocumentPlace, str]]) -> None:
-        """Forget the letters of documents that are shown after all, given by their rows and aliases."""
+        """Forget the letters of documents that are shown after all, given by their rows and aliases.
+
+        Those of partitions are forgotten likewise, without an alias.
+        """
         with self._database.transaction() as connection:
             connection.executemany(
-                "DELETE FROM dead_letter WHERE kind = 'document' AND keyspace_name = ? AND table_name = ? "
-                "AND partition_key = ? AND clustering IS ? AND alias IN (?, '')",
+                "DELETE FROM dead_letter WHERE kind IN ('document', 'partition') AND keyspace_name = ? "
+                "AND table_name = ? AND partition_key = ? AND clustering IS ? AND alias IN (?, '')",
                 [(*place[:3], _encode_clustering(place[3]), alias) for place, alias in shown],
             )
 
     def documents(self) -> Iterator[tuple[DocumentPlace, str]]:
-        """Return the rows and aliases of all letters that are documents."""
+        """Return the rows and aliases of all letters that are documents, and the partitions of those that are such."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT keyspace_name, table_name, partition_key, clustering, alias FROM dead_letter "
-                "WHERE kind = 'document'"
+                "WHERE kind IN ('document', 'partition')"
             ).fetchall()
         for keyspace, table, key, clustering, alias in rows:
             yield (keyspace, table, key, _decode_clustering(clustering)), alias
@@ -178,14 +187,14 @@ class DeadLetters:
         yield from self._select(condition, values, order="ASC" if oldest_first else "DESC", limit=limit)
 
     def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
-        """Return letters that may be tried again, oldest first: documents and mutations.
+        """Return letters that may be tried again, oldest first: documents, partitions and mutations.
 
         One that has failed once is due `pause` after that, and after each further failure twice as long, at most
         `longest`. All are in microseconds, `now` since epoch.
         """
         return [
             *self._select(
-                "kind IN ('document', 'mutation') "
+                "kind IN ('document', 'partition', 'mutation') "
                 "AND coalesce(last_at, at) <= ? - min(? * (1 << min(attempts - 1, 20)), ?)",
                 (now, pause, longest),
                 order="ASC",

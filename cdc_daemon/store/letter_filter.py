@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("document", "mutation", "segment")
+KINDS = ("document", "partition", "mutation", "segment")
 """What a dead letter can be."""
 
 

@@ -37,7 +37,7 @@ from tests.simulation.looked_up import (
     projection,
 )
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra
-from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, signal_of
+from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, signal_of, unreadable_of
 from tests.simulation.virtual_time import virtual_time
 
 
@@ -117,7 +117,13 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
     pipeline = Pipeline(
-        coalescer=coalescer, settlement=settlement, expansion=expansion, writer=index, workers=3, batch=batch
+        coalescer=coalescer,
+        settlement=settlement,
+        expansion=expansion,
+        unreadable=unreadable_of(coalescer),
+        writer=index,
+        workers=3,
+        batch=batch,
     )
 
     def refresh() -> asyncio.Task[None]:

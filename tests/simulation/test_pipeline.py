@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
@@ -19,9 +20,12 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.poison import Poison
 from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.removal.sweep import Sweep
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -89,6 +93,19 @@ class Counts:
 
 def no_dead_letters(letters: Sequence[DeadLetter]) -> None:
     raise AssertionError(letters)
+
+
+def unreadable_of(coalescer: Coalescer, **others: Any) -> UnreadablePartitions:
+    """Return what deals with partitions that cannot be read, where there should be none."""
+    parts: dict[str, Any] = {
+        "poison": Poison(),
+        "set_aside": no_dead_letters,
+        "observer": Counts(),
+        "router": Router(coalescer, {}, mapped=()),
+        "dead": None,
+        **others,
+    }
+    return UnreadablePartitions(coalescer=coalescer, **parts)
 
 
 def signal_of(change: Change, time: int) -> Signal:
@@ -206,7 +223,13 @@ async def simulate(  # noqa: C901 -- a world in one piece
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index)
     pipeline = Pipeline(
-        coalescer=coalescer, settlement=settlement, expansion=expansion, writer=index, workers=3, batch=batch
+        coalescer=coalescer,
+        settlement=settlement,
+        expansion=expansion,
+        unreadable=unreadable_of(coalescer),
+        writer=index,
+        workers=3,
+        batch=batch,
     )
     running = asyncio.create_task(pipeline.run())
     requests: list[Request] = []

@@ -17,7 +17,7 @@ from cdc_daemon.preview import preview
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.integration.daemon.harness import wait_for
-from tests.integration.daemon.stage import SMALL, Stage
+from tests.integration.daemon.stage import SMALL, Stage, identity_of
 
 DATED = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "date"}}}
 
@@ -153,6 +153,46 @@ def test_replay_and_drop(stage: Stage, tmp_path: Path) -> None:
     assert command(stage, "drop", "--table", f"{stage.keyspace}.dated", "--dry-run")["dropped"] == 1
     assert command(stage, "drop", str(found[0]["id"]))["dropped"] == 1
     assert command(stage, "list", "--table", "dated")["total"] == 0
+
+
+def test_what_could_not_be_read_is_replayed(stage: Stage, tmp_path: Path) -> None:
+    """A whole partition, and a row that only other rows' documents show."""
+    token = tmp_path / "token"
+    token.write_text("an-operator")
+    stage.daemon.config["http"] = {
+        "port": 0,
+        "auth": {"tokens": [{"name": "operator", "file": str(token), "scopes": ["admin"]}]},
+    }
+    stage.create("member", "team text, name text, PRIMARY KEY (team, name)")
+    stage.table(
+        "team", "id text PRIMARY KEY", joins={"members": {"table": f"{stage.keyspace}.member", "on": {"team": "id"}}}
+    )
+    stage.table("grid", "p int, c int, PRIMARY KEY (p, c)")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.team (id) VALUES ('t')")
+    stage.execute("INSERT INTO {ks}.member (team, name) VALUES ('t', 'm')")
+    for number in range(3):
+        stage.execute("INSERT INTO {ks}.grid (p, c) VALUES (1, %s)", [number])
+    stage.settle()
+    assert letters(stage) == []
+    for name, identity in (("team", "t"), ("grid", identity_of([1, 0])), ("grid", identity_of([1, 2]))):
+        assert stage.elastic.delete(index=stage.alias(name), id=identity)["result"] == "deleted"
+    store = Store(stage.daemon.state)
+    place: dict[str, Any] = {"reason": "CassandraReadError", "detail": {}, "keyspace": stage.keyspace}
+    partition = DeadLetter(kind="partition", table="grid", partition_key=(1).to_bytes(4, "big"), **place)
+    row = DeadLetter(kind="document", table="member", partition_key=b"t", clustering=(b"m",), **place)
+    store.dead_letters.add([partition, row])
+    store.close()
+
+    stage.daemon.run()
+    (listed,) = command(stage, "list", "--kind", "partition")["dead_letters"]
+    assert (listed["partition_key"], listed["clustering"]) == ("00000001", None)
+    asking = ("--url", stage.daemon.url, "--token-file", str(token))
+    assert command(stage, "replay", "--reason", "CassandraReadError", *asking)["replayed"] == 2
+    stage.settle()
+    stage.assert_equal("grid")
+    assert stage.get("team", "t") == {"id": "t", "members": [{"team": "t", "name": "m"}]}
+    assert letters(stage) == []
 
 
 def test_a_letter_is_tried_again_by_itself_and_counts_once(stage: Stage) -> None:

@@ -108,7 +108,7 @@ class Known:
 
 @pytest.fixture
 def replayer(pipeline: FakePipeline, letters: DeadLetters) -> Replayer:
-    return Replayer(pipeline, letters, schema=Known(Schema()), mapped={USER})
+    return Replayer(pipeline, letters, schema=Known(Schema()), shown={USER})
 
 
 def ids(letters: DeadLetters) -> list[int | None]:
@@ -120,7 +120,7 @@ async def test_a_document_of_a_key_that_its_table_has_no_more_is_not_asked_for(
 ) -> None:
     dead.set_aside([letter(b"u1")])
     now = table(("id", "int", "partition_key"), ("c", "int", "clustering"), keyspace="sunbird", name="user")
-    replayer = Replayer(pipeline, letters, schema=Known(Schema([now])), mapped={USER})
+    replayer = Replayer(pipeline, letters, schema=Known(Schema([now])), shown={USER})
     (replayed,) = (await replayer.replay()).letters
     assert (replayed.ending, replayed.reason) == (Ending.FAILED, "another_key")
     assert pipeline.asked == []
@@ -134,7 +134,7 @@ async def test_a_mutation_of_a_key_that_its_table_has_no_more_is_done_with(
     letters.add([DeadLetter(kind="mutation", reason="clash", detail={}, payload=payload)])
     now = table(("x", "ascii", "partition_key"), keyspace=name.keyspace, name=name.table)
     schema = Schema([now]).merged(load("5.0-plain").schema)
-    (replayed,) = (await Replayer(pipeline, letters, schema=Known(schema), mapped={name}).replay()).letters
+    (replayed,) = (await Replayer(pipeline, letters, schema=Known(schema), shown={name}).replay()).letters
     assert replayed.ending is Ending.REPLAYED
     assert pipeline.asked == []
 
@@ -175,6 +175,30 @@ async def test_a_letter_of_one_index_is_judged_by_that_index(
     replay = await replayer.replay()
     assert [each.ending for each in replay.letters] == [Ending.FAILED, Ending.REPLAYED]
     assert ids(letters) == [1]
+
+
+async def test_a_partition_is_asked_for_as_a_whole(
+    dead: DeadDocuments, letters: DeadLetters, pipeline: FakePipeline, replayer: Replayer
+) -> None:
+    dead.set_aside(
+        [dataclasses.replace(letter(key, alias=""), kind="partition", clustering=None) for key in (b"1", b"2")]
+    )
+    (kept, _) = letters.list(oldest_first=True)
+    assert kept.detail["key"] == {"id": "1"}
+    pipeline.documents = {b"1": [], b"2": [DocumentOutcome("", "", Outcome.DEAD, "slow", "no answer")]}
+    first, second = (await replayer.replay()).letters
+    assert first.ending is Ending.REPLAYED
+    assert (second.ending, second.reason) == (Ending.FAILED, "slow")
+    assert pipeline.asked == [Signal(USER, key, Scope.STATIC) for key in (b"1", b"2")]
+
+
+async def test_a_row_without_documents_of_its_own_is_replayed(
+    dead: DeadDocuments, pipeline: FakePipeline, replayer: Replayer
+) -> None:
+    dead.set_aside([letter(b"1", alias="")])
+    pipeline.documents = {b"1": []}
+    (replayed,) = (await replayer.replay()).letters
+    assert replayed.ending is Ending.REPLAYED
 
 
 async def test_what_takes_too_long_stays(
@@ -237,13 +261,13 @@ async def test_a_mutation_is_decoded_with_the_schema_known_now(letters: DeadLett
     letters.add(
         [DeadLetter(kind="mutation", reason="UnknownTableError", detail={}, segment_id=1, position=2, payload=payload)]
     )
-    stranger = Replayer(pipeline, letters, schema=Known(Schema()), mapped={name})
+    stranger = Replayer(pipeline, letters, schema=Known(Schema()), shown={name})
     (failed,) = (await stranger.replay()).letters
     assert (failed.ending, failed.reason) == (Ending.FAILED, "UnknownTableError")
     (kept,) = letters.list()
     assert (kept.attempts, kept.payload) == (2, payload)
 
-    knowing = Replayer(pipeline, letters, schema=Known(load("5.0-plain").schema), mapped={name})
+    knowing = Replayer(pipeline, letters, schema=Known(load("5.0-plain").schema), shown={name})
     (replayed,) = (await knowing.replay()).letters
     assert replayed.ending is Ending.REPLAYED
     assert pipeline.asked

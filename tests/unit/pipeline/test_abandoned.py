@@ -17,6 +17,7 @@ from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from tests.simulation.test_pipeline import unreadable_of
 from tests.unit.pipeline.servers import Servers, settlement_of
 
 BLOCKED, OTHER = TableName("keyspace", "blocked"), TableName("keyspace", "other")
@@ -85,6 +86,7 @@ async def working(servers: BlockedServers, coalescer: Coalescer) -> AsyncIterato
         coalescer=coalescer,
         settlement=settlement_of(servers, coalescer),
         expansion=Expansion(coalescer=coalescer, reader=servers, siblings=servers),  # type: ignore[arg-type]
+        unreadable=unreadable_of(coalescer),
         writer=servers,
     )
     work = asyncio.create_task(pipeline.run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_a_document_that_fails_again_has_one_letter_with_the_new_reason(letters:
     again = found[b"k", "a"]
     assert (again.reason, again.attempts, again.at, again.last_at) == ("newer", 2, 10, 30)
     assert (found[b"k", "b"].attempts, found[b"k", "b"].last_at) == (1, None)
+
+
+def test_a_partition_has_one_letter_beside_those_of_its_rows(letters: DeadLetters) -> None:
+    whole = DeadLetter(
+        kind="partition", reason="slow", detail={}, keyspace="sunbird", table="user", partition_key=b"k", at=10
+    )
+    letters.add([whole, document(alias="", at=10)])
+    letters.add([replace(whole, reason="slower", at=30)])
+    found = {letter.kind: letter for letter in letters.list()}
+    assert set(letters.documents()) == {(("sunbird", "user", b"k", clustering), "") for clustering in (None, ())}
+    assert (found["partition"].reason, found["partition"].attempts, found["partition"].last_at) == ("slower", 2, 30)
+    assert [each.kind for each in letters.due(10**9, pause=1, longest=1, limit=9)] == ["partition", "document"]
+    letters.revive([(whole.place, "")])
+    assert [letter.kind for letter in letters.list()] == ["document"]
 
 
 def test_a_mutation_that_is_read_again_has_one_letter(letters: DeadLetters) -> None:
