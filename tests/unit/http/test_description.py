@@ -17,7 +17,9 @@ from jsonschema import Draft202012Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cdc_daemon.commands.dead_letters import Kind
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
+from cdc_daemon.store.letter_filter import KINDS
 from cdc_http import create_app
 from tests.unit.http.asking import DOCUMENTED, ask, ask_json
 from tests.unit.http.contract import documented, not_promised
@@ -52,6 +54,11 @@ async def daemon(tmp_path: Path) -> AsyncIterator[FakeDaemon]:
 @pytest.fixture
 def app(daemon: FakeDaemon) -> ASGIApp:
     return create_app(daemon, HttpSettings(contract="lenient"))
+
+
+def test_letters_are_of_the_kinds_that_are_documented() -> None:
+    assert DESCRIPTION["components"]["parameters"]["LetterKind"]["schema"]["enum"] == [*KINDS]
+    assert [kind.value for kind in Kind] == [*KINDS]
 
 
 def examples(content_type: str) -> Iterator[Any]:
