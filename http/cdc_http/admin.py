@@ -14,7 +14,8 @@ from cdc_daemon.store.jobs import Job
 from cdc_http.admission import Admission
 from cdc_http.letters import drop_letter, list_letters, replay_letter, replay_letters
 from cdc_http.operators import Operators
-from cdc_http.request_error import RequestError, unavailable
+from cdc_http.query import read_limit
+from cdc_http.request_error import unavailable
 from cdc_http.view import ControlView, DaemonView
 
 MOST_JOBS = 1000
@@ -66,10 +67,7 @@ async def _config(_request: Request, control: ControlView) -> Any:
 
 
 async def _sync_jobs(request: Request, control: ControlView) -> Any:
-    given = request.query_params.get("limit", "100")
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_JOBS):
-        raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_JOBS}")
-    return {"jobs": [_plain(job) for job in await control.sync_jobs(int(given))]}
+    return {"jobs": [_plain(job) for job in await control.sync_jobs(read_limit(request, MOST_JOBS))]}
 
 
 def _plain(job: Job) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from starlette.routing import Route
 from cdc_daemon.errors import CdcError, IndexPairError
 from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
 from cdc_http.admission import Admission
-from cdc_http.letters import read_flag
 from cdc_http.operators import Operators
+from cdc_http.query import read_flag
 from cdc_http.request_error import RequestError, unavailable
 from cdc_http.view import DaemonView, IndicesView
 

@@ -22,6 +22,7 @@ from cdc_http.answer import NO_STORE, Json
 from cdc_http.body import read_body
 from cdc_http.job_request import read_job_request
 from cdc_http.operators import Operators
+from cdc_http.query import read_limit
 from cdc_http.request_error import WRONG_HEADER, RequestError, unavailable
 from cdc_http.view import DaemonView, RangeJobsView
 
@@ -66,11 +67,8 @@ class JobsEndpoint:
         return start
 
     async def _list(self, request: Request, jobs: RangeJobsView) -> Any:
-        given = request.query_params.get("limit", "100")
-        if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_JOBS):
-            raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_JOBS}")
         return {
-            "jobs": [plain_job(each) for each in await jobs.newest(int(given))],
+            "jobs": [plain_job(each) for each in await jobs.newest(read_limit(request, MOST_JOBS))],
             "scheduled": self._daemon.status()["schedule"],
         }
 

@@ -68,8 +68,10 @@ def read_call(request: Request, body: Mapping[str, Any], settings: HttpSettings)
 def _refresh(given: Sequence[str]) -> Refresh:
     if not given:
         return Refresh.NO
+    if len(given) > 1:
+        raise unmappable("refresh", f"expected once, found {len(given)} times.")
     try:
-        return Refresh(given[-1] or "true")
+        return Refresh(given[0] or "true")
     except ValueError:
         raise unmappable("refresh", "expected true, wait_for or false.") from None
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from cdc_daemon.dead_letters.replay import MOST_AT_ONCE, Ending, Replayed
 from cdc_daemon.dead_letters.shown import plain_letter
 from cdc_daemon.store.letter_filter import KINDS, LetterFilter
+from cdc_http.query import read_flag, read_limit, read_parameter
 from cdc_http.request_error import RequestError
 from cdc_http.view import ControlView
 
@@ -21,7 +22,7 @@ _LATEST = 9e9
 
 async def list_letters(request: Request, control: ControlView) -> Any:
     """Answer with the newest letters of those that the query names, and how many there are of them."""
-    wanted, limit = _filter(request), _limit(request)
+    wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     letters = await control.dead_letters(limit, wanted)
     total = await control.count_dead_letters(wanted)
     return {"dead_letters": [plain_letter(letter) for letter in letters], "total": total}
@@ -29,7 +30,7 @@ async def list_letters(request: Request, control: ControlView) -> Any:
 
 async def replay_letters(request: Request, control: ControlView) -> Any:
     """Replay the oldest letters of those that the query names; with `dry_run` only tell how many there are."""
-    wanted, limit = _filter(request), _limit(request)
+    wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     total = await control.count_dead_letters(wanted)
     if read_flag(request, "dry_run"):
         return {"total": total, "replayed": 0, "failed": 0, "waiting": 0, "letters": [], "next": None}
@@ -59,26 +60,18 @@ async def drop_letter(request: Request, control: ControlView) -> Any:
     return {"dropped": identity}
 
 
-def read_flag(request: Request, name: str) -> bool:
-    """Return a flag of the query, off where there is none. Raises `RequestError`."""
-    given = request.query_params.get(name, "false")
-    if given not in {"", "true", "false"}:
-        raise RequestError(400, "", f"{name}: expected true or false")
-    return given != "false"
-
-
 def _plain_replayed(letter: Replayed) -> Mapping[str, Any]:
     return {"id": letter.id, "outcome": letter.ending.value, "reason": letter.reason, "message": letter.message}
 
 
 def _filter(request: Request) -> LetterFilter:
-    kind = request.query_params.get("kind")
+    kind = read_parameter(request, "kind")
     if kind not in {None, *KINDS}:
         raise RequestError(400, "", f"kind: expected one of {', '.join(KINDS)}")
     return LetterFilter(
         kind=kind,
-        reason=request.query_params.get("reason"),
-        table=request.query_params.get("table"),
+        reason=read_parameter(request, "reason"),
+        table=read_parameter(request, "table"),
         before=_moment(request, "before"),
         since=_moment(request, "since"),
         above=_number(request, "above"),
@@ -86,15 +79,8 @@ def _filter(request: Request) -> LetterFilter:
     )
 
 
-def _limit(request: Request) -> int:
-    given = request.query_params.get("limit", "100")
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST_AT_ONCE):
-        raise RequestError(400, "", f"limit: expected a number of 1 to {MOST_AT_ONCE}")
-    return int(given)
-
-
 def _moment(request: Request, name: str) -> int | None:
-    given = request.query_params.get(name)
+    given = read_parameter(request, name)
     if given is None:
         return None
     try:
@@ -107,7 +93,7 @@ def _moment(request: Request, name: str) -> int | None:
 
 
 def _number(request: Request, name: str) -> int | None:
-    given = request.query_params.get(name)
+    given = read_parameter(request, name)
     return None if given is None else _whole(name, given)
 
 

@@ -192,6 +192,13 @@ async def test_what_only_an_operator_may_see(app: ASGIApp, daemon: FakeDaemon, p
     assert (await ask(create_app(daemon), "GET", path)).status == 403
 
 
+@pytest.mark.parametrize("query", ["dry_run=false&dry_run=true", "kind=segment&kind=document", "limit=1&limit=2"])
+async def test_a_parameter_that_is_given_twice_is_refused(app: ASGIApp, query: str) -> None:
+    answer = await ask(app, "POST", f"/admin/dead-letters/replay?{query}", headers=OPERATOR)
+    assert answer.status == 400
+    assert "expected once, found 2 times" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 5000, "\u0661"])
 async def test_a_limit_that_is_none(app: ASGIApp, limit: str) -> None:
     answer = await ask(app, "GET", f"/admin/dead-letters?limit={limit}", headers=OPERATOR)

@@ -252,8 +252,9 @@ async def test_refresh(app: ASGIApp, daemon: FakeDaemon, query: str, expected: l
     assert daemon.refresher.refreshed == expected
 
 
-async def test_a_refresh_that_is_none(app: ASGIApp) -> None:
-    answer = await ask_json(app, rows("user", "u"), path="/sync?refresh=now")
+@pytest.mark.parametrize("query", ["refresh=now", "refresh=true&refresh=true"])
+async def test_a_refresh_that_is_none(app: ASGIApp, query: str) -> None:
+    answer = await ask_json(app, rows("user", "u"), path=f"/sync?{query}")
     assert (answer.error[:2], answer.result["field"]) == ((400, "UOS_0028"), "refresh")
 
 
