@@ -8,7 +8,7 @@ COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help image-test setup demo observe screenshots docs compile test unit fuzz lint types format clean fixtures lock image-locks
+.PHONY: help image-test setup demo observe screenshots docs compile test unit explore fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,12 @@ image-test: setup ## Run every command of the Dockerfile outside a container, an
 
 unit: $(READY) ## The tests that need no server
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+
+explore: setup ## Try examples that Hypothesis has not tried before (ROUNDS=1)
+	for round in $$(seq $(or $(ROUNDS),1)); do \
+	    $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --hypothesis-profile=explore \
+	        tests/unit tests/simulation tests/integration/sync/test_contract.py || exit 1; \
+	done
 
 fuzz: $(READY) ## Fuzz the commit-log reader, guided by coverage (SECONDS=60)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0

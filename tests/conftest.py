@@ -1,4 +1,4 @@
-"""What holds for every test: no deadlines in Hypothesis, and logging as it was before; the servers that tests share."""
+"""What holds for every test: Hypothesis' profiles, and logging as it was before; the servers that tests share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from hypothesis import settings
 from cdc_daemon.logs import LIBRARIES
 from sandbox import FAST_START, Sandbox
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# How long an example takes says more of the machine than of the code. The same examples are tried each time, so that a
+# failure is one of the change at hand; `make explore` looks for others.
+settings.register_profile("regression", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile("regression")
 
 
 @pytest.fixture(autouse=True)
