@@ -1,4 +1,4 @@
-"""Whatever is written to base and child tables, in whatever order: in the end documents equal what the rows make."""
+"""Whatever is written to base, child and looked-up tables, in whatever order: documents end as the rows make them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Documents, Stage, new_stage
 
 IDS = st.sampled_from(["a", "b", "c"])
+HOMES = st.sampled_from(["g", "h"])
 WORDS = st.sampled_from(["x", "y", None])
 PLACES = st.integers(1, 3)
 LIVES = st.sampled_from([None, None, None, 1, 2])
@@ -31,9 +32,10 @@ def shown(
     """A running daemon, and the tables that all runs share; each run has keys of its own."""
     with new_stage(box, cql, elastic, tmp_path_factory.mktemp("equal")) as stage:
         stage.create("role", "userid text, role text, scope text, PRIMARY KEY (userid, role)")
+        stage.create("home", "id text PRIMARY KEY, name text")
         stage.table(
             "user",
-            "id text PRIMARY KEY, name text, tags set<text>, hidden boolean",
+            "id text PRIMARY KEY, name text, tags set<text>, hidden boolean, home text",
             where="hidden != true",
             joins={
                 "roles": {
@@ -43,6 +45,14 @@ def shown(
                     "exclude": ["userid"],
                 }
             },
+            lookups={
+                "home": {
+                    "table": f"{stage.keyspace}.home",
+                    "on": {"id": "home"},
+                    "fields": {"name": "homeName"},
+                    "dependents": {"field": "home"},
+                }
+            },
         )
         stage.table("grid", "p text, c int, d int, s text static, v text, PRIMARY KEY (p, c, d)")
         stage.daemon.run()
@@ -50,12 +60,17 @@ def shown(
 
 
 def wanted_users(stage: Stage) -> Documents:
-    """What the documents of users should be, by Cassandra's own reading of both tables."""
+    """What the documents of users should be, by Cassandra's own reading of the tables."""
     roles: dict[str, list[dict[str, Any]]] = {}
     for row in stage.execute("SELECT userid, role, scope FROM {ks}.role"):
         roles.setdefault(row.userid, []).append({"role": row.role, "scope": row.scope})
+    homes = {row.id: row.name for row in stage.execute("SELECT id, name FROM {ks}.home")}
     return {
-        identity: {**row, "roles": sorted(roles.get(identity, []), key=lambda role: str(role["role"]))}
+        identity: {
+            **row,
+            "roles": sorted(roles.get(identity, []), key=lambda role: str(role["role"])),
+            "homeName": homes.get(row["home"]),
+        }
         for identity, row in stage.rows("user").items()
         if row["hidden"] is not True
     }
@@ -86,6 +101,20 @@ class Changes(RuleBasedStateMachine):
     def update_user(self, key: str, name: str | None, life: int | None) -> None:
         """An update makes no liveness: with its last cell the row goes."""
         self._do("UPDATE {ks}.user" + self._using(life) + " SET name = %s WHERE id = %s", name, self.run + key)
+
+    @rule(key=IDS, home=st.none() | HOMES, life=LIVES)
+    def move_user(self, key: str, home: str | None, life: int | None) -> None:
+        update = "UPDATE {ks}.user" + self._using(life) + " SET home = %s WHERE id = %s"
+        self._do(update, home and self.run + home, self.run + key)
+
+    @rule(key=HOMES, name=WORDS, life=LIVES)
+    def write_home(self, key: str, name: str | None, life: int | None) -> None:
+        insert = "INSERT INTO {ks}.home (id, name) VALUES (%s, %s)" + self._using(life)
+        self._do(insert, self.run + key, name)
+
+    @rule(key=HOMES)
+    def remove_home(self, key: str) -> None:
+        self._do("DELETE FROM {ks}.home WHERE id = %s", self.run + key)
 
     @rule(key=IDS, tag=st.sampled_from(["t", "u"]), life=LIVES, adds=st.booleans())
     def change_tags(self, key: str, tag: str, life: int | None, adds: bool) -> None:
