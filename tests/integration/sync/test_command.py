@@ -56,12 +56,12 @@ def test_one_that_cannot_be_shown(stage: Stage, command: list[str]) -> None:
 
 def test_an_interruption_tells_what_was_done(stage: Stage, command: list[str], tmp_path: Path) -> None:
     file = tmp_path / "ids"
-    file.write_text("\n".join(f"interrupted-{number}" for number in range(60_000)))
+    file.write_text("\n".join(f"interrupted-{number}" for number in range(300_000)))
     before = len(stage.daemon.events("http.request"))
     with subprocess.Popen([*command, "unseen", "--ids-file", str(file)], stderr=subprocess.PIPE) as asking:
         wait_for("a first block", lambda: len(stage.daemon.events("http.request")) > before + 1)
         asking.send_signal(signal.SIGINT)
         _, told = asking.communicate(timeout=120)
-    assert asking.returncode == 130
-    assert b"of 60000 ids, in their order" in told
+    assert asking.returncode == 130, told
+    assert b"of 300000 ids, in their order" in told
     assert b"Traceback" not in told
