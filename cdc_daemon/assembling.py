@@ -46,7 +46,7 @@ from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
 from cdc_daemon.removal.parts import make_index_rows, make_table_watch
 from cdc_daemon.schedule.parts import Turns, fill_schedule
 from cdc_daemon.schedule.schedule import Schedule
-from cdc_daemon.spool.parts import make_space
+from cdc_daemon.spool.parts import make_space, total_space
 from cdc_daemon.spool.spooler import Spooler
 from cdc_daemon.startup import (
     Tell,
@@ -85,7 +85,7 @@ async def assemble(
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
         node = await read_node_settings(session, settings)
         space = make_space(settings, node)
-        metrics.cdc_raw_limit_bytes.set(node.size("cdc_total_space") or settings.commit_log.cdc_total_space or 0)
+        metrics.cdc_raw_limit_bytes.set(total_space(settings, node))
         schema = SchemaSource(session, history=store.schema_history)
         laid = await lay_mappings(settings, schema, store, tell=tell)
         settings, mappings, shown, keys = laid[:4]

@@ -16,6 +16,7 @@ from cdc_daemon.config import Settings
 from cdc_daemon.config.units import format_size
 from cdc_daemon.errors import StoreError
 from cdc_daemon.segments.state import DaemonState
+from cdc_daemon.spool.parts import total_space
 from cdc_daemon.tail.folder import CdcFolder
 from cdc_daemon.tail.lock import LOCK_FILE
 from cdc_daemon.tail.quarantine import Quarantine
@@ -38,11 +39,10 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
     findings = list(_check_cdc_raw(folder, release=settings.commit_log.release))
     if node is not None:
         findings += _check_against_node(folder, node)
-    theirs, ours = None if node is None else node.size("cdc_total_space"), settings.commit_log.cdc_total_space
-    if theirs and ours and theirs != ours:
-        found = f"the node's cdc_total_space is {_mebibytes(theirs)}, the configuration says {_mebibytes(ours)}"
+    limit, ours = total_space(settings, node), settings.commit_log.cdc_total_space
+    if ours and ours != limit:
+        found = f"the node's cdc_total_space is {_mebibytes(limit)}, the configuration says {_mebibytes(ours)}"
         findings.append(warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the node's is used"))
-    limit = theirs or ours
     if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
         findings.append(_check_space(folder, limit))
     findings += _check_state(state, folder)

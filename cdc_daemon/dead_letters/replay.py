@@ -30,6 +30,9 @@ WINDOW = 1000
 MOST_AT_ONCE = 1000
 """Letters replayed by one call: their bytes, up to 16 MiB each, are read one by one."""
 
+_OF_ROWS = frozenset((DOCUMENT, PARTITION))
+"""Kinds of letters that name what is to be read again: they go as soon as that is shown."""
+
 
 class Requested(Protocol):
     """The pipeline, as far as a replay needs it."""
@@ -144,7 +147,7 @@ class Replayer:
             identity = _id(letter)
             if identity in signals:
                 ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
-                if ended[identity].ending is Ending.REPLAYED and letter.kind not in {DOCUMENT, PARTITION}:
+                if ended[identity].ending is Ending.REPLAYED and letter.kind not in _OF_ROWS:
                     shown.append(identity)  # the others went when their rows were settled
         await asyncio.to_thread(self._letters.remove, shown)
         for letter in letters:
@@ -160,7 +163,7 @@ class Replayer:
         self._letters.failed_again(letter, failure.reason or letter.reason, detail)
 
     def _signals(self, letter: DeadLetter) -> Sequence[Signal]:
-        if letter.kind in {DOCUMENT, PARTITION}:
+        if letter.kind in _OF_ROWS:
             table = TableName(letter.keyspace or "", letter.table or "")
             if table not in self._shown:
                 raise _CannotBeReplayedError("unmapped", f"no mapping shows the table {table} any more")
@@ -241,7 +244,7 @@ def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> Replaye
     if any(key not in watch.settled_keys for key in keys):
         trouble = watch.trouble or Trouble("daemon", "it takes longer")
         return Replayed(identity, Ending.WAITING, trouble.service, trouble.reason)
-    if letter.kind not in {DOCUMENT, PARTITION}:
+    if letter.kind not in _OF_ROWS:
         return Replayed(identity, Ending.REPLAYED)
     documents = [
         each for key in keys for each in watch.settled_keys[key] if not letter.alias or each.alias in {letter.alias, ""}

@@ -9,7 +9,7 @@ from cdc_daemon.elastic.operation import Operation, Outcome, Result
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import Reading, RowBuilder
 from cdc_daemon.pipeline.watch import DocumentOutcome
-from cdc_daemon.store.dead_letters import DOCUMENT, DOCUMENT_START, DeadLetter
+from cdc_daemon.store.dead_letters import DOCUMENT, DOCUMENT_START, PARTITION, DeadLetter
 
 _FILTERED = Result(Outcome.FILTERED)
 
@@ -75,15 +75,21 @@ class Batch:
     def _set_aside(
         self, entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None = None
     ) -> None:
-        self.letters.append((entry, _letter(entry, reason, detail, place, start)))
+        self.letters.append((entry, letter_of(entry, reason, detail, place, start)))
         if entry.watches:
             alias, identity = str(place.get("index", "")), str(place.get("id", ""))
             self._told[entry].append(DocumentOutcome(alias, identity, Outcome.DEAD, reason, detail))
 
 
-def _letter(entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None) -> DeadLetter:
+def letter_of(
+    entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None = None
+) -> DeadLetter:
+    """Return what is kept of an entry that cannot be shown: of a row's document, or of a whole partition.
+
+    `place` is where it was to be written, or what an error tells, `start` the first bytes of what there is of it.
+    """
     return DeadLetter(
-        kind=DOCUMENT,
+        kind=PARTITION if entry.key.clustering is None else DOCUMENT,
         reason=reason,
         detail={"message": detail, **place},
         keyspace=entry.key.table.keyspace,

@@ -9,6 +9,7 @@ import structlog
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CassandraReadError
 from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.batch import letter_of
 from cdc_daemon.pipeline.batch_writer import SetAside
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry, Key
@@ -17,7 +18,6 @@ from cdc_daemon.pipeline.ports import DeadDocuments, Observer
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE, SAID_AGAIN
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
-from cdc_daemon.store.dead_letters import PARTITION, DeadLetter
 
 log = structlog.get_logger(__name__)
 
@@ -100,15 +100,7 @@ class UnreadablePartitions:
     async def _give_up(self, entry: Entry, error: CassandraReadError) -> None:
         reason, table = type(error).__name__, entry.key.table
         is_new = not self._is_dead(entry)
-        letter = DeadLetter(
-            kind=PARTITION,
-            reason=reason,
-            detail={"message": error.message, **error.where},
-            keyspace=table.keyspace,
-            table=table.table,
-            partition_key=entry.key.partition_key,
-        )
-        await asyncio.to_thread(self._set_aside, [letter])
+        await asyncio.to_thread(self._set_aside, [letter_of(entry, reason, error.message, error.where)])
         if is_new:
             self._observer.set_aside([reason])
         self._observer.settled(table, "dead_lettered", "")

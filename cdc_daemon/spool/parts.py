@@ -11,10 +11,16 @@ from cdc_daemon.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
 log = structlog.get_logger(__name__)
 
 
+def total_space(settings: Settings, node: NodeSettings | None) -> int:
+    """Return `cdc_total_space` (bytes) as the node tells it, or else the configuration; 0 where neither does."""
+    theirs = None if node is None else node.size("cdc_total_space")
+    return theirs or settings.commit_log.cdc_total_space or 0
+
+
 def make_space(settings: Settings, node: NodeSettings) -> CdcSpace:
     """Return what is watched of cdc_raw: nothing where the daemon does not make room there."""
     options = settings.commit_log
-    limit = node.size("cdc_total_space") or options.cdc_total_space or 0
+    limit = total_space(settings, node)
     if settings.tail and options.spool and not limit:
         log.warning(
             "spool.limit_unknown",

@@ -20,7 +20,6 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Followed, Router
 from cdc_daemon.pipeline.settlement import Settlement
@@ -37,7 +36,7 @@ from tests.simulation.looked_up import (
     projection,
 )
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra
-from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, signal_of, unreadable_of
+from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, pipeline_of, signal_of
 from tests.simulation.virtual_time import virtual_time
 
 
@@ -116,15 +115,7 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
         second_read_pause=0.05,
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
-    pipeline = Pipeline(
-        coalescer=coalescer,
-        settlement=settlement,
-        expansion=expansion,
-        unreadable=unreadable_of(coalescer),
-        writer=index,
-        workers=3,
-        batch=batch,
-    )
+    pipeline = pipeline_of(coalescer, settlement, expansion, index, batch=batch)
 
     def refresh() -> asyncio.Task[None]:
         return asyncio.create_task(come_round(refresher_of(queue, Finder(index), counts, coalescer, pipeline)))

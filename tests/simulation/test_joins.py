@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.routing import Route, Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
 from tests.simulation.joined import CHILD, PARENT, JoinedReader, ParentDocuments, ParentIndex, projection
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra
-from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, signal_of, unreadable_of
+from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, pipeline_of, signal_of
 from tests.simulation.virtual_time import virtual_time
 
 EXACT = Route(PARENT, lambda key: (key,), (0,), (1, 2))
@@ -72,15 +71,7 @@ async def simulate(changes: Sequence[JoinedChange], route: Route, seed: int, fai
         second_read_pause=0.05,
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
-    pipeline = Pipeline(
-        coalescer=coalescer,
-        settlement=settlement,
-        expansion=expansion,
-        unreadable=unreadable_of(coalescer),
-        writer=index,
-        workers=3,
-        batch=batch,
-    )
+    pipeline = pipeline_of(coalescer, settlement, expansion, index, batch=batch)
     running = asyncio.create_task(pipeline.run())
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     visible = 0.0

@@ -21,6 +21,7 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.poison import Poison
+from cdc_daemon.pipeline.ports import Writer
 from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
@@ -106,6 +107,20 @@ def unreadable_of(coalescer: Coalescer, **others: Any) -> UnreadablePartitions:
         **others,
     }
     return UnreadablePartitions(coalescer=coalescer, **parts)
+
+
+def pipeline_of(
+    coalescer: Coalescer, settlement: Settlement, expansion: Expansion, writer: Writer, *, batch: int
+) -> Pipeline:
+    return Pipeline(
+        coalescer=coalescer,
+        settlement=settlement,
+        expansion=expansion,
+        unreadable=unreadable_of(coalescer),
+        writer=writer,
+        workers=3,
+        batch=batch,
+    )
 
 
 def signal_of(change: Change, time: int) -> Signal:
@@ -222,15 +237,7 @@ async def simulate(  # noqa: C901 -- a world in one piece
         second_read_pause=0.05,
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index)
-    pipeline = Pipeline(
-        coalescer=coalescer,
-        settlement=settlement,
-        expansion=expansion,
-        unreadable=unreadable_of(coalescer),
-        writer=index,
-        workers=3,
-        batch=batch,
-    )
+    pipeline = pipeline_of(coalescer, settlement, expansion, index, batch=batch)
     running = asyncio.create_task(pipeline.run())
     requests: list[Request] = []
     asking: list[asyncio.Task[None]] = []
