@@ -24,7 +24,7 @@ from cdc_daemon.config import ElasticsearchSettings, MappingSettings, Settings
 from cdc_daemon.dependents.finding import say_problems
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
-from cdc_daemon.elastic.drift import find_drift
+from cdc_daemon.elastic.drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
 from cdc_daemon.elastic.searched_field import read_fields
 from cdc_daemon.errors import CdcError, ConfigError, IndexRefusedError
@@ -222,7 +222,9 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch
     )
 
 
-async def _look_after(client: AsyncElasticsearch, definition: IndexDefinition, index: str, *, generated: bool) -> None:
+async def _look_after(
+    client: AsyncElasticsearch, definition: IndexDefinition, index: str, *, mapping: str, generated: bool
+) -> None:
     """Add the fields of a generated mapping that an index lacks, and say where it is another than declared."""
     if generated:
         completed = await IndexManager(client).complete(
@@ -236,9 +238,8 @@ async def _look_after(client: AsyncElasticsearch, definition: IndexDefinition, i
             "elasticsearch.index_drift",
             index=index,
             alias=definition.alias,
-            differences=[str(each) for each in drift],
-            hint="documents are written all the same; `cdc-daemon check` tells how to mend it, "
-            "`cdc-daemon backfill --new-index` builds one as declared",
+            found=describe_drift(index, drift),
+            hint=drift_hint(index, mapping),
         )
 
 
@@ -282,6 +283,7 @@ async def ensure_indices(
             read = partial(read_fields, client, mapping.alias, field)
             say_problems(mapping.alias, await persist("elasticsearch", read, tell=tell))
         if not ensured.created:
-            look = partial(_look_after, client, definition, ensured.index, generated=declared.mappings is None)
+            generated = declared.mappings is None
+            look = partial(_look_after, client, definition, ensured.index, mapping=mapping.name, generated=generated)
             await persist("elasticsearch", look, tell=tell)
     return max(min(remembered, default=0.0), 2 * SHORTEST_BODY_AGE)

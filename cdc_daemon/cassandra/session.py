@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from cassandra import (
@@ -69,7 +70,7 @@ def connect(options: CassandraSettings) -> Session:
     contact point that answers, when none is configured). Lost connections are made anew forever.
 
     Raises `CassandraUnavailableError` when no contact point can be talked to, and `ConfigError` when the
-    files of the TLS section cannot be used.
+    files of the TLS section cannot be used, or when the cluster has no datacenter of the configured name.
     """
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(options.local_datacenter or "")),
@@ -103,13 +104,28 @@ def connect(options: CassandraSettings) -> Session:
     try:
         session = cluster.connect()
     except NoHostAvailable as error:
+        datacenters = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
         cluster.shutdown()
-        raise _unavailable(options, error.errors) from error
+        _check_datacenter(options, datacenters)
+        # The driver gives an empty list where its policy left it no host to ask.
+        raise _unavailable(options, error.errors if isinstance(error.errors, Mapping) else {}) from error
     except Exception as error:
         cluster.shutdown()
         raise _unavailable(options, {"": error}) from error
     session.client_protocol_handler = ForgivingProtocolHandler
     return session
+
+
+def _check_datacenter(options: CassandraSettings, found: AbstractSet[str]) -> None:
+    """Raise `ConfigError` where a cluster whose datacenters are known has none of the configured name."""
+    wanted = options.local_datacenter
+    if wanted is None or not found or wanted in found:
+        return
+    raise ConfigError(
+        f"expected a datacenter of the cluster in cassandra.local_datacenter, found {wanted!r}",
+        hint=f"the cluster has {', '.join(sorted(found))}",
+        contact_points=", ".join(options.contact_points),
+    )
 
 
 def _login(options: CassandraSettings) -> PlainTextAuthProvider | None:

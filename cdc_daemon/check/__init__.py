@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from cdc_daemon.check.cassandra import check_cassandra
 from cdc_daemon.check.elastic import check_elasticsearch
-from cdc_daemon.check.finding import Finding, Status
+from cdc_daemon.check.finding import Finding, Status, fail, ok
 from cdc_daemon.check.folders import check_folders
+from cdc_daemon.check.running import check_running
+from cdc_daemon.check.surface import check_http
 from cdc_daemon.config import Settings
+from cdc_daemon.errors import ConfigError
+from cdc_daemon.tracing import make_tracer
 
 __all__ = ["Finding", "Status", "run_checks"]
 
 
 def run_checks(settings: Settings) -> list[Finding]:
-    """Look at the node, its tables, the folders and Elasticsearch. Nothing is changed.
+    """Check the node, its tables, the folders, the HTTP surface and Elasticsearch. Nothing is changed.
 
-    Takes a few seconds at most for each server that is down; that is a finding, never an error.
+    Each validation that makes `run` end at its start is done here too. Takes a few seconds at most for each server that
+    is down; that is a finding, never an error.
     """
-    findings, node = check_cassandra(settings)
-    if settings.tail:
-        findings += check_folders(settings, node)
-    findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings))
+    findings, node, fitting = check_cassandra(settings)
+    findings += check_folders(settings, node)
+    found, running = check_running(settings)
+    findings.append(found)
+    findings += check_http(settings.http, running=running)
+    findings += _check_tracing(settings)
+    findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings, fitting))
     return findings
+
+
+def _check_tracing(settings: Settings) -> list[Finding]:
+    try:
+        tracer = make_tracer(settings.tracing, node=socket.gethostname())
+    except ConfigError as error:
+        return [fail("tracing", error.message, error.hint)]
+    if tracer is None:
+        return []
+    tracer.close()
+    return [ok("tracing", f"spans go to {settings.tracing.endpoint}")]

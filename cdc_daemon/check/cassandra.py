@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
 
 from cassandra import DriverException, OperationTimedOut, Unauthorized
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
-from cdc_daemon.cassandra.schema_rows import SchemaReader
+from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.check.commit_log import check_commit_log
 from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.check.mappings import check_mappings
+from cdc_daemon.check.polls import check_polls, unreachable
 from cdc_daemon.check.tables import check_tables
-from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.config import Settings
-from cdc_daemon.errors import CdcError
+from cdc_daemon.dependents.parts import make_finders
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.removal.index_rows import IndexRows
+from cdc_daemon.startup import connect_elasticsearch
 
 OLDEST, NEWEST = (4, 0), (5, 0)
 """Releases whose segments are known."""
@@ -29,15 +34,27 @@ _SECONDS = 5.0
 """How long a server may take to answer here: somebody is waiting at a terminal."""
 
 
-def check_cassandra(settings: Settings) -> tuple[list[Finding], NodeSettings | None]:
-    """Check the node and the mapped tables; return the node's settings too, as far as they may be read."""
+class CassandraFindings(NamedTuple):
+    """What was found, and what other checks need of it.
+
+    `node` are the node's settings, None where they may not be read. `mappings` are the declared mappings, by their
+    names, that fit the schema.
+    """
+
+    findings: list[Finding]
+    node: NodeSettings | None
+    mappings: Mapping[str, DocumentMapping]
+
+
+def check_cassandra(settings: Settings) -> CassandraFindings:
+    """Check the node, the mapped tables, the mappings and the polled tables."""
     options = settings.cassandra
     hasty = options.model_copy(update={"request_timeout": min(options.request_timeout, _SECONDS)})
     try:
         session = connect(hasty)
     except CdcError as error:
         untold = "; its settings and tables were not looked at"
-        return [fail("cassandra.reachable", f"{error.message}{untold}", error.hint)], None
+        return CassandraFindings([fail("cassandra.reachable", f"{error.message}{untold}", error.hint)], None, {})
     try:
         return _check_connected(session, settings)
     finally:
@@ -53,7 +70,7 @@ def check_version(release: str) -> Finding:
     return ok("cassandra.version", found)
 
 
-def _check_connected(session: Session, settings: Settings) -> tuple[list[Finding], NodeSettings | None]:
+def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
     node = find_node(session, settings.cassandra.contact_points)
     findings = [_where(node), check_version(str(node.release_version))]
 
@@ -78,13 +95,15 @@ def _check_connected(session: Session, settings: Settings) -> tuple[list[Finding
         )
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.settings", error))
+    mappings: Mapping[str, DocumentMapping] = {}
     try:
         findings += check_tables(ask, settings.mappings, tail=settings.tail)
-        findings += _check_mappings(session, settings, findings)
+        found, mappings = asyncio.run(_check_schema(session, settings, findings))
+        findings += found
         findings += _check_reading(session, settings)
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.schema", error))
-    return findings, told
+    return CassandraFindings(findings, told, mappings)
 
 
 def _where(node: Any) -> Finding:
@@ -121,18 +140,40 @@ def _check_reading(session: Session, settings: Settings) -> Iterator[Finding]:
             yield ok(f"read.{name}", f"{mapping.table} can be read at {level}")
 
 
-def _check_mappings(session: Session, settings: Settings, told: Sequence[Finding]) -> Iterator[Finding]:
-    """Lay the mappings against the schema; one whose columns or id are told to be wrong already is not told again."""
-    wrong = {finding.name for finding in told if finding.status == "fail"}
+async def _check_schema(
+    session: Session, settings: Settings, found: Sequence[Finding]
+) -> tuple[list[Finding], Mapping[str, DocumentMapping]]:
+    """Check mappings and polled tables against the schema; return the mappings that fit it, too.
+
+    A mapping whose columns or id have a failing finding already gets no second one.
+    """
+    schema = SchemaSource(session)
     try:
-        _, rows = asyncio.run(SchemaReader(session).rows())
+        await schema.refresh()
     except CdcError as error:
-        yield fail("cassandra.schema", f"the schema could not be read: {error.message}", error.hint)
-        return
+        return [fail("cassandra.schema", f"the schema could not be read: {error.message}", error.hint)], {}
+    wrong = {finding.name for finding in found if finding.status == "fail"}
     unmistaken = {
         name: mapping for name, mapping in settings.mappings.items() if not wrong & {f"columns.{name}", f"id.{name}"}
     }
-    yield from check_mappings(Schema.from_rows(**rows), unmistaken)
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(connect_elasticsearch(settings.elasticsearch))
+        except ConfigError:
+            return [], {}  # the checks of Elasticsearch report it, and without a client no mapping can be laid out
+        rows = IndexRows(client, {})
+
+        def find_dependents(mapping: DocumentMapping) -> None:
+            # Nothing is searched here: a finder raises at once where it cannot find documents as declared.
+            make_finders([mapping], schema.table, session=session, rows=rows)
+
+        findings, mappings = check_mappings(schema.current, unmistaken, validate=find_dependents)
+    shown = [table for each in settings.mappings.values() for table in (each.table, *each.joined_tables)]
+    try:
+        findings += [finding async for finding in check_polls(session, schema, settings.poll, shown)]
+    except CdcError as error:
+        findings += unreachable(settings.poll, error)
+    return findings, mappings
 
 
 def _unanswered(name: str, error: Exception) -> Finding:

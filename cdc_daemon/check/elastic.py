@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
@@ -10,26 +11,35 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic import ElasticsearchOptions, IndexDefinition, IndexManager, make_client
-from cdc_daemon.elastic.drift import find_drift
+from cdc_daemon.elastic.drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.pair import IndexPair, Phase, write_index
 from cdc_daemon.elastic.pair_watch import look_at_pairs
 from cdc_daemon.elastic.searched_field import SearchedField, find_field, read_fields
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
+from cdc_daemon.startup import index_definition
 
 MAJORS = (8, 9)
 """Releases that the client speaks to."""
 
 _SECONDS = 5.0
 _LEAST_GC_DELETES = 10.0
-_NAMED_DIFFERENCES = 5
 _BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
 _PRIVILEGES = ["create_index", "delete", "index", "maintenance", "manage", "read", "view_index_metadata"]
 
 
-async def check_elasticsearch(options: ElasticsearchSettings, mappings: Mapping[str, MappingSettings]) -> list[Finding]:
-    """Check the cluster, and the alias and index of each mapping."""
+async def check_elasticsearch(
+    options: ElasticsearchSettings,
+    mappings: Mapping[str, MappingSettings],
+    fitting: Mapping[str, DocumentMapping] = MappingProxyType({}),
+) -> list[Finding]:
+    """Check the cluster, and the alias and index of each mapping.
+
+    `fitting` are the mappings that fit the schema, by their names. Fields that the daemon makes itself are known of
+    these alone.
+    """
     try:
         client = make_client(_client_options(options))
     except CdcError as error:
@@ -44,7 +54,8 @@ async def check_elasticsearch(options: ElasticsearchSettings, mappings: Mapping[
         findings = [ok("elasticsearch.reachable", f"{len(versions)} node(s) answer"), check_versions(versions)]
         for name, mapping in mappings.items():
             try:
-                findings += [finding async for finding in _check_mapping(client, name, mapping)]
+                definition = _definition(mapping, fitting.get(name))
+                findings += [finding async for finding in _check_mapping(client, name, mapping, definition)]
                 if options.username is not None or options.api_key is not None:
                     findings += [finding async for finding in _check_privileges(client, name, mapping)]
             except CdcError as error:
@@ -87,10 +98,20 @@ async def _versions(client: AsyncElasticsearch) -> list[str]:
     return [node["version"] for node in answer.body.get("nodes", {}).values()]
 
 
-async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
+def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> IndexDefinition:
+    if fitting is not None:
+        return index_definition(declared, fitting)
+    return IndexDefinition(
+        alias=declared.alias, index=declared.index, settings=declared.settings or {}, mappings=declared.mappings or {}
+    )
+
+
+async def _check_mapping(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+) -> AsyncIterator[Finding]:
     behind = await _behind(client, mapping.alias)
     if not behind:
-        yield await _check_creation(client, name, mapping)
+        yield await _check_creation(client, name, mapping, definition)
         if mapping.mappings is not None and mapping.dependents_fields:
             found = [find_field(mapping.mappings, field) for field in sorted(mapping.dependents_fields)]
             yield judge_dependents(name, found)
@@ -115,7 +136,7 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
         )
     else:
         yield ok(f"gc_deletes.{name}", remembered)
-    yield await _check_drift(client, name, mapping, write)
+    yield await _check_drift(client, name, definition, write, generated=mapping.mappings is None)
     if mapping.dependents_fields:
         yield await _check_dependents(client, name, mapping)
     pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
@@ -123,19 +144,16 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
         yield _second_index(name, pair)
 
 
-async def _check_drift(client: AsyncElasticsearch, name: str, mapping: MappingSettings, index: str) -> Finding:
-    drift = await find_drift(client, index, settings=mapping.settings or {}, mappings=mapping.mappings or {})
-    if not drift:
-        return ok(f"drift.{name}", f"{index} is as declared")
-    told = "; ".join(map(str, drift[:_NAMED_DIFFERENCES])) + (
-        f"; and {len(drift) - _NAMED_DIFFERENCES} more" if len(drift) > _NAMED_DIFFERENCES else ""
-    )
-    return warn(
-        f"drift.{name}",
-        f"{index} is not as declared: {told}",
-        f"PUT /{index}/_settings or /_mapping for what can be changed; for the rest "
-        f"cdc-daemon backfill {name} --new-index, while the daemon runs: no search fails",
-    )
+async def _check_drift(
+    client: AsyncElasticsearch, name: str, definition: IndexDefinition, index: str, *, generated: bool
+) -> Finding:
+    drift = await find_drift(client, index, settings=definition.settings, mappings=definition.mappings)
+    lacking = [each for each in drift if generated and each.is_new_field]
+    if differences := [each for each in drift if each not in lacking]:
+        return warn(f"drift.{name}", describe_drift(index, differences), drift_hint(index, name))
+    if lacking:
+        return ok(f"drift.{name}", f"{index} lacks {len(lacking)} fields, which the daemon adds when it starts")
+    return ok(f"drift.{name}", f"{index} is as declared")
 
 
 async def _check_dependents(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
@@ -181,7 +199,9 @@ async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[s
     return {index: entry["aliases"][alias] for index, entry in answer.body.items()}
 
 
-async def _check_creation(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
+async def _check_creation(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+) -> Finding:
     with told_apart("look up the index", index=mapping.alias):
         if await client.indices.exists(index=mapping.alias):
             return fail(
@@ -196,14 +216,13 @@ async def _check_creation(client: AsyncElasticsearch, name: str, mapping: Mappin
                 f'POST /_aliases {{"actions": [{{"add": {{"index": "{mapping.index}", '
                 f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
             )
-    return await _try_out(client, name, mapping)
+    return await _try_out(client, name, mapping, definition)
 
 
-async def _try_out(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
-    """Have Elasticsearch judge the index that the daemon will create; fields that it makes itself are not among it."""
-    definition = IndexDefinition(
-        alias=mapping.alias, index=mapping.index, settings=mapping.settings or {}, mappings=mapping.mappings or {}
-    )
+async def _try_out(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+) -> Finding:
+    """Ask Elasticsearch whether it would create the index as the daemon will ask for it."""
     found = f"the alias {mapping.alias} is free; {mapping.index} will be created behind it"
     try:
         await IndexManager(client).try_out(definition)

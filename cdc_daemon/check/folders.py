@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.check.finding import Finding, fail, ok, warn
-from cdc_daemon.config import Settings
+from cdc_daemon.config import CommitLogSettings, Settings
 from cdc_daemon.config.units import format_size
-from cdc_daemon.errors import StoreError
+from cdc_daemon.errors import ConfigError, StoreError
+from cdc_daemon.segments.keyring import configured_keyring
 from cdc_daemon.segments.state import DaemonState
 from cdc_daemon.spool.parts import total_space
 from cdc_daemon.tail.folder import CdcFolder
-from cdc_daemon.tail.lock import LOCK_FILE
 from cdc_daemon.tail.quarantine import Quarantine
 
 _NETWORK = frozenset(
@@ -34,9 +32,19 @@ _NAMED = 5
 
 
 def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding]:
-    """Check the folders; `node` is what the node says of itself, where that is known."""
+    """Check the daemon's own state, and with `tail` cdc_raw; `node` are the node's settings, where these are known."""
     folder, state = settings.commit_log.cdc_raw_directory, settings.state.directory
+    findings = _check_log(settings, node) if settings.tail else []
+    findings += _check_state(state, folder)
+    findings += _check_quarantine(state)
+    findings += _check_reconcile_requests(state)
+    return findings
+
+
+def _check_log(settings: Settings, node: NodeSettings | None) -> list[Finding]:
+    folder = settings.commit_log.cdc_raw_directory
     findings = list(_check_cdc_raw(folder, release=settings.commit_log.release))
+    findings += _check_keystore(settings.commit_log)
     if node is not None:
         findings += _check_against_node(folder, node)
     limit, ours = total_space(settings, node), settings.commit_log.cdc_total_space
@@ -45,11 +53,19 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
         findings.append(warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the node's is used"))
     if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
         findings.append(_check_space(folder, limit))
-    findings += _check_state(state, folder)
-    findings += _check_quarantine(state)
-    findings += _check_reconcile_requests(state)
-    findings += _check_lock(folder, state)
     return findings
+
+
+def _check_keystore(settings: CommitLogSettings) -> Iterator[Finding]:
+    if settings.keystore is None:
+        return
+    name = "commit_log.keystore"
+    try:
+        configured_keyring(settings)
+    except ConfigError as error:
+        yield fail(name, f"{settings.keystore}: {error.message}", error.hint)
+    else:
+        yield ok(name, f"{settings.keystore} can be opened with its password")
 
 
 def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
@@ -173,39 +189,6 @@ def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
             f"{'their' if len(wanted) > 1 else 'its'} rows were not compared with Cassandra yet: {some}{more}",
             "the running daemon compares them (jobs.heal), or: cdc-daemon reconcile --repair",
         )
-
-
-def _check_lock(folder: Path, state: Path) -> Iterator[Finding]:
-    """Look, without waiting, whether a daemon holds what this one will want to hold."""
-    held = [path for path in (state / LOCK_FILE, folder) if _is_locked(path)]
-    if held:
-        yield warn(
-            "daemon.lock",
-            f"a daemon is running that holds {' and '.join(map(str, held))}",
-            "one daemon for each node: stop that one before you start another",
-        )
-    else:
-        yield ok("daemon.lock", "no other daemon is running here")
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with _opened(path) as descriptor:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def filesystem(path: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from cdc_daemon.check.finding import Finding, fail, ok, warn
 from cdc_daemon.commitlog.schema import Schema
+from cdc_daemon.commitlog.table import TableMetadata
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.elastic.searched_field import find_field
 from cdc_daemon.errors import ConfigError
+from cdc_daemon.pipeline.routes import find_routes
+from cdc_daemon.pipeline.signal import TableName
 
 
-def check_mappings(schema: Schema, mappings: Mapping[str, MappingSettings]) -> Iterator[Finding]:
-    """Look at each mapping whose tables are all there: at its columns, expressions, joins, look-ups and its hook."""
+def check_mappings(
+    schema: Schema, mappings: Mapping[str, MappingSettings], *, validate: Callable[[DocumentMapping], object] = id
+) -> tuple[list[Finding], dict[str, DocumentMapping]]:
+    """Check each mapping whose tables exist: its columns, expressions, joins, look-ups, dependents and hook.
+
+    `validate` is called with each mapping that fits, and may raise `ConfigError`. Returns the findings, and by their
+    names the mappings that fit the schema.
+    """
+    findings: list[Finding] = []
+    fitting: dict[str, DocumentMapping] = {}
     for name, declared in mappings.items():
         table = schema.find(*declared.table)
         joined = {each: found for each in declared.joined_tables if (found := schema.find(*each)) is not None}
@@ -23,13 +35,23 @@ def check_mappings(schema: Schema, mappings: Mapping[str, MappingSettings]) -> I
         try:
             mapping = DocumentMapping(name, declared, table, joined)
             _check_dependents(name, declared, mapping)
+            find_routes([mapping], partial(_table, schema))
+            validate(mapping)
         except ConfigError as error:
             place = error.where.get("mapping", name)
-            yield fail(f"mapping.{name}", f"{place}: {error.message}", error.hint)
+            findings.append(fail(f"mapping.{name}", f"{place}: {error.message}", error.hint))
         else:
             fields = len(mapping.index_mapping()["properties"])
-            yield ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields")
-            yield from _warn_of_maps(mapping)
+            findings.append(ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields"))
+            findings += _warn_of_maps(mapping)
+            fitting[name] = mapping
+    return findings, fitting
+
+
+def _table(schema: Schema, name: TableName) -> TableMetadata:
+    found = schema.find(*name)
+    assert found is not None, "only mappings whose tables exist are checked"
+    return found
 
 
 def _warn_of_maps(mapping: DocumentMapping) -> Iterator[Finding]:

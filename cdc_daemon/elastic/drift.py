@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from elasticsearch import AsyncElasticsearch
@@ -26,8 +26,31 @@ class Difference(NamedTuple):
     declared: Any
     found: Any
 
+    @property
+    def is_new_field(self) -> bool:
+        """Whether the index lacks the field altogether."""
+        return self.found is None and self.place.startswith("mappings.") and self.place.count(".") == 1
+
     def __str__(self) -> str:
         return f"{self.place}: declared {self.declared}, found {'nothing' if self.found is None else self.found}"
+
+
+_NAMED = 5
+"""Differences that one sentence names; it counts the others."""
+
+
+def describe_drift(index: str, differences: Sequence[Difference]) -> str:
+    """Return a sentence on how an index differs from its declaration."""
+    more = f"; and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
+    return f"{index} is not as declared: {'; '.join(map(str, differences[:_NAMED]))}{more}"
+
+
+def drift_hint(index: str, mapping: str) -> str:
+    """Return how to make an index as its declaration says; `mapping` is the mapping's name."""
+    return (
+        f"documents are written all the same; PUT /{index}/_settings or /_mapping changes what can be changed; "
+        f"`cdc-daemon backfill {mapping} --new-index` builds one as declared while the daemon runs"
+    )
 
 
 async def find_drift(

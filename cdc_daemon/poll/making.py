@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,7 +71,7 @@ class PollerMaker:
         Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
         """
         plan = partial(self._schema.plan, settings.table)
-        source = FollowingRows(plan, partial(self._source, settings))
+        source = FollowingRows(plan, partial(open_rows, self._session, self._schema, settings))
         try:
             await source.source()
         except CassandraRefusedError as error:
@@ -79,29 +79,42 @@ class PollerMaker:
         return Poller(
             settings,
             source=source,
-            whole=FollowingRows(plan, partial(self._whole, settings)),
+            whole=FollowingRows(plan, self._whole(settings)),
             sink=self._sink,
             versions=self._versions,
             watermarks=self._watermarks,
             observer=self._observer,
         )
 
-    async def _source(self, settings: PollSettings, plan: ReadPlan) -> RowSource:
-        columns = PolledColumns(plan, settings)
-        if settings.strategy == "bucket":
-            return BucketRows(Asking(self._session, columns), columns, settings, now=_now)
-        if settings.strategy == "index":
-            ordered = check_index(columns, await self._indices(settings.table))
-            return IndexedRows(Asking(self._session, columns), columns, ordered=ordered, now=_now)
-        return await self._whole(settings, plan)
+    def _whole(self, settings: PollSettings) -> Callable[[ReadPlan], Awaitable[RowSource]]:
+        async def whole(plan: ReadPlan) -> RowSource:
+            return _scanned(self._session, self._schema, settings, plan)
 
-    async def _whole(self, settings: PollSettings, plan: ReadPlan) -> RowSource:
-        return ScannedRows(TokenScan(self._session, self._schema), PolledColumns(plan, settings), Ring(self._session))
+        return whole
 
-    async def _indices(self, table: TableName) -> Sequence[tuple[str | None, str]]:
-        statement = await prepare(self._session, _INDICES)
-        rows: list[Any] = await execute(self._session, statement.bind(table))
-        return [(row.options.get("class_name"), row.options.get("target", "")) for row in rows]
+
+async def open_rows(session: Session, schema: SchemaSource, settings: PollSettings, plan: ReadPlan) -> RowSource:
+    """Return the rows of a polled table as its strategy finds them.
+
+    Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
+    """
+    columns = PolledColumns(plan, settings)
+    if settings.strategy == "bucket":
+        return BucketRows(Asking(session, columns), columns, settings, now=_now)
+    if settings.strategy == "index":
+        ordered = check_index(columns, await _indices(session, settings.table))
+        return IndexedRows(Asking(session, columns), columns, ordered=ordered, now=_now)
+    return _scanned(session, schema, settings, plan)
+
+
+def _scanned(session: Session, schema: SchemaSource, settings: PollSettings, plan: ReadPlan) -> RowSource:
+    return ScannedRows(TokenScan(session, schema), PolledColumns(plan, settings), Ring(session))
+
+
+async def _indices(session: Session, table: TableName) -> Sequence[tuple[str | None, str]]:
+    statement = await prepare(session, _INDICES)
+    rows: list[Any] = await execute(session, statement.bind(table))
+    return [(row.options.get("class_name"), row.options.get("target", "")) for row in rows]
 
 
 def _now() -> int:

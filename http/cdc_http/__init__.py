@@ -3,8 +3,19 @@
 from cdc_http.app import create_app
 from cdc_http.connection import ConnectionLimits
 from cdc_http.events import Events
-from cdc_http.server import HttpServer
+from cdc_http.key_set import StoredKeys
+from cdc_http.server import HttpServer, try_listening
 from cdc_http.tls import RotatedContext
 from cdc_http.view import DaemonView, LoopState
 
-__all__ = ["ConnectionLimits", "DaemonView", "Events", "HttpServer", "LoopState", "RotatedContext", "create_app"]
+__all__ = [
+    "ConnectionLimits",
+    "DaemonView",
+    "Events",
+    "HttpServer",
+    "LoopState",
+    "RotatedContext",
+    "StoredKeys",
+    "create_app",
+    "try_listening",
+]

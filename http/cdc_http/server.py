@@ -122,6 +122,11 @@ class HttpServer:
         await self._task
 
 
+def try_listening(host: str, port: int) -> None:
+    """Listen on an address for a moment. Raises `ConfigError` when that is not possible."""
+    _listen(host, port).close()
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +26,7 @@ from cdc_daemon.config import (
     Settings,
     StateSettings,
 )
+from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.lock import DaemonLock
 from sandbox import Sandbox
@@ -244,11 +247,87 @@ def test_an_index_that_is_not_as_declared(check: Check, client: Elasticsearch, s
     assert check(**declared)["drift.course"].status == "ok"
 
 
+def test_a_datacenter_that_the_cluster_does_not_have(settings: Settings) -> None:
+    cassandra = settings.cassandra.model_copy(update={"local_datacenter": "dc9"})
+    (finding,) = [
+        each
+        for each in run_checks(settings.model_copy(update={"cassandra": cassandra}))
+        if each.name == "cassandra.reachable"
+    ]
+    assert finding.status == "fail"
+    assert "'dc9'" in finding.found
+    assert finding.mend == "the cluster has datacenter1"
+
+
+@pytest.mark.parametrize("command", [["check"], ["preview", "course", "{}"], ["schema", "export"], ["run"]])
+def test_a_wrong_datacenter_is_a_message_in_each_command(
+    settings: Settings, tmp_path: Path, command: list[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    plain = settings.redacted()
+    plain["cassandra"]["local_datacenter"] = "dc9"
+    plain["http"] = {"port": None}
+    file.write_text(json.dumps(plain))
+    program = [sys.executable, "-c", "from cdc_daemon.cli import main; main()", *command, "--config", str(file)]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == (1 if command == ["check"] else 2)
+    assert "Traceback" not in ended.stderr
+    assert "dc9" in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("poll", "found"),
+    [
+        ({"strategy": "index", "column": "changed"}, "expected an index on the column"),
+        ({"strategy": "scan", "column": "chnged"}, "'chnged'"),
+        ({"strategy": "scan", "column": "spelt"}, "format"),
+        ({"strategy": "scan", "column": "active"}, "boolean"),
+        ({"strategy": "bucket", "column": "changed", "bucket": {"column": "day"}}, "partition key"),
+    ],
+)
+def test_a_table_that_cannot_be_polled_as_declared(
+    settings: Settings, cql: Session, keyspace: str, poll: dict[str, Any], found: str
+) -> None:
+    cql.execute(f"ALTER TABLE {keyspace}.enrolments ADD (changed timestamp, spelt text)")
+    declared = PollSettings(table=TableName(keyspace, "enrolments"), **poll)
+    findings = {each.name: each for each in run_checks(settings.model_copy(update={"poll": (declared,)}))}
+    finding = findings[f"poll.{keyspace}.enrolments"]
+    assert finding.status == "fail"
+    assert found in finding.found
+
+
+def test_a_table_that_can_be_polled(settings: Settings, keyspace: str) -> None:
+    declared = PollSettings(table=TableName(keyspace, "enrolments"), strategy="scan")
+    findings = {each.name: each for each in run_checks(settings.model_copy(update={"poll": (declared,)}))}
+    assert findings[f"poll.{keyspace}.enrolments"].status == "ok"
+
+
+def test_a_table_that_no_document_shows_is_not_polled(settings: Settings, keyspace: str) -> None:
+    declared = PollSettings(table=TableName(keyspace, "other"), strategy="scan")
+    findings = {each.name: each for each in run_checks(settings.model_copy(update={"poll": (declared,)}))}
+    assert findings[f"poll.{keyspace}.other"].status == "fail"
+
+
+def test_an_index_whose_generated_fields_are_not_as_declared(
+    check: Check, client: Elasticsearch, settings: Settings
+) -> None:
+    mapping = settings.mappings["course"]
+    client.indices.create(
+        index=mapping.index,
+        aliases={mapping.alias: {}},
+        mappings={"dynamic": "strict", "properties": {"userid": {"type": "text"}, "courseid": {"type": "keyword"}}},
+    )
+    finding = check()["drift.course"]
+    assert finding.status == "warn"
+    assert "courseid.type: declared text, found keyword" in finding.found
+    assert "active" not in finding.found  # the daemon adds the field when it starts
+
+
 def test_another_daemon_at_work(settings: Settings) -> None:
     with DaemonLock(state=settings.state.directory, folder=settings.commit_log.cdc_raw_directory):
-        (finding,) = [each for each in run_checks(settings) if each.name == "daemon.lock"]
+        (finding,) = [each for each in run_checks(settings) if each.name == "daemon.running"]
     assert finding.status == "warn"
-    (finding,) = [each for each in run_checks(settings) if each.name == "daemon.lock"]
+    (finding,) = [each for each in run_checks(settings) if each.name == "daemon.running"]
     assert finding.status == "ok"
 
 

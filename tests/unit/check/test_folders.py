@@ -1,22 +1,22 @@
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.check import folders
 from cdc_daemon.check.finding import Finding
 from cdc_daemon.check.folders import check_folders, filesystem
 from cdc_daemon.config import CommitLogSettings, MappingSettings, Settings, StateSettings
+from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.store.store import FILE_NAME
-from cdc_daemon.tail.lock import LOCK_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,6 @@ def test_folders_as_they_should_be(raw: Path, state: Path) -> None:
         "cdc_raw.node": "ok",
         "cdc_raw.space": "ok",
         "state.directory": "ok",
-        "daemon.lock": "ok",
     }
 
 
@@ -206,31 +205,6 @@ def test_a_full_disk(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert _check(raw, state)["state.space"].status == "warn"
 
 
-@pytest.mark.parametrize("which", ["state", "raw"])
-def test_a_daemon_at_work_is_noticed_and_left_alone(raw: Path, state: Path, which: str) -> None:
-    held = state / LOCK_FILE if which == "state" else raw
-    if which == "state":
-        held.touch()
-    descriptor = os.open(held, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finding = _check(raw, state)["daemon.lock"]
-        assert finding.status == "warn"
-        assert str(held) in finding.found
-    finally:
-        os.close(descriptor)
-    assert _check(raw, state)["daemon.lock"].status == "ok"
-
-
-def test_the_check_holds_no_lock_itself(raw: Path, state: Path) -> None:
-    _check(raw, state)
-    descriptor = os.open(raw, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        os.close(descriptor)
-
-
 class TestFilesystem:
     def test_by_device(self, tmp_path: Path) -> None:
         device = tmp_path.stat().st_dev
@@ -278,3 +252,36 @@ def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
 def test_a_store_that_cannot_be_read_is_shown(raw: Path, state: Path) -> None:
     (state / FILE_NAME).write_bytes(b"not a database at all" * 100)
     assert "cannot be read" in _check(raw, state)["state.reconcile"].found
+
+
+PASSWORD = "secret12"
+KEYSTORE = Path(__file__).parents[2] / "data" / "commitlog" / "keystore" / "keys.jceks"
+
+
+@pytest.mark.parametrize(("password", "status"), [("right", "ok"), ("wrong", "fail"), (None, "fail")])
+def test_the_keystore_is_opened(raw: Path, state: Path, password: str | None, status: str) -> None:
+    settings = Settings(
+        commit_log=CommitLogSettings(
+            cdc_raw_directory=raw,
+            keystore=KEYSTORE if password is not None else raw / "absent",
+            keystore_password=SecretStr(PASSWORD if password == "right" else "wrong"),
+        ),
+        state=StateSettings(directory=state),
+        mappings={"user": MappingSettings(table=TableName("k", "t"), alias="a")},
+    )
+    (finding,) = [each for each in check_folders(settings, None) if each.name == "commit_log.keystore"]
+    assert finding.status == status
+    assert PASSWORD not in finding.found
+
+
+def test_a_daemon_that_only_polls_has_its_state_checked(raw: Path, state: Path) -> None:
+    settings = Settings(
+        tail=False,
+        state=StateSettings(directory=raw / "file"),
+        poll=(PollSettings(table=TableName("k", "t"), strategy="scan"),),
+        mappings={"user": MappingSettings(table=TableName("k", "t"), alias="a")},
+    )
+    (raw / "file").touch()
+    statuses = _statuses({each.name: each for each in check_folders(settings, None)})
+    assert statuses["state.directory"] == "fail"
+    assert "cdc_raw.access" not in statuses

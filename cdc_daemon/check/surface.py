@@ -1,0 +1,38 @@
+"""The HTTP surface: can the daemon listen where it is told to, and use the files that the section names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cdc_daemon.check.finding import Finding, fail, ok
+from cdc_daemon.config import HttpSettings
+from cdc_daemon.errors import ConfigError
+from cdc_http import RotatedContext, StoredKeys, try_listening
+
+
+def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
+    """Check the address, the certificate and the signers' keys. `running` says that a daemon listens already."""
+    if not settings.listens:
+        yield ok("http.listening", "the daemon listens for no requests")
+        return
+    if not running and settings.port:
+        try:
+            try_listening(settings.host, settings.port)
+        except ConfigError as error:
+            yield fail("http.listening", f"{settings.host}:{settings.port}: {error.message}", error.hint)
+        else:
+            yield ok("http.listening", f"{settings.host}:{settings.port} is free")
+    if settings.tls is not None:
+        try:
+            RotatedContext(settings.tls)
+        except ConfigError as error:
+            yield fail("http.tls", error.message, error.hint)
+        else:
+            yield ok("http.tls", f"{settings.tls.certificate_file} and its key can be used")
+    if settings.auth.jwt is not None and settings.auth.jwt.key_set_file is not None:
+        try:
+            StoredKeys(settings.auth.jwt.key_set_file)
+        except ConfigError as error:
+            yield fail("http.auth", f"{settings.auth.jwt.key_set_file}: {error.message}", error.hint)
+        else:
+            yield ok("http.auth", f"{settings.auth.jwt.key_set_file} holds the signers' keys")
