@@ -153,7 +153,9 @@ async def assemble(
             expiries=expirations,
             router=router,
             waits=waits,
-            observer=PipelineMetrics(metrics, tracer),
+            observer=PipelineMetrics(
+                metrics, tracer, {table: [each.alias for each in several] for table, several in mappings.items()}
+            ),
         )
         observer = TailMetrics(metrics, space.listed)
         gate = Gate(pipeline)

@@ -144,7 +144,8 @@ class Metrics:
         self.keys_forgotten = self._counter("keys_forgotten", "Keys asked for that nobody waited for any more.")
         self.documents = self._counter(
             "documents",
-            "Documents settled: indexed, deleted, superseded, filtered or dead_lettered.",
+            "Documents settled: indexed, deleted, superseded, filtered or dead_lettered. The alias is empty for rows "
+            "that only other rows' documents show.",
             ("alias", "outcome"),
         )
         self.bulk_duration_seconds = self._histogram(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -37,12 +38,19 @@ class PipelineMetrics:
     """Counts what the pipeline settles, and how late.
 
     It is told of every document, so labelled children are looked up once and kept. A change with a span leaves its
-    trace's id with the lag as an exemplar, which OpenMetrics shows.
+    trace's id with the lag as an exemplar, which OpenMetrics shows. `aliases` are those that each table's mappings
+    write to.
     """
 
-    def __init__(self, metrics: Metrics, tracer: ChangeTracer | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        tracer: ChangeTracer | None = None,
+        aliases: Mapping[TableName, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         self._metrics = metrics
         self._tracer = tracer
+        self._aliases = aliases
         self._newest: dict[TableName, int] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
         self._lags: dict[TableName, Histogram] = {}
@@ -50,11 +58,13 @@ class PipelineMetrics:
             metrics.dead_letters.labels(reason)
 
     def settled(self, table: TableName, outcome: str, alias: str) -> None:
-        """Count a document by its outcome."""
-        counter = self._outcomes.get((alias, outcome))
-        if counter is None:
-            counter = self._outcomes[alias, outcome] = self._metrics.documents.labels(alias or str(table), outcome)
-        counter.inc()
+        """Count a document by its outcome; without an alias, each document that the table's mappings make of a row."""
+        # A row that only other rows' documents show has no alias of its own.
+        for each in (alias,) if alias else self._aliases.get(table, ("",)):
+            counter = self._outcomes.get((each, outcome))
+            if counter is None:
+                counter = self._outcomes[each, outcome] = self._metrics.documents.labels(each, outcome)
+            counter.inc()
 
     def set_aside(self, reasons: Sequence[str]) -> None:
         """Count documents that are kept as dead letters and were not before; those refused have one reason here."""

@@ -120,3 +120,18 @@ def test_a_write_time_ahead_of_the_clock_does_not_stand_for_all_that_come_after_
     second = value(metrics, name, **labels)
     assert second is not None
     assert first <= second <= time.time()
+
+
+def test_documents_are_counted_by_alias_and_never_by_table(metrics: Metrics) -> None:
+    row, joined = TableName("k", "user"), TableName("k", "role")
+    pipeline = PipelineMetrics(metrics, aliases={row: ["users", "people"]})
+    pipeline.settled(row, "dead_lettered", "")
+    pipeline.settled(row, "dead_lettered", "users")
+    pipeline.settled(joined, "dead_lettered", "")
+    counted = {
+        sample.labels["alias"]: sample.value
+        for metric in metrics.documents.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+    assert counted == {"users": 2, "people": 1, "": 1}

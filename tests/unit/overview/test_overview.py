@@ -84,7 +84,7 @@ def test_freshness_is_of_the_last_minute(daemon: Daemon) -> None:
 
 def test_documents_are_told_by_mapping(daemon: Daemon) -> None:
     daemon.metrics.documents.labels("users", "indexed").inc(3)
-    daemon.metrics.documents.labels("sunbird.user", "dead_lettered").inc()
+    daemon.metrics.documents.labels("users", "dead_lettered").inc()
     daemon.metrics.documents.labels("batches", "deleted").inc(2)
     user, batch = daemon.look()["mappings"]
     assert (user["name"], user["table"], user["alias"]) == ("user", "sunbird.user", "users")
