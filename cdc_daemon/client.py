@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from cdc_daemon.errors import CdcError, ConfigError
 
 _BUSY = frozenset({429, 503})
 _LONGEST_PAUSE = 60.0
+_SHORTEST = 0.1
 _NONE_GIVEN = "name a token's file with --token-file"
 _UNKNOWN = "is it the token that http.auth of the daemon's configuration knows?"
 _NOT_ALLOWED = (
@@ -26,8 +28,15 @@ _NOT_ALLOWED = (
 )
 
 
+_TOLD_EVERY = 10.0
+"""Seconds after which a client that still waits reports it again."""
+
+
 class DaemonClient:
-    """Sends requests to one daemon. `patience` is how many seconds one that is away or busy is waited for.
+    """Sends requests to one daemon. `patience` is how many seconds a request may take in all, waiting included.
+
+    `on_wait` is called with the reason when the client begins to wait for a daemon that is away or busy, and every ten
+    seconds from then on.
 
     Raises `ConfigError` when the address or the files cannot be used.
     """
@@ -40,6 +49,7 @@ class DaemonClient:
         ca_file: Path | None = None,
         patience: float = 60.0,
         timeout: float = 120.0,
+        on_wait: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
@@ -48,6 +58,7 @@ class DaemonClient:
         self._token = token
         self._patience = patience
         self._timeout = timeout
+        self._on_wait = on_wait
         try:
             self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         except OSError as error:
@@ -59,15 +70,23 @@ class DaemonClient:
         Raises `CdcError` when it is refused, or when the server stays away.
         """
         until = time.monotonic() + self._patience
+        told = -math.inf
         while True:
-            status, pause, answer = self._send(method, path, body, headers or {})
+            left = max(until - time.monotonic(), _SHORTEST)
+            status, pause, answer = self._send(method, path, body, headers or {}, min(self._timeout, left))
             if 200 <= status < 300:
                 return answer
             if (status not in _BUSY and status != 0) or time.monotonic() + pause > until:
                 raise _refused(status, answer, with_token=self._token is not None)
+            if time.monotonic() >= told + _TOLD_EVERY:
+                told = time.monotonic()
+                reason = f"it answered {status}" if status else str(answer)
+                self._on_wait(f"waiting for the daemon at {self._url}: {reason}")
             time.sleep(pause)
 
-    def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, float, Any]:
+    def _send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float
+    ) -> tuple[int, float, Any]:
         """Return the status (0 without an answer), how long to pause, and the answer's JSON or what went wrong."""
         content = None if body is None else json.dumps(body).encode()
         usual = {
@@ -77,7 +96,7 @@ class DaemonClient:
         }
         request = urllib.request.Request(self._url + path, content, {**usual, **headers}, method=method)  # noqa: S310 -- checked
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout, context=self._context) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout, context=self._context) as answer:  # noqa: S310
                 return answer.status, 0.0, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cdc_daemon.commands.common import find_config, load_settings
 from cdc_daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cdc_daemon.client import DaemonClient
 
 UrlOption = Annotated[
     str | None,
@@ -35,8 +38,29 @@ AuthorityOption = Annotated[
 ]
 
 WaitOption = Annotated[
-    float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a server that is away or busy.")
+    float,
+    typer.Option(
+        "--wait", metavar="SECONDS", min=0.0, help="How long a request to the daemon may take, waiting included."
+    ),
 ]
+
+
+def connect_daemon(
+    url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
+) -> DaemonClient:
+    """Return a client of the daemon that the command line or the configuration names. Raises `ConfigError`.
+
+    While it waits for the daemon it says so on standard error.
+    """
+    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
+
+    return DaemonClient(
+        url or configured_url(config),
+        token=read_token(token_file),
+        ca_file=ca_file,
+        patience=wait,
+        on_wait=lambda reason: typer.echo(reason, err=True),
+    )
 
 
 def read_token(file: Path | None) -> str | None:

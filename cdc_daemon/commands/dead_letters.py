@@ -15,8 +15,7 @@ from cdc_daemon.commands.asking import (
     TokenOption,
     UrlOption,
     WaitOption,
-    configured_url,
-    read_token,
+    connect_daemon,
 )
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
 from cdc_daemon.commands.letter_replay import LARGEST, replay_filtered, replay_id
@@ -161,12 +160,11 @@ def replay(  # noqa: PLR0917 -- the command line's order
     are shown, 1: some are not, an id was named that no letter has, or the daemon did not answer, 2: the command line
     or the configuration is wrong.
     """
-    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
     from cdc_daemon.commands.letter_output import number_of, show_replayed  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
     _check_meant("replay", ids, wanted, everything=everything)
-    client = DaemonClient(url or configured_url(config), token=read_token(token_file), ca_file=ca_file, patience=wait)
+    client = connect_daemon(url, config, token_file, ca_file, wait)
     named = list(dict.fromkeys(ids or ()))
     if named:
         answers = [replay_id(client, identity, dry_run=dry_run) for identity in named]

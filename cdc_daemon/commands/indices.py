@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, configured_url, read_token
+from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
 from cdc_daemon.commands.common import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
@@ -123,8 +123,6 @@ def _count(documents: int | None) -> str:
 def _connect(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
 ) -> IndicesClient:
-    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
     from cdc_daemon.jobs.client import IndicesClient  # noqa: PLC0415  likewise
 
-    token = read_token(token_file)
-    return IndicesClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
+    return IndicesClient(connect_daemon(url, config, token_file, ca_file, wait))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, configured_url, read_token
+from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
 from cdc_daemon.errors import ConfigError
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_daemon.jobs.client import JobsClient
+
+_SAID_EVERY = 30.0
+"""Seconds between two lines of progress where standard error is no terminal."""
 
 app = typer.Typer(
     no_args_is_help=False, help="Look at work on whole tables and at what comes round by itself; end a job."
@@ -97,6 +102,8 @@ def _describe(plan: Mapping[str, Any], object_type: str, *, dry_run: bool) -> st
             f"{index} has taken the place of {former}, which is kept: "
             f"`cdc-daemon rollback {object_type}` puts it back, `cdc-daemon drop-index {object_type}` deletes it"
         )
+    if not plan["created"]:
+        return f"{former} is live as before; no index was created"
     return f"{former} is live as before; {index} stays to be gone on with, or for `cdc-daemon drop-index {object_type}`"
 
 
@@ -170,11 +177,9 @@ def connect(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
 ) -> JobsClient:
     """Return the operator of the daemon that the command line or the configuration names. Raises `ConfigError`."""
-    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
     from cdc_daemon.jobs.client import JobsClient  # noqa: PLC0415  likewise
 
-    token = read_token(token_file)
-    return JobsClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
+    return JobsClient(connect_daemon(url, config, token_file, ca_file, wait))
 
 
 def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
@@ -192,7 +197,9 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
     )
     begun: float | None = None
     told = accepted
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    said = _Lines(console)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         name = f"{kind} {', '.join(wanted['types'])}"
         task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
         try:
@@ -202,11 +209,28 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
                 shown = name if told["started"] else f"{name}, which waits for another job"
                 if kind == "backfill" and told["report"].get("types"):
                     shown += " (comparing)"
+                said.tell(shown, told)
                 bar.update(task, description=shown, completed=told["fraction"], rows=told["rows"], rate=rate)
         except KeyboardInterrupt:
             typer.echo(f"the job goes on: cdc-daemon jobs cancel {accepted['job']} ends it", err=True)
             raise
     return told
+
+
+class _Lines:
+    """Progress for a standard error that is no terminal: one line when something changes, and one now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._quiet = console.is_terminal
+        self._last: tuple[str, float] = ("", -math.inf)
+
+    def tell(self, shown: str, told: Mapping[str, Any]) -> None:
+        """Write what the job does now, unless that was written just before."""
+        now = time.monotonic()
+        if self._quiet or (self._last[0] == shown and now < self._last[1] + _SAID_EVERY):
+            return
+        self._last = (shown, now)
+        typer.echo(f"{shown}: {told['state']}, {told['fraction']:.0%}, {told['rows']:,} rows", err=True)
 
 
 def say_begun(told: Mapping[str, Any]) -> None:

@@ -16,8 +16,7 @@ from cdc_daemon.commands.asking import (
     TokenOption,
     UrlOption,
     WaitOption,
-    configured_url,
-    read_token,
+    connect_daemon,
 )
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
 from cdc_daemon.errors import CdcError, ConfigError
@@ -57,13 +56,11 @@ def sync(  # noqa: PLR0917 -- the command line's order
     are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
     the configuration is wrong, 130: it was interrupted. It tells what was done by then.
     """
-    from cdc_daemon.client import DaemonClient  # noqa: PLC0415  commands start fast
     from cdc_daemon.sync.client import Summary, SyncClient  # noqa: PLC0415  likewise
 
     wanted = _ids(ids or [], ids_file)
     summary = Summary()
-    token = read_token(token_file)
-    client = SyncClient(DaemonClient(url or configured_url(config), token=token, ca_file=ca_file, patience=wait))
+    client = SyncClient(connect_daemon(url, config, token_file, ca_file, wait))
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(object_type, total=len(wanted))

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from cdc_daemon.client import DaemonClient
 
-LOOKED_EVERY = 0.5
-"""Seconds between two looks at a job that is followed."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 3.0
+"""Seconds between two looks at a job that is followed: the longer it runs, the longer they are."""
 
 
 class JobsClient:
@@ -41,12 +41,14 @@ class JobsClient:
 
     def follow(self, identity: str) -> Iterator[dict[str, Any]]:
         """Tell of a job again and again until it has ended, also over restarts of the daemon."""
+        pause = FIRST_PAUSE
         while True:
             told = self.job(identity)
             yield told
             if told["finished"] is not None:
                 return
-            time.sleep(LOOKED_EVERY)
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 class IndicesClient:

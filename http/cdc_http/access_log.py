@@ -53,7 +53,7 @@ class AccessLog:
             try:
                 await self._app(scope, receive, watched)
             finally:
-                write = log.warning if not status or status >= 500 else _usual(scope["path"])
+                write = log.warning if not status or status >= 500 else _usual(scope["method"], scope["path"])
                 write(
                     "http.request",
                     method=scope["method"],
@@ -75,8 +75,9 @@ def note(request: Request, **details: Any) -> None:
     request.scope.setdefault(DETAILS, {}).update(details)
 
 
-def _usual(path: str) -> Any:
-    return log.debug if path in ROUTINE or path.startswith("/static/") else log.info
+def _usual(method: str, path: str) -> Any:
+    followed = method == "GET" and path.startswith("/admin/jobs/")  # a command looks at its job every few seconds
+    return log.debug if followed or path in ROUTINE or path.startswith("/static/") else log.info
 
 
 def _trace(request: Request) -> dict[str, str]:

@@ -105,7 +105,7 @@ class Observation:
 
     async def _ask_for_rows(self) -> None:
         """Ask for a row now and then, so that there are requests to be seen."""
-        client = SyncClient(DaemonClient(self._stage.daemon_url, patience=1.0, timeout=5.0))
+        client = SyncClient(DaemonClient(self._stage.daemon_url, patience=5.0))
         while True:
             with suppress(CdcError):
                 await asyncio.to_thread(client.sync, "user", ["user-000001"])

@@ -23,7 +23,7 @@ class Served:
         self._settings = HttpSettings(auth=AuthSettings(tokens=(token,)))
         # Commands write to the same standard output as the surface's log would here.
         self._quiet = capture_logs()
-        self._quiet.__enter__()
+        self.logged = self._quiet.__enter__()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
