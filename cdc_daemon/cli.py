@@ -21,7 +21,7 @@ from cdc_daemon.commands import (
     segments,
     sync,
 )
-from cdc_daemon.commands.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, load_settings, report
+from cdc_daemon.commands.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, load_settings, report, unexpected
 from cdc_daemon.errors import CdcError
 
 app = typer.Typer(
@@ -105,6 +105,10 @@ def main() -> None:
         sys.exit(report(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if state["debug"]:
+            raise
+        sys.exit(report(unexpected(error)))
 
 
 __all__ = ["EXIT_CONFIGURATION", "EXIT_FAILED", "app", "main"]

@@ -63,6 +63,14 @@ def load_settings(named: Path | None) -> Settings:
     return load(find_config(named))
 
 
+def unexpected(error: Exception) -> CdcError:
+    """Return one of our errors for an exception that no command should end with."""
+    return CdcError(
+        f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:500]}",
+        hint="this is a defect of cdc-daemon: please report it, with what `cdc-daemon --debug COMMAND` prints",
+    )
+
+
 def report(error: CdcError) -> int:
     """Show an error on standard error, with its place and mend; return the exit code that stands for it."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -234,3 +234,19 @@ def test_the_console_script_is_there(wrong: Path) -> None:
     )
     assert result.returncode == 2
     assert "unknown key" in result.stderr
+
+
+def test_an_unexpected_error_is_a_message_and_debug_shows_its_traceback(
+    right: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_settings: Settings) -> None:
+        raise RuntimeError("something\nodd")
+
+    monkeypatch.setattr("cdc_daemon.check.run_checks", fail)
+    assert _main(monkeypatch, "check", "-c", str(right)) == 1
+    error = capsys.readouterr().err
+    assert "unexpected RuntimeError: something odd" in error
+    assert "--debug" in error
+    monkeypatch.setattr(sys, "argv", ["cdc-daemon", "--debug", "check", "-c", str(right)])
+    with pytest.raises(RuntimeError):
+        cli.main()
