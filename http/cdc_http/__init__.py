@@ -3,8 +3,18 @@
 from cdc_http.app import create_app
 from cdc_http.connection import ConnectionLimits
 from cdc_http.events import Events
+from cdc_http.health import create_health_app
 from cdc_http.server import HttpServer
 from cdc_http.tls import RotatedContext
 from cdc_http.view import DaemonView, LoopState
 
-__all__ = ["ConnectionLimits", "DaemonView", "Events", "HttpServer", "LoopState", "RotatedContext", "create_app"]
+__all__ = [
+    "ConnectionLimits",
+    "DaemonView",
+    "Events",
+    "HttpServer",
+    "LoopState",
+    "RotatedContext",
+    "create_app",
+    "create_health_app",
+]
