@@ -51,7 +51,7 @@ async def serving(
     await server.start()
     running = Serving(server)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             yield running
     finally:
         running.close()

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -40,6 +41,9 @@ def _token(name: str) -> TokenSettings:
 
 AUTH = AuthSettings(tokens=(_token("greedy"), _token("polite")))
 
+PATIENT: Any = {"queue_timeout": 240.0, "sync_timeout": 480.0}
+"""Nobody is refused because this machine is slow."""
+
 
 def _app(settings: HttpSettings) -> ASGIApp:
     daemon = FakeDaemon(pipeline=SlowPipeline())
@@ -70,7 +74,7 @@ async def test_bodies_that_trickle_in_take_no_place_of_work() -> None:
 async def test_a_polite_caller_is_served_beside_two_hundred_greedy_connections(
     auth: AuthSettings, greedy: str | None, polite: str | None, source: str | None
 ) -> None:
-    settings = HttpSettings(contract="lenient", auth=auth, max_requests=4)
+    settings = HttpSettings(contract="lenient", auth=auth, max_requests=4, **PATIENT)
     async with serving(_app(settings)) as running:
         done: list[int] = []
         crowd = [asyncio.create_task(_ask_without_end(running, greedy, done)) for _ in range(200)]
@@ -90,7 +94,7 @@ async def test_a_polite_caller_is_served_beside_two_hundred_greedy_connections(
 
 
 async def test_who_asks_for_more_than_the_queue_holds_is_told_when_to_ask_again() -> None:
-    settings = HttpSettings(contract="lenient", auth=AUTH, max_requests=1, max_waiting=10)
+    settings = HttpSettings(contract="lenient", auth=AUTH, max_requests=1, max_waiting=10, **PATIENT)
     async with serving(_app(settings)) as running:
         done: list[int] = []
         crowd = [asyncio.create_task(_ask_without_end(running, "greedy", done)) for _ in range(20)]
@@ -148,6 +152,30 @@ async def test_bodies_of_a_greedy_caller_take_no_room_of_others() -> None:
                 assert b"The bodies of requests take more than 1000000 bytes." in body
             task.cancel()
         await asyncio.gather(*refused, return_exceptions=True)
+
+
+async def test_a_request_that_waits_loses_its_body_and_its_turn() -> None:
+    daemon = FakeDaemon()
+    daemon.pipeline.held = Trouble("cassandra", "no answer")
+    settings = HttpSettings(contract="lenient", auth=AUTH, max_requests=1, max_body=1000, max_bodies=1000)
+    async with serving(create_app(daemon, settings)) as running:
+        _, writer = await running.connect()
+        writer.write(posting(rows("user", "first"), token="greedy"))
+        await until(lambda: daemon.pipeline.asked)
+        reader, writer = await running.connect()
+        writer.write(posting(_padded("second", 900), token="greedy"))
+        polite_reader, polite = await running.connect()
+        polite.write(posting(_padded("third", 800), token="polite"))
+        assert (await answered(reader))[0] == 429
+        daemon.pipeline.held = None
+        daemon.service.stop()
+        assert (await answered(polite_reader))[0] == 200
+        assert [key.partition_key for key in daemon.pipeline.asked] == [b"first", b"third"]
+
+
+def _padded(name: str, size: int) -> bytes:
+    content = json.dumps(rows("user", name)).encode()
+    return content + b" " * (size - len(content))
 
 
 async def test_an_address_that_a_caller_claims_makes_no_other_caller_of_it() -> None:
