@@ -73,7 +73,8 @@ COPY --from=build --chown=999:999 /build/state /var/lib/cdc-daemon
 # Cassandra's user in its image: the daemon deletes Cassandra's files in cdc_raw.
 USER 999:999
 WORKDIR /var/lib/cdc-daemon
-EXPOSE 8080
+# Requests and the status page; probes and metrics, where http.health_port is set so.
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["cdc-daemon"]
 CMD ["run"]

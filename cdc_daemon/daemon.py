@@ -7,8 +7,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,20 @@ from prometheus_client import CollectorRegistry
 from cdc_daemon import __version__, logs
 from cdc_daemon.assembling import assemble
 from cdc_daemon.assembly import Assembly
-from cdc_daemon.config import HttpSettings, Settings
+from cdc_daemon.config import Settings
 from cdc_daemon.control import Control
 from cdc_daemon.errors import CdcError, StoreError
 from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.overview import Overview
+from cdc_daemon.serving import serving
 from cdc_daemon.store import Store
 from cdc_daemon.surroundings import Surroundings
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.jobs import JobRunner
 from cdc_daemon.tail.lock import DaemonLock
-from cdc_http import ConnectionLimits, Events, HttpServer, LoopState, RotatedContext, create_app
+from cdc_http import LoopState
 
 log = structlog.get_logger(__name__)
 
@@ -130,8 +131,7 @@ class Daemon:
             store = Store(state)
             stack.callback(store.close)
             self._store = store
-            if self._settings.http.listens:
-                await stack.enter_async_context(_serving(self, self._settings.http))
+            await stack.enter_async_context(serving(self, self._settings.http))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
             await self._work(store)
         log.info("daemon.stopped")
@@ -225,31 +225,6 @@ class Daemon:
 
 def _folder_of(settings: Settings) -> Path | None:
     return settings.commit_log.cdc_raw_directory if settings.tail else None
-
-
-@asynccontextmanager
-async def _serving(daemon: Daemon, settings: HttpSettings) -> AsyncIterator[None]:
-    """Answer requests for the time of a block."""
-    assert settings.port is not None
-    tls = None if settings.tls is None else RotatedContext(settings.tls)
-    context = None if tls is None else tls.context
-    limits = ConnectionLimits(
-        connections=settings.max_connections, head_timeout=settings.head_timeout, idle_timeout=settings.idle_timeout
-    )
-    events = Events(daemon)
-    app = create_app(daemon, settings, events=events)
-    server = HttpServer(app, host=settings.host, port=settings.port, context=context, limits=limits)
-    await server.start()
-    log.info("http.listening", host=settings.host, port=server.port, encrypted=tls is not None)
-    rotating = None if tls is None else asyncio.create_task(tls.run(), name="certificates")
-    try:
-        yield
-    finally:
-        if rotating is not None:
-            rotating.cancel()
-        await events.close()
-        with suppress(asyncio.CancelledError):
-            await server.stop()
 
 
 def _log_from(level: str) -> None:

@@ -31,11 +31,13 @@ class Answer(NamedTuple):
 
 def ask_readiness(settings: HttpSettings) -> Answer | None:
     """Ask the daemon at the configured address whether it is ready; None where nothing answers there."""
-    if not settings.listens or not settings.port:
-        return None
     host = _UNBOUND.get(settings.host, settings.host)
     connection: http.client.HTTPConnection
-    if settings.tls is None:
+    if settings.enabled and settings.health_port:
+        connection = http.client.HTTPConnection(host, settings.health_port, timeout=_SECONDS)
+    elif not settings.listens or not settings.port:
+        return None
+    elif settings.tls is None:
         connection = http.client.HTTPConnection(host, settings.port, timeout=_SECONDS)
     else:
         # It is asked whether it runs, and told nothing: the certificate need not prove a name.
@@ -69,13 +71,13 @@ def check_running(settings: Settings) -> tuple[Finding, bool]:
 
 def _judge(settings: HttpSettings, held: str) -> Finding:
     name = "daemon.running"
-    if not settings.listens or not settings.port:
-        return ok(name, f"a daemon is running: it holds {held}; without http.port its health is not known")
+    if not settings.enabled or not (settings.health_port or settings.port):
+        return ok(name, f"a daemon is running: it holds {held}; without a port its health is not known")
     answer = ask_readiness(settings)
     if answer is None:
         return warn(
             name,
-            f"a daemon holds {held}, and nothing answers at http.host and http.port",
+            f"a daemon holds {held}, and nothing answers at its configured port",
             "if it does not run with this configuration, correct state.directory or commit_log.cdc_raw_directory; "
             "otherwise look into its log",
         )

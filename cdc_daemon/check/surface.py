@@ -11,17 +11,16 @@ from cdc_http import RotatedContext, StoredKeys, try_listening
 
 
 def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
-    """Check the address, the certificate and the signers' keys. `running` says that a daemon listens already."""
-    if not settings.listens:
+    """Check the addresses, the certificate and the signers' keys. `running` says that a daemon listens already."""
+    ports = {"http.port": settings.port if settings.listens else None}
+    ports["http.health_port"] = settings.health_port if settings.enabled else None
+    if all(port is None for port in ports.values()):
         yield ok("http.listening", "the daemon listens for no requests")
         return
-    if not running and settings.port:
-        try:
-            try_listening(settings.host, settings.port)
-        except ConfigError as error:
-            yield fail("http.listening", f"{settings.host}:{settings.port}: {error.message}", error.hint)
-        else:
-            yield ok("http.listening", f"{settings.host}:{settings.port} is free")
+    if not running:
+        for setting, port in ports.items():
+            if port:
+                yield _check_port(settings.host, port, setting)
     if settings.tls is not None:
         try:
             RotatedContext(settings.tls)
@@ -36,3 +35,11 @@ def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
             yield fail("http.auth", f"{settings.auth.jwt.key_set_file}: {error.message}", error.hint)
         else:
             yield ok("http.auth", f"{settings.auth.jwt.key_set_file} holds the signers' keys")
+
+
+def _check_port(host: str, port: int, setting: str) -> Finding:
+    try:
+        try_listening(host, port, setting)
+    except ConfigError as error:
+        return fail(setting, f"{host}:{port}: {error.message}", error.hint)
+    return ok(setting, f"{host}:{port} is free")

@@ -142,6 +142,9 @@ class HttpSettings(Section):
     """The address to listen on."""
     port: int | None = Field(default=8080, ge=0, le=65535)
     """The port to listen on; 0 takes any free one, null switches listening off."""
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    """A port of its own for `/livez`, `/readyz` and `/metrics`, which callers of `port` cannot occupy; null for none.
+    It is not encrypted and asks for no certificate, whatever `tls` says. 0 takes any free port."""
     contract: Literal["documented", "lenient"] = "documented"
     """`documented` wants each header and key that the published documentation requires, `lenient` only those
     that live callers send: Content-Type, and Authorization where `auth` is set."""
@@ -156,6 +159,9 @@ class HttpSettings(Section):
     """What a request without ids means: `refuse` answers 400, `all` begins a backfill of the type (202)."""
     max_body: ByteSize = 4 * 1024**2
     """The largest body of a request."""
+    max_bodies: ByteSize | None = None
+    """How many bytes the bodies of all requests may take while they are received or wait for their turn. When more
+    come, the caller that holds the most gets 429. When absent: 16 times `max_body`."""
     head_timeout: Duration = 10.0
     """How long a caller may take to send a request's line and headers, and for the TLS handshake before them."""
     body_timeout: Duration = 10.0
@@ -164,13 +170,36 @@ class HttpSettings(Section):
     """How long a connection may wait for its next request: longer than the minute after which gateways close
     theirs, so that none is closed under a request on its way."""
     max_connections: int = Field(default=512, ge=1, le=100_000)
-    """How many connections may be open at once; more are closed."""
+    """How many connections may be open at once. One more closes the connection that has been idle for longest, or is
+    refused when none is idle. One address may have three quarters of them. 16 further connections are reserved for
+    `/livez`, `/readyz` and `/metrics`."""
     sync_timeout: Duration = 30.0
     """How long a request may take until it is answered with what is settled by then."""
     max_requests: int = Field(default=32, ge=1, le=10_000)
-    """How many requests for rows are worked on at once; more are answered with 429."""
+    """How many requests for rows are worked on at once. One caller (by its token, without `auth` by its address) may
+    have three quarters of them. More requests wait for their turn, which callers get in fair shares."""
+    max_waiting: int = Field(default=256, ge=0, le=100_000)
+    """How many requests for rows may wait for their turn. When more come, the caller with the most waiting requests
+    gets 429, with an estimate in Retry-After."""
+    queue_timeout: Duration = 10.0
+    """How long a request may wait for its turn until it gets 429; never more than half of `sync_timeout`, of which the
+    wait is a part."""
     max_jobs: int = Field(default=100, ge=1, le=100_000)
     """How many asynchronous requests may wait; more are answered with 429."""
+
+    @field_validator("health_port")
+    @classmethod
+    def _ports_differ(cls, health_port: int | None, info: ValidationInfo) -> int | None:
+        if health_port and health_port == info.data.get("port"):
+            raise wrong(f"expected a port other than http.port, found {health_port} for both")
+        return health_port
+
+    @field_validator("max_bodies")
+    @classmethod
+    def _one_body_fits(cls, max_bodies: int | None, info: ValidationInfo) -> int | None:
+        if max_bodies is not None and max_bodies < info.data.get("max_body", 0):
+            raise wrong("expected at least http.max_body")
+        return max_bodies
 
     @field_validator("auth")
     @classmethod
@@ -182,6 +211,11 @@ class HttpSettings(Section):
                 hint="set http.auth.tokens or http.auth.jwt, or listen on 127.0.0.1",
             )
         return auth
+
+    @property
+    def most_body_bytes(self) -> int:
+        """How many bytes the bodies of all requests may take."""
+        return 16 * self.max_body if self.max_bodies is None else self.max_bodies
 
     @property
     def listens(self) -> bool:

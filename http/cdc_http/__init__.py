@@ -3,6 +3,7 @@
 from cdc_http.app import create_app
 from cdc_http.connection import ConnectionLimits
 from cdc_http.events import Events
+from cdc_http.health import create_health_app
 from cdc_http.key_set import StoredKeys
 from cdc_http.server import HttpServer, try_listening
 from cdc_http.tls import RotatedContext
@@ -17,5 +18,6 @@ __all__ = [
     "RotatedContext",
     "StoredKeys",
     "create_app",
+    "create_health_app",
     "try_listening",
 ]

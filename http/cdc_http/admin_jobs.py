@@ -19,11 +19,13 @@ from cdc_daemon.store.range_jobs import RangeJob
 from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
+from cdc_http.bodies import Bodies
 from cdc_http.body import read_body
 from cdc_http.job_request import read_job_request
 from cdc_http.operators import Operators
 from cdc_http.query import read_limit
 from cdc_http.request_error import WRONG_HEADER, RequestError, unavailable
+from cdc_http.share import share_of
 from cdc_http.view import DaemonView, RangeJobsView
 
 log = structlog.get_logger(__name__)
@@ -34,8 +36,9 @@ MOST_JOBS = 1000
 class JobsEndpoint:
     """Answers an operator in plain JSON."""
 
-    def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission) -> None:
+    def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies) -> None:
         self._settings = settings
+        self._bodies = bodies
         self._daemon = daemon
         self._operators = Operators(daemon, admission)
 
@@ -59,7 +62,8 @@ class JobsEndpoint:
             content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
             if content_type != "application/json":
                 raise RequestError(415, WRONG_HEADER, "Content-Type: expected application/json.")
-            wanted = read_job_request(kind, await read_body(request, self._settings))
+            async with self._bodies.lease(share_of(request)) as lease:
+                wanted = read_job_request(kind, await read_body(request, self._settings, lease))
             report = await jobs.start(wanted)
             headers = {**NO_STORE, "location": f"/admin/jobs/{report.job.id}"}
             return Json(plain_job(report), status_code=202, headers=headers)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,12 +16,15 @@ from cdc_http.admin_indices import IndicesEndpoint
 from cdc_http.admin_jobs import JobsEndpoint
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
+from cdc_http.bodies import Bodies
 from cdc_http.description import description
 from cdc_http.envelope import failed, message_id
 from cdc_http.events import Events
+from cdc_http.health import health_routes
 from cdc_http.page import page_routes
 from cdc_http.request_error import RequestError
 from cdc_http.sync import PATHS, SyncEndpoint
+from cdc_http.turns import Turns
 from cdc_http.view import DaemonView
 
 
@@ -37,21 +37,12 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
     settings = settings or HttpSettings()
     admission = Admission(settings.auth)
     events = events or Events(daemon)
-
-    async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(daemon.registry), headers={"content-type": content_type, **NO_STORE})
-
-    async def livez(_request: Request) -> Response:
-        loops = daemon.livez()
-        ok = all(loop.ok for loop in loops.values())
-        states = {name: {"ok": loop.ok, "last_beat": _moment(loop.last_beat)} for name, loop in loops.items()}
-        return Json({"ok": ok, "loops": states}, status_code=200 if ok else 503, headers=NO_STORE)
-
-    async def readyz(_request: Request) -> Response:
-        checks = dict(daemon.readyz())
-        ok = all(checks.values())
-        return Json({"ok": ok, "checks": checks}, status_code=200 if ok else 503, headers=NO_STORE)
+    turns = Turns(
+        settings.max_requests,
+        most_waiting=settings.max_waiting,
+        patience=min(settings.queue_timeout, settings.sync_timeout / 2),
+    )
+    bodies = Bodies(settings.most_body_bytes, turns.retry_after)
 
     async def status(_request: Request) -> Response:
         return Json(dict(daemon.status()), headers=NO_STORE)
@@ -61,16 +52,14 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
 
     return Starlette(
         routes=[
-            Route("/metrics", metrics),
-            Route("/livez", livez),
-            Route("/readyz", readyz),
+            *health_routes(daemon),
             Route("/status", status),
             Route("/openapi.yaml", openapi),
             Route("/events", events.endpoint),
             *page_routes(),
-            *SyncEndpoint(daemon, settings, admission).routes(),
+            *SyncEndpoint(daemon, settings, admission, bodies=bodies, turns=turns).routes(),
             *AdminEndpoint(daemon, admission).routes(),
-            *JobsEndpoint(daemon, settings, admission).routes(),
+            *JobsEndpoint(daemon, settings, admission, bodies=bodies).routes(),
             *IndicesEndpoint(daemon, admission).routes(),
         ],
         exception_handlers={HTTPException: _refuse},
@@ -86,7 +75,3 @@ async def _refuse(request: Request, error: Exception) -> Response:
             message_id(request), RequestError(error.status_code, code, f"{error.detail}.", headers=error.headers)
         )
     return Json({"error": error.detail}, status_code=error.status_code, headers=error.headers)
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

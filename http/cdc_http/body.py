@@ -14,21 +14,24 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_http.request_error import WRONG_HEADER, RequestError, unmappable
+from cdc_http.bodies import Lease
+from cdc_http.request_error import CLOSE, WRONG_HEADER, RequestError, unmappable
 
 CONTENT_TYPES = ("application/json", "multipart/form-data", "application/x-www-form-urlencoded")
 
 _FORM_KEY = re.compile(r"request\[(\w{1,64})\](\[\])?")
 _KEYS_BESIDE_IDS = 100
-_CLOSE = {"connection": "close"}
 
 _PASSED_OVER = 16
 """Times `max_body` that are read and thrown away: most clients look for an answer only when all is sent, and never see
 the one to a body that is broken off."""
 
 
-async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
-    """Return the body as the JSON object that it is, or that its form spells. Raises `RequestError`."""
+async def read_body(request: Request, limits: HttpSettings, lease: Lease) -> dict[str, Any]:
+    """Return the body as the JSON object that it is, or that its form spells.
+
+    Its bytes take room of the `lease` as they come. Raises `RequestError`.
+    """
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
         raise RequestError(
@@ -37,7 +40,7 @@ async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
             "Mandatory header parameter Content-Type with value application/json is missing.",
             field="Content-Type",
         )
-    body = await _read(request, limits)
+    body = await _read(request, limits, lease)
     if content_type == "multipart/form-data":
         return _from_form(await _multipart(request.headers, body, limits))
     if content_type == "application/json":
@@ -45,7 +48,7 @@ async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
     return _from_form(_urlencoded(body, limits))
 
 
-async def _read(request: Request, limits: HttpSettings) -> bytes:
+async def _read(request: Request, limits: HttpSettings, lease: Lease) -> bytes:
     declared = request.headers.get("content-length", "")
     too_large = declared.isdigit() and int(declared) > limits.max_body
     if too_large and (int(declared) > _PASSED_OVER * limits.max_body or "expect" in request.headers):
@@ -58,6 +61,7 @@ async def _read(request: Request, limits: HttpSettings) -> bytes:
                 passed += len(piece)
                 too_large = too_large or passed > limits.max_body
                 if not too_large:
+                    lease.add(len(piece))
                     body += piece
                 elif passed > _PASSED_OVER * limits.max_body:
                     break
@@ -68,12 +72,12 @@ async def _read(request: Request, limits: HttpSettings) -> bytes:
             408,
             "REQUEST_TIMEOUT",
             f"The body took longer than {limits.body_timeout:g} seconds.",
-            headers=_CLOSE,
+            headers=CLOSE,
         ) from None
     except ClientDisconnect:
         if too_large:
             raise _too_large(limits) from None
-        raise RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the body.", headers=_CLOSE) from None
+        raise RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the body.", headers=CLOSE) from None
     if too_large:
         raise _too_large(limits)
     return bytes(body)
@@ -81,7 +85,7 @@ async def _read(request: Request, limits: HttpSettings) -> bytes:
 
 def _too_large(limits: HttpSettings) -> RequestError:
     message = f"The body is larger than {limits.max_body} bytes."
-    return RequestError(413, "PAYLOAD_TOO_LARGE", message, headers=_CLOSE, limit=limits.max_body)
+    return RequestError(413, "PAYLOAD_TOO_LARGE", message, headers=CLOSE, limit=limits.max_body)
 
 
 def _object(field: str, text: bytes | str) -> dict[str, Any]:

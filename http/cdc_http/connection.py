@@ -13,25 +13,35 @@ from typing import Any
 
 import h11
 import structlog
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from cdc_http.health import PROBES
+from cdc_http.room import Room
+from cdc_http.share import network_of
 
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 30.0
 """Seconds after which it is said again that connections are refused."""
 
+_NO_ROOM = Response(status_code=503, headers={"retry-after": "1"})
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """What connections may take: how many there may be at once, and seconds.
 
-    `head_timeout` is for a request's line and headers to come, from its first byte on, and for a TLS handshake before
-    them; `idle_timeout` is how long a
-    connection may wait for its first or its next request, `answer_timeout` how long a caller may leave an answer
-    unread.
+    Beyond `connections`, `reserved` further ones may ask for `reserved_paths` only, so that strangers cannot keep the
+    probes out. `head_timeout` is for a request's line and headers, from the first byte on, and for a TLS handshake
+    before them. `idle_timeout` is how long a connection may wait for its first or its next request, `answer_timeout`
+    how long a caller may leave an answer unread.
     """
 
     connections: int = 512
+    reserved: int = 16
+    reserved_paths: frozenset[str] = PROBES
     head_timeout: float = 10.0
     idle_timeout: float = 65.0
     answer_timeout: float = 30.0
@@ -41,30 +51,49 @@ class Connection(H11Protocol):
     """A connection as uvicorn serves it, within `limits`."""
 
     limits = ConnectionLimits()
+    usual = Room(limits.connections)
+    reserve = Room(limits.reserved)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._address = ""
+        self._room = self.usual
         self._idle = _Timer(self.loop)
         self._head = _Timer(self.loop)
         self._answer = _Timer(self.loop)
 
     @classmethod
     def within(cls, limits: ConnectionLimits) -> type[Connection]:
-        """Return the class of connections with other limits, as uvicorn makes connections of a class."""
-        return type(cls.__name__, (cls,), {"limits": limits})
+        """Return the class of one server's connections, as uvicorn makes connections of a class."""
+        rooms = {"usual": Room(limits.connections), "reserve": Room(limits.reserved)}
+        return type(cls.__name__, (cls,), {"limits": limits, **rooms})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
-        """Take a connection in, or refuse it when there are too many."""
+        """Accept a connection, or refuse it when there is no room for it."""
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
+        self._address = network_of(self.client)
+        idle_timeout = self.limits.idle_timeout
+        if not self.usual.enter(self, self._address):
             log.warning("http.too_many_connections", connections=self.limits.connections, every=_SAID_AGAIN)
+            self._room = self.reserve
+            if not self.reserve.enter(self, self._address):
+                self._refuse(503, (b"retry-after", b"1"))
+                return
+            self.app = _Reserved(self.app, self.limits.reserved_paths)
+            idle_timeout = min(idle_timeout, self.limits.head_timeout)
+        self._idle.start(idle_timeout, self._close)
+
+    def make_place(self) -> None:
+        """Close the connection for another one; a request that has come in part is refused."""
+        if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
             self._refuse(503, (b"retry-after", b"1"))
-            return
-        self._idle.start(self.limits.idle_timeout, transport.close)
+        else:
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was waited for."""
         super().connection_lost(exc)
+        self._room.leave(self, self._address)
         for timer in (self._idle, self._head, self._answer):
             timer.stop()
 
@@ -79,6 +108,8 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, of which the first bytes may be here already."""
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._answer.start(self.limits.answer_timeout, self.transport.abort)
         self._watch_head()
 
     def pause_writing(self) -> None:
@@ -89,16 +120,21 @@ class Connection(H11Protocol):
     def resume_writing(self) -> None:
         """Wait no more for the caller to read."""
         super().resume_writing()
-        self._answer.stop()
+        if not self.transport.is_closing():
+            self._answer.stop()
 
     def _watch_head(self) -> None:
-        """Give what was begun and is no request yet a time to end; more bytes do not make it longer.
+        """Limit the time in which a begun request has to become a whole one; more bytes do not make it longer.
 
         The rest of a body counts too where its request is answered already. That of a request under way is the
         application's to wait for.
         """
         cycle: RequestResponseCycle | None = self.cycle
         answering = cycle is not None and not cycle.response_complete
+        if answering:
+            self._room.works(self, self._address)
+        else:
+            self._room.rests(self, self._address)
         begun = bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.SEND_BODY
         if answering or not begun or self.transport.is_closing():
             self._head.stop()
@@ -117,7 +153,29 @@ class Connection(H11Protocol):
         closing = [(b"content-length", b"0"), (b"connection", b"close"), *headers]
         self.transport.write(self.conn.send(h11.Response(status_code=status, headers=closing)) or b"")
         self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
+        self._close()
+
+    def _close(self) -> None:
+        """Close the connection once the caller has read the rest of its answer, for which its time is limited."""
+        self._answer.start(self.limits.answer_timeout, self.transport.abort)
         self.transport.close()
+
+
+class _Reserved:
+    """An application on a connection beyond the usual ones: one answer, to one of a few paths."""
+
+    def __init__(self, app: Any, paths: frozenset[str]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+            await send(message)
+
+        served = scope["path"] in self._paths
+        await (self._app if served else _NO_ROOM)(scope, receive, send_and_close)
 
 
 class _Timer:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cdc_http.answer import NO_STORE, Json
+from cdc_http.disconnect import left
 from cdc_http.view import DaemonView
 
 log = structlog.get_logger(__name__)
@@ -151,7 +152,7 @@ class _Stream(Response):
 
     async def _send_until_over(self, receive: Receive, send: Send) -> None:
         streaming = asyncio.create_task(self._events.stream(send), name="event-stream")
-        leaving = asyncio.create_task(_left(receive), name="event-stream-leaving")
+        leaving = asyncio.create_task(left(receive), name="event-stream-leaving")
         ending = asyncio.create_task(self._events.ended.wait(), name="event-stream-ending")
         tasks = (streaming, leaving, ending)
         try:
@@ -165,11 +166,6 @@ class _Stream(Response):
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_LAST_SECONDS):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _plain(value: object) -> bytes:

@@ -30,6 +30,9 @@ class RequestError(Exception):
         self.result = {name: value for name, value in result.items() if value is not None}
 
 
+CLOSE = {"connection": "close"}
+"""Ends the connection with the answer, where the rest of the body is not read."""
+
 WRONG_TYPE = "UOS_0003"
 """A mandatory parameter is missing or of the wrong type."""
 
@@ -66,3 +69,17 @@ def missing_header(name: str) -> RequestError:
 def unavailable(message: str, *, retry_after: int = 5, **result: Any) -> RequestError:
     """Return the problem of a service that is away; `retry_after` is in seconds."""
     return RequestError(503, "SERVICE_UNAVAILABLE", message, headers={"retry-after": str(retry_after)}, **result)
+
+
+def too_many(message: str, retry_after: int, *, close: bool = False) -> RequestError:
+    """Return the problem of a caller that asks for more than its share; `retry_after` is in seconds.
+
+    `close` ends the connection, where the rest of the body is not read.
+    """
+    headers = {"retry-after": str(retry_after), **(CLOSE if close else {})}
+    return RequestError(429, "TOO_MANY_REQUESTS", message, headers=headers)
+
+
+def broken_off() -> RequestError:
+    """Return the problem of a caller that has closed its connection."""
+    return RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the answer.", headers=CLOSE)

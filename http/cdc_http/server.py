@@ -60,7 +60,10 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an application from `start` to `stop`, as a task of the running loop; encrypted with a TLS `context`."""
+    """Serves an application from `start` to `stop`, as a task of the running loop; encrypted with a TLS `context`.
+
+    `setting` is the key of the configuration that the port is from, for error messages.
+    """
 
     def __init__(
         self,
@@ -70,10 +73,12 @@ class HttpServer:
         port: int,
         context: ssl.SSLContext | None = None,
         limits: ConnectionLimits | None = None,
+        setting: str = "http.port",
     ) -> None:
         limits = limits or ConnectionLimits()
         self._host = host
         self._port = port
+        self._setting = setting
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -85,6 +90,8 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # A caller could name another address in each request, and the shares are counted by addresses.
+                proxy_headers=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 ssl_context_factory=None if context is None else lambda _config, _default: context,
             ),
@@ -103,7 +110,7 @@ class HttpServer:
         Raises `ConfigError` when the address cannot be listened on.
         """
         assert self._task is None, "a server is started once"
-        listener = _listen(self._host, self._port)
+        listener = _listen(self._host, self._port, self._setting)
         self._port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._server.serve(sockets=[listener]), name="http")
@@ -122,12 +129,15 @@ class HttpServer:
         await self._task
 
 
-def try_listening(host: str, port: int) -> None:
-    """Listen on an address for a moment. Raises `ConfigError` when that is not possible."""
-    _listen(host, port).close()
+def try_listening(host: str, port: int, setting: str = "http.port") -> None:
+    """Listen on an address for a moment. `setting` names the port in the configuration.
+
+    Raises `ConfigError` when that is not possible.
+    """
+    _listen(host, port, setting).close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, setting: str) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address, family=family, backlog=_BACKLOG)
@@ -136,7 +146,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(
             "expected an address to listen on, found "
             + ("that another process listens there" if taken else (error.strerror or str(error)).lower()),
-            hint="choose another http.port, or end the other process" if taken else "correct http.host and http.port",
+            hint=f"choose another {setting}, or end the other process" if taken else f"correct http.host and {setting}",
             host=host,
             port=port,
         ) from error

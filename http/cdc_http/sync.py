@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -26,10 +27,14 @@ from cdc_daemon.sync import (
 )
 from cdc_daemon.sync.jobs import JobReport
 from cdc_http.admission import Admission
+from cdc_http.bodies import Bodies
 from cdc_http.body import read_body
 from cdc_http.call import SyncCall, check_headers, read_call
+from cdc_http.disconnect import left
 from cdc_http.envelope import failed, message_id, succeeded
 from cdc_http.request_error import INTERNAL, WRONG_OBJECT_TYPE, RequestError, unavailable, wrong_type
+from cdc_http.share import share_of
+from cdc_http.turns import Turns
 from cdc_http.view import DaemonView, SyncView
 
 log = structlog.get_logger(__name__)
@@ -43,13 +48,16 @@ Handler = Callable[[Request, str], Awaitable[Response]]
 
 
 class SyncEndpoint:
-    """Answers requests for rows, at most `settings.max_requests` at once."""
+    """Answers requests for rows: `bodies` bounds what they send, `turns` how many are worked on at once."""
 
-    def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission) -> None:
+    def __init__(
+        self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies, turns: Turns
+    ) -> None:
         self._daemon = daemon
         self._settings = settings
         self._admission = admission
-        self._under_way = 0
+        self._bodies = bodies
+        self._turns = turns
 
     def routes(self) -> list[Route]:
         """Return the routes of each path."""
@@ -86,23 +94,18 @@ class SyncEndpoint:
 
     async def _sync(self, request: Request, msgid: str) -> Response:
         await self._admission.admit(request, "sync")
-        if self._under_way >= self._settings.max_requests:
-            raise RequestError(
-                429,
-                "TOO_MANY_REQUESTS",
-                f"{self._settings.max_requests} requests are worked on already.",
-                headers={"retry-after": "1"},
-            )
-        self._under_way += 1
-        try:
-            check_headers(request, self._settings)
-            body = await read_body(request, self._settings)
+        check_headers(request, self._settings)
+        share = share_of(request)
+        async with self._bodies.lease(share) as lease:
+            # A place is taken after the body was read: whoever sends slowly holds up nobody.
+            body = await read_body(request, self._settings, lease)
             call = read_call(request, body, self._settings)
-            return await self._do(call, msgid, request.url.path)
-        finally:
-            self._under_way -= 1
+            del body
+            async with self._turns.turn(share, partial(left, request.receive)) as waited:
+                lease.end()
+                return await self._do(call, msgid, request.url.path, seconds=self._settings.sync_timeout - waited)
 
-    async def _do(self, call: SyncCall, msgid: str, path: str) -> Response:
+    async def _do(self, call: SyncCall, msgid: str, path: str, *, seconds: float) -> Response:
         service, jobs = self._daemon.sync, self._daemon.jobs
         if service is None or jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
@@ -114,7 +117,7 @@ class SyncEndpoint:
                 result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(JobReport(job, {}))}
                 headers = {"location": f"{path}/{job.id}", "preference-applied": "respond-async"}
                 return succeeded(msgid, result, status=202, headers=headers)
-            return succeeded(msgid, self._result(await self._settle(service, call)))
+            return succeeded(msgid, self._result(await self._settle(service, call, seconds)))
         except UnknownObjectTypeError:
             types = list(service.object_types)
             raise RequestError(
@@ -140,12 +143,10 @@ class SyncEndpoint:
         result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_whole_progress(report)}
         return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
-    async def _settle(self, service: SyncView, call: SyncCall) -> SyncOutcome:
+    async def _settle(self, service: SyncView, call: SyncCall, seconds: float) -> SyncOutcome:
         asked = service.read_ids(call.object_type, call.ids)
         try:
-            return await service.settle(
-                call.object_type, asked, seconds=self._settings.sync_timeout, refresh=call.refresh
-            )
+            return await service.settle(call.object_type, asked, seconds=seconds, refresh=call.refresh)
         except NotSettledError as error:
             log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
             message = f"{_NAMES[error.service]} is away or too slow: {len(error.outcome.settled)} ids are settled."

@@ -123,6 +123,9 @@ def test_the_daemons_configuration_is_right(compose: dict[str, Any], monkeypatch
     assert str(settings.state.directory) in mounts
     assert str(settings.commit_log.cdc_raw_directory.parent) in mounts
     assert daemon["ports"] == [f"127.0.0.1:{settings.http.port}:{settings.http.port}"]
+    assert f"http://127.0.0.1:{settings.http.health_port}/livez" in daemon["healthcheck"]["test"][-1]
+    _, (_, image) = read(CHECKOUT / "Dockerfile")
+    assert image.all("EXPOSE") == [f"{settings.http.port} {settings.http.health_port}"]
     assert set(settings.cassandra.contact_points) <= set(compose["services"])
     assert str(settings.elasticsearch.hosts[0]) == "http://elasticsearch:9200"
     cassandra = yaml.safe_load((CHECKOUT / compose["configs"]["cassandra"]["file"]).read_text())
@@ -135,6 +138,6 @@ def test_prometheus_scrapes_the_daemon_and_knows_the_rules(compose: dict[str, An
     scraping = yaml.safe_load((CHECKOUT / compose["configs"]["prometheus"]["file"]).read_text())
     (job,) = scraping["scrape_configs"]
     assert "cdc-daemon" in job["job_name"]  # as the rules want it
-    assert job["static_configs"] == [{"targets": ["cdc-daemon:8080"]}]
+    assert job["static_configs"] == [{"targets": ["cdc-daemon:8081"]}]
     mounted = {each["target"] for each in compose["services"]["prometheus"]["configs"]}
     assert set(scraping["rule_files"]) <= mounted

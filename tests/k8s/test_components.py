@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.k8s.conftest import K8S, OVERLAYS, Manifest, kustomize
-from tests.k8s.test_policies import daemon_of, settings_of
+from tests.k8s.test_policies import daemon_of, ports_of, settings_of
 
 COMPONENTS = sorted(file.parent.name for file in (K8S / "components").glob("*/kustomization.yaml"))
 KINDS = {"monitoring": "PodMonitor", "network-policy": "NetworkPolicy"}
@@ -72,9 +72,10 @@ def test_an_overlay_does_without_any(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def assert_probed_as_it_listens(manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, daemon = settings_of(manifests, tmp_path, monkeypatch), daemon_of(manifests)
-    scheme = "HTTP" if settings.http.tls is None else "HTTPS"
     probes = [daemon[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe") if probe in daemon]
-    assert {probe.get("scheme", "HTTP") for probe in probes} == {scheme}
+    # The health port is plain, also with the component `tls`.
+    assert {probe.get("scheme", "HTTP") for probe in probes} == {"HTTP"}
+    assert {ports_of(daemon)[probe["port"]] for probe in probes} == {settings.http.health_port}
     if settings.http.tls is not None:
         assert settings.http.tls.certificate_file.exists()
         assert settings.http.tls.key_file.exists()

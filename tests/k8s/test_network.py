@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.k8s.conftest import OVERLAYS, Build, Manifest
-from tests.k8s.test_policies import daemon_of, daemon_pod
+from tests.k8s.test_policies import daemon_of, daemon_pod, ports_of
 
 SIDECARS = ["cass-operator/cluster", "cass-operator/datacenter", "statefulset"]
 GUARDED = [*SIDECARS, "poller-only"]
@@ -88,11 +88,15 @@ def test_the_overlays_with_policies_are_these(build: Build) -> None:
 def test_the_daemon_is_asked_by_prometheus_and_clients_alone(overlay: str, build: Build) -> None:
     manifests = build(overlay)
     # Probes come from the pod's own machine, which Kubernetes lets in whatever a policy says.
-    (port,) = (each["containerPort"] for each in daemon_of(manifests)["ports"])
-    assert lets(manifests, "Ingress", PROMETHEUS, port)
-    assert lets(manifests, "Ingress", CLIENT, port)
+    ports = ports_of(daemon_of(manifests))
+    health, requests = ports["cdc-health"], ports["cdc-http"]
+    assert lets(manifests, "Ingress", PROMETHEUS, health)
+    assert not lets(manifests, "Ingress", PROMETHEUS, requests)
+    assert lets(manifests, "Ingress", CLIENT, requests)
+    assert not lets(manifests, "Ingress", CLIENT, health)
     for stranger in (ANYBODY, OUTSIDE, ELASTICSEARCH):
-        assert not lets(manifests, "Ingress", stranger, port)
+        for port in ports.values():
+            assert not lets(manifests, "Ingress", stranger, port)
 
 
 @pytest.mark.parametrize("overlay", GUARDED)

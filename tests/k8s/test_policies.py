@@ -32,6 +32,11 @@ def daemon_of(manifests: list[Manifest]) -> dict[str, Any]:
     return daemon
 
 
+def ports_of(daemon: dict[str, Any]) -> dict[str, int]:
+    """The numbers of a container's ports by their names."""
+    return {port["name"]: port["containerPort"] for port in daemon["ports"]}
+
+
 def texts(value: Any) -> Iterator[tuple[str, Any]]:
     """Every key with its value, however deep."""
     if isinstance(value, dict):
@@ -201,12 +206,12 @@ def test_a_plain_statefulset_has_one(build: Build) -> None:
 
 def test_every_daemon_is_scraped_where_it_listens(manifests: list[Manifest]) -> None:
     daemon = daemon_of(manifests)
-    (port,) = daemon["ports"]
     for manifest in manifests:
         if manifest["kind"] == "PodMonitor":
             (endpoint,) = manifest["spec"]["podMetricsEndpoints"]
-            assert endpoint["port"] == port["name"]
-            assert endpoint["scheme"] == daemon["livenessProbe"]["httpGet"]["scheme"].lower()
+            assert endpoint["port"] == daemon["livenessProbe"]["httpGet"]["port"] == "cdc-health"
+            assert endpoint["scheme"] == daemon["livenessProbe"]["httpGet"]["scheme"].lower() == "http"
+            assert "tlsConfig" not in endpoint
             (expression,) = manifest["spec"]["selector"]["matchExpressions"]
             assert expression["key"] in daemon_pod(manifests).labels
 
@@ -220,7 +225,7 @@ def test_policies_leave_cassandra_its_own_ports(manifests: list[Manifest]) -> No
         ):
             let_in = {port["port"] for rule in manifest["spec"]["ingress"] for port in rule["ports"]}
             let_out = {port["port"] for rule in manifest["spec"]["egress"] for port in rule["ports"]}
-            assert 9808 in let_in
+            assert {9808, 9809} <= let_in
             assert {53, 9042, 9200} <= let_out
             if labels["cdc-daemon"] == "sidecar":
                 # Cassandra's clients and nodes, its management API, Medusa, its metrics.
@@ -234,7 +239,7 @@ def test_services_lead_to_the_daemon(manifests: list[Manifest]) -> None:
     assert service["spec"]["selector"].items() <= pod.labels.items()
     # By its number: names of native sidecars' ports are not found before Kubernetes 1.32.
     (port,) = service["spec"]["ports"]
-    assert port["targetPort"] == daemon_of(manifests)["ports"][0]["containerPort"]
+    assert port["targetPort"] == ports_of(daemon_of(manifests))["cdc-http"]
 
 
 def settings_of(manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -260,12 +265,11 @@ def test_the_configuration_is_right_and_its_secrets_are_mounted(
 ) -> None:
     settings = settings_of(manifests, tmp_path, monkeypatch)
     daemon = daemon_of(manifests)
-    assert settings.http.port == daemon["ports"][0]["containerPort"]
+    assert ports_of(daemon) == {"cdc-http": settings.http.port, "cdc-health": settings.http.health_port}
     assert str(settings.state.directory) == STATE
     assert settings.http.auth.required
     assert all(token.file is not None and token.file.exists() for token in settings.http.auth.tokens)
     tls = settings.http.tls
-    assert (tls is not None) == (daemon["livenessProbe"]["httpGet"]["scheme"] == "HTTPS")
     if tls is not None:
         assert tls.certificate_file.exists()
         assert tls.key_file.exists()

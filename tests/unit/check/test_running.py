@@ -89,6 +89,13 @@ def test_a_healthy_daemon_is_no_warning(raw: Path, state: Path, which: str) -> N
     assert str(held) in finding.found
 
 
+def test_the_health_port_is_asked_where_there_is_one(raw: Path, state: Path) -> None:
+    with _locked(raw), _answering(200, b'{"started": true}') as port:
+        finding, _ = _check(raw, state, HttpSettings(port=None, health_port=port))
+    assert finding.status == "ok"
+    assert "healthy" in finding.found
+
+
 def test_a_daemon_that_is_not_ready_is_told_with_its_reason(raw: Path, state: Path) -> None:
     with _locked(raw), _answering(503, b'{"started": false, "not_stopping": true}') as port:
         finding, running = _check(raw, state, HttpSettings(port=port))

@@ -17,12 +17,15 @@ def _check(settings: HttpSettings, *, running: bool = False) -> dict[str, Findin
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        finding = _check(HttpSettings(port=port))["http.listening"]
+        finding = _check(HttpSettings(port=port))["http.port"]
         assert finding.status == "fail"
         assert f"127.0.0.1:{port}" in finding.found
         assert "http.port" in str(finding.mend)
-        assert "http.listening" not in _check(HttpSettings(port=port), running=True)
-    assert _check(HttpSettings(port=port))["http.listening"].status == "ok"
+        assert not _check(HttpSettings(port=port), running=True)
+        finding = _check(HttpSettings(port=0, health_port=port))["http.health_port"]
+        assert finding.status == "fail"
+        assert "http.health_port" in str(finding.mend)
+    assert _check(HttpSettings(port=port))["http.port"].status == "ok"
 
 
 def test_a_daemon_that_does_not_listen() -> None:

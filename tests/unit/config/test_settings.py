@@ -165,3 +165,18 @@ def test_the_error_can_be_pickled(fail_text: Callable[..., SettingsError]) -> No
     assert str(again) == str(error)
     assert again.problems == error.problems
     assert again.where == error.where
+
+
+def test_the_two_ports_differ() -> None:
+    assert HttpSettings(health_port=9809).health_port == 9809
+    assert HttpSettings(port=0, health_port=0).health_port == 0
+    with pytest.raises(ValidationError, match=r"a port other than http\.port, found 8080 for both"):
+        HttpSettings(health_port=8080)
+
+
+def test_one_body_fits_into_the_room_for_all() -> None:
+    assert HttpSettings().most_body_bytes == 64 * 1024**2
+    assert HttpSettings.model_validate({"max_body": "1MiB"}).most_body_bytes == 16 * 1024**2
+    assert HttpSettings.model_validate({"max_body": "1MiB", "max_bodies": "1MiB"}).most_body_bytes == 1024**2
+    with pytest.raises(ValidationError, match=r"at least http\.max_body"):
+        HttpSettings.model_validate({"max_body": "2MiB", "max_bodies": "1MiB"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -57,7 +58,7 @@ async def ask(
     messages: list[Message] = []
 
     async def receive() -> Message:
-        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+        return incoming.pop(0) if incoming else await _stay()
 
     async def send(message: Message) -> None:
         messages.append(message)
@@ -80,6 +81,12 @@ async def ask(
     }
     await app(scope, receive, send)
     return Answer(messages)
+
+
+async def _stay() -> Message:
+    """Keep the connection open, as callers do who wait for an answer."""
+    await asyncio.Event().wait()
+    return {"type": "http.disconnect"}
 
 
 async def ask_json(

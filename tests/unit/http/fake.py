@@ -283,14 +283,21 @@ class FakeIndices:
 class FakeDaemon:
     """What the HTTP surface sees."""
 
-    def __init__(self, store: Store | None = None, *, held: Mapping[str, str] | None = None, **limits: Any) -> None:
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        held: Mapping[str, str] | None = None,
+        pipeline: FakePipeline | None = None,
+        **limits: Any,
+    ) -> None:
         self.metrics = Metrics()
         self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
         self.state: dict[str, Any] = {"pending": 3, "schedule": [asdict(SCHEDULED) | {"next": None}]}
         self.lines: dict[str, Any] = {"step": 10.0, "end": None, "lines": []}
         self.checks = {"started": True}
         self.node_id = "node-1"
-        self.pipeline = FakePipeline()
+        self.pipeline = pipeline or FakePipeline()
         self.health = FakeHealth()
         self.refresher = FakeRefresher()
         self.control: FakeControl | None = FakeControl()

@@ -138,26 +138,6 @@ async def test_an_answer_that_nobody_reads_does_not_hold_a_connection() -> None:
                 break
 
 
-async def test_no_more_connections_than_may_be() -> None:
-    async with serving(ConnectionLimits(connections=2)) as connect:
-        kept = [await connect() for _ in range(2)]
-        for reader, writer in kept:
-            writer.write(GET)
-            assert await reader.readuntil(b"hello")
-        answer = await ended((await connect())[0])
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 1\r\n" in answer
-        for reader, writer in kept:
-            writer.write(GET)
-            assert await reader.readuntil(b"hello")
-        kept[0][1].close()
-        while True:
-            reader, writer = await connect()
-            writer.write(GET)
-            if (await reader.read(20)).startswith(b"HTTP/1.1 200"):
-                break
-
-
 @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n", b"GET\r\n\r\n", b"x" * 20_000])
 async def test_what_is_no_http_is_refused_at_once(junk: bytes) -> None:
     async with serving(ConnectionLimits(head_timeout=20.0)) as connect:

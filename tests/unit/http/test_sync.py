@@ -292,15 +292,47 @@ async def _send_slowly(app: ASGIApp) -> Answer:
     return Answer(messages)
 
 
-async def test_too_many_requests_at_once(daemon: FakeDaemon) -> None:
-    app = create_app(daemon, HttpSettings(max_requests=2, sync_timeout=0.2))
+async def test_more_requests_than_may_wait(daemon: FakeDaemon) -> None:
+    app = create_app(daemon, HttpSettings(max_requests=2, max_waiting=0, sync_timeout=0.2))
     daemon.pipeline.held = Trouble("cassandra", "no answer")
     answers = await asyncio.gather(*(ask_json(app, rows("user", "u")) for _ in range(3)))
     assert sorted(answer.status for answer in answers) == [429, 503, 503]
     refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.error == (429, "TOO_MANY_REQUESTS", "0 requests wait already.")
     assert refused.headers["retry-after"] == "1"
     daemon.pipeline.held = None
     assert (await ask_json(app, rows("user", "u"))).status == 200
+
+
+async def test_a_request_waits_for_its_turn_and_its_wait_is_part_of_its_time(daemon: FakeDaemon) -> None:
+    app = create_app(daemon, HttpSettings(max_requests=1, sync_timeout=30))
+    daemon.pipeline.held = Trouble("cassandra", "no answer")
+    first = asyncio.create_task(ask_json(app, rows("user", "u")))
+    second = asyncio.create_task(ask_json(app, rows("user", "v")))
+    await asyncio.sleep(0.05)
+    assert len(daemon.pipeline.asked) == 1
+    given: list[float] = []
+    settle = daemon.service.settle
+
+    async def watched(*arguments: Any, seconds: float, **more: Any) -> Any:
+        given.append(seconds)
+        return await settle(*arguments, seconds=seconds, **more)
+
+    daemon.service.settle = watched  # type: ignore[assignment, method-assign]
+    daemon.pipeline.held = None
+    first.cancel()
+    assert (await second).status == 200
+    assert 15 <= given[0] < 30
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_turn_that_does_not_come_in_time(daemon: FakeDaemon) -> None:
+    app = create_app(daemon, HttpSettings(max_requests=1, sync_timeout=0.4))
+    daemon.pipeline.held = Trouble("cassandra", "no answer")
+    answers = await asyncio.gather(*(ask_json(app, rows("user", "u")) for _ in range(2)))
+    assert sorted(answer.status for answer in answers) == [429, 503]
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.error[2] == "No turn came within 0.2 seconds."
 
 
 async def test_cassandra_away(daemon: FakeDaemon) -> None:

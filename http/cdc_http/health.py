@@ -1,0 +1,52 @@
+"""How the daemon is, for probes and Prometheus: never what Cassandra or Elasticsearch do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cdc_http.access_log import AccessLog
+from cdc_http.answer import NO_STORE, Json
+from cdc_http.view import DaemonView
+
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+"""The paths that Kubernetes and Prometheus ask for."""
+
+
+def create_health_app(daemon: DaemonView) -> Starlette:
+    """Make the application of the health port: the probes and the metrics, and nothing else."""
+    app = Starlette(routes=health_routes(daemon), middleware=[Middleware(AccessLog)])
+    # A redirect would be built from the Host header, which anybody may send.
+    app.router.redirect_slashes = False
+    return app
+
+
+def health_routes(daemon: DaemonView) -> list[Route]:
+    """Return the routes of the probes and the metrics."""
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(daemon.registry), headers={"content-type": content_type, **NO_STORE})
+
+    async def livez(_request: Request) -> Response:
+        loops = daemon.livez()
+        ok = all(loop.ok for loop in loops.values())
+        states = {name: {"ok": loop.ok, "last_beat": _moment(loop.last_beat)} for name, loop in loops.items()}
+        return Json({"ok": ok, "loops": states}, status_code=200 if ok else 503, headers=NO_STORE)
+
+    async def readyz(_request: Request) -> Response:
+        checks = dict(daemon.readyz())
+        ok = all(checks.values())
+        return Json({"ok": ok, "checks": checks}, status_code=200 if ok else 503, headers=NO_STORE)
+
+    return [Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

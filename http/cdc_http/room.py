@@ -1,0 +1,79 @@
+"""The connections that a server has room for, and who leaves when there are too many.
+
+Idle sockets are free of cost for whoever opens them. So when there is no more room, the one that has been idle for
+longest makes place for the next one, and one address cannot have all of the room.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+_MOST_OF_ONE = 0.75
+"""The part of the room that one address may have."""
+
+
+class Guest(Protocol):
+    """A connection. Compared by identity."""
+
+    def make_place(self) -> None:
+        """Close the connection, on which no request is worked on."""
+        ...
+
+
+class Room:
+    """Places for at most `most` connections."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._most_of_one = math.ceil(most * _MOST_OF_ONE)
+        self._guests: dict[str, set[Guest]] = {}
+        self._idle: dict[str, dict[Guest, None]] = {}
+        self._count = 0
+
+    def enter(self, guest: Guest, address: str) -> bool:
+        """Give a connection a place, the place of an idle one if need be. Return False when there is none."""
+        if len(self._guests.get(address, ())) >= self._most_of_one:
+            candidates: Iterable[str] = [address] if address in self._idle else []
+        elif self._count >= self._most:
+            candidates = self._idle
+        else:
+            self._add(guest, address)
+            return True
+        largest = max(candidates, key=lambda each: len(self._guests[each]), default=None)
+        if largest is None:
+            return False
+        longest_idle = next(iter(self._idle[largest]))
+        self.leave(longest_idle, largest)
+        self._add(guest, address)
+        longest_idle.make_place()
+        return True
+
+    def leave(self, guest: Guest, address: str) -> None:
+        """Free the place of a connection, if it still has one."""
+        guests = self._guests.get(address, set())
+        if guest not in guests:
+            return
+        self.works(guest, address)
+        guests.remove(guest)
+        self._count -= 1
+        if not guests:
+            del self._guests[address]
+
+    def rests(self, guest: Guest, address: str) -> None:
+        """Note that a connection is idle from now on, unless it was before."""
+        if guest in self._guests.get(address, ()):
+            self._idle.setdefault(address, {}).setdefault(guest)
+
+    def works(self, guest: Guest, address: str) -> None:
+        """Note that a request of a connection is worked on."""
+        idle = self._idle.get(address, {})
+        idle.pop(guest, None)
+        if not idle:
+            self._idle.pop(address, None)
+
+    def _add(self, guest: Guest, address: str) -> None:
+        self._guests.setdefault(address, set()).add(guest)
+        self._count += 1
+        self.rests(guest, address)

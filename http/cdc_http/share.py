@@ -1,0 +1,45 @@
+"""The caller that a request counts against where callers share something: its token's owner, else its address."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from starlette.requests import Request
+
+from cdc_http.caller import Caller
+
+_CALLER = "cdc_http.caller"
+_SITE = 64
+"""Bits of an IPv6 address that name a network. Whoever has one address of it has all of them (RFC 4291, 2.5.4)."""
+
+
+def remember_caller(request: Request, caller: Caller) -> None:
+    """Note whose valid token the request shows."""
+    request.scope[_CALLER] = caller
+
+
+def share_of(request: Request) -> str:
+    """Return the name of the caller that the request counts against.
+
+    A token counts only after it was found valid: otherwise one caller could invent many.
+    """
+    caller: Caller | None = request.scope.get(_CALLER)
+    if caller is not None:
+        return f"token {caller.name}"
+    return f"address {network_of(request.client)}"
+
+
+def network_of(peer: Any) -> str:
+    """Return the IPv4 address or the IPv6 network of a peer (host, port), "" where it has none."""
+    if not peer:
+        return ""
+    try:
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    except ValueError:
+        return str(peer[0])
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _SITE), strict=False))
