@@ -107,3 +107,35 @@ class MappingSettings(ShapeSettings):
                 hint=f'give the part below "{info.field_name}" only',
             )
         return value
+
+    @field_validator("mappings")
+    @classmethod
+    def _fields_are_objects(cls, value: _Body) -> _Body:
+        if value is not None:
+            _check_fields(value, "")
+        return value
+
+    @field_validator("field_types")
+    @classmethod
+    def _types_are_objects(cls, value: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+        for name, field in value.items():
+            _check_fields(field, name)
+        return value
+
+
+def _check_fields(mapping: Mapping[str, Any], place: str) -> None:
+    """Raise where the fields below a place of an Elasticsearch mapping are not objects by their names."""
+    for inner in ("properties", "fields"):
+        fields = mapping.get(inner)
+        if fields is None:
+            continue
+        at = ".".join(filter(None, (place, inner)))
+        if not isinstance(fields, Mapping):
+            raise wrong(f"expected an object of fields in {at}, found {type(fields).__name__}")
+        for name, field in fields.items():
+            if not isinstance(name, str) or not isinstance(field, Mapping):
+                raise wrong(
+                    f"expected an object in {at}.{name}, found {type(field).__name__}",
+                    hint=f"such as {name}: {{type: keyword}}",
+                )
+            _check_fields(field, f"{at}.{name}")

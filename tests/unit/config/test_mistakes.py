@@ -53,6 +53,18 @@ Fail = Callable[..., SettingsError]
         ("elasticsearch__bulk_bytes", "0.5B", "expected a whole number of bytes"),
         ("elasticsearch__connections", 65, "expected at most 64"),
         ("elasticsearch__allowed_clock_difference", -1, "expected a duration such as 500ms"),
+        ("mappings__user__mappings", {"properties": [1]}, "expected an object of fields in properties, found list"),
+        (
+            "mappings__user__mappings",
+            {"properties": {"id": "keyword"}},
+            "expected an object in properties.id, found str",
+        ),
+        (
+            "mappings__user__mappings",
+            {"properties": {"a": {"properties": {"b": 3}}}},
+            "expected an object in properties.a.properties.b, found int",
+        ),
+        ("mappings__user__field_types", {"name": {"fields": []}}, "expected an object of fields in name.fields"),
         ("http__port", -1, "expected at least 0"),
         ("http__host", "", "expected a text that is not empty"),
         ("log__level", "inf", "did you mean info?"),
