@@ -152,6 +152,10 @@ class Metrics:
         )
         self.bulk_documents = self._histogram("bulk_documents", "Documents in a bulk request.", _BULK_DOCUMENTS)
         self.bulk_bytes = self._histogram("bulk_bytes", "Bytes in a bulk request.", _BULK_BYTES)
+        self.cassandra_available = self._gauge(
+            "cassandra_available",
+            "1 while Cassandra answers reads, else 0: judged by the rows that are read, and by a probe.",
+        )
         self.elasticsearch_available = self._gauge(
             "elasticsearch_available", "1 while Elasticsearch is believed to take writes, else 0."
         )
