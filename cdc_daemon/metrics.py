@@ -232,6 +232,10 @@ class Metrics:
             ("certificate",),
         )
         self.store_bytes = self._gauge("store_bytes", "Bytes that the daemon's own database takes up on disk.")
+        self.state_lost = self._gauge(
+            "state_lost",
+            "1 while the state's files are not those that the daemon opened, so that it acknowledges nothing, else 0.",
+        )
         self.state_free_bytes = self._gauge(
             "state_free_bytes", "Bytes that are free for the daemon on the file system of its state directory."
         )

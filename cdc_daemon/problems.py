@@ -14,11 +14,19 @@ RAW_WARNING, RAW_CRITICAL = 0.75, 0.95
 
 def find_problems(state: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the problems that a daemon's state shows, each with `severity` (critical or warning) and `text`."""
-    found = [*_servers(state), *_room(state), *_progress(state), *_work(state)]
+    found = [*_state(state), *_servers(state), *_room(state), *_progress(state), *_work(state)]
     return sorted(
         ({"severity": severity, "text": text} for severity, text in found),
         key=lambda problem: problem["severity"] != "critical",
     )
+
+
+def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if state.get("state_lost"):
+        yield (
+            "critical",
+            "The state directory was deleted or replaced: nothing is acknowledged until the daemon is restarted.",
+        )
 
 
 def _servers(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
