@@ -20,11 +20,13 @@ from tests.integration.sync.asking import sync, with_token
 DEADLINE = 900.0
 """Seconds that the daemon gives a request: far more than the test waits, so an answer before is no deadline's."""
 
+TOMBSTONES = 1000
+
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Sandbox]:
-    """Servers that may be stopped."""
-    with Sandbox(java_options=FAST_START) as running:
+    """Servers that may be stopped. A read that meets a thousand tombstones fails."""
+    with Sandbox(yaml={"tombstone_failure_threshold": TOMBSTONES}, java_options=FAST_START) as running:
         yield running
 
 
@@ -37,6 +39,7 @@ def running(own: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         new_stage(own, cql, elastic, tmp_path_factory.mktemp("hung")) as stage,
     ):
         stage.table("person", "id text PRIMARY KEY, name text")
+        stage.table("course", "id text, part int, PRIMARY KEY (id, part)")
         stage.table("heartbeat", "node text PRIMARY KEY, at timestamp")
         stage.daemon.config["heartbeat"] = {"table": f"{stage.keyspace}.heartbeat", "every": "1s"}
         stage.daemon.config["http"] = with_token({"sync_timeout": f"{DEADLINE:g}s"})
@@ -105,3 +108,21 @@ def test_connections_that_are_open_and_dead(running: Stage) -> None:
         wait_answered(running)
         running.settle()
         running.daemon.kill()
+
+
+def test_a_partition_that_can_never_be_read_is_no_outage(running: Stage) -> None:
+    for first in range(0, 2 * TOMBSTONES, 100):
+        parts = ", ".join(map(str, range(first, first + 100)))
+        running.execute(f"DELETE FROM {{ks}}.course WHERE id = 'poison' AND part IN ({parts})")
+    running.daemon.run()
+    wait_answered(running)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(sync, running, "course", {"id": "poison"}, seconds=DEADLINE / 3)
+        running.daemon.wait_event("pipeline.partition_unreadable")
+        assert is_available(running)
+        wait_answered(running)
+        assert not waiting.done()
+        assert not running.daemon.events("cassandra.unavailable")
+        running.execute("TRUNCATE {ks}.course")
+        assert waiting.result().status == 200
+    assert not running.daemon.events("cassandra.unavailable")
