@@ -126,3 +126,17 @@ def test_a_partition_that_can_never_be_read_is_no_outage(running: Stage) -> None
         running.execute("TRUNCATE {ks}.course")
         assert waiting.result().status == 200
     assert not running.daemon.events("cassandra.unavailable")
+
+
+def test_a_stop_while_cassandra_hangs_is_clean(running: Stage) -> None:
+    running.daemon.run()
+    wait_answered(running)
+    running.box.cassandra.pause()
+    try:
+        running.daemon.wait_event("cassandra.unavailable")
+        wait_for("the heartbeat to fail", lambda: "heartbeat fails: Cassandra did not answer" in problems(running))
+        assert running.daemon.stop(120) == 0
+    finally:
+        running.box.cassandra.resume()
+    assert not [line for line in running.daemon.log() if line.get("level") in {"error", "critical"}]
+    assert not running.daemon.events("text")
