@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from cdc_daemon.alteration.mappings import FollowingReader, read_again
 from cdc_daemon.alteration.parts import lay_mappings
 from cdc_daemon.assembly import Assembly
+from cdc_daemon.cassandra.availability import CassandraAvailability, make_probe
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -100,6 +101,7 @@ async def assemble(
         pairs, changes, writer = make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
         stack.push_async_callback(writer.close)
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
+        cassandra = CassandraAvailability(make_probe(session, schema, shown))
         reader = JoinedRowReader(
             CassandraRowReader(
                 session,
@@ -107,6 +109,7 @@ async def assemble(
                 clock,
                 keys_per_query=settings.cassandra.keys_per_query,
                 concurrent_queries=settings.cassandra.concurrent_queries,
+                answered=cassandra.answered,
             ),
             schema,
             related_of(mappings),
@@ -157,7 +160,6 @@ async def assemble(
                 metrics, tracer, {table: [each.alias for each in several] for table, several in mappings.items()}
             ),
         )
-        observer = TailMetrics(metrics, space.listed)
         gate = Gate(pipeline)
         refresher = Refresher(client)
         stack.push_async_callback(refresher.close)
@@ -166,7 +168,7 @@ async def assemble(
             mappings=listed,
             settings=settings.mappings,
             refresher=refresher,
-            health=ServerHealth(writer, waits),
+            health=ServerHealth(cassandra, writer, waits),
             held=laid.held_types,
         )
         stack.callback(sync.stop)
@@ -218,10 +220,12 @@ async def assemble(
                 taken_over=metrics.signals_taken_over.inc,
             ),
             schema=schema,
-            observer=observer,
+            observer=TailMetrics(metrics, space.listed),
             beat=beat,
         )
-        replayer = Replayer(pipeline, store.dead_letters, schema=schema, shown=frozenset(shown))
+        replayer = Replayer(
+            pipeline, store.dead_letters, schema=schema, shown=frozenset(shown), unreadable=cassandra.wait_lost
+        )
         await fill_schedule(
             schedule,
             settings,
@@ -237,7 +241,7 @@ async def assemble(
                     store.dead_letters,
                     replayer,
                     pause=settings.dead_letters.retry_every,
-                    ready=lambda: writer.available and not gate.closed,
+                    ready=lambda: bool(cassandra) and writer.available and not gate.closed,
                 ),
             ),
         )
@@ -270,6 +274,7 @@ async def assemble(
         yield Assembly(
             tables=shown,
             session=session,
+            cassandra=cassandra,
             pipeline=pipeline,
             tail=tail,
             writer=writer,

@@ -12,6 +12,7 @@ from cassandra.cluster import Session
 
 from cdc_daemon.alteration.held import Held
 from cdc_daemon.alteration.keys import KeyWatch
+from cdc_daemon.cassandra.availability import CassandraAvailability
 from cdc_daemon.dead_letters.replay import Replayer
 from cdc_daemon.elastic.pair_watch import PairWatch
 from cdc_daemon.elastic.pair_writer import PairWriter
@@ -49,6 +50,7 @@ class Assembly:
         *,
         tables: Sequence[TableName],
         session: Session,
+        cassandra: CassandraAvailability,
         pipeline: Pipeline,
         tail: Tail | NoTail,
         writer: PairWriter,
@@ -83,6 +85,7 @@ class Assembly:
         self._keys = keys
         self._held = held
         self._background = {
+            "cassandra": cassandra.run,
             "pipeline": pipeline.run,
             "jobs": jobs.run,
             "range-jobs": range_jobs.run,
@@ -91,6 +94,7 @@ class Assembly:
             **background,
         }
         self._session = session
+        self._cassandra = cassandra
         self._spooler = spooler
         self._expiries = expiries
         self._waiting_dependents = waiting_dependents
@@ -145,6 +149,7 @@ class Assembly:
         self._metrics.expiries_waiting.set(self._expiries.count)
         self._metrics.dependents_waiting.set(self._waiting_dependents())
         self._flow.show(self._pipeline.flow)
+        self._metrics.cassandra_available.set(bool(self._cassandra))
         self._metrics.elasticsearch_available.set(self._writer.available)
         self._metrics.paused.set(self.gate.closed)
         for job in self.schedule.jobs.values():
@@ -172,7 +177,12 @@ class Assembly:
             "reconcile_requests": {
                 reason.value: count for reason, count in self._reconcile_requests.counts.items() if count
             },
-            "cassandra": {"available": up > 0, "nodes": len(hosts), "nodes_up": up},
+            "cassandra": {
+                "available": bool(self._cassandra),
+                "failure": self._cassandra.failure,
+                "nodes": len(hosts),
+                "nodes_up": up,
+            },
             "elasticsearch": {
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,

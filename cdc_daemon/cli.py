@@ -66,6 +66,9 @@ def options(
 def run(config: ConfigOption = None) -> None:
     """Run the daemon until SIGTERM or SIGINT, which let what is under way end; a second one ends at once.
 
+    SIGHUP is ignored, also when a terminal closes. SIGUSR1 switches to debug logging, SIGUSR2 restores the configured
+    level.
+
     It may be killed at any moment: what is not acknowledged is read again at the next start. Servers that are
     down are waited for. Logs go to standard error. Exit code 0: ended as asked, 1: failed, 2: the
     configuration is wrong.

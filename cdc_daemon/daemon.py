@@ -20,7 +20,7 @@ from cdc_daemon.assembling import assemble
 from cdc_daemon.assembly import Assembly
 from cdc_daemon.config import Settings
 from cdc_daemon.control import Control
-from cdc_daemon.errors import CdcError, StoreError
+from cdc_daemon.errors import CdcError, StateLostError, StoreError
 from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
@@ -40,6 +40,9 @@ DRAIN_SECONDS = 10.0
 
 BEAT_SECONDS = 1.0
 COUNT_SECONDS = 2.0
+_SAID_AGAIN = 60.0
+"""Seconds after which it is logged again that the state is lost."""
+
 LATE_SECONDS = 30.0
 """A loop that has not come round for this long counts as stuck."""
 
@@ -66,6 +69,7 @@ class Daemon:
         self._started = time.time()
         self._assembly: Assembly | None = None
         self._store: Store | None = None
+        self._state_lost: StateLostError | None = None
         self.node_id = socket.gethostname()
 
     @property
@@ -101,8 +105,12 @@ class Daemon:
         return Control(self._assembly.gate, self._store, self._assembly.replayer, self._settings)
 
     def readyz(self) -> Mapping[str, bool]:
-        """Tell whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
-        return {"started": self._assembly is not None, "not_stopping": not self._stop.is_set()}
+        """Return whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
+        return {
+            "started": self._assembly is not None,
+            "not_stopping": not self._stop.is_set(),
+            "state_in_place": self._state_lost is None,
+        }
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -180,6 +188,7 @@ class Daemon:
     async def _keep_counting(self, store: Store) -> None:
         """Count what the store holds, apart from the beat: a slow disk is no loop that stands still."""
         while True:
+            await self._look_for_state(store)
             with suppress(StoreError):
                 counts = await asyncio.to_thread(_count, store)
                 self._overview.count(**counts)
@@ -187,12 +196,24 @@ class Daemon:
                 self._metrics.open_jobs.set(counts["open_jobs"])
             await asyncio.sleep(COUNT_SECONDS)
 
+    async def _look_for_state(self, store: Store) -> None:
+        """Notice that the state directory is gone: transactions fail by then, but nothing may be under way."""
+        try:
+            await asyncio.to_thread(store.check)
+        except StateLostError as error:
+            self._state_lost = error
+            log.error("state.lost", error=error, every=_SAID_AGAIN)  # noqa: TRY400 -- the error tells its place
+        else:
+            self._state_lost = None
+        self._metrics.state_lost.set(self._state_lost is not None)
+
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {
             "version": __version__,
             "node": self.node_id,
             "started": self._started,
             "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
+            "state_lost": None if self._state_lost is None else str(self._state_lost),
         }
         if self._assembly is not None:
             return {**state, **self._assembly.status()}
@@ -210,6 +231,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_exit, number)
+        loop.add_signal_handler(signal.SIGHUP, _ignore, signal.SIGHUP)
         configured = self._settings.log.level
         for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, configured)):
             loop.add_signal_handler(number, _log_from, level)
@@ -225,6 +247,12 @@ class Daemon:
 
 def _folder_of(settings: Settings) -> Path | None:
     return settings.commit_log.cdc_raw_directory if settings.tail else None
+
+
+def _ignore(number: signal.Signals) -> None:
+    log.warning(
+        "daemon.signal_ignored", signal=number.name, hint="restart the daemon to have it read its configuration again"
+    )
 
 
 def _log_from(level: str) -> None:

@@ -82,6 +82,10 @@ class StoreError(CdcError):
     """The daemon's own state cannot be read or written."""
 
 
+class StateLostError(StoreError):
+    """The state's files were deleted or replaced while the daemon runs: what it writes is gone when it ends."""
+
+
 class CassandraUnavailableError(CdcError):
     """Cassandra did not answer, or not enough replicas did."""
 

@@ -7,11 +7,13 @@ tells in `repeats` how many were held back.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -33,6 +35,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
     render = _json_renderer() if as_json else _console_renderer(colors=stream.isatty())
+    stream = cast("TextIO", _Forgiving(stream))
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -79,6 +82,28 @@ def silence_libraries() -> None:
     """Let libraries log nothing: a command that reports what went wrong itself has no use for their words."""
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+class _Forgiving(io.TextIOBase):
+    """A stream that drops what cannot be written: its reader is gone, or its disk is full.
+
+    Whoever logs must not fail because of it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 class RateLimit:

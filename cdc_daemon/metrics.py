@@ -153,6 +153,10 @@ class Metrics:
         )
         self.bulk_documents = self._histogram("bulk_documents", "Documents in a bulk request.", _BULK_DOCUMENTS)
         self.bulk_bytes = self._histogram("bulk_bytes", "Bytes in a bulk request.", _BULK_BYTES)
+        self.cassandra_available = self._gauge(
+            "cassandra_available",
+            "1 while Cassandra answers reads, else 0: judged by the rows that are read, and by a probe.",
+        )
         self.elasticsearch_available = self._gauge(
             "elasticsearch_available", "1 while Elasticsearch is believed to take writes, else 0."
         )
@@ -229,6 +233,10 @@ class Metrics:
             ("certificate",),
         )
         self.store_bytes = self._gauge("store_bytes", "Bytes that the daemon's own database takes up on disk.")
+        self.state_lost = self._gauge(
+            "state_lost",
+            "1 while the state's files are not those that the daemon opened, so that it acknowledges nothing, else 0.",
+        )
         self.state_free_bytes = self._gauge(
             "state_free_bytes", "Bytes that are free for the daemon on the file system of its state directory."
         )

@@ -14,11 +14,19 @@ RAW_WARNING, RAW_CRITICAL = 0.75, 0.95
 
 def find_problems(state: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the problems that a daemon's state shows, each with `severity` (critical or warning) and `text`."""
-    found = [*_servers(state), *_room(state), *_progress(state), *_work(state)]
+    found = [*_state(state), *_servers(state), *_room(state), *_progress(state), *_work(state)]
     return sorted(
         ({"severity": severity, "text": text} for severity, text in found),
         key=lambda problem: problem["severity"] != "critical",
     )
+
+
+def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if state.get("state_lost"):
+        yield (
+            "critical",
+            "The state directory was deleted or replaced: nothing is acknowledged until the daemon is restarted.",
+        )
 
 
 def _servers(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -26,7 +34,9 @@ def _servers(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if waiting:
         yield "critical", f"Waiting for {waiting['what']} before it can start: {waiting['error']}"
     if not state.get("cassandra", {}).get("available", True):
-        yield "critical", "Cassandra is away: no row can be read, so nothing is replicated."
+        failure = state["cassandra"].get("failure")
+        told = f" ({failure})" if failure else ""
+        yield "critical", f"Cassandra does not answer{told}: no row can be read, so nothing is replicated."
     if not state.get("elasticsearch", {}).get("available", True):
         failure = state["elasticsearch"].get("failure")
         told = f" ({failure})" if failure else ""
@@ -47,7 +57,12 @@ def _progress(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     behind = state.get("freshness", {}).get("behind")
     if behind is not None and behind >= BEHIND_SECONDS:
         # No number: a sentence that changes each second is read out each second.
-        yield "warning", "Elasticsearch is behind Cassandra."
+        causes = {
+            "cassandra": "Documents are late, as Cassandra does not answer.",
+            "elasticsearch": "Documents are late, as Elasticsearch takes no writes.",
+        }
+        found = (text for server, text in causes.items() if not state.get(server, {}).get("available", True))
+        yield "warning", next(found, "Elasticsearch is behind Cassandra.")
 
 
 def _work(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ def rows() -> Mapping[str, Sequence[Panel]]:
         "Freshness": freshness(),
         "Backlog": backlog(),
         "Throughput and sources": throughput(),
-        "Elasticsearch": elasticsearch(),
+        "Cassandra and Elasticsearch": elasticsearch(),
         "Removals and joined rows": followed(),
         "Requests and jobs": requests(),
         "Correctness": correctness(),

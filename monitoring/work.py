@@ -66,7 +66,7 @@ def throughput() -> list[Panel]:
 
 
 def elasticsearch() -> list[Panel]:
-    """Show how Elasticsearch takes it."""
+    """Return the panels of how the two servers do."""
     return [
         Panel("Bulk latency", "Time that bulk requests took.", "s", quantiles(BULK)),
         Panel(
@@ -88,6 +88,12 @@ def elasticsearch() -> list[Panel]:
             "1 while the daemon believes that Elasticsearch takes writes.",
             "bool_yes_no",
             [Query("cdc_daemon_elasticsearch_available{of}", "{{instance}}")],
+        ),
+        Panel(
+            "Cassandra answers",
+            "1 while Cassandra answers the daemon's reads or probes.",
+            "bool_yes_no",
+            [Query("cdc_daemon_cassandra_available{of}", "{{instance}}")],
         ),
     ]
 

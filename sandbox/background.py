@@ -19,6 +19,7 @@ from sandbox.cache import CHECKOUT, cache_directory
 from sandbox.control import listening, serve, takes_orders
 from sandbox.errors import SandboxError
 from sandbox.sandbox import Sandbox
+from sandbox.signals import heard
 from sandbox.state import all_folders, is_running, is_unnamed, owner, read_state
 
 _DOWN_SECONDS = 60.0
@@ -142,7 +143,7 @@ def end_on_signals() -> None:
             signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, *heard(signal.SIGHUP)):
         signal.signal(number, end)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,11 @@ from hypothesis import settings
 
 from cdc_daemon.logs import LIBRARIES
 from sandbox import FAST_START, Sandbox
+
+# A script's background job (`nohup make test &`) is started with SIGINT ignored. Every program that a test starts would
+# inherit that, and could not be interrupted.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine than of the code. The same examples are tried each time, so that a
 # failure is one of the change at hand; `make explore` looks for others.

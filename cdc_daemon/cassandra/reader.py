@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -55,7 +55,8 @@ class CassandraRowReader:
     """Reads rows with their newest write time in multi-key batches, grouped by replica.
 
     Keys go to Cassandra as the bytes they came in. `keys_per_query` rows are asked for in one query, and
-    `concurrent_queries` are in flight. The version of a reading is taken before its first query.
+    `concurrent_queries` are in flight. The version of a reading is taken before its first query. `answered` is called
+    whenever Cassandra has answered a query.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CassandraRowReader:
         *,
         keys_per_query: int = 100,
         concurrent_queries: int = 16,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
@@ -73,6 +75,7 @@ class CassandraRowReader:
         self._clock = clock
         self._keys_per_query = keys_per_query
         self._slots = asyncio.Semaphore(concurrent_queries)
+        self._answered = answered
         self._statements: dict[str, PreparedStatement] = {}
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
@@ -155,6 +158,7 @@ class CassandraRowReader:
         asked = int(time.time())
         async with self._slots:
             async for page in pages(self._session, statement, execution_profile=self._profile):
+                self._answered()
                 for row in page:
                     if plan.table.clustering and row[depth] is None:
                         continue  # a partition that has nothing but static columns shows a row of nulls
@@ -172,6 +176,7 @@ class CassandraRowReader:
             statement = await self._bind(plan.clusterings, list(plan.table.split_key(partition_key)), partition_key)
             serialise = serialisers(statement.prepared_statement)
             async for page in pages(self._session, statement, execution_profile=self._profile):
+                self._answered()
                 yield [
                     tuple(encode(value) for encode, value in zip(serialise, row, strict=True))
                     for row in page
@@ -260,6 +265,11 @@ class CassandraRowReader:
             found[key] = _state(plan, rows[0], asked)
 
     async def _run(self, plan: ReadPlan, statement: BoundStatement, *, confirm: bool) -> list[Any]:
+        rows = await self._execute(plan, statement, confirm=confirm)
+        self._answered()
+        return rows
+
+    async def _execute(self, plan: ReadPlan, statement: BoundStatement, *, confirm: bool) -> list[Any]:
         async with self._slots:
             if confirm and self._schema.replication_factor(plan.table.keyspace) > 1:
                 statement.consistency_level = ConsistencyLevel.ALL

@@ -42,6 +42,12 @@ _CONNECT_TIMEOUT = 5.0
 # was away for a night would never be found again.
 _RECONNECTION = {"base_delay": 0.5, "max_delay": 10.0, "max_attempts": None}
 
+_HEARTBEAT_INTERVAL = 5
+_HEARTBEAT_TIMEOUT = 10
+"""Seconds after which the driver asks an idle connection for a sign of life, and waits for it: then it makes the
+connection anew. The driver's own 30 and 30 leave connections that are open and dead in use for a minute. The timeout is
+longer than a long pause of a node's collector."""
+
 
 class _LoginRefusedError(ConnectionException):  # type: ignore[misc]  # the driver is untyped
     """A node refused the login."""
@@ -91,6 +97,8 @@ def connect(options: CassandraSettings) -> Session:
             compression=False,
             connect_timeout=min(_CONNECT_TIMEOUT, options.request_timeout),
             control_connection_timeout=options.request_timeout,
+            idle_heartbeat_interval=_HEARTBEAT_INTERVAL,
+            idle_heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             monitor_reporting_enabled=False,
             application_name="cdc-daemon",
             application_version=__version__,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -32,6 +31,11 @@ MOST_AT_ONCE = 1000
 
 _OF_ROWS = frozenset((DOCUMENT, PARTITION))
 """Kinds of letters that name what is to be read again: they go as soon as that is shown."""
+
+
+async def _never() -> str:
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets this event")
 
 
 class Requested(Protocol):
@@ -96,16 +100,24 @@ class Replayer:
     A document's row is read again and settled as any other, and so is each row of a partition. A mutation is decoded
     with the schema as it is known now, and the rows that it speaks of are settled. A piece of a segment that is damaged
     or missing cannot be read at all: what was in it is healed by comparing tables with their indices. `shown` are the
-    tables whose rows documents show, their own or others'.
+    tables whose rows documents show, their own or others'. `unreadable` returns, with the reason, when Cassandra is
+    unavailable: a replay then waits no longer.
     """
 
     def __init__(
-        self, pipeline: Requested, letters: DeadLetters, *, schema: KnownSchema, shown: Container[TableName]
+        self,
+        pipeline: Requested,
+        letters: DeadLetters,
+        *,
+        schema: KnownSchema,
+        shown: Container[TableName],
+        unreadable: Callable[[], Awaitable[str]] = _never,
     ) -> None:
         self._pipeline = pipeline
         self._letters = letters
         self._schema = schema
         self._shown = shown
+        self._unreadable = unreadable
 
     async def replay(
         self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
@@ -136,9 +148,8 @@ class Replayer:
                 ended[identity] = Replayed(identity, Ending.FAILED, error.reason, str(error))
         watch = _Waiting()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._settle({Key.of(each): each for several in signals.values() for each in several}, watch)
+            asked = {Key.of(each): each for several in signals.values() for each in several}
+            await self._settle_within(seconds, asked, watch)
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
@@ -192,6 +203,21 @@ class Replayer:
         """Tell whether documents show a table; of an earlier one with another primary key there is nothing to show."""
         now = self._schema.current.find(table.keyspace, table.name)
         return TableName(table.keyspace, table.name) in self._shown and (now is None or now.has_key_of(table))
+
+    async def _settle_within(self, seconds: float, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
+        """Wait for the keys, at most so long, and not while Cassandra is unavailable."""
+        settling = asyncio.ensure_future(self._settle(signals, watch))
+        losing = asyncio.ensure_future(self._unreadable())
+        try:
+            await asyncio.wait([settling, losing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if settling.done():
+                await settling
+            elif losing.done():
+                watch.trouble = Trouble("cassandra", losing.result())
+        finally:
+            for each in (settling, losing):
+                each.cancel()
+            await asyncio.gather(settling, losing, return_exceptions=True)
 
     async def _settle(self, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
         waiting = iter(signals.items())

@@ -127,10 +127,16 @@ class Schedule:
                 await asyncio.sleep(_LOOKED_EVERY)
                 self._follow_clock()
         finally:
-            self._scheduler.shutdown(wait=False)
-            for turn in self._turns:
-                turn.cancel()
-            await asyncio.gather(*self._turns, return_exceptions=True)
+            self._scheduler.pause()
+            try:
+                # A turn whose task exists has to begin first: the scheduler logs a task that is cancelled before that,
+                # and one that `shutdown` cancels, as an error.
+                await asyncio.sleep(0)
+                for turn in self._turns:
+                    turn.cancel()
+                await asyncio.gather(*self._turns, return_exceptions=True)
+            finally:
+                self._scheduler.shutdown(wait=False)
 
     def _follow_clock(self) -> None:
         """Bring forward what is due later than it can be."""
@@ -149,11 +155,11 @@ class Schedule:
         try:
             with self._rest(job.name):
                 await work()
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- it is logged
             # One turn that fails must not end the job, whatever it raises; nor does one that somebody else's
             # cancellation reached by something shared.
             if isinstance(error, asyncio.CancelledError) and task.cancelling():
-                raise
+                return  # a stop; the scheduler would log the cancellation as an error, and the task ends here anyway
             job.failures += 1
             job.error = str(error) or type(error).__name__
             _say_failed(job, error)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cdc_daemon.errors import StoreError
+from cdc_daemon.errors import StateLostError, StoreError
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -258,12 +258,14 @@ MIGRATIONS: tuple[str, ...] = (
 class Database:
     """A SQLite file in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut.
 
-    It may be used from any thread; transactions of several threads take turns.
+    It may be used from any thread; transactions of several threads take turns. After each commit the file has to be the
+    one that was opened, under its name: a commit to a deleted file survives nothing.
     Raises `StoreError` for a file that cannot be opened, is damaged, or was written by a newer version.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._files = [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal", "-shm")]
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
@@ -272,10 +274,25 @@ class Database:
             self._migrate()
         except sqlite3.Error as error:
             raise _store_error(error, path) from error
+        self._identities = self._look()
+
+    def check(self) -> None:
+        """Raise `StateLostError` unless the files that were opened are still there."""
+        if self._look() != self._identities:
+            raise StateLostError(
+                "expected the files that were opened at the start, found them deleted or replaced",
+                hint="nothing is acknowledged any more. Put the files back if they were moved; otherwise restart the "
+                "daemon: it begins a new state and reads all of cdc_raw again. The old state's spooled keys and dead "
+                "letters are lost: compare the tables (cdc-daemon reconcile --repair)",
+                file=str(self.path),
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run the block as one durable transaction; an exception in it undoes all of it."""
+        """Run the block as one durable transaction; an exception in it undoes all of it.
+
+        Raises `StoreError`, and `StateLostError` where what was committed is in a deleted file.
+        """
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -289,6 +306,7 @@ class Database:
                     raise
             except sqlite3.Error as error:
                 raise _store_error(error, self.path) from error
+            self.check()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -304,6 +322,10 @@ class Database:
         with self._lock:
             self._connection.close()
 
+    def _look(self) -> list[tuple[int, int] | None]:
+        """Return which files the database's names stand for now: the file, its log, and the log's index."""
+        return [_identity(path) for path in self._files]
+
     def _migrate(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
@@ -314,6 +336,14 @@ class Database:
             )
         for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
             self._connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:

@@ -50,6 +50,10 @@ class Store:
         self.watermarks = Watermarks(self._database)
         self.table_marks = TableMarks(self._database)
 
+    def check(self) -> None:
+        """Raise `StateLostError` where the file was deleted or replaced since it was opened."""
+        self._database.check()
+
     def clock_bound(self) -> int:
         """Return the microseconds since epoch above which no version was given out by an earlier process."""
         with self._database.reading() as connection:

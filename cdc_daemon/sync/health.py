@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from cdc_daemon.cassandra.availability import CassandraAvailability
 from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.waits import Waits
@@ -11,18 +12,25 @@ from cdc_daemon.pipeline.watch import Trouble
 
 
 class ServerHealth:
-    """Tells what a bulk writer knows of Elasticsearch, and the workers' waits of both servers."""
+    """Combines whether Cassandra answers, whether the writer can write, and what workers wait for."""
 
-    def __init__(self, writer: PairWriter, waits: Waits) -> None:
+    def __init__(self, cassandra: CassandraAvailability, writer: PairWriter, waits: Waits) -> None:
+        self._cassandra = cassandra
         self._writer = writer
         self._waits = waits
 
     def trouble(self) -> Trouble | None:
-        """Tell why nothing can be written at present; None while nothing is known to be wrong."""
+        """Return why no row can be read or no document be written now; None while nothing is known to be wrong."""
+        if self._cassandra.failure is not None:
+            return Trouble("cassandra", self._cassandra.failure)
         if self._writer.available:
             return None
         failure = self._writer.failure
         return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
+
+    async def wait_unreadable(self) -> str:
+        """Wait until Cassandra is unavailable; return why. It has answered nothing for seconds by then."""
+        return await self._cassandra.wait_lost()
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
         """Tell which server lets workers wait, for so many seconds or because of a failure; of `keys` first of all."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CassandraUnavailableError, CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.watch import Trouble, Watch
@@ -55,7 +55,11 @@ class Health(Protocol):
     """What is known of the servers."""
 
     def trouble(self) -> Trouble | None:
-        """Tell why nothing can be written at present; None while nothing is known to be wrong."""
+        """Return why no row can be read or no document be written now; None while nothing is known to be wrong."""
+        ...
+
+    async def wait_unreadable(self) -> str:
+        """Wait until Cassandra is unavailable; return why."""
         ...
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
@@ -122,8 +126,9 @@ class SyncService:
     ) -> SyncOutcome:
         """Settle each id: read after this call, then written, removed or set aside.
 
-        Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes), when
-        Elasticsearch is known to be away, and when the daemon stops meanwhile.
+        Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes) and when the daemon
+        stops meanwhile. With `seconds` it also raises when Elasticsearch is known to be unavailable before the call,
+        and when Cassandra is, or becomes, unavailable.
         """
         labels: dict[Key, list[str]] = defaultdict(list)
         for each in asked:
@@ -134,7 +139,7 @@ class SyncService:
             raise _not_settled(trouble, SyncOutcome())
         try:
             async with asyncio.timeout(seconds):
-                await self._until_stop(self._settle(watch, signals))
+                await self._until_stop(self._settle(watch, signals), waits_long=seconds is None)
                 await self._refresher.refresh(self._aliases[object_type], refresh)
         except TimeoutError:
             trouble = (
@@ -168,16 +173,22 @@ class SyncService:
             if watch.open:
                 await watch.wait_moved()
 
-    async def _until_stop(self, settling: Any) -> None:
+    async def _until_stop(self, settling: Any, *, waits_long: bool) -> None:
+        """Wait for the work, but not past a stop of the daemon or, unless it `waits_long`, the loss of Cassandra."""
         work = asyncio.create_task(settling, name="sync")
         stopping = asyncio.create_task(self._stopping.wait(), name="sync-stop")
+        losing = asyncio.create_task(self._health.wait_unreadable(), name="sync-cassandra")
         try:
-            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            ends: list[asyncio.Task[Any]] = [work, stopping] if waits_long else [work, stopping, losing]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+            elif stopping.done():
                 raise CdcError("the daemon is stopping")
-            await work
+            else:
+                raise CassandraUnavailableError(losing.result())
         finally:
-            for task in (work, stopping):
+            for task in (work, stopping, losing):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task

@@ -16,8 +16,14 @@ from starlette.types import ASGIApp
 
 from cdc_daemon.errors import ConfigError
 from cdc_http.connection import Connection, ConnectionLimits
+from cdc_http.interruption import Interruptible
 
-_STOP_SECONDS = 5
+_STOP_SECONDS = 5.0
+"""How long a stop waits for requests under way before it interrupts them."""
+
+_INTERRUPTION_SECONDS = 2
+"""How long interrupted requests may take to answer that they were."""
+
 _BACKLOG = 128
 
 
@@ -74,14 +80,17 @@ class HttpServer:
         context: ssl.SSLContext | None = None,
         limits: ConnectionLimits | None = None,
         setting: str = "http.port",
+        stop_seconds: float = _STOP_SECONDS,
     ) -> None:
         limits = limits or ConnectionLimits()
+        self._app = Interruptible(app)
+        self._stop_seconds = stop_seconds
         self._host = host
         self._port = port
         self._setting = setting
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._app,
                 http=Connection.within(limits),
                 timeout_keep_alive=math.ceil(limits.idle_timeout),
                 ws="none",
@@ -92,7 +101,7 @@ class HttpServer:
                 server_header=False,
                 # A caller could name another address in each request, and the shares are counted by addresses.
                 proxy_headers=False,
-                timeout_graceful_shutdown=_STOP_SECONDS,
+                timeout_graceful_shutdown=math.ceil(stop_seconds) + _INTERRUPTION_SECONDS,
                 ssl_context_factory=None if context is None else lambda _config, _default: context,
             ),
             handshake_timeout=limits.head_timeout,
@@ -122,11 +131,18 @@ class HttpServer:
             await self._task
 
     async def stop(self) -> None:
-        """Stop listening and let the requests under way end, for a few seconds. Does nothing unless started."""
+        """Stop listening and wait a few seconds for the requests under way; then interrupt them.
+
+        Does nothing unless started.
+        """
         if self._task is None:
             return
         self._server.should_exit = True
-        await self._task
+        interrupting = asyncio.get_running_loop().call_later(self._stop_seconds, self._app.interrupt)
+        try:
+            await self._task
+        finally:
+            interrupting.cancel()
 
 
 def try_listening(host: str, port: int, setting: str = "http.port") -> None:

@@ -17,6 +17,7 @@ from sandbox.demo.guide import guide, outlook
 from sandbox.demo.play import Options, make_board, play
 from sandbox.demo.stage import Stage
 from sandbox.demo.view import make_view
+from sandbox.signals import heard
 
 EXIT_EQUAL = 0
 EXIT_FAILED = 1
@@ -111,5 +112,5 @@ def _end_on_signals() -> None:
     """Let SIGTERM and SIGHUP end the demo as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in heard(signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

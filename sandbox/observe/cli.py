@@ -16,6 +16,7 @@ from cdc_daemon.errors import CdcError
 from cdc_daemon.logs import silence_libraries
 from sandbox.demo.stage import KEPT_NAME, Stage
 from sandbox.observe.observation import Observation
+from sandbox.signals import heard
 
 EXIT_SEEN = 0
 EXIT_FAILED = 1
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _run(*, keep: bool, rate: int, picture: Path | None) -> int:
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in heard(signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     stage = Stage(keep=keep)
     try:

@@ -1,10 +1,11 @@
-"""A door to a server that a test can shut: everybody inside is thrown out, and nobody comes in."""
+"""A relay to a server: a test can shut it, which cuts its connections, or leave these open and dead."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
@@ -20,6 +21,7 @@ class Relay:
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._server: asyncio.Server | None = None
         self._passing: set[asyncio.Task[None]] = set()
+        self._generation = 0
         self.port = 0
 
     def open(self) -> None:
@@ -29,6 +31,10 @@ class Relay:
     def shut(self) -> None:
         """Refuse connections and cut those there are."""
         self._do(self._shut())
+
+    def deaden(self) -> None:
+        """Drop from now on all that the present connections carry, and leave them open; new ones are passed on."""
+        self._generation += 1
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -60,10 +66,15 @@ class Relay:
         task = asyncio.current_task()
         assert task is not None
         self._passing.add(task)
+        generation = self._generation
+
+        def alive() -> bool:
+            return generation == self._generation
+
         try:
             there, back = await asyncio.open_connection(*self._target)
             try:
-                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+                await asyncio.gather(_copy(reader, back, alive), _copy(there, writer, alive))
             finally:
                 back.transport.abort()
         except (OSError, asyncio.CancelledError):
@@ -73,9 +84,10 @@ class Relay:
             self._passing.discard(task)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, alive: Callable[[], bool]) -> None:
     while piece := await reader.read(_PIECE):
-        writer.write(piece)
-        await writer.drain()
+        if alive():
+            writer.write(piece)
+            await writer.drain()
     with contextlib.suppress(OSError):
         writer.write_eof()

@@ -19,7 +19,7 @@ LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "write"}
 DOTTED = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\.[a-z0-9_]*)`")
 FILES = re.compile(r"\.(?:yaml|json|idx|crt|key|py|ini)$")
 
-ELSEWHERE = {"elasticsearch.failure": "a field of /status"}
+ELSEWHERE = {f"{server}.failure": "a field of /status" for server in ("cassandra", "elasticsearch")}
 
 
 def nodes(folder: str) -> Iterator[ast.AST]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +146,72 @@ def test_a_stop_that_cannot_drain_ends_in_time_and_nothing_is_lost(stage: Stage)
     stage.daemon.run()
     stage.settle()
     assert len(stage.documents("t")) == 50
+
+
+def readiness(stage: Stage) -> int:
+    try:
+        stage.daemon.get("/readyz")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    return 200
+
+
+def test_a_state_that_is_deleted_under_it_stops_acknowledging_and_a_restart_works(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, v int")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (0, 1)")
+    stage.settle()
+    assert readiness(stage) == 200
+    shutil.rmtree(stage.daemon.state)
+    lost = stage.daemon.wait_event("state.lost")
+    assert lost["level"] == "error"
+    assert "restart the daemon" in lost["hint"]
+    wait_for("the daemon to be not ready", lambda: readiness(stage) == 503)
+    wait_for("the metric", lambda: stage.daemon.metric("state_lost") == 1)
+    wait_for("the other metric", lambda: stage.daemon.metric("ready") == 0)
+    wait_for(
+        "the page to say it",
+        lambda: "state directory" in " ".join(p["text"] for p in stage.daemon.status()["problems"]),
+    )
+    before = stage.daemon.status()["position"]
+    for number in range(1, 50):
+        stage.execute("INSERT INTO {ks}.t (id, v) VALUES (%s, 1)", [number])
+    stage.daemon.wait_event("tail.checkpoint_failed")
+    assert stage.daemon.status()["position"] == before
+
+    assert stage.daemon.stop() == 0
+    stage.daemon.run()
+    wait_for("the daemon to be ready", lambda: readiness(stage) == 200)
+    stage.settle()
+    stage.assert_equal("t")
+    assert len(stage.documents("t")) == 50
+    assert stage.daemon.metric("state_lost") == 0
+
+
+def test_sighup_is_ignored_and_said(stage: Stage) -> None:
+    stage.table("t", "id int PRIMARY KEY, v int")
+    stage.daemon.run()
+    os.kill(stage.daemon.pid, signal.SIGHUP)
+    told = stage.daemon.wait_event("daemon.signal_ignored", signal="SIGHUP")
+    assert "restart" in told["hint"]
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (1, 1)")
+    stage.settle()
+    assert stage.daemon.stop() == 0
+    assert stage.daemon.events("daemon.draining")
+
+
+def test_a_clean_stop_logs_no_error(stage: Stage) -> None:
+    """A turn of the schedule is under way, as its poll waits for Cassandra, and somebody watches the status page."""
+    stage.table("t", "id int PRIMARY KEY, v int")
+    stage.daemon.run()
+    stage.execute("INSERT INTO {ks}.t (id, v) VALUES (1, 1)")
+    stage.settle()
+    with urllib.request.urlopen(f"{stage.daemon.url}/events", timeout=60) as events:
+        assert events.readline()
+        assert stage.daemon.stop() == 0
+    assert not [line for line in stage.daemon.log() if line.get("level") in {"error", "critical"}]
+    assert not stage.daemon.events("text")
 
 
 def another(stage: Stage, directory: Path, **sections: dict[str, Any]) -> DaemonProcess:

@@ -288,3 +288,23 @@ async def test_a_mutation_that_is_no_mutation_stays(letters: DeadLetters, replay
     (replayed,) = (await replayer.replay()).letters
     assert (replayed.ending, replayed.reason) == (Ending.FAILED, "MutationError")
     assert ids(letters) == [1]
+
+
+async def test_a_replay_waits_no_longer_than_cassandra_is_there(pipeline: FakePipeline, letters: DeadLetters) -> None:
+    lost = asyncio.Event()
+
+    async def unreadable() -> str:
+        await lost.wait()
+        return "no answer for 2 s"
+
+    letters.add([letter(b"1")])
+    pipeline.held = True
+    replayer = Replayer(pipeline, letters, schema=Known(Schema()), shown={USER}, unreadable=unreadable)
+    replaying = asyncio.create_task(replayer.replay(seconds=3600))
+    while not pipeline.asked:  # noqa: ASYNC110 -- what is waited for has no event of its own
+        await asyncio.sleep(0.001)
+    lost.set()
+    (left,) = (await replaying).letters
+    assert (left.ending, left.reason, left.message) == (Ending.WAITING, "cassandra", "no answer for 2 s")
+    assert [key.partition_key for key in pipeline.withdrawn] == [b"1"]
+    assert letters.count() == 1

@@ -122,9 +122,14 @@ class FakeHealth:
     def __init__(self) -> None:
         self.known: Trouble | None = None
         self.suspected: Trouble | None = None
+        self.lost = asyncio.Event()
 
     def trouble(self) -> Trouble | None:
         return self.known
+
+    async def wait_unreadable(self) -> str:
+        await self.lost.wait()
+        return "no answer for 2 s"
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
         assert at_least >= 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 
@@ -111,3 +112,42 @@ async def test_an_idle_connection_does_not_hold_up_the_stop() -> None:
         await server.stop()
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_request_that_a_stop_interrupts_is_answered_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    reached = asyncio.Event()
+
+    async def hang(_request: Request) -> PlainTextResponse:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server = HttpServer(Starlette(routes=[Route("/", hang)]), host="127.0.0.1", port=0, stop_seconds=0.01)
+    await server.start()
+    waiting = asyncio.create_task(_get(server.port))
+    await reached.wait()
+    await server.stop()
+    answer = await waiting
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in answer.lower()
+    assert answer.rstrip().endswith(b'{"error":"The daemon is stopping."}')
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_request_that_ends_in_time_is_not_interrupted() -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: Request) -> PlainTextResponse:
+        reached.set()
+        await go_on.wait()
+        return PlainTextResponse("hello")
+
+    server = HttpServer(Starlette(routes=[Route("/", slow)]), host="127.0.0.1", port=0)
+    await server.start()
+    waiting = asyncio.create_task(_get(server.port))
+    await reached.wait()
+    stopping = asyncio.create_task(server.stop())
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert (await waiting).startswith(b"HTTP/1.1 200 OK")

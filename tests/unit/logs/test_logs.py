@@ -211,3 +211,35 @@ def test_the_level_can_be_changed_while_it_runs(lines: Lines) -> None:
     made_before.warning("hidden")
     logging.getLogger("cassandra").warning("hidden")
     assert [line["event"] for line in lines()] == ["told", "told.too"]
+
+
+class Failing(io.StringIO):
+    """A stream that cannot be written for a while."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = error
+
+    def write(self, text: str) -> int:
+        if self.error is not None:
+            raise self.error
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device"), ValueError("I/O on closed file")],
+    ids=["reader gone", "disk full", "closed"],
+)
+def test_whoever_logs_does_not_fail_because_of_the_log(error: Exception) -> None:
+    stream = Failing(error)
+    logs.configure(LogSettings(format="json"), stream=stream)
+    structlog.get_logger().warning("lost")
+    logging.getLogger("cassandra").warning("lost too")
+    stream.error = None
+    structlog.get_logger().warning("kept")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["kept"]

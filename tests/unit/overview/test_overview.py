@@ -110,7 +110,8 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     assert shown["elasticsearch"]["since"] == START + 5
     assert shown["sources"][0]["state"] == "waiting for Elasticsearch"
     assert texts(shown)[0].startswith("Elasticsearch takes no writes (ConnectionError)")
-    assert "Elasticsearch is behind Cassandra." in texts(shown)
+    assert "Documents are late, as Elasticsearch takes no writes." in texts(shown)
+    assert "Elasticsearch is behind Cassandra." not in texts(shown)
 
     daemon.state["elasticsearch"] = {"available": True, "failure": None}
     daemon.settle(20.0)
@@ -118,6 +119,27 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     daemon.state |= {"pending": 0, "backlog": {"bytes": 0, "segments": 0}}
     shown = daemon.look()
     assert (shown["freshness"]["behind"], shown["problems"]) == (0.0, [])
+
+
+def test_a_cassandra_that_hangs_is_named_as_the_cause(daemon: Daemon) -> None:
+    daemon.settle(0.1)
+    daemon.look(5)
+    daemon.state |= {"pending": 10, "backlog": {"bytes": 500, "segments": 1}}
+    daemon.state["cassandra"] = {"available": False, "failure": "no answer for 2 s", "nodes": 1, "nodes_up": 1}
+    shown = daemon.look(30)
+    assert texts(shown) == [
+        "Cassandra does not answer (no answer for 2 s): no row can be read, so nothing is replicated.",
+        "Documents are late, as Cassandra does not answer.",
+    ]
+    assert shown["cassandra"]["since"] == START + 5
+    assert shown["sources"][0]["state"] == "waiting for Cassandra"
+
+
+def test_a_daemon_that_is_slow_is_behind(daemon: Daemon) -> None:
+    daemon.settle(0.1)
+    daemon.look(5)
+    daemon.state |= {"pending": 10, "backlog": {"bytes": 500, "segments": 1}}
+    assert texts(daemon.look(30)) == ["Elasticsearch is behind Cassandra."]
 
 
 def test_what_waits_on_disk_is_behind_too(daemon: Daemon) -> None:

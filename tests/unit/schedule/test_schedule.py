@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Self
 
 import pytest
+from apscheduler.events import EVENT_JOB_SUBMITTED
 from structlog.testing import capture_logs
 
 from cdc_daemon.errors import CassandraUnavailableError
@@ -200,3 +201,49 @@ async def test_a_cancellation_that_was_meant_for_another_is_a_failure_like_any()
             await until(lambda: schedule.jobs["sharing"].failures >= 2)
     assert schedule.jobs["sharing"].error == "CancelledError"
     assert logs[0]["event"] == "schedule.job_failed"
+
+
+async def test_a_stop_during_a_turn_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    schedule = Schedule()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def long() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    schedule.every(60, "long", long)
+    with capture_logs() as logged:
+        async with running(schedule):
+            await begun.wait()
+        assert ended.is_set(), "whoever stops the schedule waits for its turns"
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert not logged
+    assert not caplog.records
+    assert (schedule.jobs["long"].failures, schedule.jobs["long"].error) == (0, None)
+
+
+async def test_a_stop_before_a_turn_has_begun_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The scheduler has made the turn's task, which has not run yet."""
+    schedule = Schedule()
+    submitted = asyncio.Event()
+
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    def submit(_event: object) -> None:
+        submitted.set()
+
+    schedule.every(60, "work", work)
+    schedule._scheduler.add_listener(submit, EVENT_JOB_SUBMITTED)
+    task = asyncio.create_task(schedule.run())
+    await submitted.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not caplog.records

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cdc_daemon.errors import StoreError
+from cdc_daemon.errors import StateLostError, StoreError
 from cdc_daemon.store.database import Database
 
 
@@ -50,3 +51,61 @@ def test_a_store_that_is_full_says_so_and_goes_on_when_there_is_room(database: D
     assert raised.value.hint == "the disk is full: free some space"
     limit(1 << 20)
     keep()
+
+
+def write(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS written (id INTEGER PRIMARY KEY)")
+        connection.execute("INSERT INTO written DEFAULT VALUES")
+
+
+def delete_all(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def empty(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.mkdir()
+
+
+def restore_a_copy(directory: Path) -> None:
+    shutil.copytree(directory, directory.with_name("copy"))
+    shutil.rmtree(directory)
+    directory.with_name("copy").rename(directory)
+
+
+def delete_the_log(directory: Path) -> None:
+    (directory / "store-wal").unlink()
+
+
+@pytest.mark.parametrize("lose", [delete_all, empty, restore_a_copy, delete_the_log])
+def test_nothing_is_committed_to_files_that_are_gone(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    database = Database(directory / "store")
+    write(database)
+    database.check()
+    lose(directory)
+    for _ in range(2):
+        with pytest.raises(StateLostError) as raised:
+            write(database)
+        assert "restart the daemon" in str(raised.value.hint)
+    with pytest.raises(StateLostError):
+        database.check()
+    database.close()
+    directory.mkdir(exist_ok=True)
+    again = Database(directory / "store")
+    write(again)
+    again.close()
+
+
+def test_files_that_are_put_back_are_used_again(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    database = Database(directory / "store")
+    directory.rename(tmp_path / "away")
+    with pytest.raises(StateLostError):
+        write(database)
+    (tmp_path / "away").rename(directory)
+    write(database)
+    database.close()

@@ -121,3 +121,54 @@ async def test_rows_of_a_partition_count_once_and_fail_their_partition() -> None
     assert outcome.settled == {"c": False}
     assert outcome.failures == {"c": "c:2: kind: reason"}
     assert outcome.indexed == 1
+
+
+def hold(daemon: FakeDaemon) -> asyncio.Event:
+    """Let no key be settled; return the event of a request that has reached the pipeline."""
+    reached = asyncio.Event()
+
+    def request(signals: Iterable[Signal], watch: Watch) -> None:
+        assert list(signals)
+        assert not watch.closed
+        reached.set()
+
+    daemon.pipeline.request = request  # type: ignore[method-assign]
+    return reached
+
+
+async def test_a_request_while_cassandra_is_unavailable_fails_at_once() -> None:
+    daemon = FakeDaemon()
+    hold(daemon)
+    daemon.health.known = Trouble("cassandra", "no answer for 2 s")
+    with pytest.raises(NotSettledError, match="no answer for 2 s") as caught:
+        await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), seconds=3600)
+    assert caught.value.service == "cassandra"
+    assert daemon.pipeline.asked == []
+
+
+async def test_those_who_wait_when_cassandra_becomes_unavailable_wait_no_longer() -> None:
+    daemon = FakeDaemon()
+    reached = hold(daemon)
+    asked = daemon.service.read_ids("user", ["a"])
+    waiting = asyncio.create_task(daemon.service.settle("user", asked, seconds=3600))
+    await reached.wait()
+    daemon.health.lost.set()
+    with pytest.raises(NotSettledError, match="no answer for 2 s") as caught:
+        await waiting
+    assert caught.value.service == "cassandra"
+    assert [key.partition_key for key in daemon.pipeline.withdrawn] == [b"a"]
+
+
+async def test_a_job_waits_until_cassandra_is_back() -> None:
+    daemon = FakeDaemon()
+    reached = hold(daemon)
+    daemon.health.known = Trouble("cassandra", "no answer for 2 s")
+    daemon.health.lost.set()
+    working = asyncio.create_task(daemon.service.settle("user", daemon.service.read_ids("user", ["a"])))
+    await reached.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not working.done()
+    daemon.service.stop()
+    with pytest.raises(NotSettledError, match="stopping"):
+        await working
