@@ -59,6 +59,7 @@ from cdc_daemon.startup import (
     read_node_settings,
 )
 from cdc_daemon.store import Store
+from cdc_daemon.suspects.parts import make_watch, recording
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import ServerHealth
 from cdc_daemon.sync.jobs import JobRunner
@@ -99,6 +100,7 @@ async def assemble(
         remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
         pairs, changes, writer = make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
         stack.push_async_callback(writer.close)
+        suspects = await stack.enter_async_context(recording(store, settings.elasticsearch, remembered))
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         reader = JoinedRowReader(
             CassandraRowReader(
@@ -153,9 +155,9 @@ async def assemble(
             expiries=expirations,
             router=router,
             waits=waits,
+            suspects=suspects,
             observer=PipelineMetrics(metrics, tracer),
         )
-        observer = TailMetrics(metrics, space.listed)
         gate = Gate(pipeline)
         refresher = Refresher(client)
         stack.push_async_callback(refresher.close)
@@ -216,7 +218,7 @@ async def assemble(
                 taken_over=metrics.signals_taken_over.inc,
             ),
             schema=schema,
-            observer=observer,
+            observer=TailMetrics(metrics, space.listed),
             beat=beat,
         )
         replayer = Replayer(pipeline, store.dead_letters, schema=schema, shown=frozenset(shown))
@@ -236,6 +238,17 @@ async def assemble(
                     replayer,
                     pause=settings.dead_letters.retry_every,
                     ready=lambda: writer.available and not gate.closed,
+                ),
+                suspects=make_watch(
+                    store,
+                    suspects.times,
+                    client=client,
+                    pairs=pairs,
+                    sink=pipeline,
+                    gate=gate,
+                    ready=lambda: writer.available,
+                    tables=mappings,
+                    returned=metrics.documents_written_late.inc,
                 ),
             ),
         )
@@ -289,6 +302,7 @@ async def assemble(
             replayer=replayer,
             expiries=store.expiries,
             waiting_dependents=lambda: store.dependents.count,
+            suspect_documents=lambda: store.suspects.count,
             spooler=Spooler(
                 store.spool,
                 coalescer=coalescer,

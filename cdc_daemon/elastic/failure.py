@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from aiohttp import ClientConnectorError
 from elastic_transport import SerializationError, TransportError
 from elasticsearch import ApiError, UnsupportedProductError
 
@@ -47,16 +48,29 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A refusal of an operation or of a whole request. `status` is 0 when there was no answer."""
+    """A refusal of an operation or of a whole request.
+
+    `status` is 0 when there was no answer. `sent` is False if no connection was made, so that nothing was sent.
+    """
 
     status: int
     error_type: str
     reason: str
+    sent: bool = True
 
     @property
     def kind(self) -> Kind:
         """What it means."""
         return classify(self.status, self.error_type, self.reason)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether Elasticsearch may have applied what was sent, or may still apply it.
+
+        An error of the server or of a proxy (5xx) does not say how far a request has come; one of the client (4xx)
+        says that it was refused.
+        """
+        return self.sent and (self.status in {0, 408} or self.status >= 500)
 
     @property
     def hint(self) -> str | None:
@@ -188,7 +202,8 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, SerializationError):
         return Failure(0, "broken_answer", "the answer is cut short or is no JSON")
     if isinstance(error, TransportError):
-        return Failure(0, _snake(type(error).__name__), _short(str(error.message)))
+        sent = not any(isinstance(cause, ClientConnectorError) for cause in error.errors)
+        return Failure(0, _snake(type(error).__name__), _short(str(error.message)), sent)
     return Failure(0, _snake(type(error).__name__), _short(str(error)))
 
 
