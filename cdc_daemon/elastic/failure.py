@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from aiohttp import ClientConnectorError
-from elastic_transport import SerializationError, TransportError
+from elastic_transport import ConnectionError, SerializationError, TransportError  # noqa: A004 -- the client's own
 from elasticsearch import ApiError, UnsupportedProductError
 
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
 
 MAX_REASON = 2000
 """Characters kept of a reason: it may quote the document, and a document may be of any size."""
+
+
+class NotConnectedError(ConnectionError):
+    """No connection to Elasticsearch could be made, so nothing was sent."""
 
 
 class Kind(Enum):
@@ -202,8 +205,9 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, SerializationError):
         return Failure(0, "broken_answer", "the answer is cut short or is no JSON")
     if isinstance(error, TransportError):
-        sent = not any(isinstance(cause, ClientConnectorError) for cause in error.errors)
-        return Failure(0, _snake(type(error).__name__), _short(str(error.message)), sent)
+        sent = not isinstance(error, NotConnectedError)
+        kind = type(error) if sent else ConnectionError
+        return Failure(0, _snake(kind.__name__), _short(str(error.message)), sent)
     return Failure(0, _snake(type(error).__name__), _short(str(error)))
 
 
