@@ -60,6 +60,7 @@ from cdc_daemon.startup import (
     read_node_settings,
 )
 from cdc_daemon.store import Store
+from cdc_daemon.suspects.parts import make_watch, recording
 from cdc_daemon.sync import SyncService
 from cdc_daemon.sync.health import ServerHealth
 from cdc_daemon.sync.jobs import JobRunner
@@ -100,6 +101,7 @@ async def assemble(
         remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
         pairs, changes, writer = make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
         stack.push_async_callback(writer.close)
+        suspects = await stack.enter_async_context(recording(store, settings.elasticsearch, remembered))
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         cassandra = CassandraAvailability(make_probe(session, schema, shown))
         reader = JoinedRowReader(
@@ -139,7 +141,6 @@ async def assemble(
         index_rows = make_index_rows(settings, mappings, client)
         finders = make_finders(listed, schema.table, session=session, rows=index_rows)
         queue = StoredQueue(store.dependents)
-        router = Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock))
         dead = await asyncio.to_thread(
             DeadDocuments(store.dead_letters, {table: schema.known(table) for table in shown}).load
         )
@@ -154,8 +155,9 @@ async def assemble(
             writer=writer,
             dead=dead,
             expiries=expirations,
-            router=router,
+            router=Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock)),
             waits=waits,
+            suspects=suspects,
             observer=PipelineMetrics(
                 metrics, tracer, {table: [each.alias for each in several] for table, several in mappings.items()}
             ),
@@ -243,6 +245,17 @@ async def assemble(
                     pause=settings.dead_letters.retry_every,
                     ready=lambda: bool(cassandra) and writer.available and not gate.closed,
                 ),
+                suspects=make_watch(
+                    store,
+                    suspects.times,
+                    client=client,
+                    pairs=pairs,
+                    sink=pipeline,
+                    gate=gate,
+                    ready=lambda: writer.available,
+                    tables=mappings,
+                    returned=metrics.documents_written_late.inc,
+                ),
             ),
         )
         range_jobs = make_runner(
@@ -296,6 +309,7 @@ async def assemble(
             replayer=replayer,
             expiries=store.expiries,
             waiting_dependents=lambda: store.dependents.count,
+            suspect_documents=lambda: store.suspects.count,
             spooler=Spooler(
                 store.spool,
                 coalescer=coalescer,

@@ -71,6 +71,7 @@ class Assembly:
         spooler: Spooler,
         expiries: ExpiryStore,
         waiting_dependents: Callable[[], int],
+        suspect_documents: Callable[[], int],
         background: Background,
     ) -> None:
         self.tables = tables
@@ -98,6 +99,7 @@ class Assembly:
         self._spooler = spooler
         self._expiries = expiries
         self._waiting_dependents = waiting_dependents
+        self._suspect_documents = suspect_documents
         self._pipeline = pipeline
         self._tail = tail
         self._writer = writer
@@ -148,6 +150,7 @@ class Assembly:
         self._metrics.spooled_keys.set(self._spooler.waiting)
         self._metrics.expiries_waiting.set(self._expiries.count)
         self._metrics.dependents_waiting.set(self._waiting_dependents())
+        self._metrics.suspect_documents.set(self._suspect_documents())
         self._flow.show(self._pipeline.flow)
         self._metrics.cassandra_available.set(bool(self._cassandra))
         self._metrics.elasticsearch_available.set(self._writer.available)
@@ -171,6 +174,7 @@ class Assembly:
             "pending": self._pipeline.pending,
             "spooled": self._spooler.waiting,
             "dependents_waiting": self._waiting_dependents(),
+            "suspect_documents": self._suspect_documents(),
             "paused": self.gate.closed,
             "held": [{**asdict(each), "table": str(each.table)} for each in self._held],
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},

@@ -243,6 +243,15 @@ class Metrics:
 
     def _trouble(self) -> None:
         self.retries = self._counter("retries", "Documents tried once more, by reason.", ("reason",))
+        self.suspect_documents = self._gauge(
+            "suspect_documents",
+            "Documents that a bulk request without an answer may still write, and that are looked at again until then.",
+        )
+        self.documents_written_late = self._counter(
+            "documents_written_late",
+            "Documents that a bulk request without an answer wrote after they were settled; their rows were read "
+            "again.",
+        )
         self.second_reads = self._counter(
             "second_reads", "Rows read once more because they did not show their change yet."
         )

@@ -125,12 +125,13 @@ def followed() -> list[Panel]:
         ),
         Panel(
             "To be done later",
-            "Expiries of rows and values that are waited for, and changed rows whose dependent documents are still to "
-            "be refreshed.",
+            "Expiries of rows and values that are waited for, changed rows whose dependent documents are still to be "
+            "refreshed, and documents that a lost bulk request may still write.",
             "short",
             [
                 Query("sum(cdc_daemon_expiries_waiting{of})", "expiries"),
                 Query("sum(cdc_daemon_dependents_waiting{of})", "rows with dependents"),
+                Query("sum(cdc_daemon_suspect_documents{of})", "documents of lost requests"),
             ],
             width=8,
         ),

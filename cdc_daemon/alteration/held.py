@@ -159,6 +159,7 @@ def take_up_keys(settings: Settings, schema: SchemaSource, store: Store, *, held
         store.spool.forget(table)
         store.expiries.forget(table)
         store.dependents.forget(table)
+        store.suspects.forget(table)
         store.table_marks.put(table, TableMark(now.id))
 
 

@@ -117,6 +117,10 @@ class ElasticsearchSettings(Section):
     """The most bytes in one bulk request; one larger document still goes, alone."""
     request_timeout: Duration = 30.0
     """How long a request may take."""
+    late_request_limit: Duration = 960.0
+    """How long a bulk request without an answer may still take to arrive. Until then its documents are looked at again,
+    because it may bring a deleted one back. The default is what TCP takes to give up on Linux (15 retransmissions,
+    924 s), and a margin."""
     allowed_clock_difference: DurationOrZero = 2.0
     """How far the clocks of two daemons may be apart (architecture, promise 4)."""
 

@@ -169,7 +169,7 @@ class BulkWriter:
         if isinstance(answer, Failure):
             if answer.status == 413 or answer.kind is Kind.DOCUMENT:
                 return answer
-            return settlement.settle_refused(batch, answer)
+            return settlement.settle_refused(batch, answer, sent=True)
         self._observer.bulk_done(self._clock() - started, len(batch), len(body))
         return settlement.settle(batch, guards, answer, self._clocks())
 
@@ -204,7 +204,7 @@ class BulkWriter:
         """Return what of the batch may be sent now; the rest has to be read again (architecture, promise 5)."""
         failure = self._availability.failure
         if failure is not None:
-            for reason, count in settlement.settle_refused(batch, failure).retries.items():
+            for reason, count in settlement.settle_refused(batch, failure, sent=False).retries.items():
                 self._observer.retried(reason, count)
             return Batch([], [], 0)
         oldest = max(self._clock() - self._limits.max_body_age, self._availability.since)

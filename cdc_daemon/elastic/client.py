@@ -11,12 +11,20 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import structlog
-from elastic_transport import AiohttpHttpNode, ApiResponseMeta, HttpHeaders, Serializer
+from aiohttp import ClientConnectorError
+from elastic_transport import (
+    AiohttpHttpNode,
+    ApiResponseMeta,
+    ConnectionError,  # noqa: A004 -- the client's own
+    HttpHeaders,
+    Serializer,
+)
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import AsyncElasticsearch
 from elasticsearch.serializer import OrjsonSerializer
 
+from cdc_daemon.elastic.failure import NotConnectedError
 from cdc_daemon.errors import ConfigError
 
 log = structlog.get_logger(__name__)
@@ -142,7 +150,13 @@ class _Node(AiohttpHttpNode):
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
         sent: Any = io.BytesIO(body) if body is not None and len(body) > STREAMED_FROM else body
-        meta, answer = await super().perform_request(method, target, sent, headers, request_timeout)
+        try:
+            meta, answer = await super().perform_request(method, target, sent, headers, request_timeout)
+        except ConnectionError as error:
+            # An error of TLS keeps its type, which tells what is wrong.
+            if type(error) is ConnectionError and any(isinstance(c, ClientConnectorError) for c in error.errors):
+                raise NotConnectedError(error.message) from None
+            raise
         return NodeApiResponse(self._tidy(meta), answer)
 
     def _log_request(self, *_: Any, **__: Any) -> None:

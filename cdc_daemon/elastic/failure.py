@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from elastic_transport import SerializationError, TransportError
+from elastic_transport import ConnectionError, SerializationError, TransportError  # noqa: A004 -- the client's own
 from elasticsearch import ApiError, UnsupportedProductError
 
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
 
 MAX_REASON = 2000
 """Characters kept of a reason: it may quote the document, and a document may be of any size."""
+
+
+class NotConnectedError(ConnectionError):
+    """No connection to Elasticsearch could be made, so nothing was sent."""
 
 
 class Kind(Enum):
@@ -47,16 +51,29 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A refusal of an operation or of a whole request. `status` is 0 when there was no answer."""
+    """A refusal of an operation or of a whole request.
+
+    `status` is 0 when there was no answer. `sent` is False if no connection was made, so that nothing was sent.
+    """
 
     status: int
     error_type: str
     reason: str
+    sent: bool = True
 
     @property
     def kind(self) -> Kind:
         """What it means."""
         return classify(self.status, self.error_type, self.reason)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether Elasticsearch may have applied what was sent, or may still apply it.
+
+        An error of the server or of a proxy (5xx) does not say how far a request has come; one of the client (4xx)
+        says that it was refused.
+        """
+        return self.sent and (self.status in {0, 408} or self.status >= 500)
 
     @property
     def hint(self) -> str | None:
@@ -188,7 +205,9 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, SerializationError):
         return Failure(0, "broken_answer", "the answer is cut short or is no JSON")
     if isinstance(error, TransportError):
-        return Failure(0, _snake(type(error).__name__), _short(str(error.message)))
+        sent = not isinstance(error, NotConnectedError)
+        kind = type(error) if sent else ConnectionError
+        return Failure(0, _snake(kind.__name__), _short(str(error.message)), sent)
     return Failure(0, _snake(type(error).__name__), _short(str(error)))
 
 

@@ -55,6 +55,8 @@ class Result:
     `error_type` and `reason` are Elasticsearch's own, or this package's where nothing was sent.
     `seen_version` is the version that a conflict found in the index, in microseconds since epoch if one
     of us wrote it. `status` is the HTTP status of the item or of the request; 0 when there was no answer.
+    `unanswered` is True if the operation was sent and nobody knows whether Elasticsearch has applied it: it may
+    still do so later.
     """
 
     outcome: Outcome
@@ -62,3 +64,4 @@ class Result:
     reason: str | None = None
     seen_version: int | None = None
     status: int = 200
+    unanswered: bool = False

@@ -162,7 +162,11 @@ class PairWriter:
             live = results[at]
             if other.outcome is Outcome.REREAD:
                 seen = max(live.seen_version or 0, other.seen_version or 0)
-                results[at] = replace(live if live.outcome is Outcome.REREAD else other, seen_version=seen or None)
+                results[at] = replace(
+                    live if live.outcome is Outcome.REREAD else other,
+                    seen_version=seen or None,
+                    unanswered=live.unanswered or other.unanswered,
+                )
             elif other.outcome is Outcome.DEAD and live.outcome not in {Outcome.DEAD, Outcome.REREAD}:
                 before = refused or self.refused.get(pair.alias)
                 reason = f"{other.error_type}: {other.reason}"

@@ -90,12 +90,13 @@ class Settlement:
         self._distrust_deletions(batch, missing, verdict)
         return verdict
 
-    def settle_refused(self, batch: Batch, failure: Failure) -> Verdict:
-        """Enter REREAD for each operation of a request that was refused or lost as a whole."""
+    def settle_refused(self, batch: Batch, failure: Failure, *, sent: bool) -> Verdict:
+        """Enter REREAD for each operation of a request that was refused or lost as a whole, or never `sent`."""
         verdict = Verdict()
         targets: dict[str, Target] = {}
+        result = _result(Outcome.REREAD, failure, unanswered=sent and failure.unanswered)
         for position in batch.positions:
-            self.results[position] = _result(Outcome.REREAD, failure)
+            self.results[position] = result
             operation = self.operations[position]
             targets.setdefault(operation.index, Target.of(operation))
         if failure.kind is Kind.OVERLOAD:
@@ -149,7 +150,7 @@ class Settlement:
             self.results[position] = _result(Outcome.REREAD, failure)
             verdict.overloaded.append(position)
         else:
-            self.results[position] = _result(Outcome.REREAD, failure)
+            self.results[position] = _result(Outcome.REREAD, failure, unanswered=failure.unanswered)
             verdict.retries[retry_reason(kind)] += 1
             if kind is not Kind.SERVER_FAULT and verdict.trouble is None:
                 verdict.trouble = Trouble(failure, (Target.of(operation),))
@@ -183,8 +184,8 @@ def retry_reason(kind: Kind) -> RetryReason:
     return RetryReason.CONNECTION if kind is Kind.UNAVAILABLE else RetryReason.SERVER_FAULT
 
 
-def _result(outcome: Outcome, failure: Failure, seen: int | None = None) -> Result:
-    return Result(outcome, failure.error_type, failure.reason, seen, failure.status)
+def _result(outcome: Outcome, failure: Failure, seen: int | None = None, *, unanswered: bool = False) -> Result:
+    return Result(outcome, failure.error_type, failure.reason, seen, failure.status, unanswered)
 
 
 @cache

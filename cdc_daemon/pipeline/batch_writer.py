@@ -20,6 +20,7 @@ from cdc_daemon.pipeline.ports import (
     Reading,
     Row,
     RowBuilder,
+    Suspects,
     Write,
     Writer,
 )
@@ -58,6 +59,7 @@ class BatchWriter:
         dead: DeadDocuments | None,
         lifetimes: Lifetimes,
         waits: Waits,
+        suspects: Suspects | None,
         allowed_clock_difference: int,
     ) -> None:
         self._coalescer = coalescer
@@ -71,6 +73,7 @@ class BatchWriter:
         self._dead = dead
         self._lifetimes = lifetimes
         self._waits = waits
+        self._suspects = suspects
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
 
@@ -114,10 +117,8 @@ class BatchWriter:
             build = (builder or self._builder).of(entries[0].key.table, reading.columns)
         batch = Batch(entries, reading, build)
         self._note_sizes(batch.operations)
-        with self._waits.on("elasticsearch", entries):
-            results = await self._writer.write(batch.operations) if batch.operations else []
+        judged = await self._send(entries, batch)
         again: dict[Entry, Result] = {}
-        judged = batch.judge(results)
         given_up: set[int] = set()
         for at, (entry, operation, result) in enumerate(judged):
             if result.outcome is Outcome.REREAD and self._poison.gives_up(entry, operation, result):
@@ -154,6 +155,19 @@ class BatchWriter:
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
             else:
                 self._settle(entry, batch, dropped=builder is not None)
+
+    async def _send(self, entries: Sequence[Entry], batch: Batch) -> Sequence[tuple[Entry, Operation, Result]]:
+        """Write the documents of a batch; return the results with their entries, after the suspects are kept."""
+        if not batch.operations:
+            return ()
+        with self._waits.on("elasticsearch", entries):
+            if self._suspects is None:
+                return batch.judge(await self._writer.write(batch.operations))
+            with self._suspects.writing():
+                results = await self._writer.write(batch.operations)
+        judged = batch.judge(results)
+        await self._suspects.note(judged)
+        return judged
 
     def _settle(self, entry: Entry, batch: Batch, *, dropped: bool) -> None:
         outcomes = batch.outcomes(entry)

@@ -17,7 +17,7 @@ from cdc_daemon.pipeline.documents import DroppedDocuments
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.poison import Poison
-from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowReader
+from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowReader, Suspects
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
@@ -39,6 +39,7 @@ def make_pipeline(
     expiries: Expiries,
     router: Router,
     waits: Waits,
+    suspects: Suspects,
     observer: Observer,
 ) -> Pipeline:
     """Return what takes signals of changes and settles the documents that show them."""
@@ -59,6 +60,7 @@ def make_pipeline(
             expiries=expiries,
             router=router,
             waits=waits,
+            suspects=suspects,
             second_read_pause=settings.cassandra.second_read_pause,
             allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
         ),

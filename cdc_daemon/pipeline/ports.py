@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from cdc_daemon.elastic.operation import Operation, Result
 from cdc_daemon.errors import CdcError, DocumentError
-from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.signal import Clustering, TableName
 
 Row = tuple[Any, ...]
@@ -156,6 +157,18 @@ class Expiries(Protocol):
 
     def keep(self, lifetimes: Sequence[Lifetime]) -> None:
         """Keep the lifetimes of rows in place of what was known of them. It blocks for a commit."""
+        ...
+
+
+class Suspects(Protocol):
+    """Keeps in mind the documents that a lost request may still write."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Notice when a write in this block is broken off."""
+        ...
+
+    async def note(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> None:
+        """Keep the suspects among these results durably. Raises `StoreError`."""
         ...
 
 

@@ -26,6 +26,7 @@ from cdc_daemon.pipeline.ports import (
     Reading,
     RowReader,
     RowState,
+    Suspects,
     Writer,
 )
 from cdc_daemon.pipeline.routing import Router
@@ -51,7 +52,7 @@ class Settlement:
     waited for. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
     makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
     `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
-    `expiries` keeps in mind when values of rows expire.
+    `expiries` keeps in mind when values of rows expire, `suspects` which documents a lost request may still write.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Settlement:
         dead: DeadDocuments | None = None,
         expiries: Expiries | None = None,
         waits: Waits | None = None,
+        suspects: Suspects | None = None,
         second_read_pause: float = 0.05,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
@@ -95,6 +97,7 @@ class Settlement:
             dead=dead,
             lifetimes=self._lifetimes,
             waits=self._waits,
+            suspects=suspects,
             allowed_clock_difference=allowed_clock_difference,
         )
 

@@ -23,6 +23,8 @@ from cdc_daemon.removal.expiry import ExpiryWatch
 from cdc_daemon.removal.tables import TableWatch
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.startup import persist
+from cdc_daemon.suspects import watch as suspects
+from cdc_daemon.suspects.watch import SuspectWatch
 
 
 class Turns(NamedTuple):
@@ -32,6 +34,7 @@ class Turns(NamedTuple):
     tables: TableWatch
     expiries: ExpiryWatch
     retries: Retries
+    suspects: SuspectWatch
 
 
 async def fill_schedule(
@@ -48,6 +51,7 @@ async def fill_schedule(
     schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
     schedule.every(tables.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
     schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)
+    schedule.every(suspects.INTERVAL, "late requests", turns.suspects.turn, rests=True)
     if (pause := settings.dead_letters.retry_every) > 0:
         looked_every = min(retries.INTERVAL, pause)
         schedule.every(looked_every, "dead letters", turns.retries.turn, first=looked_every, rests=True)

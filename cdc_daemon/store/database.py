@@ -251,6 +251,30 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX dead_letter_by_partition
         ON dead_letter (keyspace_name, table_name, partition_key) WHERE kind = 'partition';
     """,
+    """
+    CREATE TABLE suspect (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        partition_key BLOB NOT NULL,
+        clustering BLOB NOT NULL,
+        alias TEXT NOT NULL,
+        document TEXT NOT NULL,
+        routing TEXT,
+        version INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        UNIQUE (keyspace_name, table_name, alias, document)
+    ) STRICT;
+    CREATE INDEX suspect_by_due ON suspect (due);
+    CREATE TABLE bulk_writing (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        running INTEGER NOT NULL,
+        broken_off INTEGER NOT NULL,
+        bound INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -54,6 +54,9 @@ class ReconcileReason(StrEnum):
     """A table was truncated or created again and its documents are to be built anew, or it was not to be found for a
     while."""
 
+    LATE_REQUESTS = "late_requests"
+    """More bulk requests were lost than their documents can be kept in mind; some may have been applied late."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileRequest:

@@ -42,8 +42,10 @@ class Identifiers:
     """Reads the ids of one mapping.
 
     A text is the document's readable `_id` as `Identity` makes it, with backslashes before separators inside of
-    values, or the beginning of one that names the partition key, which means all of its rows. An object names
-    columns, or the document fields that show them.
+    values, or the beginning of one that names the partition key, which means all of its rows. Where the `_id` leaves
+    columns of the key out, it means all rows of the partition that it names; where it does not name the partition, a
+    text is the partition key itself, if that is one column (as the live services read ids of batches: by the course).
+    An object names columns, or the document fields that show them.
     """
 
     def __init__(self, settings: MappingSettings, table: TableMetadata) -> None:
@@ -57,6 +59,7 @@ class Identifiers:
         called = {each: rename(each) for each in self._columns}
         self._spellings = _spellings(self._columns, {**called, **settings.fields})
         self._identity = Identity(table, settings.id)
+        self._names_partition = _names_partition(settings.id, self._partition)
         self._expected = _expected(settings.id, self._partition, self._columns)
 
     def read(self, ids: Sequence[Any]) -> list[Asked]:
@@ -83,6 +86,11 @@ class Identifiers:
             for columns in (self._columns, self._partition):
                 if found is not None and found.keys() == set(columns):
                     return found
+        named = self._identity.parse(text) or {}
+        if named.keys() >= set(self._partition):
+            return {column: named[column] for column in self._partition}
+        if not self._names_partition and len(self._partition) == 1:
+            return {self._partition[0]: text}
         raise InvalidIdError(f"expected {self._expected}, found {_show(text)}")
 
     def _values_of_object(self, named: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -137,13 +145,22 @@ def _expected(template: str | None, partition: Sequence[str], columns: Sequence[
     spelt = template or ":".join(f"{{{name}}}" for name in columns)
     parts = parse_template(spelt)
     if {part.column for part in parts} - {None} not in (set(columns), set(partition)):
-        return f"{an_object}: the template of this type's ids, {spelt}, leaves columns of the key out"
+        meaning = "the partition it names" if _names_partition(template, partition) else "a partition, by its key"
+        return (
+            f"{an_object}: the template of this type's ids, {spelt}, leaves columns of the key out, "
+            f"so that a text means all rows of {meaning}"
+        )
     if len(columns) == 1:
         return f"an id like {spelt}"
     return (
         f"an id like {spelt} (with \\ before a separator inside of a value), its beginning for all rows "
         f"of a partition, or {an_object}"
     )
+
+
+def _names_partition(template: str | None, partition: Sequence[str]) -> bool:
+    """Return whether ids name a column of the partition key."""
+    return template is None or any(part.column in partition for part in parse_template(template))
 
 
 def _spellings(columns: Sequence[str], fields: Mapping[str, str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ async def test_a_request_without_a_whole_answer_is_read_again_and_probed_for(ben
     results = await writer.write([bench.index("a"), bench.delete("b")])
 
     assert [(result.outcome, result.error_type) for result in results] == [(Outcome.REREAD, error_type)] * 2
+    assert all(result.unanswered for result in results)
     assert writer.failure is not None
     await writer.wait_available()
     assert writer.available
@@ -83,6 +84,7 @@ async def test_an_answer_that_comes_too_late_counts_as_none_though_it_was_applie
     results = await writer.write([bench.index("a"), bench.index("b")])
 
     assert [(result.outcome, result.error_type) for result in results] == [(Outcome.REREAD, "connection_timeout")] * 2
+    assert all(result.unanswered for result in results)
     assert bench.observed.retries == {RetryReason.CONNECTION: 2}
 
 
@@ -118,6 +120,25 @@ async def test_a_server_that_is_gone_is_said_once_and_so_is_its_return(bench: Be
     assert result.outcome is Outcome.INDEXED
 
 
+async def test_what_found_no_connection_was_not_sent(bench: Bench) -> None:
+    await bench.server.stop()
+
+    results = await bench.writer().write([bench.index("a"), bench.index("b")])
+
+    assert [result.outcome for result in results] == [Outcome.REREAD] * 2
+    assert not any(result.unanswered for result in results)
+
+
+@pytest.mark.parametrize(("status", "error_type"), [(403, "cluster_block_exception"), (401, "security_exception")])
+async def test_what_was_refused_is_not_applied_later(bench: Bench, status: int, error_type: str) -> None:
+    bench.server.script.append(refusing(status, error_type))
+
+    (result,) = await bench.writer().write([bench.index("a")])
+
+    assert result.outcome is Outcome.REREAD
+    assert not result.unanswered
+
+
 async def test_what_was_built_before_the_end_of_an_outage_is_not_sent_after_it(bench: Bench) -> None:
     bench.server.script.append(reset_mid_body)
     writer = bench.writer()
@@ -142,6 +163,7 @@ async def test_while_it_is_away_nothing_is_sent(bench: Bench) -> None:
     results = await writer.write([bench.index("b"), bench.index("c")])
 
     assert [(result.outcome, result.status) for result in results] == [(Outcome.REREAD, 503)] * 2
+    assert not any(result.unanswered for result in results)
     assert len(bench.server.requests) == 1
 
 
@@ -169,7 +191,10 @@ async def test_a_shard_that_is_down_is_probed_by_its_own_routing(bench: Bench) -
 
     results = await writer.write([bench.index("a"), bench.index("b")])
 
-    assert [result.outcome for result in results] == [Outcome.INDEXED, Outcome.REREAD]
+    assert [(result.outcome, result.unanswered) for result in results] == [
+        (Outcome.INDEXED, False),
+        (Outcome.REREAD, True),
+    ]
     await writer.wait_available()
     assert len(bench.server.probes) == 3
     assert {probe.actions[0][1]["routing"] for probe in bench.server.probes} == {"b"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from cdc_daemon.elastic import Outcome
@@ -11,7 +12,7 @@ from cdc_daemon.elastic.pair_changes import PairChanges
 from cdc_daemon.elastic.pair_watch import PairWatch
 from cdc_daemon.elastic.pair_writer import PairWriter
 from tests.unit.elastic.conftest import Bench
-from tests.unit.elastic.fake import PRODUCT, Seen, answer, error, good_item, refused
+from tests.unit.elastic.fake import PRODUCT, Reply, Seen, answer, error, good_item, refused, reset_mid_body
 
 
 class Aliases:
@@ -43,6 +44,32 @@ async def refuse_in_the_other(seen: Seen, _request: web.Request) -> web.StreamRe
         for action, meta, _ in seen.actions
     ]
     return answer(items, errors=True)
+
+
+def losing(lost: str) -> Reply:
+    """Give no answer to what goes to one index, and refuse what goes to the other with a conflict."""
+
+    async def reply(seen: Seen, request: web.Request) -> web.StreamResponse:
+        if seen.actions[0][1]["_index"] == lost:
+            return await reset_mid_body(seen, request)
+        return answer([{"index": error(409, "version_conflict_engine_exception")}], errors=True)
+
+    return reply
+
+
+@pytest.mark.parametrize("lost", ["users-1-direct", "users-2-direct"])
+async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_did(bench: Bench, lost: str) -> None:
+    bench.server.other = Aliases().reply
+    watch = PairWatch(bench.client, ["users"])
+    changes = PairChanges(bench.client, watch, seconds=0)
+    writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    bench.server.script.extend([losing(lost)] * 2)
+
+    (result,) = await writer.write([bench.index("u1")])
+
+    assert result.outcome is Outcome.REREAD
+    assert result.unanswered
+    await writer.close()
 
 
 async def test_what_the_other_index_refuses_is_settled_again_until_that_index_is_marked(bench: Bench) -> None:

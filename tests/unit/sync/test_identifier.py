@@ -106,11 +106,21 @@ def test_a_part_of_another_type_is_named() -> None:
         reader.read_one("x")
 
 
-def test_a_template_that_leaves_columns_out_needs_objects() -> None:
+def test_a_template_that_leaves_columns_out_means_the_rows_of_the_partition_it_names() -> None:
     reader = identifiers({"userid": "text"}, {"courseid": "text", "batchid": "text"}, id="{batchid}_{userid}")
-    with pytest.raises(InvalidIdError, match="expected an object with userid, courseid and batchid"):
-        reader.read_one("b_u")
+    assert key_of(reader, "b_u") == (b"u", None)
     assert key_of(reader, {"userid": "u", "courseid": "c", "batchid": "b"}) == (b"u", (b"c", b"b"))
+    with pytest.raises(InvalidIdError, match="expected an object with userid, courseid and batchid"):
+        reader.read_one("u")
+
+
+def test_where_a_template_leaves_the_partition_out_a_text_is_its_key() -> None:
+    reader = identifiers({"courseid": "text"}, {"batchid": "text"}, id="{batchid}")
+    assert key_of(reader, "do_1") == (b"do_1", None), "as the live services read it"
+    assert key_of(reader, {"courseId": "do_1", "batchId": "b"}) == (b"do_1", (b"b",))
+    several = identifiers({"tenant": "text", "courseid": "text"}, {"batchid": "text"}, id="{batchid}")
+    with pytest.raises(InvalidIdError, match="expected an object with tenant, courseid and batchid"):
+        several.read_one("b")
 
 
 def test_a_template_of_the_partition_alone_means_all_its_rows() -> None:

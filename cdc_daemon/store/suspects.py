@@ -1,0 +1,160 @@
+"""Documents that a lost bulk request may still write: kept until that is impossible, also across restarts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.store.database import Database
+from cdc_daemon.store.keys import key_at, place_of
+
+MOST = 50_000
+"""Suspects that are kept. Those of one table beyond it become one suspect: the whole table."""
+
+
+class Suspect(NamedTuple):
+    """A document that a lost request may write late.
+
+    `key` is the row's, `alias`, `document` (its `_id`) and `routing` say where the document is. Whatever a lost
+    request writes has at most `version`, and whatever was settled since has a higher one. `since` is when the last
+    request was lost, in microseconds since epoch. An empty `document` stands for every document of the key's table.
+    """
+
+    key: Key
+    alias: str
+    document: str
+    routing: str | None
+    version: int
+    since: int
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it stands for a whole table."""
+        return not self.document
+
+
+class SuspectRow(NamedTuple):
+    """A suspect as it is kept: `generation` grows with every further lost request."""
+
+    id: int
+    generation: int
+    suspect: Suspect
+
+
+class BrokenOff(NamedTuple):
+    """A stop that left requests without an answer, whose documents nobody knows.
+
+    `at` is the next start, `bound` the highest version that may have been sent before it, both in microseconds since
+    epoch. Both are 0 if there was no such stop.
+    """
+
+    at: int
+    bound: int
+
+
+class SuspectStore:
+    """The durable suspects by the time of their next look. Methods block for a commit; they raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.reading() as connection:
+            self._count = _count(connection)
+
+    @property
+    def count(self) -> int:
+        """How many suspects are kept. It only looks into memory."""
+        return self._count
+
+    def add(self, suspects: Iterable[Suspect], *, now: int, first: int, last: int) -> None:
+        """Keep suspects durably, all or none.
+
+        The first look at each is due `first` microseconds after `now`, but no later than `last` after its `since`. A
+        whole table is looked at only then.
+        """
+        with self._database.transaction() as connection:
+            count = _count(connection)
+            for suspect in suspects:
+                known = connection.execute(_KNOWN, (*suspect.key.table, suspect.alias, suspect.document)).fetchone()
+                if known is None and count >= MOST and not suspect.is_table:
+                    _add(connection, _whole_table(suspect), suspect.since + last)
+                else:
+                    at_last = suspect.since + last
+                    _add(connection, suspect, at_last if suspect.is_table else min(now + first, at_last))
+                    count += known is None
+            self._count = _count(connection)
+
+    def due(self, now: int, limit: int) -> Sequence[SuspectRow]:
+        """Return suspects whose look is due at `now`, longest due first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM suspect WHERE due <= ? ORDER BY due, id LIMIT ?",  # noqa: S608
+                (now, limit),
+            ).fetchall()
+        return [_row(row) for row in rows]
+
+    def looked(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
+        """Set when each is to be looked at next; forget those with None, unless another request was lost meanwhile."""
+        with self._database.transaction() as connection:
+            for row, due in rows:
+                if due is None:
+                    connection.execute("DELETE FROM suspect WHERE id = ? AND generation = ?", (row.id, row.generation))
+                else:
+                    connection.execute("UPDATE suspect SET due = ? WHERE id = ?", (due, row.id))
+            self._count = _count(connection)
+
+    def forget(self, table: TableName) -> None:
+        """Forget the suspects of a table."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM suspect WHERE keyspace_name = ? AND table_name = ?", table)
+            self._count = _count(connection)
+
+    def begin(self, now: int, bound: int) -> BrokenOff:
+        """Record that requests will be sent; return the last stop that left some without an answer.
+
+        If the previous writing was not ended, that stop is now: `bound` is the highest version given out before.
+        """
+        with self._database.transaction() as connection:
+            found = connection.execute("SELECT running, broken_off, bound FROM bulk_writing").fetchone()
+            running, at, before = found or (0, 0, 0)
+            broken_off = BrokenOff(now, bound) if running else BrokenOff(at, before)
+            connection.execute("INSERT OR REPLACE INTO bulk_writing VALUES (1, 1, ?, ?)", broken_off)
+        return broken_off
+
+    def end(self) -> None:
+        """Record that every request has had its answer, or that its documents are kept here."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE bulk_writing SET running = 0")
+
+
+_COLUMNS = (
+    "id, generation, keyspace_name, table_name, partition_key, clustering, alias, document, routing, version, since"
+)
+_KNOWN = "SELECT 1 FROM suspect WHERE keyspace_name = ? AND table_name = ? AND alias = ? AND document = ?"
+_ADD = """
+    INSERT INTO suspect (keyspace_name, table_name, partition_key, clustering, alias, document, routing, version, since,
+        due, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+    ON CONFLICT (keyspace_name, table_name, alias, document) DO UPDATE SET
+        version = max(version, excluded.version), since = max(since, excluded.since), due = min(due, excluded.due),
+        generation = generation + 1
+"""
+
+
+def _add(connection: sqlite3.Connection, suspect: Suspect, due: int) -> None:
+    key, *where, version, since = suspect
+    connection.execute(_ADD, (*place_of(key), *where, version, since, due))
+
+
+def _whole_table(suspect: Suspect) -> Suspect:
+    return suspect._replace(key=Key(suspect.key.table, b"", ()), document="", routing=None)
+
+
+def _row(row: tuple[Any, ...]) -> SuspectRow:
+    identity, generation, *rest = row
+    return SuspectRow(identity, generation, Suspect(key_at(*rest[:4]), *rest[4:]))
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM suspect").fetchone()[0])
