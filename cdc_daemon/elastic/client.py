@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import structlog
-from elastic_transport import AiohttpHttpNode, ApiResponseMeta, HttpHeaders, Serializer
+from elastic_transport import AiohttpHttpNode, ApiResponseMeta, HttpHeaders, SerializationError, Serializer
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import AsyncElasticsearch
@@ -110,9 +110,12 @@ def _make_ssl_context(options: ElasticsearchOptions) -> ssl.SSLContext:
 
 
 class _EncodedNdjson(Serializer):
-    """Bulk bodies come encoded; the answer is never NDJSON."""
+    """Bulk bodies come encoded; an answer is never NDJSON."""
 
     mimetype: ClassVar[str] = "application/vnd.elasticsearch+x-ndjson"
+
+    def loads(self, data: bytes) -> Any:
+        raise SerializationError(f"expected JSON, found {len(data)} bytes of NDJSON")
 
     def dumps(self, data: Any) -> bytes:
         assert isinstance(data, bytes), "bulk bodies are encoded by whoever sends them"
