@@ -191,18 +191,18 @@ class Privileges(TypedDict):
 
 
 ACKNOWLEDGEMENT: Final = TypeAdapter(Acknowledgement)
-ALIASES: Final = TypeAdapter(dict[str, IndexAliases])
+ALIASES: Final = TypeAdapter(Mapping[str, IndexAliases])
 COUNT: Final = TypeAdapter(Count)
 GOT: Final = TypeAdapter(Got)
 HEALTH: Final = TypeAdapter(Health)
-MAPPINGS: Final = TypeAdapter(dict[str, IndexMapping])
+MAPPINGS: Final = TypeAdapter(Mapping[str, IndexMapping])
 MULTI_GET: Final = TypeAdapter(MultiGet)
 NODES: Final = TypeAdapter(Nodes)
 PAGE: Final = TypeAdapter(Page)
 POINT_IN_TIME: Final = TypeAdapter(PointInTime)
 PRIVILEGES: Final = TypeAdapter(Privileges)
 REFRESHED: Final = TypeAdapter(Refreshed)
-SETTINGS: Final = TypeAdapter(dict[str, IndexSettings])
+SETTINGS: Final = TypeAdapter(Mapping[str, IndexSettings])
 SIMULATED: Final = TypeAdapter(Simulated)
 
 

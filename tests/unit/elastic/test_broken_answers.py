@@ -120,7 +120,8 @@ async def test_the_look_at_the_aliases_and_writes_go_on(bench: Bench, cluster: C
 
 
 def _sources() -> Iterator[dict[str, Any]]:
-    for wrong in ("not hexadecimal", 7, None, {}, [], ["zz"], [7], [[]]):
+    wrongs: list[Any] = ["not hexadecimal", 7, None, {}, [], ["zz"], [7], [[]]]
+    for wrong in wrongs:
         yield {"cdc_clustering": wrong, "cdc_partition_key": "61"}
         yield {"cdc_clustering": ["62"], "cdc_partition_key": wrong}
     yield {}
