@@ -251,6 +251,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX dead_letter_by_partition
         ON dead_letter (keyspace_name, table_name, partition_key) WHERE kind = 'partition';
     """,
+    """
+    CREATE TABLE seen_segment (
+        segment_id INTEGER PRIMARY KEY,
+        state TEXT NOT NULL,
+        seen INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 
