@@ -116,6 +116,10 @@ class ElasticsearchUnavailableError(CdcError):
     retryable = True
 
 
+class BrokenAnswerError(ElasticsearchUnavailableError):
+    """Elasticsearch, or what answers in its place, answered a request with something that is no answer to it."""
+
+
 class ElasticsearchRefusedError(CdcError):
     """Elasticsearch refused for a reason that an operator has to mend: a missing alias, a block, a closed index."""
 

@@ -17,6 +17,7 @@ from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import Settings
+from cdc_daemon.elastic.answers import GOT, is_found, read, required
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.errors import DocumentError
 from cdc_daemon.pipeline.clock import HybridClock
@@ -131,7 +132,8 @@ async def _beside(client: AsyncElasticsearch, write: Write, *, has_row: bool) ->
         return Preview(write.id, write.alias, None, None, write.error, write.source, has_row)
     with told_apart("get the document", alias=write.alias):
         answer = await client.options(ignore_status=404).get(index=write.alias, id=write.id, routing=write.routing)
-    indexed = answer.body["_source"] if answer.body.get("found") else None
+        got = None if answer.meta.status == 404 else read(GOT, answer)
+        indexed = required(got.get("_source"), "_source") if got is not None and is_found(got) else None
     return Preview(write.id, write.alias, write.body, indexed, write.error, write.source, has_row)
 
 

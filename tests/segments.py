@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -270,16 +271,20 @@ class CommitLogWriter:
                 segment.discard()
         self.prepared.close()
         self.prepared.path.unlink()
-        self._next_id += 1_000_000
+        self._begin_run()
         self.start()
 
     def crash_and_restart(self) -> None:
         """Kill -9, then a new process that replays."""
         old = [segment for segment in self.segments if segment.path.exists()]
-        self._next_id += 1_000_000
+        self._begin_run()
         self.start()
         for segment in old:
             segment.replay()
+
+    def _begin_run(self) -> None:
+        """`CommitLogSegment.idBase`: the wall clock's milliseconds, after every write of the run before."""
+        self._next_id = max(self._next_id + 1_000_000, time.time_ns() // 1_000_000 + 1)
 
     def _create(self) -> None:
         self.segments.append(SegmentWriter(self._next_id, self.storage, self.cdc_raw, self.size))

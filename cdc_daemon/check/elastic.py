@@ -13,15 +13,17 @@ from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic import ElasticsearchOptions, IndexDefinition, IndexManager, make_client
+from cdc_daemon.elastic.answers import NODES, PRIVILEGES, SETTINGS, of_index, read, required
 from cdc_daemon.elastic.drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.elastic.indices import indices_behind
 from cdc_daemon.elastic.pair import IndexPair, Phase, write_index
 from cdc_daemon.elastic.pair_watch import look_at_pairs
 from cdc_daemon.elastic.searched_field import SearchedField, find_field, read_fields
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 from cdc_daemon.startup import index_definition
 
-MAJORS = (8, 9)
+MAJORS = ("8", "9")
 """Releases that the client speaks to."""
 
 _SECONDS = 5.0
@@ -68,7 +70,7 @@ def check_versions(versions: list[str]) -> Finding:
     if not versions:
         return warn("elasticsearch.version", "no node tells its version", "Elasticsearch 8 or 9 is supported")
     found = "Elasticsearch " + ", ".join(sorted(set(versions)))
-    if any(not version.split(".")[0].isdigit() or int(version.split(".")[0]) not in MAJORS for version in versions):
+    if any(version.split(".")[0] not in MAJORS for version in versions):
         return fail("elasticsearch.version", found, "Elasticsearch 8 or 9 is supported")
     return ok("elasticsearch.version", found)
 
@@ -95,7 +97,7 @@ def _mend_unreachable(options: ElasticsearchSettings) -> str:
 async def _versions(client: AsyncElasticsearch) -> list[str]:
     with told_apart("ask Elasticsearch for its version"):
         answer = await client.nodes.info(metric="http", filter_path="nodes.*.version")
-    return [node["version"] for node in answer.body.get("nodes", {}).values()]
+        return [node["version"] for node in read(NODES, answer).get("nodes", {}).values()]
 
 
 def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> IndexDefinition:
@@ -194,9 +196,7 @@ def _second_index(name: str, pair: IndexPair) -> Finding:
 async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[str, Any]]:
     with told_apart("look up the alias", alias=alias):
         answer = await client.options(ignore_status=404).indices.get_alias(name=alias)
-    if answer.meta.status == 404:
-        return {}
-    return {index: entry["aliases"][alias] for index, entry in answer.body.items()}
+        return {} if answer.meta.status == 404 else indices_behind(alias, answer)
 
 
 async def _check_creation(
@@ -238,7 +238,7 @@ async def _try_out(
 async def _check_blocks(client: AsyncElasticsearch, name: str, alias: str, index: str) -> Finding:
     with told_apart("read the settings", index=index):
         answer = await client.indices.get_settings(index=index, flat_settings=True)
-    settings = answer.body[index]["settings"]
+        settings = required(of_index(read(SETTINGS, answer), index).get("settings"), "settings")
     blocks = [block for block in _BLOCKS if str(settings.get(f"index.blocks.{block}")).lower() == "true"]
     if str(settings.get("index.verified_before_close")).lower() == "true":
         return fail(f"index.{name}", f"{index} behind {alias} is closed", f"POST /{index}/_open")
@@ -258,9 +258,9 @@ async def _check_privileges(client: AsyncElasticsearch, name: str, mapping: Mapp
         answer = await client.options(ignore_status=(400, 403, 404, 405)).security.has_privileges(
             index=[{"names": names, "privileges": _PRIVILEGES}]
         )
-    if answer.meta.status != 200:
-        return
-    held = answer.body["index"]
+        if answer.meta.status != 200:
+            return
+        held = read(PRIVILEGES, answer)["index"]
     missing = sorted({right for index in names for right, granted in held.get(index, {}).items() if not granted})
     if missing:
         yield fail(

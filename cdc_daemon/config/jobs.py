@@ -16,7 +16,7 @@ class AuditSettings(Section):
     sample: float = Field(default=0.01, gt=0, le=1)
     """The part that is compared each time, chosen by chance."""
     rate: float = Field(default=500.0, gt=0)
-    """Rows a second at most."""
+    """Rows a second at most, also of the comparison after changes that are only perhaps lost."""
     repair: bool = False
     """Whether differences are mended. They are told in the log, in metrics and by `cdc-daemon jobs` in any case."""
 

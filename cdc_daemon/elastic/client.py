@@ -17,6 +17,7 @@ from elastic_transport import (
     ApiResponseMeta,
     ConnectionError,  # noqa: A004 -- the client's own
     HttpHeaders,
+    SerializationError,
     Serializer,
 )
 from elastic_transport._node import NodeApiResponse
@@ -118,9 +119,12 @@ def _make_ssl_context(options: ElasticsearchOptions) -> ssl.SSLContext:
 
 
 class _EncodedNdjson(Serializer):
-    """Bulk bodies come encoded; the answer is never NDJSON."""
+    """Bulk bodies come encoded; an answer is never NDJSON."""
 
     mimetype: ClassVar[str] = "application/vnd.elasticsearch+x-ndjson"
+
+    def loads(self, data: bytes) -> Any:
+        raise SerializationError(f"expected JSON, found {len(data)} bytes of NDJSON")
 
     def dumps(self, data: Any) -> bytes:
         assert isinstance(data, bytes), "bulk bodies are encoded by whoever sends them"

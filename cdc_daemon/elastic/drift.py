@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import MAPPINGS, SETTINGS, of_index, read, required
 from cdc_daemon.elastic.failure import told_apart
 
 _COMPARED = (
@@ -64,11 +65,13 @@ async def find_drift(
     if settings:
         with told_apart("read the settings", index=index):
             answer = await client.indices.get_settings(index=index, flat_settings=True)
-        found += settings_differences(settings, answer.body[index]["settings"])
+            there = required(of_index(read(SETTINGS, answer), index).get("settings"), "settings")
+        found += settings_differences(settings, there)
     if mappings:
         with told_apart("read the mapping", index=index):
             answer = await client.indices.get_mapping(index=index)
-        found += mapping_differences(mappings, answer.body[index]["mappings"])
+            mapping = of_index(read(MAPPINGS, answer), index)["mappings"]
+        found += mapping_differences(mappings, mapping)
     return found
 
 

@@ -10,7 +10,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from cdc_daemon.elastic.batch import Target, encode_guard
-from cdc_daemon.elastic.failure import Failure, Kind, failure_of
+from cdc_daemon.elastic.failure import BROKEN_ANSWER, Failure, Kind, failure_of
 from cdc_daemon.elastic.operation import Operation
 
 Item = dict[str, Any]
@@ -79,8 +79,8 @@ class BulkEndpoint:
         found = answer.body.get("docs") if isinstance(answer.body, dict) else None
         if not isinstance(found, list) or len(found) != len(operations):
             return [None] * len(operations)
-        versions = [document.get("_version") for document in found]
-        return [version if isinstance(version, int) else None for version in versions]
+        versions = [document.get("_version") if isinstance(document, dict) else None for document in found]
+        return [version if type(version) is int else None for version in versions]
 
 
 def guard_failure(item: Item) -> Failure | None:
@@ -110,14 +110,25 @@ async def _send(
 
 def _read(answer: Any, count: int, *, every: bool) -> list[Item] | Failure | None:
     try:
-        items = answer["items"]
+        items, errors = answer["items"], answer["errors"]
         if len(items) != count:
-            return Failure(0, "broken_answer", f"expected {count} items in the answer, found {len(items)}")
-        if answer["errors"] is False and not every:
-            return None
-        flat = [next(iter(item.values())) for item in items]
-        if all(isinstance(item["status"], int) for item in flat):
-            return flat
-    except (KeyError, TypeError, AttributeError, StopIteration):
-        pass
-    return Failure(0, "broken_answer", "expected the answer to a bulk request, found something else")
+            return Failure(0, BROKEN_ANSWER, f"expected {count} items in the answer, found {len(items)}")
+        flat: list[Item] = []
+        failed = False
+        for item in items:
+            ((action, told),) = item.items()
+            status, error = told["status"], told.get("error")
+            failed = failed or error is not None
+            # By its exact type, as `True` is no status. A deletion of nothing has 404 and no error.
+            if type(status) is not int or not (error or 200 <= status < 300 or (status == 404 and action == "delete")):
+                return _no_answer()
+            flat.append(told)
+        if type(errors) is not bool:
+            return _no_answer()
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return _no_answer()
+    return flat if every or errors or failed else None
+
+
+def _no_answer() -> Failure:
+    return Failure(0, BROKEN_ANSWER, "expected the answer to a bulk request, found something else")

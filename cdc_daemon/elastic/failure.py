@@ -17,7 +17,12 @@ from typing import Any
 from elastic_transport import ConnectionError, SerializationError, TransportError  # noqa: A004 -- the client's own
 from elasticsearch import ApiError, UnsupportedProductError
 
-from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
+from cdc_daemon.errors import (
+    BrokenAnswerError,
+    CdcError,
+    ElasticsearchRefusedError,
+    ElasticsearchUnavailableError,
+)
 
 MAX_REASON = 2000
 """Characters kept of a reason: it may quote the document, and a document may be of any size."""
@@ -167,11 +172,15 @@ def _classify_status(status: int) -> Kind:
     return Kind.DOCUMENT
 
 
+BROKEN_ANSWER = "broken_answer"
+"""The type of a failure where there was an answer, but none to the request."""
+
 _CREDENTIALS_HINT = "correct the credentials, or grant write and view_index_metadata on the index"
 _ADDRESS_HINT = "check that the host is Elasticsearch itself and that no path is missing from its address"
 
 _HINTS = {
     "aliases_not_found_exception": "create the alias, or correct its name in the configuration",
+    BROKEN_ANSWER: _ADDRESS_HINT,
     "cluster_block_exception": "lift the block (index.blocks.*, cluster.blocks.*); after a full disk make room first",
     "index_closed_exception": "open the index again",
     "index_not_found_exception": "create the index and point the alias at it",
@@ -195,15 +204,18 @@ def hint_for(status: int, error_type: str) -> str | None:
 def failure_of(error: Exception) -> Failure:
     """Tell what an error of the client says of Elasticsearch; its answer's body is never quoted at length.
 
-    `error` is an `ApiError` (there was an answer) or a `TransportError` (there was none, or a broken one).
+    `error` is an `ApiError` (there was an answer), a `TransportError` (there was none, or a broken one), or a
+    `BrokenAnswerError` (there was an answer of another shape).
     """
+    if isinstance(error, BrokenAnswerError):
+        return Failure(0, BROKEN_ANSWER, error.message)
     if isinstance(error, UnsupportedProductError):
         return Failure(error.meta.status, "unsupported_product", "what answers is not Elasticsearch")
     if isinstance(error, ApiError):
         body = error.body
         return Failure.from_error(error.meta.status, body.get("error") if isinstance(body, dict) else body)
     if isinstance(error, SerializationError):
-        return Failure(0, "broken_answer", "the answer is cut short or is no JSON")
+        return Failure(0, BROKEN_ANSWER, "the answer is cut short or is no JSON")
     if isinstance(error, TransportError):
         sent = not isinstance(error, NotConnectedError)
         kind = type(error) if sent else ConnectionError
@@ -216,11 +228,11 @@ def told_apart(doing: str, **where: Any) -> Iterator[None]:
     """Turn the client's errors into ours, for everything but bulk requests.
 
     Raises `ElasticsearchUnavailableError` for what passes by itself and `ElasticsearchRefusedError` for
-    what an operator has to mend.
+    what an operator has to mend. A `BrokenAnswerError` raised inside becomes the former.
     """
     try:
         yield
-    except (ApiError, TransportError) as error:
+    except (ApiError, TransportError, BrokenAnswerError) as error:
         raise error_of(failure_of(error), doing, **where) from None
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from elastic_transport import TransportError
+from elastic_transport import ApiResponse, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import ACKNOWLEDGEMENT, ALIASES, MAPPINGS, SETTINGS, SIMULATED, of_index, read
 from cdc_daemon.elastic.drift import flat_settings
 from cdc_daemon.elastic.failure import Failure, Kind, error_of, failure_of, told_apart
 from cdc_daemon.elastic.pair import write_index
-from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
+from cdc_daemon.errors import BrokenAnswerError, CdcError, ElasticsearchRefusedError, IndexRefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -105,12 +106,13 @@ class IndexManager:
         login may not ask that.
         """
         try:
-            await self._client.indices.simulate_template(
+            answer = await self._client.indices.simulate_template(
                 index_patterns=[definition.index],
                 template={"settings": dict(definition.settings), "mappings": definition.whole_mapping()},
                 priority=_FOREMOST,
             )
-        except (ApiError, TransportError) as error:
+            read(SIMULATED, answer)
+        except (ApiError, TransportError, BrokenAnswerError) as error:
             raise _creation_error(failure_of(error), definition) from None
 
     async def gc_deletes(self, alias: str) -> float:
@@ -119,10 +121,10 @@ class IndexManager:
             answer = await self._client.indices.get_settings(
                 index=alias, name="index.gc_deletes", include_defaults=True, flat_settings=True
             )
+            found = read(SETTINGS, answer)
         values = [
-            (entry.get("settings") or {}).get("index.gc_deletes")
-            or (entry.get("defaults") or {}).get("index.gc_deletes")
-            for entry in answer.body.values()
+            entry.get("settings", {}).get("index.gc_deletes") or entry.get("defaults", {}).get("index.gc_deletes")
+            for entry in found.values()
         ]
         if not values:
             raise ElasticsearchRefusedError("no index is behind the alias", alias=alias)
@@ -138,7 +140,7 @@ class IndexManager:
             raise ElasticsearchRefusedError("there is no such alias", hint="create it", alias=alias)
         with told_apart("read the mapping", index=index):
             answer = await self._client.indices.get_mapping(index=index)
-        mapping = answer.body[index]["mappings"]
+            mapping = of_index(read(MAPPINGS, answer), index)["mappings"]
         if str(mapping.get("dynamic", True)).lower() != "strict":
             return Completion(index)
         found = mapping.get("properties") or {}
@@ -149,7 +151,7 @@ class IndexManager:
             return Completion(index, refused=refused)
         try:
             with told_apart("add fields to the mapping", index=index):
-                await self._client.indices.put_mapping(index=index, properties=wanted)
+                read(ACKNOWLEDGEMENT, await self._client.indices.put_mapping(index=index, properties=wanted))
         except ElasticsearchRefusedError as error:
             fields = sorted(wanted)
             log.warning("elasticsearch.fields_refused", index=index, fields=fields, error=str(error), hint=error.hint)
@@ -163,13 +165,14 @@ class IndexManager:
         except ElasticsearchRefusedError as error:
             raise IndexRefusedError(error.message, hint=error.hint, **error.where) from None
         try:
-            await self._client.indices.create(
+            answer = await self._client.indices.create(
                 index=definition.index,
                 aliases=dict(aliases),
                 mappings=definition.whole_mapping(),
                 settings=dict(definition.settings),
             )
-        except (ApiError, TransportError) as error:
+            read(ACKNOWLEDGEMENT, answer)
+        except (ApiError, TransportError, BrokenAnswerError) as error:
             failure = failure_of(error)
             if failure.error_type == "resource_already_exists_exception":
                 return False
@@ -189,19 +192,19 @@ class IndexManager:
                         alias=alias,
                     )
                 return None
-        behind = {index: entry["aliases"][alias] for index, entry in answer.body.items()}
+            behind = indices_behind(alias, answer)
         return _choose_write_index(alias, behind)
 
     async def _add_properties(self, index: str, definition: IndexDefinition) -> tuple[str, ...]:
         with told_apart("read the mapping", index=index):
             answer = await self._client.indices.get_mapping(index=index)
-            properties = answer.body[index]["mappings"].get("properties") or {}
+            properties = of_index(read(MAPPINGS, answer), index)["mappings"].get("properties") or {}
         _check_properties(properties, definition)
         added = tuple(name for name in definition.extra_properties if name not in properties)
         if added:
             wanted = {name: definition.extra_properties[name] for name in added}
             with told_apart("add the daemon's fields to the mapping", index=index):
-                await self._client.indices.put_mapping(index=index, properties=wanted)
+                read(ACKNOWLEDGEMENT, await self._client.indices.put_mapping(index=index, properties=wanted))
             log.info("elasticsearch.fields_added", index=index, fields=added)
         return added
 
@@ -234,6 +237,15 @@ def declared_gc_deletes(definition: IndexDefinition) -> float:
         if name == "index.gc_deletes":
             return _parse_seconds(value, definition.alias)
     return DEFAULT_GC_DELETES
+
+
+def indices_behind(alias: str, answer: ApiResponse[Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of an alias for each index behind it, from the answer of a look-up of the alias.
+
+    Raises `BrokenAnswerError`.
+    """
+    found = read(ALIASES, answer)
+    return {index: of_index(entry["aliases"], alias) for index, entry in found.items()}
 
 
 def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,7 +289,7 @@ def _check_properties(properties: Mapping[str, Any], definition: IndexDefinition
 
 
 def _parse_seconds(value: Any, alias: str) -> float:
-    match = re.fullmatch(r"(-?\d+)(nanos|micros|ms|s|m|h|d)?", str(value))
+    match = re.fullmatch(r"(-?[0-9]{1,19})(nanos|micros|ms|s|m|h|d)?", str(value))
     if match is None or (match.group(2) is None and match.group(1) not in {"0", "-1"}):
         raise ElasticsearchRefusedError(f"expected index.gc_deletes as a time, found {value!r}", alias=alias)
     return max(int(match.group(1)) * _UNITS[match.group(2) or "s"], 0.0)

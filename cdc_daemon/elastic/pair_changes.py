@@ -10,9 +10,11 @@ from typing import Any
 import structlog
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import ACKNOWLEDGEMENT, ALIASES, HEALTH, read
 from cdc_daemon.elastic.drift import Difference, find_drift, flat_settings
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
+from cdc_daemon.elastic.pages import refresh
 from cdc_daemon.elastic.pair import (
     BEHIND,
     IndexPair,
@@ -105,16 +107,17 @@ class PairChanges:
         declared = dict(flat_settings(definition.settings))
         wanted = {name: declared.get(name) for name in _building_settings(definition)}
         with told_apart("set the settings", index=index):
-            await self._client.indices.put_settings(index=index, settings=wanted)
-            await self._client.indices.refresh(index=index)
-            await self._client.options(request_timeout=_SHARDS_SECONDS + 10).cluster.health(
+            read(ACKNOWLEDGEMENT, await self._client.indices.put_settings(index=index, settings=wanted))
+            await refresh(self._client, index)
+            health = await self._client.options(request_timeout=_SHARDS_SECONDS + 10).cluster.health(
                 index=index, wait_for_no_initializing_shards=True, timeout=f"{_SHARDS_SECONDS}s"
             )
+            read(HEALTH, health)
 
     async def exchange(self, pair: IndexPair) -> None:
         """Put the other index in the live one's place, in one step, and keep the live one."""
         with told_apart("refresh", index=pair.other):
-            await self._client.indices.refresh(index=pair.other)
+            await refresh(self._client, str(pair.other))
         await self._change(exchange_actions(pair), "swap the indices", pair.alias)
         log.info("elasticsearch.swapped", alias=pair.alias, live=pair.other, kept=pair.live)
         await self._watch.look()
@@ -158,7 +161,9 @@ class PairChanges:
                 f"expected an index that is to be dropped, found it {now.phase or 'gone'}", alias=alias, index=other
             )
         with told_apart("delete the index", index=other):
-            await self._client.options(ignore_status=404).indices.delete(index=other)
+            answer = await self._client.options(ignore_status=404).indices.delete(index=other)
+            if answer.meta.status != 404:
+                read(ACKNOWLEDGEMENT, answer)
         log.info("elasticsearch.index_deleted", alias=alias, index=other)
         await self._watch.look()
 
@@ -166,13 +171,14 @@ class PairChanges:
         for name in (marker(alias, what) for what in (*Phase, BEHIND)):
             with told_apart("look for a free name", alias=name):
                 found = await self._client.options(ignore_status=404).indices.get(index=name, filter_path="*.aliases")
-            if found.meta.status != 404 and name in found.body:
+                indices = {} if found.meta.status == 404 else read(ALIASES, found)
+            if name in indices:
                 raise IndexPairError(f"expected the name {name!r} to be free, found an index of that name", alias=alias)
 
     async def _change(self, actions: Sequence[Mapping[str, Any]], doing: str, alias: str) -> None:
         with told_apart(doing, alias=alias):
-            answer = await self._client.indices.update_aliases(actions=actions)
-        if not answer.body.get("acknowledged"):
+            done = read(ACKNOWLEDGEMENT, await self._client.indices.update_aliases(actions=actions))
+        if not done["acknowledged"]:
             # It is done, but some node has not said that it knows: that node follows, or is put out.
             log.warning("elasticsearch.change_not_acknowledged", alias=alias, waiting_seconds=LAGGARDS)
             await asyncio.sleep(LAGGARDS)

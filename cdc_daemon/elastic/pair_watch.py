@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import ALIASES, read
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.indices import Completion, IndexManager
 from cdc_daemon.elastic.pair import IndexPair, asked_for, direct, read_pair
@@ -101,7 +102,8 @@ async def look_at_pairs(client: AsyncElasticsearch, aliases: Sequence[str]) -> P
         answer = await client.indices.get_alias(
             index=asked_for(aliases), ignore_unavailable=True, expand_wildcards="all"
         )
-    indices = {index: entry["aliases"] for index, entry in answer.body.items()}
+        found = read(ALIASES, answer)
+    indices = {index: entry["aliases"] for index, entry in found.items()}
     return {alias: read_pair(alias, indices) for alias in aliases}
 
 

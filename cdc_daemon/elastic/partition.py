@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.document.bookkeeping import read_clustering
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, partition_term
 from cdc_daemon.elastic.siblings import find_siblings
 from cdc_daemon.pipeline.signal import Clustering, TableName
@@ -29,10 +30,5 @@ class PartitionDocuments:
             pages = find_siblings(self._client, alias, PARTITION_FIELD, term, source=[CLUSTERING_FIELD])
             async with aclosing(pages) as found:
                 async for page in found:
-                    yield [
-                        tuple(
-                            None if part is None else bytes.fromhex(part) for part in sibling.source[CLUSTERING_FIELD]
-                        )
-                        for sibling in page
-                        if CLUSTERING_FIELD in sibling.source
-                    ]
+                    read = [read_clustering(sibling.source) for sibling in page]
+                    yield [clustering for clustering in read if clustering is not None]

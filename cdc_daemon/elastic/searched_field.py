@@ -8,6 +8,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import MAPPINGS, read
 from cdc_daemon.elastic.failure import told_apart
 
 _TEXTS = frozenset(("text", "match_only_text", "search_as_you_type"))
@@ -41,8 +42,11 @@ class SearchedField:
         return query if self.nested is None else {"nested": {"path": self.nested, "query": query}}
 
 
-def find_field(mapping: Mapping[str, Any], field: str) -> SearchedField:
-    """Return how an index with this mapping answers for a field, given by its whole name."""
+def find_field(mapping: Mapping[str, Any], field: str, *, aliased: bool = False) -> SearchedField:
+    """Return how an index with this mapping answers for a field, given by its whole name.
+
+    `aliased` says that an alias led to this field: Elasticsearch knows no alias of an alias.
+    """
     node, nested, dynamic = mapping, None, mapping.get("dynamic", True)
     names = field.split(".")
     for at, name in enumerate(names):
@@ -53,8 +57,10 @@ def find_field(mapping: Mapping[str, Any], field: str) -> SearchedField:
         dynamic = node.get("dynamic", dynamic)
         if node.get("type") == "nested":
             nested = ".".join(names[: at + 1])
-    if node.get("type") == "alias" and node.get("path") != field:
-        return find_field(mapping, str(node.get("path")))
+    if node.get("type") == "alias":
+        if aliased:
+            return SearchedField(field, problem=f"{field} is an alias of an alias", answers=False)
+        return find_field(mapping, str(node.get("path")), aliased=True)
     return replace(_judged(field, node), nested=nested)
 
 
@@ -64,8 +70,8 @@ async def read_fields(client: AsyncElasticsearch, alias: str, field: str) -> Seq
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
     with told_apart("read the mapping", alias=alias):
-        answer = await client.indices.get_mapping(index=alias)
-    return list(dict.fromkeys(find_field(each["mappings"], field) for each in answer.body.values()))
+        found = read(MAPPINGS, await client.indices.get_mapping(index=alias))
+    return list(dict.fromkeys(find_field(each["mappings"], field) for each in found.values()))
 
 
 def _without(mapping: Mapping[str, Any], node: Mapping[str, Any], field: str, *, dynamic: Any) -> SearchedField:

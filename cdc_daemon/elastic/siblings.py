@@ -7,14 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.elastic.failure import told_apart
-from cdc_daemon.errors import ElasticsearchUnavailableError
-
-log = structlog.get_logger(__name__)
+from cdc_daemon.elastic.pages import find_pages
 
 KEEP_ALIVE = "1m"
 """How long Elasticsearch keeps the point in time between two pages."""
@@ -64,51 +59,7 @@ async def find_documents(
 
     `keep_alive` bounds the time that may pass between two pages. Otherwise as `find_siblings`.
     """
-    with told_apart("refresh", alias=alias):
-        refreshed = await client.indices.refresh(index=alias)
-        _check_shards(refreshed.body, "refresh", alias)
-        opened = await client.open_point_in_time(index=alias, keep_alive=keep_alive)
-    point = str(opened.body["id"])
-    try:
-        after: list[Any] | None = None
-        while True:
-            with told_apart("search for documents", alias=alias):
-                answer = await client.search(
-                    pit={"id": point, "keep_alive": keep_alive},
-                    query=query or {"match_all": {}},
-                    source={"includes": list(source)} if source else False,
-                    sort=[{"_shard_doc": "asc"}],
-                    search_after=after,
-                    size=page,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                    version=True,
-                )
-            _check_shards(answer.body, "search for documents", alias)
-            point = str(answer.body.get("pit_id", point))
-            hits = answer.body["hits"]["hits"]
-            if hits:
-                yield [
-                    Sibling(hit["_id"], hit.get("_source") or {}, hit.get("_routing"), hit.get("_version", 0))
-                    for hit in hits
-                ]
-            if len(hits) < page:
-                return
-            after = hits[-1]["sort"]
-    finally:
-        await _close(client, point)
-
-
-def _check_shards(answer: Mapping[str, Any], doing: str, alias: str) -> None:
-    failed = answer.get("_shards", {}).get("failed", 0)
-    if failed or answer.get("timed_out"):
-        raise ElasticsearchUnavailableError(
-            f"could not {doing}: expected an answer of every shard, {failed} failed", alias=alias
-        )
-
-
-async def _close(client: AsyncElasticsearch, point: str) -> None:
-    try:
-        await client.close_point_in_time(id=point)
-    except (ApiError, TransportError):
-        log.debug("elasticsearch.point_in_time_left", expires=KEEP_ALIVE)
+    search = {"query": query or {"match_all": {}}}
+    async with aclosing(find_pages(client, alias, search, source=source, page=page, keep_alive=keep_alive)) as pages:
+        async for hits in pages:
+            yield [Sibling(hit["_id"], hit.get("_source", {}), hit.get("_routing"), hit["_version"]) for hit in hits]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
-import structlog
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import COUNT, Got, is_found, read, required
 from cdc_daemon.elastic.failure import told_apart
-from cdc_daemon.elastic.versions import DocumentName
+from cdc_daemon.elastic.pages import find_pages
+from cdc_daemon.elastic.versions import DocumentName, documents_of
 from cdc_daemon.errors import ElasticsearchUnavailableError
-
-log = structlog.get_logger(__name__)
 
 KEEP_ALIVE = "5m"
 """How long Elasticsearch keeps a point in time between two pages, while the rows of one are compared."""
@@ -45,18 +44,19 @@ async def fetch_documents(
     ]
     with told_apart("fetch documents", alias=names[0].alias):
         answer = await client.mget(docs=wanted, source=source if isinstance(source, bool) else list(source))
-    found: list[StoredDocument | None] = []
-    for name, document in zip(names, answer.body["docs"], strict=True):
-        if "error" in document:
-            raise ElasticsearchUnavailableError(
-                f"could not fetch a document: {document['error'].get('type')}", alias=name.alias, id=name.id
-            )
-        found.append(
-            StoredDocument(name.id, document.get("_routing"), document["_version"], document.get("_source"))
-            if document.get("found")
-            else None
+        documents = documents_of(answer, len(names))
+        return [_stored(name, document) for name, document in zip(names, documents, strict=True)]
+
+
+def _stored(name: DocumentName, document: Got) -> StoredDocument | None:
+    if "error" in document:
+        raise ElasticsearchUnavailableError(
+            f"could not fetch a document: {document['error'].get('type')}", alias=name.alias, id=name.id
         )
-    return found
+    if not is_found(document):
+        return None
+    version = required(document.get("_version"), "_version")
+    return StoredDocument(name.id, document.get("_routing"), version, document.get("_source"))
 
 
 class DocumentWalk:
@@ -83,8 +83,8 @@ class DocumentWalk:
     async def count(self) -> int:
         """Return about how many documents there are. Raises as `pages` does."""
         with told_apart("count documents", alias=self._alias):
-            answer = await self._client.count(index=self._alias)
-        return int(answer.body["count"]) // (1 if self._part is None else self._part[1])
+            counted = read(COUNT, await self._client.count(index=self._alias))
+        return counted["count"] // (1 if self._part is None else self._part[1])
 
     async def pages(self) -> AsyncGenerator[list[StoredDocument], None]:
         """Return the documents page by page. An iteration that is broken off should be closed (`aclose`).
@@ -92,38 +92,12 @@ class DocumentWalk:
         Nothing is left out silently: a shard that does not answer is an error. Raises `ElasticsearchUnavailableError`
         and `ElasticsearchRefusedError`.
         """
-        client, alias = self._client, self._alias
-        with told_apart("open a point in time", alias=alias):
-            await client.indices.refresh(index=alias)
-            opened = await client.open_point_in_time(index=alias, keep_alive=KEEP_ALIVE)
-        point = str(opened.body["id"])
-        after: list[Any] | None = None
-        try:
-            while True:
-                with told_apart("walk through documents", alias=alias):
-                    answer = await client.search(
-                        pit={"id": point, "keep_alive": KEEP_ALIVE},
-                        slice=None if self._part is None else {"id": self._part[0], "max": self._part[1]},
-                        source={"includes": self._source} if self._source else False,
-                        sort=[{"_shard_doc": "asc"}],
-                        search_after=after,
-                        size=self._page,
-                        version=True,
-                        track_total_hits=False,
-                        allow_partial_search_results=False,
-                    )
-                point = str(answer.body.get("pit_id", point))
-                hits = answer.body["hits"]["hits"]
-                if hits:
-                    yield [
-                        StoredDocument(hit["_id"], hit.get("_routing"), hit["_version"], hit.get("_source"))
-                        for hit in hits
-                    ]
-                if len(hits) < self._page:
-                    return
-                after = hits[-1]["sort"]
-        finally:
-            try:
-                await client.close_point_in_time(id=point)
-            except (ApiError, TransportError):
-                log.debug("elasticsearch.point_in_time_left", expires=KEEP_ALIVE)
+        search = {} if self._part is None else {"slice": {"id": self._part[0], "max": self._part[1]}}
+        pages = find_pages(
+            self._client, self._alias, search, source=self._source, page=self._page, keep_alive=KEEP_ALIVE
+        )
+        async with aclosing(pages) as found:
+            async for hits in found:
+                yield [
+                    StoredDocument(hit["_id"], hit.get("_routing"), hit["_version"], hit.get("_source")) for hit in hits
+                ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from elastic_transport import ApiResponse
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import MULTI_GET, Got, is_found, read, required
 from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.errors import BrokenAnswerError
 
 
 class DocumentName(NamedTuple):
@@ -31,5 +34,18 @@ async def find_versions(client: AsyncElasticsearch, names: Sequence[DocumentName
         for name in names
     ]
     with told_apart("look at versions", alias=names[0].alias):
-        answer = await client.mget(docs=wanted, source=False)
-    return [found["_version"] if found.get("found") else None for found in answer.body["docs"]]
+        documents = documents_of(await client.mget(docs=wanted, source=False), len(names))
+        return [
+            required(each.get("_version"), "_version") if "error" not in each and is_found(each) else None
+            for each in documents
+        ]
+
+
+def documents_of(answer: ApiResponse[Any], count: int) -> list[Got]:
+    """Return the documents of a multi-get of so many names. Raises `BrokenAnswerError`."""
+    documents = read(MULTI_GET, answer)["docs"]
+    if len(documents) != count:
+        raise BrokenAnswerError(
+            f"the answer has an unexpected shape: expected {count} documents, found {len(documents)}"
+        )
+    return documents

@@ -121,6 +121,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         types=_types_by_table(named),
         ranges=lambda keyspace: ring.replicated_by(keyspace, node),
         held=parts.held,
+        possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
     )
     reconcile = Reconcile(
         client=parts.client,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import structlog
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import COUNT, read
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.pair import IndexPair, Phase
 from cdc_daemon.elastic.pair_changes import PairChanges
@@ -129,7 +130,6 @@ class IndexAdmin:
         """Return how many documents searches find; None where its shards are not there, as right after its creation."""
         try:
             with told_apart("count documents", index=index):
-                answer = await self._client.count(index=index)
+                return read(COUNT, await self._client.count(index=index))["count"]
         except (ElasticsearchUnavailableError, ElasticsearchRefusedError):
             return None
-        return int(answer.body["count"])

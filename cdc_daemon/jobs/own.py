@@ -55,7 +55,8 @@ class Healing:
     holds a replica: no other changes were in its log. A request is settled when a repair that began after it is done;
     one that is asked for again meanwhile has another id, and another repair. Those of `held` tables, whose mappings
     do not fit them, wait. Those whose repair failed, or was cancelled, wait as well, longer each time: a job that fails
-    for good would be made anew at every look. What is lost meanwhile does not wait with them.
+    for good would be made anew at every look. What is lost meanwhile does not wait with them. Where changes are only
+    perhaps lost, a repair reads at most `possible_rate` rows a second, and does not delay one of what is lost for sure.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Healing:
         types: Mapping[TableName, Sequence[str]],
         ranges: Callable[[str], Sequence[TokenRange]],
         held: Collection[TableName] = (),
+        possible_rate: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._requests = requests
@@ -74,18 +76,27 @@ class Healing:
         self._ranges = ranges
         self._held = frozenset(held)
         self._clock = clock
-        self._under_way: tuple[int, ...] = ()
+        self._possible_rate = possible_rate
+        self._under_way: dict[Origin, tuple[int, ...]] = {}
         self._pauses: dict[int | None, _Pause] = {}
 
     async def look(self) -> None:
-        """Start a repair if one is wanted and none is under way. Raises `CdcError`."""
+        """Start the repairs that are wanted and not under way. Raises `CdcError`."""
         wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
         if not wanted or await self._runner.has_open("gap"):
             return
-        self._note_failure({request.id for request in wanted})
-        wanted = [request for request in wanted if not self._is_paused(request)]
-        if not wanted:
-            return
+        self._note_failure("gap", {request.id for request in wanted})
+        slow = await self._runner.has_open("possible_gap")
+        if not slow:
+            self._note_failure("possible_gap", {request.id for request in wanted})
+        due = [request for request in wanted if not self._is_paused(request)]
+        # A repair after a certain loss compares the same rows, so what is only possible needs none of its own.
+        if any(not request.possible for request in due):
+            await self._repair("gap", due)
+        elif due and not slow:
+            await self._repair("possible_gap", due)
+
+    async def _repair(self, origin: Origin, wanted: Sequence[ReconcileRequest]) -> None:
         tables = {
             table
             for request in wanted
@@ -109,19 +120,19 @@ class Healing:
             JobRequest(
                 kind="reconcile",
                 types=types,
-                origin="gap",
+                origin=origin,
                 ranges=() if ranges == [WHOLE_RING] else tuple(ranges),
+                rate=self._possible_rate if origin == "possible_gap" else None,
                 repair=True,
                 requests=identities,
             )
         )
-        self._under_way = identities
+        self._under_way[origin] = identities
 
-    def _note_failure(self, wanted: Collection[int | None]) -> None:
+    def _note_failure(self, origin: Origin, wanted: Collection[int | None]) -> None:
         """Have those of the last repair's requests wait that it has not settled, though it has ended."""
         self._pauses = {each: pause for each, pause in self._pauses.items() if each in wanted}
-        failed = [each for each in self._under_way if each in wanted]
-        self._under_way = ()
+        failed = [each for each in self._under_way.pop(origin, ()) if each in wanted]
         if not failed:
             return
         failures = 1 + max(self._pauses[each].failures if each in self._pauses else 0 for each in failed)
@@ -140,7 +151,7 @@ class Healing:
         """Take note that a repair is done. Raises `StoreError`."""
         if run.request.requests:
             await asyncio.to_thread(self._requests.settle, run.request.requests)
-            self._under_way = ()
+            self._under_way.pop(run.request.origin, None)
             log.info("reconcile.loss_healed", job=run.job.id)
 
 

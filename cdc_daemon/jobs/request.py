@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, parse_range
 
 Kind = Literal["backfill", "reconcile"]
-Origin = Literal["operator", "gap", "audit"]
+Origin = Literal["operator", "gap", "possible_gap", "audit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,9 +59,10 @@ class JobReport(NamedTuple):
 
 
 class RangeJobRunner:
-    """Works off jobs on whole tables, one at a time of each origin: an operator, a repair after a loss, an audit.
+    """Works off jobs on whole tables, one at a time of each origin.
 
-    So a repair of lost changes waits for no audit, which is slow on purpose, and for nobody's backfill.
+    Origins are an operator, a repair after a loss, one after a possible loss, and an audit. So a repair of lost changes
+    waits for no audit and for no repair of what may not be lost, which are slow on purpose, and for nobody's backfill.
 
     Of each job `ranges_at_once` ranges are under way, at `rate` rows a second where it names none itself. What is done
     is durable range by range, so that a job goes on where it was after whatever happened to the process.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.answers import SETTINGS, read
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.stored import StoredDocument, fetch_documents
 from cdc_daemon.elastic.versions import DocumentName
@@ -144,10 +145,9 @@ async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
     """Tell whether an index has an ingest pipeline of its own. Raises as `fetch_documents` does."""
     with told_apart("read the settings", alias=alias):
         answer = await client.indices.get_settings(index=alias, name=list(_PIPELINES), flat_settings=True)
+        found = read(SETTINGS, answer)
     return any(
-        (entry.get("settings") or {}).get(name, "_none") != "_none"
-        for entry in answer.body.values()
-        for name in _PIPELINES
+        entry.get("settings", {}).get(name, "_none") != "_none" for entry in found.values() for name in _PIPELINES
     )
 
 

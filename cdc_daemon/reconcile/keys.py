@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.document.bookkeeping import read_row_key
 from cdc_daemon.document.mapping import (
     CLUSTERING_FIELD,
     KEY_FIELD,
@@ -44,15 +45,9 @@ class DocumentKeys:
         return None if key.clustering is None else key
 
     def _of_fields(self, source: Mapping[str, Any]) -> Key | None:
-        term, clustering = source.get(PARTITION_FIELD), source.get(CLUSTERING_FIELD)
-        if not isinstance(term, str) or not isinstance(clustering, list) or len(clustering) != self._depth:
+        found = read_row_key(source, longest=LONGEST_PARTITION_TERM - 1)
+        if found is None or len(found[1]) != self._depth:
             return None
-        if len(term) >= LONGEST_PARTITION_TERM - 1:
-            return None  # it may be cut
-        try:
-            partition = bytes.fromhex(term)
-            parts = tuple(None if part is None else bytes.fromhex(part) for part in clustering)
-        except (TypeError, ValueError):
-            return None
+        partition, parts = found
         # A document may be from before the table was created again with another key.
         return Key(self._table, partition, parts) if self._takes(partition, parts) else None

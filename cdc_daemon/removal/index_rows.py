@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import structlog
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, LONGEST_PARTITION_TERM, PARTITION_FIELD
+from cdc_daemon.document.bookkeeping import read_row_key
+from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD
 from cdc_daemon.elastic.searched_field import SearchedField, read_fields
 from cdc_daemon.elastic.siblings import Sibling, find_documents
 from cdc_daemon.pipeline.entry import Key
@@ -85,9 +86,5 @@ def _keys(page: Sequence[Sibling], table: TableName, feed: Feed) -> Iterator[Key
 
 
 def _bookkept(document: Sibling, table: TableName) -> Key | None:
-    partition, clustering = document.source.get(PARTITION_FIELD), document.source.get(CLUSTERING_FIELD)
-    if not isinstance(partition, str) or not isinstance(clustering, list) or len(partition) >= LONGEST_PARTITION_TERM:
-        return None
-    return Key(
-        table, bytes.fromhex(partition), tuple(None if part is None else bytes.fromhex(part) for part in clustering)
-    )
+    found = read_row_key(document.source)
+    return None if found is None else Key(table, *found)

@@ -40,6 +40,16 @@ class Checkpoints:
             ).fetchone()
         return None if row is None else int(row[0])
 
+    def consumed_since(self, segment_id: int) -> list[int]:
+        """Return the ids of finished segments from this one on, and that of the last one before it, ascending."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT segment_id FROM consumed_segment WHERE segment_id >= coalesce("
+                "(SELECT max(segment_id) FROM consumed_segment WHERE segment_id < ?1), ?1) ORDER BY segment_id",
+                (segment_id,),
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def mark_consumed(self, segment_id: int, position: int) -> None:
         """Record durably that a segment was read to its end and all in it is acknowledged."""
         with self._database.transaction() as connection:

@@ -275,6 +275,13 @@ MIGRATIONS: tuple[str, ...] = (
         bound INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE seen_segment (
+        segment_id INTEGER PRIMARY KEY,
+        state TEXT NOT NULL,
+        seen INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -28,8 +28,9 @@ DOCUMENTS = "documents"
 class RangeJob:
     """One job: `backfill`, `reconcile` or whatever else walks tables, and how far it is.
 
-    `origin` tells who wants it (`operator`, `gap`, `audit`). `state` is `queued`, `running`, `done`, `cancelled`, or
-    `failed` with a `message`. `options` are what was asked for, `report` what was found so far, both plain values.
+    `origin` tells who wants it (`operator`, `gap`, `possible_gap`, `audit`). `state` is `queued`, `running`, `done`,
+    `cancelled`, or `failed` with a `message`. `options` are what was asked for, `report` what was found so far, both
+    plain values.
     Moments are in microseconds since epoch.
     """
 

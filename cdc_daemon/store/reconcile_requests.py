@@ -94,6 +94,11 @@ class ReconcileRequest:
         """Whether it is known where the lost stretch ends, so that it cannot have grown since."""
         return self.to_position is not None or self.to_segment_id is not None
 
+    @property
+    def possible(self) -> bool:
+        """Whether the changes are only perhaps lost."""
+        return self.reason is ReconcileReason.GAP and self.detail.get("certain") is False
+
     def __str__(self) -> str:
         if self.segment_id == 0 and self.table is not None:
             return f"{self.reason.value} of {self.keyspace}.{self.table}"
@@ -105,7 +110,8 @@ class ReconcileRequest:
         elif self.to_position is not None:
             until = f"{self.segment_id}:{self.to_position}"
         of = "" if self.keyspace is None else f" of {self.keyspace}.{self.table}"
-        return f"{self.reason.value} from {self.segment_id}:{self.from_position} up to {until}{of}"
+        reason = f"possible {self.reason.value}" if self.possible else self.reason.value
+        return f"{reason} from {self.segment_id}:{self.from_position} up to {until}{of}"
 
 
 class ReconcileRequests:
@@ -214,9 +220,10 @@ def _is_settled(connection: sqlite3.Connection, request: ReconcileRequest) -> bo
 
 
 def _union(one: ReconcileRequest, other: ReconcileRequest) -> ReconcileRequest:
-    """Return the stretch that covers both, with the story of the first."""
+    """Return the stretch that covers both, with the story of the first, or of the one that is certain."""
     return replace(
         one,
+        detail=other.detail if one.possible and not other.possible else one.detail,
         from_position=min(one.from_position, other.from_position),
         to_position=_furthest(one.to_position, other.to_position, one, other),
         to_segment_id=_furthest(one.to_segment_id, other.to_segment_id, one, other),

@@ -14,6 +14,7 @@ from cdc_daemon.store.jobs import Jobs
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.store.schema_history import SchemaHistory
+from cdc_daemon.store.seen_segments import SeenSegments
 from cdc_daemon.store.spool import Spool
 from cdc_daemon.store.suspects import SuspectStore
 from cdc_daemon.store.table_marks import TableMarks
@@ -47,6 +48,7 @@ class Store:
         self.range_jobs = RangeJobs(self._database)
         self.reconcile_requests = ReconcileRequests(self._database)
         self.schema_history = SchemaHistory(self._database)
+        self.seen_segments = SeenSegments(self._database)
         self.spool = Spool(self._database)
         self.suspects = SuspectStore(self._database)
         self.watermarks = Watermarks(self._database)

@@ -9,6 +9,7 @@ from enum import Enum
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.elastic.failure import told_apart
+from cdc_daemon.elastic.pages import refresh
 
 
 class Refresh(Enum):
@@ -65,4 +66,4 @@ class Refresher:
 
     async def _refresh(self, alias: str) -> None:
         with told_apart("refresh", alias=alias):
-            await self._client.indices.refresh(index=alias)
+            await refresh(self._client, alias)

@@ -71,6 +71,7 @@ def make_tail(
         checkpoints=store.checkpoints,
         dead_letters=store.dead_letters,
         reconcile_requests=store.reconcile_requests,
+        seen=store.seen_segments,
         options=TailOptions(
             follow_markers=log.follow_markers,
             release=log.release,

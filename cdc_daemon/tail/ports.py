@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from cdc_daemon.errors import CommitLogError
@@ -10,6 +10,7 @@ from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest
+from cdc_daemon.store.seen_segments import SeenSegment
 from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.position import Position
 from cdc_daemon.tail.signals import NamedTables
@@ -41,6 +42,10 @@ class Checkpoints(Protocol):
         """Return the offset up to which a finished segment was read, or None when it was not finished."""
         ...
 
+    def consumed_since(self, segment_id: int) -> Sequence[int]:
+        """Return the ids of finished segments from this one on, and that of the last one before it, ascending."""
+        ...
+
     def mark_consumed(self, segment_id: int, position: int) -> None:
         """Keep that a segment was read to its end and all in it is acknowledged."""
         ...
@@ -59,6 +64,18 @@ class ReconcileRequests(Protocol):
 
     def add(self, requests: Sequence[ReconcileRequest]) -> None:
         """Ask for reconciles durably, all or none. Raises `StoreError` when that failed."""
+        ...
+
+
+class SeenSegments(Protocol):
+    """Durable storage for what is known of the segments in the folder. It blocks and is called from worker threads."""
+
+    def load(self) -> Sequence[SeenSegment]:
+        """Return the segments by ascending id; the last one is the newest that was ever seen."""
+        ...
+
+    def record(self, seen: Sequence[SeenSegment], gone: Collection[int]) -> None:
+        """Keep segments as they are now and forget those that are accounted for. Raises `StoreError`."""
         ...
 
 

@@ -13,10 +13,11 @@ import structlog
 from cdc_daemon.errors import StoreError
 from cdc_daemon.tail.checkpoint import CheckpointKeeper
 from cdc_daemon.tail.folder import CdcFolder, Listing, SegmentFile
-from cdc_daemon.tail.gap import Gap, GapReason, gap_at_start
+from cdc_daemon.tail.gap import Gap, GapReason
+from cdc_daemon.tail.inventory import Inventory
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.ports import Checkpoints, TailObserver
-from cdc_daemon.tail.position import START, Position
+from cdc_daemon.tail.position import Position
 from cdc_daemon.tail.release import Releaser
 from cdc_daemon.tail.tracked import TrackedSegment, TrackedSegments
 from cdc_daemon.tail.trouble import Trouble
@@ -41,6 +42,7 @@ class Survey:
         *,
         keeper: CheckpointKeeper,
         checkpoints: Checkpoints,
+        inventory: Inventory,
         releaser: Releaser,
         trouble: Trouble,
         options: TailOptions,
@@ -51,6 +53,7 @@ class Survey:
         self._segments = segments
         self._keeper = keeper
         self._checkpoints = checkpoints
+        self._inventory = inventory
         self._releaser = releaser
         self._trouble = trouble
         self._options = options
@@ -62,6 +65,7 @@ class Survey:
         self._listed_at: float | None = None
         self._taken_at: float | None = None
         self._missing: set[int] = set()
+        self._reported: set[Gap] = set()
         self._said_at = 0.0
         self._orphans: dict[int, float] = {}
 
@@ -112,12 +116,13 @@ class Survey:
     async def _take(self, listing: Listing, *, absent: bool) -> None:
         change = self._segments.compare(listing)
         if absent:
-            await self._look_for_absence_gap(listing)
+            await self._report_gaps(listing)
         for file in change.arrived:
             await self._track(file)
         for segment in change.vanished:
             await self._settle_vanished(segment)
         await self._look_for_orphans(listing)
+        await self._inventory.record()
 
     async def _track(self, file: SegmentFile) -> None:
         consumed = await asyncio.to_thread(self._checkpoints.consumed, file.id)
@@ -147,14 +152,14 @@ class Survey:
         else:
             log.debug("tail.segment_without_cdc_forgotten", segment=segment.file.name)
 
-    async def _look_for_absence_gap(self, listing: Listing) -> None:
+    async def _report_gaps(self, listing: Listing) -> None:
+        """Report what is missing since the last look; an attempt that failed half-way repeats nothing."""
         checkpoint = self._keeper.saved.position
-        if checkpoint == START:
-            return
-        consumed = await asyncio.to_thread(self._checkpoints.consumed, checkpoint.segment_id)
-        gap = gap_at_start(checkpoint, listing, consumed=consumed is not None, may_prune=self._options.may_prune)
-        if gap is not None:
-            await self._trouble.missing(gap)
+        gaps = await self._inventory.find_gaps(listing, checkpoint, may_prune=self._options.may_prune)
+        for gap in gaps:
+            if gap not in self._reported:
+                await self._trouble.missing(gap)
+                self._reported.add(gap)
 
     async def _look_for_orphans(self, listing: Listing) -> None:
         """Find index files whose segments are gone: they held CDC data that nobody read.

@@ -16,6 +16,7 @@ from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.checkpoint import CheckpointKeeper
 from cdc_daemon.tail.executor import Executor, in_thread
 from cdc_daemon.tail.folder import CdcFolder
+from cdc_daemon.tail.inventory import Inventory
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.ports import (
     Checkpoints,
@@ -23,6 +24,7 @@ from cdc_daemon.tail.ports import (
     NullObserver,
     ReconcileRequests,
     SchemaProvider,
+    SeenSegments,
     SignalSink,
     TailObserver,
 )
@@ -72,6 +74,7 @@ class Tail:
         checkpoints: Checkpoints,
         dead_letters: DeadLetters,
         reconcile_requests: ReconcileRequests,
+        seen: SeenSegments,
         options: TailOptions | None = None,
         observer: TailObserver | None = None,
         beat: Callable[[str], None] = lambda _name: None,
@@ -83,6 +86,7 @@ class Tail:
         self._schema = schema
         self._mapped = frozenset(mapped)
         self._checkpoints = checkpoints
+        self._seen = seen
         self._options = options or TailOptions()
         self._observer = observer or NullObserver()
         self._beat = beat
@@ -206,6 +210,7 @@ class Tail:
             self._segments,
             keeper=keeper,
             checkpoints=self._checkpoints,
+            inventory=Inventory(self._seen, self._checkpoints, self._segments),
             releaser=self._releaser,
             trouble=self._trouble,
             options=self._options,

@@ -89,14 +89,14 @@ class Trouble:
             letter = DeadLetter(
                 kind="segment",
                 reason=f"gap_{gap.reason.value}",
-                detail={"message": str(gap), "before": gap.before, "hint": Gap.HINT},
+                detail={"message": str(gap), "before": gap.before, "hint": gap.hint},
                 segment_id=gap.after.segment_id,
                 position=gap.after.offset,
             )
             await self._until_done(lambda: self._dead_letters.add([letter]), str(gap.after.segment_id))
-            log.error("tail.gap", gap=str(gap), reason=gap.reason.value, hint=Gap.HINT)
+            log.error("tail.gap", gap=str(gap), reason=gap.reason.value, hint=gap.hint)
         else:
-            log.warning("tail.gap_possible", gap=str(gap), reason=gap.reason.value, hint=Gap.HINT)
+            log.warning("tail.gap_possible", gap=str(gap), reason=gap.reason.value, hint=gap.hint)
         await self._request([_lost_in(gap)], str(gap.after.segment_id))
         self._observer.gap(gap)
 

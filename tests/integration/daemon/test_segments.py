@@ -126,3 +126,47 @@ def test_nothing_is_deleted_when_release_is_off(stage: Stage) -> None:
     assert segment.exists()
     assert index_of(segment).exists()
     assert stage.daemon.metric("segments_released_total") == 0
+
+
+def test_a_segment_deleted_while_the_daemon_is_stopped_is_a_possible_gap_that_is_healed_once(stage: Stage) -> None:
+    prepare(stage)
+    folder = stage.box.cassandra.cdc_raw_directory
+    stage.daemon.stop()
+    known = {path.name for path in folder.glob("*.log")}
+    last = 2
+    while len(came := completed_since(folder, known)) < 3:
+        stage.execute("INSERT INTO {ks}.t (id, v) VALUES (%s, 0)", [last])
+        complete(stage)
+        last += 1
+    # Cassandra has the newest ones in use, and the daemon never saw those in between.
+    index_of(came[1]).unlink()
+    came[1].unlink()
+    stage.daemon.run()
+    gap = stage.daemon.wait_event("tail.gap_possible", reason="hole")
+    assert segment_id(came[1]) in gap["gap"]
+    assert "can be without loss" in gap["hint"]
+    assert stage.daemon.metrics("gaps_total", "reason")["hole"] == 1
+    begun = stage.daemon.wait_event("reconcile.after_loss")
+    assert [request.split(" from ")[0] for request in begun["requests"]] == ["possible gap"]
+    stage.daemon.wait_event("reconcile.loss_healed")
+    stage.settle()
+    stage.assert_equal("t")
+    assert len(stage.rows("t")) == last - 1
+    stage.daemon.kill()
+    stage.daemon.run()
+    stage.settle()
+    assert stage.daemon.metric("gaps_total") == 0
+    assert not stage.daemon.status()["reconcile_requests"]
+
+
+def segment_id(segment: Path) -> str:
+    return segment.stem.rsplit("-", 1)[1]
+
+
+def completed_since(folder: Path, known: set[str]) -> list[Path]:
+    """Return the completed segments with CDC data that are none of the known ones, oldest first."""
+    indexes = sorted(folder.glob("*_cdc.idx"), key=lambda path: int(path.name.split("-")[2].removesuffix("_cdc.idx")))
+    found = [
+        index.with_name(index.name.replace("_cdc.idx", ".log")) for index in indexes if "COMPLETED" in index.read_text()
+    ]
+    return [segment for segment in found if segment.name not in known]

@@ -120,6 +120,7 @@ async def beside(node: CassandraNode, session: Session, state: Path) -> AsyncIte
         checkpoints=store.checkpoints,
         dead_letters=store.dead_letters,
         reconcile_requests=store.reconcile_requests,
+        seen=store.seen_segments,
         observer=releases,
     )
     running = asyncio.create_task(tail.run())

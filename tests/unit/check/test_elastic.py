@@ -20,6 +20,8 @@ from cdc_daemon.elastic.searched_field import SearchedField
         (["8.19.4", "7.17.0"], "fail"),
         (["10.0.0"], "fail"),
         (["odd"], "fail"),
+        (["²"], "fail"),
+        (["8" * 5000], "fail"),
         ([], "warn"),
     ],
 )

@@ -33,7 +33,7 @@ class Index:
             self.searches.append(body)
             after = body.get("search_after", [-1])[0]
             hits = [
-                {"_id": key, "_source": {"c": 1}, "sort": [at]}
+                {"_id": key, "_version": 1, "_source": {"c": 1}, "sort": [at]}
                 for at, key in enumerate(self.ids)
                 if after < at <= after + body["size"]
             ]

@@ -218,6 +218,37 @@ async def test_only_the_table_in_doubt_is_healed(tmp_path: Path) -> None:
     store.close()
 
 
+async def test_what_is_only_perhaps_lost_is_compared_slowly_and_delays_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path / "requests")
+    requests = store.reconcile_requests
+    hole = ReconcileRequest(reason=ReconcileReason.GAP, segment_id=5, to_segment_id=7, detail={"certain": False})
+    requests.add([hole])
+    work = Counting()
+    work.hold.clear()
+    types = {table: [name] for name, table in TABLES.items()}
+    async with running(tmp_path, work) as runner:
+        healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING], possible_rate=500.0)
+        await healing.look()
+        await healing.look()
+        (slow,) = await runner.newest(10)
+        assert (slow.job.origin, slow.job.options["rate"], slow.job.options["repair"]) == ("possible_gap", 500.0, True)
+        requests.add([ReconcileRequest(reason=ReconcileReason.GAP, segment_id=9, detail={"certain": True})])
+        await healing.look()
+        quick, _ = await runner.newest(10)
+        assert (quick.job.origin, quick.job.options["rate"]) == ("gap", None)
+        assert len(quick.job.options["requests"]) == 2, "it compares the same rows"
+        work.hold.set()
+        for report in (slow, quick):
+            await until(runner, report.job.id, ended)
+        for run in work.finished:
+            await healing.settle(run)
+        requests.add([hole])
+        assert requests.open() == [], "a hole that was compared is not compared again"
+        await healing.look()
+        assert len(await runner.newest(10)) == 2
+    store.close()
+
+
 async def test_a_table_whose_mapping_does_not_fit_it_waits_and_is_healed_as_a_whole(tmp_path: Path) -> None:
     store = Store(tmp_path / "requests")
     requests = store.reconcile_requests

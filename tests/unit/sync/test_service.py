@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,9 +78,10 @@ class Indices:
         self.refreshed: list[str] = []
         self.indices = self
 
-    async def refresh(self, *, index: str) -> None:
+    async def refresh(self, *, index: str) -> SimpleNamespace:
         self.refreshed.append(index)
         await asyncio.sleep(0)
+        return SimpleNamespace(body={"_shards": {"failed": 0}})
 
 
 def refresher_of(indices: Any, interval: float) -> Refresher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest
+from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
 from cdc_daemon.tail.gap import Gap
 from cdc_daemon.tail.options import TailOptions
 from cdc_daemon.tail.position import Position
@@ -48,6 +49,11 @@ class MemoryStore:
         self._check()
         return self.ends.get(segment_id)
 
+    def consumed_since(self, segment_id: int) -> list[int]:
+        self._check()
+        before = max((each for each in self.ends if each < segment_id), default=segment_id)
+        return sorted(each for each in self.ends if each >= before)
+
     def mark_consumed(self, segment_id: int, position: int) -> None:
         self._check()
         self.ends[segment_id] = max(self.ends.get(segment_id, 0), position)
@@ -71,6 +77,30 @@ class MemoryRequests:
     def add(self, requests: Sequence[ReconcileRequest]) -> None:
         self.store._check()
         self.requests.extend(requests)
+
+
+class MemorySeen:
+    """What is known of segments; it refuses while its store is broken."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.segments: dict[int, SeenSegment] = {}
+
+    def load(self) -> list[SeenSegment]:
+        self.store._check()
+        return [self.segments[each] for each in sorted(self.segments)]
+
+    def record(self, seen: Sequence[SeenSegment], gone: Collection[int]) -> None:
+        self.store._check()
+        for each in seen:
+            before = self.segments.get(each.id)
+            cdc = before is not None and before.state is SegmentState.CDC
+            self.segments[each.id] = each._replace(state=SegmentState.CDC) if cdc else each
+        for segment_id in gone:
+            if segment_id < max(self.segments):
+                del self.segments[segment_id]
+            else:
+                self.segments[segment_id] = self.segments[segment_id]._replace(state=SegmentState.PLAIN)
 
 
 class Sink:
@@ -170,6 +200,7 @@ class Harness:
         self.provider = Provider()
         self.observer = Recorder()
         self.requested = MemoryRequests(self.store)
+        self.seen = MemorySeen(self.store)
         self.keyring: Keyring | None = None
         self.beats = 0
         self.options = options or fast()
@@ -196,6 +227,7 @@ class Harness:
             checkpoints=self.store,
             dead_letters=self.store,
             reconcile_requests=self.requested,
+            seen=self.seen,
             options=self.options,
             observer=self.observer,
             beat=self._beat,
