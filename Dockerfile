@@ -30,6 +30,7 @@ RUN python -m venv --without-pip /opt/cdc-daemon \
 COPY pyproject.toml README.md LICENSE ./
 COPY cdc_daemon ./cdc_daemon
 COPY http ./http
+COPY docs/runbook.md ./docs/runbook.md
 RUN /build/tools/bin/python -m hatchling build -t wheel -d /build/dist \
     && /build/tools/bin/pip --python /opt/cdc-daemon install \
         --no-deps --no-index /build/dist/*.whl

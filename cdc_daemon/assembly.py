@@ -165,6 +165,7 @@ class Assembly:
     def status(self) -> Mapping[str, Any]:
         """Tell how far everything is, in plain values."""
         backlog = self._tail.backlog()
+        pause = self.gate.pause
         hosts = self._session.cluster.metadata.all_hosts()
         up = sum(host.is_up is not False for host in hosts)
         return {
@@ -176,6 +177,8 @@ class Assembly:
             "dependents_waiting": self._waiting_dependents(),
             "suspect_documents": self._suspect_documents(),
             "paused": self.gate.closed,
+            "paused_by": None if pause is None else pause.by,
+            "paused_since": None if pause is None else pause.since,
             "held": [{**asdict(each), "table": str(each.table)} for each in self._held],
             "backlog": {"bytes": backlog.size, "segments": backlog.segments},
             "reconcile_requests": {

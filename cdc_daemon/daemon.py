@@ -25,6 +25,7 @@ from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.overview import Overview
+from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.serving import serving
 from cdc_daemon.store import Store
 from cdc_daemon.surroundings import Surroundings
@@ -167,11 +168,15 @@ class Daemon:
 
     async def _assemble_and_run(self, store: Store) -> None:
         again = True
+        pause: Pause | None = None
         while again:
             async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
+                if pause is not None:  # a table that was created again is no reason to end an operator's pause
+                    assembly.gate.close(pause)
                 self._assembly = assembly
                 log.info("daemon.running", tables=[str(table) for table in assembly.tables])
                 again = await assembly.run() and not self._stop.is_set()
+                pause = assembly.gate.pause
                 if again:
                     self._assembly = None
                     log.warning("daemon.assembled_anew", hint="a table that mappings show was created again")

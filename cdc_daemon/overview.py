@@ -11,9 +11,9 @@ import prometheus_client as prometheus
 
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.metrics import LAG_BUCKETS, Metrics
-from cdc_daemon.problems import find_problems
+from cdc_daemon.problems import BEHIND_SECONDS, find_problems
 from cdc_daemon.quantiles import Counts, Window, quantile, read_counts, total
-from cdc_daemon.sources import list_sources
+from cdc_daemon.sources import list_sources, list_tasks
 from cdc_daemon.trend import STEP_SECONDS, Measure, Trend
 
 WINDOW_SECONDS = 60.0
@@ -29,10 +29,10 @@ MEASURES = (
     Measure("freshness_p99", "Freshness, 99th percentile", "seconds"),
     Measure("behind", "Seconds behind now", "seconds"),
     Measure("backlog", "Backlog in the commit log", "bytes"),
-    Measure("pending", "Changed keys that wait", "keys"),
+    Measure("pending", "Changed keys that wait to be written", "keys"),
     Measure("cdc_raw", "cdc_raw", "bytes"),
-    Measure("documents", "Documents settled", "per second"),
-    Measure("available", "Both servers there", "share", "lowest"),
+    Measure("documents", "Documents written", "per second"),
+    Measure("available", "Both servers available", "share", "lowest"),
 )
 
 
@@ -83,7 +83,12 @@ class Overview:
         self._documents.append((now, sum(sum(outcomes.values()) for outcomes in documents.values())))
         raw, limit = _value(self._metrics.cdc_raw_bytes), _value(self._metrics.cdc_raw_limit_bytes)
         servers = self._servers(now, state)
-        freshness = {**_quantiles(minute.values()), "behind": behind, "window": WINDOW_SECONDS}
+        freshness = {
+            **_quantiles(minute.values()),
+            "behind": behind,
+            "late": behind is not None and behind >= BEHIND_SECONDS,
+            "window": WINDOW_SECONDS,
+        }
         shown: dict[str, Any] = {
             "freshness": freshness,
             "rate": {"documents": self._rate()},
@@ -94,10 +99,8 @@ class Overview:
             },
             **servers,
             **self._stored,
-            "sources": [
-                {**source, "since": self._since(f"source {source['name']}", source["state"], now)}
-                for source in list_sources(self._metrics, {**state, **servers})
-            ],
+            "sources": self._with_since(list_sources(self._metrics, {**state, **servers}), now),
+            "tasks": self._with_since(list_tasks(state), now),
             "mappings": [
                 self._mapping(name, mapping, minute, newest, documents) for name, mapping in self._mappings.items()
             ],
@@ -152,6 +155,11 @@ class Overview:
             for name in ("cassandra", "elasticsearch")
             if name in state
         }
+
+    def _with_since(self, sources: Iterable[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+        return [
+            {**source, "since": self._since(f"source {source['name']}", source["state"], now)} for source in sources
+        ]
 
     def _since(self, name: str, value: str, now: float) -> float:
         before = self._states.get(name)

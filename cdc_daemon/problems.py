@@ -1,59 +1,72 @@
-"""What somebody should look at, in sentences."""
+"""What needs a person's attention, in sentences, with the place to look and the runbook's section."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+from cdc_daemon.sources import is_poller
 
 BEHIND_SECONDS = 10.0
-"""From here on the daemon is said to be behind: a healthy one is within a second."""
+"""From here on documents count as late: a healthy daemon is within a second."""
 
 RAW_WARNING, RAW_CRITICAL = 0.75, 0.95
 """Shares of cdc_raw's limit, at which Cassandra rejects writes."""
 
+Section = Literal["now", "servers", "tables", "indices", "letters", "jobs", "tasks"]
+"""Where the status page shows more: an id of one of its sections."""
+
+
+class Problem(NamedTuple):
+    """One problem. `section` is a section of the status page, `runbook` a heading's anchor in docs/runbook.md."""
+
+    severity: Literal["critical", "warning"]
+    text: str
+    section: Section
+    runbook: str
+
 
 def find_problems(state: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the problems that a daemon's state shows, each with `severity` (critical or warning) and `text`."""
+    """Return the problems that a daemon's state shows, critical ones first, as plain values of `Problem`."""
     found = [*_state(state), *_servers(state), *_room(state), *_progress(state), *_work(state)]
-    return sorted(
-        ({"severity": severity, "text": text} for severity, text in found),
-        key=lambda problem: problem["severity"] != "critical",
-    )
+    return [problem._asdict() for problem in sorted(found, key=lambda problem: problem.severity != "critical")]
 
 
-def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _state(state: Mapping[str, Any]) -> Iterator[Problem]:
     if state.get("state_lost"):
-        yield (
-            "critical",
-            "The state directory was deleted or replaced: nothing is acknowledged until the daemon is restarted.",
-        )
+        text = "The state directory was deleted or replaced: nothing is acknowledged until the daemon is restarted."
+        yield Problem("critical", text, "now", "cdcstatelost")
 
 
-def _servers(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _servers(state: Mapping[str, Any]) -> Iterator[Problem]:
     waiting = state.get("waiting_for")
     if waiting:
-        yield "critical", f"Waiting for {waiting['what']} before it can start: {waiting['error']}"
+        text = f"Waiting for {waiting['what']} before it can start: {waiting['error']}"
+        yield Problem("critical", text, "servers", "cdcdaemonnotready")
     if not state.get("cassandra", {}).get("available", True):
         failure = state["cassandra"].get("failure")
         told = f" ({failure})" if failure else ""
-        yield "critical", f"Cassandra does not answer{told}: no row can be read, so nothing is replicated."
+        text = f"Cassandra does not answer{told}: no row can be read, so nothing is replicated."
+        yield Problem("critical", text, "servers", "cdccassandraunavailable")
     if not state.get("elasticsearch", {}).get("available", True):
         failure = state["elasticsearch"].get("failure")
         told = f" ({failure})" if failure else ""
-        yield "critical", f"Elasticsearch takes no writes{told}: changes wait in the commit log."
+        text = f"Elasticsearch takes no writes{told}: changes wait in the commit log."
+        yield Problem("critical", text, "servers", "cdcelasticsearchunavailable")
 
 
-def _room(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _room(state: Mapping[str, Any]) -> Iterator[Problem]:
     raw = state.get("cdc_raw") or {}
     share = raw["bytes"] / raw["limit"] if raw.get("limit") else 0.0
     if share >= RAW_WARNING:
-        severity = "critical" if share >= RAW_CRITICAL else "warning"
-        yield severity, f"cdc_raw is {share:.0%} full: at its limit Cassandra rejects writes."
+        text = f"cdc_raw is {share:.0%} full: at its limit Cassandra rejects writes."
+        yield Problem("critical" if share >= RAW_CRITICAL else "warning", text, "now", "cdcrawnearlyfull")
 
 
-def _progress(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _progress(state: Mapping[str, Any]) -> Iterator[Problem]:
     if state.get("paused"):
-        yield "warning", "An operator has paused the commit log: its changes wait."
+        by = state.get("paused_by") or "an operator"
+        yield Problem("warning", f"The commit log is paused by {by}: its changes wait.", "servers", "cdcdaemonpaused")
     behind = state.get("freshness", {}).get("behind")
     if behind is not None and behind >= BEHIND_SECONDS:
         # No number: a sentence that changes each second is read out each second.
@@ -62,17 +75,28 @@ def _progress(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "elasticsearch": "Documents are late, as Elasticsearch takes no writes.",
         }
         found = (text for server, text in causes.items() if not state.get(server, {}).get("available", True))
-        yield "warning", next(found, "Elasticsearch is behind Cassandra.")
+        text = next(found, "Documents are late: changes in Cassandra wait to be written to Elasticsearch.")
+        yield Problem("warning", text, "now", "cdclagbudgetburningfast")
 
 
-def _work(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _work(state: Mapping[str, Any]) -> Iterator[Problem]:
     letters = state.get("dead_letters", 0)
     if letters:
-        yield "warning", f"{letters} dead letter{'s' if letters > 1 else ''}: set aside until somebody looks at them."
+        noun = "1 dead letter is" if letters == 1 else f"{letters:,} dead letters are"
+        text = f"{noun} kept: their documents are not as their rows are."
+        yield Problem("warning", text, "letters", "cdcdeadlettersgrowing")
     lost = state.get("reconcile_requests") or {}
     if lost:
         reasons = ", ".join(reason.replace("_", " ") for reason in lost)
-        yield "warning", f"Changes may be missing in Elasticsearch until tables are compared with it: {reasons}."
+        text = f"Changes may be missing in Elasticsearch until tables are compared with it: {reasons}."
+        yield Problem("warning", text, "jobs", "cdclossnothealed")
+    for held in state.get("held", ()):
+        text = f"The mapping {held['mapping']} does not fit its table {held['table']}: {held['reason']}"
+        yield Problem("warning", text, "tables", "cdclossnothealed")
     for job in state.get("schedule", ()):
         if job["error"]:
-            yield "warning", f"{job['name']} fails: {job['error']}"
+            text = f"{job['name']} fails: {job['error']}"
+            if is_poller(job["name"]):
+                yield Problem("warning", text, "servers", "cdcpollerlate")
+            else:
+                yield Problem("warning", text, "tasks", "cdcscheduledworkfailing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal
@@ -18,6 +18,13 @@ class Sink(Protocol):
         ...
 
 
+class Pause(NamedTuple):
+    """Who closed a gate, and when in seconds since epoch."""
+
+    by: str
+    since: float
+
+
 class Gate:
     """Passes signals on while it is open. A source that meets it closed waits, as it does for a full pipeline."""
 
@@ -28,19 +35,27 @@ class Gate:
         self._passable = asyncio.Event()
         self._passable.set()
         self._diversion: Callable[[Sequence[Signal]], Awaitable[None]] | None = None
+        self._pause: Pause | None = None
+
+    @property
+    def pause(self) -> Pause | None:
+        """Who closed it and when; None while it is open, and where nobody is named."""
+        return self._pause
 
     @property
     def closed(self) -> bool:
         """Whether sources wait."""
         return not self._open.is_set()
 
-    def close(self) -> None:
-        """Let nothing pass."""
+    def close(self, pause: Pause | None = None) -> None:
+        """Stop all signals; a gate that is closed already keeps its first pause."""
+        self._pause = self._pause or pause
         self._open.clear()
         self._update()
 
     def open(self) -> None:
-        """Let everything pass again."""
+        """Pass signals on again."""
+        self._pause = None
         self._open.set()
         self._update()
 

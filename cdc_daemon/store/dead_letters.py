@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -24,6 +24,15 @@ DOCUMENT = "document"
 
 PARTITION = "partition"
 """The kind of letter of a partition whose rows could not be listed; there is at most one for each."""
+
+Facet = Literal["kind", "reason", "table"]
+"""What letters can be counted by."""
+
+_FACETS: Mapping[Facet, str] = {
+    "kind": "kind",
+    "reason": "reason",
+    "table": "keyspace_name || '.' || table_name",
+}
 
 DocumentPlace = tuple[str | None, str | None, bytes | None, tuple[bytes | None, ...] | None]
 """A row: keyspace, table, serialised partition key and clustering values; without these a whole partition."""
@@ -167,10 +176,15 @@ class DeadLetters:
 
     def reasons(self, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
         """Return how many there are of those wanted for each reason, the most frequent first."""
+        return self.count_by("reason", wanted)
+
+    def count_by(self, facet: Facet, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
+        """Return how many there are of those wanted for each value of a facet, the most frequent first."""
         condition, values = wanted.condition()
         with self._database.reading() as connection:
             found = connection.execute(
-                f"SELECT reason, count(*) FROM dead_letter WHERE {condition} GROUP BY reason ORDER BY 2 DESC, 1",  # noqa: S608
+                f"SELECT {_FACETS[facet]} AS value, count(*) FROM dead_letter "  # noqa: S608
+                f"WHERE value IS NOT NULL AND {condition} GROUP BY value ORDER BY 2 DESC, 1",
                 values,
             )
             return dict(found.fetchall())

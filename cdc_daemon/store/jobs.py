@@ -27,7 +27,7 @@ _COLUMNS = (
 class Job:
     """One promised piece of work and how far it is.
 
-    `state` is `queued`, `running`, `done`, or `failed` with a `message` when it could not be done at all.
+    `state` is `queued`, `running`, `done`, `cancelled`, or `failed` with a `message` when it could not be done at all.
     `total` ids, `settled` of them so far, of which `failed` ones could not be shown; `indexed`, `deleted` and
     `missing` count documents. Moments are in microseconds since epoch.
     """
@@ -153,7 +153,8 @@ class Jobs:
         """Return the first part of a job that is not settled, and mark the job as running."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE job SET state = 'running', started = ? WHERE id = ? AND started IS NULL", (_now(), identity)
+                "UPDATE job SET state = 'running', started = ? WHERE id = ? AND started IS NULL AND finished IS NULL",
+                (_now(), identity),
             )
             row = connection.execute(
                 "SELECT number, ids FROM job_part WHERE job = ? ORDER BY number LIMIT 1", (identity,)
@@ -186,14 +187,26 @@ class Jobs:
                 [(identity, *failure) for failure in list(failures.items())[: max(0, KEPT_FAILURES - kept)]],
             )
 
-    def finish(self, identity: str, *, message: str | None = None) -> None:
-        """Record durably that a job has ended: done, or failed for the reason that `message` tells."""
+    def finish(self, identity: str, *, message: str | None = None) -> bool:
+        """Record durably that a job is done, or has failed for the reason in `message`.
+
+        Return False where it had ended before: a job that was cancelled stays cancelled.
+        """
+        return self._end(identity, "done" if message is None else "failed", message)
+
+    def cancel(self, identity: str) -> bool:
+        """Record durably that a job is cancelled; return False where it has ended before, or there is none."""
+        return self._end(identity, "cancelled", None)
+
+    def _end(self, identity: str, state: str, message: str | None) -> bool:
+        """Record an end; a job that has ended before keeps its first."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM job_part WHERE job = ?", (identity,))
-            connection.execute(
-                "UPDATE job SET state = ?, message = ?, finished = ? WHERE id = ?",
-                ("done" if message is None else "failed", message, _now(), identity),
+            changed = connection.execute(
+                "UPDATE job SET state = ?, message = ?, finished = ? WHERE id = ? AND finished IS NULL",
+                (state, message, _now(), identity),
             )
+            return changed.rowcount > 0
 
 
 def _job(row: tuple[Any, ...]) -> Job:

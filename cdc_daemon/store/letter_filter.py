@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 KINDS = ("document", "partition", "mutation", "segment")
@@ -30,6 +30,10 @@ class LetterFilter:
     def is_everything(self) -> bool:
         """Whether no condition is given."""
         return self == EVERYTHING
+
+    def conditions(self) -> dict[str, Any]:
+        """Return the conditions that are given, by their names."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def condition(self) -> tuple[str, tuple[Any, ...]]:
         """Return an SQL condition, and its values."""

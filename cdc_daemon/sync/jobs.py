@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -60,8 +60,12 @@ class JobStore(Protocol):
         """Record that a part is settled."""
         ...
 
-    def finish(self, identity: str, *, message: str | None = None) -> None:
-        """Record that a job has ended."""
+    def finish(self, identity: str, *, message: str | None = None) -> bool:
+        """Record that a job has ended; return False where it had ended before."""
+        ...
+
+    def cancel(self, identity: str) -> bool:
+        """Record that a job is cancelled; return False where it has ended before, or there is none."""
         ...
 
 
@@ -85,6 +89,7 @@ class JobRunner:
         self._store = store
         self._limit = limit
         self._part = part
+        self._settling: dict[str, asyncio.Task[SyncOutcome]] = {}
         self._wake = {object_type: asyncio.Event() for object_type in service.object_types}
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
@@ -109,6 +114,17 @@ class JobRunner:
         if job.open and (reason := self._service.held.get(job.object_type)) is not None:
             job = replace(job, message=f"it waits, as its type's mapping does not fit its table: {reason}")
         return JobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
+
+    async def cancel(self, identity: str) -> JobReport | None:
+        """Cancel a job and return its report; None when there is none of that id.
+
+        What is on its way to Elasticsearch is still written. A job that has ended stays as it is. Raises `StoreError`.
+        """
+        if await asyncio.to_thread(self._store.cancel, identity):
+            log.info("job.cancelled", job=identity)
+            if identity in self._settling:
+                self._settling[identity].cancel()
+        return await self.report(identity)
 
     async def run(self) -> None:
         """Work jobs off until cancelled. What is not settled then goes on at the next start."""
@@ -155,10 +171,12 @@ class JobRunner:
         part = await asyncio.to_thread(self._store.next_part, job.id)
         if part is None:
             await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
-            await asyncio.to_thread(self._store.finish, job.id)
-            log.info("job.done", job=job.id, object_type=job.object_type)
+            if await asyncio.to_thread(self._store.finish, job.id):
+                log.info("job.done", job=job.id, object_type=job.object_type)
             return
-        outcome = await self._settle(job, part)
+        outcome = await self._unless_cancelled(job, self._settle(job, part))
+        if outcome is None:
+            return
         await asyncio.to_thread(
             self._store.settle_part,
             job.id,
@@ -168,6 +186,18 @@ class JobRunner:
             missing=outcome.missing,
             failures=outcome.failures,
         )
+
+    async def _unless_cancelled(self, job: Job, settling: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
+        """Return what becomes of a part; None as soon as its job is cancelled."""
+        task = asyncio.create_task(settling, name=f"job-{job.id}")
+        self._settling[job.id] = task
+        try:
+            await asyncio.wait({task})
+        finally:
+            del self._settling[job.id]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return None if task.cancelled() else task.result()
 
     async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
         asked: list[Asked] = []

@@ -14,7 +14,7 @@ from cdc_http.envelope import message_id
 
 log = structlog.get_logger(__name__)
 
-ROUTINE = frozenset({"/", "/events", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml"})
+ROUTINE = frozenset({"/", "/events", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml", "/runbook"})
 """Paths that are asked for all the time: logged at debug level unless they fail."""
 
 _LONGEST_PATH = 256

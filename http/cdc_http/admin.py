@@ -12,11 +12,12 @@ from starlette.routing import Route
 from cdc_daemon.errors import StoreError
 from cdc_daemon.store.jobs import Job
 from cdc_http.admission import Admission
-from cdc_http.letters import drop_letter, list_letters, replay_letter, replay_letters
-from cdc_http.operators import Operators
+from cdc_http.caller import caller_name
+from cdc_http.letters import drop_letter, drop_letters, list_letters, replay_letter, replay_letters
+from cdc_http.operators import Operators, View
 from cdc_http.query import read_limit
-from cdc_http.request_error import unavailable
-from cdc_http.view import ControlView, DaemonView
+from cdc_http.request_error import RequestError, unavailable
+from cdc_http.view import ControlView, DaemonView, JobsView
 
 MOST_JOBS = 1000
 
@@ -34,7 +35,9 @@ class AdminEndpoint:
             Route("/admin/resume", self._admitted(_resume), methods=["POST"]),
             Route("/admin/config", self._admitted(_config), methods=["GET"]),
             Route("/admin/sync-jobs", self._admitted(_sync_jobs), methods=["GET"]),
+            Route("/admin/sync-jobs/{job}/cancel", self._cancelling(), methods=["POST"]),
             Route("/admin/dead-letters", self._admitted(list_letters), methods=["GET"]),
+            Route("/admin/dead-letters/drop", self._admitted(drop_letters), methods=["POST"]),
             Route("/admin/dead-letters/replay", self._admitted(replay_letters), methods=["POST"]),
             Route("/admin/dead-letters/{id:int}/replay", self._admitted(replay_letter), methods=["POST"]),
             Route("/admin/dead-letters/{id:int}", self._admitted(drop_letter), methods=["DELETE"]),
@@ -43,23 +46,32 @@ class AdminEndpoint:
     def _admitted(
         self, handle: Callable[[Request, ControlView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        async def told(request: Request, control: ControlView) -> Any:
-            try:
-                return await handle(request, control)
-            except StoreError as error:
-                raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
+        return self._operators.admitted(lambda daemon: daemon.control, _told(handle))
 
-        return self._operators.admitted(lambda daemon: daemon.control, told)
+    def _cancelling(self) -> Callable[[Request], Awaitable[Response]]:
+        return self._operators.admitted(lambda daemon: daemon.jobs, _told(_cancel_sync_job))
 
 
-async def _pause(_request: Request, control: ControlView) -> Any:
-    control.pause()
-    return {"paused": True}
+def _told(handle: Callable[[Request, View], Awaitable[Any]]) -> Callable[[Request, View], Awaitable[Any]]:
+    """Return a handler whose `StoreError`s are answers."""
+
+    async def told(request: Request, view: View) -> Any:
+        try:
+            return await handle(request, view)
+        except StoreError as error:
+            raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
+
+    return told
 
 
-async def _resume(_request: Request, control: ControlView) -> Any:
-    control.resume()
-    return {"paused": False}
+async def _pause(request: Request, control: ControlView) -> Any:
+    pause = control.pause(caller_name(request))
+    return {"paused": True, "paused_by": pause.by, "paused_since": pause.since}
+
+
+async def _resume(request: Request, control: ControlView) -> Any:
+    control.resume(caller_name(request))
+    return {"paused": False, "paused_by": None, "paused_since": None}
 
 
 async def _config(_request: Request, control: ControlView) -> Any:
@@ -68,6 +80,13 @@ async def _config(_request: Request, control: ControlView) -> Any:
 
 async def _sync_jobs(request: Request, control: ControlView) -> Any:
     return {"jobs": [_plain(job) for job in await control.sync_jobs(read_limit(request, MOST_JOBS))]}
+
+
+async def _cancel_sync_job(request: Request, jobs: JobsView) -> Any:
+    report = await jobs.cancel(request.path_params["job"])
+    if report is None:
+        raise RequestError(404, "", "There is no such job.")
+    return _plain(report.job)
 
 
 def _plain(job: Job) -> dict[str, Any]:

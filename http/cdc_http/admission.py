@@ -9,9 +9,8 @@ from starlette.requests import Request
 
 from cdc_daemon.config.http import AuthSettings, Scope
 from cdc_http.access_log import note
-from cdc_http.caller import Caller
+from cdc_http.caller import Caller, keep_caller
 from cdc_http.request_error import RequestError, unavailable
-from cdc_http.share import remember_caller
 from cdc_http.tokens import KnownTokens
 from cdc_http.web_token import KeysUnavailableError, WebTokens
 
@@ -54,7 +53,7 @@ class Admission:
             if caller is None:
                 continue
             note(request, caller=caller.name)
-            remember_caller(request, caller)
+            keep_caller(request, caller)
             if scope not in caller.scopes:
                 raise RequestError(403, "FORBIDDEN", "The token does not allow this.")
             return

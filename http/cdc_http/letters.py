@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from cdc_daemon.dead_letters.replay import MOST_AT_ONCE, Ending, Replayed
 from cdc_daemon.dead_letters.shown import plain_letter
 from cdc_daemon.store.letter_filter import KINDS, LetterFilter
+from cdc_http.access_log import note
 from cdc_http.query import read_flag, read_limit, read_parameter
 from cdc_http.request_error import RequestError
 from cdc_http.view import ControlView
@@ -21,11 +23,18 @@ _LATEST = 9e9
 
 
 async def list_letters(request: Request, control: ControlView) -> Any:
-    """Answer with the newest letters of those that the query names, and how many there are of them."""
+    """Answer with the newest letters of those that the query names, and with what they can be narrowed down by."""
     wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     letters = await control.dead_letters(limit, wanted)
     total = await control.count_dead_letters(wanted)
-    return {"dead_letters": [plain_letter(letter) for letter in letters], "total": total}
+    whole = replace(wanted, above=None, below=None)
+    return {
+        "dead_letters": [plain_letter(letter) for letter in letters],
+        "total": total,
+        "kinds": await control.count_dead_letters_by(replace(whole, kind=None), "kind"),
+        "reasons": await control.count_dead_letters_by(replace(whole, reason=None), "reason"),
+        "tables": await control.count_dead_letters_by(replace(whole, table=None), "table"),
+    }
 
 
 async def replay_letters(request: Request, control: ControlView) -> Any:
@@ -52,8 +61,20 @@ async def replay_letter(request: Request, control: ControlView) -> Any:
     return _plain_replayed(replayed)
 
 
+async def drop_letters(request: Request, control: ControlView) -> Any:
+    """Delete the letters that the query names; with `dry_run` only answer how many there are."""
+    wanted = _filter(request)
+    if wanted.is_everything != read_flag(request, "all"):
+        raise RequestError(400, "", "all: expected a filter, or all=true, and not both")
+    if read_flag(request, "dry_run"):
+        return {"dropped": await control.count_dead_letters(wanted), "dry_run": True}
+    dropped = await control.drop_dead_letters(wanted)
+    note(request, dropped=dropped)
+    return {"dropped": dropped, "dry_run": False}
+
+
 async def drop_letter(request: Request, control: ControlView) -> Any:
-    """Forget one letter."""
+    """Delete one letter."""
     identity = _identity(request)
     if not await control.drop_dead_letter(identity):
         raise _unknown(identity)

@@ -1,4 +1,4 @@
-"""The status page: a few files that are served as they are."""
+"""The status page, a few files that are served as they are, and the runbook."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from cdc_http.runbook import runbook_page
 
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {
@@ -48,7 +50,7 @@ class _File(NamedTuple):
 
 
 def page_routes() -> list[Route]:
-    """Return the routes of the page and of what it loads. The files are read now."""
+    """Return the routes of the page, of what it loads, and of the runbook. The page's files are read now."""
     files = dict(_read())
 
     async def index(request: Request) -> Response:
@@ -60,14 +62,20 @@ def page_routes() -> list[Route]:
             raise HTTPException(404)
         return _answer(request, file)
 
-    return [Route("/", index), Route("/static/{file}", static)]
+    async def runbook(request: Request) -> Response:
+        return _answer(request, _file(runbook_page(), ".html"))
+
+    return [Route("/", index), Route("/runbook", runbook), Route("/static/{file}", static)]
 
 
 def _read() -> Iterator[tuple[str, _File]]:
     for path in _FOLDER.iterdir():
-        content = path.read_bytes()
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        yield path.name, _File(content, {**HEADERS, "content-type": _TYPES[path.suffix], "etag": tag})
+        yield path.name, _file(path.read_bytes(), path.suffix)
+
+
+def _file(content: bytes, suffix: str) -> _File:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return _File(content, {**HEADERS, "content-type": _TYPES[suffix], "etag": tag})
 
 
 def _answer(request: Request, file: _File) -> Response:

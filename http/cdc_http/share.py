@@ -7,16 +7,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from cdc_http.caller import Caller
+from cdc_http.caller import kept_caller
 
-_CALLER = "cdc_http.caller"
 _SITE = 64
 """Bits of an IPv6 address that name a network. Whoever has one address of it has all of them (RFC 4291, 2.5.4)."""
-
-
-def remember_caller(request: Request, caller: Caller) -> None:
-    """Note whose valid token the request shows."""
-    request.scope[_CALLER] = caller
 
 
 def share_of(request: Request) -> str:
@@ -24,7 +18,7 @@ def share_of(request: Request) -> str:
 
     A token counts only after it was found valid: otherwise one caller could invent many.
     """
-    caller: Caller | None = request.scope.get(_CALLER)
+    caller = kept_caller(request)
     if caller is not None:
         return f"token {caller.name}"
     return f"address {network_of(request.client)}"

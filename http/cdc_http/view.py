@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 from cdc_daemon.dead_letters.replay import Replay, Replayed
 from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.runner import JobReport as RangeJobReport
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.pipeline.gate import Pause
+from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import LetterFilter
 from cdc_daemon.sync import Asked, Refresh, SyncOutcome
@@ -54,18 +55,22 @@ class JobsView(Protocol):
         ...
 
     async def report(self, identity: str) -> JobReport | None:
-        """Tell how far a job is; None when there is none."""
+        """Return how far a job is; None when there is none."""
+        ...
+
+    async def cancel(self, identity: str) -> JobReport | None:
+        """Cancel a job that has not ended and return its report; None when there is none. Raises `StoreError`."""
         ...
 
 
 class ControlView(Protocol):
     """What an operator may do."""
 
-    def pause(self) -> None:
-        """Take nothing more from the commit log; requests for rows go on."""
+    def pause(self, by: str) -> Pause:
+        """Stop reading changes from the commit log; requests for rows go on. Return who paused it first, and when."""
         ...
 
-    def resume(self) -> None:
+    def resume(self, by: str) -> None:
         """Follow the commit log again."""
         ...
 
@@ -75,6 +80,10 @@ class ControlView(Protocol):
 
     async def count_dead_letters(self, wanted: LetterFilter) -> int:
         """Return how many dead letters there are of those wanted."""
+        ...
+
+    async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
+        """Return how many dead letters of those wanted there are for each value of a column, most frequent first."""
         ...
 
     async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
@@ -87,6 +96,10 @@ class ControlView(Protocol):
 
     async def drop_dead_letter(self, identity: int) -> bool:
         """Forget a dead letter; tell whether there was one of this id. Raises `StoreError`."""
+        ...
+
+    async def drop_dead_letters(self, wanted: LetterFilter) -> int:
+        """Delete the dead letters wanted; return how many there were. Raises `StoreError`."""
         ...
 
     async def sync_jobs(self, limit: int) -> Sequence[Job]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +48,7 @@ def relay(box: Sandbox) -> Iterator[Relay]:
 
 @pytest.fixture(scope="module")
 def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Two tables and a daemon with an operator, for all tests of a module."""
+    """Three tables and a daemon with an operator, for all tests of a module."""
     ports = PortReservation()
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     token = {"name": "operator", "hash": f"sha256:{digest}", "scopes": ["admin", "sync"]}
@@ -56,7 +57,8 @@ def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.Tem
         new_stage(box, cql, elastic, tmp_path_factory.mktemp("daemon")) as stage,
     ):
         stage.table("person", "id int PRIMARY KEY, name text")
-        stage.table("tree", "id int PRIMARY KEY, height text", mappings=TALL)
+        for name in ("tree", "bush"):
+            stage.table(name, "id int PRIMARY KEY, height text", mappings=TALL)
         stage.daemon.config["elasticsearch"]["hosts"] = [f"http://127.0.0.1:{relay.port}"]
         stage.daemon.config["http"] = {"port": ports.reserve(), "contract": "lenient", "auth": {"tokens": [token]}}
         stage.daemon.run()
@@ -79,19 +81,19 @@ Show = Callable[..., Page]
 
 
 @pytest.fixture
-def show(browser: Browser, stage: Stage) -> Iterator[Show]:
-    """Opens the status page in a context of its own, and sees to it that it has no errors."""
+def show_at(browser: Browser) -> Iterator[Show]:
+    """Opens the status page at a URL in a context of its own, and sees to it that it has no errors."""
     contexts = []
     problems: list[str] = []
 
-    def show(**options: Any) -> Page:
+    def show(url: str, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         context.set_default_timeout(WAIT)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: problems.append(said.text) if _is_ours(said.text) else None)
-        page.goto(f"http://127.0.0.1:{stage.daemon.config['http']['port']}/")
+        page.goto(url)
         page.locator("#connection[data-state=live]").wait_for()
         return page
 
@@ -99,6 +101,12 @@ def show(browser: Browser, stage: Stage) -> Iterator[Show]:
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture
+def show(stage: Stage, show_at: Show) -> Show:
+    """Opens the status page of the daemon on the stage."""
+    return partial(show_at, f"http://127.0.0.1:{stage.daemon.config['http']['port']}/")
 
 
 def _is_ours(text: str) -> bool:

@@ -17,12 +17,14 @@ from tests.integration.daemon.stage import Stage
 expect.set_options(timeout=WAIT)
 
 NUMBERS = itertools.count(1)
+LONG = re.compile(r"^\d+(\.\d+)? s$|^\d+ min")
 FORGIVING = {"height": {"type": "integer", "ignore_malformed": True}}
 
 
 def cell(page: Page, table: str, row: str, column: str) -> Locator:
     """A cell by its row's and column's names, as somebody who listens to the page finds it."""
-    names = page.get_by_role("table", name=table).get_by_role("columnheader").all_text_contents()
+    heads = page.get_by_role("table", name=table).locator("thead tr").last
+    names = heads.get_by_role("columnheader").all_text_contents()
     found = (
         page.get_by_role("table", name=table)
         .get_by_role("row")
@@ -47,6 +49,13 @@ def set_aside_a_tree(stage: Stage) -> int:
     return number
 
 
+def set_aside_a_bush(stage: Stage) -> int:
+    """Do the same in a table that no other test writes to."""
+    number = next(NUMBERS)
+    stage.execute("INSERT INTO {ks}.bush (id, height) VALUES (%s, 'tall')", [number])
+    return number
+
+
 def test_values_change_as_rows_change(stage: Stage, show: Show) -> None:
     page = show()
     indexed, deleted = (cell(page, "Tables", "person", column) for column in ("Indexed", "Deleted"))
@@ -60,7 +69,7 @@ def test_values_change_as_rows_change(stage: Stage, show: Show) -> None:
     expect(cell(page, "Tables", "person", "Newest")).to_have_text(re.compile(r"ago$"))
     stage.execute("DELETE FROM {ks}.person WHERE id = %s", [first])
     expect(deleted).to_have_text(f"{gone + 1:,}")
-    expect(page.locator("#behind")).to_have_text("0 s")
+    expect(page.locator("#behind")).to_have_text("up to date")
     expect(page.locator("#pending")).to_have_text("0")
 
 
@@ -68,27 +77,30 @@ def test_the_last_hour_is_drawn_and_told(show: Show) -> None:
     page = show()
     drawing = page.get_by_role("img", name=re.compile(r"^Last .*Freshness, 99th percentile: .*Freshness, median"))
     expect(drawing).to_be_visible()
-    expect(page.get_by_role("img", name=re.compile("^Last .*Documents settled: lowest"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Last .*Documents written: lowest"))).to_be_visible()
 
 
 def test_an_outage_shows_and_its_end_too(stage: Stage, relay: Relay, show: Show) -> None:
     page = show()
     state = cell(page, "Servers and sources", "Elasticsearch", "State")
-    expect(state).to_have_text("there")
+    expect(state).to_have_text("available")
     number = next(NUMBERS) * 1000
     relay.shut()
     try:
         stage.execute("INSERT INTO {ks}.person (id, name) VALUES (%s, 'b')", [number])
         expect(page.locator(".verdict")).to_contain_text("Elasticsearch takes no writes")
         expect(page.locator("#verdict")).to_have_attribute("data-state", "critical")
-        expect(state).to_have_text("away")
+        expect(state).to_have_text("unavailable")
         expect(cell(page, "Servers and sources", "commit log", "State")).to_have_text("waiting for Elasticsearch")
         expect(page.locator("#pending")).not_to_have_text("0")
+        expect(page.locator("#lateness-title")).to_have_text("Documents are late by")
+        expect(page.locator("#behind")).to_have_text(LONG)
         assert page.title().startswith("✕")
     finally:
         relay.open()
-    expect(state).to_have_text("there")
+    expect(state).to_have_text("available")
     expect(page.locator(".verdict")).not_to_contain_text("Elasticsearch takes no writes")
+    expect(page.locator("#behind")).to_have_text("up to date")
     wait_for("the document", lambda: stage.get("person", str(number)))
 
 
@@ -108,18 +120,18 @@ def test_dead_letters_are_seen_and_replayed_by_keyboard_alone(stage: Stage, show
     outline = replay.evaluate("element => getComputedStyle(element).outlineStyle")
     assert outline == "solid", "whoever uses the keyboard sees where they are"
     page.keyboard.press("Enter")
-    expect(page.locator("#operator-result")).to_contain_text("stays")
+    expect(page.locator("#letters-result")).to_contain_text("stays: document_parsing_exception")
     expect(replay).to_be_focused()
 
     stage.elastic.indices.put_mapping(index=stage.alias("tree"), properties=FORGIVING)
     page.keyboard.press("Enter")
-    expect(page.locator("#operator-result")).to_contain_text("was replayed")
+    expect(page.locator("#letters-result")).to_contain_text("was replayed")
     expect(row).to_have_count(0)
     assert stage.get("tree", str(number)) == {"id": number, "height": "tall"}
     expect(page.locator("#letters button:focus")).to_have_count(1)
 
     page.get_by_role("button", name="Replay all").click()
-    expect(page.locator("#operator-result")).to_have_text(re.compile(r"^2 replayed, [\d,]+ stay\.$"))
+    expect(page.locator("#letters-result")).to_have_text(re.compile(r"^2 replayed, [\d,]+ stay\.$"))
     expect(page.locator("#letters-none")).to_be_visible()
     assert all(stage.get("tree", str(other)) for other in others)
 
@@ -157,12 +169,67 @@ def test_pause_and_resume(show: Show) -> None:
     page = show()
     sign_in(page)
     page.get_by_role("button", name="Pause the commit log").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    state = cell(page, "Servers and sources", "commit log", "State")
     try:
-        expect(cell(page, "Servers and sources", "commit log", "State")).to_have_text("paused")
-        expect(page.locator(".verdict")).to_contain_text("An operator has paused the commit log")
+        expect(state).to_have_text("paused")
+        expect(page.locator(".verdict")).to_contain_text("The commit log is paused by operator")
+        expect(page.locator("#paused")).to_have_text(
+            re.compile(r"^The commit log is paused by operator since \d\d:\d\d:\d\d\.$")
+        )
     finally:
         page.get_by_role("button", name="Resume the commit log").click()
-    expect(cell(page, "Servers and sources", "commit log", "State")).to_have_text("running")
+    expect(state).to_have_text("running")
+    expect(page.locator("#paused")).to_be_hidden()
+
+
+def test_dead_letters_are_filtered_and_dropped(stage: Stage, show: Show) -> None:
+    page = show()
+    sign_in(page)
+    numbers = [set_aside_a_bush(stage) for _ in range(2)]
+    page.get_by_label("Table", exact=True).select_option(f"{stage.keyspace}.bush")
+    rows = page.locator("#letters tbody tr")
+    expect(rows).to_have_count(2)
+    rows.first.get_by_role("button", name="Drop dead letter").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drop", exact=True).click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="Drop the 1 that match").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drop 1 dead letter").click()
+    expect(page.locator("#letters-none")).to_have_text("None match.")
+    assert all(stage.get("bush", str(number)) is None for number in numbers)
+
+
+def test_indices_are_shown_with_their_documents(stage: Stage, show: Show) -> None:
+    page = show()
+    alias = stage.alias("person")
+    expect(cell(page, "Indices", alias, "State")).to_have_text("live")
+    expect(cell(page, "Indices", alias, "Types")).to_have_text("person")
+    sign_in(page)
+    row = page.locator("#indices tbody tr").filter(has=page.get_by_role("rowheader", name=alias, exact=True))
+    expect(row.locator("td").nth(3)).to_have_text(re.compile(r"^[\d,]+$"))
+
+
+def test_jobs_are_cancelled(stage: Stage, relay: Relay, show: Show) -> None:
+    page = show()
+    sign_in(page)
+    number = next(NUMBERS) * 1000
+    stage.execute("INSERT INTO {ks}.person (id, name) VALUES (%s, 'c')", [number])
+    stage.settle()
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    later = {"objectType": "person", "objectIds": [str(number)], "operationType": "async"}
+    relay.shut()  # no job can end meanwhile
+    try:
+        table = page.request.post(f"{page.url}admin/backfill", data={"types": ["person"]}, headers=headers)
+        ids = page.request.post(f"{page.url}sync", data={"params": {}, "request": later}, headers=headers)
+        assert (table.status, ids.status) == (202, 202)
+        for kind, job in (("backfill", table.json()["job"]), ("sync", ids.json()["result"]["job"])):
+            row = page.locator("#jobs tbody tr").filter(has_text=job)
+            row.get_by_role("button", name=f"Cancel {kind} person").click()
+            page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+            expect(row).to_contain_text("cancelled")
+            expect(row.get_by_role("button")).to_have_count(0)
+    finally:
+        relay.open()
 
 
 def test_a_job_is_followed(stage: Stage, show: Show) -> None:
@@ -183,7 +250,7 @@ def test_a_daemon_that_stops_is_told_and_found_again(stage: Stage, show: Show) -
     http = stage.daemon.config["http"]
     try:
         assert stage.daemon.stop() == 0
-        expect(page.locator("#connection")).to_have_text(re.compile(r"Connection lost, values of \d\d:\d\d:\d\d"))
+        expect(page.locator("#connection")).to_have_text(re.compile(r"Old: values of \d\d:\d\d:\d\d"))
         stage.daemon.config["http"] = {"port": http["port"]}
         stage.daemon.run()
         expect(page.locator("#connection")).to_have_text("Live")

@@ -106,6 +106,7 @@ def test_it_holds_what_the_daemon_needs_and_no_tools(root: Path) -> None:
     assert {"cdc_daemon", "cdc_http", "elasticsearch", "cassandra"} <= names
     assert not names & {"pip", "Cython", "hatchling", "pytest", "mypy", "cyclonedx_py"}
     assert (site / "cdc_http" / "openapi.yaml").exists()
+    assert (site / "cdc_http" / "runbook.md").exists()
     assert list((site / "cdc_daemon" / "__pycache__").glob("daemon.*.pyc"))
 
 

@@ -1,32 +1,84 @@
-// The last hour of one or two measures as a small drawing, with its story in words.
+// The last hour of one or two measures as a small drawing with its axes, and its story in words.
 
-import { makeSvg, setText } from "./dom.js";
-import { duration, inUnit, moment } from "./format.js";
+import { make, makeSvg, setLabel, setText, show } from "./dom.js";
+import { duration, hour, inUnit, moment } from "./format.js";
 
 const WIDTH = 360;
-const HEIGHT = 56;
-const TOP = 4;
+const HEIGHT = 64;
+const TOP = 2;
 const WIDE = 20;
 const FEWEST = 12; // steps from edge to edge
 
-// Draw lines of a trend into a place; `lost` is the line that tells when a server was away.
+// Draw lines of a trend into a place; `lost` is the line that tells when a server was unavailable.
 export function draw(place, trend, names, lost) {
   const lines = names.map((name) => trend.lines.find((line) => line.name === name)).filter(Boolean);
-  const values = lines.flatMap((line) => line.values).filter((value) => value !== null);
   const steps = Math.max(0, ...lines.map((line) => line.values.length));
-  place.hidden = steps < 2;
+  show(place, steps >= 2);
   if (steps < 2) return;
-  const height = scaleFor(values, lines[0].unit);
+  const unit = lines[0].unit;
+  const scale = scaleFor(lines.flatMap((line) => line.values).filter((value) => value !== null), unit);
   const slots = Math.max(steps, FEWEST); // a daemon that is younger than an hour has its own time from edge to edge
-  const x = (at) => ((slots - steps + at + 0.5) / slots) * WIDTH;
-  const y = (value) => HEIGHT - 1 - height(value) * (HEIGHT - TOP - 1);
+  const svg = drawLines(lines, lost, { scale, steps, slots });
+  setLabel(svg, describe(lines, trend, lost));
 
+  const parts = place.firstChild ? place.parts : (place.parts = makeParts(place));
+  parts.field.replaceChildren(svg, parts.cursor);
+  setText(parts.top, inUnit(scale.most, unit));
+  setText(parts.middle, inUnit(scale.least ? Math.sqrt(scale.most * scale.least) : scale.most / 2, unit));
+  setText(parts.bottom, scale.least ? inUnit(scale.least, unit) : "0");
+  setText(parts.start, hour(trend.end - slots * trend.step));
+  setText(parts.end, hour(trend.end));
+  parts.read = (fraction) => {
+    const at = Math.min(steps - 1, Math.floor(fraction * slots) - (slots - steps));
+    const told = lines.map((line) => [line, line.values[at]]).filter(([, value]) => value !== null && value !== undefined);
+    parts.cursor.style.left = `${((slots - steps + at + 0.5) / slots) * 100}%`;
+    show(parts.cursor, at >= 0);
+    const name = (line) => (lines.length > 1 ? `${line.title.split(", ").at(-1)} ` : "");
+    const values = told.map(([line, value]) => `${name(line)}${inUnit(value, line.unit)}`).join(", ");
+    return at < 0 ? "" : `${moment(trend.end - (steps - at) * trend.step)}  ${values || "no value"}`;
+  };
+  if (parts.pointed !== null) point(parts, parts.pointed);
+}
+
+// The frame of a drawing, made once: whoever points at it goes on pointing when new values come.
+function makeParts(place) {
+  const parts = { pointed: null };
+  for (const name of ["top", "middle", "bottom", "start", "end", "reading"]) parts[name] = make("span", { className: name });
+  parts.cursor = make("div", { className: "cursor", hidden: true });
+  parts.field = make("div", { className: "field" });
+  parts.reading.hidden = true;
+  const y = make("div", { className: "y" }, parts.top, parts.middle, parts.bottom);
+  const x = make("div", { className: "x" }, parts.start, parts.end, parts.reading);
+  for (const axis of [y, x]) axis.setAttribute("aria-hidden", "true");
+  place.replaceChildren(y, parts.field, x);
+  const follow = (event) => {
+    const box = parts.field.getBoundingClientRect();
+    point(parts, Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)));
+  };
+  for (const name of ["pointermove", "pointerdown"]) parts.field.addEventListener(name, follow);
+  for (const name of ["pointerleave", "pointercancel"]) parts.field.addEventListener(name, () => point(parts, null));
+  return parts;
+}
+
+// Where the pointer is: the values of that moment in place of the axis's times.
+function point(parts, fraction) {
+  parts.pointed = fraction;
+  const reading = fraction === null ? "" : parts.read(fraction);
+  setText(parts.reading, reading);
+  show(parts.reading, reading !== "");
+  for (const each of [parts.start, parts.end]) show(each, reading === "");
+  if (!reading) show(parts.cursor, false);
+}
+
+function drawLines(lines, lost, { scale, steps, slots }) {
+  const x = (at) => ((slots - steps + at + 0.5) / slots) * WIDTH;
+  const y = (value) => HEIGHT - 1 - scale.height(value) * (HEIGHT - TOP - 1);
   const svg = makeSvg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-  svg.setAttribute("aria-label", describe(lines, trend, lost));
   for (const [from, to] of outages(lost)) {
     const left = x(from - 0.5);
     svg.append(makeSvg("rect", { class: "away", x: left, width: x(to + 0.5) - left, y: 0, height: HEIGHT }));
   }
+  for (const part of [TOP, HEIGHT / 2]) svg.append(makeSvg("path", { class: "grid", d: `M0 ${part}H${WIDTH}` }));
   lines.forEach((line, number) => {
     for (const piece of pieces(line.values)) {
       const points = piece.map(([at, value]) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
@@ -37,39 +89,19 @@ export function draw(place, trend, names, lost) {
       svg.append(makeSvg("path", { class: `line line-${number}`, d: `M${points.join("L")}${points.length < 2 ? "h1" : ""}` }));
     }
   });
-  const scale = document.createElement("p");
-  scale.className = "scale";
-  scale.setAttribute("aria-hidden", "true");
-  const [start, highest] = [document.createElement("span"), document.createElement("span")];
-  start.className = "began";
-  setText(start, `since ${moment(trend.end - steps * trend.step).slice(0, 5)}`);
-  setText(highest, `highest ${inUnit(values.length ? Math.max(...values) : null, lines[0].unit)}`);
-  scale.append(start, highest);
-  place.replaceChildren(svg, scale);
-  readOut(svg, highest, { lines, trend, steps, slots });
+  return svg;
 }
 
-// How high a value stands, from 0 to 1. Times that differ by far are set by their orders of magnitude, or one outage
-// would make a line of everything else.
+// How high a value stands, from 0 to 1, between `least` and `most`. Times that differ by far are set by their orders of
+// magnitude, or one outage would make a line of everything else.
 function scaleFor(values, unit) {
   const most = Math.max(...values, 0) || 1;
-  const least = Math.min(...values.filter((value) => value > 0), most);
-  if (unit !== "seconds" || most / least < WIDE) return (value) => value / most;
-  const low = Math.log(least / 2);
-  return (value) => (value > 0 ? Math.max(0, Math.log(value) - low) / (Math.log(most) - low) : 0);
-}
-
-// Under the pointer: the values of that moment instead of the highest.
-function readOut(svg, label, { lines, trend, steps, slots }) {
-  const usual = label.textContent;
-  svg.addEventListener("pointermove", (event) => {
-    const box = svg.getBoundingClientRect();
-    const at = Math.floor(((event.clientX - box.left) / box.width) * slots) - (slots - steps);
-    const told = lines.map((line) => line.values[at]).filter((value) => value !== null && value !== undefined);
-    const when = moment(trend.end - (steps - at) * trend.step);
-    setText(label, told.length ? `${when}: ${told.map((value) => inUnit(value, lines[0].unit)).join(", ")}` : usual);
-  });
-  svg.addEventListener("pointerleave", () => setText(label, usual));
+  const smallest = Math.min(...values.filter((value) => value > 0), most);
+  if (unit !== "seconds" || most / smallest < WIDE) return { most, least: 0, height: (value) => value / most };
+  const least = smallest / 2;
+  const low = Math.log(least);
+  const height = (value) => (value > 0 ? Math.max(0, Math.log(value) - low) / (Math.log(most) - low) : 0);
+  return { most, least, height };
 }
 
 function describe(lines, trend, lost) {
@@ -81,7 +113,7 @@ function describe(lines, trend, lost) {
   });
   const length = duration(Math.max(...lines.map((line) => line.values.length)) * trend.step);
   const away = outages(lost).length;
-  return `Last ${length}. ${told.join(". ")}.${away ? ` A server was away ${away === 1 ? "once" : `${away} times`}.` : ""}`;
+  return `Last ${length}. ${told.join(". ")}.${away ? ` A server was unavailable ${away === 1 ? "once" : `${away} times`}.` : ""}`;
 }
 
 // Stretches without a gap, as [place, value].
@@ -98,7 +130,7 @@ function pieces(values) {
   return found;
 }
 
-function outages(line) {
+export function outages(line) {
   const found = [];
   (line?.values ?? []).forEach((value, at) => {
     if (value !== 0) return;

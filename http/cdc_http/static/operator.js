@@ -1,14 +1,13 @@
 // What only an operator may see and do: asked for with a token that stays in this tab.
 
-import { byId, keyed, make, makeRow, setState, setText, show } from "./dom.js";
-import { count, moment, percent } from "./format.js";
-import { mood } from "./tables.js";
+import { confirm } from "./confirm.js";
+import { byId, make, setText, show } from "./dom.js";
+import { moment, parse, percent } from "./format.js";
+import { Jobs } from "./jobs.js";
+import { Letters } from "./letters.js";
 
 const KEY = "cdc-daemon.token";
-const LISTED = 25;
-const SHOWN = 200; // characters shown of a letter's document or row
-const AT_ONCE = 200; // dead letters replayed by one request of many
-const EVERY = 2; // seconds between two looks at jobs that are under way
+const COUNTED_EVERY = 60; // seconds between two counts of the indices' documents
 
 const REFUSED = {
   401: "The token is not valid.",
@@ -16,12 +15,14 @@ const REFUSED = {
 };
 
 export class Operator {
+  documents = new Map(); // by alias, what is told of its indices
   #token = sessionStorage.getItem(KEY);
   #asked = false; // whether it is known if the daemon takes tokens
   #status = null;
-  #letters = null; // how many there were when they were listed last
-  #jobs = null;
-  #looked = 0;
+  #counted = 0;
+  #indices = "";
+  #letters = new Letters((...question) => this.#ask(...question));
+  #jobs = new Jobs((...question) => this.#ask(...question));
 
   constructor() {
     byId("sign-in").addEventListener("submit", (event) => {
@@ -29,19 +30,16 @@ export class Operator {
       this.#signIn(byId("token").value.trim());
     });
     byId("sign-out").addEventListener("click", () => this.#signOut("Signed out."));
-    byId("pause").addEventListener("click", () => this.#pause());
-    byId("replay-all").addEventListener("click", () => this.#replayAll());
+    byId("pause").addEventListener("click", () => (this.#status?.paused ? this.#resume() : this.#pause()));
   }
 
   // Take note of a new status: list again what has changed by it.
   async follow(status) {
     this.#status = status;
-    this.#showActions();
+    this.#showPause();
     if (!this.#asked) await this.#begin();
     if (!this.#token || byId("signed-in").hidden) return;
-    if (status.dead_letters !== this.#letters) await this.#listLetters();
-    const due = Date.now() / 1000 - this.#looked > EVERY;
-    if (jobsOf(status) !== this.#jobs || (status.open_jobs && due)) await this.#listJobs();
+    await Promise.all([this.#letters.follow(status), this.#jobs.follow(status), this.#countDocuments()]);
   }
 
   async #begin() {
@@ -53,8 +51,8 @@ export class Operator {
     const answer = await fetch("admin/config").catch(() => null);
     if (answer?.status === 403) {
       this.#explain(
-        "Acting on the daemon is off, because its configuration says nobody who may. To see dead letters, jobs and the " +
-          "configuration here, set http.auth.tokens with a token of the scope admin, and start the daemon anew.",
+        "Nobody may act on the daemon, as its configuration names no tokens. To see dead letters, jobs and the " +
+          "configuration here, set http.auth.tokens with a token of the scope admin, and restart the daemon.",
       );
     } else if (answer?.status === 401) {
       this.#explain("Dead letters, jobs and the configuration are for operators.");
@@ -67,31 +65,32 @@ export class Operator {
   async #signIn(token) {
     if (!token) return;
     this.#token = token;
-    if (await this.#enter()) {
-      sessionStorage.setItem(KEY, token);
-      byId("token").value = "";
-      byId("letters-title").focus();
-    }
+    if (await this.#enter()) byId("letters-title").focus();
   }
 
   async #enter() {
     const answer = await this.#ask("GET", "config");
     if (!answer) return false;
+    sessionStorage.setItem(KEY, this.#token);
+    byId("token").value = "";
     showConfig(byId("config").querySelector("dl"), answer.config);
     show(byId("sign-in"), false);
     show(byId("actions"), true);
     show(byId("signed-in"), true);
     this.#explain("");
     this.#tell("Signed in.");
-    await Promise.all([this.#listLetters(), this.#listJobs()]);
+    await Promise.all([this.#letters.list(this.#status), this.#jobs.list(this.#status), this.#countDocuments()]);
     return true;
   }
 
   #signOut(text) {
     const shown = this.#token !== null;
-    this.#token = this.#letters = this.#jobs = null;
+    this.#token = null;
+    this.#counted = 0;
+    this.documents.clear();
     sessionStorage.removeItem(KEY);
-    for (const name of ["letters", "jobs"]) byId(name).tBodies[0].replaceChildren();
+    this.#letters.clear();
+    this.#jobs.clear();
     byId("config").querySelector("dl").replaceChildren();
     show(byId("signed-in"), false);
     show(byId("actions"), false);
@@ -100,111 +99,51 @@ export class Operator {
     if (shown) byId("token").focus();
   }
 
-  // Ask an operator's question; undefined when there is no answer to use, which is told.
-  async #ask(method, path) {
+  // Ask an operator's question; undefined when there is no answer to use, which is told by `tell`.
+  async #ask(method, path, tell = (text) => this.#tell(text)) {
     let answer;
     try {
       answer = await fetch(`admin/${path}`, { method, headers: { authorization: `Bearer ${this.#token}` } });
     } catch {
-      this.#tell("The daemon does not answer.");
+      tell("The daemon does not answer.");
       return undefined;
     }
-    if (answer.ok) return answer.json();
-    const told = await answer.json().catch(() => ({}));
+    const content = await answer.text().then(parse).catch(() => ({}));
+    if (answer.ok) return content;
     if (answer.status in REFUSED) this.#signOut(REFUSED[answer.status]);
-    else this.#tell(told.error ?? `The daemon answered ${answer.status}.`);
+    else tell(content.error ?? `The daemon answered ${answer.status}.`);
     return undefined;
   }
 
-  #showActions() {
-    setText(byId("pause"), this.#status?.paused ? "Resume the commit log" : "Pause the commit log");
+  #showPause() {
+    const { paused, paused_by: by, paused_since: since } = this.#status;
+    setText(byId("pause"), paused ? "Resume the commit log" : "Pause the commit log…");
+    setText(byId("paused"), paused ? `The commit log is paused by ${by ?? "an operator"} since ${moment(since)}.` : "");
+    show(byId("paused"), Boolean(paused));
   }
 
   async #pause() {
-    const answer = await this.#ask("POST", this.#status?.paused ? "resume" : "pause");
-    if (answer) this.#tell(answer.paused ? "The commit log is paused." : "The commit log is followed again.");
+    const { cdc_raw: raw = {} } = this.#status ?? {};
+    const full = raw.limit ? ` It is ${percent(raw.bytes / raw.limit)} full now.` : "";
+    const text =
+      `Changes then wait in cdc_raw, and no document is updated by them. When cdc_raw is full, Cassandra rejects ` +
+      `writes.${full} Requests for rows go on. Everybody sees who has paused it. A restart of the daemon ends the pause.`;
+    if (!(await confirm({ title: "Pause the commit log?", text, yes: "Pause" }))) return;
+    const answer = await this.#ask("POST", "pause");
+    if (answer) this.#tell(`The commit log is paused by ${answer.paused_by} since ${moment(answer.paused_since)}.`);
   }
 
-  async #listLetters() {
-    this.#letters = this.#status?.dead_letters ?? null;
-    const answer = await this.#ask("GET", `dead-letters?limit=${LISTED}`);
-    if (!answer) return;
-    const letters = answer.dead_letters;
-    setText(byId("letters-count"), answer.total > letters.length ? `newest ${letters.length} of ${count(answer.total)}` : count(answer.total));
-    show(byId("letters-none"), !letters.length);
-    show(byId("letters"), letters.length > 0);
-    show(byId("letters-all"), answer.total > 1);
-    keyed(byId("letters").tBodies[0], letters, {
-      key: (letter) => letter.id,
-      create: (letter) => this.#makeLetter(letter),
-      update: showLetter,
-    });
+  async #resume() {
+    if (await this.#ask("POST", "resume")) this.#tell("The commit log is followed again.");
   }
 
-  #makeLetter(letter) {
-    const row = makeRow(byId("letters"));
-    const [, table, reason, key, action] = row.cells;
-    const name = letter.table ? `${letter.keyspace}.${letter.table}` : "–";
-    setText(table, name);
-    reason.append(make("strong"), make("span", { className: "detail" }));
-    key.append(make("code", {}, tellKey(letter)), make("code", { className: "detail" }));
-    const button = make("button", { type: "button" }, "Replay");
-    button.setAttribute("aria-label", `Replay dead letter ${letter.id} of ${name}`);
-    button.addEventListener("click", () => this.#replay(letter.id, button));
-    action.append(button);
-    return row;
-  }
-
-  async #replay(id, button) {
-    button.disabled = true;
-    const rows = [...byId("letters").tBodies[0].rows];
-    const at = rows.findIndex((row) => row.contains(button));
-    this.#tell(`Replaying dead letter ${id}.`);
-    const answer = await this.#ask("POST", `dead-letters/${id}/replay`);
-    button.disabled = false;
-    if (!answer) return;
-    this.#tell(answer.outcome === "replayed" ? `Dead letter ${id} was replayed.` : `Dead letter ${id} stays: ${whyNot(answer)}`);
-    await this.#listLetters();
-    if (document.contains(button)) {
-      button.focus();
-      return;
-    }
-    const left = byId("letters").tBodies[0].rows;
-    (left[Math.min(at, left.length - 1)]?.querySelector("button") ?? byId("letters-title")).focus();
-  }
-
-  // Replay page by page, so that it is seen how far it is, and stays within what one request may take.
-  async #replayAll() {
-    const button = byId("replay-all");
-    button.disabled = true;
-    let [replayed, left, from] = [0, 0, 0];
-    while (from !== null) {
-      const answer = await this.#ask("POST", `dead-letters/replay?limit=${AT_ONCE}${from ? `&above=${from}` : ""}`);
-      if (!answer) break;
-      replayed += answer.replayed;
-      left += answer.failed + answer.waiting;
-      from = answer.next;
-      this.#tell(`${count(replayed)} replayed, ${count(left)} stay${from === null ? "." : " so far."}`);
-    }
-    button.disabled = false;
-    if (this.#token) await this.#listLetters();
-  }
-
-  async #listJobs() {
-    this.#jobs = jobsOf(this.#status);
-    this.#looked = Date.now() / 1000;
-    const answers = await Promise.all(["jobs", "sync-jobs"].map((path) => this.#ask("GET", `${path}?limit=${LISTED}`)));
-    if (answers.includes(undefined)) return;
-    const jobs = answers.flatMap((answer) => answer.jobs).sort((one, other) => other.created - one.created);
-    const open = this.#status?.open_jobs;
-    setText(byId("jobs-count"), open ? `${count(open)} open` : "");
-    show(byId("jobs-none"), !jobs.length);
-    show(byId("jobs"), jobs.length > 0);
-    keyed(byId("jobs").tBodies[0], jobs, {
-      key: (job) => job.job,
-      create: (job) => makeJob(byId("jobs"), job),
-      update: showJob,
-    });
+  // Elasticsearch counts: seldom, and when there are other indices than before.
+  async #countDocuments() {
+    const [indices, now] = [JSON.stringify(this.#status?.indices), Date.now() / 1000];
+    if (indices === this.#indices && now - this.#counted < COUNTED_EVERY) return;
+    [this.#indices, this.#counted] = [indices, now];
+    const answer = await this.#ask("GET", "indices", () => {});
+    for (const index of answer?.indices ?? []) this.documents.set(index.alias, index);
   }
 
   #explain(text) {
@@ -215,67 +154,6 @@ export class Operator {
   #tell(text) {
     setText(byId("operator-result"), text);
   }
-}
-
-function showLetter(row, letter) {
-  const [when, , reason, key] = row.cells;
-  setText(when, moment(letter.last_at));
-  setText(reason.firstChild, letter.reason);
-  const attempts = letter.attempts > 1 ? ` (${count(letter.attempts)} times)` : "";
-  setText(reason.lastChild, `${letter.detail.message ?? letter.detail.error ?? ""}${attempts}`);
-  const start = letter.document ?? letter.row ?? "";
-  setText(key.lastChild, start.length > SHOWN ? `${start.slice(0, SHOWN)}…` : start);
-}
-
-function tellKey(letter) {
-  const parts = Object.entries(letter.key ?? {});
-  if (parts.length) return parts.map(([column, value]) => `${column} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
-  if (letter.detail.id) return letter.detail.id;
-  return letter.partition_key ?? (letter.segment_id ? `${letter.segment_id}:${letter.position}` : "–");
-}
-
-function whyNot(answer) {
-  return answer.outcome === "waiting" ? "it could not be settled in time." : (answer.message ?? answer.reason ?? "it fails as before.");
-}
-
-// What tells that jobs have to be listed again: one more, or one that has ended.
-function jobsOf(status) {
-  return `${status?.open_jobs} ${status?.newest_job}`;
-}
-
-function nameOf(job) {
-  return `${job.kind} ${job.object_type ?? job.options.types?.join(", ") ?? ""}`;
-}
-
-function makeJob(table, job) {
-  const row = makeRow(table);
-  row.cells[0].append(make("span", {}, nameOf(job)), make("code", { className: "detail" }, job.job));
-  row.cells[1].append(make("span", { className: "state" }));
-  const progress = make("progress", { max: 1 });
-  progress.setAttribute("aria-label", `Progress of ${nameOf(job)}`);
-  row.cells[2].append(progress, make("span", { className: "detail" }));
-  return row;
-}
-
-function showJob(row, job) {
-  setText(row.cells[1].firstChild, job.state);
-  setState(row.cells[1].firstChild, mood(job.state));
-  const [progress, told] = row.cells[2].children;
-  const share = job.state === "done" ? 1 : (job.fraction ?? (job.total ? job.settled / job.total : 0));
-  if (progress.value !== share) progress.value = share;
-  const done = job.ranges ? [job.ranges.done, job.ranges.total, "ranges"] : [job.settled, job.total, "ids"];
-  setText(told, `${percent(share)}, ${count(done[0])} of ${count(done[1])} ${done[2]}`);
-  setText(row.cells[3], job.message ?? result(job));
-  setText(row.cells[4], moment(job.started ?? job.created));
-}
-
-// What a job has done: the counts that it gives, whatever they are called, and of their zeros only the first.
-function result(job) {
-  const numbers = { ...job.counts, rows: job.rows, ...job.report, failed: job.failed };
-  return Object.entries(numbers)
-    .filter(([, value], at) => typeof value === "number" && (value || !at))
-    .map(([name, value]) => `${count(value)} ${name.replaceAll("_", " ")}`)
-    .join(", ");
 }
 
 function showConfig(list, config) {

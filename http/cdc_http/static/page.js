@@ -1,10 +1,12 @@
 // The status page: shows what the daemon's events tell, and how old it is when they stop.
 
-import { draw } from "./chart.js";
-import { byId, keyed, make, setState, setText, show, spellRoles } from "./dom.js";
-import { bytes, count, duration, moment, percent, rate, seconds } from "./format.js";
+import { draw, outages } from "./chart.js";
+import { closeQuestion } from "./confirm.js";
+import { byId, setState, setText, show, spell, spellRoles } from "./dom.js";
+import { duration, moment, zone } from "./format.js";
 import { Operator } from "./operator.js";
-import { showSources, showTables } from "./tables.js";
+import { followLinks, showNumbers, showVerdict } from "./summary.js";
+import { showIndices, showSources, showTables, showTasks } from "./tables.js";
 
 const SILENCE = 15; // seconds without an event, after which the connection is taken for lost: beats come every five
 const AGAIN = 4; // seconds to the next attempt where the browser makes none by itself
@@ -15,6 +17,7 @@ let source = null;
 let latest = null; // the last status, and when it was heard of last, in the daemon's time and in this browser's
 let heard = 0;
 let away = null;
+let titled = "cdc-daemon";
 
 function open() {
   source?.close();
@@ -43,14 +46,26 @@ function hear(now) {
   if (latest) showStatus(latest, now);
 }
 
-function lose() {
-  tellConnection("lost", latest ? `Connection lost, values of ${moment(heard)}` : "No connection to the daemon");
+// Without a connection nothing on the page is of now, and nothing can be done: that is to be seen at once.
+function lose(why = "No connection to the daemon", mark = "✕ no connection · ") {
+  if (document.body.dataset.state === "lost") return;
+  const old = `values of ${moment(heard)}`;
+  tellConnection("lost", latest ? `Old: ${old}` : why);
+  titleWith(mark);
+  setText(byId("verdict"), latest ? `${why}: all below is old, ${old}.` : why);
+  closeQuestion();
 }
 
 function tellConnection(state, text) {
   setState(byId("connection"), state);
   setState(document.body, state);
   setText(byId("connection-text"), text);
+  byId("acting").disabled = state !== "live";
+}
+
+function titleWith(mark) {
+  const title = `${mark}${titled}`;
+  if (document.title !== title) document.title = title;
 }
 
 setInterval(() => {
@@ -66,7 +81,7 @@ document.addEventListener("visibilitychange", () => {
     away = setTimeout(() => {
       source?.close();
       source = null;
-      lose();
+      lose("Not watched while the page is hidden", "– not watched · ");
     }, HIDDEN * 1000);
   } else if (!source) {
     open();
@@ -77,10 +92,13 @@ function showStatus(status, now) {
   setText(byId("node"), status.node ?? "");
   setText(byId("version"), `version ${status.version}`);
   setText(byId("uptime"), `up ${uptime(now - status.started)}`);
-  showVerdict(status);
-  showNumbers(status);
-  showSources(byId("sources"), status);
-  showTables(byId("tables"), status.mappings, now);
+  titled = spell(`${status.node ?? "cdc-daemon"} · cdc-daemon`);
+  titleWith(showVerdict(status));
+  showNumbers(status, now);
+  showSources(byId("servers-table"), status);
+  showTables(byId("tables-table"), status, now);
+  showIndices(byId("indices-table"), status, operator.documents);
+  showTasks(byId("tasks-table"), status.tasks ?? []);
   operator.follow(status);
 }
 
@@ -89,51 +107,13 @@ function uptime(value) {
   return value < 60 ? "less than a minute" : duration(Math.floor(value / 60) * 60).replace(" 0 s", "");
 }
 
-const STATES = { running: "Keeping up", starting: "Starting", stopping: "Stopping" };
-
-function showVerdict(status) {
-  const problems = status.problems ?? [];
-  const [first] = problems;
-  setText(byId("verdict"), first?.text ?? STATES[status.state] ?? status.state);
-  setState(byId("verdict"), first?.severity ?? (status.state === "running" ? "ok" : "warning"));
-  const others = problems.slice(1);
-  show(byId("problems"), others.length > 0);
-  keyed(byId("problems"), others, {
-    key: (problem) => problem.text,
-    create: (problem) => make("li", {}, problem.text),
-    update: (item, problem) => setState(item, problem.severity),
-  });
-  const waits = first ? `${first.severity === "critical" ? "✕" : "!"} ` : "";
-  const title = `${waits}${status.node ?? "cdc-daemon"} · cdc-daemon`;
-  if (document.title !== title) document.title = title;
-}
-
-function showNumbers(status) {
-  const { freshness = {}, cdc_raw: raw = {}, backlog = {} } = status;
-  setText(byId("freshness-p50"), seconds(freshness.p50));
-  setText(byId("freshness-p99"), seconds(freshness.p99));
-  setText(byId("behind"), freshness.behind === 0 ? "0 s" : seconds(freshness.behind));
-  setText(byId("behind-what"), freshness.behind === 0 ? "nothing waits" : "since the newest change shown");
-  setText(byId("rate"), rate(status.rate?.documents));
-  setText(byId("pending"), count(status.pending));
-  const segments = `${count(backlog.segments)} segment${backlog.segments === 1 ? "" : "s"}`;
-  const unread = backlog.bytes ? `, ${bytes(backlog.bytes)} unread in ${segments}` : "";
-  setText(byId("backlog"), `keys wait${status.spooled ? `, ${count(status.spooled)} on disk` : ""}${unread}`);
-  const share = raw.limit ? raw.bytes / raw.limit : null;
-  setText(byId("raw"), share === null ? bytes(raw.bytes) : percent(share));
-  setText(byId("raw-what"), share === null ? "its limit is not known" : `${bytes(raw.bytes)} of ${bytes(raw.limit)}`);
-  const meter = byId("raw-meter");
-  show(meter, share !== null);
-  if (share !== null && meter.value !== share) {
-    meter.value = share;
-    meter.setAttribute("aria-valuetext", percent(share));
-  }
-}
-
 function showTrend(trend) {
   const lost = trend.lines.find((line) => line.name === "available");
   for (const place of document.querySelectorAll(".chart")) draw(place, trend, place.dataset.lines.split(" "), lost);
+  show(byId("shaded"), outages(lost).length > 0);
 }
 
 for (const table of document.querySelectorAll("table")) spellRoles(table);
+setText(byId("zone"), `times in ${zone()}`);
+followLinks();
 open();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -22,11 +23,12 @@ from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 from cdc_daemon.schedule.schedule import ScheduledJob
 from cdc_daemon.store import Store
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.store.range_jobs import Progress, RangeJob
@@ -149,26 +151,34 @@ class FakeRefresher:
 
 
 class FakeControl:
-    """Remembers whether it was paused."""
+    """Remembers who paused it."""
 
     def __init__(self) -> None:
-        self.paused = False
+        self.paused: Pause | None = None
         self.letters: list[DeadLetter] = []
         self.unmended: set[str] = set()
         self.jobs: list[Job] = []
         self.config: dict[str, Any] = {"http": {"port": 8080}}
 
-    def pause(self) -> None:
-        self.paused = True
+    def pause(self, by: str) -> Pause:
+        self.paused = self.paused or Pause(by, 1_700_000_000.5)
+        return self.paused
 
-    def resume(self) -> None:
-        self.paused = False
+    def resume(self, by: str) -> None:
+        assert by
+        self.paused = None
 
     async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
         return self._wanted(wanted)[:limit]
 
     async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
         return len(self._wanted(wanted))
+
+    async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
+        found: Counter[str] = Counter()
+        for letter in self._wanted(wanted):
+            found[f"{letter.keyspace}.{letter.table}" if column == "table" else getattr(letter, column)] += 1
+        return dict(found.most_common())
 
     async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
         oldest = self._wanted(wanted)[::-1]
@@ -182,6 +192,11 @@ class FakeControl:
         self.letters = [letter for letter in self.letters if letter.id != identity]
         return len(self.letters) < before
 
+    async def drop_dead_letters(self, wanted: LetterFilter) -> int:
+        dropped = self._wanted(wanted)
+        self.letters = [letter for letter in self.letters if letter not in dropped]
+        return len(dropped)
+
     async def sync_jobs(self, limit: int) -> Sequence[Job]:
         return self.jobs[:limit]
 
@@ -193,6 +208,8 @@ class FakeControl:
             letter
             for letter in self.letters
             if wanted.reason in {None, letter.reason}
+            and wanted.kind in {None, letter.kind}
+            and wanted.table in {None, letter.table, f"{letter.keyspace}.{letter.table}"}
             and (wanted.above or 0) < (letter.id or 0) < (wanted.below or float("inf"))
         ]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import pytest
 from starlette.types import ASGIApp
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.errors import StoreError
+from cdc_daemon.pipeline.gate import Pause
+from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job
 from cdc_http import create_app
@@ -30,19 +33,25 @@ def control(daemon: FakeDaemon) -> FakeControl:
     return daemon.control
 
 
-@pytest.fixture
-def app(daemon: FakeDaemon) -> ASGIApp:
+def operators_only() -> HttpSettings:
     digest = hashlib.sha256(b"operator").hexdigest()
     token = TokenSettings(name="operator", hash=f"sha256:{digest}", scopes=("admin",))
-    return create_app(daemon, HttpSettings(auth=AuthSettings(tokens=(token,))))
+    return HttpSettings(auth=AuthSettings(tokens=(token,)))
+
+
+@pytest.fixture
+def app(daemon: FakeDaemon) -> ASGIApp:
+    return create_app(daemon, operators_only())
 
 
 async def test_pause_and_resume(app: ASGIApp, daemon: FakeDaemon) -> None:
     assert isinstance(daemon.control, FakeControl)
-    assert (await ask(app, "POST", "/admin/pause", headers=OPERATOR)).json() == {"paused": True}
-    assert daemon.control.paused
-    assert (await ask(app, "POST", "/admin/resume", headers=OPERATOR)).json() == {"paused": False}
-    assert not daemon.control.paused
+    paused = {"paused": True, "paused_by": "operator", "paused_since": 1_700_000_000.5}
+    assert (await ask(app, "POST", "/admin/pause", headers=OPERATOR)).json() == paused
+    assert daemon.control.paused == Pause("operator", 1_700_000_000.5)
+    resumed = {"paused": False, "paused_by": None, "paused_since": None}
+    assert (await ask(app, "POST", "/admin/resume", headers=OPERATOR)).json() == resumed
+    assert daemon.control.paused is None
 
 
 def letters(*ids: int) -> list[DeadLetter]:
@@ -69,6 +78,9 @@ async def test_dead_letters(app: ASGIApp, control: FakeControl) -> None:
     answer = await ask(app, "GET", "/admin/dead-letters?limit=1", headers=OPERATOR)
     assert answer.json() == {
         "total": 2,
+        "kinds": {"document": 2},
+        "reasons": {"document_parsing_exception": 2},
+        "tables": {"k.t": 2},
         "dead_letters": [
             {
                 "id": 2,
@@ -121,6 +133,53 @@ async def test_replay_and_drop_one(app: ASGIApp, control: FakeControl) -> None:
     assert (await ask(app, "POST", "/admin/dead-letters/1/replay", headers=OPERATOR)).status == 404
     assert (await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)).json() == {"dropped": 2}
     assert (await ask(app, "DELETE", "/admin/dead-letters/2", headers=OPERATOR)).status == 404
+
+
+async def test_letters_are_counted_by_what_they_can_be_filtered_by(app: ASGIApp, control: FakeControl) -> None:
+    control.letters = letters(4, 3, 2, 1)
+    control.letters[1] = dataclasses.replace(control.letters[1], reason="bad")
+    control.letters[3] = dataclasses.replace(control.letters[3], reason="bad", table="other")
+    answer = await ask(app, "GET", "/admin/dead-letters?reason=bad&below=3&limit=1", headers=OPERATOR)
+    found = answer.json()
+    assert [letter["id"] for letter in found["dead_letters"]] == [1]
+    assert found["total"] == 1, "the page's, as before"
+    assert found["reasons"] == {"document_parsing_exception": 2, "bad": 2}, "of all pages, whatever reason is chosen"
+    assert found["tables"] == {"k.t": 1, "k.other": 1}, "of all pages, with the reason that is chosen"
+
+
+async def test_letters_are_dropped_by_a_filter(app: ASGIApp, control: FakeControl) -> None:
+    control.letters = letters(4, 3, 2, 1)
+    control.letters[1] = dataclasses.replace(control.letters[1], reason="bad")
+    path = "/admin/dead-letters/drop"
+    dry = await ask(app, "POST", f"{path}?reason=bad&dry_run=true", headers=OPERATOR)
+    assert dry.json() == {"dropped": 1, "dry_run": True}
+    assert len(control.letters) == 4
+    assert (await ask(app, "POST", f"{path}?reason=bad", headers=OPERATOR)).json() == {"dropped": 1, "dry_run": False}
+    assert [letter.id for letter in control.letters] == [4, 2, 1]
+    assert (await ask(app, "POST", f"{path}?below=4", headers=OPERATOR)).json() == {"dropped": 2, "dry_run": False}
+    assert [letter.id for letter in control.letters] == [4]
+
+
+@pytest.mark.parametrize("query", ["", "?all=false", "?all=true&reason=bad"])
+async def test_all_letters_are_dropped_only_when_all_are_meant(app: ASGIApp, control: FakeControl, query: str) -> None:
+    control.letters = letters(2, 1)
+    answer = await ask(app, "POST", f"/admin/dead-letters/drop{query}", headers=OPERATOR)
+    assert (answer.status, len(control.letters)) == (400, 2)
+    assert answer.json()["error"].startswith("all: ")
+    answer = await ask(app, "POST", "/admin/dead-letters/drop?all=true", headers=OPERATOR)
+    assert (answer.json()["dropped"], control.letters) == (2, [])
+
+
+async def test_a_job_of_a_request_is_cancelled(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    try:
+        app = create_app(FakeDaemon(store), operators_only())
+        store.jobs.add(Job(id="b", kind="sync", object_type="user"), ["u1"], part=1, limit=1)
+        answer = await ask(app, "POST", "/admin/sync-jobs/b/cancel", headers=OPERATOR)
+        assert (answer.status, answer.json()["job"], answer.json()["state"]) == (200, "b", "cancelled")
+        assert (await ask(app, "POST", "/admin/sync-jobs/c/cancel", headers=OPERATOR)).status == 404
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,9 @@ class FakeJobs:
     async def report(self, identity: str) -> Any:
         assert identity
 
+    async def cancel(self, identity: str) -> Any:
+        assert identity
+
 
 def served(contract: Literal["documented", "lenient"], description: bytes) -> schemathesis.BaseSchema:
     """Return the schema that a fuzzer goes by, of an application that serves it and keeps a contract."""

@@ -65,3 +65,18 @@ def test_what_it_loads_is_there() -> None:
         name for file in FILES if file.suffix == ".js" for name in re.findall(r'from "\./([^"]+)"', file.read_text())
     }
     assert loaded | scripts == {file.name for file in FILES} - {"index.html"}
+
+
+async def test_the_runbook_is_a_page_of_the_daemon_s_own(app: ASGIApp) -> None:
+    answer = await ask(app, "GET", "/runbook")
+    text = answer.body.decode()
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    anchors = {*re.findall(r'id="([^"]+)"', text)}
+    assert {"cdcelasticsearchunavailable", "cdcdeadlettersgrowing", "the-state-directory-was-lost"} <= anchors
+    assert "<table>" in text
+    links = re.findall(r'<a href="([^"]*)"', text)
+    assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []
+    assert [link for link in links if not link.startswith(("#", "https:", "./"))] == [], "files are not served"
+    again = await ask(app, "GET", "/runbook", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from cdc_daemon.config import Settings
 from cdc_daemon.control import Control
+from cdc_daemon.daemon import Daemon
 from cdc_daemon.dead_letters.replay import Replayer
-from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.gate import Gate, Pause
 from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.letter_filter import LetterFilter
 
 
 class _Sink:
@@ -50,3 +57,74 @@ async def test_the_configuration_has_no_secrets_and_jobs_are_listed(tmp_path: Pa
         assert len(await control.sync_jobs(2)) == 2
     finally:
         store.close()
+
+
+async def test_the_first_pause_counts_until_somebody_resumes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    try:
+        nothing: Any = None
+        gate = Gate(_Sink())
+        control = Control(gate, store, nothing, settings(tmp_path))
+        first = control.pause("anna")
+        assert first.by == "anna"
+        assert abs(first.since - time.time()) < 60
+        assert control.pause("ben") == first
+        control.resume("ben")
+        assert not gate.closed
+        assert control.pause("ben").by == "ben"
+    finally:
+        store.close()
+
+
+async def test_letters_are_counted_and_dropped_by_a_filter(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    try:
+        nothing: Any = None
+        control = Control(Gate(_Sink()), store, nothing, settings(tmp_path))
+        store.dead_letters.add(
+            [
+                DeadLetter(
+                    kind="document", reason=reason, detail={}, keyspace="k", table=table, partition_key=bytes([number])
+                )
+                for number, (reason, table) in enumerate([("bad", "t"), ("bad", "u"), ("worse", "t")])
+            ]
+        )
+        store.dead_letters.add([DeadLetter(kind="segment", reason="torn", detail={}, segment_id=1, position=2)])
+        every = LetterFilter()
+        assert await control.count_dead_letters_by(every, "reason") == {"bad": 2, "torn": 1, "worse": 1}
+        assert await control.count_dead_letters_by(every, "table") == {"k.t": 2, "k.u": 1}
+        assert await control.count_dead_letters_by(LetterFilter(reason="bad"), "kind") == {"document": 2}
+        assert await control.drop_dead_letters(LetterFilter(reason="bad", table="k.t")) == 1
+        assert await control.drop_dead_letters(LetterFilter(reason="bad", table="k.t")) == 0
+        assert await control.count_dead_letters() == 3
+    finally:
+        store.close()
+
+
+async def test_a_pause_outlives_that_the_parts_are_put_together_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[Pause | None] = []
+
+    class Parts:
+        tables: Sequence[str] = ()
+
+        def __init__(self) -> None:
+            self.gate = Gate(_Sink())
+
+        async def run(self) -> bool:
+            pauses.append(self.gate.pause)
+            self.gate.close(Pause("anna", 1_700_000_000.5))
+            return len(pauses) < 2
+
+    @asynccontextmanager
+    async def assemble(*_: object, **__: object) -> AsyncIterator[Parts]:
+        yield Parts()
+
+    monkeypatch.setattr("cdc_daemon.daemon.assemble", assemble)
+    store = Store(tmp_path)
+    try:
+        await Daemon(settings(tmp_path))._assemble_and_run(store)
+    finally:
+        store.close()
+    assert pauses == [None, Pause("anna", 1_700_000_000.5)]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -9,7 +11,10 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.overview import Overview
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.problems import Section
+from cdc_http.runbook import anchor_of
 
+CHECKOUT = Path(__file__).parents[3]
 START = 1_700_000_000.0
 MAPPINGS = {
     "user": MappingSettings(table=TableName("sunbird", "user"), alias="users"),
@@ -63,7 +68,7 @@ def test_nothing_is_shown_before_the_first_look(daemon: Daemon) -> None:
 
 def test_a_daemon_at_rest(daemon: Daemon) -> None:
     shown = daemon.look()
-    assert shown["freshness"] == {"p50": None, "p99": None, "behind": 0.0, "window": 60.0}
+    assert shown["freshness"] == {"p50": None, "p99": None, "behind": 0.0, "late": False, "window": 60.0}
     assert shown["problems"] == []
     assert shown["cdc_raw"] == {"bytes": 0.0, "limit": None, "segments": 0}
     assert [source["name"] for source in shown["sources"]] == ["commit log", "requests for rows"]
@@ -111,7 +116,7 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     assert shown["sources"][0]["state"] == "waiting for Elasticsearch"
     assert texts(shown)[0].startswith("Elasticsearch takes no writes (ConnectionError)")
     assert "Documents are late, as Elasticsearch takes no writes." in texts(shown)
-    assert "Elasticsearch is behind Cassandra." not in texts(shown)
+    assert shown["freshness"]["late"]
 
     daemon.state["elasticsearch"] = {"available": True, "failure": None}
     daemon.settle(20.0)
@@ -139,7 +144,7 @@ def test_a_daemon_that_is_slow_is_behind(daemon: Daemon) -> None:
     daemon.settle(0.1)
     daemon.look(5)
     daemon.state |= {"pending": 10, "backlog": {"bytes": 500, "segments": 1}}
-    assert texts(daemon.look(30)) == ["Elasticsearch is behind Cassandra."]
+    assert texts(daemon.look(30)) == ["Documents are late: changes in Cassandra wait to be written to Elasticsearch."]
 
 
 def test_what_waits_on_disk_is_behind_too(daemon: Daemon) -> None:
@@ -183,12 +188,14 @@ def test_dead_letters_and_jobs_are_told_as_the_store_has_them(daemon: Daemon) ->
     daemon.overview.count(dead_letters=2, open_jobs=1, newest_job=START)
     shown = daemon.look()
     assert (shown["dead_letters"], shown["open_jobs"]) == (2, 1)
-    assert texts(shown) == ["2 dead letters: set aside until somebody looks at them."]
+    assert texts(shown) == ["2 dead letters are kept: their documents are not as their rows are."]
+    daemon.overview.count(dead_letters=1)
+    assert texts(daemon.look()) == ["1 dead letter is kept: their documents are not as their rows are."]
 
 
-def test_jobs_that_come_round_are_sources(daemon: Daemon) -> None:
-    job = {
-        "name": "poll user",
+def scheduled(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
         "interval": 60.0,
         "running": False,
         "started": START,
@@ -199,15 +206,22 @@ def test_jobs_that_come_round_are_sources(daemon: Daemon) -> None:
         "passed_over": 0,
         "error": "no such column",
         "next": START + 60,
+        **more,
     }
-    daemon.state["schedule"] = [job]
+
+
+def test_pollers_are_sources_and_the_daemon_s_own_timers_are_not(daemon: Daemon) -> None:
+    daemon.state["schedule"] = [scheduled("poll sunbird.user"), scheduled("expired values")]
     shown = daemon.look()
-    source = shown["sources"][-1]
-    assert (source["name"], source["state"], source["since"]) == ("poll user", "failing", START)
-    assert {"title": "last done", "value": None, "unit": "moment"} in source["facts"]
-    assert texts(shown) == ["poll user fails: no such column"]
-    daemon.state["schedule"] = [{**job, "error": None, "running": True}]
-    assert daemon.look()["sources"][-1]["state"] == "running"
+    assert [source["name"] for source in shown["sources"]] == ["commit log", "requests for rows", "poll sunbird.user"]
+    assert [task["name"] for task in shown["tasks"]] == ["expired values"]
+    for each in (shown["sources"][-1], shown["tasks"][0]):
+        assert (each["state"], each["since"]) == ("failing", START)
+        assert {"title": "last success", "value": None, "unit": "moment", "since_start": False} in each["facts"]
+        assert {"title": "runs", "value": 4, "unit": "count", "since_start": True} in each["facts"]
+    assert texts(shown) == ["poll sunbird.user fails: no such column", "expired values fails: no such column"]
+    daemon.state["schedule"] = [scheduled("expired values", error=None, running=True)]
+    assert daemon.look()["tasks"][0]["state"] == "running"
 
 
 def test_a_daemon_that_follows_no_log(daemon: Daemon) -> None:
@@ -234,7 +248,14 @@ def test_a_pause(daemon: Daemon) -> None:
     daemon.state["paused"] = True
     shown = daemon.look()
     assert shown["sources"][0]["state"] == "paused"
-    assert texts(shown) == ["An operator has paused the commit log: its changes wait."]
+    assert texts(shown) == ["The commit log is paused by an operator: its changes wait."]
+    daemon.state |= {"paused_by": "anna", "paused_since": START}
+    shown = daemon.look()
+    assert texts(shown) == ["The commit log is paused by anna: its changes wait."]
+    assert {(fact["title"], fact["value"]) for fact in shown["sources"][0]["facts"]} >= {
+        ("paused by", "anna"),
+        ("paused since", START),
+    }
 
 
 def test_critical_problems_come_first(daemon: Daemon) -> None:
@@ -253,3 +274,30 @@ def test_the_trend_keeps_what_happened(daemon: Daemon) -> None:
     assert all(0.1 <= value <= 0.15 for value in lines["freshness_p50"])
     assert lines["available"] == [1.0, 1.0]
     assert lines["documents"][1] == 1.0
+
+
+def test_each_problem_leads_to_a_section_of_the_page_and_of_the_runbook(daemon: Daemon) -> None:
+    daemon.state |= {
+        "waiting_for": {"what": "cassandra", "error": "connection refused"},
+        "cassandra": {"available": False},
+        "elasticsearch": {"available": False, "failure": "ConnectionError"},
+        "paused": True,
+        "pending": 1,
+        "reconcile_requests": {"missing_segment": 2},
+        "held": [{"mapping": "user", "table": "sunbird.user", "reason": "another key", "hint": None}],
+        "schedule": [scheduled("poll sunbird.user"), scheduled("expired values")],
+    }
+    daemon.metrics.cdc_raw_limit_bytes.set(4096)
+    daemon.metrics.cdc_raw_bytes.set(4096)
+    daemon.overview.count(dead_letters=1)
+    daemon.settle(60.0)
+    problems = daemon.look()["problems"]
+    assert len(problems) == 11
+    assert {problem["section"] for problem in problems} <= {*get_args(Section)}
+    headings = re.findall(r"^#+ (.*)$", (CHECKOUT / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert {problem["runbook"] for problem in problems} <= {anchor_of(heading) for heading in headings}
+
+
+def test_the_page_has_each_section_that_a_problem_may_lead_to() -> None:
+    page = (CHECKOUT / "http/cdc_http/static/index.html").read_text()
+    assert [section for section in get_args(Section) if f'id="{section}"' not in page] == []

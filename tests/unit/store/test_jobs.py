@@ -83,3 +83,32 @@ def test_old_jobs_are_forgotten_with_all_they_left(tmp_path: Path, monkeypatch: 
     assert store.jobs.get("1") is None
     assert store.jobs.failures("1") == {}
     store.close()
+
+
+def test_a_job_that_is_cancelled_stays_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.jobs.add(job(), ["a", "b"], part=1, limit=1) is not None
+    part = store.jobs.next_part("1")
+    assert part is not None
+    assert store.jobs.cancel("1")
+    assert store.jobs.next_open("sync", "user") is None
+    assert store.jobs.next_part("1") is None
+    store.jobs.settle_part("1", part, indexed=1, failures={})
+    assert not store.jobs.finish("1")
+    assert not store.jobs.cancel("1")
+    assert not store.jobs.cancel("2"), "there is none"
+    kept = store.jobs.get("1")
+    assert kept is not None
+    assert (kept.state, kept.indexed, kept.open) == ("cancelled", 0, False)
+    store.close()
+
+
+def test_a_job_that_is_cancelled_before_its_turn_is_not_begun(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.jobs.add(job(), ["a"], part=1, limit=1) is not None
+    assert store.jobs.cancel("1")
+    assert store.jobs.next_part("1") is None
+    kept = store.jobs.get("1")
+    assert kept is not None
+    assert (kept.state, kept.started) == ("cancelled", None)
+    store.close()

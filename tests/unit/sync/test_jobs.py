@@ -227,3 +227,22 @@ async def test_while_a_server_is_away_a_job_waits(tmp_path: Path) -> None:
         assert (report.job.state, report.job.settled) == ("running", 0)
         watches[0].settled(daemon.pipeline.asked[0], [DocumentOutcome("user_alias", "a", Outcome.INDEXED)])
         assert (await ended(jobs, job)).job.indexed == 1
+
+
+async def test_a_job_is_cancelled_while_its_part_is_under_way(tmp_path: Path) -> None:
+    async with running(tmp_path, part=1) as daemon:
+        jobs = runner_of(daemon)
+        daemon.pipeline.held = Trouble("elasticsearch", "no node")
+        job = await jobs.start("user", ["a", "b"])
+        await until(lambda: daemon.pipeline.asked)
+        report = await jobs.cancel(job.id)
+        assert report is not None
+        assert report.job.state == "cancelled"
+        await until(lambda: daemon.pipeline.withdrawn == daemon.pipeline.asked)
+        daemon.pipeline.held = None
+        other = await jobs.start("user", ["c"])
+        assert (await ended(jobs, other)).job.state == "done", "it holds up no other"
+        after = await jobs.report(job.id)
+        assert after is not None
+        assert (after.job.state, after.job.settled) == ("cancelled", 0)
+        assert await jobs.cancel("nobody's") is None
