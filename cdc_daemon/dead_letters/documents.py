@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.document.values import json_value
-from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters, DocumentPlace
@@ -69,7 +68,7 @@ def readable_key(
     try:
         values = (*table.key_values(partition_key), *table.clustering_values(clustering))
         return {column.name: json_value(value) for column, value in zip(columns, values, strict=False)}
-    except (CdcError, ValueError, ArithmeticError):
+    except Exception:  # noqa: BLE001 -- a letter is kept of any key
         return None
 
 

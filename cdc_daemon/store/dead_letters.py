@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from cdc_daemon.shown import cut, json_bytes
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import decode_clustering, encode_clustering
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
@@ -83,14 +84,14 @@ class DeadLetters:
             (
                 letter.at or now,
                 letter.kind,
-                letter.reason,
+                cut(letter.reason),
                 letter.keyspace,
                 letter.table,
                 letter.partition_key,
                 _encode_clustering(letter.clustering),
                 letter.segment_id,
                 letter.position,
-                orjson.dumps(letter.detail, default=str).decode(),
+                json_bytes(letter.detail).decode(),
                 None if letter.payload is None else letter.payload[:PAYLOAD_LIMIT],
                 letter.alias,
             )
@@ -116,12 +117,12 @@ class DeadLetters:
 
         Nothing happens where it is gone, or was set aside anew since it was read: that failure counts already.
         """
-        told = orjson.dumps(detail, default=str).decode()
+        told = json_bytes(detail).decode()
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE dead_letter SET reason = ?, detail = ?, attempts = attempts + 1, last_at = ? "
                 "WHERE id = ? AND attempts = ?",
-                (reason, told, time.time_ns() // 1000, letter.id, letter.attempts),
+                (cut(reason), told, time.time_ns() // 1000, letter.id, letter.attempts),
             )
 
     def remove(self, identities: Iterable[int]) -> int:
