@@ -1,8 +1,8 @@
 """Whole numbers of any length as text and back, in time that does not grow with the square of their length.
 
 A CQL `varint` has no largest value. Python converts at most 4,300 digits (`sys.set_int_max_str_digits`) and raises
-`ValueError` beyond, because its own method takes 3 s for 400,000 digits. The limit is one for the whole process. Raising
-it would let one value stop the event loop. This module splits a long number instead, as Python 3.12 does
+`ValueError` beyond, because its own method takes 3 s for 400,000 digits. The limit holds for the whole process. A
+higher one would let one value stop the event loop. This module splits a long number instead, as Python 3.12 does
 (`Lib/_pylong.py`).
 """
 

@@ -89,6 +89,8 @@ def _bookkept(document: Sibling, table: TableName) -> Key | None:
     partition, clustering = document.source.get(PARTITION_FIELD), document.source.get(CLUSTERING_FIELD)
     if not isinstance(partition, str) or not isinstance(clustering, list) or len(partition) >= LONGEST_PARTITION_TERM:
         return None
-    return Key(
-        table, bytes.fromhex(partition), tuple(None if part is None else bytes.fromhex(part) for part in clustering)
-    )
+    try:
+        parts = tuple(None if part is None else bytes.fromhex(part) for part in clustering)
+        return Key(table, bytes.fromhex(partition), parts)
+    except (TypeError, ValueError):
+        return None  # somebody else's document

@@ -15,8 +15,8 @@ def readable(value: Any) -> Any:
     """Return a value of any CQL type, or a structure of such, as JSON values.
 
     Blobs are texts of `0x` and hex digits, timestamps ISO 8601 in UTC, maps and UDTs objects, sets, lists, tuples and
-    vectors lists. Numbers stay numbers up to 4,200 digits; longer ones are hexadecimal texts such as `0x1f` and `-0x1f`,
-    which most readers of JSON refuse as numbers. Floats that are no numbers are the texts `NaN`, `Infinity` and
+    vectors lists. Numbers stay numbers up to 4,200 digits; longer ones, which most readers of JSON refuse, are
+    hexadecimal texts such as `0x1f` and `-0x1f`. Floats that are no numbers are the texts `NaN`, `Infinity` and
     `-Infinity`. Everything else is the text that CQL has for it.
     """
     if value is None or isinstance(value, bool | str):

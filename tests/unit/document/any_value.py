@@ -36,7 +36,7 @@ def _duration(months: int, days: int, nanoseconds: int) -> bytes:
 
 _NUMBERS = st.integers() | st.sampled_from([LONG_NUMBER, 10**4299, 10**4300, 2**63, -(2**63) - 1, 10**40])
 _EXPONENTS = st.sampled_from([0, 2, -2, 2**31 - 1, -(2**31), 6144, -6143, 400])
-_TEXTS = st.text(max_size=20) | st.sampled_from(["\0", "a\0b", "null", "a:b\\", "x" * 5000, "\u202e\u2066", "\ud83d\ude00"])
+_TEXTS = st.text(max_size=20) | st.sampled_from(["\0", "a\0b", "null", "a:b\\", "x" * 5000, "\u202e\u2066"])
 
 _VALUES: dict[str, st.SearchStrategy[bytes]] = {
     "ascii": st.binary(max_size=20).map(lambda data: bytes(byte & 0x7F for byte in data)),
@@ -48,9 +48,7 @@ _VALUES: dict[str, st.SearchStrategy[bytes]] = {
         lambda scale, number: struct.pack(">i", scale) + varint(number), _EXPONENTS | st.integers(-9, 9), _NUMBERS
     ),
     "double": st.floats().map(lambda value: struct.pack(">d", value)),
-    "duration": st.builds(
-        _duration, st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1)
-    )
+    "duration": st.builds(_duration, st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
     | st.just(_duration(-(2**31), -(2**31), -(2**63))),
     "float": st.floats(width=32).map(lambda value: struct.pack(">f", value)),
     "inet": st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16),
