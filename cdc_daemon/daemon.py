@@ -20,6 +20,7 @@ from cdc_daemon.assembling import assemble
 from cdc_daemon.assembly import Assembly
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.control import Control
+from cdc_daemon.dead_letters.letter_log import LetterLog
 from cdc_daemon.errors import CdcError, StoreError
 from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
@@ -65,6 +66,7 @@ class Daemon:
         self._started = time.time()
         self._assembly: Assembly | None = None
         self._store: Store | None = None
+        self._letter_log = LetterLog()
         self.node_id = socket.gethostname()
 
     @property
@@ -130,6 +132,8 @@ class Daemon:
             store = Store(state)
             stack.callback(store.close)
             self._store = store
+            store.dead_letters.on_new = self._letter_log.note
+            stack.callback(self._letter_log.flush, at_once=True)
             if self._settings.http.listens:
                 await stack.enter_async_context(_serving(self, self._settings.http))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
@@ -185,6 +189,7 @@ class Daemon:
                 self._overview.count(**counts)
                 self._metrics.dead_letters_kept.set(counts["dead_letters"])
                 self._metrics.open_jobs.set(counts["open_jobs"])
+            self._letter_log.flush()
             await asyncio.sleep(COUNT_SECONDS)
 
     def _state(self) -> dict[str, Any]:

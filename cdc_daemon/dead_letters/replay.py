@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -96,16 +96,24 @@ class Replayer:
     A document's row is read again and settled as any other, and so is each row of a partition. A mutation is decoded
     with the schema as it is known now, and the rows that it speaks of are settled. A piece of a segment that is damaged
     or missing cannot be read at all: what was in it is healed by comparing tables with their indices. `shown` are the
-    tables whose rows documents show, their own or others'.
+    tables whose rows documents show, their own or others'. A letter that counts several mutations has only the first of
+    them: when its table has become known, `reconcile` requests durably that the whole table is compared with its index.
     """
 
     def __init__(
-        self, pipeline: Requested, letters: DeadLetters, *, schema: KnownSchema, shown: Container[TableName]
+        self,
+        pipeline: Requested,
+        letters: DeadLetters,
+        *,
+        schema: KnownSchema,
+        shown: Container[TableName],
+        reconcile: Callable[[TableName], Awaitable[None]],
     ) -> None:
         self._pipeline = pipeline
         self._letters = letters
         self._schema = schema
         self._shown = shown
+        self._reconcile = reconcile
 
     async def replay(
         self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
@@ -149,6 +157,9 @@ class Replayer:
                 ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
                 if ended[identity].ending is Ending.REPLAYED and letter.kind not in _OF_ROWS:
                     shown.append(identity)  # the others went when their rows were settled
+                    if letter.count > 1:
+                        for table in {signal.table for signal in signals[identity]}:
+                            await self._reconcile(table)
         await asyncio.to_thread(self._letters.remove, shown)
         for letter in letters:
             if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is Ending.FAILED:

@@ -222,7 +222,8 @@ function showLetter(row, letter) {
   setText(when, moment(letter.last_at));
   setText(reason.firstChild, letter.reason);
   const attempts = letter.attempts > 1 ? ` (${count(letter.attempts)} times)` : "";
-  setText(reason.lastChild, `${letter.detail.message ?? letter.detail.error ?? ""}${attempts}`);
+  const mutations = letter.count > 1 ? ` (${count(letter.count)} mutations)` : "";
+  setText(reason.lastChild, `${letter.detail.message ?? letter.detail.error ?? ""}${mutations}${attempts}`);
   const start = letter.document ?? letter.row ?? "";
   setText(key.lastChild, start.length > SHOWN ? `${start.slice(0, SHOWN)}…` : start);
 }
