@@ -13,7 +13,7 @@ import pytest
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import Schema
-from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.dead_letters.documents import DeadDocuments, readable_key
 from cdc_daemon.dead_letters.replay import Ending, Replayer
 from cdc_daemon.dead_letters.retries import Retries
 from cdc_daemon.elastic.operation import Outcome
@@ -149,6 +149,14 @@ async def test_a_mutation_of_a_key_that_its_table_has_no_more_is_done_with(
     ).letters
     assert replayed.ending is Ending.REPLAYED
     assert pipeline.asked == []
+
+
+def test_a_key_that_a_browser_would_round_is_a_text() -> None:
+    kept = table(("id", "bigint", "partition_key"), ("c", "frozen<list<bigint>>", "clustering"))
+    numbers = [each.to_bytes(8, "big") for each in (2**53 - 1, 2**53)]
+    listed = b"\0\0\0\2" + b"".join(b"\0\0\0\x08" + each for each in numbers)
+    assert readable_key(kept, numbers[0], [listed]) == {"id": 2**53 - 1, "c": [2**53 - 1, str(2**53)]}
+    assert readable_key(kept, numbers[1], [listed]) == {"id": str(2**53), "c": [2**53 - 1, str(2**53)]}
 
 
 async def test_a_document_that_is_shown_then_has_no_letter(

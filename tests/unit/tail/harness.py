@@ -58,8 +58,8 @@ class MemoryStore:
             same = [at for at, each in enumerate(self.letters) if letter.table_id and each.table_id == letter.table_id]
             for at in same:
                 grown = self.letters[at].count + letter.count
-                place = {"segment_id": letter.segment_id, "position": letter.position}
-                self.letters[at] = replace(self.letters[at], count=grown, **place)
+                place, position = letter.segment_id, letter.position
+                self.letters[at] = replace(self.letters[at], count=grown, segment_id=place, position=position)
             if not same:
                 self.letters.append(letter)
 
