@@ -12,7 +12,6 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters, DocumentPlace
 
-
 _EXACT_IN_BROWSERS = 2**53 - 1
 """JavaScript's `Number.MAX_SAFE_INTEGER`."""
 
