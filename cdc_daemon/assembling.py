@@ -44,7 +44,7 @@ from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
-from cdc_daemon.removal.parts import make_index_rows, make_table_watch
+from cdc_daemon.removal.parts import make_index_rows, make_rebuild, make_table_watch
 from cdc_daemon.schedule.parts import Turns, fill_schedule
 from cdc_daemon.schedule.schedule import Schedule
 from cdc_daemon.spool.parts import make_space, total_space
@@ -226,7 +226,12 @@ async def assemble(
             beat=beat,
         )
         replayer = Replayer(
-            pipeline, store.dead_letters, schema=schema, shown=frozenset(shown), unreadable=cassandra.wait_lost
+            pipeline,
+            store.dead_letters,
+            schema=schema,
+            shown=frozenset(shown),
+            unreadable=cassandra.wait_lost,
+            reconcile=make_rebuild(mappings, store),
         )
         await fill_schedule(
             schedule,

@@ -20,6 +20,7 @@ from cdc_daemon.assembling import assemble
 from cdc_daemon.assembly import Assembly
 from cdc_daemon.config import Settings
 from cdc_daemon.control import Control
+from cdc_daemon.dead_letters.letter_log import LetterLog
 from cdc_daemon.errors import CdcError, StateLostError, StoreError
 from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
@@ -71,6 +72,7 @@ class Daemon:
         self._assembly: Assembly | None = None
         self._store: Store | None = None
         self._state_lost: StateLostError | None = None
+        self._letter_log = LetterLog()
         self.node_id = socket.gethostname()
 
     @property
@@ -140,6 +142,8 @@ class Daemon:
             store = Store(state)
             stack.callback(store.close)
             self._store = store
+            store.dead_letters.on_new = self._letter_log.note
+            stack.callback(self._letter_log.flush, at_once=True)
             await stack.enter_async_context(serving(self, self._settings.http))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
             await self._work(store)
@@ -199,6 +203,7 @@ class Daemon:
                 self._overview.count(**counts)
                 self._metrics.dead_letters_kept.set(counts["dead_letters"])
                 self._metrics.open_jobs.set(counts["open_jobs"])
+            self._letter_log.flush()
             await asyncio.sleep(COUNT_SECONDS)
 
     async def _look_for_state(self, store: Store) -> None:

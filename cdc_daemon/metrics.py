@@ -275,7 +275,8 @@ class Metrics:
         self.dead_letters = self._counter(
             "dead_letters",
             "Changes set aside because they cannot be replicated as they are: documents that Elasticsearch does not "
-            "take (document) or that cannot be built (HookError and the like), mutations, segments.",
+            "take (document) or that cannot be built (HookError and the like), mutations, segments. All mutations of a "
+            "table that no schema has count once.",
             ("reason",),
         )
         self.dead_letters_kept = self._gauge(

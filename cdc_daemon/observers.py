@@ -238,6 +238,10 @@ class TailMetrics:
         self._metrics.decode_errors.labels(type(problem).__name__).inc()
         self._metrics.dead_letters.labels(_letter(type(problem))).inc()
 
+    def table_unknown(self) -> None:
+        """Count the one dead letter of a table that no schema has; its updates are counted as passed over."""
+        self._metrics.dead_letters.labels(_letter(UnknownTableError)).inc()
+
     def gap(self, gap: Gap) -> None:
         """Count missing segments, which are a dead letter where it is certain that changes were in them."""
         self._metrics.gaps.labels(gap.reason.value).inc()

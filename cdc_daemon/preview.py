@@ -25,6 +25,7 @@ from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import RowBuilder, RowState, Write
 from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.shown import json_bytes
 from cdc_daemon.startup import connect_elasticsearch, make_mapping
 from cdc_daemon.sync.errors import UnknownObjectTypeError
 from cdc_daemon.sync.identifier import Identifiers
@@ -138,4 +139,4 @@ async def _beside(client: AsyncElasticsearch, write: Write, *, has_row: bool) ->
 
 
 def _plain(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return json_bytes(value, option=orjson.OPT_SORT_KEYS)

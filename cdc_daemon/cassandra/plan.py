@@ -13,6 +13,12 @@ LOOKUPS_PER_QUERY = 400
 """The most partitions times clusterings that one query asks for. `IN` on both makes a product: twenty
 rows of twenty partitions are 400 look-ups, of which 380 find nothing and cost little."""
 
+AS_BLOB = frozenset(
+    ("ascii", "bigint", "boolean", "date", "decimal", "double", "float", "inet", "int", "smallint", "text", "time",
+     "timestamp", "timeuuid", "tinyint", "uuid", "varint")
+)  # fmt: skip
+"""Types whose values Cassandra gives out as their bytes (`BytesConversionFcts`, 4.0 to 5.0), exact and undecoded."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
@@ -89,8 +95,11 @@ class ReadPlan:
 
     @property
     def clusterings(self) -> str:
-        """The statement for all clustering keys of a partition."""
-        names = ", ".join(quote(column.name) for column in self.table.clustering)
+        """The statement for all clustering keys of a partition, in bytes where Cassandra gives these out.
+
+        The driver makes None of empty bytes, and no value of some others, so that their rows would be lost.
+        """
+        names = ", ".join(map(bytes_of, self.table.clustering))
         return f"SELECT {names} FROM {_name(self.table)} WHERE {_equal(self.table.partition_key)}"  # noqa: S608
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
@@ -145,6 +154,12 @@ class ReadPlan:
 def quote(name: str) -> str:
     """Return a name as CQL takes it, whatever characters it has."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def bytes_of(column: Column) -> str:
+    """Return the expression that selects a column's bytes, or its value where Cassandra gives no bytes out."""
+    name = column.type.name
+    return f"{name}asblob({quote(column.name)})" if name in AS_BLOB else quote(column.name)
 
 
 def encode_list(items: Sequence[bytes | None]) -> bytes:

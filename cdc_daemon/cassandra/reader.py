@@ -178,7 +178,9 @@ class CassandraRowReader:
             async for page in pages(self._session, statement, execution_profile=self._profile):
                 self._answered()
                 yield [
-                    tuple(encode(value) for encode, value in zip(serialise, row, strict=True))
+                    tuple(
+                        None if value is None else encode(value) for encode, value in zip(serialise, row, strict=True)
+                    )
                     for row in page
                     if row[0] is not None  # a partition that has nothing but static columns shows a row of nulls
                 ]

@@ -13,11 +13,11 @@ from cassandra.query import PreparedStatement, tuple_factory
 from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.pace import Pace
 from cdc_daemon.cassandra.paging import Answer, Pages
-from cdc_daemon.cassandra.plan import quote
+from cdc_daemon.cassandra.plan import AS_BLOB, bytes_of, quote
 from cdc_daemon.cassandra.query import as_unavailable, execute_page, is_decoding_failure, prepare
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.commitlog.schema import Column, TableMetadata
+from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.errors import CassandraRefusedError, CdcError
 from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.entry import Key
@@ -35,12 +35,6 @@ PAGE_BYTES = 4 * 1024 * 1024
 
 _WEIGHED = 20
 """Rows of a page that are weighed."""
-
-_AS_BLOB = frozenset(
-    ("ascii", "bigint", "boolean", "date", "decimal", "double", "float", "inet", "int", "smallint", "text", "time",
-     "timestamp", "timeuuid", "tinyint", "uuid", "varint")
-)  # fmt: skip
-"""Types whose values Cassandra gives out as their bytes (`BytesConversionFcts`, 4.0 to 5.0), exact and undecoded."""
 
 
 class KeyPage(NamedTuple):
@@ -213,7 +207,7 @@ def select_keys(table: TableMetadata, shown: Sequence[str], *, where: str) -> st
 
     Of a table without clustering columns of which only keys are wanted, partitions are all that there is.
     """
-    columns = [_bytes_of(column) for column in (*table.partition_key, *table.clustering)]
+    columns = [bytes_of(column) for column in (*table.partition_key, *table.clustering)]
     distinct = "" if table.clustering or shown else "DISTINCT "
     return (
         f"SELECT {distinct}{', '.join([_token(table), *columns, *shown])} "  # noqa: S608 -- names are quoted
@@ -229,15 +223,10 @@ def _token(table: TableMetadata) -> str:
     return f"token({', '.join(quote(column.name) for column in table.partition_key)})"
 
 
-def _bytes_of(column: Column) -> str:
-    name = column.type.name
-    return f"{name}asblob({quote(column.name)})" if name in _AS_BLOB else quote(column.name)
-
-
 def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStatement) -> Callable[[Any], Key | None]:
     """Return what makes the key of a row of `select_keys`; none of a partition that has nothing but static columns."""
     columns = (*metadata.partition_key, *metadata.clustering)
-    plain = all(column.type.name in _AS_BLOB or column.type.name == "blob" for column in columns)
+    plain = all(column.type.name in AS_BLOB or column.type.name == "blob" for column in columns)
     serialise = [] if plain else serialisers(prepared)
     depth, width = len(metadata.partition_key), len(columns)
 
@@ -247,7 +236,7 @@ def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStat
             return None
         if not plain:
             parts = [
-                part if column.type.name in _AS_BLOB else serialise[at](part)
+                part if column.type.name in AS_BLOB else serialise[at](part)
                 for at, (column, part) in enumerate(zip(columns, parts, strict=True), start=1)
             ]
         return Key(table, metadata.join_key(parts[:depth]), tuple(parts[depth:]))

@@ -6,14 +6,19 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import typer
 
 from cdc_daemon.dead_letters.shown import plain_letter
 from cdc_daemon.segments.output import plain_table, show_table, spell_age, spell_time, text
+from cdc_daemon.shown import cut
 from cdc_daemon.store.dead_letters import DeadLetter
 
 _LONGEST_MESSAGE = 120
+
+_ID_DIGITS = 32
+"""Hexadecimal digits of a table's id."""
 
 _LISTED = 20
 """Letters that could not be replayed of which each is told."""
@@ -27,7 +32,10 @@ def number_of(letters: int) -> str:
 def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept: int, *, more: bool) -> None:
     """Show a table of letters, and how many there are in all: of those wanted by their `reasons`, and `kept` at all."""
     if letters:
-        table = plain_table("id", "age", "attempts", "kind", "table", "key", "reason", "message", right=("id", "age"))
+        table = plain_table(
+            *("id", "age", "attempts", "kind", "count", "table", "key", "reason", "message"),
+            right=("id", "age", "count"),
+        )
         now = time.time()
         for letter in letters:
             age = now - (letter.last_at or letter.at or 0) / 1e6
@@ -37,10 +45,11 @@ def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept
                 spell_age(age),
                 str(letter.attempts),
                 letter.kind,
-                text(f"{letter.keyspace}.{letter.table}" if letter.table else ""),
-                text(_key(letter)),
+                f"{letter.count:,}",
+                text(_table(letter)),
+                text(cut(_key(letter), _LONGEST_MESSAGE)),
                 text(letter.reason),
-                text(message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"),
+                text(cut(message, _LONGEST_MESSAGE)),
             )
         show_table(table)
     total = sum(reasons.values())
@@ -78,6 +87,13 @@ def show_replayed(counts: Mapping[str, int], letters: Sequence[Mapping[str, Any]
     if len(staying) > _LISTED:
         others = f"{len(staying) - _LISTED:,} others"
         typer.echo(f"  and {others}: cdc-daemon dead-letters list shows them, --json tells each here", err=True)
+
+
+def _table(letter: DeadLetter) -> str:
+    """Return the name of a letter's table, or the id of one that no schema has."""
+    if letter.table_id is not None and len(letter.table_id) == _ID_DIGITS:
+        return str(UUID(letter.table_id))
+    return f"{letter.keyspace}.{letter.table}" if letter.table else ""
 
 
 def _key(letter: DeadLetter) -> str:

@@ -47,15 +47,16 @@ def preview(
     except UnknownObjectTypeError as error:
         raise ConfigError(error.message) from None
     if as_json:
-        typer.echo(json.dumps([_as_dict(each) for each in found], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([plain_preview(each) for each in found], indent=2, ensure_ascii=False))
     else:
         for each in found:
-            _show(each)
+            show_preview(each)
     if not all(each.is_equal for each in found):
         raise typer.Exit(EXIT_FAILED)
 
 
-def _as_dict(found: Preview) -> dict[str, Any]:
+def plain_preview(found: Preview) -> dict[str, Any]:
+    """Return a preview as plain values."""
     return {
         "id": found.id,
         "alias": found.alias,
@@ -78,7 +79,8 @@ def _reason(found: Preview) -> str | None:
     return None
 
 
-def _show(found: Preview) -> None:
+def show_preview(found: Preview) -> None:
+    """Show a preview to people."""
     document, indexed = found.document, found.indexed
     if found.error is not None:
         typer.echo(f"{found.alias}/{found.id}: cannot be built: {_reason(found)}: {found.error.message}")

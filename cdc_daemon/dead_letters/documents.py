@@ -8,10 +8,12 @@ from typing import Any, Self
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.document.values import json_value
-from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters, DocumentPlace
+
+_EXACT_IN_BROWSERS = 2**53 - 1
+"""JavaScript's `Number.MAX_SAFE_INTEGER`."""
 
 
 class DeadDocuments:
@@ -68,9 +70,18 @@ def readable_key(
     columns = (*table.partition_key, *table.clustering)
     try:
         values = (*table.key_values(partition_key), *table.clustering_values(clustering))
-        return {column.name: json_value(value) for column, value in zip(columns, values, strict=False)}
-    except (CdcError, ValueError, ArithmeticError):
+        return {column.name: _exact(json_value(value)) for column, value in zip(columns, values, strict=False)}
+    except Exception:  # noqa: BLE001 -- a letter is kept of any key
         return None
+
+
+def _exact(value: Any) -> Any:
+    """Return a JSON value in which whole numbers that a browser would round are texts."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) <= _EXACT_IN_BROWSERS else str(value)
+    if isinstance(value, list):
+        return [_exact(each) for each in value]
+    return {name: _exact(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _place(key: Key) -> DocumentPlace:

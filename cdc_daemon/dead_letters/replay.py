@@ -101,7 +101,8 @@ class Replayer:
     with the schema as it is known now, and the rows that it speaks of are settled. A piece of a segment that is damaged
     or missing cannot be read at all: what was in it is healed by comparing tables with their indices. `shown` are the
     tables whose rows documents show, their own or others'. `unreadable` returns, with the reason, when Cassandra is
-    unavailable: a replay then waits no longer.
+    unavailable: a replay then waits no longer. A letter that counts several mutations has only the first of
+    them: when its table has become known, `reconcile` requests durably that the whole table is compared with its index.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Replayer:
         *,
         schema: KnownSchema,
         shown: Container[TableName],
+        reconcile: Callable[[TableName], Awaitable[None]],
         unreadable: Callable[[], Awaitable[str]] = _never,
     ) -> None:
         self._pipeline = pipeline
@@ -118,6 +120,7 @@ class Replayer:
         self._schema = schema
         self._shown = shown
         self._unreadable = unreadable
+        self._reconcile = reconcile
 
     async def replay(
         self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
@@ -160,6 +163,9 @@ class Replayer:
                 ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
                 if ended[identity].ending is Ending.REPLAYED and letter.kind not in _OF_ROWS:
                     shown.append(identity)  # the others went when their rows were settled
+                    if letter.count > 1:
+                        for table in {signal.table for signal in signals[identity]}:
+                            await self._reconcile(table)
         await asyncio.to_thread(self._letters.remove, shown)
         for letter in letters:
             if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is Ending.FAILED:

@@ -11,8 +11,9 @@ from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter
 def plain_letter(letter: DeadLetter) -> dict[str, Any]:
     """Return a letter as JSON-ready values: moments in seconds since epoch, bytes hexadecimal.
 
-    `key` is the row's key by its columns' names, where it could be decoded; `document` the first characters of a
-    document that Elasticsearch does not take, `row` those of what one that cannot be built would be made of.
+    `count` is how many mutations it stands for: all those of a table that no schema has are one letter. `key` is the
+    row's key by its columns' names, where it could be decoded; `document` the first characters of a document that
+    Elasticsearch does not take, `row` those of what one that cannot be built would be made of.
     """
     clustering, payload = letter.clustering, letter.payload
     start = None if payload is None or letter.kind != DOCUMENT else payload.decode(errors="replace")
@@ -22,6 +23,7 @@ def plain_letter(letter: DeadLetter) -> dict[str, Any]:
         "at": _seconds(letter.at),
         "last_at": _seconds(letter.at if letter.last_at is None else letter.last_at),
         "attempts": letter.attempts,
+        "count": letter.count,
         "kind": letter.kind,
         "reason": letter.reason,
         "keyspace": letter.keyspace,

@@ -22,6 +22,7 @@ from cdc_daemon.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.index_rows import IndexRows
+from cdc_daemon.shown import told
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +72,14 @@ class ByField:
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
         """Return the keys of the documents whose field holds the row's key, as of a fresh refresh."""
-        (value,) = self._other.key_values(key.partition_key)
-        if self._convert is not None:
-            value = self._convert(value)
+        try:
+            (value,) = self._other.key_values(key.partition_key)
+            if self._convert is not None:
+                value = self._convert(value)
+        except Exception as error:  # noqa: BLE001 -- whatever a key does to Python
+            # No document can hold such a value either, as it is built of the same.
+            log.warning("dependents.key_without_value", table=str(key.table), error=told(error), every=_SAID_AGAIN)
+            return
         fields = await self._rows.fields(self._alias, self._field)
         say_problems(self._alias, fields)
         asked = {"bool": {"should": [field.query(value) for field in fields], "minimum_should_match": 1}}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from cdc_daemon.document.functions import FUNCTIONS
+from cdc_daemon.document.operands import check_operands
 from cdc_daemon.document.values import text_of
 
 Evaluate = Callable[[Sequence[Any], Mapping[str, Any]], Any]
@@ -156,7 +158,10 @@ def _logic(values: Sequence[Evaluate], *, until: bool) -> Evaluate:
 def _binary(apply: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
     def evaluate(row: Sequence[Any], fields: Mapping[str, Any]) -> Any:
         one, other = left(row, fields), right(row, fields)
-        return None if one is None or other is None else apply(one, other)
+        if one is None or other is None:
+            return None
+        check_operands(one, other)
+        return apply(one, other)
 
     return evaluate
 
@@ -171,11 +176,30 @@ def _product(one: Any, other: Any) -> Any:
 def _compare(sort: ast.cmpop) -> Callable[[Any, Any], bool]:
     if isinstance(sort, ast.In | ast.NotIn):
         wanted = isinstance(sort, ast.In)
-        return lambda one, other: (other is not None and one in other) is wanted
+        return lambda one, other: (other is not None and _is_in(one, other)) is wanted
     if type(sort) in _EQUALITY:
-        return _EQUALITY[type(sort)]
-    compare = _ORDER[type(sort)]
+        return _bounded(_EQUALITY[type(sort)])
+    compare = _bounded(_ORDER[type(sort)])
     return lambda one, other: one is not None and other is not None and compare(one, other)
+
+
+def _bounded(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """Return a comparison that refuses to make a `Decimal` of a whole number that is too long for it."""
+
+    def apply(one: Any, other: Any) -> bool:
+        if isinstance(one, Decimal) or isinstance(other, Decimal):
+            check_operands(one, other)
+        return compare(one, other)
+
+    return apply
+
+
+def _is_in(one: Any, other: Any) -> bool:
+    if isinstance(one, Decimal) and not isinstance(other, str | bytes):
+        check_operands(*other)
+    elif isinstance(one, int):
+        check_operands(one)
+    return one in other
 
 
 def _comparison(values: Sequence[Evaluate], comparisons: Sequence[Callable[[Any, Any], bool]]) -> Evaluate:

@@ -40,6 +40,12 @@ def moment_of(value: Any) -> Moment:
     return Moment(within.year + 400 * cycles, within.month, within.day)
 
 
+def days_of(year: int, month: int, day: int) -> int:
+    """Return the days from 1970-01-01 to a day of any year, the inverse of `moment_of`. Raises `ValueError`."""
+    cycles, within = divmod(year - 1, 400)
+    return date(within + 1, month, day).toordinal() - 1 - _EPOCH + cycles * _CYCLE
+
+
 def timestamp_text(value: datetime) -> str:
     """Return ISO 8601 in UTC with milliseconds, such as `2026-02-03T04:05:06.789Z`."""
     if value.tzinfo is None and not value.microsecond % 1000:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cdc_daemon.document.dates import date_format
 from cdc_daemon.document.json_text import compact_text, parse_or
+from cdc_daemon.document.operands import LONGEST_OPERAND, check_operands
 from cdc_daemon.document.values import json_value, text_of
 
 
@@ -41,6 +42,8 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any, default: Any = None) -> Any:
+    if isinstance(value, int):
+        return _plain_number(value, default)
     try:
         found = Decimal(value.strip() if isinstance(value, str) else value)
     except (ArithmeticError, ValueError, TypeError):
@@ -48,6 +51,20 @@ def _number(value: Any, default: Any = None) -> Any:
     if not found.is_finite():
         return default
     return int(found) if abs(found) < 2**63 and found == found.to_integral_value() else float(found)
+
+
+def _plain_number(value: int, default: Any) -> Any:
+    # Not by way of a Decimal: that takes time that grows with the square of the digits.
+    try:
+        return int(value) if abs(value) < 2**63 else float(value)
+    except OverflowError:
+        return default
+
+
+def _round(value: Any, digits: int | None = None) -> Any:
+    if isinstance(value, Decimal) and digits is None and value.is_finite() and value.adjusted() > LONGEST_OPERAND:
+        raise ValueError(f"expected a number of at most {LONGEST_OPERAND:,} digits, found 10^{value.adjusted():,}")
+    return round(value) if digits is None else round(value, digits)
 
 
 def _join(values: Iterable[Any], separator: str) -> str:
@@ -71,7 +88,10 @@ def _sha256(value: Any) -> str:
 
 
 def _without_nulls(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if value is not None]
+    known = [value for value in values if value is not None]
+    if any(isinstance(value, Decimal) for value in known):
+        check_operands(*known)
+    return known
 
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -98,7 +118,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "min": Function(lambda values: min(_without_nulls(values), default=None), "the least of a list"),
     "number": Function(_number, "the number that a text holds, or a default"),
     "replace": Function(str.replace, "the text with each of one text replaced by another"),
-    "round": Function(round, "the number rounded, to so many digits after the point where they are given"),
+    "round": Function(_round, "the number rounded, to so many digits after the point where they are given"),
     "sha256": Function(_sha256, "the SHA-256 of a value's text, in hexadecimal"),
     "sort": Function(lambda values: sorted(_without_nulls(values)), "the list in ascending order"),
     "split": Function(str.split, "the parts of a text between separators"),

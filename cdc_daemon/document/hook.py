@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.errors import ConfigError, HookError
+from cdc_daemon.shown import told
 
 JoinedRows = Mapping[str, Sequence[Mapping[str, Any]]]
 """By a join's field: the rows joined, each with its columns' values as the driver gives them."""
@@ -44,7 +45,7 @@ def call_hook(
     try:
         made = hook(copy.deepcopy(document), row, joined)
     except Exception as error:
-        raise HookError(f"the hook raised {type(error).__name__}: {error}", hook=name) from error
+        raise HookError(f"the hook raised {told(error)}", hook=name) from error
     if made is not None and not isinstance(made, dict):
         raise HookError(f"expected a dict or None of the hook, found {type(made).__name__}", hook=name)
     return made

@@ -18,6 +18,7 @@ from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape, misfit
 from cdc_daemon.document.source import source_of
 from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, IdError
+from cdc_daemon.shown import told
 
 PARTITION_FIELD = "cdc_partition_key"
 """The keyword by which the documents of a partition are found; only tables with clustering columns need it."""
@@ -96,8 +97,11 @@ class DocumentMapping:
         return self._names(key)[0]
 
     def routing_of(self, key: Sequence[Any]) -> str | None:
-        """Return a document's routing value for its key's values."""
-        return None if self._routing is None else self._routing.of(key)
+        """Return a document's routing value for its key's values. Raises `IdError` where a value has no text."""
+        try:
+            return None if self._routing is None else self._routing.of(key)
+        except Exception as error:
+            raise self._no_id("a routing value", error) from error
 
     def compile(self, columns: Sequence[str]) -> Callable[[Row, RowKey], Document]:
         """Return what builds the documents of rows with these columns, the key's first.
@@ -113,7 +117,7 @@ class DocumentMapping:
         def document_of(row: Row, key: RowKey) -> Document:
             values = row[:width]
             identity, readable = self._names(values)
-            routing = None if self._routing is None else self._routing.of(values)
+            routing = self.routing_of(values)
             try:
                 if condition is not None and not condition(row):
                     return Document(identity, None, routing)
@@ -174,17 +178,23 @@ class DocumentMapping:
 
     def _names(self, key: Sequence[Any]) -> tuple[str, str]:
         """Return the `_id` and the readable one, the same object where they are equal."""
-        readable = self._identity.of(key)
+        try:
+            readable = self._identity.of(key)
+        except Exception as error:
+            raise self._no_id("an _id", error) from error
         if not readable:
             raise IdError(
                 "expected an _id, found an empty one", hint="put a text into the id's template", object_type=self.name
             )
         return short_id(readable), readable
 
+    def _no_id(self, what: str, error: Exception) -> IdError:
+        return IdError(f"the key makes no text for {what}: {told(error)}", object_type=self.name, index=self.alias)
+
     def _encode(self, document: Mapping[str, Any], identity: str) -> bytes:
         try:
             return orjson.dumps(document)
-        except (orjson.JSONEncodeError, TypeError) as error:
+        except (orjson.JSONEncodeError, TypeError, RecursionError) as error:
             culprit = next((field for field, value in document.items() if not _can_be_json(value)), None)
             raise ConversionError(
                 f"a value cannot be written as JSON: {error}", **self._place(identity), field=culprit
@@ -246,6 +256,6 @@ class _HookArguments:
 def _can_be_json(value: Any) -> bool:
     try:
         orjson.dumps(value)
-    except (orjson.JSONEncodeError, TypeError):
+    except (orjson.JSONEncodeError, TypeError, RecursionError):
         return False
     return True

@@ -17,6 +17,7 @@ from cdc_daemon.document.json_text import Bad, json_text_converter
 from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.values import Converter, Rename, converter, json_value
 from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, ExpressionError
+from cdc_daemon.shown import told
 
 Row = Sequence[Any]
 Build = Callable[[Row], dict[str, Any]]
@@ -259,7 +260,7 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Iterable[Any]]:
 
 def misfit(error: Exception) -> str:
     """Return the message of an error that a value causes which converters and expressions do not expect."""
-    return f"a value does not fit: {type(error).__name__}: {error}"
+    return f"a value does not fit: {told(error)}"
 
 
 def _holds_moments(kind: CqlType) -> bool:

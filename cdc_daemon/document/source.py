@@ -8,6 +8,7 @@ from typing import Any
 
 from cdc_daemon.document.related import Joined
 from cdc_daemon.document.values import json_value
+from cdc_daemon.shown import shown as shown_value
 
 
 def source_of(
@@ -16,8 +17,8 @@ def source_of(
     """Return a row's values as JSON by the names of its columns, in their order.
 
     Only the columns `shown` are in it: what a document never shows is not to be seen here either. `joined` are the
-    columns shown of joined rows, by what these are called among the row's `columns`. There is no value that it fails
-    on: one that has no form in JSON is there as Python shows it.
+    columns shown of joined rows, by what these are called among the row's `columns`. It fails on no value: one that has
+    no form in JSON is there as bounded text (`cdc_daemon.shown.shown`).
     """
     found: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):
@@ -37,4 +38,4 @@ def _plain(value: Any) -> Any:
     try:
         return json_value(value)
     except Exception:  # noqa: BLE001 -- it may be what the document has failed on
-        return repr(value)
+        return shown_value(value)

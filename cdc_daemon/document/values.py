@@ -11,8 +11,12 @@ from typing import Any
 
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.document.dates import date_text, timestamp_text
+from cdc_daemon.integers import integer_text
 
 Converter = Callable[[Any], Any]
+
+NULL = "null"
+"""The text by which an empty value, which the driver takes for none, is known in an `_id`."""
 
 Rename = Callable[[str], str]
 """From a name in Cassandra to the one that documents show."""
@@ -83,7 +87,7 @@ def key_converter(kind: CqlType) -> Callable[[Any], str]:
     """Return what turns a driver's value into the text it is known by in an `_id` or as an object's key.
 
     No two values have the same text: those that are made of others are known by their JSON, floats that are no number
-    by their names.
+    by their names. None, which the driver makes of empty bytes, is known as `null`.
     """
     if kind.name in {"text", "ascii"}:
         return str
@@ -91,8 +95,10 @@ def key_converter(kind: CqlType) -> Callable[[Any], str]:
     if convert is None:
         return text_of
     if kind.parameters:
-        return lambda value: json.dumps(convert(value), ensure_ascii=False, separators=(",", ":"))
-    return lambda value: text_of(convert(value))
+        return lambda value: json.dumps(
+            None if value is None else convert(value), ensure_ascii=False, separators=(",", ":")
+        )
+    return lambda value: NULL if value is None else text_of(convert(value))
 
 
 def json_value(value: Any) -> Any:
@@ -104,7 +110,7 @@ def json_value(value: Any) -> Any:
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int):
-        return value if value in _LONGS else str(value)
+        return value if value in _LONGS else integer_text(value)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
@@ -132,6 +138,8 @@ def text_of(value: Any) -> str:
         return "[" + ",".join(map(text_of, value)) + "]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{name}:{text_of(entry)}" for name, entry in value.items()) + "}"
+    if isinstance(value, int):
+        return integer_text(value)
     return "null" if value is None else str(value)
 
 
@@ -165,6 +173,6 @@ _SCALARS: dict[str, Converter] = {
     "timestamp": timestamp_text,
     "timeuuid": str,
     "uuid": str,
-    "varint": str,
+    "varint": integer_text,
     "empty": lambda _value: None,
 }

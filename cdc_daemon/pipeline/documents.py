@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cdc_daemon.document.mapping import Document, DocumentMapping, RowKey
-from cdc_daemon.errors import CdcError, DocumentError, UndecodableError
+from cdc_daemon.document.shape import misfit
+from cdc_daemon.errors import CdcError, ConversionError, DocumentError, UndecodableError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import Row, RowBuilder, Write
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.shown import told
 
 
 class MappedDocuments:
@@ -68,14 +70,23 @@ class _RowDocuments:
                     continue
                 identity, body, routing = make(row, serialised)
             except DocumentError as error:
-                source = None if row is None else mapping.source_of(self._columns, row)
-                identity = str(error.where.get("id", ""))
-                writes.append(Write(mapping.alias, identity, None, error=error, source=source))
+                writes.append(self._failed(mapping, error, row))
+            except Exception as error:  # noqa: BLE001 -- no value may end the daemon, whatever it does to Python
+                place = {"object_type": mapping.name, "index": mapping.alias}
+                writes.append(self._failed(mapping, ConversionError(misfit(error), **place), row))
             else:
                 writes.append(
                     Write(mapping.alias, identity, body, routing, pipeline=mapping.pipeline, filtered=body is None)
                 )
         return writes
+
+    def _failed(self, mapping: DocumentMapping, error: DocumentError, row: Row | None) -> Write:
+        """Return what is kept of a document that cannot be built."""
+        try:
+            source = None if row is None else mapping.source_of(self._columns, row)
+        except Exception:  # noqa: BLE001 -- such as nested too deep; the letter is kept without it
+            source = None
+        return Write(mapping.alias, str(error.where.get("id", "")), None, error=error, source=source)
 
 
 def _removal(mapping: DocumentMapping, key: tuple[object, ...]) -> Write:
@@ -89,6 +100,4 @@ def _key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:
     except CdcError as error:
         raise UndecodableError(f"the key cannot be decoded: {error.message}", table=str(table)) from error
     except Exception as error:
-        raise UndecodableError(
-            f"the key cannot be decoded: {type(error).__name__}: {error}", table=str(table)
-        ) from error
+        raise UndecodableError(f"the key cannot be decoded: {told(error)}", table=str(table)) from error

@@ -8,7 +8,6 @@ from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.versions import DocumentName, find_versions
-from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.poll.row import SeenRow
 
@@ -33,7 +32,7 @@ class DocumentVersions:
             return list(rows)
         found = set()
         for mapping in mappings:
-            named = [(row, name) for row in rows if (name := _name(mapping, row)) is not None]
+            named = [(row, name) for row in rows if (name := document_name(mapping, row)) is not None]
             versions = await find_versions(self._client, [name for _, name in named])
             shown = {
                 row.key
@@ -44,10 +43,11 @@ class DocumentVersions:
         return [row for row in rows if row.key in found]
 
 
-def _name(mapping: DocumentMapping, row: SeenRow) -> DocumentName | None:
+def document_name(mapping: DocumentMapping, row: SeenRow) -> DocumentName | None:
+    """Return the name of a row's document, or None where its key makes none."""
     table = mapping.table
     try:
         values = (*table.key_values(row.key.partition_key), *table.clustering_values(row.key.clustering or ()))
         return DocumentName(mapping.alias, mapping.id_of(values), mapping.routing_of(values))
-    except (CdcError, ValueError, OverflowError):
+    except Exception:  # noqa: BLE001 -- whatever the key is
         return None  # the pipeline sets such a key aside with its reason

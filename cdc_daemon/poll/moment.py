@@ -26,6 +26,8 @@ _UUID_EPOCH = 0x01B21DD213814000
 """Hundreds of nanoseconds from 1582-10-15, from which UUIDs count, to 1970-01-01 (RFC 9562, section 5.1)."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FURTHEST = 2**80
+"""Microseconds from 1970 to the furthest moment kept, beyond every `timestamp`: a varint may be any length."""
 _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _BEGINNING) // _MICROSECOND
 
 
@@ -81,7 +83,7 @@ class ColumnMoments:
             moment = self._read(value)
         except (ValueError, OverflowError, AttributeError):
             return None
-        return None if moment is None else moment + self.finest - 1
+        return None if moment is None else max(-_FURTHEST, min(moment + self.finest - 1, _FURTHEST))
 
     def bound(self, moment: int) -> Any:
         """Return the value from which on rows are asked for to see each change since `moment`."""

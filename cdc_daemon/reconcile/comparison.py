@@ -17,6 +17,7 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.ports import DocumentBuilder, Reading, RowReader, Write
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.reconcile.difference import Difference, Kind
+from cdc_daemon.shown import json_bytes
 
 _PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 
@@ -125,7 +126,7 @@ class Comparison:
             return Difference(Kind.SURPLUS, write.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
         if self._changed or document.source is None:
             return None
-        if orjson.dumps(document.source) == write.body:
+        if json_bytes(document.source) == write.body:
             return None
         fields = tuple(sorted(_differing(orjson.loads(write.body), document.source)))
         if not fields:
@@ -160,7 +161,7 @@ def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
 
 
 def _plain(value: Any) -> bytes:
-    return orjson.dumps(_without_nulls(value), option=orjson.OPT_SORT_KEYS)
+    return json_bytes(_without_nulls(value), option=orjson.OPT_SORT_KEYS)
 
 
 def _without_nulls(value: Any) -> Any:

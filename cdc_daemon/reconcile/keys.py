@@ -38,8 +38,12 @@ class DocumentKeys:
         source = document.source or {}
         if self._depth and (key := self._of_fields(source)) is not None:
             return key
+        return self.of_id(source.get(KEY_FIELD) or document.id)
+
+    def of_id(self, identity: str) -> Key | None:
+        """Return the key that a document's readable id names, or None where it names none."""
         try:
-            key = self._identifiers.read_one(source.get(KEY_FIELD) or document.id).key
+            key = self._identifiers.read_one(identity).key
         except InvalidIdError:
             return None
         return None if key.clustering is None else key

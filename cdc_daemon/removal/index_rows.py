@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -66,10 +66,11 @@ class IndexRows:
             async with aclosing(pages) as found:
                 async for page in found:
                     wanted = [each for each in page if read_before is None or each.version <= read_before]
-                    yield list(_keys(wanted, table, feed))
+                    yield list(keys_of_page(wanted, table, feed))
 
 
-def _keys(page: Sequence[Sibling], table: TableName, feed: Feed) -> Iterator[Key]:
+def keys_of_page(page: Iterable[Sibling], table: TableName, feed: Feed) -> Iterator[Key]:
+    """Return the keys of the rows that documents show; log those whose row cannot be told."""
     for document in page:
         key = _bookkept(document, table) or feed.key_of(str(document.source.get(KEY_FIELD, document.id)))
         if key is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from cassandra.cluster import Session
 from elasticsearch import AsyncElasticsearch
@@ -31,6 +32,16 @@ from cdc_daemon.sync.identifier import Identifiers
 
 _JOINED = Policy("remove", "keep")
 """What holds for a table that has no documents of its own and is only shown in others."""
+
+
+class Rebuild(Protocol):
+    """Requests durably that documents are compared with their rows."""
+
+    async def __call__(
+        self, table: TableName, reason: ReconcileReason = ReconcileReason.TABLE, since: int | None = None
+    ) -> None:
+        """Request it for a table, of changes written at `since` (microseconds since epoch) or later."""
+        ...
 
 
 def make_index_rows(
@@ -61,18 +72,8 @@ def make_table_watch(
     keys: KeyWatch,
 ) -> TableWatch:
     """Return what makes documents follow truncated, dropped and re-created tables."""
-    shown_in: dict[TableName, list[TableName]] = defaultdict(list)
-    for table, several in mappings.items():
-        for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):
-            shown_in[shown].append(table)
-
-    async def reconcile(table: TableName, reason: ReconcileReason, since: int | None = None) -> None:
-        requests = [
-            ReconcileRequest(reason=reason, segment_id=0, since=since, keyspace=shown.keyspace, table=shown.table)
-            for shown in shown_in[table]
-        ]
-        await asyncio.to_thread(store.reconcile_requests.add, requests)
-
+    shown_in = _shown_in(mappings)
+    reconcile = make_rebuild(mappings, store)
     declared = {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()}
     return TableWatch(
         {table: declared.get(table, _JOINED) for table in shown_in},
@@ -86,6 +87,31 @@ def make_table_watch(
         cdc=CdcWatch(Alterations(session, settings.cassandra.contact_points), reconcile) if settings.tail else None,
         is_rekeyed=keys.is_rekeyed,
     )
+
+
+def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store: Store) -> Rebuild:
+    """Return what requests durably that the tables whose documents show a table are compared with their indices."""
+    shown_in = _shown_in(mappings)
+
+    async def rebuild(
+        table: TableName, reason: ReconcileReason = ReconcileReason.TABLE, since: int | None = None
+    ) -> None:
+        requests = [
+            ReconcileRequest(reason=reason, segment_id=0, since=since, keyspace=shown.keyspace, table=shown.table)
+            for shown in shown_in.get(table, ())
+        ]
+        await asyncio.to_thread(store.reconcile_requests.add, requests)
+
+    return rebuild
+
+
+def _shown_in(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> Mapping[TableName, Sequence[TableName]]:
+    """Return, for each table, the tables whose documents show its rows."""
+    shown_in: dict[TableName, list[TableName]] = defaultdict(list)
+    for table, several in mappings.items():
+        for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):
+            shown_in[shown].append(table)
+    return shown_in
 
 
 def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -23,6 +23,7 @@ from cdc_daemon.segments.reading import SegmentReading, read_index
 from cdc_daemon.segments.report import Report
 from cdc_daemon.segments.updates import MutationReader
 from cdc_daemon.segments.verify import unreadable
+from cdc_daemon.shown import told
 
 _POSITION: Final = re.compile(r"(?:(\d{1,19}):)?(\d{1,19})", re.ASCII)
 
@@ -63,7 +64,7 @@ class Dumper:
     def section(self, section: Section, *, segment: str, segment_id: int, after: int) -> None:
         """Write the updates of one section that end behind logical position `after`."""
         problems: list[CommitLogError] = []
-        line = self._raw_line if self.raw else self._value_line
+        line = raw_line if self.raw else value_line
         for mutation in self.reader.read(section, segment=segment, problems=problems, after=after):
             self.say(problems)  # those before this mutation: in a pipe that is read at once they come before it too
             for update, _ in mutation.updates:
@@ -76,18 +77,25 @@ class Dumper:
             self.report.problem(problem)
         problems.clear()
 
-    def _raw_line(self, update: PartitionUpdate, segment_id: int) -> bytes:
-        return orjson.dumps(raw_form(update, segment_id=segment_id), option=orjson.OPT_APPEND_NEWLINE)
 
-    def _value_line(self, update: PartitionUpdate, segment_id: int) -> bytes:
-        form: dict[str, Any]
-        try:
-            form = readable(value_form(update, segment_id=segment_id))
-        except MutationError as error:
-            # A value beyond what Python has, such as a date in the year 10000, does not hide its neighbours.
-            form = {**raw_form(update, segment_id=segment_id), "undecoded": error.message}
+def raw_line(update: PartitionUpdate, segment_id: int) -> bytes:
+    """Return an update as a line of JSON, with Cassandra's bytes in hex."""
+    return orjson.dumps(raw_form(update, segment_id=segment_id), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def value_line(update: PartitionUpdate, segment_id: int) -> bytes:
+    """Return an update as a line of JSON with its values, or in hex with `undecoded` where one cannot be decoded."""
+    try:
+        form = readable(value_form(update, segment_id=segment_id))
         # Not orjson: it takes no integers beyond 64 bits, and a varint has no end.
         return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    except MutationError as error:
+        # A value beyond what Python has, such as a date in the year 10000, does not hide its neighbours.
+        reason = error.message
+    except Exception as error:  # noqa: BLE001 -- likewise, whatever a value does to Python
+        reason = f"a value has no text: {told(error)}"
+    form = {**raw_form(update, segment_id=segment_id), "undecoded": reason}
+    return orjson.dumps(form, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def dump_files(

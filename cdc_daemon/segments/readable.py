@@ -8,16 +8,21 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
+from cdc_daemon.integers import PLAIN_BITS
+
 
 def readable(value: Any) -> Any:
     """Return a value of any CQL type, or a structure of such, as JSON values.
 
     Blobs are texts of `0x` and hex digits, timestamps ISO 8601 in UTC, maps and UDTs objects, sets, lists, tuples and
-    vectors lists. Numbers stay numbers, however long; floats that are none are the texts `NaN`, `Infinity` and
+    vectors lists. Numbers stay numbers up to 4,200 digits; longer ones, which most readers of JSON refuse, are
+    hexadecimal texts such as `0x1f` and `-0x1f`. Floats that are no numbers are the texts `NaN`, `Infinity` and
     `-Infinity`. Everything else is the text that CQL has for it.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= PLAIN_BITS else hex(value)
     if isinstance(value, float):
         return value if isfinite(value) else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
     if isinstance(value, bytes):

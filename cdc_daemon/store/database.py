@@ -282,6 +282,22 @@ MIGRATIONS: tuple[str, ...] = (
         seen INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE dead_letter ADD COLUMN table_id TEXT;
+    ALTER TABLE dead_letter ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+    UPDATE dead_letter SET table_id = json_extract(detail, '$.table_id')
+        WHERE kind = 'mutation' AND reason = 'UnknownTableError';
+    UPDATE dead_letter SET count = found.number
+        FROM (SELECT min(id) AS first, count(*) AS number FROM dead_letter GROUP BY table_id) AS found
+        WHERE dead_letter.id = found.first AND table_id IS NOT NULL;
+    DELETE FROM dead_letter WHERE table_id IS NOT NULL AND id NOT IN (
+        SELECT min(id) FROM dead_letter GROUP BY table_id
+    );
+    CREATE UNIQUE INDEX dead_letter_by_table_id ON dead_letter (table_id) WHERE table_id IS NOT NULL;
+    DROP INDEX dead_letter_by_position;
+    CREATE UNIQUE INDEX dead_letter_by_position ON dead_letter (kind, segment_id, position)
+        WHERE kind <> 'document' AND position IS NOT NULL AND table_id IS NULL;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 
+from cdc_daemon.shown import cut, json_bytes
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import decode_clustering, encode_clustering
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
@@ -48,6 +49,8 @@ class DeadLetter:
     does not take, or of what one that cannot be built would be made of; the document's row is read again when it is
     replayed. `alias` is where the document was to be written; empty where it could be none of its row's documents.
     `attempts` counts how often it failed.
+    `table_id` is the hexadecimal id of a table that no schema has: such a table has one letter for all of its
+    mutations. `count` is their number, `payload` the first of them; `segment_id` and `position` tell the last one.
     """
 
     kind: str
@@ -67,6 +70,8 @@ class DeadLetter:
     attempts: int = 1
     last_at: int | None = None
     """Microseconds since epoch at which it failed last, where that was more than once."""
+    table_id: str | None = None
+    count: int = 1
 
     @property
     def place(self) -> DocumentPlace:
@@ -75,62 +80,93 @@ class DeadLetter:
         return self.keyspace, self.table, self.partition_key, clustering
 
 
+_ADD = (
+    "INSERT INTO dead_letter (at, kind, reason, keyspace_name, table_name, partition_key, clustering, "
+    "segment_id, position, detail, payload, alias, table_id, count) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (table_id) WHERE table_id IS NOT NULL "
+    "DO UPDATE SET count = count + excluded.count, segment_id = excluded.segment_id, "
+    "position = excluded.position, last_at = excluded.at "
+    "ON CONFLICT (keyspace_name, table_name, partition_key, clustering, alias) WHERE kind = 'document' "
+    "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, payload = excluded.payload, "
+    "attempts = attempts + 1, last_at = excluded.at "
+    "ON CONFLICT (keyspace_name, table_name, partition_key) WHERE kind = 'partition' "
+    "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, "
+    "attempts = attempts + 1, last_at = excluded.at "
+    "ON CONFLICT (kind, segment_id, position) WHERE kind <> 'document' AND position IS NOT NULL "
+    "AND table_id IS NULL DO NOTHING "
+    "RETURNING id, attempts, count"
+)
+"""Adds a letter, or what is new of one that is there; returns nothing of one that stays as it is."""
+
+
 class DeadLetters:
     """The durable list of dead letters, and how to find those wanted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.on_new: Callable[[Sequence[DeadLetter]], None] = lambda _letters: None
+        """Called by `add`, in its thread, with the letters that were not there before, which have their ids then."""
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
         """Set letters aside durably, all or none.
 
         A document or partition that is there already gets the new reason; a piece of a segment that is there already,
-        because the segment is read again after a crash, stays as it is.
+        because the segment is read again after a crash, stays as it is. The letter of an unknown table grows by the new
+        one's count.
         """
         now = time.time_ns() // 1000
         rows = [
             (
                 letter.at or now,
                 letter.kind,
-                letter.reason,
+                cut(letter.reason),
                 letter.keyspace,
                 letter.table,
                 letter.partition_key,
                 _encode_clustering(letter.clustering),
                 letter.segment_id,
                 letter.position,
-                orjson.dumps(letter.detail, default=str).decode(),
+                json_bytes(letter.detail).decode(),
                 None if letter.payload is None else letter.payload[:PAYLOAD_LIMIT],
                 letter.alias,
+                letter.table_id,
+                letter.count,
             )
             for letter in letters
         ]
+        new: list[DeadLetter] = []
         with self._database.transaction() as connection:
-            connection.executemany(
-                "INSERT INTO dead_letter (at, kind, reason, keyspace_name, table_name, partition_key, clustering, "
-                "segment_id, position, detail, payload, alias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (keyspace_name, table_name, partition_key, clustering, alias) WHERE kind = 'document' "
-                "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, payload = excluded.payload, "
-                "attempts = attempts + 1, last_at = excluded.at "
-                "ON CONFLICT (keyspace_name, table_name, partition_key) WHERE kind = 'partition' "
-                "DO UPDATE SET reason = excluded.reason, detail = excluded.detail, "
-                "attempts = attempts + 1, last_at = excluded.at "
-                "ON CONFLICT (kind, segment_id, position) WHERE kind <> 'document' AND position IS NOT NULL "
-                "DO NOTHING",
-                rows,
-            )
+            for letter, row in zip(letters, rows, strict=True):
+                new += [
+                    replace(letter, id=identity)
+                    for identity, attempts, count in connection.execute(_ADD, row).fetchall()
+                    if (attempts, count) == (1, letter.count)
+                ]
+        if new:
+            self.on_new(new)
+
+    def counted_up_to(self, table_id: str) -> tuple[int, int] | None:
+        """Return the segment and position of the last mutation that an unknown table's letter counts.
+
+        None where the table has no letter.
+        """
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT segment_id, position FROM dead_letter WHERE table_id = ?", (table_id,))
+            row: tuple[int, int] | None = found.fetchone()
+            return row
 
     def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
         """Keep why a letter could not be replayed.
 
         Nothing happens where it is gone, or was set aside anew since it was read: that failure counts already.
         """
-        told = orjson.dumps(detail, default=str).decode()
+        told = json_bytes(detail).decode()
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE dead_letter SET reason = ?, detail = ?, attempts = attempts + 1, last_at = ? "
                 "WHERE id = ? AND attempts = ?",
-                (reason, told, time.time_ns() // 1000, letter.id, letter.attempts),
+                (cut(reason), told, time.time_ns() // 1000, letter.id, letter.attempts),
             )
 
     def remove(self, identities: Iterable[int]) -> int:
@@ -220,7 +256,7 @@ class DeadLetters:
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT id, at, kind, reason, keyspace_name, table_name, partition_key, clustering, segment_id, "  # noqa: S608
-                "position, detail, payload, alias, attempts, last_at FROM dead_letter "
+                "position, detail, payload, alias, attempts, last_at, table_id, count FROM dead_letter "
                 f"WHERE {condition} ORDER BY id {order} LIMIT ?",
                 (*values, limit),
             ).fetchall()
@@ -241,6 +277,8 @@ class DeadLetters:
                 alias=row[12],
                 attempts=row[13],
                 last_at=row[14],
+                table_id=row[15],
+                count=row[16],
             )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from cdc_daemon.shown import json_bytes
 from cdc_daemon.store.database import Database
 
 KEPT_SETTLED = 1000
@@ -193,7 +194,7 @@ def _add(connection: sqlite3.Connection, request: ReconcileRequest, now: int) ->
             merged.until,
             merged.keyspace,
             merged.table,
-            orjson.dumps(merged.detail, default=str).decode(),
+            json_bytes(merged.detail).decode(),
             merged.first_requested,
             merged.requested,
             merged.times,

@@ -12,8 +12,7 @@ import ipaddress
 import math
 import re
 import struct
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
@@ -23,14 +22,16 @@ from cassandra.util import Time
 
 from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.commitlog.values import PROTOCOL_VERSION
+from cdc_daemon.document.dates import days_of
+from cdc_daemon.document.values import NULL
+from cdc_daemon.integers import parse_integer
+from cdc_daemon.sync.nested import NESTED, Encoder, nested_encoder
 
-Encoder = Callable[[Any], bytes]
-"""Turns a JSON value into serialised bytes. Raises ValueError, whose text says what was expected."""
-
-_INTEGER: Final = re.compile(r"-?[0-9]{1,1000}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?")
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE: Final = re.compile(r"([0-9]{4}|[+-][0-9]{4,7})-([0-9]{2})-([0-9]{2})")
+_LONGEST_DECIMAL: Final = 4400
+"""Characters of the longest decimal that the driver decodes, and of its exponent."""
 _NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
 """Floats that are no numbers, as a document's `_id` shows them."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +42,15 @@ _DAY_ZERO: Final = 2**31
 
 def encoder(kind: CqlType) -> Encoder:
     """Return what serialises the values of a key column of this type."""
-    return _ENCODERS.get(kind.name) or _unsupported(kind)
+    if kind.name in NESTED:
+        return nested_encoder(kind, encoder)
+    encode = _ENCODERS.get(kind.name) or _unsupported(kind)
+    return _or_empty(encode) if kind.name in _MAY_BE_EMPTY else encode
+
+
+def _or_empty(encode: Encoder) -> Encoder:
+    """Return an encoder that takes the text by which an `_id` shows empty bytes as well."""
+    return lambda value: b"" if value == NULL else encode(value)
 
 
 def _unsupported(kind: CqlType) -> Encoder:
@@ -81,7 +90,10 @@ def _timeuuid(value: Any) -> bytes:
 def _whole(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else None
+    try:
+        return parse_integer(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _integer(form: str) -> Encoder:
@@ -107,8 +119,9 @@ def _varint(value: Any) -> bytes:
 def _decimal(value: Any) -> bytes:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
-            number = Decimal(value if isinstance(value, str) and len(value) <= 1000 else repr(value))
-            if number.is_finite() and abs(int(number.as_tuple().exponent)) < 2**31:
+            text = value if isinstance(value, str) else repr(value)
+            number = Decimal(text if len(text) <= _LONGEST_DECIMAL else "")
+            if number.is_finite() and -(2**31) <= -int(number.as_tuple().exponent) < 2**31:
                 return bytes(cqltypes.DecimalType.serialize(number, PROTOCOL_VERSION))
         except (InvalidOperation, ValueError):
             pass
@@ -157,10 +170,11 @@ def _timestamp(value: Any) -> bytes:
 
 
 def _date(value: Any) -> bytes:
-    if isinstance(value, str) and _DATE.fullmatch(value):
+    match = _DATE.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
         try:
-            return struct.pack(">I", (date.fromisoformat(value) - _EPOCH.date()).days + _DAY_ZERO)
-        except ValueError:
+            return struct.pack(">I", days_of(*map(int, match.groups())) + _DAY_ZERO)
+        except (ValueError, struct.error):
             pass
     raise ValueError("a date such as 2024-05-17")
 
@@ -195,6 +209,11 @@ def _blob(value: Any) -> bytes:
             pass
     raise ValueError("bytes in base64")
 
+
+_MAY_BE_EMPTY: Final = frozenset(
+    ("bigint", "boolean", "decimal", "double", "float", "inet", "int", "timestamp", "timeuuid", "uuid", "varint")
+)
+"""Types of which Cassandra stores empty bytes, which the driver takes for none (their serialisers' `validate`)."""
 
 _ENCODERS: Final[dict[str, Encoder]] = {
     "ascii": _ascii,

@@ -58,6 +58,13 @@ class DeadLetters(Protocol):
         """Keep letters durably, all or none. Raises `StoreError` when that failed."""
         ...
 
+    def counted_up_to(self, table_id: str) -> tuple[int, int] | None:
+        """Return the segment and position up to which an unknown table's letter counts its mutations, or None.
+
+        Raises `StoreError`.
+        """
+        ...
+
 
 class ReconcileRequests(Protocol):
     """Durable storage for what has to be compared with Cassandra. It blocks and is called from worker threads."""
@@ -123,6 +130,10 @@ class TailObserver(Protocol):
         """Take note of a piece of a segment, or a whole one, that cannot be read."""
         ...
 
+    def table_unknown(self) -> None:
+        """Take note that a table which no schema has got its dead letter."""
+        ...
+
     def gap(self, gap: Gap) -> None:
         """Take note that segments are missing."""
         ...
@@ -147,6 +158,9 @@ class NullObserver:
         """Do nothing."""
 
     def unreadable(self, problem: CommitLogError) -> None:
+        """Do nothing."""
+
+    def table_unknown(self) -> None:
         """Do nothing."""
 
     def gap(self, gap: Gap) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -20,8 +24,10 @@ from cdc_daemon.tail.tracked import TrackedSegment
 log = structlog.get_logger(__name__)
 
 
-STRANGERS_KEPT = 1000
-"""Mutations of one unknown table that are kept as dead letters."""
+MOST_TABLES = 10_000
+"""Unknown tables that are remembered; beyond that all are forgotten, which costs one look at the store each."""
+
+_Kept = TypeVar("_Kept")
 
 
 class Trouble:
@@ -44,7 +50,7 @@ class Trouble:
         self._reconcile_requests = reconcile_requests
         self._quarantine = quarantine
         self._observer = observer
-        self._strangers: dict[str, int] = {}
+        self._counted: dict[str, tuple[int, int]] = {}
 
     async def unreadable(self, segment: TrackedSegment, problems: Sequence[CommitLogError]) -> None:
         """Keep what can be kept of entries or markers that cannot be read. It returns when that is durable."""
@@ -68,20 +74,41 @@ class Trouble:
             )
 
     async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
-        """Keep mutations of tables that nobody knows any more, up to a number for each table.
+        """Keep one letter for each table that no schema has, with the number of its mutations and the first of them.
 
-        Such a table is gone with all its rows, so beyond that number they are only counted, by whoever reads.
+        Such a table is gone with all its rows, as a rule: the others are only counted. A mutation that is read again
+        after a crash counts once.
         """
-        kept = []
+        by_table: dict[str, list[UnknownTableError]] = defaultdict(list)
         for stranger in strangers:
-            table_id = stranger.where["table_id"]
-            count = self._strangers[table_id] = self._strangers.get(table_id, 0) + 1
-            if count == 1:
-                log.warning("tail.table_unknown", error=stranger.message, hint=stranger.hint, **stranger.where)
-            if count <= STRANGERS_KEPT:
-                kept.append(_letter(segment, stranger))
-        if kept:
-            await self._until_done(lambda: self._dead_letters.add(kept), segment.file.name)
+            by_table[stranger.where["table_id"]].append(stranger)
+        letters, new = [], []
+        for table_id, several in by_table.items():
+            if table_id not in self._counted:
+                kept = await self._until_done(partial(self._dead_letters.counted_up_to, table_id), segment.file.name)
+                if len(self._counted) >= MOST_TABLES:
+                    self._counted.clear()
+                self._counted[table_id] = kept or _NOTHING_COUNTED
+                if kept is None:
+                    new.append(several[0])
+            counted = self._counted[table_id]
+            fresh = [each for each in several if (segment.id, each.where["position"]) > counted]
+            if fresh:
+                letters.append(
+                    replace(
+                        _letter(segment, fresh[0]),
+                        position=fresh[-1].where["position"],
+                        table_id=table_id,
+                        count=len(fresh),
+                    )
+                )
+        if letters:
+            await self._until_done(lambda: self._dead_letters.add(letters), segment.file.name)
+        for stranger in new:
+            self._observer.table_unknown()
+            log.warning(
+                "tail.table_unknown", error=stranger.message, hint=stranger.hint, dead_lettered=True, **stranger.where
+            )
 
     async def missing(self, gap: Gap) -> None:
         """Keep and tell of segments that are missing; only a certain gap becomes a dead letter."""
@@ -103,12 +130,12 @@ class Trouble:
     async def _request(self, requests: Sequence[ReconcileRequest], name: str) -> None:
         await self._until_done(lambda: self._reconcile_requests.add(requests), name)
 
-    async def _until_done(self, keep: Callable[[], None], name: str) -> None:
-        """Do blocking work in a thread until it succeeds: nothing may be passed that is not kept."""
+    async def _until_done(self, keep: Callable[[], _Kept], name: str) -> _Kept:
+        """Do blocking work in a thread until it succeeds, and return its result: what is passed has to be kept."""
         backoff = Backoff()
         while True:
             try:
-                await asyncio.to_thread(keep)
+                return await asyncio.to_thread(keep)
             except (StoreError, OSError) as error:
                 delay = backoff.next()
                 log.warning(
@@ -119,8 +146,10 @@ class Trouble:
                     hint="see that the state directory's disk has room; reading waits until then",
                 )
                 await asyncio.sleep(delay)
-            else:
-                return
+
+
+_NOTHING_COUNTED = (0, 0)
+"""Before every position."""
 
 
 def _letter(segment: TrackedSegment, problem: CommitLogError) -> DeadLetter:

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 from starlette.responses import JSONResponse
 
+from cdc_daemon.shown import json_bytes
+
 NO_STORE = {"cache-control": "no-store"}
 
 
@@ -15,4 +17,4 @@ class Json(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         """Encode; what JSON has no form for becomes text."""
-        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+        return json_bytes(content, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from cdc_daemon.shown import json_bytes
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.disconnect import left
 from cdc_http.view import DaemonView
@@ -169,4 +170,4 @@ class _Stream(Response):
 
 
 def _plain(value: object) -> bytes:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return json_bytes(value, option=orjson.OPT_NON_STR_KEYS)

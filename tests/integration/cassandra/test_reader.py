@@ -126,3 +126,23 @@ async def test_the_clusterings_of_a_partition(reading: Reading, cql: Session) ->
 
     assert await clusterings(1) == [(integer(c),) for c in range(7)]
     assert await clusterings(2) == []
+
+
+async def test_clusterings_that_the_driver_makes_nothing_of_are_listed(reading: Reading, cql: Session) -> None:
+    columns = "p int, a int, b timestamp, c frozen<list<varint>>"
+    cql.execute(f"CREATE TABLE {reading.keyspace}.t ({columns}, v int, PRIMARY KEY (p, a, b, c))")
+    for a, b in (("blobasint(0x)", "0"), ("7", "blobastimestamp(0x)"), ("8", "1000000000000000"), ("9", "0")):
+        cql.execute(f"INSERT INTO {reading.keyspace}.t (p, a, b, c, v) VALUES (1, {a}, {b}, [{'7' * 5000}], 1)")
+    await reading.schema.refresh()
+    table = TableName(reading.keyspace, "t")
+    pages = [page async for page in reading.reader.clusterings(table, integer(1))]
+    found = [clustering for page in pages for clustering in page]
+    assert sorted(each[:2] for each in found) == [
+        (b"", bytes(8)),
+        (integer(7), b""),
+        (integer(8), struct.pack(">q", 10**15)),
+        (integer(9), bytes(8)),
+    ]
+    states = (await reading.reader.read(table, [Key(table, integer(1), each) for each in found])).states
+    assert [state.row is None for state in states] == [isinstance(state.error, DocumentError) for state in states]
+    assert sum(state.row is not None for state in states) == 3

@@ -38,7 +38,7 @@ def test_clustering_keys_are_asked_for_together() -> None:
     made = plan(ENROLMENT)
     assert made.by_keys.endswith('WHERE "userid" IN ? AND ("courseid", "batch") IN ?')
     assert made.by_key.endswith('WHERE "userid" = ? AND "courseid" = ? AND "batch" = ?')
-    assert made.clusterings == 'SELECT "courseid", "batch" FROM "sunbird"."t" WHERE "userid" = ?'
+    assert made.clusterings == 'SELECT textasblob("courseid"), intasblob("batch") FROM "sunbird"."t" WHERE "userid" = ?'
     assert 'WRITETIME("note")' in made.by_keys
 
 

@@ -13,7 +13,7 @@ import pytest
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import Schema
-from cdc_daemon.dead_letters.documents import DeadDocuments
+from cdc_daemon.dead_letters.documents import DeadDocuments, readable_key
 from cdc_daemon.dead_letters.replay import Ending, Replayer
 from cdc_daemon.dead_letters.retries import Retries
 from cdc_daemon.elastic.operation import Outcome
@@ -72,6 +72,16 @@ def letter(key: bytes, *, alias: str = "users", name: str = "user") -> DeadLette
     )
 
 
+class Requests:
+    """Keeps which tables are to be compared."""
+
+    def __init__(self) -> None:
+        self.tables: list[TableName] = []
+
+    async def __call__(self, table: TableName) -> None:
+        self.tables.append(table)
+
+
 @pytest.fixture
 def letters(tmp_path: Path) -> DeadLetters:
     return Store(tmp_path).dead_letters
@@ -108,7 +118,7 @@ class Known:
 
 @pytest.fixture
 def replayer(pipeline: FakePipeline, letters: DeadLetters) -> Replayer:
-    return Replayer(pipeline, letters, schema=Known(Schema()), shown={USER})
+    return Replayer(pipeline, letters, schema=Known(Schema()), shown={USER}, reconcile=Requests())
 
 
 def ids(letters: DeadLetters) -> list[int | None]:
@@ -120,7 +130,7 @@ async def test_a_document_of_a_key_that_its_table_has_no_more_is_not_asked_for(
 ) -> None:
     dead.set_aside([letter(b"u1")])
     now = table(("id", "int", "partition_key"), ("c", "int", "clustering"), keyspace="sunbird", name="user")
-    replayer = Replayer(pipeline, letters, schema=Known(Schema([now])), shown={USER})
+    replayer = Replayer(pipeline, letters, schema=Known(Schema([now])), shown={USER}, reconcile=Requests())
     (replayed,) = (await replayer.replay()).letters
     assert (replayed.ending, replayed.reason) == (Ending.FAILED, "another_key")
     assert pipeline.asked == []
@@ -134,9 +144,19 @@ async def test_a_mutation_of_a_key_that_its_table_has_no_more_is_done_with(
     letters.add([DeadLetter(kind="mutation", reason="clash", detail={}, payload=payload)])
     now = table(("x", "ascii", "partition_key"), keyspace=name.keyspace, name=name.table)
     schema = Schema([now]).merged(load("5.0-plain").schema)
-    (replayed,) = (await Replayer(pipeline, letters, schema=Known(schema), shown={name}).replay()).letters
+    (replayed,) = (
+        await Replayer(pipeline, letters, schema=Known(schema), shown={name}, reconcile=Requests()).replay()
+    ).letters
     assert replayed.ending is Ending.REPLAYED
     assert pipeline.asked == []
+
+
+def test_a_key_that_a_browser_would_round_is_a_text() -> None:
+    kept = table(("id", "bigint", "partition_key"), ("c", "frozen<list<bigint>>", "clustering"))
+    numbers = [each.to_bytes(8, "big") for each in (2**53 - 1, 2**53)]
+    listed = b"\0\0\0\2" + b"".join(b"\0\0\0\x08" + each for each in numbers)
+    assert readable_key(kept, numbers[0], [listed]) == {"id": 2**53 - 1, "c": [2**53 - 1, str(2**53)]}
+    assert readable_key(kept, numbers[1], [listed]) == {"id": str(2**53), "c": [2**53 - 1, str(2**53)]}
 
 
 async def test_a_document_that_is_shown_then_has_no_letter(
@@ -261,17 +281,34 @@ async def test_a_mutation_is_decoded_with_the_schema_known_now(letters: DeadLett
     letters.add(
         [DeadLetter(kind="mutation", reason="UnknownTableError", detail={}, segment_id=1, position=2, payload=payload)]
     )
-    stranger = Replayer(pipeline, letters, schema=Known(Schema()), shown={name})
+    stranger = Replayer(pipeline, letters, schema=Known(Schema()), shown={name}, reconcile=Requests())
     (failed,) = (await stranger.replay()).letters
     assert (failed.ending, failed.reason) == (Ending.FAILED, "UnknownTableError")
     (kept,) = letters.list()
     assert (kept.attempts, kept.payload) == (2, payload)
 
-    knowing = Replayer(pipeline, letters, schema=Known(load("5.0-plain").schema), shown={name})
+    knowing = Replayer(pipeline, letters, schema=Known(load("5.0-plain").schema), shown={name}, reconcile=Requests())
     (replayed,) = (await knowing.replay()).letters
     assert replayed.ending is Ending.REPLAYED
     assert pipeline.asked
     assert {signal.table for signal in pipeline.asked} == {name}
+    assert ids(letters) == []
+
+
+@pytest.mark.parametrize("count", [1, 7])
+async def test_an_unknown_table_that_has_become_known_is_compared_where_its_letter_has_not_all_of_its_mutations(
+    letters: DeadLetters, pipeline: FakePipeline, count: int
+) -> None:
+    payload, name = sample_mutation()
+    letter = DeadLetter(kind="mutation", reason="UnknownTableError", detail={}, segment_id=1, position=2)
+    letters.add([dataclasses.replace(letter, payload=payload, table_id="aa", count=count)])
+    requests = Requests()
+    stranger = Replayer(pipeline, letters, schema=Known(Schema()), shown={name}, reconcile=requests)
+    await stranger.replay()
+    assert requests.tables == []
+    known = Known(load("5.0-plain").schema)
+    await Replayer(pipeline, letters, schema=known, shown={name}, reconcile=requests).replay()
+    assert requests.tables == ([name] if count > 1 else [])
     assert ids(letters) == []
 
 
@@ -299,7 +336,9 @@ async def test_a_replay_waits_no_longer_than_cassandra_is_there(pipeline: FakePi
 
     letters.add([letter(b"1")])
     pipeline.held = True
-    replayer = Replayer(pipeline, letters, schema=Known(Schema()), shown={USER}, unreadable=unreadable)
+    replayer = Replayer(
+        pipeline, letters, schema=Known(Schema()), shown={USER}, reconcile=Requests(), unreadable=unreadable
+    )
     replaying = asyncio.create_task(replayer.replay(seconds=3600))
     while not pipeline.asked:  # noqa: ASYNC110 -- what is waited for has no event of its own
         await asyncio.sleep(0.001)

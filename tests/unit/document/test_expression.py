@@ -232,6 +232,46 @@ def test_whether_it_can_only_be_true_or_false_is_known(text: str, *, boolean: bo
     assert Expression(text).is_boolean is boolean
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a * a",
+        "a // 7",
+        "a % a",
+        "a + 1.5",
+        "-a",
+        "a == b",
+        "a < b",
+        "b in [a]",
+        "a in [b]",
+        "max([a, b])",
+        "sum([a, b])",
+    ],
+)
+def test_a_number_that_python_takes_hours_for_is_refused_at_once(text: str) -> None:
+    made = Expression(text).compile({"a": 0, "b": 1})
+    with pytest.raises(ValueError, match=r"at most 4,200 digits in an expression, found one of 16,777,21\d bytes"):
+        made([1 << 8 * 2**24, Decimal("1.5")], {})
+
+
+def test_a_number_that_fills_the_memory_is_refused_at_once() -> None:
+    made = Expression("round(a)").compile({"a": 0})
+    with pytest.raises(ValueError, match=r"at most 4,200 digits, found 10\^2,147,483,648"):
+        made([Decimal("1E+2147483648")], {})
+    assert made([Decimal("1.6")], {}) == 2
+    assert Expression("round(a, 1)").compile({"a": 0})([Decimal("1.26")], {}) == Decimal("1.3")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(1 << 8 * 2**24, None), (2**63, float(2**63)), (-(2**63), -float(2**63)), (5, 5), (True, 1)],
+    ids=["huge", "long", "least", "small", "true"],
+)
+def test_the_number_of_a_number(value: int, number: float | None) -> None:
+    found = Expression("number(a)").compile({"a": 0})([value], {})
+    assert (found, type(found)) == (number, type(number))
+
+
 def test_an_expression_that_is_only_a_name_tells_it() -> None:
     assert Expression("a").only_name == "a"
     assert Expression("null").only_name is None

@@ -87,6 +87,7 @@ async def test_dead_letters(app: ASGIApp, control: FakeControl) -> None:
                 "at": 1.5,
                 "last_at": 1.5,
                 "attempts": 1,
+                "count": 1,
                 "kind": "document",
                 "reason": "document_parsing_exception",
                 "keyspace": "k",

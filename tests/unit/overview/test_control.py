@@ -43,7 +43,7 @@ async def test_the_configuration_has_no_secrets_and_jobs_are_listed(tmp_path: Pa
     store = Store(tmp_path)
     try:
         nothing: Any = None  # nothing is replayed here
-        replayer = Replayer(nothing, store.dead_letters, schema=nothing, shown=())
+        replayer = Replayer(nothing, store.dead_letters, schema=nothing, shown=(), reconcile=nothing)
         control = Control(Gate(_Sink()), store, replayer, settings(tmp_path))
         text = orjson.dumps(control.configuration()).decode()
         assert "hidden" not in text

@@ -75,6 +75,67 @@ def test_a_mutation_that_is_read_again_has_one_letter(letters: DeadLetters) -> N
     ]
 
 
+def stranger(position: int, count: int, *, segment: int = 1, table_id: str = "aa", at: int | None = None) -> DeadLetter:
+    made = replace(mutation(position, segment=segment), table_id=table_id, count=count, at=at)
+    return replace(made, payload=str(position).encode(), detail={"table_id": table_id})
+
+
+def test_an_unknown_table_has_one_letter_that_grows(letters: DeadLetters) -> None:
+    assert letters.counted_up_to("aa") is None
+    letters.add([stranger(5, 3, at=10), stranger(7, 1, table_id="bb", at=10)])
+    letters.add([stranger(5, 2, segment=2, at=20), mutation(5)])
+    first, second, other = letters.list(oldest_first=True)
+    assert (first.count, first.segment_id, first.position, first.payload, first.attempts) == (5, 2, 5, b"5", 1)
+    assert (first.at, first.last_at, first.table_id) == (10, 20, "aa")
+    assert (second.count, second.table_id) == (1, "bb")
+    assert (other.count, other.table_id) == (1, None)
+    assert letters.counted_up_to("aa") == (2, 5)
+    assert letters.count() == 3
+
+
+def test_letters_of_unknown_tables_of_an_older_version_become_one_each(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "cdc-daemon.sqlite3")
+    before = next(at for at, step in enumerate(MIGRATIONS) if "dead_letter_by_table_id" in step)
+    for number, step in enumerate(MIGRATIONS[:before], start=1):
+        connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+    unknown = "UnknownTableError"
+    rows = [
+        ("mutation", unknown, 1, 5, '{"table_id": "aa"}'),
+        ("mutation", unknown, 1, 6, '{"table_id": "aa"}'),
+        ("mutation", unknown, 1, 7, '{"table_id": "bb"}'),
+        ("mutation", unknown, 2, 5, '{"table_id": "aa"}'),
+        ("mutation", "MutationError", 2, 6, '{"table_id": "aa"}'),
+        ("mutation", "MutationError", 2, 7, "{}"),
+        ("mutation", unknown, 2, 8, "{}"),
+        ("segment", "damaged", 2, 6, "{}"),
+    ]
+    connection.executemany(
+        "INSERT INTO dead_letter (at, kind, reason, segment_id, position, detail, alias) VALUES (1, ?, ?, ?, ?, ?, '')",
+        rows,
+    )
+    connection.commit()
+    connection.close()
+    letters = Store(tmp_path).dead_letters
+    assert [(each.id, each.table_id, each.count) for each in letters.list(oldest_first=True)] == [
+        (1, "aa", 3),
+        (3, "bb", 1),
+        (5, None, 1),
+        (6, None, 1),
+        (7, None, 1),
+        (8, None, 1),
+    ]
+    letters.add([stranger(1, 4, segment=3)])
+    assert next(letters.list(oldest_first=True)).count == 7
+
+
+def test_any_text_of_an_error_is_kept(letters: DeadLetters) -> None:
+    letters.add([replace(document(), reason="odd \ud800", detail={"message": "\ud800", "number": 2**70})])
+    (kept,) = letters.list()
+    assert (kept.reason, kept.detail) == ("odd ?", {"message": "?", "number": str(2**70)})
+    letters.failed_again(kept, "\ud800", {"message": "\ud800"})
+    assert [each.reason for each in letters.list()] == ["?"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [

@@ -23,6 +23,7 @@ JSON = st.recursive(
 TYPES = [
     *("ascii", "bigint", "blob", "boolean", "date", "decimal", "double", "float", "inet", "int", "smallint"),
     *("text", "time", "timestamp", "timeuuid", "tinyint", "uuid", "varint"),
+    *("frozen<list<int>>", "frozen<map<text, double>>", "frozen<tuple<date, inet>>", "vector<float, 2>"),
 ]
 
 
@@ -56,11 +57,38 @@ TYPES = [
         ("tinyint", "-128"),
         ("uuid", "2bc4a3c4-7c92-4d52-a5f5-5dd0a3c1f7bd"),
         ("varint", "123456789012345678901234567890"),
+        ("varint", "-" + "7" * 5000),
+        ("date", "+5881580-07-11"),
+        ("date", "-5877641-06-23"),
+        ("date", "0000-02-29"),
+        ("decimal", "1." + "5" * 4000),
+        ("decimal", "1E+2147483648"),
+        ("decimal", "1E-2147483647"),
+        ("uuid", "null"),
+        ("timestamp", "null"),
+        ("int", "null"),
+        ("text", "null"),
+        ("frozen<list<int>>", "[1,-2]"),
+        ("frozen<set<varint>>", '["-3","12345678901234567890123"]'),
+        ("frozen<map<date, frozen<list<decimal>>>>", '{"2024-02-29":["1.50"],"+10000-01-01":[]}'),
+        ("frozen<tuple<text, int, boolean>>", '["a",null,true]'),
+        ("frozen<map<double, blob>>", '{"NaN":"AAH/","1.5":""}'),
+        ("vector<float, 2>", '[1.5,"NaN"]'),
+        ("vector<text, 2>", '["","é"]'),
     ],
 )
 def test_what_an_id_shows_is_read_back(kind: str, text: str) -> None:
-    found = decode_value(CqlType(kind), encoder(CqlType(kind))(text))
-    assert key_converter(CqlType(kind))(found) == text
+    found = decode_value(parse_type(kind), encoder(parse_type(kind))(text))
+    assert key_converter(parse_type(kind))(found) == text
+
+
+def test_a_user_type_is_read_back() -> None:
+    kind = CqlType(
+        "udt", (CqlType("text"), CqlType("int")), keyspace="k", type_name="t", field_names=("class", "number")
+    )
+    text = '{"class":"a","number":null}'
+    assert encoder(kind)(text) == b"\0\0\0\1a\xff\xff\xff\xff"
+    assert key_converter(kind)(decode_value(kind, encoder(kind)(text))) == text
 
 
 @pytest.mark.parametrize(
@@ -110,7 +138,12 @@ def test_other_spellings(kind: str, value: Any, expected: bytes) -> None:
         ("uuid", "{2bc4a3c4-7c92-4d52-a5f5-5dd0a3c1f7bd}"),
         ("uuid", "2bc4a3c47c924d52a5f55dd0a3c1f7bd"),
         ("uuid", ""),
-        ("varint", "9" * 5000),
+        ("varint", "9" * 157_825),
+        ("varint", "null "),
+        ("text", None),
+        ("uuid", None),
+        ("date", "+5881581-01-01"),
+        ("decimal", "9" * 5000),
     ],
 )
 def test_values_of_another_type(kind: str, value: Any) -> None:
@@ -121,9 +154,27 @@ def test_values_of_another_type(kind: str, value: Any) -> None:
 @given(kind=st.sampled_from(TYPES), value=JSON)
 def test_any_value_is_taken_or_refused(kind: str, value: Any) -> None:
     with suppress(ValueError):
-        assert isinstance(encoder(CqlType(kind))(value), bytes)
+        assert isinstance(encoder(parse_type(kind))(value), bytes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("frozen<list<int>>", "[1"),
+        ("frozen<list<int>>", "{}"),
+        ("frozen<list<int>>", 5),
+        ("frozen<list<int>>", ["x"]),
+        ("frozen<map<text, int>>", "[]"),
+        ("frozen<map<text, int>>", None),
+        ("frozen<tuple<int>>", [1, 2]),
+        ("vector<float, 2>", [1.0]),
+    ],
+)
+def test_values_of_another_nested_type(kind: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^(a|at most|2) "):
+        encoder(parse_type(kind))(value)
 
 
 def test_a_type_that_no_text_stands_for() -> None:
-    with pytest.raises(ValueError, match="frozen<list<int>>"):
-        encoder(parse_type("frozen<list<int>>"))("[1]")
+    with pytest.raises(ValueError, match="custom"):
+        encoder(CqlType("custom", type_name="custom"))("x")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cdc_daemon.commitlog.encryption import Keyring
@@ -60,7 +60,19 @@ class MemoryStore:
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
         self._check()
-        self.letters.extend(letters)
+        for letter in letters:
+            same = [at for at, each in enumerate(self.letters) if letter.table_id and each.table_id == letter.table_id]
+            for at in same:
+                grown = self.letters[at].count + letter.count
+                place, position = letter.segment_id, letter.position
+                self.letters[at] = replace(self.letters[at], count=grown, segment_id=place, position=position)
+            if not same:
+                self.letters.append(letter)
+
+    def counted_up_to(self, table_id: str) -> tuple[int, int] | None:
+        self._check()
+        found = next((each for each in self.letters if each.table_id == table_id), None)
+        return None if found is None else (found.segment_id or 0, found.position or 0)
 
     def _check(self) -> None:
         if self.broken:
@@ -165,6 +177,7 @@ class Recorder:
     releases: list[int] = field(default_factory=list)
     problems: list[CommitLogError] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    unknown_tables: int = 0
 
     def read(self, table: TableName, scope: str, count: int) -> None:
         self.reads[table, scope] = self.reads.get((table, scope), 0) + count
@@ -184,6 +197,9 @@ class Recorder:
 
     def unreadable(self, problem: CommitLogError) -> None:
         self.problems.append(problem)
+
+    def table_unknown(self) -> None:
+        self.unknown_tables += 1
 
     def gap(self, gap: Gap) -> None:
         self.gaps.append(gap)

@@ -202,10 +202,10 @@ async def test_a_mutation_of_a_table_that_stays_unknown_is_set_aside_with_its_by
     await harness.until(lambda: harness.sink.keys == ["a", "b"])
     assert harness.provider.refreshed == 1
     assert harness.observer.passed == {"unknown_table": 2}
-    assert [(letter.reason, letter.payload) for letter in harness.store.letters] == [
-        ("UnknownTableError", mutation(update(LATECOMERS, key, row()))) for key in ("x", "y")
-    ]
-    assert harness.store.letters[0].detail["table_id"] == LATECOMERS.id.hex()
+    (letter,) = harness.store.letters
+    assert (letter.reason, letter.payload) == ("UnknownTableError", mutation(update(LATECOMERS, "x", row())))
+    assert (letter.detail["table_id"], letter.table_id, letter.count) == (*[LATECOMERS.id.hex()] * 2, 2)
+    assert harness.observer.unknown_tables == 1
 
 
 async def test_neighbours_of_an_unknown_table_s_update_in_one_mutation_go_on(
@@ -220,17 +220,41 @@ async def test_neighbours_of_an_unknown_table_s_update_in_one_mutation_go_on(
     assert [letter.payload for letter in harness.store.letters] == [both]
 
 
-async def test_only_so_many_mutations_of_one_unknown_table_are_kept(
-    node: CommitLogWriter, make_harness: MakeHarness, monkeypatch: pytest.MonkeyPatch
+async def test_each_unknown_table_has_one_letter_that_counts_its_mutations(
+    node: CommitLogWriter, make_harness: MakeHarness
 ) -> None:
-    monkeypatch.setattr("cdc_daemon.tail.trouble.STRANGERS_KEPT", 3)
+    harness = make_harness(options=fast(portion_mutations=3))
+    harness.start()
+    other = replace(LATECOMERS, id=bytes(range(16)))
+    node.write(*(mutation(update(LATECOMERS, f"x{number}", row())) for number in range(10)), user("a"))
+    node.write(*(mutation(update(other, f"y{number}", row())) for number in range(5)), user("b"))
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys == ["a", "b"])
+    letters = harness.store.letters
+    assert [(each.table_id, each.count) for each in letters] == [(LATECOMERS.id.hex(), 10), (other.id.hex(), 5)]
+    assert letters[0].payload == mutation(update(LATECOMERS, "x0", row()))
+    assert harness.observer.unknown_tables == 2
+    assert harness.observer.passed == {"unknown_table": 15}
+
+
+async def test_mutations_of_an_unknown_table_that_are_read_again_count_once(
+    node: CommitLogWriter, make_harness: MakeHarness
+) -> None:
     harness = make_harness()
     harness.start()
     node.write(*(mutation(update(LATECOMERS, f"x{number}", row())) for number in range(10)), user("a"))
     node.current.mark()
     await harness.until(lambda: harness.sink.keys == ["a"])
-    assert len(harness.store.letters) == 3
-    assert harness.observer.passed == {"unknown_table": 10}
+    await harness.kill()
+    harness.store.saved.clear()
+    harness.store.ends.clear()
+    harness.start()
+    node.write(mutation(update(LATECOMERS, "y", row())), user("b"))
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys[-1:] == ["b"])
+    (letter,) = harness.store.letters
+    assert letter.count == 11
+    assert harness.observer.unknown_tables == 1
 
 
 async def test_a_column_added_a_moment_ago_is_asked_for(node: CommitLogWriter, make_harness: MakeHarness) -> None:
