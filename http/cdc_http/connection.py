@@ -15,6 +15,8 @@ import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from cdc_http.wire import Wire
+
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 30.0
@@ -44,6 +46,7 @@ class Connection(H11Protocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.conn: Wire = Wire()
         self._idle = _Timer(self.loop)
         self._head = _Timer(self.loop)
         self._answer = _Timer(self.loop)
@@ -75,6 +78,14 @@ class Connection(H11Protocol):
         self._idle.stop()
         super().data_received(data)
         self._watch_head()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's name and text, for any refusal
+        """Answer what is no valid request with the status that fits, and close."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._refuse(self.conn.refusal)
+        else:
+            # The answer has begun, so there is no place for another one.
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, of which the first bytes may be here already."""
