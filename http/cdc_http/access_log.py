@@ -15,7 +15,7 @@ from cdc_http.envelope import message_id
 log = structlog.get_logger(__name__)
 
 ROUTINE = frozenset({"/", "/events", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml"})
-"""Paths that are asked for all the time: logged at debug level unless they fail."""
+"""Paths that are asked for all the time: logged at debug level unless they fail. Not to be ready is no failure."""
 
 _LONGEST_PATH = 256
 _PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -53,8 +53,7 @@ class AccessLog:
             try:
                 await self._app(scope, receive, watched)
             finally:
-                write = log.warning if not status or status >= 500 else _usual(scope["path"])
-                write(
+                _level(scope["path"], status)(
                     "http.request",
                     method=scope["method"],
                     path=scope["path"][:_LONGEST_PATH],
@@ -75,7 +74,11 @@ def note(request: Request, **details: Any) -> None:
     request.scope.setdefault(DETAILS, {}).update(details)
 
 
-def _usual(path: str) -> Any:
+def _level(path: str, status: int) -> Any:
+    # A daemon that is not ready says why in events of its own, and a probe comes every few seconds.
+    not_ready = path == "/readyz" and status == 503
+    if (not status or status >= 500) and not not_ready:
+        return log.warning
     return log.debug if path in ROUTINE or path.startswith("/static/") else log.info
 
 

@@ -21,9 +21,10 @@ Send = Callable[[bytes], Awaitable[bytes]]
 
 async def _told(request: Request) -> Response:
     body = await request.body()
-    return JSONResponse({"path": request.url.path, "query": request.url.query, "host": request.headers["host"]} | (
-        {"body": body.decode()} if body else {}
-    ))
+    return JSONResponse(
+        {"path": request.url.path, "query": request.url.query, "host": request.headers["host"]}
+        | ({"body": body.decode()} if body else {})
+    )
 
 
 ECHO = Starlette(routes=[Route("/{path:path}", _told, methods=["GET", "POST"])])
