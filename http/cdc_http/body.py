@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cdc_daemon.config.http import HttpSettings
+from cdc_http.coding import check_coding, decompress
 from cdc_http.request_error import WRONG_HEADER, RequestError, unmappable
 
 CONTENT_TYPES = ("application/json", "multipart/form-data", "application/x-www-form-urlencoded")
@@ -21,6 +22,8 @@ CONTENT_TYPES = ("application/json", "multipart/form-data", "application/x-www-f
 _FORM_KEY = re.compile(r"request\[(\w{1,64})\](\[\])?")
 _KEYS_BESIDE_IDS = 100
 _CLOSE = {"connection": "close"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""U+FEFF in UTF-8, which some programs put before a text (RFC 8259, 8.1, lets readers pass over it)."""
 
 _PASSED_OVER = 16
 """Times `max_body` that are read and thrown away: most clients look for an answer only when all is sent, and never see
@@ -37,7 +40,14 @@ async def read_body(request: Request, limits: HttpSettings) -> dict[str, Any]:
             "Mandatory header parameter Content-Type with value application/json is missing.",
             field="Content-Type",
         )
+    compressed = check_coding(request.headers)
     body = await _read(request, limits)
+    if compressed:
+        plain = await decompress(body, limits.max_body)
+        if plain is None:
+            raise _too_large(limits)
+        body = plain
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     if content_type == "multipart/form-data":
         return _from_form(await _multipart(request.headers, body, limits))
     if content_type == "application/json":
@@ -132,7 +142,7 @@ def _from_form(fields: list[tuple[str, str]]) -> dict[str, Any]:
     for name, value in fields:
         match = _FORM_KEY.fullmatch(name)
         if name in {"params", "request"}:
-            found[name] = _object(name, value) if value else {}
+            found[name] = _object(name, value.removeprefix("\ufeff")) if value else {}
         elif match is not None and (match[2] or match[1] == "objectIds"):
             request.setdefault(match[1], []).append(value)
         elif match is not None:
