@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -138,21 +137,13 @@ class SyncService:
         Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes), when
         Elasticsearch is known to be away, and when the daemon stops meanwhile.
         """
-        labels: dict[Key, list[str]] = defaultdict(list)
-        signals: dict[Key, Signal] = {}
-
-        def prepare(_start: int, part: Sequence[Asked]) -> None:
-            for each in part:
-                labels[each.key].append(each.label)
-                signals[each.key] = each.signal
-
-        await in_slices(asked, prepare)
+        wanted = await _by_key(asked)
         watch = KeyWatch(self._aliases[object_type])
         if seconds is not None and (trouble := self._health.trouble()) is not None:
             raise _not_settled(trouble, SyncOutcome())
         try:
             async with asyncio.timeout(seconds):
-                await self._until_stop(self._settle(watch, signals))
+                await self._until_stop(self._settle(watch, wanted.first))
                 await self._refresher.refresh(self._aliases[object_type], refresh)
         except TimeoutError:
             trouble = (
@@ -161,25 +152,25 @@ class SyncService:
                 or watch.trouble
                 or Trouble("daemon", "it takes longer")
             )
-            raise _not_settled(trouble, await _outcome(watch, labels)) from None
+            raise _not_settled(trouble, await _outcome(watch, wanted)) from None
         except CdcError as error:
-            raise _not_settled(Trouble.of(error), await _outcome(watch, labels)) from error
+            raise _not_settled(Trouble.of(error), await _outcome(watch, wanted)) from error
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
-        return await _outcome(watch, labels)
+        return await _outcome(watch, wanted)
 
     def stop(self) -> None:
         """Take no more requests, and end those under way: the pipeline is about to stop."""
         self._stopping.set()
 
-    async def _settle(self, watch: KeyWatch, signals: Mapping[Key, Signal]) -> None:
+    async def _settle(self, watch: KeyWatch, wanted: Mapping[Key, Asked]) -> None:
         def request(_start: int, keys: Sequence[Key]) -> None:
             watch.expect(keys)
-            self._pipeline.request([signals[key] for key in keys], watch)
+            self._pipeline.request([wanted[key].signal for key in keys], watch)
 
-        waiting = iter(signals)
-        left = len(signals)
+        waiting = iter(wanted)
+        left = len(wanted)
         while left or watch.open:
             room = min(self._window - len(watch.open), left)
             if room > 0:
@@ -204,7 +195,30 @@ class SyncService:
             await asyncio.gather(work, stopping, return_exceptions=True)
 
 
-async def _outcome(watch: KeyWatch, labels: Mapping[Key, Sequence[str]]) -> SyncOutcome:
+class _Wanted(NamedTuple):
+    """The keys of a request: what names each first, and what else the rows of some are called."""
+
+    first: Mapping[Key, Asked]
+    aliases: Mapping[Key, Sequence[str]]
+
+    def labels(self, key: Key) -> Iterable[str]:
+        return self.first[key].label, *self.aliases.get(key, ())
+
+
+async def _by_key(asked: Sequence[Asked]) -> _Wanted:
+    first: dict[Key, Asked] = {}
+    aliases: dict[Key, list[str]] = {}
+
+    def add(_start: int, part: Sequence[Asked]) -> None:
+        for each in part:
+            if first.setdefault(each.key, each) is not each:
+                aliases.setdefault(each.key, []).append(each.label)
+
+    await in_slices(asked, add)
+    return _Wanted(first, aliases)
+
+
+async def _outcome(watch: KeyWatch, wanted: _Wanted) -> SyncOutcome:
     outcome = SyncOutcome()
 
     def gather(_start: int, results: Sequence[tuple[Key, KeyResult]]) -> None:
@@ -215,7 +229,7 @@ async def _outcome(watch: KeyWatch, labels: Mapping[Key, Sequence[str]]) -> Sync
             if key in watch.open:
                 continue
             failures = result.failures
-            for label in labels[key]:
+            for label in wanted.labels(key):
                 outcome.settled[label] = not failures and outcome.settled.get(label, True)
                 if failures:
                     outcome.failures[label] = "; ".join(failures[:10])
