@@ -13,6 +13,7 @@ from typing import Any
 
 import h11
 import structlog
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cdc_http.wire import Wire
@@ -47,6 +48,7 @@ class Connection(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.conn: Wire = Wire()
+        self._going_on = False
         self._idle = _Timer(self.loop)
         self._head = _Timer(self.loop)
         self._answer = _Timer(self.loop)
@@ -59,6 +61,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
         """Take a connection in, or refuse it when there are too many."""
         super().connection_made(transport)
+        self.flow: HeldFlow = HeldFlow(transport)
         if len(self.connections) > self.limits.connections:
             log.warning("http.too_many_connections", connections=self.limits.connections, every=_SAID_AGAIN)
             self._refuse(503, (b"retry-after", b"1"))
@@ -76,6 +79,7 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             return
         self._idle.stop()
+        self.conn.begin_round()
         super().data_received(data)
         self._watch_head()
 
@@ -91,6 +95,24 @@ class Connection(H11Protocol):
         """Wait for the next request, of which the first bytes may be here already."""
         super().on_response_complete()
         self._watch_head()
+
+    def handle_events(self) -> None:
+        """Handle what has come, a part of it in this round of the loop where it is very much."""
+        super().handle_events()
+        if self.conn.held and not self._going_on:
+            self._going_on = True
+            self.flow.hold()
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        self.flow.release()
+        if self.transport.is_closing():
+            return
+        self.conn.begin_round()
+        self.handle_events()
+        if not self._going_on:
+            self._watch_head()
 
     def pause_writing(self) -> None:
         """Give the caller some time to read what was sent."""
@@ -129,6 +151,41 @@ class Connection(H11Protocol):
         self.transport.write(self.conn.send(h11.Response(status_code=status, headers=closing)) or b"")
         self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
         self.transport.close()
+
+
+class HeldFlow(FlowControl):
+    """Reads nothing more while it is held, as what has come is still being handled, and then as others want it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._held = False
+        self._unwanted = False
+
+    def hold(self) -> None:
+        """Stop reading."""
+        self._unwanted = self.read_paused
+        super().pause_reading()
+        self._held = True
+
+    def release(self) -> None:
+        """Read on, unless others want nothing more for now."""
+        self._held = False
+        if not self._unwanted:
+            super().resume_reading()
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if self._held:
+            self._unwanted = True
+        else:
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, once it is not held."""
+        if self._held:
+            self._unwanted = False
+        else:
+            super().resume_reading()
 
 
 class _Timer:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import h11
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from starlette.routing import Route
 from cdc_http import HttpServer, create_app
 from tests.unit.http.fake import LENIENT, FakeDaemon
 from tests.unit.http.test_connection import ended
+from tests.unit.turns.rounds import Rounds
 
 Send = Callable[[bytes], Awaitable[bytes]]
 
@@ -173,3 +176,68 @@ async def test_a_body_that_breaks_off_in_a_chunk_is_refused() -> None:
     async with sending() as send:
         head = b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert status(await send(head + b"5\r\nhello\r\nno chunk\r\n")) == 400
+
+
+async def test_a_body_of_very_many_chunks_is_read_a_few_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a megabyte in chunks of a byte took h11 half a second."""
+    real = h11.Connection.next_event
+    size = 40_000
+    async with sending() as send:
+        with Rounds() as rounds:
+
+            def next_event(connection: h11.Connection) -> Any:
+                event = real(connection)
+                if isinstance(event, h11.Data):
+                    rounds.count()
+                return event
+
+            monkeypatch.setattr(h11.Connection, "next_event", next_event)
+            head = b"POST / HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            answer = await send(head + b"1\r\nx\r\n" * size + b"0\r\n\r\n")
+        assert status(answer) == 200
+        assert answer.endswith(b'"' + b"x" * size + b'"}')
+        assert 0 < rounds.most <= 64
+
+
+async def test_requests_after_a_body_of_many_chunks_are_answered_as_well() -> None:
+    async with sending() as send:
+        chunked = b"POST /%d HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+        requests = [chunked % number + b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n" for number in range(3)]
+        answer = await send(b"".join(requests) + b"GET /last HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200") == 4
+        assert answer.count(b'"' + b"x" * 1000 + b'"') == 3
+        assert b"/last" in answer
+
+
+async def test_the_rest_of_a_body_that_nobody_reads_is_passed_over_a_few_chunks_each_round() -> None:
+    async with sending(Starlette()) as send:
+        head = b"POST /nothing HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+        last = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+        answer = await send(head + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n" + last)
+        assert answer.count(b"HTTP/1.1 404") == 2
+
+
+async def test_a_body_of_many_chunks_that_nobody_reads_yet_stays_with_its_sender() -> None:
+    reading = asyncio.Event()
+
+    async def late(request: Request) -> Response:
+        await reading.wait()
+        return JSONResponse(len(await request.body()))
+
+    server = HttpServer(Starlette(routes=[Route("/", late, methods=["POST"])]), host="127.0.0.1", port=0)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    size = 1_000_000
+    writer.write(b"POST / HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+    writer.write(b"1\r\nx\r\n" * size + b"0\r\n\r\n")
+    async with asyncio.timeout(120):
+        kept = 0
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            connections: Any = server._server.server_state.connections
+            kept = max([kept, *(len(each.cycle.body) for each in connections if each.cycle)])
+        assert 0 < kept < 200_000
+        reading.set()
+        assert (await ended(reader)).endswith(b"\r\n\r\n%d" % size)
+    writer.close()
+    await server.stop()
