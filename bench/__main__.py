@@ -14,7 +14,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import bulk, decode, drift, kills, swap, sync, tables
+from bench import bulk, decode, drift, kills, stalls, swap, sync, tables
 from sandbox import Sandbox
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -111,6 +111,22 @@ def measure_sync(
     )
     for name, row in figures.rows():
         print(f"{name:44} {row}")
+
+
+@app.command("stalls")
+def measure_stalls(
+    requests: Annotated[int, typer.Option(min=1, max=32, help="requests at once")] = 20,
+    ids: Annotated[int, typer.Option(min=1, max=10_000, help="ids of each request")] = 5000,
+    runs: Annotated[int, typer.Option(min=3, help="runs")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Send many large requests for rows at once: the longest round of the event loop. No server takes part."""
+    figures = stalls.measure(requests=requests, ids=ids, runs=runs)
+    if as_json:
+        print(json.dumps({"longest round, ms": figures.as_dict()}, indent=2))
+        return
+    print(f"{requests} requests of {ids} ids at once, {runs} runs")
+    print(f"{'longest round, ms':20} {figures}")
 
 
 def _measure_tables(kind: str, rows: int, runs: int, as_json: bool) -> None:  # noqa: FBT001  a flag

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from cdc_daemon import __version__, logs
+from cdc_daemon import __version__, garbage, logs
 from cdc_daemon.assembling import assemble
 from cdc_daemon.assembly import Assembly
 from cdc_daemon.config import Settings
@@ -55,6 +55,7 @@ async def run(settings: Settings) -> int:
     Raises `CdcError` for what only an operator can mend: a wrong mapping, a state directory that cannot be
     used, another daemon at work on it.
     """
+    garbage.tune()
     return await Daemon(settings).run()
 
 

@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
@@ -20,6 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from cdc_daemon.config import LogSettings
 from cdc_daemon.errors import CdcError
+from cdc_daemon.printable import printable
 from cdc_daemon.redaction import redact
 
 LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvicorn", "watchfiles")
@@ -183,9 +184,39 @@ def _short_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
+def escape_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escape what could steer a terminal, forge a line or reorder text, in each value however deep, and in each name.
+
+    It runs right before the renderer, so no value takes another way. A traceback keeps its lines.
+    """
+    return {
+        printable(name): printable(value, keep="\n\t") if name in _OF_SEVERAL_LINES else _escaped(value)
+        for name, value in event.items()
+    }
+
+
+_OF_SEVERAL_LINES = frozenset({"exception", "stack"})
+"""Fields that structlog itself makes of tracebacks."""
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(str(name)): _escaped(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # The JSON renderer shows such an object by its `str`, the console renderer by its `repr`.
+    shown = str(value)
+    return value if shown.isprintable() and repr(value).isprintable() else printable(shown)
+
+
 def _json_renderer() -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
+        escape_event,
         _head_first,
         structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
     ]
@@ -197,5 +228,10 @@ def _head_first(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 def _console_renderer(*, colors: bool) -> list[Processor]:
-    # Plain tracebacks: the richer ones show the values of local variables, secrets among them.
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    # The traceback is made first, so that its text is escaped too. It is a plain one: the richer ones show the values
+    # of local variables, secrets among them.
+    return [
+        structlog.processors.format_exc_info,
+        escape_event,
+        structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
+    ]

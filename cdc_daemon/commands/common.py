@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.printable import printable
 
 if TYPE_CHECKING:
     from cdc_daemon.config import Settings
@@ -74,9 +75,9 @@ def unexpected(error: Exception) -> CdcError:
 def report(error: CdcError) -> int:
     """Show an error on standard error, with its place and mend; return the exit code that stands for it."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("error: ", "bold red"), error.message))
+    console.print(Text.assemble(("error: ", "bold red"), printable(error.message, keep="\n")))
     for name, value in error.where.items():
-        console.print(Text.assemble((f"  {name.replace('_', ' ')}: ", "dim"), str(value)))
+        console.print(Text.assemble((f"  {name.replace('_', ' ')}: ", "dim"), printable(str(value))))
     if error.hint:
-        console.print(Text.assemble(("  hint: ", "bold green"), error.hint))
+        console.print(Text.assemble(("  hint: ", "bold green"), printable(error.hint, keep="\n")))
     return EXIT_CONFIGURATION if isinstance(error, ConfigError) else EXIT_FAILED

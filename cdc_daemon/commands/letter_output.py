@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from cdc_daemon.dead_letters.shown import plain_letter
+from cdc_daemon.printable import printable
 from cdc_daemon.segments.output import plain_table, show_table, spell_age, spell_time, text
 from cdc_daemon.shown import cut
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -73,7 +74,8 @@ def show_letter(letter: DeadLetter) -> None:
             moment = letter.at if name == "at" or letter.last_at is None else letter.last_at
             typer.echo(f"{name}: {spell_time(moment or 0)}")
         elif value is not None:
-            typer.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            typer.echo(f"{name}: {printable(shown)}")
     if letter.kind == "mutation" and letter.payload is not None:
         typer.echo(f"payload: {letter.payload[:256].hex()}{'…' if len(letter.payload) > 256 else ''}")
 
@@ -83,7 +85,7 @@ def show_replayed(counts: Mapping[str, int], letters: Sequence[Mapping[str, Any]
     typer.echo(", ".join(f"{count:,} {outcome}" for outcome, count in counts.items()))
     staying = [letter for letter in letters if letter["outcome"] != "replayed"]
     for each in staying[:_LISTED]:
-        typer.echo(f"  {each['id']}: {each['outcome']}: {each['reason']}: {each['message']}", err=True)
+        typer.echo(f"  {each['id']}: {each['outcome']}: {each['reason']}: {printable(str(each['message']))}", err=True)
     if len(staying) > _LISTED:
         others = f"{len(staying) - _LISTED:,} others"
         typer.echo(f"  and {others}: cdc-daemon dead-letters list shows them, --json tells each here", err=True)

@@ -10,6 +10,7 @@ import typer
 
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
 from cdc_daemon.errors import ConfigError
+from cdc_daemon.printable import printable
 
 if TYPE_CHECKING:
     from cdc_daemon.preview import Preview
@@ -83,23 +84,23 @@ def show_preview(found: Preview) -> None:
     """Show a preview to people."""
     document, indexed = found.document, found.indexed
     if found.error is not None:
-        typer.echo(f"{found.alias}/{found.id}: cannot be built: {_reason(found)}: {found.error.message}")
+        typer.echo(printable(f"{found.alias}/{found.id}: cannot be built: {_reason(found)}: {found.error.message}"))
         if found.error.hint:
             typer.echo(f"  hint: {found.error.hint}")
         if found.source is not None:
-            typer.echo(f"  its row: {found.source.decode()}")
+            typer.echo(printable(f"  its row: {found.source.decode()}"))
         typer.echo("  the index has no such document" if indexed is None else "  the index has an earlier document")
         return
-    typer.echo(f"{found.alias}/{found.id}: {'equal' if found.is_equal else 'differs'}")
+    typer.echo(printable(f"{found.alias}/{found.id}: {'equal' if found.is_equal else 'differs'}"))
     if document is None:
         why = "the mapping does not show its row" if found.has_row else "Cassandra has no such row"
         typer.echo(f"  there would be no document, as {why}{'' if indexed is None else '; the index has one'}")
         return
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(printable(json.dumps(document, indent=2, ensure_ascii=False), keep="\n"))
     if indexed is None:
         typer.echo("  the index has no such document")
         return
     for field in found.differing:
         for mark, side in (("-", indexed), ("+", document)):
             if field in side:
-                typer.echo(f"{mark} {field}: {json.dumps(side[field], ensure_ascii=False)}")
+                typer.echo(printable(f"{mark} {field}: {json.dumps(side[field], ensure_ascii=False)}"))

@@ -12,6 +12,7 @@ from cdc_daemon.commands.asking import AuthorityOption, TokenOption, UrlOption, 
 from cdc_daemon.commands.common import ConfigOption, JsonOption, report
 from cdc_daemon.commands.jobs import DetachOption, RateOption, TypesArgument, carry_out, connect, say_begun, say_ended
 from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.printable import printable
 
 EXIT_DRIFT = 1
 """Exit code: documents differ from their rows, or some could not be judged."""
@@ -100,7 +101,7 @@ def _show(told: Mapping[str, Any]) -> None:
             typer.echo(f"  {found[kind]:,} {text}, {found[kind] - found['left'][kind]:,} repaired")
             for example in found["examples"].get(kind, [])[:_SHOWN]:
                 fields = f": {', '.join(example['fields'])}" if example["fields"] else ""
-                typer.echo(f"    {example['id']}{fields}")
+                typer.echo(printable(f"    {example['id']}{fields}"))
         if found["unsettled"]:
             typer.echo(f"  {found['unsettled']:,} changed all the while or wait in the log, and were not judged")
         if found["unreadable"]:

@@ -20,6 +20,7 @@ from cdc_daemon.commands.asking import (
 )
 from cdc_daemon.commands.common import EXIT_FAILED, ConfigOption, JsonOption
 from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,6 +134,6 @@ def _show(summary: Summary, *, as_json: bool) -> None:
         f"{summary.missing} without row or document, {len(summary.failures)} ids failed"
     )
     for identity, reason in list(summary.failures.items())[:_SHOWN_FAILURES]:
-        typer.echo(f"  {identity}: {reason}", err=True)
+        typer.echo(f"  {printable(identity)}: {printable(reason)}", err=True)
     if len(summary.failures) > _SHOWN_FAILURES:
         typer.echo(f"  … and {len(summary.failures) - _SHOWN_FAILURES} more; --json shows all", err=True)

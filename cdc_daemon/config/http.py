@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -123,6 +124,19 @@ class HttpTlsSettings(Section):
     """Authorities (PEM) of which each client has to show a certificate; none is asked for when absent."""
 
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+def _check_allowed_host(name: str) -> str:
+    if not _HOST_NAME.fullmatch(name):
+        raise wrong("expected names such as cdc.example.org or *.example.org, without a port, or * for any")
+    return name.lower()
+
+
+AllowedHost = Annotated[str, AfterValidator(_check_allowed_host)]
+"""A name that the Host header may have, or all names below one."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the address."""
     if host == "localhost":
@@ -145,6 +159,11 @@ class HttpSettings(Section):
     health_port: int | None = Field(default=None, ge=0, le=65535)
     """A port of its own for `/livez`, `/readyz` and `/metrics`, which callers of `port` cannot occupy; null for none.
     It is not encrypted and asks for no certificate, whatever `tls` says. 0 takes any free port."""
+    allowed_hosts: Annotated[tuple[AllowedHost, ...], Field(min_length=1)] | None = None
+    """The names that requests may have in their Host header, such as `cdc.example.org`, `*.example.org`, or `*` for
+    any. Addresses and requests with a valid token are always answered. When absent: names that no stranger can bind
+    to the daemon's address, which are names without a dot (`localhost`, a Service), `*.localhost`, `*.internal`,
+    `*.svc`, `*.svc.cluster.local`, `host`, and the machine's name."""
     contract: Literal["documented", "lenient"] = "documented"
     """`documented` wants each header and key that the published documentation requires, `lenient` only those
     that live callers send: Content-Type, and Authorization where `auth` is set."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from cdc_daemon.cassandra.ring import TokenRange
@@ -69,8 +68,10 @@ class Backfill:
             await line.wait_empty()
         finally:
             noting.cancel()
-            with suppress(asyncio.CancelledError):
-                await noting
+            # To await it would mix up its cancellation with one of this task, which then went on.
+            await asyncio.wait([noting])
+            if not noting.cancelled():
+                noting.result()
         await run.move(part, *line.acknowledged, done=True)
 
     async def finish(self, run: JobRun) -> None:

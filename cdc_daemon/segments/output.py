@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cdc_daemon.printable import printable
+
 _WIDE: Final = 240
 """Columns of a table that goes to a file or a pipe, where nothing may be folded for lack of a terminal."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,8 +53,8 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def text(content: str) -> Text:
-    """Return text for a table's cell that is taken as it is: brackets in it are no markup."""
-    return Text(content)
+    """Return text for a table's cell. Brackets in it are no markup, and control characters are escaped."""
+    return Text(printable(content))
 
 
 def spell_bytes(size: int) -> str:

@@ -18,6 +18,7 @@ from cdc_daemon.sync.identifier import Asked
 from cdc_daemon.sync.outcome import SyncOutcome
 from cdc_daemon.sync.refresh import Refresh
 from cdc_daemon.sync.service import SyncService
+from cdc_daemon.turns import in_slices
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,8 @@ class JobRunner:
 
         Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then there is none.
         """
-        distinct = list({asked.key: identity for identity, asked in self._pairs(object_type, ids)}.values())
+        pairs = zip(ids, await self._service.read(object_type, ids), strict=True)
+        distinct = list({asked.key: identity for identity, asked in pairs}.values())
         job = Job(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
         kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
         if kept is None:
@@ -202,18 +204,19 @@ class JobRunner:
     async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
         asked: list[Asked] = []
         refused: dict[str, str] = {}
-        for identity in part.ids:
-            try:
-                asked.extend(self._service.read_ids(job.object_type, [identity]))
-            except InvalidIdError as error:
-                # Another configuration than the one under which it was accepted.
-                refused[identity if isinstance(identity, str) else repr(identity)] = error.message
+
+        def read(_start: int, ids: Sequence[Any]) -> None:
+            for identity in ids:
+                try:
+                    asked.extend(self._service.read_ids(job.object_type, [identity]))
+                except InvalidIdError as error:
+                    # Another configuration than the one under which it was accepted.
+                    refused[identity if isinstance(identity, str) else repr(identity)] = error.message
+
+        await in_slices(part.ids, read)
         outcome = await self._service.settle(job.object_type, asked)
         outcome.failures.update(refused)
         return outcome
-
-    def _pairs(self, object_type: str, ids: Sequence[Any]) -> list[tuple[Any, Asked]]:
-        return list(zip(ids, self._service.read_ids(object_type, ids), strict=True))
 
 
 async def _pause(error: CdcError, backoff: Backoff) -> None:

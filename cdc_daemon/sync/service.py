@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -16,11 +14,12 @@ from cdc_daemon.errors import CassandraUnavailableError, CdcError
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.watch import Trouble, Watch
-from cdc_daemon.sync.errors import HeldObjectTypeError, NotSettledError, UnknownObjectTypeError
+from cdc_daemon.sync.errors import HeldObjectTypeError, InvalidIdError, NotSettledError, UnknownObjectTypeError
 from cdc_daemon.sync.identifier import Asked, Identifiers
-from cdc_daemon.sync.outcome import SyncOutcome
+from cdc_daemon.sync.outcome import KeyResult, SyncOutcome
 from cdc_daemon.sync.refresh import Refresh
 from cdc_daemon.sync.waiting import KeyWatch
+from cdc_daemon.turns import in_slices
 
 WINDOW = 1500
 """Keys of one request that are asked for at once: enough for the urgent workers' batches and one more, so that a
@@ -116,6 +115,19 @@ class SyncService:
             raise UnknownObjectTypeError(object_type, self._identifiers)
         return identifiers.read(ids)
 
+    async def read(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+        """Return what ids stand for, as `read_ids` does, slice by slice. Raises the same errors."""
+        asked: list[Asked] = []
+
+        def read(start: int, part: Sequence[Any]) -> None:
+            try:
+                asked.extend(self.read_ids(object_type, part))
+            except InvalidIdError as error:
+                raise InvalidIdError(error.message, at=start + error.at, column=error.column) from None
+
+        await in_slices(ids, read)
+        return asked
+
     async def settle(
         self,
         object_type: str,
@@ -130,16 +142,13 @@ class SyncService:
         stops meanwhile. With `seconds` it also raises when Elasticsearch is known to be unavailable before the call,
         and when Cassandra is, or becomes, unavailable.
         """
-        labels: dict[Key, list[str]] = defaultdict(list)
-        for each in asked:
-            labels[each.key].append(each.label)
-        signals = {each.key: each.signal for each in asked}
+        wanted = await _by_key(asked)
         watch = KeyWatch(self._aliases[object_type])
         if seconds is not None and (trouble := self._health.trouble()) is not None:
             raise _not_settled(trouble, SyncOutcome())
         try:
             async with asyncio.timeout(seconds):
-                await self._until_stop(self._settle(watch, signals), waits_long=seconds is None)
+                await self._until_stop(self._settle(watch, wanted.first), waits_long=seconds is None)
                 await self._refresher.refresh(self._aliases[object_type], refresh)
         except TimeoutError:
             trouble = (
@@ -148,28 +157,31 @@ class SyncService:
                 or watch.trouble
                 or Trouble("daemon", "it takes longer")
             )
-            raise _not_settled(trouble, _outcome(watch, labels)) from None
+            raise _not_settled(trouble, await _outcome(watch, wanted)) from None
         except CdcError as error:
-            raise _not_settled(Trouble.of(error), _outcome(watch, labels)) from error
+            raise _not_settled(Trouble.of(error), await _outcome(watch, wanted)) from error
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
-        return _outcome(watch, labels)
+        return await _outcome(watch, wanted)
 
     def stop(self) -> None:
         """Take no more requests, and end those under way: the pipeline is about to stop."""
         self._stopping.set()
 
-    async def _settle(self, watch: KeyWatch, signals: Mapping[Key, Signal]) -> None:
-        waiting = iter(signals)
-        left = len(signals)
+    async def _settle(self, watch: KeyWatch, wanted: Mapping[Key, Asked]) -> None:
+        def request(_start: int, keys: Sequence[Key]) -> None:
+            watch.expect(keys)
+            self._pipeline.request([wanted[key].signal for key in keys], watch)
+
+        waiting = iter(wanted)
+        left = len(wanted)
         while left or watch.open:
             room = min(self._window - len(watch.open), left)
             if room > 0:
                 keys = [next(waiting) for _ in range(room)]
                 left -= room
-                watch.expect(keys)
-                self._pipeline.request([signals[key] for key in keys], watch)
+                await in_slices(keys, request)
             if watch.open:
                 await watch.wait_moved()
 
@@ -190,23 +202,50 @@ class SyncService:
         finally:
             for task in (work, stopping, losing):
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            # To await them would mix up their cancellation with one of this task, which then went on.
+            await asyncio.gather(work, stopping, losing, return_exceptions=True)
 
 
-def _outcome(watch: KeyWatch, labels: Mapping[Key, Sequence[str]]) -> SyncOutcome:
+class _Wanted(NamedTuple):
+    """The keys of a request: what names each first, and what else the rows of some are called."""
+
+    first: Mapping[Key, Asked]
+    aliases: Mapping[Key, Sequence[str]]
+
+    def labels(self, key: Key) -> Iterable[str]:
+        return self.first[key].label, *self.aliases.get(key, ())
+
+
+async def _by_key(asked: Sequence[Asked]) -> _Wanted:
+    first: dict[Key, Asked] = {}
+    aliases: dict[Key, list[str]] = {}
+
+    def add(_start: int, part: Sequence[Asked]) -> None:
+        for each in part:
+            if first.setdefault(each.key, each) is not each:
+                aliases.setdefault(each.key, []).append(each.label)
+
+    await in_slices(asked, add)
+    return _Wanted(first, aliases)
+
+
+async def _outcome(watch: KeyWatch, wanted: _Wanted) -> SyncOutcome:
     outcome = SyncOutcome()
-    for key, result in watch.results.items():
-        outcome.indexed += result.count(Outcome.INDEXED)
-        outcome.deleted += result.count(Outcome.DELETED)
-        outcome.missing += result.count(Outcome.DELETED, existed=False)
-        if key in watch.open:
-            continue
-        failures = result.failures
-        for label in labels[key]:
-            outcome.settled[label] = not failures and outcome.settled.get(label, True)
-            if failures:
-                outcome.failures[label] = "; ".join(failures[:10])
+
+    def gather(_start: int, results: Sequence[tuple[Key, KeyResult]]) -> None:
+        for key, result in results:
+            outcome.indexed += result.count(Outcome.INDEXED)
+            outcome.deleted += result.count(Outcome.DELETED)
+            outcome.missing += result.count(Outcome.DELETED, existed=False)
+            if key in watch.open:
+                continue
+            failures = result.failures
+            for label in wanted.labels(key):
+                outcome.settled[label] = not failures and outcome.settled.get(label, True)
+                if failures:
+                    outcome.failures[label] = "; ".join(failures[:10])
+
+    await in_slices(list(watch.results.items()), gather)
     return outcome
 
 

@@ -15,7 +15,7 @@ from cdc_http.envelope import message_id
 log = structlog.get_logger(__name__)
 
 ROUTINE = frozenset({"/", "/events", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml", "/runbook"})
-"""Paths that are asked for all the time: logged at debug level unless they fail."""
+"""Paths that are asked for all the time: logged at debug level unless they fail. Not to be ready is no failure."""
 
 _LONGEST_PATH = 256
 _PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -53,8 +53,7 @@ class AccessLog:
             try:
                 await self._app(scope, receive, watched)
             finally:
-                write = log.warning if not status or status >= 500 else _usual(scope["method"], scope["path"])
-                write(
+                _level(scope["method"], scope["path"], status)(
                     "http.request",
                     method=scope["method"],
                     path=scope["path"][:_LONGEST_PATH],
@@ -75,7 +74,11 @@ def note(request: Request, **details: Any) -> None:
     request.scope.setdefault(DETAILS, {}).update(details)
 
 
-def _usual(method: str, path: str) -> Any:
+def _level(method: str, path: str, status: int) -> Any:
+    # A daemon that is not ready says why in events of its own, and a probe comes every few seconds.
+    not_ready = path == "/readyz" and status == 503
+    if (not status or status >= 500) and not not_ready:
+        return log.warning
     followed = method == "GET" and path.startswith("/admin/jobs/")  # a command looks at its job every few seconds
     return log.debug if followed or path in ROUTINE or path.startswith("/static/") else log.info
 

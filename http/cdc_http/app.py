@@ -18,12 +18,13 @@ from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.bodies import Bodies
 from cdc_http.description import description
-from cdc_http.envelope import failed, message_id
 from cdc_http.events import Events
+from cdc_http.guard import BrowserGuard
 from cdc_http.health import health_routes
 from cdc_http.page import page_routes
+from cdc_http.refusal import refuse
 from cdc_http.request_error import RequestError
-from cdc_http.sync import PATHS, SyncEndpoint
+from cdc_http.sync import SyncEndpoint
 from cdc_http.turns import Turns
 from cdc_http.view import DaemonView
 
@@ -50,7 +51,7 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
     async def openapi(_request: Request) -> Response:
         return Response(description(), media_type="application/yaml")
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *health_routes(daemon),
             Route("/status", status),
@@ -63,15 +64,14 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
             *IndicesEndpoint(daemon, admission).routes(),
         ],
         exception_handlers={HTTPException: _refuse},
-        middleware=[Middleware(AccessLog)],
+        middleware=[Middleware(AccessLog), Middleware(BrowserGuard, settings, admission)],
     )
+    # A redirection would be made of the Host header.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if request.url.path.startswith(tuple(PATHS)):
-        code = {404: "RESOURCE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "CLIENT_ERROR")
-        return failed(
-            message_id(request), RequestError(error.status_code, code, f"{error.detail}.", headers=error.headers)
-        )
-    return Json({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+    code = {404: "RESOURCE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "CLIENT_ERROR")
+    return refuse(request, RequestError(error.status_code, code, f"{error.detail}.", headers=error.headers))

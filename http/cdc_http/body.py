@@ -14,13 +14,26 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.turns import turn
 from cdc_http.bodies import Lease
+from cdc_http.coding import check_coding, decompress
 from cdc_http.request_error import CLOSE, WRONG_HEADER, RequestError, unmappable
 
 CONTENT_TYPES = ("application/json", "multipart/form-data", "application/x-www-form-urlencoded")
 
 _FORM_KEY = re.compile(r"request\[(\w{1,64})\](\[\])?")
 _KEYS_BESIDE_IDS = 100
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""U+FEFF in UTF-8, which some programs put before a text (RFC 8259, 8.1, lets readers pass over it)."""
+
+_SMALL = 16 * 1024
+"""Bytes of a body that is parsed at once."""
+
+_PIECE = 8 * 1024
+"""Bytes of a multipart form that its parser gets at once, which takes it about a millisecond."""
+
+_VALUES_PER_ID = 8
+"""Values of a JSON text for each id that may be asked for: an object names each column of a key."""
 
 _PASSED_OVER = 16
 """Times `max_body` that are read and thrown away: most clients look for an answer only when all is sent, and never see
@@ -40,12 +53,19 @@ async def read_body(request: Request, limits: HttpSettings, lease: Lease) -> dic
             "Mandatory header parameter Content-Type with value application/json is missing.",
             field="Content-Type",
         )
+    compressed = check_coding(request.headers)
     body = await _read(request, limits, lease)
+    if compressed:
+        plain = await decompress(body, limits.max_body)
+        if plain is None:
+            raise _too_large(limits)
+        body = plain
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     if content_type == "multipart/form-data":
-        return _from_form(await _multipart(request.headers, body, limits))
+        return await _from_form(await _multipart(request.headers, body, limits), limits)
     if content_type == "application/json":
-        return _object("body", body)
-    return _from_form(_urlencoded(body, limits))
+        return await _object("body", body, limits)
+    return await _from_form(await _urlencoded(body, limits), limits)
 
 
 async def _read(request: Request, limits: HttpSettings, lease: Lease) -> bytes:
@@ -88,7 +108,15 @@ def _too_large(limits: HttpSettings) -> RequestError:
     return RequestError(413, "PAYLOAD_TOO_LARGE", message, headers=CLOSE, limit=limits.max_body)
 
 
-def _object(field: str, text: bytes | str) -> dict[str, Any]:
+async def _object(field: str, text: bytes | str, limits: HttpSettings) -> dict[str, Any]:
+    if len(text) > _SMALL:
+        # Nothing else can be done while it is parsed, which takes as long as it has values.
+        comma, bracket, brace = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
+        most = _VALUES_PER_ID * limits.max_ids + _KEYS_BESIDE_IDS
+        if text.count(comma) + text.count(bracket) + text.count(brace) > most:  # type: ignore[arg-type]  # both alike
+            raise unmappable(field, f"expected JSON with no more than {most} values.")
+        async with turn():
+            pass
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -98,21 +126,24 @@ def _object(field: str, text: bytes | str) -> dict[str, Any]:
     return value
 
 
-def _urlencoded(body: bytes, limits: HttpSettings) -> list[tuple[str, str]]:
+async def _urlencoded(body: bytes, limits: HttpSettings) -> list[tuple[str, str]]:
+    def parse() -> list[tuple[str, str]]:
+        most = limits.max_ids + _KEYS_BESIDE_IDS
+        return parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=most)
+
     try:
-        return parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=limits.max_ids + _KEYS_BESIDE_IDS,
-        )
+        # A single field may be as large as the body, so there are no slices. Plain Python can be interrupted.
+        return await asyncio.to_thread(parse) if len(body) > _SMALL else parse()
     except ValueError:
         raise unmappable("body", "expected a form in UTF-8 with no more fields than ids may be.") from None
 
 
 async def _multipart(headers: Headers, body: bytes, limits: HttpSettings) -> list[tuple[str, str]]:
     async def pieces() -> AsyncIterator[bytes]:
-        yield body
+        for start in range(0, len(body), _PIECE):
+            async with turn():
+                pass
+            yield body[start : start + _PIECE]
 
     fields = limits.max_ids + _KEYS_BESIDE_IDS
     parser = MultiPartParser(
@@ -129,14 +160,14 @@ async def _multipart(headers: Headers, body: bytes, limits: HttpSettings) -> lis
     return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
 
 
-def _from_form(fields: list[tuple[str, str]]) -> dict[str, Any]:
+async def _from_form(fields: list[tuple[str, str]], limits: HttpSettings) -> dict[str, Any]:
     """Return the object that a form spells: `params` and `request` as JSON texts, or `request[key]` and `[]`."""
     found: dict[str, Any] = {}
     request: dict[str, Any] = {}
     for name, value in fields:
         match = _FORM_KEY.fullmatch(name)
         if name in {"params", "request"}:
-            found[name] = _object(name, value) if value else {}
+            found[name] = await _object(name, value.removeprefix("\ufeff"), limits) if value else {}
         elif match is not None and (match[2] or match[1] == "objectIds"):
             request.setdefault(match[1], []).append(value)
         elif match is not None:

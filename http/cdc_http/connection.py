@@ -15,11 +15,13 @@ import h11
 import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cdc_http.health import PROBES
 from cdc_http.room import Room
 from cdc_http.share import network_of
+from cdc_http.wire import Wire
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,8 @@ class Connection(H11Protocol):
         super().__init__(*arguments, **options)
         self._address = ""
         self._room = self.usual
+        self.conn: Wire = Wire()
+        self._going_on = False
         self._idle = _Timer(self.loop)
         self._head = _Timer(self.loop)
         self._answer = _Timer(self.loop)
@@ -71,6 +75,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
         """Accept a connection, or refuse it when there is no room for it."""
         super().connection_made(transport)
+        self.flow: HeldFlow = HeldFlow(transport)
         self._address = network_of(self.client)
         idle_timeout = self.limits.idle_timeout
         if not self.usual.enter(self, self._address):
@@ -102,8 +107,17 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             return
         self._idle.stop()
+        self.conn.begin_round()
         super().data_received(data)
         self._watch_head()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's name and text, for any refusal
+        """Answer what is no valid request with the status that fits, and close."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._refuse(self.conn.refusal)
+        else:
+            # The answer has begun, so there is no place for another one.
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, of which the first bytes may be here already."""
@@ -111,6 +125,24 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             self._answer.start(self.limits.answer_timeout, self.transport.abort)
         self._watch_head()
+
+    def handle_events(self) -> None:
+        """Handle what has come, a part of it in this round of the loop where it is very much."""
+        super().handle_events()
+        if self.conn.held and not self._going_on:
+            self._going_on = True
+            self.flow.hold()
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        self.flow.release()
+        if self.transport.is_closing():
+            return
+        self.conn.begin_round()
+        self.handle_events()
+        if not self._going_on:
+            self._watch_head()
 
     def pause_writing(self) -> None:
         """Give the caller some time to read what was sent."""
@@ -176,6 +208,41 @@ class _Reserved:
 
         served = scope["path"] in self._paths
         await (self._app if served else _NO_ROOM)(scope, receive, send_and_close)
+
+
+class HeldFlow(FlowControl):
+    """Reads nothing more while it is held, as what has come is still being handled, and then as others want it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._held = False
+        self._unwanted = False
+
+    def hold(self) -> None:
+        """Stop reading."""
+        self._unwanted = self.read_paused
+        super().pause_reading()
+        self._held = True
+
+    def release(self) -> None:
+        """Read on, unless others want nothing more for now."""
+        self._held = False
+        if not self._unwanted:
+            super().resume_reading()
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if self._held:
+            self._unwanted = True
+        else:
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, once it is not held."""
+        if self._held:
+            self._unwanted = False
+        else:
+            super().resume_reading()
 
 
 class _Timer:

@@ -13,6 +13,7 @@ import aiohttp
 import jwt
 import orjson
 import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from cdc_daemon.errors import CdcError, ConfigError
 from cdc_http.rotation import RotatedFile
@@ -27,6 +28,12 @@ RETRY_SECONDS = 10.0
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 _LARGEST = 1 << 20
+
+
+SHORTEST_RSA = 2048
+"""Bits of an RSA key (RFC 7518, 3.3)."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class KeysUnavailableError(CdcError):
@@ -97,9 +104,11 @@ class PublishedKeys:
                 self._loading = asyncio.create_task(self._load(), name="http-keys")
             if self._loading is not None and not (known and self._away):
                 await asyncio.shield(self._loading)
-        if not self._keys:
+        found = _named(self._keys, kid)
+        # The signer may have made a key of this name since its keys were last read.
+        if not found and (self._away or not self._keys):
             raise KeysUnavailableError("the signers' keys cannot be had")
-        return _named(self._keys, kid)
+        return found
 
     async def _load(self) -> None:
         try:
@@ -139,25 +148,33 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 def parse_keys(content: bytes) -> Mapping[str | None, Sequence[Any]]:
     """Return the verifying keys of a set by their names. Raises ValueError when there is none in it.
 
-    Shared secrets in it and keys for encryption are left out.
+    Shared secrets, keys for encryption and RSA keys of fewer than 2,048 bits are left out.
     """
     try:
-        listed = orjson.loads(content)["keys"]
+        listed = orjson.loads(content.removeprefix(_BYTE_ORDER_MARK))["keys"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise ValueError("no JSON with keys") from None
     found: dict[str | None, list[Any]] = {}
+    short = 0
     for data in listed if isinstance(listed, list) else []:
         if not isinstance(data, dict) or data.get("use", "sig") != "sig" or data.get("kty") not in ("RSA", "EC", "OKP"):
             continue
         try:
             key = jwt.PyJWK(data)
-            found.setdefault(key.key_id, []).append(key.key)
+            if isinstance(key.key, RSAPublicKey) and key.key.key_size < SHORTEST_RSA:
+                log.warning("http.key_too_short", kid=key.key_id, bits=key.key.key_size, expected=SHORTEST_RSA)
+                short += 1
+            else:
+                found.setdefault(key.key_id, []).append(key.key)
         except (jwt.PyJWTError, TypeError):
             # TypeError: a member that should be a text is none. The other keys of the set are as good as before.
             continue
     if not found:
-        raise ValueError("no key that verifies signatures")
+        raise ValueError(f"only RSA keys of fewer than {SHORTEST_RSA:,} bits" if short else _NONE)
     return found
+
+
+_NONE = "no key that verifies signatures"
 
 
 def _named(keys: Mapping[str | None, Sequence[Any]], kid: str | None) -> Sequence[Any]:

@@ -144,7 +144,7 @@ class SyncEndpoint:
         return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
     async def _settle(self, service: SyncView, call: SyncCall, seconds: float) -> SyncOutcome:
-        asked = service.read_ids(call.object_type, call.ids)
+        asked = await service.read(call.object_type, call.ids)
         try:
             return await service.settle(call.object_type, asked, seconds=seconds, refresh=call.refresh)
         except NotSettledError as error:

@@ -18,6 +18,13 @@ LOOK_SECONDS = 5.0
 """How often the files are looked at."""
 
 
+_TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
+"""Cipher suites of TLS 1.2: with authenticated encryption (AEAD) and forward secrecy only. TLS 1.3 has no others.
+
+OpenSSL's security level 2 refuses RSA keys of fewer than 2,048 bits, of clients as well.
+"""
+
+
 class RotatedContext:
     """The TLS context of the newest files that can be used.
 
@@ -66,6 +73,7 @@ class RotatedContext:
 def _load(settings: HttpTlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_TLS_1_2)
     context.set_alpn_protocols(["http/1.1"])
     # A session made under other authorities must not be resumed.
     context.options |= ssl.OP_NO_TICKET
@@ -78,9 +86,9 @@ def _load(settings: HttpTlsSettings) -> ssl.SSLContext:
             context.load_verify_locations(settings.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"expected certificates and keys in PEM form, found {getattr(error, 'strerror', None) or error}",
-            hint="correct http.tls",
-            **place,
-        ) from error
+        if getattr(error, "reason", None) == "EE_KEY_TOO_SMALL":
+            expected, found = "an RSA key of at least 2,048 bits", "a shorter one"
+        else:
+            expected, found = "certificates and keys in PEM form", getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"expected {expected}, found {found}", hint="correct http.tls", **place) from error
     return context

@@ -33,8 +33,8 @@ class SyncView(Protocol):
         """The types that may be asked for."""
         ...
 
-    def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
-        """Return what ids stand for.
+    async def read(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+        """Return what ids stand for. It waits for no server, only for others' turns.
 
         Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
         """
@@ -51,7 +51,7 @@ class JobsView(Protocol):
     """Rows by name, later but surely."""
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
-        """Take a job in durably. Raises `TooManyJobsError`, what `read_ids` raises, and `StoreError`."""
+        """Take a job in durably. Raises `TooManyJobsError`, what `SyncView.read` raises, and `StoreError`."""
         ...
 
     async def report(self, identity: str) -> JobReport | None:

@@ -233,3 +233,15 @@ def test_replay_needs_the_right(served: Served, tmp_path: Path) -> None:
     refused = replay(served, other, "--all")
     assert isinstance(refused.exception, CdcError)
     assert "401" in refused.exception.message
+
+
+def test_keys_and_reasons_do_not_reach_the_terminal_raw(config: Path, state: Path) -> None:
+    raw = "\x1b[2J\u202e\x9b"
+    store = Store(state)
+    store.dead_letters.add([letter(raw.encode(), raw)])
+    store.close()
+    for arguments in (("list",), ("show", "1")):
+        result = run(config, *arguments)
+        assert result.exit_code == 0, result.output
+        assert not {*"\x1b\u202e\x9b"} & {*result.stdout}
+        assert r"\x1b[2J\u202e\x9b" in "".join(result.stdout.split())

@@ -66,6 +66,14 @@ def test_ids_that_fail(served: Served, token: Path) -> None:
     assert "u1: u1: kind: why" in result.stderr
 
 
+def test_a_reason_does_not_reach_the_terminal_raw(served: Served, token: Path) -> None:
+    raw = "\x1b[2J\u202e\x9b"
+    served.daemon.pipeline.outcomes[b"u1"] = DocumentOutcome("user_alias", "u1", Outcome.DEAD, "kind", raw)
+    result = run(served, token, "user", "u1")
+    assert raw not in result.stderr
+    assert r"u1: u1: kind: \x1b[2J\u202e\x9b" in result.stderr
+
+
 @pytest.mark.parametrize(("arguments", "expected"), [(("user", "u"), "401"), (("nothing", "u"), "Invalid Object Type")])
 def test_a_refusal(served: Served, token: Path, arguments: tuple[str, ...], expected: str) -> None:
     result = run(served, None if expected == "401" else token, *arguments)

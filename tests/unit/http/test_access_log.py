@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.pipeline.watch import Trouble
-from cdc_http import create_app
+from cdc_http import LoopState, create_app
 from tests.unit.http.asking import DOCUMENTED, Answer, ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon
 
@@ -119,6 +119,18 @@ async def test_what_is_asked_all_the_time_is_logged_for_debugging_only() -> None
             await ask(app, "GET", path)
     assert [event["log_level"] for event in events] == ["debug"] * 4 + ["info"]
     assert [event["status"] for event in events] == [200] * 4 + [404]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_probe_of_a_daemon_that_is_not_ready_is_logged_for_debugging_only(method: str) -> None:
+    daemon = FakeDaemon()
+    daemon.checks["started"] = False
+    daemon.loops["tail"] = LoopState(1.0, ok=False)
+    app = create_app(daemon, SETTINGS)
+    with capture_logs() as events:
+        for path in ("/readyz", "/livez"):
+            assert (await ask(app, method, path)).status == 503
+    assert [(event["path"], event["log_level"]) for event in events] == [("/readyz", "debug"), ("/livez", "warning")]
 
 
 async def test_a_request_without_an_id_gets_one_that_answer_and_log_share() -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,49 @@ def test_a_key_that_is_none_takes_no_other_with_it(member: str) -> None:
     keys = json.loads(key_set_of(one=RSA_KEY, two=RSA_KEY))["keys"]
     keys[0][member] = ["RS256"]
     assert key_set.parse_keys(json.dumps({"keys": keys}).encode()).keys() == {"two"}
+
+
+async def test_short_rsa_keys_are_not_used(tmp_path: Path) -> None:
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    file = tmp_path / "keys.json"
+    file.write_bytes(key_set_of(short=short, one=RSA_KEY))
+    with capture_logs() as events:
+        app = app_with({"jwt": {"key_set_file": file}})
+    assert [event["kid"] for event in events if event["event"] == "http.key_too_short"] == ["short"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        token = signed(short, "RS256", "short", aud=None)
+    assert (await enter(app, f"Bearer {token}")).status == 401
+    assert (await enter(app, f"Bearer {signed(RSA_KEY, 'RS256', 'one', aud=None)}")).status == 200
+    file.write_bytes(key_set_of(short=short))
+    with pytest.raises(ConfigError, match="2,048 bits"):
+        app_with({"jwt": {"key_set_file": file}})
+
+
+async def test_a_new_key_while_the_signer_is_missing_is_no_forgery(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_with({"jwt": {"key_set_url": publisher.url}})
+    one, new = f"Bearer {signed(RSA_KEY, 'RS256', 'one')}", f"Bearer {signed(OTHER_RSA_KEY, 'RS256', 'new')}"
+    publisher.content = key_set_of(one=RSA_KEY)
+    assert (await enter(app, one)).status == 200
+    monkeypatch.setattr(key_set, "RETRY_SECONDS", 0.0)
+    publisher.status = 500
+    answer = await enter(app, new)
+    assert answer.error[:2] == (503, "SERVICE_UNAVAILABLE")
+    assert answer.headers["retry-after"]
+    assert (await enter(app, one)).status == 200
+    monkeypatch.setattr(key_set, "RETRY_SECONDS", 60.0)
+    assert (await enter(app, new)).status == 503, "nobody may be asked at present"
+    monkeypatch.setattr(key_set, "RETRY_SECONDS", 0.0)
+    publisher.status = 200
+    assert (await enter(app, new)).status == 401, "the signer does not know it"
+    publisher.content = key_set_of(one=RSA_KEY, new=OTHER_RSA_KEY)
+    assert (await enter(app, new)).status == 200
+
+
+def test_a_key_set_may_begin_with_a_byte_order_mark() -> None:
+    assert key_set.parse_keys(b"\xef\xbb\xbf" + key_set_of(one=RSA_KEY)).keys() == {"one"}
 
 
 def test_configurations_that_could_be_got_round() -> None:

@@ -138,12 +138,20 @@ async def test_an_answer_that_nobody_reads_does_not_hold_a_connection() -> None:
                 break
 
 
-@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n", b"GET\r\n\r\n", b"x" * 20_000])
-async def test_what_is_no_http_is_refused_at_once(junk: bytes) -> None:
+@pytest.mark.parametrize(
+    ("junk", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),
+        (b"\r\n\r\n", b"400"),
+        (b"GET\r\n\r\n", b"400"),
+        (b"x" * 20_000, b"431"),
+    ],
+)
+async def test_what_is_no_http_is_refused_at_once(junk: bytes, status: bytes) -> None:
     async with serving(ConnectionLimits(head_timeout=20.0)) as connect:
         reader, writer = await connect()
         writer.write(junk)
-        assert (await ended(reader)).startswith(b"HTTP/1.1 400 ")
+        assert (await ended(reader)).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_a_stop_answers_who_is_still_sending(monkeypatch: pytest.MonkeyPatch) -> None:

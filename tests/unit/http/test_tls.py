@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from cdc_daemon.config import HttpTlsSettings
 from cdc_daemon.errors import ConfigError
 from cdc_http import ConnectionLimits, HttpServer, RotatedContext, create_app
 from tests.unit.http.fake import FakeDaemon
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Authority:
@@ -32,9 +34,9 @@ class Authority:
         self.file = directory / f"{name}.pem"
         self.file.write_bytes(_pem(self._sign(self._name, self._key, authority=True)))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, key: Key | None = None) -> tuple[Path, Path]:
         """Write a certificate and its key, over those of the same name, and return the files."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         files = self._directory / f"{name}.crt", self._directory / f"{name}.key"
         files[0].write_bytes(_pem(self._sign(_name(name), key, authority=False)))
         files[1].write_bytes(
@@ -44,7 +46,7 @@ class Authority:
         )
         return files
 
-    def _sign(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> x509.Certificate:
+    def _sign(self, name: x509.Name, key: Key, *, authority: bool) -> x509.Certificate:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -83,9 +85,11 @@ async def serving(tls: RotatedContext, limits: ConnectionLimits | None = None) -
         await server.stop()
 
 
-async def get(port: int, trusted: Path, client: tuple[Path, Path] | None = None) -> bytes:
+async def get(
+    port: int, trusted: Path, client: tuple[Path, Path] | None = None, context: ssl.SSLContext | None = None
+) -> bytes:
     """Return the answer to a request, and check who answered. Raises `ssl.SSLError` or `ConnectionError`."""
-    context = ssl.create_default_context(cafile=trusted)
+    context = context or ssl.create_default_context(cafile=trusted)
     if client is not None:
         context.load_cert_chain(*client)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
@@ -166,6 +170,52 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
     with pytest.raises(ConfigError) as caught:
         RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=nothing))
     assert "client_ca_file" in caught.value.where
+
+
+def tls_1_2(trusted: Path, ciphers: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=trusted)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ciphers)
+    return context
+
+
+@pytest.mark.parametrize("kind", ["EC", "RSA"])
+async def test_tls_1_2_has_authenticated_encryption_only(authority: Authority, kind: str) -> None:
+    own = rsa.generate_private_key(65537, 2048) if kind == "RSA" else None
+    certificate, key = authority.issue("server", own)
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    assert all(cipher["aead"] for cipher in tls.context.get_ciphers())
+    async with serving(tls) as port:
+        for ciphers in ("ECDHE+AESGCM", "ECDHE+CHACHA20"):
+            answer = await get(port, authority.file, context=tls_1_2(authority.file, ciphers))
+            assert answer.startswith(b"HTTP/1.1 200")
+        for ciphers in ("ECDHE+AES:!AESGCM:!AESCCM", "ECDHE+SHA256:!AESGCM"):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await get(port, authority.file, context=tls_1_2(authority.file, ciphers))
+        modern = ssl.create_default_context(cafile=authority.file)
+        modern.minimum_version = ssl.TLSVersion.TLSv1_3
+        assert (await get(port, authority.file, context=modern)).startswith(b"HTTP/1.1 200")
+
+
+def test_a_short_rsa_key_is_refused(authority: Authority) -> None:
+    certificate, key = authority.issue("server", rsa.generate_private_key(65537, 1024))
+    with pytest.raises(ConfigError, match="2,048 bits") as caught:
+        RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    assert caught.value.where["certificate_file"] == certificate
+
+
+async def test_a_short_rsa_key_of_a_client_is_refused(authority: Authority, tmp_path: Path) -> None:
+    clients = Authority(tmp_path, "clients")
+    certificate, key = authority.issue("server")
+    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=clients.file))
+    async with serving(tls) as port:
+        for bits, refused in ((2048, False), (1024, True)):
+            context = ssl.create_default_context(cafile=authority.file)
+            context.set_ciphers("DEFAULT@SECLEVEL=0")
+            context.load_cert_chain(*clients.issue("client", rsa.generate_private_key(65537, bits)))
+            expected = pytest.raises((ssl.SSLError, ConnectionError)) if refused else contextlib.nullcontext()
+            with expected:
+                assert (await get(port, authority.file, context=context)).startswith(b"HTTP/1.1 200")
 
 
 async def test_the_files_are_looked_at(authority: Authority) -> None:

@@ -174,3 +174,21 @@ async def test_a_job_waits_until_cassandra_is_back() -> None:
     daemon.service.stop()
     with pytest.raises(NotSettledError, match="stopping"):
         await working
+
+
+async def test_a_cancellation_is_never_lost_whenever_it_comes() -> None:
+    """One that came in the very moment in which a request was done went unnoticed, and a worker of jobs went on."""
+    for rounds in range(200):
+        daemon = FakeDaemon()
+        asked = daemon.service.read_ids("user", [str(number) for number in range(30)])
+        settling = asyncio.create_task(daemon.service.settle("user", asked))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if settling.done():
+            break
+        settling.cancel()
+        await asyncio.wait([settling])
+        assert settling.cancelled(), rounds
+    else:
+        raise AssertionError("expected an end within so many rounds")
+    assert rounds > 3

@@ -1,0 +1,80 @@
+"""HTTP/1.1 as h11 reads it, held to what RFC 9112 leaves to servers and h11 lets through.
+
+Whoever stands between a caller and the daemon must not read a request in another way than the daemon does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import h11
+
+MOST_HEAD: Final = 16 * 1024
+"""Bytes of a request's line and headers."""
+
+MOST_CHUNKS: Final = 64
+"""Pieces of a body that are read in one round of the loop. h11 needs 14 µs for each, however small a chunk is."""
+
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)([/?].*)?", re.IGNORECASE)
+"""A target in absolute form (RFC 9112, 3.2.2), its authority, and the rest."""
+
+
+class Wire(h11.Connection):
+    """A server's side of a connection. `refusal` is the status that answers what could not be read.
+
+    `held` says that a round has had its pieces of a body, and that perhaps there are more: `begin_round` goes on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
+        self.refusal = 400
+        self.held = False
+        self._left = MOST_CHUNKS
+
+    def begin_round(self) -> None:
+        """Read on."""
+        self.held = False
+        self._left = MOST_CHUNKS
+
+    def next_event(self) -> Any:
+        """Return what came next, a request with its target in origin form. Raises `h11.RemoteProtocolError`."""
+        if not self._left:
+            self.held = True
+            return h11.NEED_DATA
+        before = len(self.trailing_data[0]) if self.their_state is h11.IDLE else 0
+        try:
+            event = super().next_event()
+            if isinstance(event, h11.Request):
+                return _checked(event, before - len(self.trailing_data[0]))
+        except h11.RemoteProtocolError as error:
+            self.refusal = error.error_status_hint
+            raise
+        if isinstance(event, h11.Data):
+            self._left -= 1
+        return event
+
+
+def _checked(request: h11.Request, size: int) -> h11.Request:
+    # h11 bounds the bytes of a head that is not whole yet, and one that comes at once is whole.
+    if size > MOST_HEAD:
+        raise h11.RemoteProtocolError("the head is too large", error_status_hint=431)
+    if not request.http_version.startswith(b"1."):
+        raise h11.RemoteProtocolError("expected HTTP/1.0 or HTTP/1.1", error_status_hint=505)
+    names = {name for name, _ in request.headers}
+    # Two ways to tell where a body ends: the next one on the way may take the other (RFC 9112, 6.1).
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
+        raise h11.RemoteProtocolError("expected one length of the body")
+    if request.target.startswith(b"/") or request.target == b"*":
+        return request
+    found = _ABSOLUTE.fullmatch(request.target)
+    if found is None:
+        raise h11.RemoteProtocolError("expected a path or a URL")
+    authority, rest = found[1], found[2] or b"/"
+    others = [(name, value) for name, value in request.headers if name != b"host"]
+    return h11.Request(
+        method=request.method,
+        target=rest if rest.startswith(b"/") else b"/" + rest,
+        headers=[(b"host", authority), *others],
+        http_version=request.http_version,
+    )
