@@ -193,6 +193,7 @@ class Daemon:
             "node": self.node_id,
             "started": self._started,
             "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
+            "stuck_loops": [name for name, loop in self.livez().items() if not loop.ok],
         }
         if self._assembly is not None:
             return {**state, **self._assembly.status()}

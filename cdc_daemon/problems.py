@@ -42,6 +42,8 @@ def _room(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _progress(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in state.get("stuck_loops", ()):
+        yield "critical", f"The daemon's loop {name} is stuck: restart the daemon if nobody does."
     if state.get("paused"):
         yield "warning", "An operator has paused the commit log: its changes wait."
     behind = state.get("freshness", {}).get("behind")

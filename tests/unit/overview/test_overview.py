@@ -231,3 +231,10 @@ def test_the_trend_keeps_what_happened(daemon: Daemon) -> None:
     assert all(0.1 <= value <= 0.15 for value in lines["freshness_p50"])
     assert lines["available"] == [1.0, 1.0]
     assert lines["documents"][1] == 1.0
+
+
+def test_a_loop_that_is_stuck_is_a_critical_problem(daemon: Daemon) -> None:
+    daemon.state["stuck_loops"] = ["tail"]
+    (problem,) = daemon.look()["problems"]
+    assert problem["severity"] == "critical"
+    assert "tail" in problem["text"]
