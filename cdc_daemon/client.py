@@ -27,8 +27,8 @@ _NOT_ALLOWED = (
     "name its file with --token-file"
 )
 _UNTRUSTED = (
-    "name the authority of the daemon's certificate with --ca-file or CDC_DAEMON_CA_FILE, and with --url or CDC_DAEMON_URL "
-    "an address that is in the certificate, such as https://localhost:9808"
+    "name the authority of the daemon's certificate with --ca-file or CDC_DAEMON_CA_FILE, and with --url or "
+    "CDC_DAEMON_URL an address that is in the certificate, such as https://localhost:9808"
 )
 _UNREACHABLE = "is it running, is --url right, and does it have the port's scheme, http or https?"
 

@@ -65,10 +65,10 @@ def pause(
 ) -> None:
     """Stop following changes until `cdc-daemon resume` or a restart of the daemon.
 
-    The commit log and polled tables wait, and so do expiries, dependents and retries of dead letters. Requests for rows,
-    backfills and reconciles go on. Changes wait in cdc_raw; from half of its limit on, their keys go to the state
-    directory and their segments are deleted. It needs a token of the scope `admin`. Exit code 0: paused, 1: the daemon refused or did not answer, 2: the command
-    line or the configuration is wrong.
+    The commit log and polled tables wait, and so do expiries, dependents and retries of dead letters. Requests for
+    rows, backfills and reconciles go on. Changes wait in cdc_raw; from half of its limit on, their keys go to the state
+    directory and their segments are deleted. It needs a token of the scope `admin`. Exit code 0: paused, 1: the daemon
+    refused or did not answer, 2: the command line or the configuration is wrong.
     """
     answer = connect_daemon(url, config, token_file, ca_file, wait).ask("POST", "/admin/pause")
     _show(

@@ -46,8 +46,8 @@ class Gap:
     before: int | None = None
 
     HINT: ClassVar[str] = (
-        "compare the node's tables with Elasticsearch from here on; if Cassandra pruned the folder "
-        "(cdc_block_writes: false), raise cdc_total_space or let its writes be rejected instead"
+        "the daemon compares the node's tables with Elasticsearch and repairs them by itself (jobs.heal); if Cassandra "
+        "pruned the folder (cdc_block_writes: false), raise cdc_total_space or let its writes be rejected instead"
     )
 
     def __str__(self) -> str:

@@ -54,7 +54,7 @@ class Trouble:
         if damages and not segment.damaged:
             await self._until_done(lambda: self._quarantine.keep(segment.file.path), segment.file.name)
             segment.damaged = True
-        letters = [_letter(segment, problem) for problem in problems]
+        letters = [_letter(segment, problem, self._hint(problem)) for problem in problems]
         await self._until_done(lambda: self._dead_letters.add(letters), segment.file.name)
         await self._request([_lost_to(segment, problem) for problem in problems], segment.file.name)
         for problem in problems:
@@ -62,10 +62,15 @@ class Trouble:
             log.error(
                 "tail.segment_damaged" if isinstance(problem, DamagedSegmentError) else "tail.mutation_unreadable",
                 error=problem.message,
-                hint=problem.hint,
+                hint=self._hint(problem),
                 dead_lettered=True,
                 **problem.where,
             )
+
+    def _hint(self, problem: CommitLogError) -> str | None:
+        if not isinstance(problem, DamagedSegmentError):
+            return problem.hint
+        return "; ".join(filter(None, (problem.hint, self._quarantine.advice)))
 
     async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
         """Keep mutations of tables that nobody knows any more, up to a number for each table.
@@ -79,7 +84,7 @@ class Trouble:
             if count == 1:
                 log.warning("tail.table_unknown", error=stranger.message, hint=stranger.hint, **stranger.where)
             if count <= STRANGERS_KEPT:
-                kept.append(_letter(segment, stranger))
+                kept.append(_letter(segment, stranger, stranger.hint))
         if kept:
             await self._until_done(lambda: self._dead_letters.add(kept), segment.file.name)
 
@@ -123,13 +128,13 @@ class Trouble:
                 return
 
 
-def _letter(segment: TrackedSegment, problem: CommitLogError) -> DeadLetter:
+def _letter(segment: TrackedSegment, problem: CommitLogError, hint: str | None) -> DeadLetter:
     damaged = isinstance(problem, DamagedSegmentError)
     place = problem.where.get("position")
     return DeadLetter(
         kind="segment" if damaged else "mutation",
         reason=type(problem).__name__,
-        detail={"message": problem.message, "hint": problem.hint, **problem.where},
+        detail={"message": problem.message, "hint": hint, **problem.where},
         segment_id=segment.id,
         position=place if isinstance(place, int) else None,
         payload=problem.data,

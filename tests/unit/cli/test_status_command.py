@@ -73,6 +73,11 @@ def run_as_operator(served: Served, command: str, *arguments: str) -> Result:
     return run(served, command, "--token-file", str(served.token_file), *arguments)
 
 
+def is_paused(served: Served) -> bool:
+    assert served.daemon.control is not None
+    return served.daemon.control.paused
+
+
 def test_a_healthy_daemon(served: Served) -> None:
     result = run(served, "status")
     assert result.exit_code == 0, result.output
@@ -168,17 +173,15 @@ def test_one_that_the_configuration_does_not_let_listen(tmp_path: Path) -> None:
 
 
 def test_pause_and_resume(served: Served) -> None:
-    control = served.daemon.control
-    assert control is not None
     paused = run_as_operator(served, "pause")
     assert paused.exit_code == 0, paused.output
-    assert control.paused
+    assert is_paused(served)
     assert paused.stdout.startswith("paused: ")
     assert "cdc-daemon resume" in paused.stdout
     assert json.loads(run_as_operator(served, "pause", "--json").stdout)["paused"] is True
     resumed = run_as_operator(served, "resume")
     assert resumed.exit_code == 0
-    assert not control.paused
+    assert not is_paused(served)
     assert resumed.stdout.startswith("resumed: ")
     assert json.loads(run_as_operator(served, "resume", "--json").stdout)["paused"] is False
 
@@ -188,8 +191,7 @@ def test_without_an_operators_token_nothing_is_done(served: Served, command: str
     result = run(served, command)
     assert isinstance(result.exception, CdcError)
     assert "--token-file" in str(result.exception.hint)
-    assert served.daemon.control is not None
-    assert not served.daemon.control.paused
+    assert not is_paused(served)
 
 
 def test_the_screen_has_no_terminal_sequences_in_a_pipe(served: Served) -> None:
