@@ -109,12 +109,10 @@ def test_a_command_runs_as_it_is_written(
 ) -> None:
     words = [each for word in shlex.split(command) for each in placed(word, pod)]
     monkeypatch.setattr(sys, "argv", words)
-    try:
+    with pytest.raises(SystemExit) as ended:
         cli.main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
     said = capsys.readouterr()
-    assert code == (1 if words[1] in FINDS_FAULT else 0), said.out + said.err
+    assert int(ended.value.code or 0) == (1 if words[1] in FINDS_FAULT else 0), said.out + said.err
     assert "unexpected " not in said.err
     assert said.out
 
