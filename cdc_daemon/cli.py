@@ -19,6 +19,7 @@ from cdc_daemon.commands import (
     reconcile,
     schema,
     segments,
+    status,
     sync,
 )
 from cdc_daemon.commands.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, load_settings, report, unexpected
@@ -40,6 +41,9 @@ app.add_typer(segments.app, name="segments")
 app.add_typer(schema.app, name="schema")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("check")(check.check)
+app.command("status")(status.status)
+app.command("pause")(status.pause)
+app.command("resume")(status.resume)
 app.add_typer(jobs.app, name="jobs")
 app.command("sync")(sync.sync)
 app.command("preview")(preview.preview)

@@ -26,7 +26,11 @@ _NOT_ALLOWED = (
     "http.auth of the daemon's configuration has to name a token with the scope that this needs, sync or admin; "
     "name its file with --token-file"
 )
-
+_UNTRUSTED = (
+    "name the authority of the daemon's certificate with --ca-file or CDC_DAEMON_CA_FILE, and with --url or "
+    "CDC_DAEMON_URL an address that is in the certificate, such as https://localhost:9808"
+)
+_UNREACHABLE = "is it running, is --url right, and does it have the port's scheme, http or https?"
 
 _TOLD_EVERY = 10.0
 """Seconds after which a client that still waits reports it again."""
@@ -67,7 +71,7 @@ class DaemonClient:
     def ask(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
         """Send a request, again while the server is away or busy, and return its answer's JSON.
 
-        Raises `CdcError` when it is refused, or when the server stays away.
+        Raises `CdcError` when it is refused, when the server's certificate is not trusted, or when it stays away.
         """
         until = time.monotonic() + self._patience
         told = -math.inf
@@ -102,7 +106,14 @@ class DaemonClient:
             with error:
                 return error.code, _pause(error.headers.get("retry-after")), _json(error.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return 0, 1.0, str(getattr(error, "reason", error))
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise CdcError(
+                    f"expected a certificate that is trusted, found: {reason.verify_message}",
+                    hint=_UNTRUSTED,
+                    url=self._url,
+                ) from None
+            return 0, 1.0, str(reason)
 
 
 def _pause(retry_after: str | None) -> float:
@@ -121,7 +132,7 @@ def _json(body: bytes) -> Any:
 
 def _refused(status: int, answer: Any, *, with_token: bool) -> CdcError:
     if status == 0:
-        return CdcError(f"expected the daemon to answer, found {answer}", hint="is it running, and is --url right?")
+        return CdcError(f"expected the daemon to answer, found {answer}", hint=_UNREACHABLE)
     message = None
     if isinstance(answer, dict):
         message = answer.get("error") or answer.get("params", {}).get("errmsg")

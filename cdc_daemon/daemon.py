@@ -225,6 +225,7 @@ class Daemon:
             "started": self._started,
             "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
             "state_lost": None if self._state_lost is None else str(self._state_lost),
+            "stuck_loops": [name for name, loop in self.livez().items() if not loop.ok],
         }
         if self._assembly is not None:
             return {**state, **self._assembly.status()}

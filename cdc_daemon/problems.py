@@ -64,6 +64,9 @@ def _room(state: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _progress(state: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in state.get("stuck_loops", ()):
+        text = f"The daemon's loop {name} is stuck: restart the daemon if nothing else does."
+        yield Problem("critical", text, "now", "cdcloopstuck")
     if state.get("paused"):
         by = state.get("paused_by") or "an operator"
         yield Problem("warning", f"The commit log is paused by {by}: its changes wait.", "servers", "cdcdaemonpaused")

@@ -165,8 +165,7 @@ def _check_quarantine(state: Path) -> Iterator[Finding]:
             name,
             f"{len(kept)} damaged segment{'s are' if len(kept) > 1 else ' is'} kept in {quarantine.directory}: "
             f"{some}{more}",
-            f"see what is wrong with: cdc-daemon segments verify {quarantine.directory}; "
-            "delete them when the tables were compared anew",
+            quarantine.advice,
         )
 
 
@@ -187,7 +186,8 @@ def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
             name,
             f"{len(wanted)} stretch{'es' if len(wanted) > 1 else ''} of changes did not come through the log, and "
             f"{'their' if len(wanted) > 1 else 'its'} rows were not compared with Cassandra yet: {some}{more}",
-            "the running daemon compares them (jobs.heal), or: cdc-daemon reconcile --repair",
+            "the running daemon compares and repairs them by itself (jobs.heal), and this finding ends; "
+            "`cdc-daemon jobs` shows how far it is",
         )
 
 

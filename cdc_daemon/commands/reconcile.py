@@ -105,4 +105,4 @@ def _show(told: Mapping[str, Any]) -> None:
         if found["unsettled"]:
             typer.echo(f"  {found['unsettled']:,} changed all the while or wait in the log, and were not judged")
         if found["unreadable"]:
-            typer.echo(f"  {found['unreadable']:,} rows that no document can show: see cdc-daemon dead-letters")
+            typer.echo(f"  {found['unreadable']:,} rows that no document can show: see `cdc-daemon dead-letters list`")

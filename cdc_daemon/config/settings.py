@@ -84,7 +84,7 @@ class DeadLettersSettings(Section):
 
     retry_every: DurationOrZero = 3600.0
     """How long after its failure a letter is tried again, in case its cause was mended; after each further failure
-    twice as long, up to a day. 0 for never: `cdc-daemon dead-letters replay` tries them in any case."""
+    twice as long, up to a day. 0 for never: `cdc-daemon dead-letters replay --all` tries them in any case."""
 
 
 class StateSettings(Section):

@@ -194,7 +194,9 @@ class Replayer:
             return [Signal(table, key, Scope.STATIC if clustering is None else Scope.ROW, clustering or ())]
         if letter.kind != "mutation" or letter.payload is None:
             raise _CannotBeReplayedError(
-                letter.reason, "nothing of it can be decoded: compare its tables with their indices instead"
+                letter.reason,
+                "nothing of it can be decoded: the daemon compares its tables with Elasticsearch instead; drop the "
+                "letter when `cdc-daemon check` no longer shows state.reconcile",
             )
         try:
             updates, unknown = read_mutation_keys(letter.payload, self._schema.current)

@@ -67,7 +67,7 @@ class IndexAdmin:
         if pair.phase is not Phase.KEPT:
             raise IndexPairError(
                 "expected an index that is kept, found none to go back to",
-                hint="an index is kept by `cdc-daemon backfill --new-index`, until it is dropped",
+                hint=f"an index is kept by `cdc-daemon backfill {object_type} --new-index`, until it is dropped",
                 alias=pair.alias,
             )
         lacks = pair.behind or not pair.paired

@@ -173,7 +173,7 @@ class NewIndex:
         if pair.phase in {Phase.KEPT, Phase.DROPPING}:
             raise IndexPairError(
                 f"expected no second index, found {pair.other}, which is kept for a rollback",
-                hint="`cdc-daemon drop-index` removes it when it is not needed any more",
+                hint="`cdc-daemon drop-index TYPE` deletes it when it is not needed any more",
                 alias=pair.alias,
             )
         resumed = pair.other is not None

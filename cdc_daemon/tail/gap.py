@@ -61,8 +61,8 @@ class Gap:
     segments: int = 1
 
     HINT: ClassVar[str] = (
-        "compare the node's tables with Elasticsearch from here on; if Cassandra pruned the folder "
-        "(cdc_block_writes: false), raise cdc_total_space or let its writes be rejected instead"
+        "the daemon compares the node's tables with Elasticsearch and repairs them by itself (jobs.heal); if Cassandra "
+        "pruned the folder (cdc_block_writes: false), raise cdc_total_space or let its writes be rejected instead"
     )
     HOLE_HINT: ClassVar[str] = (
         "Cassandra itself deletes segments without CDC data, so such a hole can be without loss: the daemon compares "

@@ -8,12 +8,24 @@ from pathlib import Path
 
 from cdc_daemon.commitlog.descriptor import parse_segment_name
 
+ADVICE = (
+    "the daemon compares the node's tables with Elasticsearch and repairs them by itself; keep the copies in {folder} "
+    "until `cdc-daemon check` no longer shows state.reconcile, then delete them, and their letters with "
+    "`cdc-daemon dead-letters drop --kind segment`; `cdc-daemon segments verify {folder}` shows what is damaged"
+)
+"""What to do about damaged segments: the log, `cdc-daemon check`, dead letters and the runbook say the same."""
+
 
 class Quarantine:
-    """A folder of its own, `quarantine` in the state directory. Nothing in it is ever deleted."""
+    """A folder of its own, `quarantine` in the state directory. The daemon deletes nothing in it."""
 
     def __init__(self, state: Path) -> None:
         self.directory = state / "quarantine"
+
+    @property
+    def advice(self) -> str:
+        """What an operator is to do with the copies."""
+        return ADVICE.format(folder=self.directory)
 
     def holds(self, name: str) -> bool:
         """Tell whether there is a copy of the segment of this name."""

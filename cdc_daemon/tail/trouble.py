@@ -60,7 +60,7 @@ class Trouble:
         if damages and not segment.damaged:
             await self._until_done(lambda: self._quarantine.keep(segment.file.path), segment.file.name)
             segment.damaged = True
-        letters = [_letter(segment, problem) for problem in problems]
+        letters = [_letter(segment, problem, self._hint(problem)) for problem in problems]
         await self._until_done(lambda: self._dead_letters.add(letters), segment.file.name)
         await self._request([_lost_to(segment, problem) for problem in problems], segment.file.name)
         for problem in problems:
@@ -68,10 +68,15 @@ class Trouble:
             log.error(
                 "tail.segment_damaged" if isinstance(problem, DamagedSegmentError) else "tail.mutation_unreadable",
                 error=problem.message,
-                hint=problem.hint,
+                hint=self._hint(problem),
                 dead_lettered=True,
                 **problem.where,
             )
+
+    def _hint(self, problem: CommitLogError) -> str | None:
+        if not isinstance(problem, DamagedSegmentError):
+            return problem.hint
+        return "; ".join(filter(None, (problem.hint, self._quarantine.advice)))
 
     async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
         """Keep one letter for each table that no schema has, with the number of its mutations and the first of them.
@@ -96,7 +101,7 @@ class Trouble:
             if fresh:
                 letters.append(
                     replace(
-                        _letter(segment, fresh[0]),
+                        _letter(segment, fresh[0], fresh[0].hint),
                         position=fresh[-1].where["position"],
                         table_id=table_id,
                         count=len(fresh),
@@ -152,13 +157,13 @@ _NOTHING_COUNTED = (0, 0)
 """Before every position."""
 
 
-def _letter(segment: TrackedSegment, problem: CommitLogError) -> DeadLetter:
+def _letter(segment: TrackedSegment, problem: CommitLogError, hint: str | None) -> DeadLetter:
     damaged = isinstance(problem, DamagedSegmentError)
     place = problem.where.get("position")
     return DeadLetter(
         kind="segment" if damaged else "mutation",
         reason=type(problem).__name__,
-        detail={"message": problem.message, "hint": problem.hint, **problem.where},
+        detail={"message": problem.message, "hint": hint, **problem.where},
         segment_id=segment.id,
         position=place if isinstance(place, int) else None,
         payload=problem.data,

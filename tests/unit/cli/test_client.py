@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from cdc_daemon.client import DaemonClient
 from cdc_daemon.errors import CdcError
 from cdc_daemon.jobs.client import LONGEST_PAUSE, JobsClient
 from tests.unit.cli.serving import Served
+from tests.unit.http.test_tls import Authority
 
 
 @pytest.fixture
@@ -96,3 +99,60 @@ def test_a_piped_command_tells_how_far_its_job_is(tmp_path: Path) -> None:
         served.stop()
     assert result.exit_code == 0, result.output
     assert "backfill user" in result.stderr
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The URL of a server that encrypts, and the file of the authority that has signed its certificate."""
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.issue("daemon")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = HTTPServer(("127.0.0.1", 0), Status)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}", authority.file
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Status(BaseHTTPRequestHandler):
+    """Answers each request with the status of a daemon."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"state": "running", "problems": []}')
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def test_a_certificate_that_is_not_trusted_is_said_at_once(encrypted: tuple[str, Path]) -> None:
+    url, authority = encrypted
+    result = CliRunner().invoke(app, ["status", "--url", url, "--wait", "3600"])
+    assert isinstance(result.exception, CdcError)
+    assert "certificate" in result.exception.message
+    assert "--ca-file" in str(result.exception.hint)
+    assert CliRunner().invoke(app, ["status", "--url", url, "--ca-file", str(authority)]).exit_code == 0
+    # A certificate of 127.0.0.1 says nothing of localhost.
+    elsewhere = url.replace("127.0.0.1", "localhost")
+    other = CliRunner().invoke(app, ["status", "--url", elsewhere, "--ca-file", str(authority), "--wait", "3600"])
+    assert "--url" in str(getattr(other.exception, "hint", None)), other.output
+
+
+def test_what_does_not_speak_tls_is_said_to_be_so(unused_tcp_port_factory: Callable[[], int]) -> None:
+    server = HTTPServer(("127.0.0.1", unused_tcp_port_factory()), Status)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{server.server_port}"
+        result = CliRunner().invoke(app, ["status", "--url", url, "--wait", "0"])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert isinstance(result.exception, CdcError)
+    assert "http or https" in str(result.exception.hint)

@@ -301,3 +301,10 @@ def test_each_problem_leads_to_a_section_of_the_page_and_of_the_runbook(daemon: 
 def test_the_page_has_each_section_that_a_problem_may_lead_to() -> None:
     page = (CHECKOUT / "http/cdc_http/static/index.html").read_text()
     assert [section for section in get_args(Section) if f'id="{section}"' not in page] == []
+
+
+def test_a_loop_that_is_stuck_is_a_critical_problem(daemon: Daemon) -> None:
+    daemon.state["stuck_loops"] = ["tail"]
+    (problem,) = daemon.look()["problems"]
+    assert problem["severity"] == "critical"
+    assert "tail" in problem["text"]

@@ -66,6 +66,7 @@ def test_check_shows_them(
     assert "CommitLog-7-1.log" in finding.found
     assert ("and 2 more" in finding.found) == (count == 7)
     assert f"segments verify {quarantine.directory}" in str(finding.mend)
+    assert finding.mend == quarantine.advice
 
 
 def test_the_gauge_counts_them(quarantine: Quarantine, tmp_path: Path) -> None:

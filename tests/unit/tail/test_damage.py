@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdc_daemon.commitlog.keystore import Keystore
 from cdc_daemon.errors import DamagedSegmentError, MutationError, UnsupportedSegmentError
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.tail.buffer import SegmentBuffer
+from cdc_daemon.tail.quarantine import Quarantine
 from tests.segments import LATECOMERS, USERS, CommitLogWriter, row, update, user
 from tests.unit.commitlog.samples import DATA
 from tests.unit.commitlog.writer import header, mutation
@@ -25,8 +27,9 @@ async def test_a_damaged_entry_is_kept_and_its_neighbours_are_read(
     node.advance()
     whole = first.link.read_bytes()
     harness = make_harness()
-    harness.start()
-    await harness.until(lambda: harness.observer.releases == [first.id])
+    with capture_logs() as logged:
+        harness.start()
+        await harness.until(lambda: harness.observer.releases == [first.id])
     assert harness.sink.keys == ["a", "c"]
     [damage] = harness.damages
     assert isinstance(damage, DamagedSegmentError)
@@ -39,6 +42,8 @@ async def test_a_damaged_entry_is_kept_and_its_neighbours_are_read(
     assert (request.reason, request.segment_id) == (ReconcileReason.DAMAGE, first.id)
     assert (request.from_position, request.to_position) == (first.entry_ends[0], first.entry_ends[1])
     assert (harness.state / "quarantine" / first.name).read_bytes() == whole
+    (said,) = [event for event in logged if event["event"] == "tail.segment_damaged"]
+    assert said["hint"] == letter.detail["hint"] == Quarantine(harness.state).advice
 
 
 async def test_the_quarantined_copy_is_of_the_whole_segment_even_after_a_restart(
