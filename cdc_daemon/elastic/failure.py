@@ -59,6 +59,16 @@ class Failure:
         return classify(self.status, self.error_type, self.reason)
 
     @property
+    def is_of_cluster(self) -> bool:
+        """Whether it concerns every index, where an operation in an answered request met it.
+
+        The reason of a block on an index names the index (`ClusterBlockException.buildMessage`, 8.19).
+        """
+        if self.error_type == "cluster_block_exception":
+            return self.reason.startswith("blocked by:")
+        return self.error_type in _OF_CLUSTER
+
+    @property
     def hint(self) -> str | None:
         """What an operator can do about it, where that is known."""
         return hint_for(self.status, self.error_type)
@@ -85,6 +95,7 @@ _OPERATOR = frozenset(
         "cluster_block_exception",
         "index_closed_exception",
         "index_not_found_exception",
+        "index_not_ready",
         "invalid_alias_name_exception",
         "invalid_index_name_exception",
         "media_type_header_exception",
@@ -92,6 +103,8 @@ _OPERATOR = frozenset(
         "security_exception",
     }
 )
+
+_OF_CLUSTER = frozenset({"master_not_discovered_exception", "media_type_header_exception", "not_master_exception"})
 
 _UNAVAILABLE = frozenset(
     {
