@@ -42,6 +42,7 @@ from cdc_daemon.pipeline.routing import Followed, Router, group_routes
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker
+from cdc_daemon.preparing import index_definition
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
 from cdc_daemon.removal.parts import make_index_rows, make_table_watch
 from cdc_daemon.schedule.parts import Turns, fill_schedule
@@ -52,8 +53,6 @@ from cdc_daemon.startup import (
     Tell,
     connect_cassandra,
     connect_elasticsearch,
-    ensure_indices,
-    index_definition,
     live_mappings,
     make_mapping,
     read_node_settings,
@@ -96,8 +95,7 @@ async def assemble(
         stack.callback(watching.cancel)
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
-        remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
-        pairs, changes, writer = make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
+        pairs, changes, writer, troubled = await make_writing(client, settings, mappings, metrics=metrics, tell=tell)
         stack.push_async_callback(writer.close)
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         reader = JoinedRowReader(
@@ -112,6 +110,7 @@ async def assemble(
             related_of(mappings),
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        writer.when_troubled(coalescer.unpark)
         documents = MappedDocuments(mappings)
         waits = Waits()
         following = FollowingReader(
@@ -153,6 +152,7 @@ async def assemble(
             expiries=expirations,
             router=router,
             waits=waits,
+            troubled=troubled,
             observer=PipelineMetrics(metrics, tracer),
         )
         observer = TailMetrics(metrics, space.listed)
@@ -164,7 +164,7 @@ async def assemble(
             mappings=listed,
             settings=settings.mappings,
             refresher=refresher,
-            health=ServerHealth(writer, waits),
+            health=ServerHealth(writer, waits, troubled),
             held=laid.held_types,
         )
         stack.callback(sync.stop)
@@ -187,6 +187,8 @@ async def assemble(
             rate=settings.pipeline.dependents_rate,
             margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             settle_others=wait_for_others(session),
+            troubled=troubled,
+            doubt=writer.doubt,
         )
         tables = make_table_watch(
             settings,
@@ -263,6 +265,7 @@ async def assemble(
                 schedule=schedule,
                 told=DriftMetrics(metrics).told,
                 held=laid.held_tables,
+                troubled=troubled,
             )
         )
         yield Assembly(
@@ -295,6 +298,7 @@ async def assemble(
                 gate=gate,
                 space=space,
                 ready=lambda: writer.available,
+                troubled=troubled,
                 observer=SpoolMetrics(metrics),
             ),
             background={"indices": pairs.run, "mappings": following.run, "keys": keys.run},

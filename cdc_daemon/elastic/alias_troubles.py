@@ -6,16 +6,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
 from cdc_daemon.elastic.availability import Availability, Probe, ProbePauses
 from cdc_daemon.elastic.batch import Target, Trouble
-from cdc_daemon.elastic.failure import Failure
+from cdc_daemon.elastic.failure import Failure, Kind
 from cdc_daemon.errors import CdcError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.backoff import Backoff
 
 log = structlog.get_logger(__name__)
+
+_LONGEST_REASON = 300
+"""Characters of a reason that are shown."""
 
 NOT_READY = "index_not_ready"
 """The error type of an alias that could be written to, but lacks something that its documents need."""
@@ -36,6 +40,25 @@ class AliasTrouble:
     failure: Failure
     since: float
     hint: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, for anybody to read: Elasticsearch's own words may name nodes, documents and logins."""
+        if self.failure.error_type == "security_exception":
+            return "the login may not write to it"
+        if self.failure.kind is not Kind.OPERATOR:
+            return "its shard is not active"
+        reason = self.failure.reason
+        return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it in plain values, for anybody to read."""
+        return {
+            "error_type": self.failure.error_type,
+            "reason": self.reason,
+            "hint": self.hint or self.failure.hint,
+            "since": self.since,
+        }
 
 
 class _Probing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from elasticsearch import AsyncElasticsearch
@@ -143,6 +143,10 @@ class BulkWriter:
     def doubt(self, alias: str) -> None:
         """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
         self._availability.doubt(Target(alias, alias))
+
+    def limit_body_age(self, seconds: float) -> None:
+        """Send no body that is older, from now on; a greater age than before changes nothing."""
+        self._limits = replace(self._limits, max_body_age=min(seconds, self._limits.max_body_age))
 
     async def close(self) -> None:
         """Stop probing. The client is the caller's to close."""

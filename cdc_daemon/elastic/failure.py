@@ -59,6 +59,11 @@ class Failure:
         return classify(self.status, self.error_type, self.reason)
 
     @property
+    def label(self) -> str:
+        """The error type for a metric's label, of a list that is known: a proxy may answer with anything."""
+        return self.error_type if self.error_type in _LABELS else "other"
+
+    @property
     def is_of_cluster(self) -> bool:
         """Whether it concerns every index, where an operation in an answered request met it.
 
@@ -126,6 +131,8 @@ _UNAVAILABLE = frozenset(
         "unavailable_shards_exception",
     }
 )
+
+_LABELS = _OPERATOR | _UNAVAILABLE | {"illegal_argument_exception"}
 
 _OPERATOR_ARGUMENT = re.compile(
     r"no write index is defined for alias"

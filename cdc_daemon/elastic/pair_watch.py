@@ -137,14 +137,13 @@ class PairFields:
         self._watch = watch
 
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
-        """Add the fields that the indices lack. Raises as `IndexManager` does."""
+        """Add the fields that the indices lack. Raises as `IndexManager` does; errors name the alias."""
         try:
             pair = (await self._watch.known()).get(alias)
-        except ElasticsearchUnavailableError as error:
-            # Named, so that it is found out whether Elasticsearch takes writes: none may come before there are fields.
-            raise ElasticsearchUnavailableError(
-                error.message, hint=error.hint, **{**error.where, "alias": alias}
-            ) from error
-        if pair is not None and pair.paired:
-            await self._manager.complete(direct(str(pair.other)), properties, add=add)
-        return await self._manager.complete(alias, properties, add=add)
+            if pair is not None and pair.paired:
+                await self._manager.complete(direct(str(pair.other)), properties, add=add)
+            return await self._manager.complete(alias, properties, add=add)
+        except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:
+            # Named, so that it is found out whether the alias takes writes: none may come before there are fields.
+            where = {**error.where, "alias": alias}
+            raise type(error)(error.message, hint=error.hint, **where) from error

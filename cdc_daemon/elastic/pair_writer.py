@@ -87,6 +87,12 @@ class PairWriter:
         pair = self._watch.last.get(alias)
         return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.paired else alias)
 
+    def troubles(self) -> dict[str, AliasTrouble]:
+        """Return why aliases take no writes, by alias."""
+        if not self.troubled:
+            return {}
+        return {alias: trouble for alias in self._watch.last if (trouble := self.trouble(alias)) is not None}
+
     @property
     def troubled(self) -> bool:
         """Whether any alias takes no writes."""

@@ -9,6 +9,7 @@ from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, partition_term
 from cdc_daemon.elastic.siblings import find_siblings
+from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.signal import Clustering, TableName
 
 
@@ -22,17 +23,24 @@ class PartitionDocuments:
     async def find(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Return the clustering keys of the partition's documents page by page, as of a fresh refresh.
 
-        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, after the other indices were searched.
         """
         term = partition_term(partition_key)
+        failure: ElasticsearchUnavailableError | ElasticsearchRefusedError | None = None
         for alias in self._aliases.get(table, ()):
             pages = find_siblings(self._client, alias, PARTITION_FIELD, term, source=[CLUSTERING_FIELD])
-            async with aclosing(pages) as found:
-                async for page in found:
-                    yield [
-                        tuple(
-                            None if part is None else bytes.fromhex(part) for part in sibling.source[CLUSTERING_FIELD]
-                        )
-                        for sibling in page
-                        if CLUSTERING_FIELD in sibling.source
-                    ]
+            try:
+                async with aclosing(pages) as found:
+                    async for page in found:
+                        yield [
+                            tuple(
+                                None if part is None else bytes.fromhex(part)
+                                for part in sibling.source[CLUSTERING_FIELD]
+                            )
+                            for sibling in page
+                            if CLUSTERING_FIELD in sibling.source
+                        ]
+            except (ElasticsearchUnavailableError, ElasticsearchRefusedError) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure

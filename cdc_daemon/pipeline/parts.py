@@ -21,6 +21,7 @@ from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowRe
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.waits import Waits
 
@@ -39,6 +40,7 @@ def make_pipeline(
     expiries: Expiries,
     router: Router,
     waits: Waits,
+    troubled: Troubled,
     observer: Observer,
 ) -> Pipeline:
     """Return what takes signals of changes and settles the documents that show them."""
@@ -59,6 +61,7 @@ def make_pipeline(
             expiries=expiries,
             router=router,
             waits=waits,
+            troubled=troubled,
             second_read_pause=settings.cassandra.second_read_pause,
             allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
         ),
@@ -77,6 +80,7 @@ def make_pipeline(
         ),
         writer=writer,
         waits=waits,
+        troubled=troubled,
         doubt=writer.doubt,
         workers=settings.pipeline.workers,
         batch=settings.pipeline.batch_documents,

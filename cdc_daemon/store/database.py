@@ -251,6 +251,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX dead_letter_by_partition
         ON dead_letter (keyspace_name, table_name, partition_key) WHERE kind = 'partition';
     """,
+    """
+    ALTER TABLE dependent ADD COLUMN passed INTEGER;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

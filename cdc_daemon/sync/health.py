@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble
 
@@ -13,14 +14,15 @@ from cdc_daemon.pipeline.watch import Trouble
 class ServerHealth:
     """Tells what a bulk writer knows of Elasticsearch, and the workers' waits of both servers."""
 
-    def __init__(self, writer: PairWriter, waits: Waits) -> None:
+    def __init__(self, writer: PairWriter, waits: Waits, troubled: Troubled) -> None:
         self._writer = writer
         self._waits = waits
+        self._troubled = troubled
 
-    def trouble(self) -> Trouble | None:
-        """Tell why nothing can be written at present; None while nothing is known to be wrong."""
+    def trouble(self, alias: str) -> Trouble | None:
+        """Tell why nothing can be written to an alias at present; None while nothing is known to be wrong."""
         if self._writer.available:
-            return None
+            return self._troubled.of(alias)
         failure = self._writer.failure
         return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
 

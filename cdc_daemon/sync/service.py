@@ -14,6 +14,7 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.watch import Trouble, Watch
 from cdc_daemon.sync.errors import HeldObjectTypeError, NotSettledError, UnknownObjectTypeError
@@ -54,8 +55,8 @@ class Refreshing(Protocol):
 class Health(Protocol):
     """What is known of the servers."""
 
-    def trouble(self) -> Trouble | None:
-        """Tell why nothing can be written at present; None while nothing is known to be wrong."""
+    def trouble(self, alias: str) -> Trouble | None:
+        """Tell why nothing can be written to an alias at present; None while nothing is known to be wrong."""
         ...
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
@@ -123,29 +124,32 @@ class SyncService:
         """Settle each id: read after this call, then written, removed or set aside.
 
         Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes), when
-        Elasticsearch is known to be away, and when the daemon stops meanwhile.
+        Elasticsearch is known to be unavailable, when the type's alias takes no writes, and when the daemon stops
+        meanwhile.
         """
+        alias = self._aliases[object_type]
         labels: dict[Key, list[str]] = defaultdict(list)
         for each in asked:
             labels[each.key].append(each.label)
         signals = {each.key: each.signal for each in asked}
-        watch = KeyWatch(self._aliases[object_type])
-        if seconds is not None and (trouble := self._health.trouble()) is not None:
+        watch = KeyWatch(alias)
+        trouble = self._health.trouble(alias)
+        if trouble is not None and (seconds is not None or trouble.alias is not None):
             raise _not_settled(trouble, SyncOutcome())
         try:
             async with asyncio.timeout(seconds):
                 await self._until_stop(self._settle(watch, signals))
-                await self._refresher.refresh(self._aliases[object_type], refresh)
+                await self._refresher.refresh(alias, refresh)
         except TimeoutError:
             trouble = (
-                self._health.trouble()
+                self._health.trouble(alias)
                 or self._health.suspicion(min(_SUSPICIOUS_SECONDS, (seconds or 0) / 4), watch.open)
                 or watch.trouble
                 or Trouble("daemon", "it takes longer")
             )
             raise _not_settled(trouble, _outcome(watch, labels)) from None
         except CdcError as error:
-            raise _not_settled(Trouble.of(error), _outcome(watch, labels)) from error
+            raise _not_settled(watch.refusal or Trouble.of(error), _outcome(watch, labels)) from error
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
@@ -167,6 +171,8 @@ class SyncService:
                 self._pipeline.request([signals[key] for key in keys], watch)
             if watch.open:
                 await watch.wait_moved()
+            if watch.refusal is not None:
+                raise refusal_of(watch.refusal)
 
     async def _until_stop(self, settling: Any) -> None:
         work = asyncio.create_task(settling, name="sync")
@@ -200,6 +206,5 @@ def _outcome(watch: KeyWatch, labels: Mapping[Key, Sequence[str]]) -> SyncOutcom
 
 
 def _not_settled(trouble: Trouble, outcome: SyncOutcome) -> NotSettledError:
-    return NotSettledError(
-        f"{trouble.service} is away or too slow: {trouble.reason}", service=trouble.service, outcome=outcome
-    )
+    message = trouble.reason if trouble.alias else f"{trouble.service} is away or too slow: {trouble.reason}"
+    return NotSettledError(message, service=trouble.service, alias=trouble.alias, outcome=outcome)

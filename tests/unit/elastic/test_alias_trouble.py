@@ -10,12 +10,16 @@ import pytest
 from aiohttp import web
 
 from cdc_daemon.elastic import Outcome, RetryReason
+from cdc_daemon.elastic.alias_troubles import AliasTrouble
+from cdc_daemon.elastic.failure import Failure
+from cdc_daemon.elastic.pair import IndexPair
 from cdc_daemon.elastic.pair_changes import PairChanges
 from cdc_daemon.elastic.pair_watch import PairWatch
 from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from tests.unit.elastic.conftest import Bench, wait_back
 from tests.unit.elastic.fake import PRODUCT, Reply, Seen, answer, error, good_item, refused, refusing
+from tests.unit.elastic.test_pair_writer import Aliases as PairAliases
 
 BLOCKED = error(403, "cluster_block_exception", "index [users-1] blocked by: [FORBIDDEN/8/index write (api)];")
 CLOSED = error(400, "index_closed_exception", "closed")
@@ -191,7 +195,11 @@ async def test_the_trouble_of_an_alias_that_is_written_to_no_more_is_forgotten(b
     bench.server.probe_script.extend([blocking("users", BLOCKED)] * 1000)
     writer = bench.writer()
     told: list[list[str]] = []
-    writer.when_troubled(lambda: told.append(list(writer.troubled)))
+
+    def tell() -> None:
+        told.append(list(writer.troubled))
+
+    writer.when_troubled(tell)
     await writer.write([bench.index("a")])
 
     writer.keep_targets({"orders"})
@@ -208,7 +216,9 @@ class Aliases:
     def reply(self, _method: str, path: str, _body: Any) -> web.Response:
         if self.blocked and "users" in path:
             return refused(403, "cluster_block_exception", "index [users-1] blocked by: [FORBIDDEN/9/index metadata]")
-        told = {f"{alias}-1": {"aliases": {alias: {}}} for alias in ("users", "orders") if alias in path}
+        told: dict[str, Any] = {
+            f"{alias}-1": {"aliases": {alias: {}}} for alias in ("users", "orders") if alias in path
+        }
         return web.json_response(told, headers=PRODUCT)
 
 
@@ -223,14 +233,74 @@ async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench)
 
     assert [result.outcome for result in results] == [Outcome.REREAD, Outcome.INDEXED, Outcome.REREAD]
     assert writer.available
-    assert writer.troubled
-    trouble = writer.trouble("users")
-    assert trouble is not None
+    trouble = writer.troubles()["users"]
     assert "users-1" in trouble.failure.reason
     assert writer.trouble("orders") is None
 
     aliases.blocked = False
     await watch.look()
-    assert not writer.troubled
+    assert writer.troubles() == {}
     (result,) = await writer.write([bench.index("a")])
     assert result.outcome is Outcome.INDEXED
+
+
+async def test_trouble_of_the_live_index_of_two_is_that_of_its_alias(bench: Bench) -> None:
+    bench.server.other = PairAliases().reply
+    watch = PairWatch(bench.client, ["users"])
+    changes = PairChanges(bench.client, watch, seconds=0)
+    live, other = bench.writer(), bench.writer()
+    writer = PairWriter(live, lambda: other, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    bench.server.script.extend([blocking("users-1-direct", BLOCKED)] * 2)
+    bench.server.probe_script.extend([blocking("users-1-direct", BLOCKED)] * 1000)
+
+    (result,) = await writer.write([bench.index("a")])
+
+    assert result.outcome is Outcome.REREAD
+    assert writer.trouble("users") is not None
+    assert list(writer.troubles()) == ["users"]
+    assert writer.live_index("users") == "users-1"
+    bench.server.probe_script.clear()
+    await wait_back(live)
+    assert writer.troubles() == {}
+    await writer.close()
+
+
+async def test_another_index_in_trouble_is_let_go_and_the_alias_is_in_none(bench: Bench) -> None:
+    aliases = PairAliases()
+    aliases.changeable = True
+    bench.server.other = aliases.reply
+    watch = PairWatch(bench.client, ["users"])
+    changes = PairChanges(bench.client, watch, seconds=0)
+    let_go: list[str] = []
+
+    async def note(pair: IndexPair) -> None:
+        let_go.append(str(pair.other))
+
+    writer = PairWriter(bench.writer(), bench.writer, watch, let_go=note, mark_behind=changes.mark_behind, patience=0.0)
+    bench.server.script.extend([blocking("users-2-direct", BLOCKED)] * 10)
+    bench.server.probe_script.extend([blocking("users-2-direct", BLOCKED)] * 1000)
+    for _ in range(2):
+        (result,) = await writer.write([bench.index("a")])
+        assert result.outcome is Outcome.REREAD
+    assert writer.trouble("users") is None
+    assert "users-2" in let_go
+    await writer.close()
+
+
+@pytest.mark.parametrize(
+    ("failure", "shown"),
+    [
+        (Failure(403, "cluster_block_exception", "index [u-1] blocked by: []"), "index [u-1] blocked by: []"),
+        (Failure(403, "security_exception", "unauthorized for user [cdc]"), "the login may not write to it"),
+        (Failure(503, "unavailable_shards_exception", "request: [doc u1] on 10.0.0.7"), "its shard is not active"),
+        (Failure(404, "index_not_found_exception", "x" * 400), "x" * 300 + "…"),
+    ],
+)
+def test_what_anybody_may_read_names_no_node_document_or_login(failure: Failure, shown: str) -> None:
+    trouble = AliasTrouble("users", failure, 0.0)
+    assert trouble.plain() == {
+        "error_type": failure.error_type,
+        "reason": shown,
+        "hint": failure.hint,
+        "since": 0.0,
+    }

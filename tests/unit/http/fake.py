@@ -123,7 +123,7 @@ class FakeHealth:
         self.known: Trouble | None = None
         self.suspected: Trouble | None = None
 
-    def trouble(self) -> Trouble | None:
+    def trouble(self, _alias: str) -> Trouble | None:
         return self.known
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
