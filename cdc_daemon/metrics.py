@@ -153,7 +153,20 @@ class Metrics:
         self.bulk_documents = self._histogram("bulk_documents", "Documents in a bulk request.", _BULK_DOCUMENTS)
         self.bulk_bytes = self._histogram("bulk_bytes", "Bytes in a bulk request.", _BULK_BYTES)
         self.elasticsearch_available = self._gauge(
-            "elasticsearch_available", "1 while Elasticsearch is believed to take writes, else 0."
+            "elasticsearch_available",
+            "1 while Elasticsearch as a whole is believed to take writes, else 0; single indices have alias_available.",
+        )
+        self.alias_available = self._gauge(
+            "alias_available",
+            "1 while the index behind an alias is believed to take writes, else 0, as while it is blocked, closed or "
+            "missing.",
+            ("alias",),
+        )
+        self.alias_trouble = self._gauge(
+            "alias_trouble",
+            "1 while the index behind an alias takes no writes, by the type of the error that Elasticsearch answers; "
+            "absent otherwise.",
+            ("alias", "reason"),
         )
         self.segments_released = self._counter(
             "segments_released", "CDC segments deleted after everything in them was acknowledged."

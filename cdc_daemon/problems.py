@@ -31,6 +31,17 @@ def _servers(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         failure = state["elasticsearch"].get("failure")
         told = f" ({failure})" if failure else ""
         yield "critical", f"Elasticsearch takes no writes{told}: changes wait in the commit log."
+    for index in state.get("indices", ()):
+        trouble = index.get("trouble")
+        if trouble:
+            place = f"{index['alias']} ({index['live']})" if index["live"] else str(index["alias"])
+            yield (
+                "critical",
+                (
+                    f"{place} takes no writes: {trouble['error_type']}: {trouble['reason']}. "
+                    "Changes of this index wait; the others go on."
+                ),
+            )
 
 
 def _room(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from cdc_daemon.check.elastic import check_elasticsearch
 from cdc_daemon.check.finding import Finding, Status
 from cdc_daemon.check.folders import check_folders
 from cdc_daemon.config import Settings
+from cdc_daemon.store.store import FILE_NAME
 
 __all__ = ["Finding", "Status", "run_checks"]
 
@@ -21,5 +22,6 @@ def run_checks(settings: Settings) -> list[Finding]:
     findings, node = check_cassandra(settings)
     if settings.tail:
         findings += check_folders(settings, node)
-    findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings))
+    has_run = (settings.state.directory / FILE_NAME).exists()
+    findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings, has_run=has_run))
     return findings

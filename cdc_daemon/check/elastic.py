@@ -28,8 +28,13 @@ _BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
 _PRIVILEGES = ["create_index", "delete", "index", "maintenance", "manage", "read", "view_index_metadata"]
 
 
-async def check_elasticsearch(options: ElasticsearchSettings, mappings: Mapping[str, MappingSettings]) -> list[Finding]:
-    """Check the cluster, and the alias and index of each mapping."""
+async def check_elasticsearch(
+    options: ElasticsearchSettings, mappings: Mapping[str, MappingSettings], *, has_run: bool = False
+) -> list[Finding]:
+    """Check the cluster, and the alias and index of each mapping.
+
+    Where a daemon `has_run` with this state already, an index that is missing may have been deleted.
+    """
     try:
         client = make_client(_client_options(options))
     except CdcError as error:
@@ -44,7 +49,7 @@ async def check_elasticsearch(options: ElasticsearchSettings, mappings: Mapping[
         findings = [ok("elasticsearch.reachable", f"{len(versions)} node(s) answer"), check_versions(versions)]
         for name, mapping in mappings.items():
             try:
-                findings += [finding async for finding in _check_mapping(client, name, mapping)]
+                findings += [finding async for finding in _check_mapping(client, name, mapping, has_run=has_run)]
                 if options.username is not None or options.api_key is not None:
                     findings += [finding async for finding in _check_privileges(client, name, mapping)]
             except CdcError as error:
@@ -87,10 +92,13 @@ async def _versions(client: AsyncElasticsearch) -> list[str]:
     return [node["version"] for node in answer.body.get("nodes", {}).values()]
 
 
-async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
+async def _check_mapping(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, *, has_run: bool
+) -> AsyncIterator[Finding]:
     behind = await _behind(client, mapping.alias)
     if not behind:
-        yield await _check_creation(client, name, mapping)
+        creation = await _check_creation(client, name, mapping)
+        yield _missing(name, mapping, creation) if has_run and creation.status == "ok" else creation
         if mapping.mappings is not None and mapping.dependents_fields:
             found = [find_field(mapping.mappings, field) for field in sorted(mapping.dependents_fields)]
             yield judge_dependents(name, found)
@@ -121,6 +129,14 @@ async def _check_mapping(client: AsyncElasticsearch, name: str, mapping: Mapping
     pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
     if pair.other is not None:
         yield _second_index(name, pair)
+
+
+def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
+    return warn(
+        f"index.{name}",
+        f"{creation.found}, at a start; a daemon that is running writes no {name}, and waits for the alias",
+        f"if {mapping.alias} was deleted: restore its index, or restart the daemon and cdc-daemon backfill {name}",
+    )
 
 
 async def _check_drift(client: AsyncElasticsearch, name: str, mapping: MappingSettings, index: str) -> Finding:

@@ -231,3 +231,19 @@ def test_the_trend_keeps_what_happened(daemon: Daemon) -> None:
     assert all(0.1 <= value <= 0.15 for value in lines["freshness_p50"])
     assert lines["available"] == [1.0, 1.0]
     assert lines["documents"][1] == 1.0
+
+
+def test_an_index_in_trouble_is_named_with_its_reason(daemon: Daemon) -> None:
+    trouble = {"error_type": "index_closed_exception", "reason": "closed", "hint": "open it", "since": START}
+    daemon.state["indices"] = [
+        {"alias": "users", "live": "users-000001", "trouble": trouble},
+        {"alias": "batches", "live": "batches-000001", "trouble": None},
+    ]
+    shown = daemon.look()
+    assert [problem["severity"] for problem in shown["problems"]] == ["critical"]
+    (text,) = texts(shown)
+    assert text.startswith("users (users-000001) takes no writes: index_closed_exception: closed. ")
+    assert {mapping["name"]: mapping["trouble"] for mapping in shown["mappings"]} == {"user": trouble, "batch": None}
+    assert shown["sources"][0]["state"] == "running"
+    daemon.state["indices"][0] |= {"live": None, "trouble": {**trouble, "error_type": "index_not_found_exception"}}
+    assert texts(daemon.look())[0].startswith("users takes no writes: index_not_found_exception")
