@@ -135,7 +135,7 @@ class _Pipeline:
 class _Nothing:
     """Servers of which nothing is wrong, and no searches."""
 
-    def trouble(self) -> Trouble | None:
+    def trouble(self, alias: str) -> Trouble | None:  # noqa: ARG002 -- as the service asks
         return None
 
     async def wait_unreadable(self) -> str:

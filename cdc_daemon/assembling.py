@@ -43,6 +43,7 @@ from cdc_daemon.pipeline.routing import Followed, Router, group_routes
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.poll.documents import DocumentVersions
 from cdc_daemon.poll.making import PollerMaker
+from cdc_daemon.preparing import index_definition
 from cdc_daemon.removal.expiry import Expirations, ExpiryWatch
 from cdc_daemon.removal.parts import make_index_rows, make_rebuild, make_table_watch
 from cdc_daemon.schedule.parts import Turns, fill_schedule
@@ -53,8 +54,6 @@ from cdc_daemon.startup import (
     Tell,
     connect_cassandra,
     connect_elasticsearch,
-    ensure_indices,
-    index_definition,
     live_mappings,
     make_mapping,
     read_node_settings,
@@ -98,8 +97,9 @@ async def assemble(
         stack.callback(watching.cancel)
         client = connect_elasticsearch(settings.elasticsearch)
         stack.push_async_callback(client.close)
-        remembered = await ensure_indices(client, settings.mappings, mappings, tell=tell)
-        pairs, changes, writer = make_writing(client, settings, listed, remembered=remembered, metrics=metrics)
+        pairs, changes, writer, troubled, remembered = await make_writing(
+            client, settings, mappings, metrics=metrics, tell=tell
+        )
         stack.push_async_callback(writer.close)
         suspects = await stack.enter_async_context(recording(store, settings.elasticsearch, remembered))
         clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
@@ -117,6 +117,7 @@ async def assemble(
             related_of(mappings),
         )
         coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        writer.when_troubled(coalescer.unpark)
         documents = MappedDocuments(mappings)
         waits = Waits()
         following = FollowingReader(
@@ -158,6 +159,7 @@ async def assemble(
             router=Router(coalescer, routes, mapped=mappings, followed=Followed(frozenset(finders), queue.add, clock)),
             waits=waits,
             suspects=suspects,
+            troubled=troubled,
             observer=PipelineMetrics(
                 metrics, tracer, {table: [each.alias for each in several] for table, several in mappings.items()}
             ),
@@ -170,7 +172,7 @@ async def assemble(
             mappings=listed,
             settings=settings.mappings,
             refresher=refresher,
-            health=ServerHealth(cassandra, writer, waits),
+            health=ServerHealth(cassandra, writer, waits, troubled),
             held=laid.held_types,
         )
         stack.callback(sync.stop)
@@ -193,6 +195,8 @@ async def assemble(
             rate=settings.pipeline.dependents_rate,
             margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
             settle_others=wait_for_others(session),
+            troubled=troubled,
+            doubt=writer.doubt,
         )
         tables = make_table_watch(
             settings,
@@ -287,6 +291,7 @@ async def assemble(
                 schedule=schedule,
                 told=DriftMetrics(metrics).told,
                 held=laid.held_tables,
+                troubled=troubled,
             )
         )
         yield Assembly(
@@ -321,6 +326,7 @@ async def assemble(
                 gate=gate,
                 space=space,
                 ready=lambda: writer.available,
+                troubled=troubled,
                 observer=SpoolMetrics(metrics),
             ),
             background={"indices": pairs.run, "mappings": following.run, "keys": keys.run},

@@ -19,9 +19,7 @@ from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.jobs.index_admin import IndexAdmin
 from cdc_daemon.jobs.runner import RangeJobRunner
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.observers import (
-    FlowMetrics,
-)
+from cdc_daemon.observers import AliasMetrics, FlowMetrics
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.signal import TableName
@@ -105,6 +103,7 @@ class Assembly:
         self._writer = writer
         self._metrics = metrics
         self._flow = FlowMetrics(metrics)
+        self._aliases = AliasMetrics(metrics, pairs.last)
         self._watching = watching
         self._quarantine = quarantine
         self._reconcile_requests = reconcile_requests
@@ -154,6 +153,8 @@ class Assembly:
         self._flow.show(self._pipeline.flow)
         self._metrics.cassandra_available.set(bool(self._cassandra))
         self._metrics.elasticsearch_available.set(self._writer.available)
+        troubles = self._writer.troubles()
+        self._aliases.show({alias: trouble.failure.label for alias, trouble in troubles.items()})
         self._metrics.paused.set(self.gate.closed)
         for job in self.schedule.jobs.values():
             self._metrics.scheduled_work_failing.labels(job.name).set(job.error is not None)
@@ -167,6 +168,7 @@ class Assembly:
         backlog = self._tail.backlog()
         pause = self.gate.pause
         hosts = self._session.cluster.metadata.all_hosts()
+        troubles = self._writer.troubles()
         up = sum(host.is_up is not False for host in hosts)
         return {
             "tables": [str(table) for table in self.tables],
@@ -194,7 +196,10 @@ class Assembly:
                 "available": self._writer.available,
                 "failure": None if self._writer.failure is None else self._writer.failure.error_type,
             },
-            "indices": [pair.plain() for pair in self._pairs.last.values()],
+            "indices": [
+                {**pair.plain(), "trouble": None if (trouble := troubles.get(alias)) is None else trouble.plain()}
+                for alias, pair in self._pairs.last.items()
+            ],
             "jobs": self.range_jobs.status(),
             "schedule": [
                 {**asdict(job), "next": self.schedule.next_run(name)} for name, job in self.schedule.jobs.items()

@@ -126,6 +126,14 @@ class ElasticsearchRefusedError(CdcError):
     retryable = True
 
 
+def alias_of(error: BaseException | None) -> str | None:
+    """Return the alias whose trouble an error of Elasticsearch is, as far as the error names one."""
+    if isinstance(error, (ElasticsearchUnavailableError, ElasticsearchRefusedError)):
+        alias = error.where.get("alias")
+        return alias if isinstance(alias, str) else None
+    return None
+
+
 class IndexPairError(CdcError):
     """The indices behind an alias are not as they have to be for what was asked for."""
 

@@ -158,7 +158,20 @@ class Metrics:
             "1 while Cassandra answers reads, else 0: judged by the rows that are read, and by a probe.",
         )
         self.elasticsearch_available = self._gauge(
-            "elasticsearch_available", "1 while Elasticsearch is believed to take writes, else 0."
+            "elasticsearch_available",
+            "1 while Elasticsearch as a whole is believed to take writes, else 0; single indices have alias_available.",
+        )
+        self.alias_available = self._gauge(
+            "alias_available",
+            "1 while the index behind an alias is believed to take writes, else 0, as while it is blocked, closed or "
+            "missing.",
+            ("alias",),
+        )
+        self.alias_trouble = self._gauge(
+            "alias_trouble",
+            "1 while the index behind an alias takes no writes, by the type of the error that Elasticsearch answers; "
+            "absent otherwise.",
+            ("alias", "reason"),
         )
         self.segments_released = self._counter(
             "segments_released", "CDC segments deleted after everything in them was acknowledged."

@@ -23,7 +23,7 @@ from cdc_daemon.errors import (
     UnsupportedSegmentError,
 )
 from cdc_daemon.metrics import Metrics
-from cdc_daemon.pipeline.coalescer import Flow
+from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.tail.gap import Gap, GapReason
 from cdc_daemon.tail.position import Position
@@ -196,6 +196,29 @@ class BulkMetrics:
     def availability_changed(self, *, available: bool) -> None:
         """Show whether Elasticsearch takes writes."""
         self._metrics.elasticsearch_available.set(available)
+
+
+class AliasMetrics:
+    """Shows which aliases take writes."""
+
+    def __init__(self, metrics: Metrics, aliases: Iterable[str]) -> None:
+        self._metrics = metrics
+        self._shown: dict[str, str] = {}
+        for alias in aliases:
+            metrics.alias_available.labels(alias).set(1)
+
+    def show(self, reasons: Mapping[str, str]) -> None:
+        """Show the aliases that take no writes now, each with the reason."""
+        for alias in self._shown.keys() | reasons.keys():
+            before, now = self._shown.get(alias), reasons.get(alias)
+            if before == now:
+                continue
+            if before is not None:
+                self._metrics.alias_trouble.remove(alias, before)
+            if now is not None:
+                self._metrics.alias_trouble.labels(alias, now).set(1)
+            self._metrics.alias_available.labels(alias).set(now is None)
+        self._shown = dict(reasons)
 
 
 class TailMetrics:

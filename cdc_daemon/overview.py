@@ -83,6 +83,7 @@ class Overview:
         self._documents.append((now, sum(sum(outcomes.values()) for outcomes in documents.values())))
         raw, limit = _value(self._metrics.cdc_raw_bytes), _value(self._metrics.cdc_raw_limit_bytes)
         servers = self._servers(now, state)
+        troubles = {index["alias"]: index.get("trouble") for index in state.get("indices", ())}
         freshness = {
             **_quantiles(minute.values()),
             "behind": behind,
@@ -102,7 +103,11 @@ class Overview:
             "sources": self._with_since(list_sources(self._metrics, {**state, **servers}), now),
             "tasks": self._with_since(list_tasks(state), now),
             "mappings": [
-                self._mapping(name, mapping, minute, newest, documents) for name, mapping in self._mappings.items()
+                {
+                    **self._mapping(name, mapping, minute, newest, documents),
+                    "trouble": troubles.get(mapping.alias),
+                }
+                for name, mapping in self._mappings.items()
             ],
         }
         shown["problems"] = find_problems({**state, **shown})

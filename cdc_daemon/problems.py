@@ -53,6 +53,13 @@ def _servers(state: Mapping[str, Any]) -> Iterator[Problem]:
         told = f" ({failure})" if failure else ""
         text = f"Elasticsearch takes no writes{told}: changes wait in the commit log."
         yield Problem("critical", text, "servers", "cdcelasticsearchunavailable")
+    for index in state.get("indices", ()):
+        trouble = index.get("trouble")
+        if trouble:
+            place = f"{index['alias']} ({index['live']})" if index["live"] else str(index["alias"])
+            why = f"{trouble['error_type']}: {trouble['reason']}"
+            text = f"{place} takes no writes: {why}. Changes of this index wait; the others go on."
+            yield Problem("critical", text, "indices", "cdcindextakesnowrites")
 
 
 def _room(state: Mapping[str, Any]) -> Iterator[Problem]:

@@ -21,13 +21,9 @@ from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings, Settings
-from cdc_daemon.dependents.finding import say_problems
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
-from cdc_daemon.elastic.drift import describe_drift, drift_hint, find_drift
-from cdc_daemon.elastic.indices import IndexDefinition, IndexManager
-from cdc_daemon.elastic.searched_field import read_fields
-from cdc_daemon.errors import CdcError, ConfigError, IndexRefusedError
+from cdc_daemon.errors import CdcError, ConfigError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.documents import MappedDocuments
 from cdc_daemon.pipeline.routes import find_routes, related_of
@@ -38,10 +34,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-SHORTEST_BODY_AGE = 1.0
-"""Seconds a body may always wait: with `index.gc_deletes` at zero nothing could be written at all."""
-
-
 _SAID_AGAIN = 30.0
 """Seconds after which it is said again that the same is waited for."""
 
@@ -49,11 +41,11 @@ Tell = Callable[[str, str | None], None]
 """Is told what is waited for, and the error because of which; None when it is there."""
 
 
-def _tell_nobody(_what: str, _error: str | None) -> None:
-    pass
+def tell_nobody(_what: str, _error: str | None) -> None:
+    """Tell nobody what is waited for."""
 
 
-async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell = _tell_nobody) -> T:
+async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell = tell_nobody) -> T:
     """Attempt until it succeeds, with backoff, saying now and then what is missing, and at once when it is another.
 
     Raises at once what no retry can mend.
@@ -81,7 +73,7 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell 
             return found
 
 
-async def connect_cassandra(settings: Settings, *, tell: Tell = _tell_nobody) -> Session:
+async def connect_cassandra(settings: Settings, *, tell: Tell = tell_nobody) -> Session:
     """Connect, waiting for Cassandra to be up. Raises `ConfigError`."""
 
     async def attempt() -> Session:
@@ -93,7 +85,7 @@ async def connect_cassandra(settings: Settings, *, tell: Tell = _tell_nobody) ->
 
 
 async def make_mappings(
-    settings: Settings, schema: SchemaSource, *, held: HeldMappings | None = None, tell: Tell = _tell_nobody
+    settings: Settings, schema: SchemaSource, *, held: HeldMappings | None = None, tell: Tell = tell_nobody
 ) -> dict[TableName, list[DocumentMapping]]:
     """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
 
@@ -220,70 +212,3 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch
             connections=2 * settings.connections + 2,  # as many again while there are two indices
         )
     )
-
-
-async def _look_after(
-    client: AsyncElasticsearch, definition: IndexDefinition, index: str, *, mapping: str, generated: bool
-) -> None:
-    """Add the fields of a generated mapping that an index lacks, and say where it is another than declared."""
-    if generated:
-        completed = await IndexManager(client).complete(
-            definition.alias, definition.mappings.get("properties") or {}, add=True
-        )
-        if completed.added:
-            log.info("elasticsearch.fields_added", index=index, fields=list(completed.added))
-    drift = await find_drift(client, index, settings=definition.settings, mappings=definition.mappings)
-    if drift:
-        log.warning(
-            "elasticsearch.index_drift",
-            index=index,
-            alias=definition.alias,
-            found=describe_drift(index, drift),
-            hint=drift_hint(index, mapping),
-        )
-
-
-def index_definition(declared: MappingSettings, mapping: DocumentMapping) -> IndexDefinition:
-    """Return what the index of a mapping is to be like."""
-    return IndexDefinition(
-        alias=declared.alias,
-        index=declared.index,
-        settings=declared.settings or {},
-        mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
-        extra_properties=mapping.bookkeeping,
-    )
-
-
-async def ensure_indices(
-    client: AsyncElasticsearch,
-    settings: Mapping[str, MappingSettings],
-    mappings: Mapping[TableName, Sequence[DocumentMapping]],
-    *,
-    tell: Tell = _tell_nobody,
-) -> float:
-    """Create what is missing of indices, aliases and bookkeeping fields, waiting for Elasticsearch to be up.
-
-    Returns how many seconds the most forgetful index remembers deletions. Raises `IndexRefusedError` for an index that
-    cannot be created as it is declared.
-    """
-    manager = IndexManager(client)
-    remembered = []
-    for mapping in (mapping for several in mappings.values() for mapping in several):
-        declared = settings[mapping.name]
-        definition = index_definition(declared, mapping)
-        try:
-            ensured = await persist("elasticsearch", partial(manager.ensure, definition), tell=tell)
-        except IndexRefusedError as error:
-            files = {"mappings_file": declared.mappings_file, "settings_file": declared.settings_file}
-            raise IndexRefusedError(
-                error.message, hint=error.hint, mapping=mapping.name, **error.where, **files
-            ) from None
-        remembered.append(ensured.gc_deletes)
-        for field in sorted(declared.dependents_fields):
-            read = partial(read_fields, client, mapping.alias, field)
-            say_problems(mapping.alias, await persist("elasticsearch", read, tell=tell))
-        if not ensured.created:
-            generated = declared.mappings is None
-            look = partial(_look_after, client, definition, ensured.index, mapping=mapping.name, generated=generated)
-            await persist("elasticsearch", look, tell=tell)
-    return max(min(remembered, default=0.0), 2 * SHORTEST_BODY_AGE)

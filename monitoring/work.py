@@ -85,9 +85,13 @@ def elasticsearch() -> list[Panel]:
         ),
         Panel(
             "Takes writes",
-            "1 while the daemon believes that Elasticsearch takes writes.",
+            "1 while the daemon believes that Elasticsearch takes writes. A single index has a line, at 0, while it "
+            "takes none.",
             "bool_yes_no",
-            [Query("cdc_daemon_elasticsearch_available{of}", "{{instance}}")],
+            [
+                Query("cdc_daemon_elasticsearch_available{of}", "{{instance}}"),
+                Query("cdc_daemon_alias_trouble{of} - 1", "{{instance}} {{alias}}: {{reason}}"),
+            ],
         ),
         Panel(
             "Cassandra answers",

@@ -13,6 +13,7 @@ from cdc_daemon.check.running import check_running
 from cdc_daemon.check.surface import check_http
 from cdc_daemon.config import Settings
 from cdc_daemon.errors import ConfigError
+from cdc_daemon.store.store import FILE_NAME
 from cdc_daemon.tracing import make_tracer
 
 __all__ = ["Finding", "Status", "run_checks"]
@@ -30,7 +31,8 @@ def run_checks(settings: Settings) -> list[Finding]:
     findings.append(found)
     findings += check_http(settings.http, running=running)
     findings += _check_tracing(settings)
-    findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings, fitting))
+    has_run = (settings.state.directory / FILE_NAME).exists()
+    findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings, fitting, has_run=has_run))
     return findings
 
 

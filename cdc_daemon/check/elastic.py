@@ -21,7 +21,7 @@ from cdc_daemon.elastic.pair import IndexPair, Phase, write_index
 from cdc_daemon.elastic.pair_watch import look_at_pairs
 from cdc_daemon.elastic.searched_field import SearchedField, find_field, read_fields
 from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
-from cdc_daemon.startup import index_definition
+from cdc_daemon.preparing import index_definition
 
 MAJORS = ("8", "9")
 """Releases that the client speaks to."""
@@ -36,11 +36,13 @@ async def check_elasticsearch(
     options: ElasticsearchSettings,
     mappings: Mapping[str, MappingSettings],
     fitting: Mapping[str, DocumentMapping] = MappingProxyType({}),
+    *,
+    has_run: bool = False,
 ) -> list[Finding]:
     """Check the cluster, and the alias and index of each mapping.
 
     `fitting` are the mappings that fit the schema, by their names. Fields that the daemon makes itself are known of
-    these alone.
+    these alone. Where a daemon `has_run` with this state already, an index that is missing may have been deleted.
     """
     try:
         client = make_client(_client_options(options))
@@ -57,7 +59,9 @@ async def check_elasticsearch(
         for name, mapping in mappings.items():
             try:
                 definition = _definition(mapping, fitting.get(name))
-                findings += [finding async for finding in _check_mapping(client, name, mapping, definition)]
+                findings += [
+                    finding async for finding in _check_mapping(client, name, mapping, definition, has_run=has_run)
+                ]
                 if options.username is not None or options.api_key is not None:
                     findings += [finding async for finding in _check_privileges(client, name, mapping)]
             except CdcError as error:
@@ -109,11 +113,12 @@ def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> I
 
 
 async def _check_mapping(
-    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition, *, has_run: bool
 ) -> AsyncIterator[Finding]:
     behind = await _behind(client, mapping.alias)
     if not behind:
-        yield await _check_creation(client, name, mapping, definition)
+        creation = await _check_creation(client, name, mapping, definition)
+        yield _missing(name, mapping, creation) if has_run and creation.status == "ok" else creation
         if mapping.mappings is not None and mapping.dependents_fields:
             found = [find_field(mapping.mappings, field) for field in sorted(mapping.dependents_fields)]
             yield judge_dependents(name, found)
@@ -144,6 +149,14 @@ async def _check_mapping(
     pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
     if pair.other is not None:
         yield _second_index(name, pair)
+
+
+def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
+    return warn(
+        f"index.{name}",
+        f"{creation.found}, at a start; a daemon that is running writes no {name}, and waits for the alias",
+        f"if {mapping.alias} was deleted: restore its index, or restart the daemon and cdc-daemon backfill {name}",
+    )
 
 
 async def _check_drift(

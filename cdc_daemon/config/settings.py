@@ -37,7 +37,8 @@ class CommitLogSettings(Section):
     cdc_raw fills and Cassandra rejects writes."""
     spool: bool = True
     """Whether changed keys go to the state directory while cdc_raw is filling because documents cannot be written, so
-    that segments can be deleted and Cassandra goes on writing."""
+    that segments can be deleted and Cassandra goes on writing. Keys of a single index that takes no writes go there in
+    any case, as all others would wait for them."""
     spool_threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
     """The share of `cdc_total_space` in use from which on keys go there."""
     cdc_total_space: ByteSize | None = None

@@ -268,6 +268,12 @@ class _Waiting:
     def delayed(self, _key: Key, trouble: Trouble) -> None:
         self.trouble = trouble
 
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], _documents: Sequence[DocumentOutcome]) -> None:
+        if key in self.open:
+            self.trouble = next(iter(troubles.values()))
+            self.open.remove(key)
+            self._moved.set()
+
     async def wait_moved(self) -> None:
         await self._moved.wait()
         self._moved.clear()

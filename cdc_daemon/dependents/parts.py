@@ -42,6 +42,14 @@ class StoredQueue:
             return ()
         return await asyncio.to_thread(self._store.oldest, limit, besides=besides)
 
+    async def pass_over(self, dependent: Dependent) -> None:
+        """Return a row no more before it changes again, or `bring_back`."""
+        await asyncio.to_thread(self._store.pass_over, dependent)
+
+    async def bring_back(self) -> None:
+        """Return all rows again that were passed over."""
+        await asyncio.to_thread(self._store.bring_back)
+
     async def done(self, dependent: Dependent) -> None:
         """Forget a row, unless it changed again meanwhile."""
         await asyncio.to_thread(self._store.done, dependent)

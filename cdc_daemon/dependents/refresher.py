@@ -10,12 +10,13 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.dependents.finding import DependentFinder
-from cdc_daemon.errors import CdcError
+from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, alias_of
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_each
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.store.dependents import ChangedRow, Dependent
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,14 @@ class Queue(Protocol):
 
     async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
         """Return the rows that have waited longest."""
+        ...
+
+    async def pass_over(self, dependent: Dependent) -> None:
+        """Return a row no more before it changes again, or `bring_back`."""
+        ...
+
+    async def bring_back(self) -> None:
+        """Return all rows again that were passed over."""
         ...
 
     async def done(self, dependent: Dependent) -> None:
@@ -92,6 +101,9 @@ class DependentsRefresher:
     rows no two at once, so that the others go on. `rate` bounds the documents a second, `margin` (µs) is how far
     another daemon's versions may be ahead; `settle_others` waits for what other daemons have in flight, which cannot be
     seen.
+
+    A row that documents under an alias in trouble show, which `troubled` tells, is passed over when its other documents
+    are refreshed, until an alias takes writes again. `doubt` is told of an alias that could not be searched.
     """
 
     def __init__(
@@ -106,7 +118,12 @@ class DependentsRefresher:
         rate: float,
         margin: int,
         settle_others: Callable[[], Awaitable[None]],
+        troubled: Troubled | None = None,
+        doubt: Callable[[str], None] = lambda _alias: None,
     ) -> None:
+        self._troubled = troubled or Troubled()
+        self._doubt = doubt
+        self._waited: set[str] | None = None
         self._queue = queue
         self._finders = finders
         self._flights = flights
@@ -133,6 +150,7 @@ class DependentsRefresher:
 
     async def _start_more(self) -> bool:
         """Begin with as many rows as there is room for; return whether any are under way."""
+        await self._follow_troubles()
         self._under_way = {identity: task for identity, task in self._under_way.items() if not task.done()}
         room = AT_ONCE - len(self._under_way)
         if room > 0 and not self._failing.keys() & self._under_way.keys():
@@ -147,6 +165,12 @@ class DependentsRefresher:
             await self._begin(room, besides=self._failing)
         return bool(self._under_way)
 
+    async def _follow_troubles(self) -> None:
+        """Take up again what was passed over: at first, and where an alias takes writes again that it waits for."""
+        if self._waited is None or (self._waited and self._waited - self._troubled.among(self._waited).keys()):
+            self._waited = set()
+            await self._queue.bring_back()
+
     async def _begin(self, room: int, *, besides: Iterable[int]) -> int:
         """Begin with the rows that have waited longest, but for those `besides`; return with how many."""
         waiting = await self._queue.oldest(room, besides=[*{*besides, *self._under_way}])
@@ -158,13 +182,19 @@ class DependentsRefresher:
         """Refresh a row's dependents, or have it tried again later."""
         table = dependent.row.key.table
         try:
-            count = await self._refresh(dependent.row)
-            await self._queue.done(dependent)
+            count, waited = await self._refresh(dependent.row)
+            if waited:
+                await self._queue.pass_over(dependent)
+                self._waited = waited | (self._waited or set())
+            else:
+                await self._queue.done(dependent)
         except Exception as error:
             failing = self._failing.setdefault(dependent.id, _Failing())
             delay = failing.backoff.next()
             failing.until = asyncio.get_running_loop().time() + delay
             self._observer.failed(table)
+            if (alias := alias_of(error)) is not None:
+                self._doubt(alias)
             known = isinstance(error, CdcError)
             log.warning(
                 "dependents.retry",
@@ -182,21 +212,38 @@ class DependentsRefresher:
         self._hold.reset()
         log.debug("dependents.refreshed", table=str(table), documents=count)
 
-    async def _refresh(self, row: ChangedRow) -> int:
+    async def _refresh(self, row: ChangedRow) -> tuple[int, set[str]]:
+        """Refresh a row's dependents; return how many, and the aliases in trouble that some of them wait for."""
         finders = self._finders.get(row.key.table, ())
         for table in {finder.shown_in for finder in finders}:
             await self._flights.wait_landed(table, LANDING_SECONDS)
         await self._settle_others()
         count = 0
+        waited: set[str] = set()
+        failure: CdcError | None = None
         for finder in finders:
-            async for keys in finder.find(row.key, read_before=row.version + self._margin):
-                await self._signal(keys, row)
-                self._observer.refreshed(row.key.table, len(keys))
-                count += len(keys)
-        return count
+            if hopeless := self._troubled.whole_table(finder.shown_in):
+                waited |= hopeless.keys()
+                continue
+            try:
+                async for keys in finder.find(row.key, read_before=row.version + self._margin):
+                    waited |= await self._signal(keys, row)
+                    self._observer.refreshed(row.key.table, len(keys))
+                    count += len(keys)
+            except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:
+                troubles = self._troubled.among([alias_of(error) or ""])
+                waited |= troubles.keys()
+                if not troubles:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
+        return count, waited
 
-    async def _signal(self, keys: Sequence[Key], row: ChangedRow) -> None:
-        """Have rows read and their documents built, no faster than they are settled, and than the rate."""
+    async def _signal(self, keys: Sequence[Key], row: ChangedRow) -> set[str]:
+        """Have rows read and their documents built, no faster than they are settled, and than the rate.
+
+        Return the aliases in trouble that some wait for.
+        """
         loop = asyncio.get_running_loop()
         begun = loop.time()
         signals = [
@@ -204,6 +251,7 @@ class DependentsRefresher:
             for key in keys
         ]
         await self._gate.wait_open()
-        await hand_over(self._sink.submit_background, signals)
+        refused = await hand_over_each(self._sink.submit_background, signals)
         share = self._rate / AT_ONCE
         await asyncio.sleep(max(0.0, len(keys) / share - (loop.time() - begun)))
+        return {trouble.alias for trouble in refused.values() if trouble.alias is not None}

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
-from cdc_daemon.elastic.batch import Target
+from cdc_daemon.elastic.batch import Target, Trouble
 from cdc_daemon.elastic.failure import Failure, Kind
 from cdc_daemon.elastic.observer import BulkObserver
-from cdc_daemon.elastic.settlement import Trouble
 from cdc_daemon.errors import ElasticsearchUnavailableError
 from cdc_daemon.pipeline.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
-Probe = Callable[[Sequence[Target]], Awaitable[Failure | None]]
+Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[Trouble]]]
+"""Returns the failure of Elasticsearch as a whole, or the trouble of single aliases, which may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,15 @@ class ProbePauses:
     down: float = 5.0
     refused: float = 30.0
 
+    def longest(self, failure: Failure) -> float:
+        """Return the longest pause while this is what is wrong."""
+        return self.refused if failure.kind is Kind.OPERATOR else self.down
+
 
 class Availability:
-    """Elasticsearch is available until trouble is reported, and again when a probe passes.
+    """Elasticsearch as a whole is available until trouble is reported, and again when a probe is answered.
 
+    Trouble of single aliases, which a probe may find, is reported to `on_alias`.
     The pauses between probes go on growing where trouble comes back at once: some of it (a pipeline that
     does not exist) shows in real writes only.
     A body that was built before `since` (monotonic seconds) must not be sent: a node that went down forgot
@@ -50,6 +54,7 @@ class Availability:
     ) -> None:
         self.since = float("-inf")
         self.failure: Failure | None = None
+        self.on_alias: Callable[[Trouble], None] = lambda _trouble: None
         self._probe = probe
         self._observer = observer
         self._pauses = pauses
@@ -57,7 +62,7 @@ class Availability:
         self._backoff = Backoff(first=pauses.first)
         self._targets: dict[str, Target] = {}
         self._probing: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: dict[str, asyncio.Task[None]] = {}
 
     def __bool__(self) -> bool:
         return self.failure is None
@@ -67,7 +72,7 @@ class Availability:
         self._targets |= {target.alias: target for target in trouble.targets}
         if self.failure is not None:
             return
-        if self._clock() - self.since > self._longest_pause(trouble.failure):
+        if self._clock() - self.since > self._pauses.longest(trouble.failure):
             self._backoff.reset()
         self._say_unavailable(trouble.failure)
         self._observer.availability_changed(available=False)
@@ -75,8 +80,10 @@ class Availability:
 
     def doubt(self, target: Target) -> None:
         """Look, in the background, whether it takes writes: something other than a write has failed."""
-        if self.failure is None and (self._looking is None or self._looking.done()):
-            self._looking = asyncio.get_running_loop().create_task(self._look(target))
+        if self.failure is None and target.alias not in self._looking:
+            task = asyncio.get_running_loop().create_task(self._look(target))
+            self._looking[target.alias] = task
+            task.add_done_callback(lambda _: self._looking.pop(target.alias, None))
 
     def keep_targets(self, aliases: Collection[str]) -> None:
         """Probe no target that is not among these; with none left the next probe passes."""
@@ -96,14 +103,10 @@ class Availability:
 
     async def close(self) -> None:
         """Stop probing."""
-        for task in (self._looking, self._probing):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-
-    def _longest_pause(self, failure: Failure) -> float:
-        return self._pauses.refused if failure.kind is Kind.OPERATOR else self._pauses.down
+        tasks = [*self._looking.values(), *([] if self._probing is None else [self._probing])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _say_unavailable(self, failure: Failure) -> None:
         self.failure = failure
@@ -117,22 +120,27 @@ class Availability:
         )
 
     async def _look(self, target: Target) -> None:
-        failure = await self._probe([target])
-        if failure is not None:
-            self.lost(Trouble(failure, (target,)))
+        found = await self._probe([target])
+        if isinstance(found, Failure):
+            self.lost(Trouble(found, (target,)))
+            return
+        for trouble in found:
+            self.on_alias(trouble)
 
     async def _probe_until_back(self) -> None:
         assert self.failure is not None
         started = self._clock()
         while True:
-            await asyncio.sleep(self._backoff.next(self._longest_pause(self.failure)))
-            failure = await self._probe(list(self._targets.values())) if self._targets else None
-            if failure is None:
+            await asyncio.sleep(self._backoff.next(self._pauses.longest(self.failure)))
+            found = await self._probe(list(self._targets.values())) if self._targets else []
+            if not isinstance(found, Failure):
                 break
-            if failure.kind is Kind.OPERATOR and failure.error_type != self.failure.error_type:
-                self._say_unavailable(failure)
+            if found.kind is Kind.OPERATOR and found.error_type != self.failure.error_type:
+                self._say_unavailable(found)
             else:
-                self.failure = failure
+                self.failure = found
+        for trouble in found:
+            self.on_alias(trouble)
         self.since = self._clock()
         self.failure = None
         self._targets.clear()

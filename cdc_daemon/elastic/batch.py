@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from cdc_daemon.elastic.failure import Failure
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
 
 MAX_ID_BYTES = 512
@@ -90,6 +91,14 @@ class Target:
     def of(cls, operation: Operation) -> Target:
         """Return where an operation goes: without a routing value, the id is it."""
         return cls(operation.index, operation.id if operation.routing is None else operation.routing)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why Elasticsearch, or one alias, takes no writes: what it said, and the shards it said it of."""
+
+    failure: Failure
+    targets: tuple[Target, ...]
 
 
 def split(operations: Sequence[Operation], results: list[Result], *, documents: int, size: int) -> Iterator[Batch]:

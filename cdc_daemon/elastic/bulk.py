@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.alias_troubles import AliasTrouble, AliasTroubles, Prepare, prepare_nothing
 from cdc_daemon.elastic.availability import Availability, ProbePauses
-from cdc_daemon.elastic.batch import Batch, Target, split
+from cdc_daemon.elastic.batch import Batch, Target, Trouble, split
 from cdc_daemon.elastic.endpoint import BulkEndpoint
 from cdc_daemon.elastic.failure import Failure, Kind
 from cdc_daemon.elastic.limit import AdaptiveLimit
 from cdc_daemon.elastic.observer import BulkObserver, RetryReason, SilentObserver
 from cdc_daemon.elastic.operation import Operation, Result
-from cdc_daemon.elastic.settlement import Clocks, Settlement, Trouble, Verdict
+from cdc_daemon.elastic.settlement import Clocks, Settlement, Verdict
+from cdc_daemon.errors import CdcError
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.clock import wall_clock
 
@@ -57,6 +59,9 @@ class BulkWriter:
     operations only while `write` runs. An operation that comes back REREAD with a status of 500 or more may
     do so every time, as its document may be what Elasticsearch fails on; pausing is the caller's.
 
+    Trouble of one alias concerns its operations alone: they come back at once, and are not sent until the alias takes
+    writes again. `prepare` checks what an alias needs before that.
+
     Elasticsearch's whole answer time counts against the age of a body, so a request is given up after
     `max_body_age` even where `request_timeout` is longer.
     """
@@ -67,6 +72,7 @@ class BulkWriter:
         *,
         limits: BulkLimits | None = None,
         observer: BulkObserver | None = None,
+        prepare: Prepare = prepare_nothing,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = wall_clock,
     ) -> None:
@@ -79,19 +85,43 @@ class BulkWriter:
         request_timeout = min(self._limits.request_timeout, self._limits.max_body_age)
         self._endpoint = BulkEndpoint(client, request_timeout=request_timeout, probe_timeout=min(request_timeout, 5.0))
         self._availability = Availability(
-            self._endpoint.probe, observer=self._observer, pauses=self._limits.probe_pauses, clock=clock
+            self._endpoint.probe,
+            observer=self._observer,
+            pauses=self._limits.probe_pauses,
+            clock=clock,
         )
+        self._troubles = AliasTroubles(
+            self._endpoint.probe, self._availability, pauses=self._limits.probe_pauses, prepare=prepare, clock=clock
+        )
+        self._availability.on_alias = self._troubles.report
         self._foreign: set[str] = set()
 
     @property
     def available(self) -> bool:
-        """Whether Elasticsearch is believed to take writes."""
+        """Whether Elasticsearch as a whole is believed to take writes."""
         return bool(self._availability)
 
     @property
     def failure(self) -> Failure | None:
         """What Elasticsearch said last while it is not available."""
         return self._availability.failure
+
+    def trouble(self, alias: str) -> AliasTrouble | None:
+        """Return why an alias takes no writes, or None where it is believed to take them."""
+        return self._troubles.get(alias)
+
+    @property
+    def troubled(self) -> Collection[str]:
+        """The aliases that take no writes."""
+        return self._troubles.failures.keys()
+
+    def when_troubled(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each change of which aliases take no writes."""
+        self._troubles.changed = changed
+
+    def hold(self, alias: str, error: CdcError) -> None:
+        """Write nothing to an alias until what an error says is corrected."""
+        self._troubles.report_error(alias, error)
 
     async def wait_available(self) -> None:
         """Wait until Elasticsearch is believed to take writes; return at once if it is.
@@ -101,20 +131,26 @@ class BulkWriter:
         await self._availability.wait()
 
     def lost(self, failure: Failure, operations: Sequence[Operation]) -> None:
-        """Take note that Elasticsearch was found away by somebody else who was about to write these operations."""
+        """Note that Elasticsearch was unavailable to somebody else who was about to write these operations."""
         targets = {operation.index: Target.of(operation) for operation in operations}
         self._availability.lost(Trouble(failure, tuple(targets.values())))
 
     def keep_targets(self, indices: Collection[str]) -> None:
         """Wait for no index that is not among these: it is not written to any more."""
         self._availability.keep_targets(indices)
+        self._troubles.keep(indices)
 
     def doubt(self, alias: str) -> None:
         """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
         self._availability.doubt(Target(alias, alias))
 
+    def limit_body_age(self, seconds: float) -> None:
+        """Send no body that is older, from now on; a greater age than before changes nothing."""
+        self._limits = replace(self._limits, max_body_age=min(seconds, self._limits.max_body_age))
+
     async def close(self) -> None:
         """Stop probing. The client is the caller's to close."""
+        await self._troubles.close()
         await self._availability.close()
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
@@ -187,6 +223,8 @@ class BulkWriter:
         """Look up what conflicts did not tell, and pass on what became known."""
         if verdict.trouble is not None:
             self._availability.lost(verdict.trouble)
+        for trouble in verdict.troubled.values():
+            self._troubles.report(trouble)
         if verdict.unseen:
             versions = await self._endpoint.versions([settlement.operations[at] for at in verdict.unseen])
             for position, seen in zip(verdict.unseen, versions, strict=True):
@@ -207,10 +245,15 @@ class BulkWriter:
             for reason, count in settlement.settle_refused(batch, failure, sent=False).retries.items():
                 self._observer.retried(reason, count)
             return Batch([], [], 0)
+        taken = batch
+        if self._troubles.failures:
+            taken = settlement.refuse(batch, self._troubles.failures)
+            if len(taken) < len(batch):
+                self._observer.retried(RetryReason.REFUSED, len(batch) - len(taken))
         oldest = max(self._clock() - self._limits.max_body_age, self._availability.since)
-        fresh = settlement.set_aside(batch, built_after=oldest)
-        if len(fresh) < len(batch):
-            self._observer.retried(RetryReason.STALE_BODY, len(batch) - len(fresh))
+        fresh = settlement.set_aside(taken, built_after=oldest, of=self._troubles.back_since(oldest))
+        if len(fresh) < len(taken):
+            self._observer.retried(RetryReason.STALE_BODY, len(taken) - len(fresh))
         return fresh
 
     def _adapt(self, verdict: Verdict, started: float) -> None:

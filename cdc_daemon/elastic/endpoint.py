@@ -9,7 +9,7 @@ import orjson
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from cdc_daemon.elastic.batch import Target, encode_guard
+from cdc_daemon.elastic.batch import Target, Trouble, encode_guard
 from cdc_daemon.elastic.failure import BROKEN_ANSWER, Failure, Kind, failure_of
 from cdc_daemon.elastic.operation import Operation
 
@@ -50,17 +50,37 @@ class BulkEndpoint:
         """
         return await _send(self._client, self._path, body, count, every=deletions)
 
-    async def probe(self, targets: Sequence[Target]) -> Failure | None:
-        """Find out whether each target could be written to now, without writing anything."""
+    async def probe(self, targets: Sequence[Target]) -> Failure | Sequence[Trouble]:
+        """Find out whether each target could be written to now, without writing anything.
+
+        Returns the trouble of single aliases. A `Failure` is that of Elasticsearch as a whole: a request that is
+        refused because of one alias is told apart by probing each target alone.
+        """
+        found = await self._probe(targets)
+        if not isinstance(found, Failure) or found.kind is not Kind.OPERATOR or len(targets) == 1:
+            return found
+        alone = [(target, await self._probe([target])) for target in targets]
+        if all(isinstance(each, Failure) for _, each in alone):
+            return found
+        return [
+            trouble
+            for target, each in alone
+            for trouble in ([Trouble(each, (target,))] if isinstance(each, Failure) else each)
+        ]
+
+    async def _probe(self, targets: Sequence[Target]) -> Failure | Sequence[Trouble]:
         body = b"\n".join([*map(encode_guard, targets), b""])
         items = await _send(self._prober, self._probe_path, body, len(targets))
         if isinstance(items, Failure):
-            return None if items.kind is Kind.OVERLOAD else items
-        for item in items or ():
+            return [] if items.kind is Kind.OVERLOAD else items
+        found: list[Trouble] = []
+        for target, item in zip(targets, items or (), strict=False):
             failure = guard_failure(item)
-            if failure is not None:
+            if failure is not None and failure.is_of_cluster:
                 return failure
-        return None
+            if failure is not None:
+                found.append(Trouble(failure, (target,)))
+        return found
 
     async def versions(self, operations: Sequence[Operation]) -> list[int | None]:
         """Look up the versions that the operations' documents have now; None where there is none to be had."""

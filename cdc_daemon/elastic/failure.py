@@ -81,6 +81,21 @@ class Failure:
         return self.sent and (self.status in {0, 408} or self.status >= 500)
 
     @property
+    def label(self) -> str:
+        """The error type for a metric's label, of a list that is known: a proxy may answer with anything."""
+        return self.error_type if self.error_type in _LABELS else "other"
+
+    @property
+    def is_of_cluster(self) -> bool:
+        """Whether it concerns every index, where an operation in an answered request met it.
+
+        The reason of a block on an index names the index (`ClusterBlockException.buildMessage`, 8.19).
+        """
+        if self.error_type == "cluster_block_exception":
+            return self.reason.startswith("blocked by:")
+        return self.error_type in _OF_CLUSTER
+
+    @property
     def hint(self) -> str | None:
         """What an operator can do about it, where that is known."""
         return hint_for(self.status, self.error_type)
@@ -107,6 +122,7 @@ _OPERATOR = frozenset(
         "cluster_block_exception",
         "index_closed_exception",
         "index_not_found_exception",
+        "index_not_ready",
         "invalid_alias_name_exception",
         "invalid_index_name_exception",
         "media_type_header_exception",
@@ -114,6 +130,8 @@ _OPERATOR = frozenset(
         "security_exception",
     }
 )
+
+_OF_CLUSTER = frozenset({"master_not_discovered_exception", "media_type_header_exception", "not_master_exception"})
 
 _UNAVAILABLE = frozenset(
     {
@@ -135,6 +153,8 @@ _UNAVAILABLE = frozenset(
         "unavailable_shards_exception",
     }
 )
+
+_LABELS = _OPERATOR | _UNAVAILABLE | {"illegal_argument_exception"}
 
 _OPERATOR_ARGUMENT = re.compile(
     r"no write index is defined for alias"

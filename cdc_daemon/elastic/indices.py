@@ -98,6 +98,15 @@ class IndexManager:
         remembered = min(await self.gc_deletes(definition.alias), declared_gc_deletes(definition))
         return EnsuredIndex(index, created, added, remembered)
 
+    async def complete_own(self, definition: IndexDefinition) -> None:
+        """Add the daemon's own fields that the index behind an alias lacks. Raises as `ensure` does."""
+        index = await self._find_write_index(definition.alias)
+        if index is None:
+            raise ElasticsearchRefusedError(
+                "there is no such alias", hint="create the index and point the alias at it", alias=definition.alias
+            )
+        await self._add_properties(index, definition)
+
     async def try_out(self, definition: IndexDefinition) -> None:
         """Have Elasticsearch judge an index that is to be created, and create nothing.
 

@@ -10,11 +10,12 @@ from typing import Any
 import structlog
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.elastic.alias_troubles import AliasTrouble, carry_on
 from cdc_daemon.elastic.answers import ALIASES, read
 from cdc_daemon.elastic.failure import told_apart
 from cdc_daemon.elastic.indices import Completion, IndexManager
 from cdc_daemon.elastic.pair import IndexPair, asked_for, direct, read_pair
-from cdc_daemon.errors import CdcError, ElasticsearchUnavailableError
+from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,8 @@ class PairWatch:
         self._aliases = list(aliases)
         self._clock = clock
         self._pairs: Pairs = {alias: IndexPair(alias) for alias in aliases}
+        self.unknown: Mapping[str, AliasTrouble] = {}
+        """Why single aliases could not be looked at last: nobody knows which indices their documents go to."""
         self._seen = float("-inf")
         self._lock = asyncio.Lock()
         self.changed: Callable[[Pairs], None] = lambda _pairs: None
@@ -88,12 +91,33 @@ class PairWatch:
     async def _look(self) -> None:
         sent = self._clock()
         before = self._pairs
-        self._pairs = await look_at_pairs(self._client, self._aliases)
+        seen, failures = await self._look_at_each()
+        self.unknown = carry_on(self.unknown, failures)
+        self._pairs = {**before, **seen}
         self._seen = sent
         for alias, pair in self._pairs.items():
             if (pair.live, pair.other, pair.phase) != (before[alias].live, before[alias].other, before[alias].phase):
                 log.info("elasticsearch.indices", **pair.plain())
         self.changed(self._pairs)
+
+    async def _look_at_each(self) -> tuple[Pairs, Mapping[str, ElasticsearchRefusedError]]:
+        """Return what is there now, and why single aliases cannot be looked at: a block of one refuses a look at all.
+
+        Raises the refusal where no alias can be looked at.
+        """
+        try:
+            return await look_at_pairs(self._client, self._aliases), {}
+        except ElasticsearchRefusedError as refusal:
+            pairs: dict[str, IndexPair] = {}
+            failures: dict[str, ElasticsearchRefusedError] = {}
+            for alias in self._aliases:
+                try:
+                    pairs |= await look_at_pairs(self._client, [alias])
+                except ElasticsearchRefusedError as error:
+                    failures[alias] = error
+            if not pairs:
+                raise refusal from None
+            return pairs, failures
 
 
 async def look_at_pairs(client: AsyncElasticsearch, aliases: Sequence[str]) -> Pairs:
@@ -115,14 +139,13 @@ class PairFields:
         self._watch = watch
 
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
-        """Add the fields that the indices lack. Raises as `IndexManager` does."""
+        """Add the fields that the indices lack. Raises as `IndexManager` does; errors name the alias."""
         try:
             pair = (await self._watch.known()).get(alias)
-        except ElasticsearchUnavailableError as error:
-            # Named, so that it is found out whether Elasticsearch takes writes: none may come before there are fields.
-            raise ElasticsearchUnavailableError(
-                error.message, hint=error.hint, **{**error.where, "alias": alias}
-            ) from error
-        if pair is not None and pair.paired:
-            await self._manager.complete(direct(str(pair.other)), properties, add=add)
-        return await self._manager.complete(alias, properties, add=add)
+            if pair is not None and pair.paired:
+                await self._manager.complete(direct(str(pair.other)), properties, add=add)
+            return await self._manager.complete(alias, properties, add=add)
+        except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:
+            # Named, so that it is found out whether the alias takes writes: none may come before there are fields.
+            where = {**error.where, "alias": alias}
+            raise type(error)(error.message, hint=error.hint, **where) from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import structlog
 
+from cdc_daemon.elastic.alias_troubles import AliasTrouble
 from cdc_daemon.elastic.bulk import BulkWriter
 from cdc_daemon.elastic.failure import Failure
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
@@ -72,11 +73,48 @@ class PairWriter:
         self._others: dict[str, _Other] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.refused: dict[str, Refusals] = {}
+        self._unknown: frozenset[str] = frozenset()
+        self._changed: Callable[[], None] = lambda: None
         watch.changed = self._follow
+
+    def trouble(self, alias: str) -> AliasTrouble | None:
+        """Return why an alias takes no writes, or None where it is believed to; its live index counts."""
+        unknown = self._watch.unknown.get(alias)
+        if unknown is not None:
+            return unknown
+        if not self._live.troubled:
+            return None
+        pair = self._watch.last.get(alias)
+        return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.paired else alias)
+
+    def troubles(self) -> dict[str, AliasTrouble]:
+        """Return why aliases take no writes, by alias."""
+        if not self.troubled:
+            return {}
+        return {alias: trouble for alias in self._watch.last if (trouble := self.trouble(alias)) is not None}
+
+    @property
+    def troubled(self) -> bool:
+        """Whether any alias takes no writes."""
+        return bool(self._watch.unknown or self._live.troubled)
+
+    def live_index(self, alias: str) -> str | None:
+        """Return the index that was last seen behind an alias."""
+        pair = self._watch.last.get(alias)
+        return None if pair is None else pair.live
+
+    def when_troubled(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each change of which aliases take no writes."""
+        self._changed = changed
+        self._live.when_troubled(changed)
+
+    def hold(self, alias: str, error: CdcError) -> None:
+        """Write nothing to an alias until what an error says is corrected."""
+        self._live.hold(alias, error)
 
     @property
     def available(self) -> bool:
-        """Whether Elasticsearch is believed to take writes; an index that is not live has no part in this."""
+        """Whether Elasticsearch as a whole is believed to take writes."""
         return self._live.available
 
     @property
@@ -110,6 +148,9 @@ class PairWriter:
             failure = Failure(0, "aliases_unknown", error.message)
             self._live.lost(failure, operations)
             return [Result(Outcome.REREAD, failure.error_type, failure.reason, status=0)] * len(operations)
+        unknown = self._watch.unknown
+        if unknown and any(operation.index in unknown for operation in operations):
+            return await self._write_known(operations, {alias: each.failure for alias, each in unknown.items()})
         paired = {
             at: pair
             for at, operation in enumerate(operations)
@@ -132,19 +173,35 @@ class PairWriter:
             await self._combine(paired[places[0]], operations, results, places, found)
         return results
 
+    async def _write_known(self, operations: Sequence[Operation], unknown: Mapping[str, Failure]) -> list[Result]:
+        """Write only the operations whose alias could be looked at; the others come back as REREAD."""
+        known = [at for at, operation in enumerate(operations) if operation.index not in unknown]
+        written = iter(await self.write([operations[at] for at in known]) if known else ())
+        results: list[Result] = []
+        for operation in operations:
+            failure = unknown.get(operation.index)
+            if failure is None:
+                results.append(next(written))
+            else:
+                results.append(Result(Outcome.REREAD, failure.error_type, failure.reason, status=failure.status))
+        return results
+
     async def _write_other(self, pair: IndexPair, operations: Sequence[Operation]) -> list[Result]:
         index = str(pair.other)
         other = self._others.get(index)
         if other is None:
             other = self._others[index] = _Other(self._make_other())
         results = await other.writer.write([replace(operation, index=direct(index)) for operation in operations])
-        if other.writer.available:
+        failure = other.writer.failure
+        if failure is None and (trouble := other.writer.trouble(direct(index))) is not None:
+            failure = trouble.failure
+        if failure is None:
             other.troubled = None
-        elif self._live.available:
+        elif self._live.available and self.trouble(pair.alias) is None:
             now = self._clock()
             other.troubled = other.troubled or now
             if now - other.troubled >= self._patience:
-                await self._note(self._let_go, pair, other.writer.failure)
+                await self._note(self._let_go, pair, failure)
                 other.troubled = None
         return results
 
@@ -191,7 +248,7 @@ class PairWriter:
     async def _must_be_repeated(self, pair: IndexPair, *, mark: bool) -> bool:
         """Tell whether what the other index of a pair refused is to be settled once more.
 
-        That is so where it was put in place meanwhile, as its refusals concern the live index then, and where it could
+        That is so where it was put in place meanwhile, as its refused concern the live index then, and where it could
         not be marked as behind, as a swap would put it in place without the change. Nobody can tell without a look. A
         mark that comes too late for a swap is seen as such.
         """
@@ -228,3 +285,7 @@ class PairWriter:
         for alias, pair in pairs.items():
             if pair.other is None:
                 self.refused.pop(alias, None)
+        unknown = frozenset(self._watch.unknown)
+        if unknown != self._unknown:
+            self._unknown = unknown
+            self._changed()

@@ -10,6 +10,7 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.document.bookkeeping import read_clustering
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, partition_term
 from cdc_daemon.elastic.siblings import find_siblings
+from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.signal import Clustering, TableName
 
 
@@ -23,12 +24,18 @@ class PartitionDocuments:
     async def find(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
         """Return the clustering keys of the partition's documents page by page, as of a fresh refresh.
 
-        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, after the other indices were searched.
         """
         term = partition_term(partition_key)
+        failure: ElasticsearchUnavailableError | ElasticsearchRefusedError | None = None
         for alias in self._aliases.get(table, ()):
             pages = find_siblings(self._client, alias, PARTITION_FIELD, term, source=[CLUSTERING_FIELD])
-            async with aclosing(pages) as found:
-                async for page in found:
-                    read = [read_clustering(sibling.source) for sibling in page]
-                    yield [clustering for clustering in read if clustering is not None]
+            try:
+                async with aclosing(pages) as found:
+                    async for page in found:
+                        read = [read_clustering(sibling.source) for sibling in page]
+                        yield [clustering for clustering in read if clustering is not None]
+            except (ElasticsearchUnavailableError, ElasticsearchRefusedError) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from elasticsearch import AsyncElasticsearch
 
@@ -14,25 +15,43 @@ from cdc_daemon.elastic.pair_watch import PairWatch
 from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import BulkMetrics
-from cdc_daemon.startup import SHORTEST_BODY_AGE
+from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.troubled import Troubled
+from cdc_daemon.preparing import SHORTEST_BODY_AGE, Preparation
+from cdc_daemon.startup import Tell
 
 
-def make_writing(
+class Writing(NamedTuple):
+    """What knows the indices behind the aliases, what changes them, what writes to them, and which take no writes."""
+
+    pairs: PairWatch
+    changes: PairChanges
+    writer: PairWriter
+    troubled: Troubled
+    remembered: float
+    """Seconds for which each index remembers deletions, as far as that is known."""
+
+
+async def make_writing(
     client: AsyncElasticsearch,
     settings: Settings,
-    mappings: Sequence[DocumentMapping],
+    mappings: Mapping[TableName, Sequence[DocumentMapping]],
     *,
-    remembered: float,
     metrics: Metrics,
-) -> tuple[PairWatch, PairChanges, PairWriter]:
-    """Make what knows the indices behind the aliases, what changes them, and what writes to them.
+    tell: Tell,
+) -> Writing:
+    """Make the indices ready, waiting for Elasticsearch, and put together what writes to them.
 
-    `remembered` (seconds) is how long the most forgetful index remembers deletions.
+    Raises `IndexRefusedError` for an index that cannot be created as it is declared.
     """
-    limits = _bulk_limits(settings, remembered)
-    pairs = PairWatch(client, [mapping.alias for mapping in mappings])
+    preparation = Preparation(client, settings.mappings, mappings)
+    await preparation.at_start(tell=tell)
+    aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+    limits = _bulk_limits(settings, preparation.remembered)
+    pairs = PairWatch(client, [alias for several in aliases.values() for alias in several])
     changes = PairChanges(client, pairs)
-    live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics))
+    live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics), prepare=preparation.again)
+    preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
     writer = PairWriter(
         live,
         lambda: BulkWriter(client, limits=limits),
@@ -40,7 +59,9 @@ def make_writing(
         let_go=changes.let_go,
         mark_behind=changes.mark_behind,
     )
-    return pairs, changes, writer
+    for alias, error in preparation.unready.items():
+        writer.hold(alias, error)
+    return Writing(pairs, changes, writer, Troubled(writer, aliases), preparation.remembered)
 
 
 def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
@@ -49,6 +70,11 @@ def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
         size=settings.elasticsearch.bulk_bytes,
         connections=settings.elasticsearch.connections,
         request_timeout=settings.elasticsearch.request_timeout,
-        max_body_age=max(remembered / 2, SHORTEST_BODY_AGE),
+        max_body_age=_body_age(remembered),
         allowed_clock_difference=settings.elasticsearch.allowed_clock_difference,
     )
+
+
+def _body_age(remembered: float) -> float:
+    """Return how many seconds a body may wait where deletions are remembered for so long."""
+    return max(remembered / 2, SHORTEST_BODY_AGE)

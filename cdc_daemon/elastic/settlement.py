@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 
-from cdc_daemon.elastic.batch import Batch, Target
+from cdc_daemon.elastic.batch import Batch, Target, Trouble
 from cdc_daemon.elastic.endpoint import Item, guard_failure
 from cdc_daemon.elastic.failure import Failure, Kind
 from cdc_daemon.elastic.observer import RetryReason
@@ -16,6 +17,8 @@ from cdc_daemon.elastic.operation import Operation, Outcome, Result
 
 _SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")
 """`VersionType.EXTERNAL_GTE.explainConflictForWrites` of Elasticsearch 8.19; `EXTERNAL` has the other wording."""
+
+_NO_MOMENTS: Mapping[str, float] = MappingProxyType({})
 
 _PENDING = Result(Outcome.REREAD, "not_sent", "nothing was sent", status=0)
 
@@ -31,27 +34,28 @@ class Clocks:
     allowed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why Elasticsearch takes no writes: what it said, and the shards it said it of."""
-
-    failure: Failure
-    targets: tuple[Target, ...]
-
-
 @dataclass(slots=True)
 class Verdict:
     """What is left to do after an answer.
 
     `overloaded` are positions to be sent again, `unseen` those of conflicts whose reason does not tell the
-    version seen. `trouble` is set when Elasticsearch cannot be written to for now. `retries` counts
-    operations that have to be read again, by reason.
+    version seen. `trouble` is set when Elasticsearch as a whole cannot be written to for now; `troubled` holds, by
+    alias, the trouble of single aliases. `retries` counts operations that have to be read again, by reason.
     """
 
     overloaded: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     trouble: Trouble | None = None
+    troubled: dict[str, Trouble] = field(default_factory=dict)
     retries: Counter[RetryReason] = field(default_factory=Counter)
+
+    def meet(self, failure: Failure, target: Target) -> None:
+        """Note the trouble that one operation met: that of its alias, unless the failure concerns every index."""
+        trouble = Trouble(failure, (target,))
+        if failure.is_of_cluster:
+            self.trouble = self.trouble or trouble
+        else:
+            self.troubled.setdefault(target.alias, trouble)
 
 
 class Settlement:
@@ -85,7 +89,7 @@ class Settlement:
         for guard, item in zip(guards, items[len(batch) :], strict=True):
             guarded = guard_failure(item)
             if guarded is not None:
-                verdict.trouble = verdict.trouble or Trouble(guarded, (guard,))
+                verdict.meet(guarded, guard)
                 missing.add(guard.alias)
         self._distrust_deletions(batch, missing, verdict)
         return verdict
@@ -125,9 +129,28 @@ class Settlement:
         verdict.retries[RetryReason.FOREIGN_VERSION if foreign else RetryReason.CONFLICT] += 1
         self.results[position] = _result(Outcome.REREAD, failure, seen)
 
-    def set_aside(self, batch: Batch, *, built_after: float) -> Batch:
-        """Enter REREAD for operations built at `built_after` (monotonic seconds) or before; return the others."""
-        fresh = [position for position in batch.positions if self.operations[position].built > built_after]
+    def refuse(self, batch: Batch, failures: Mapping[str, Failure]) -> Batch:
+        """Enter REREAD for the operations of these aliases, which take no writes at present; return the others."""
+        left = []
+        for position in batch.positions:
+            failure = failures.get(self.operations[position].index)
+            if failure is None:
+                left.append(position)
+            else:
+                self.results[position] = _result(Outcome.REREAD, failure)
+        return batch if len(left) == len(batch) else batch.keep(left, self.operations)
+
+    def set_aside(self, batch: Batch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS) -> Batch:
+        """Enter REREAD for operations built at `built_after` (monotonic seconds) or before; return the others.
+
+        `of` holds later moments for single aliases.
+        """
+        fresh = [
+            position
+            for position in batch.positions
+            if self.operations[position].built > built_after
+            and (not of or self.operations[position].built > of.get(self.operations[position].index, built_after))
+        ]
         if len(fresh) == len(batch):
             return batch
         for position in set(batch.positions).difference(fresh):
@@ -152,8 +175,8 @@ class Settlement:
         else:
             self.results[position] = _result(Outcome.REREAD, failure, unanswered=failure.unanswered)
             verdict.retries[retry_reason(kind)] += 1
-            if kind is not Kind.SERVER_FAULT and verdict.trouble is None:
-                verdict.trouble = Trouble(failure, (Target.of(operation),))
+            if kind is not Kind.SERVER_FAULT:
+                verdict.meet(failure, Target.of(operation))
 
     def _distrust_deletions(self, batch: Batch, missing: set[str], verdict: Verdict) -> None:
         """Settle no deletion by its word where the alias is none: it may have gone to an index of that name."""

@@ -31,6 +31,7 @@ from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.ports import DocumentBuilder
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.reconcile.passing import LogPassing, PassedTail
 from cdc_daemon.reconcile.reconcile import Compared, Reconcile
 from cdc_daemon.schedule.schedule import Schedule
@@ -79,6 +80,8 @@ class JobParts:
     schedule: Schedule
     told: Callable[[str, Mapping[str, int]], None]
     """Is told of an object type how many documents of each kind differ."""
+    troubled: Troubled
+    """Tells which aliases take no writes at present."""
     held: Collection[TableName] = ()
     """Tables whose mappings do not fit them at present."""
 
@@ -89,6 +92,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
     named = {mapping.name: mapping for several in parts.mappings.values() for mapping in several}
     tables = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
 
+    aliases = {name: mapping.alias for name, mapping in named.items()}
     ring = Ring(parts.session)
 
     sizes = RowSizes()
@@ -113,6 +117,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         tables,
         rate=settings.rate,
         ranges_at_once=settings.ranges_at_once,
+        trouble=lambda name: parts.troubled.of(aliases[name]) if name in aliases else None,
     )
     node = find_node(parts.session, parts.settings.cassandra.contact_points)
     healing = Healing(
@@ -137,7 +142,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
     )
     works |= {
         "backfill": NewIndex(
-            Backfill(parts.pipeline, scan, parts.reader, tables),
+            Backfill(parts.pipeline, scan, parts.reader, tables, aliases),
             reconcile,
             parts.changes,
             definitions=parts.definitions,

@@ -10,7 +10,7 @@ from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.scan import RowPage, TokenScan
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.handover import RowSink
+from cdc_daemon.pipeline.handover import RowSink, refusal_of
 from cdc_daemon.pipeline.ports import Reading
 from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
@@ -52,20 +52,32 @@ class Backfill:
     and the backfill may cross in any order. A row of which something is known by its turn is read anew.
     """
 
-    def __init__(self, sink: RowSink, scan: Scanning, reader: Extending, tables: Mapping[str, TableName]) -> None:
+    def __init__(
+        self,
+        sink: RowSink,
+        scan: Scanning,
+        reader: Extending,
+        tables: Mapping[str, TableName],
+        aliases: Mapping[str, str],
+    ) -> None:
         self._sink = sink
         self._scan = scan
         self._reader = reader
         self._tables = tables
+        self._aliases = aliases
 
     async def work(self, run: JobRun, part: JobRange) -> None:
         """Settle what is left of a range. Raises what reading keys raises."""
         table = self._tables[part.object_type]
-        line = AcknowledgementLine(Settled(part.cursor, part.rows), limit=OPEN_PAGES)
+        line = AcknowledgementLine(
+            Settled(part.cursor, part.rows), limit=OPEN_PAGES, alias=self._aliases[part.object_type]
+        )
         noting = asyncio.create_task(self._note(run, part, line), name="backfill-progress")
         try:
             await self._hand_over(run, part, table, line)
             await line.wait_empty()
+            if line.refused is not None:
+                raise refusal_of(line.refused)
         finally:
             noting.cancel()
             # To await it would mix up its cancellation with one of this task, which then went on.
@@ -89,6 +101,8 @@ class Backfill:
         async for page in scan.rows(table, left):
             await run.pace.take(len(page.keys))
             receipt = await line.open(Settled(page.covered, part.rows + page.settled))
+            if line.refused is not None:
+                return
             await self._submit(table, page, receipt)
             receipt.release()
 

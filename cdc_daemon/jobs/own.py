@@ -44,7 +44,15 @@ class Starting(Protocol):
         ...
 
     async def has_open(self, origin: Origin) -> bool:
-        """Tell whether a job of this origin is not finished."""
+        """Return whether a job of this origin is not finished, and can be worked on."""
+        ...
+
+    async def stalled_requests(self, origin: Origin) -> set[int]:
+        """Return what jobs of this origin are for that wait for aliases in trouble."""
+        ...
+
+    def is_in_trouble(self, object_type: str) -> bool:
+        """Return whether the alias of a type takes no writes."""
         ...
 
 
@@ -85,6 +93,8 @@ class Healing:
         wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
         if not wanted or await self._runner.has_open("gap"):
             return
+        stalled = await self._runner.stalled_requests("gap") | await self._runner.stalled_requests("possible_gap")
+        wanted = [request for request in wanted if request.id not in stalled]
         self._note_failure("gap", {request.id for request in wanted})
         slow = await self._runner.has_open("possible_gap")
         if not slow:
@@ -176,13 +186,14 @@ class Audit:
         self._ranges = ranges
 
     async def begin(self) -> None:
-        """Start a comparison unless the last one is still under way. Raises `CdcError`."""
+        """Start a comparison of types whose aliases take writes, unless one is under way. Raises `CdcError`."""
         if await self._runner.has_open("audit"):
             return
         settings = self._settings
-        for keyspace, types in self._types.items():
+        for keyspace, named in self._types.items():
             ranges = self._ranges(keyspace)
-            if not ranges:
+            types = [name for name in named if not self._runner.is_in_trouble(name)]
+            if not ranges or not types:
                 continue
             await self._runner.start(
                 JobRequest(

@@ -6,7 +6,8 @@ import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, get_args
 
@@ -17,7 +18,9 @@ from cdc_daemon.errors import CassandraRefusedError, CdcError, ConfigError, Stor
 from cdc_daemon.jobs.request import JobRequest, Origin, take_sample
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.watch import Trouble
 from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange, Progress, RangeJob, RangeJobs
 from cdc_daemon.sync.errors import TooManyJobsError, UnknownObjectTypeError
 
@@ -25,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 OPEN_JOBS = 100
 """Jobs that may wait or be worked on."""
+
+STALLED_SECONDS = 1.0
+"""Seconds between two looks whether jobs that wait for an alias in trouble can go on."""
 
 MOST_REFUSALS = 5
 """How often Cassandra may refuse a job's queries until the job has failed: the schema may just be changing."""
@@ -66,6 +72,9 @@ class RangeJobRunner:
 
     Of each job `ranges_at_once` ranges are under way, at `rate` rows a second where it names none itself. What is done
     is durable range by range, so that a job goes on where it was after whatever happened to the process.
+
+    Ranges of a type whose alias takes no writes, which `trouble` tells, wait; the job's other ranges, and other jobs,
+    go on.
     """
 
     def __init__(
@@ -77,7 +86,9 @@ class RangeJobRunner:
         *,
         rate: float | None = None,
         ranges_at_once: int = 2,
+        trouble: Callable[[str], Trouble | None] = lambda _type: None,
     ) -> None:
+        self._trouble = trouble
         self._store = store
         self._rate = rate
         self._ring = ring
@@ -130,8 +141,16 @@ class RangeJobRunner:
         return await self.report(identity)
 
     async def has_open(self, origin: Origin) -> bool:
-        """Tell whether a job of this origin is not finished. Raises `StoreError`."""
-        return any(job.origin == origin for job in await asyncio.to_thread(self._store.open_jobs))
+        """Return whether a job of this origin is not finished, and can be worked on. Raises `StoreError`."""
+        return len(await self._open_jobs(origin)) > len(await self._stalled(origin))
+
+    async def stalled_requests(self, origin: Origin) -> set[int]:
+        """Return what jobs of this origin are for that wait for aliases in trouble. Raises `StoreError`."""
+        return {number for job in await self._stalled(origin) for number in job.options.get("requests", ())}
+
+    def is_in_trouble(self, object_type: str) -> bool:
+        """Return whether the alias of a type takes no writes."""
+        return self._trouble(object_type) is not None
 
     def status(self) -> Sequence[Mapping[str, Any]]:
         """Tell of the jobs under way, in plain values."""
@@ -175,19 +194,36 @@ class RangeJobRunner:
         backoff = Backoff()
         while True:
             try:
-                async with self._wake:
-                    while (job := await self._next(origin)) is None:
-                        await self._wake.wait()
-                await self._attend(job)
+                await self._attend(await self._wait_next(origin))
                 backoff.reset()
             except CdcError as error:
                 delay = backoff.next()
                 log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
                 await asyncio.sleep(delay)
 
-    async def _next(self, origin: Origin) -> RangeJob | None:
-        open_jobs = await asyncio.to_thread(self._store.open_jobs)
-        return next((job for job in open_jobs if job.origin == origin), None)
+    async def _wait_next(self, origin: Origin) -> RangeJob:
+        """Wait for a job that can be worked on."""
+        async with self._wake:
+            while True:
+                waiting = await self._open_jobs(origin)
+                for job in waiting:
+                    if not await self._is_stalled(job):
+                        return job
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), STALLED_SECONDS if waiting else None)
+
+    async def _open_jobs(self, origin: Origin) -> list[RangeJob]:
+        return [job for job in await asyncio.to_thread(self._store.open_jobs) if job.origin == origin]
+
+    async def _stalled(self, origin: Origin) -> list[RangeJob]:
+        return [job for job in await self._open_jobs(origin) if await self._is_stalled(job)]
+
+    async def _is_stalled(self, job: RangeJob) -> bool:
+        """Tell whether all that is left of a job waits for aliases in trouble."""
+        if all(self._trouble(object_type) is None for object_type in self._tables):
+            return False
+        left = await asyncio.to_thread(self._store.open_ranges, job.id)
+        return bool(left) and all(self._trouble(part.object_type) is not None for part in left)
 
     async def _attend(self, job: RangeJob) -> None:
         """Work on a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""
@@ -235,8 +271,13 @@ class RangeJobRunner:
         await asyncio.to_thread(self._store.begin, run.job.id)
         log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
         left = await asyncio.to_thread(self._store.open_ranges, run.job.id)
-        run.begin(left)
-        ranges = iter(left)
+        # A type at a time: the documents of one are walked when all of its rows are done.
+        stalled = {
+            part.object_type: trouble for part in left if (trouble := self._trouble(part.object_type)) is not None
+        }
+        workable = [part for part in left if part.object_type not in stalled]
+        run.begin(workable)
+        ranges = iter(workable)
 
         async def one_after_another() -> None:
             for part in ranges:
@@ -248,6 +289,8 @@ class RangeJobRunner:
                     tasks.create_task(one_after_another())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+        for trouble in stalled.values():
+            raise refusal_of(trouble)
         await work.finish(run)
         await asyncio.to_thread(self._store.finish, run.job.id, "done")
         log.info("job.done", job=run.job.id, kind=run.job.kind, rows=run.progress.rows)

@@ -52,7 +52,7 @@ class Batch:
         for entry, operation, result in zip(self._owners, self.operations, results, strict=True):
             if result.outcome is Outcome.DEAD:
                 self.give_up(entry, operation, result)
-            elif entry.watches:
+            elif entry.watches and result.outcome is not Outcome.REREAD:
                 existed = result.status != 404
                 outcome = DocumentOutcome(operation.index, operation.id, result.outcome, existed=existed)
                 self._told[entry].append(outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from cdc_daemon.elastic.operation import Operation, Outcome, Result
 from cdc_daemon.pipeline.backoff import Backoff
@@ -25,6 +26,7 @@ from cdc_daemon.pipeline.ports import (
     Writer,
 )
 from cdc_daemon.pipeline.routing import Router
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -60,6 +62,7 @@ class BatchWriter:
         lifetimes: Lifetimes,
         waits: Waits,
         suspects: Suspects | None,
+        troubled: Troubled,
         allowed_clock_difference: int,
     ) -> None:
         self._coalescer = coalescer
@@ -74,6 +77,7 @@ class BatchWriter:
         self._lifetimes = lifetimes
         self._waits = waits
         self._suspects = suspects
+        self._troubled = troubled
         self._allowed_clock_difference = allowed_clock_difference
         self._document_size = EXPECTED_DOCUMENT_SIZE
 
@@ -117,28 +121,10 @@ class BatchWriter:
             build = (builder or self._builder).of(entries[0].key.table, reading.columns)
         batch = Batch(entries, reading, build)
         self._note_sizes(batch.operations)
-        judged = await self._send(entries, batch)
-        again: dict[Entry, Result] = {}
-        given_up: set[int] = set()
-        for at, (entry, operation, result) in enumerate(judged):
-            if result.outcome is Outcome.REREAD and self._poison.gives_up(entry, operation, result):
-                batch.give_up(entry, operation, result)
-                given_up.add(at)
-            elif result.outcome is Outcome.REREAD:
-                again[entry] = result
-                self._note_version(entry, result)
-            elif result.outcome is Outcome.SUPERSEDED and entry.watches:
-                # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
-                again[entry] = result
-            elif result.outcome is not Outcome.DEAD:
-                self._poison.note_written(operation.index)
+        verdict = self._sort_out(batch, await self._send(entries, batch))
+        again, parked, done = verdict.again, verdict.parked, verdict.done
         # What is read again is built and judged again: each document counts once, and has one letter.
         letters = [(entry, letter) for entry, letter in batch.letters if entry not in again]
-        done = [
-            (entry, operation, result)
-            for at, (entry, operation, result) in enumerate(judged)
-            if entry not in again and at not in given_up and result.outcome is not Outcome.DEAD
-        ]
         await self._lifetimes.keep(entries, reading)
         await self._keep(letters)
         await self._revive(_shown(entries, batch, done, dropped=builder is not None))
@@ -153,6 +139,8 @@ class BatchWriter:
                 self._observer.retried(cause.error_type or "reread", 1)
                 entry.delay(Trouble("elasticsearch", cause.reason or cause.error_type or "it has to be read again"))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
+            elif (troubles := parked.get(entry)) is not None:
+                self._park(entry, batch, troubles)
             else:
                 self._settle(entry, batch, dropped=builder is not None)
 
@@ -179,6 +167,41 @@ class BatchWriter:
             self._observer.settled(entry.key.table, "kept", "")
             outcomes = _KEPT
         self._coalescer.settle(entry, outcomes)
+
+    def _sort_out(self, batch: Batch, judged: Sequence[tuple[Entry, Operation, Result]]) -> _Verdict:
+        """Sort the judged results of a batch, and give up what is useless to try again."""
+        again: dict[Entry, Result] = {}
+        parked: dict[Entry, dict[str, Trouble]] = {}
+        settled: list[tuple[Entry, Operation, Result]] = []
+        for entry, operation, result in judged:
+            if result.outcome is Outcome.REREAD:
+                if self._poison.gives_up(entry, operation, result):
+                    batch.give_up(entry, operation, result)
+                elif (trouble := self._trouble_of(operation)) is not None:
+                    parked.setdefault(entry, {})[operation.index] = trouble
+                else:
+                    again[entry] = result
+                    self._note_version(entry, result)
+            elif result.outcome is Outcome.SUPERSEDED and entry.watches:
+                # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
+                again[entry] = result
+            elif result.outcome is not Outcome.DEAD:
+                self._poison.note_written(operation.index)
+                settled.append((entry, operation, result))
+        return _Verdict(again, parked, [each for each in settled if each[0] not in again])
+
+    def _trouble_of(self, operation: Operation) -> Trouble | None:
+        return self._troubled.of(operation.index) if self._troubled.any else None
+
+    def _park(self, entry: Entry, batch: Batch, troubles: dict[str, Trouble]) -> None:
+        """Let an entry wait for aliases in trouble, when its other documents are settled and others' follow."""
+        troubles = self._troubled.among(troubles)  # they may take writes again by now, and nobody would wake it
+        if not troubles:
+            self._coalescer.retry(entry, 0.0)
+            return
+        self._router.pass_on(entry)
+        entry.changed = False
+        self._coalescer.park(entry, troubles, batch.outcomes(entry))
 
     async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
         """Set documents aside. One that was before is tried again from time to time: it counts once."""
@@ -214,6 +237,14 @@ class BatchWriter:
             self._clock.observe(result.seen_version)
         else:
             entry.minimum_version = result.seen_version + 1
+
+
+class _Verdict(NamedTuple):
+    """Entries to be read again, each with a reason; entries that wait for aliases; and what is done of the others."""
+
+    again: dict[Entry, Result]
+    parked: dict[Entry, dict[str, Trouble]]
+    done: list[tuple[Entry, Operation, Result]]
 
 
 def _shown(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.receipt import Receipt
@@ -19,10 +19,18 @@ class Children:
 
     def __init__(self, partition: Entry) -> None:
         self.open: set[Key] = set()
+        self._troubles: dict[str, Trouble] = {}
         self._partition = partition
         self._settled = asyncio.Event()
         watched_only = partition.watches and not partition.receipts
-        self.receipt = None if watched_only else Receipt(self._settled.set, follows=False)
+        self.receipt = None if watched_only else Receipt(self._settled.set, follows=False, refusable=True)
+
+    @property
+    def troubles(self) -> Mapping[str, Trouble]:
+        """The aliases that some of the rows wait for, and why these take no writes."""
+        if self.receipt is not None:
+            return {trouble.alias or "": trouble for trouble in self.receipt.refused.values()}
+        return self._troubles
 
     @property
     def closed(self) -> bool:
@@ -44,6 +52,11 @@ class Children:
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         """Take note that a row has to be tried again: those who watch the partition are told themselves."""
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], _documents: Sequence[DocumentOutcome]) -> None:
+        """Note that a row waits for aliases that take no writes: it is not waited for here."""
+        self._troubles.update(troubles)
+        self.settled(key, ())
 
     def abandon(self) -> None:
         """Wait no more."""

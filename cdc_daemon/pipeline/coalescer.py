@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from cdc_daemon.pipeline.early import Doubts
 from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.partition import Partition
 from cdc_daemon.pipeline.ports import Reading
 from cdc_daemon.pipeline.ready import Lane, ReadyQueue
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
 
 _LOOK_AGAIN = 0.02
 """Seconds between two looks at what is in flight."""
-
-
-class Flow(NamedTuple):
-    """How many signals came into a coalescer since its start, and what became of them.
-
-    `taken` are all, those for the rows of a partition included; `coalesced` joined a key that was pending
-    already; `rows` and `partitions` are keys settled; `forgotten` are keys that nobody wanted any more. With what is
-    pending they add up: taken = coalesced + rows + partitions + forgotten + pending (architecture, promise 7).
-    """
-
-    taken: int
-    coalesced: int
-    rows: int
-    partitions: int
-    forgotten: int
 
 
 class Coalescer:
@@ -41,7 +26,8 @@ class Coalescer:
     A key that changes while it is in flight gets one new entry, handed out after the flight has ended:
     its read has to begin after the change. `limit` bounds the entries pending and in flight; `submit`
     waits while it is reached. Entries are handed out by lanes: those that somebody watches are urgent, and those that
-    may wait are in the background.
+    may wait are in the background. Entries that wait for an alias in trouble are parked: they are not handed out until
+    more is said of their key, or `unpark`.
     """
 
     def __init__(self, *, limit: int = 50_000) -> None:
@@ -51,6 +37,7 @@ class Coalescer:
         self._partitions_ready = ReadyQueue()
         self._in_flight: set[Key] = set()
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
+        self._parked: set[Key] = set()
         self._partitions: dict[tuple[TableName, bytes], Partition] = {}
         self._doubts = Doubts()
         self._room = asyncio.Event()
@@ -72,6 +59,11 @@ class Coalescer:
     def in_flight(self) -> int:
         """How many entries are being read or written now."""
         return len(self._in_flight)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether what waits for aliases in trouble takes up so much room that all others are about to stop."""
+        return len(self._parked) > self._limit // 4
 
     @property
     def flow(self) -> Flow:
@@ -99,6 +91,7 @@ class Coalescer:
             if entry is not None:
                 self._coalesced += 1
                 entry.hold(receipt)
+                self._bring_back(entry)
                 continue
             entry = Entry(key)
             entry.background = True
@@ -137,11 +130,20 @@ class Coalescer:
             self._make_ready(entry)
         elif entry.queue is not None and (entry.watches or promoted):
             self._make_ready(entry)
+        self._bring_back(entry)
         return entry
 
     def held(self) -> list[Entry]:
         """Return the pending entries of known changes that hold receipts, also those that wait to be tried again."""
-        return [entry for entry in self._pending.values() if entry.receipts and not entry.background]
+        return [
+            entry
+            for key, entry in self._pending.items()
+            if entry.receipts and (not entry.background or key in self._parked)
+        ]
+
+    def parked(self) -> list[Entry]:
+        """Return the entries that wait for an alias in trouble; all of them hold receipts."""
+        return [self._pending[key] for key in self._parked]
 
     def withdraw(self, keys: Iterable[Key]) -> None:
         """Forget those of the pending keys that nobody wants any more, because their watch was closed."""
@@ -151,6 +153,7 @@ class Coalescer:
                 continue
             del self._pending[key]
             self._forgotten += 1
+            self._parked.discard(key)
             ReadyQueue.remove(entry)
             delay = self._delayed.pop(key, None)
             if delay is not None:
@@ -198,21 +201,23 @@ class Coalescer:
         What the key's signals have said meanwhile is taken into it. What nobody wants any more is forgotten.
         """
         entry.attempts += 1
-        entry.early = None
-        newer = self._pending.get(entry.key)
-        if newer is not None:
-            newer.merge(entry)
-            self._coalesced += 1
-        elif not entry.wanted:
-            self._forgotten += 1
-        if newer is not None or not entry.wanted:
-            self._land(entry)
-            return
-        self._in_flight.discard(entry.key)
-        self._pending[entry.key] = entry
-        loop = asyncio.get_running_loop()
-        self._delayed[entry.key] = loop.call_later(delay, self._end_delay, entry.key)
-        self._leave_partition_flight(entry)
+        if self._take_back(entry):
+            loop = asyncio.get_running_loop()
+            self._delayed[entry.key] = loop.call_later(delay, self._end_delay, entry.key)
+
+    def park(self, entry: Entry, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome] = ()) -> None:
+        """End an entry's flight without result, as aliases take no writes; those who can come again are told so.
+
+        `documents` are those that were settled under other aliases. What nobody holds any more is forgotten.
+        """
+        entry.refuse(troubles, documents)
+        if self._take_back(entry):
+            self._parked.add(entry.key)
+
+    def unpark(self) -> None:
+        """Hand out all entries that wait for an alias in trouble: some of these may take writes again."""
+        for entry in self.parked():
+            self._bring_back(entry)
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
         """Wait until each row of a table that was read already, or is being read, has landed, at most so long."""
@@ -229,6 +234,29 @@ class Coalescer:
         for handle in self._delayed.values():
             handle.cancel()
         self._delayed.clear()
+
+    def _take_back(self, entry: Entry) -> bool:
+        """End an entry's flight without result; return whether it is pending by itself now."""
+        entry.early = None
+        newer = self._pending.get(entry.key)
+        if newer is not None:
+            newer.merge(entry)
+            self._coalesced += 1
+        elif not entry.wanted:
+            self._forgotten += 1
+        if newer is not None or not entry.wanted:
+            self._land(entry)
+            return False
+        self._in_flight.discard(entry.key)
+        self._pending[entry.key] = entry
+        self._leave_partition_flight(entry)
+        return True
+
+    def _bring_back(self, entry: Entry) -> None:
+        """Hand an entry out again where it is parked."""
+        if entry.key in self._parked:
+            self._parked.remove(entry.key)
+            self._make_ready(entry)
 
     def _end_delay(self, key: Key) -> None:
         del self._delayed[key]

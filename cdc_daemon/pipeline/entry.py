@@ -192,6 +192,18 @@ class Entry:
                 del self.receipts[receipt]
                 receipt.release()
 
+    def refuse(self, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome] = ()) -> None:
+        """Tell those who wait that aliases take no writes, and let them go.
+
+        What is left are receipts of those who cannot come again with the same.
+        """
+        for receipt in [receipt for receipt in self.receipts if receipt.refusable]:
+            del self.receipts[receipt]
+            receipt.refuse(self.key, troubles)
+        watches, self.watches = self.watches, set()
+        for watch in watches:
+            watch.refused(self.key, troubles, documents)
+
     def delay(self, trouble: Trouble) -> None:
         """Tell those who wait what holds the key up."""
         for watch in self.watches:

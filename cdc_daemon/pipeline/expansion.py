@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
-from cdc_daemon.errors import TableDroppedError
+from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, TableDroppedError
 from cdc_daemon.pipeline.children import Children
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.ports import RowReader, SiblingFinder
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.waits import Waits
+from cdc_daemon.pipeline.watch import Trouble
 
 
 class Expansion:
@@ -25,6 +27,7 @@ class Expansion:
     It returns when each of the partition's documents is settled, so the entry, which is settled after that, is
     acknowledged only when each document is. Who watches the partition watches its rows, and where nobody else needs
     them it is broken off as soon as `abandon` tells that nobody watches any more.
+    Rows that wait for an alias in trouble are not waited for: the partition has to be expanded once more then.
     Where other documents show rows of the partition, `router` passes the change on to them, after a pause of
     `second_read_pause` seconds. These are not waited for, as they may need an expansion of their own.
     """
@@ -47,19 +50,30 @@ class Expansion:
         self._pause = second_read_pause
         self._under_way: dict[Key, Children] = {}
 
-    async def expand(self, entry: Entry) -> bool:
+    def hopeless(self, entry: Entry, troubled: Troubled) -> Mapping[str, Trouble] | None:
+        """Return why none of a partition's documents can be written, where no other documents wait for its rows."""
+        if not troubled.any or self._router.leads_on(entry):
+            return None
+        return troubled.whole_table(entry.key.table) or None
+
+    async def expand(self, entry: Entry, troubles: dict[str, Trouble]) -> bool:
         """Make the signals, and tell whether that was done: it is not where nobody wants the partition any more.
 
+        Aliases that take no writes, and for which rows wait therefore, are entered in `troubles`.
         Raises what finding documents or reading keys raises.
         """
         key = entry.key
+        unfound: CdcError | None = None
         if entry.refresh and self._router.is_shown(key.table):
             with suppress(TableDroppedError):
                 clusterings = self._reader.clusterings(key.table, key.partition_key)
-                await self._signal(entry, self._waits.each("cassandra", clusterings, [entry]))
+                await self._signal(entry, self._waits.each("cassandra", clusterings, [entry]), troubles)
         if entry.search and not entry.abandoned and self._router.is_shown(key.table):
             found = self._siblings.find(key.table, key.partition_key)
-            await self._signal(entry, self._waits.each("elasticsearch", found, [entry]))
+            try:
+                await self._signal(entry, self._waits.each("elasticsearch", found, [entry]), troubles)
+            except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:
+                unfound = error
         if entry.abandoned:
             return False
         if self._router.leads_on(entry):
@@ -69,6 +83,10 @@ class Expansion:
                 await self._reader.confirm_partition(key.table, key.partition_key)
             await self._router.keep_in_mind([entry])
             self._router.pass_on(entry)
+            if unfound is not None or troubles:
+                entry.changed = False  # it is done again, and this is done
+        if unfound is not None:
+            raise unfound
         return True
 
     def abandon(self, keys: Iterable[Key]) -> None:
@@ -79,7 +97,9 @@ class Expansion:
                 self._coalescer.withdraw(children.open)
                 children.abandon()
 
-    async def _signal(self, entry: Entry, pages: AsyncGenerator[Sequence[Clustering], None]) -> None:
+    async def _signal(
+        self, entry: Entry, pages: AsyncGenerator[Sequence[Clustering], None], troubles: dict[str, Trouble]
+    ) -> None:
         async with aclosing(pages):
             async for page in pages:
                 if entry.abandoned:
@@ -90,6 +110,7 @@ class Expansion:
                         if entry.refresh or _is_below(clustering, entry.prefixes):
                             self._add(entry, clustering, children)
                     await children.wait()
+                    troubles.update(children.troubles)
                 finally:
                     del self._under_way[entry.key]
 

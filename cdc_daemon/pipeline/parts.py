@@ -21,6 +21,7 @@ from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowRe
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.waits import Waits
 
@@ -40,6 +41,7 @@ def make_pipeline(
     router: Router,
     waits: Waits,
     suspects: Suspects,
+    troubled: Troubled,
     observer: Observer,
 ) -> Pipeline:
     """Return what takes signals of changes and settles the documents that show them."""
@@ -61,6 +63,7 @@ def make_pipeline(
             router=router,
             waits=waits,
             suspects=suspects,
+            troubled=troubled,
             second_read_pause=settings.cassandra.second_read_pause,
             allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
         ),
@@ -79,6 +82,7 @@ def make_pipeline(
         ),
         writer=writer,
         waits=waits,
+        troubled=troubled,
         doubt=writer.doubt,
         workers=settings.pipeline.workers,
         batch=settings.pipeline.batch_documents,

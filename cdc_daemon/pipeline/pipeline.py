@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from cdc_daemon.errors import CassandraReadError, CdcError, ElasticsearchUnavailableError
+from cdc_daemon.errors import CassandraReadError, CdcError, alias_of
 from cdc_daemon.pipeline.backoff import Backoff
-from cdc_daemon.pipeline.coalescer import Coalescer, Flow
+from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.ports import Reading, Writer
 from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble, Watch
@@ -28,6 +30,9 @@ EXPANDERS = 2
 
 URGENT_WORKERS = 2
 """Workers for nothing but what somebody waits for: the others may all be busy with full batches."""
+
+ALIAS_PAUSE = 0.05
+"""Seconds that a worker pauses at most after a failure that concerns one alias."""
 
 USUAL = (Lane.USUAL,)
 URGENT = (Lane.URGENT,)
@@ -43,6 +48,7 @@ class Pipeline:
     has workers of its own, so neither waits for the other's batches. What is in the background has one worker of its
     own, and those of the others that find nothing else to do, except the first: however much is in the background,
     a change finds a worker at once, and however many changes there are, the background goes on.
+    Keys whose documents wait for an alias that takes no writes are parked, which `troubled` tells.
     `doubt` is told of the alias for which Elasticsearch did not answer something other than a write.
     """
 
@@ -55,11 +61,13 @@ class Pipeline:
         unreadable: UnreadablePartitions,
         writer: Writer,
         waits: Waits | None = None,
+        troubled: Troubled | None = None,
         doubt: Callable[[str], None] = lambda _: None,
         workers: int = 4,
         batch: int = 500,
     ) -> None:
         self._waits = waits or Waits()
+        self._troubled = troubled or Troubled()
         self._coalescer = coalescer
         self._settlement = settlement
         self._expansion = expansion
@@ -143,10 +151,17 @@ class Pipeline:
         while True:
             await self._writer.wait_available()
             entry = await self._coalescer.take_partition(lanes)
+            if (hopeless := self._expansion.hopeless(entry, self._troubled)) is not None:
+                self._coalescer.park(entry, hopeless)
+                continue
+            troubles: dict[str, Trouble] = {}
             try:
-                await self._expand(entry)
+                await self._expand(entry, troubles)
                 backoff.reset()
             except CdcError as error:
+                if troubles := self._troubled.among([alias] if (alias := alias_of(error)) else []):
+                    self._coalescer.park(entry, troubles)
+                    continue
                 entry.delay(Trouble.of(error))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
                 await self._wait_after(error, backoff)
@@ -154,15 +169,21 @@ class Pipeline:
                 self._coalescer.retry(entry, 0.0)
                 raise
 
-    async def _expand(self, entry: Entry) -> None:
+    async def _expand(self, entry: Entry, troubles: dict[str, Trouble]) -> None:
         """Expand a partition and end its flight; where this raises, that is left to the caller."""
         try:
-            done = await self._expansion.expand(entry)
+            done = await self._expansion.expand(entry, troubles)
         except CassandraReadError as error:
             if not await self._unreadable.take(entry, error):
                 raise
             return
-        if done:
+        if done and troubles:
+            still = self._troubled.among(troubles)
+            if still:
+                self._coalescer.park(entry, still)
+            else:
+                self._coalescer.retry(entry, 0.0)
+        elif done:
             await self._unreadable.note_read(entry)
             self._coalescer.settle(entry)
         else:
@@ -170,8 +191,10 @@ class Pipeline:
 
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
         delay = backoff.next()
-        if isinstance(error, ElasticsearchUnavailableError) and isinstance(alias := error.where.get("alias"), str):
+        if (alias := alias_of(error)) is not None:
+            # Its own keys wait longer; a worker that waits would let other indices' wait too.
             self._doubt(alias)
+            delay = min(delay, ALIAS_PAUSE)
         log.warning("pipeline.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
         with self._waits.after(error):
             await asyncio.sleep(delay)

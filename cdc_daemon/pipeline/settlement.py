@@ -9,7 +9,14 @@ from collections.abc import Sequence
 
 import structlog
 
-from cdc_daemon.errors import CassandraReadError, CassandraRefusedError, CdcError, StoreError, TableDroppedError
+from cdc_daemon.errors import (
+    CassandraReadError,
+    CassandraRefusedError,
+    CdcError,
+    StoreError,
+    TableDroppedError,
+    alias_of,
+)
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.batch_writer import BatchWriter, SetAside
 from cdc_daemon.pipeline.clock import HybridClock
@@ -31,6 +38,7 @@ from cdc_daemon.pipeline.ports import (
 )
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadableRows
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble
@@ -53,6 +61,7 @@ class Settlement:
     makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
     `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
     `expiries` keeps in mind when values of rows expire, `suspects` which documents a lost request may still write.
+    `troubled` knows which aliases take no writes: rows whose documents all wait for such are parked, and not even read.
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class Settlement:
         expiries: Expiries | None = None,
         waits: Waits | None = None,
         suspects: Suspects | None = None,
+        troubled: Troubled | None = None,
         second_read_pause: float = 0.05,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
@@ -84,6 +94,8 @@ class Settlement:
         self._unreadable = UnreadableRows(poison, coalescer, dead)
         self._lifetimes = Lifetimes(expiries)
         self._waits = waits or Waits()
+        self._troubled = troubled or Troubled()
+        self._router = router or Router(coalescer, {}, mapped=())
         self._pause = second_read_pause
         self._batches = BatchWriter(
             coalescer=coalescer,
@@ -93,11 +105,12 @@ class Settlement:
             set_aside=set_aside,
             observer=observer,
             poison=poison,
-            router=router or Router(coalescer, {}, mapped=()),
+            router=self._router,
             dead=dead,
             lifetimes=self._lifetimes,
             waits=self._waits,
             suspects=suspects,
+            troubled=self._troubled,
             allowed_clock_difference=allowed_clock_difference,
         )
 
@@ -113,6 +126,7 @@ class Settlement:
         side: one that Cassandra refuses to read is tried again later and holds up no other. Keys of a table that
         was dropped are settled by what is to become of its documents.
         """
+        entries = self._park_hopeless(entries) if self._troubled.any else entries
         open_entries = dict.fromkeys(entries)
         by_table: dict[TableName, list[Entry]] = defaultdict(list)
         for entry in entries:
@@ -132,15 +146,30 @@ class Settlement:
             for entry in open_entries:
                 self._hand_back(entry, failures.get(entry.key.table))
         for table, failure in failures.items():
+            if isinstance(failure, CassandraRefusedError):
+                _say("pipeline.table_refused", table, failure)
+        # What concerns all tables is raised rather than what concerns the index of one.
+        for failure in sorted(failures.values(), key=lambda each: alias_of(each) is not None):
             if not isinstance(failure, CassandraRefusedError):
                 raise failure
-            _say("pipeline.table_refused", table, failure)
+
+    def _park_hopeless(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Park the rows of whose documents none can be written, but those that other tables' documents show."""
+        troubles = {table: self._troubled.whole_table(table) for table in {entry.key.table for entry in entries}}
+        left = []
+        for entry in entries:
+            if troubles[entry.key.table] and not self._router.leads_on(entry):
+                self._coalescer.park(entry, troubles[entry.key.table])
+            else:
+                left.append(entry)
+        return left
 
     def _hand_back(self, entry: Entry, failure: BaseException | None) -> None:
         if isinstance(failure, CdcError):
             entry.delay(Trouble.of(failure))
-        # What other workers need not meet at once: a table that is not there, a store that cannot keep what it has to.
-        pauses = isinstance(failure, (CassandraRefusedError, StoreError))
+        # What other workers need not meet at once: a table that is not there, an index that lacks something, a store
+        # that cannot keep what it has to.
+        pauses = isinstance(failure, (CassandraRefusedError, StoreError)) or alias_of(failure) is not None
         self._coalescer.retry(entry, Backoff.delay(entry.attempts) if pauses else 0.0)
 
     async def _settle_table(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cdc_daemon.elastic.operation import Outcome
@@ -33,10 +33,14 @@ class DocumentOutcome(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """Why a key is not settled yet: `service` is `cassandra`, `elasticsearch` or `daemon`."""
+    """Why a key is not settled yet: `service` is `cassandra`, `elasticsearch` or `daemon`.
+
+    `alias` is named where the trouble is that of one alias, and the service is well.
+    """
 
     service: str
     reason: str
+    alias: str | None = None
 
     @classmethod
     def of(cls, error: CdcError) -> Trouble:
@@ -69,4 +73,11 @@ class Watch(Protocol):
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         """Take note that a key has to be tried again."""
+        ...
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        """Note that a key waits for aliases that take no writes: `troubles` tells why, by alias.
+
+        `documents` are those under other aliases, which are settled. Nothing more is told of the key to this watch.
+        """
         ...

@@ -129,7 +129,7 @@ class Settling:
     async def _signal(self, keys: Sequence[Key]) -> None:
         """Have keys settled as any change is."""
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
-        await hand_over(self._sink.submit_background, signals)
+        await hand_over(self._sink.submit_background, signals, alias=self._alias)
 
     async def _still_there(self, strangers: Sequence[Difference]) -> list[Difference]:
         names = [DocumentName(self._index, each.id, each.routing) for each in strangers]

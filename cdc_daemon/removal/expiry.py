@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_for_good
 from cdc_daemon.pipeline.ports import Lifetime
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.expiries import Expiry
@@ -135,7 +135,7 @@ class ExpiryWatch:
             Signal(key.table, key.partition_key, Scope.ROW, key.clustering or (), suspected=at * 1_000_000)
             for key, at in moments.items()
         ]
-        await hand_over(self._sink.submit_background, signals)
+        await hand_over_for_good(self._sink.submit_background, signals)
         await asyncio.to_thread(self._kept.done, due)
         self._count(len(moments))
         return len(due) == AT_ONCE

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError
+from cdc_daemon.errors import CassandraRefusedError, CdcError, TableDroppedError, alias_of
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.removal.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
@@ -268,10 +268,18 @@ class TableWatch:
     async def _sweep_all(self, table: TableName, truncated: int) -> int:
         """Hold the documents of a table, and those that show its rows among others, against their rows."""
         documents = 0
+        failure: CdcError | None = None
         for shown_in in self._shown_in.get(table, (table,)):
             await self._flights.wait_landed(shown_in, LANDING)
             suspected = truncated * 1000 if shown_in == table else 0
-            documents += await self._sweep.run(shown_in, suspected=suspected)
+            try:
+                documents += await self._sweep.run(shown_in, suspected=suspected)
+            except CdcError as error:
+                if alias_of(error) is None:
+                    raise
+                failure = failure or error  # of one index, and others' documents have to follow all the same
+        if failure is not None:
+            raise failure
         return documents
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
 
 from cdc_daemon.errors import StoreError
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.handover import hand_over
+from cdc_daemon.pipeline.handover import hand_over_each
 from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.spool.space import CdcSpace
 from cdc_daemon.store.spool import Spool, SpooledKey, SpooledRow
 
@@ -23,6 +25,12 @@ LOOK_SECONDS = 0.25
 
 BATCH = 1000
 """Keys brought back together."""
+
+PATIENCE = 2.0
+"""Seconds that an alias is in trouble before keys that wait for it go to disk: most trouble of one shard is shorter."""
+
+LONGEST_REST = 30.0
+"""Seconds after which keys that wait for an alias in trouble are looked at again, for the sake of other aliases."""
 
 _STORE_SECONDS = 1.0
 """How long to wait before a store that failed is tried again."""
@@ -50,6 +58,9 @@ class Spooler:
     room again and `ready` says that documents can be written, keys come back, those first that have waited longest. A
     key is taken out of the spool when it is settled, unless more was said of it meanwhile: a crash repeats, and loses
     nothing.
+
+    Keys that wait for a single alias, which `troubled` tells, go to the spool whether `space` is filling or not: they
+    would fill the pipeline and hold the checkpoint back, and so stop all others.
     """
 
     def __init__(
@@ -61,6 +72,8 @@ class Spooler:
         space: CdcSpace,
         ready: Callable[[], bool],
         observer: SpoolObserver,
+        troubled: Troubled | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self._spool = spool
         self._coalescer = coalescer
@@ -68,7 +81,11 @@ class Spooler:
         self._space = space
         self._ready = ready
         self._observer = observer
+        self._troubled = troubled or Troubled()
+        self._patience = patience
+        self._trouble_began: float | None = None
         self._spooling = False
+        self._more = False
         self._counting = asyncio.Lock()
         self.waiting = 0
 
@@ -90,21 +107,49 @@ class Spooler:
                 await self._go_on_spooling()
             elif self._spooling:
                 self._end_spooling()
+            if not self._space.filling and self._has_waited():
+                await self._spool_parked()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _has_waited(self) -> bool:
+        """Tell whether an alias has been in trouble for so long that keys which wait for it go to disk."""
+        if not self._troubled.any:
+            self._trouble_began = None
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._trouble_began is None:
+            self._trouble_began = now
+        return now - self._trouble_began >= self._patience or self._coalescer.is_crowded
 
     async def _drain(self) -> None:
         while True:
-            if self.waiting and not self._space.filling and self._ready() and not self._gate.closed:
-                try:
-                    await self._bring_back()
-                except StoreError as error:
-                    # What is settled and could not be taken out comes back once more, which is harmless.
-                    _say_failed(error)
-                    await asyncio.sleep(_STORE_SECONDS)
-            else:
+            if not self._may_drain():
                 await asyncio.sleep(LOOK_SECONDS)
+                continue
+            try:
+                left = await self._bring_all_back()
+            except StoreError as error:
+                # What is settled and could not be taken out comes back once more, which is harmless.
+                _say_failed(error)
+                await asyncio.sleep(_STORE_SECONDS)
+            else:
+                await self._rest(left)
+
+    def _may_drain(self) -> bool:
+        return bool(self.waiting and not self._space.filling and self._ready() and not self._gate.closed)
+
+    async def _rest(self, left: Collection[str]) -> None:
+        """Rest after all keys were brought back; where some are left, until aliases they wait for take writes again."""
+        until = asyncio.get_running_loop().time() + (LONGEST_REST if left else 0.0)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._more:
+                return  # what has come since may not wait for these aliases
+            if asyncio.get_running_loop().time() >= until or not self._troubled.among(left).keys() >= set(left):
+                return
 
     async def _go_on_spooling(self) -> None:
+        self._more = True
         if not self._spooling:
             self._spooling = True
             log.warning(
@@ -115,21 +160,35 @@ class Spooler:
                 "are not written",
             )
             self._gate.divert(self._divert)
+        await self._spool_entries(self._coalescer.held())
+
+    async def _spool_parked(self) -> None:
+        """Take to disk what waits for aliases in trouble."""
+        count = await self._spool_entries(self._coalescer.parked())
+        if count:
+            log.warning(
+                "spool.alias_in_trouble",
+                keys=count,
+                aliases=sorted(self._troubled.all()),
+                hint="changed keys of these aliases go to the state directory until they take writes again",
+                every=_SAID_AGAIN,
+            )
+
+    async def _spool_entries(self, entries: Sequence[Entry]) -> int:
         pending = [
             (entry, dict(entry.receipts), SpooledKey(
                 entry.key, entry.written, entry.removed, entry.suspected, entry.expires, entry.refresh,
                 frozenset(entry.prefixes),
             ))
-            for entry in self._coalescer.held()
+            for entry in entries
         ]  # fmt: skip
-        if not pending:
-            return
-        if not await self._put([spooled for _, _, spooled in pending]):
-            return
+        if not pending or not await self._put([spooled for _, _, spooled in pending]):
+            return 0
         for entry, receipts, _ in pending:
             entry.give_back(receipts)
         self._coalescer.withdraw([entry.key for entry, _, _ in pending])
         self._observer.spooled(len(pending))
+        return len(pending)
 
     async def _put(self, keys: Sequence[SpooledKey]) -> bool:
         """Keep keys durably; where that fails they stay where they are, and cdc_raw fills."""
@@ -154,12 +213,25 @@ class Spooler:
             await asyncio.sleep(_STORE_SECONDS)
         self._observer.spooled(len(keys))
 
-    async def _bring_back(self) -> None:
-        rows = await asyncio.to_thread(self._spool.oldest, BATCH)
-        signals = [signal for row in rows for signal in row.spooled.signals()]
-        # What goes to the spool once more meanwhile is settled too: it has another generation then, and stays.
-        await hand_over(self._coalescer.submit, signals)
-        await self._take_out(rows)
+    async def _bring_all_back(self) -> set[str]:
+        """Bring every key back once, but those none of whose documents can be written; return the aliases waited for.
+
+        A key that waits for one of several aliases is brought back for the sake of the others.
+        """
+        self._more = False
+        after, left = 0, set(self._troubled.all())
+        while self._may_drain():
+            skipped = self._troubled.tables()
+            rows = await asyncio.to_thread(self._spool.oldest, BATCH, after=after, besides=skipped)
+            if not rows:
+                break
+            after = rows[-1].id
+            signals = [signal for row in rows for signal in row.spooled.signals()]
+            # What goes to the spool once more meanwhile is settled too: it has another generation then, and stays.
+            refused = await hand_over_each(self._coalescer.submit, signals)
+            left |= {trouble.alias for trouble in refused.values() if trouble.alias is not None}
+            await self._take_out([row for row in rows if row.spooled.key not in refused])
+        return left
 
     async def _take_out(self, rows: Sequence[SpooledRow]) -> None:
         async with self._counting:

@@ -298,6 +298,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX dead_letter_by_position ON dead_letter (kind, segment_id, position)
         WHERE kind <> 'document' AND position IS NOT NULL AND table_id IS NULL;
     """,
+    """
+    ALTER TABLE dependent ADD COLUMN passed INTEGER;
+    """,
 )
 """Each step brings the file from the version of its index to the next; steps are only ever appended."""
 

@@ -61,15 +61,26 @@ class DependentStore:
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
     def oldest(self, limit: int, *, besides: Iterable[int] = ()) -> Sequence[Dependent]:
-        """Return the rows that have waited longest, but for those with the ids `besides`."""
+        """Return the rows that have waited longest, but for those with the ids `besides`, or passed over."""
         passed = [*besides]
         marks = ", ".join("?" * len(passed))
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM dependent WHERE id NOT IN ({marks}) ORDER BY id LIMIT ?",  # noqa: S608
+                f"SELECT {_COLUMNS} FROM dependent WHERE id NOT IN ({marks}) "  # noqa: S608
+                "AND passed IS NOT generation ORDER BY id LIMIT ?",
                 (*passed, limit),
             ).fetchall()
         return [_dependent(row) for row in rows]
+
+    def pass_over(self, dependent: Dependent) -> None:
+        """Return a row no more before it changes again, or `bring_back`."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE dependent SET passed = ? WHERE id = ?", (dependent.generation, dependent.id))
+
+    def bring_back(self) -> None:
+        """Return all rows again that were passed over."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE dependent SET passed = NULL WHERE passed IS NOT NULL")
 
     def done(self, dependent: Dependent) -> None:
         """Forget a row, unless it changed again meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +81,14 @@ class Spool:
                 connection.execute(_UPSERT, _values(connection, spooled))
             return _count(connection) - before
 
-    def oldest(self, limit: int) -> Sequence[SpooledRow]:
-        """Return the keys that have waited longest."""
+    def oldest(self, limit: int, *, after: int = 0, besides: Collection[TableName] = ()) -> Sequence[SpooledRow]:
+        """Return the keys that have waited longest, of those with ids above `after`; none of the tables `besides`."""
+        skipped = "".join(" AND NOT (keyspace_name = ? AND table_name = ?)" for _ in besides)
         with self._database.reading() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM spooled_key ORDER BY id LIMIT ?", (limit,)).fetchall()  # noqa: S608
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM spooled_key WHERE id > ?{skipped} ORDER BY id LIMIT ?",  # noqa: S608
+                (after, *(name for table in besides for name in table), limit),
+            ).fetchall()
         return [_spooled(row) for row in rows]
 
     def remove(self, rows: Iterable[SpooledRow]) -> None:

@@ -56,15 +56,16 @@ class TooManyJobsError(SyncError):
 class NotSettledError(CdcError):
     """Not every id could be settled in time.
 
-    `service` is what is away: `cassandra`, `elasticsearch` or `daemon`. `outcome` tells of the ids that were
-    settled; of the others nothing is done any more.
+    `service` is what is away: `cassandra`, `elasticsearch` or `daemon`. `alias` is the one that takes no writes, where
+    that is the reason. `outcome` tells of the ids that were settled; of the others nothing is done any more.
     """
 
     retryable = True
 
-    def __init__(self, message: str, *, service: str, outcome: SyncOutcome) -> None:
-        super().__init__(message, service=service)
+    def __init__(self, message: str, *, service: str, outcome: SyncOutcome, alias: str | None = None) -> None:
+        super().__init__(message, service=service, alias=alias)
         self.service = service
+        self.alias = alias
         self.outcome = outcome
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from cdc_daemon.cassandra.availability import CassandraAvailability
 from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.waits import Waits
 from cdc_daemon.pipeline.watch import Trouble
 
@@ -14,17 +15,18 @@ from cdc_daemon.pipeline.watch import Trouble
 class ServerHealth:
     """Combines whether Cassandra answers, whether the writer can write, and what workers wait for."""
 
-    def __init__(self, cassandra: CassandraAvailability, writer: PairWriter, waits: Waits) -> None:
+    def __init__(self, cassandra: CassandraAvailability, writer: PairWriter, waits: Waits, troubled: Troubled) -> None:
         self._cassandra = cassandra
         self._writer = writer
         self._waits = waits
+        self._troubled = troubled
 
-    def trouble(self) -> Trouble | None:
-        """Return why no row can be read or no document be written now; None while nothing is known to be wrong."""
+    def trouble(self, alias: str) -> Trouble | None:
+        """Return why no row can be read, or nothing be written to an alias; None while nothing is known to be wrong."""
         if self._cassandra.failure is not None:
             return Trouble("cassandra", self._cassandra.failure)
         if self._writer.available:
-            return None
+            return self._troubled.of(alias)
         failure = self._writer.failure
         return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
 

@@ -12,6 +12,7 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import CassandraUnavailableError, CdcError
 from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.watch import Trouble, Watch
 from cdc_daemon.sync.errors import HeldObjectTypeError, InvalidIdError, NotSettledError, UnknownObjectTypeError
@@ -53,8 +54,8 @@ class Refreshing(Protocol):
 class Health(Protocol):
     """What is known of the servers."""
 
-    def trouble(self) -> Trouble | None:
-        """Return why no row can be read or no document be written now; None while nothing is known to be wrong."""
+    def trouble(self, alias: str) -> Trouble | None:
+        """Return why no row can be read, or nothing be written to an alias; None while nothing is known to be wrong."""
         ...
 
     async def wait_unreadable(self) -> str:
@@ -138,28 +139,30 @@ class SyncService:
     ) -> SyncOutcome:
         """Settle each id: read after this call, then written, removed or set aside.
 
-        Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes) and when the daemon
-        stops meanwhile. With `seconds` it also raises when Elasticsearch is known to be unavailable before the call,
-        and when Cassandra is, or becomes, unavailable.
+        Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes), when the type's
+        alias takes no writes, and when the daemon stops meanwhile. With `seconds` it also raises when Elasticsearch is
+        known to be unavailable before the call, and when Cassandra is, or becomes, unavailable.
         """
+        alias = self._aliases[object_type]
         wanted = await _by_key(asked)
-        watch = KeyWatch(self._aliases[object_type])
-        if seconds is not None and (trouble := self._health.trouble()) is not None:
+        watch = KeyWatch(alias)
+        trouble = self._health.trouble(alias)
+        if trouble is not None and (seconds is not None or trouble.alias is not None):
             raise _not_settled(trouble, SyncOutcome())
         try:
             async with asyncio.timeout(seconds):
                 await self._until_stop(self._settle(watch, wanted.first), waits_long=seconds is None)
-                await self._refresher.refresh(self._aliases[object_type], refresh)
+                await self._refresher.refresh(alias, refresh)
         except TimeoutError:
             trouble = (
-                self._health.trouble()
+                self._health.trouble(alias)
                 or self._health.suspicion(min(_SUSPICIOUS_SECONDS, (seconds or 0) / 4), watch.open)
                 or watch.trouble
                 or Trouble("daemon", "it takes longer")
             )
             raise _not_settled(trouble, await _outcome(watch, wanted)) from None
         except CdcError as error:
-            raise _not_settled(Trouble.of(error), await _outcome(watch, wanted)) from error
+            raise _not_settled(watch.refusal or Trouble.of(error), await _outcome(watch, wanted)) from error
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
@@ -184,6 +187,8 @@ class SyncService:
                 await in_slices(keys, request)
             if watch.open:
                 await watch.wait_moved()
+            if watch.refusal is not None:
+                raise refusal_of(watch.refusal)
 
     async def _until_stop(self, settling: Any, *, waits_long: bool) -> None:
         """Wait for the work, but not past a stop of the daemon or, unless it `waits_long`, the loss of Cassandra."""
@@ -250,6 +255,5 @@ async def _outcome(watch: KeyWatch, wanted: _Wanted) -> SyncOutcome:
 
 
 def _not_settled(trouble: Trouble, outcome: SyncOutcome) -> NotSettledError:
-    return NotSettledError(
-        f"{trouble.service} is away or too slow: {trouble.reason}", service=trouble.service, outcome=outcome
-    )
+    message = trouble.reason if trouble.alias else f"{trouble.service} is away or too slow: {trouble.reason}"
+    return NotSettledError(message, service=trouble.service, alias=trouble.alias, outcome=outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
@@ -18,6 +18,7 @@ class KeyWatch:
         self.results: dict[Key, KeyResult] = {}
         self.open: set[Key] = set()
         self.trouble: Trouble | None = None
+        self.refusal: Trouble | None = None
         self._alias = alias
         self._moved = asyncio.Event()
 
@@ -43,7 +44,15 @@ class KeyWatch:
         if key in self.open or key._replace(clustering=None) in self.open:
             self.trouble = trouble
 
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        """Note that a key waits for other aliases, whose documents are not asked for here, or for the one asked for."""
+        if self._alias not in troubles:
+            self.settled(key, documents)
+        elif key in self.open or key._replace(clustering=None) in self.open:
+            self.refusal = troubles[self._alias]
+            self._moved.set()
+
     async def wait_moved(self) -> None:
-        """Wait until a key was settled since the last time."""
+        """Wait until a key was settled, or refused, since the last time."""
         await self._moved.wait()
         self._moved.clear()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from cdc_daemon.pipeline.handover import hand_over
+from cdc_daemon.pipeline.handover import hand_over_for_good
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Signal, TableName
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
@@ -117,7 +117,7 @@ class OwnSignals:
         if down:
             signals = [signal for _, node, signal in self._recent if node in down]
             log.warning("ownership.taken_over", nodes=sorted(down), changes=len(signals))
-            await hand_over(self._sink.submit, signals)
+            await hand_over_for_good(self._sink.submit, signals)
             self._count_taken_over(len(signals))
             taken = set(map(id, signals))
             self._recent = deque(each for each in self._recent if id(each[2]) not in taken)

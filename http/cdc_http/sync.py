@@ -149,8 +149,14 @@ class SyncEndpoint:
             return await service.settle(call.object_type, asked, seconds=seconds, refresh=call.refresh)
         except NotSettledError as error:
             log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
-            message = f"{_NAMES[error.service]} is away or too slow: {len(error.outcome.settled)} ids are settled."
+            settled = f"{len(error.outcome.settled)} ids are settled."
+            if error.alias is not None:
+                message = f"Elasticsearch takes no writes for {call.object_type}: {error.message}; {settled}"
+            else:
+                message = f"{_NAMES[error.service]} is away or too slow: {settled}"
             result = {name: value for name, value in self._result(error.outcome).items() if name != "response"}
+            if error.alias is not None:
+                result["alias"] = error.alias
             raise unavailable(message, service=error.service, **result) from None
 
     def _result(self, outcome: SyncOutcome) -> Mapping[str, Any]:

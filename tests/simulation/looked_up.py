@@ -132,6 +132,12 @@ class MemoryQueue:
     async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
         return [each for each in self.kept.values() if each.id not in besides][:limit]
 
+    async def pass_over(self, dependent: Dependent) -> None:
+        raise AssertionError(dependent)
+
+    async def bring_back(self) -> None:
+        """Nothing is ever passed over here."""
+
     async def done(self, dependent: Dependent) -> None:
         kept = self.kept.get(dependent.row.key)
         if kept is not None and (kept.id, kept.generation) == (dependent.id, dependent.generation):

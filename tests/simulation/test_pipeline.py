@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,6 +184,9 @@ class Request:
         assert all(document.outcome in {Outcome.INDEXED, Outcome.DELETED} for document in documents)
         self._shown = {identity: body for identity, (_, body) in self._index.documents.items()}
         self._done.set()
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        raise AssertionError((key, troubles, documents))
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         assert key.table == TABLE

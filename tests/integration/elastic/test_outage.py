@@ -151,3 +151,25 @@ async def test_a_restart_forgets_deletions_so_no_body_is_sent_across_it(
     # That is what would have happened: the deletion's version is forgotten, the older state is taken.
     await client.index(index=index.alias, id="a", document={"name": "stale"}, version=5, version_type="external_gte")
     assert await index.get("a") == (5, {"name": "stale"})
+
+
+async def test_a_block_of_the_whole_cluster_is_no_trouble_of_one_index(
+    index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
+) -> None:
+    other = Index(client, "orders", "orders-1")
+    await other.ensure()
+    writer = make_writer(client)
+    await client.cluster.put_settings(persistent={"cluster.blocks.read_only": True})
+    try:
+        results = await writer.write([index.write("a"), other.write("b"), other.delete("c")])
+        assert {result.outcome for result in results} == {Outcome.REREAD}
+        assert not writer.available
+        assert not writer.troubled
+        assert writer.failure is not None
+        assert writer.failure.error_type == "cluster_block_exception"
+    finally:
+        await client.cluster.put_settings(persistent={"cluster.blocks.read_only": None})
+    await asyncio.wait_for(writer.wait_available(), 30)
+    results = await writer.write([index.write("a"), other.write("b")])
+    assert {result.outcome for result in results} == {Outcome.INDEXED}
+    await client.indices.delete(index=other.name)

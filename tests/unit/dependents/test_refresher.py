@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from cdc_daemon.dependents.finding import DependentFinder
 from cdc_daemon.dependents.parts import StoredQueue
 from cdc_daemon.dependents.refresher import AT_ONCE, DependentsRefresher
 from cdc_daemon.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.ready import Lane
 from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.troubled import Troubled
+from cdc_daemon.pipeline.watch import Trouble
 from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow
+from tests.unit.pipeline.troubles import BlockedAliases
 
 ALL = (Lane.USUAL, Lane.BACKGROUND)
 USER, ORGANISATION = TableName("shop", "user"), TableName("shop", "organisation")
@@ -44,6 +48,9 @@ class World:
         self.failures = 0
         self.refreshed_documents = 0
         self.gate = Gate(self.coalescer)
+        self.finders: list[DependentFinder] = [self]
+        self.troubled = Troubled()
+        self.doubted: list[str] = []
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
         self.searches.append((key.partition_key, read_before))
@@ -72,7 +79,7 @@ class World:
 
         return DependentsRefresher(
             StoredQueue(self.store.dependents),
-            {ORGANISATION: [self]},
+            {ORGANISATION: self.finders},
             flights=self.coalescer,
             sink=self,
             gate=self.gate,
@@ -80,6 +87,8 @@ class World:
             rate=1_000_000,
             margin=1000,
             settle_others=settled,
+            troubled=self.troubled,
+            doubt=self.doubted.append,
         )
 
     def changed(self, name: str, version: int) -> None:
@@ -209,3 +218,101 @@ async def test_what_is_waiting_outlives_the_process(store: Store, tmp_path: Path
     again.dependents.done(first)
     assert again.dependents.count == 1
     again.close()
+
+
+COURSE = TableName("shop", "course")
+
+
+class Courses:
+    """Finds one course for each organisation."""
+
+    shown_in = COURSE
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self.failure: Exception | None = None
+
+    async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
+        assert read_before
+        self.asked.append(key.partition_key)
+        yield [Key(COURSE, key.partition_key, ())]
+        if self.failure is not None:
+            raise self.failure
+
+
+async def test_documents_under_an_alias_in_trouble_delay_no_others(store: Store) -> None:
+    """However many changed rows wait for one alias: each is worked off for the sake of the others, once."""
+    world, servers, courses = World(store), BlockedAliases("users"), Courses()
+    world.troubled = Troubled(servers, {USER: ["users"], COURSE: ["courses"]})
+    world.finders.append(courses)
+    world.pages = [[user("a")]]
+    task = asyncio.create_task(world.work())
+    names = [f"o{number}" for number in range(3 * AT_ONCE)]
+    for name in names:
+        world.changed(name, 5)
+    assert {key.partition_key for key in await world.settle_rows(len(names))} == {name.encode() for name in names}
+    await asyncio.sleep(0.3)
+    assert sorted(courses.asked) == sorted(name.encode() for name in names)
+    assert world.searches == []
+    assert world.store.dependents.count == len(names)
+    world.changed("o1", 6)  # what changes again is worked off again
+    assert (await world.settle_rows(1))[0] == Key(COURSE, b"o1", ())
+
+    servers.repair()
+    settled: set[Key] = set()
+    while world.store.dependents.count:
+        settled |= {entry.key for entry in await _take_all(world)}
+        await asyncio.sleep(0.01)
+    assert user("a") in settled
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _take_all(world: World) -> list[Entry]:
+    entries: list[Entry] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            entries = await world.coalescer.take_rows(10, ALL)
+    for entry in entries:
+        world.coalescer.settle(entry)
+    return entries
+
+
+async def test_rows_that_are_refused_are_passed_over(store: Store) -> None:
+    """The alias gets into trouble while its documents are being built."""
+    world, servers = World(store), BlockedAliases()
+    world.troubled = Troubled(servers, {USER: ["users"]})
+    world.pages = [[user("a")]]
+    task = asyncio.create_task(world.work())
+    world.changed("o1", 5)
+    (entry,) = await world.coalescer.take_rows(1, ALL)
+    servers.blocked.add("users")
+    world.coalescer.park(entry, {"users": Trouble("elasticsearch", "blocked", "users")})
+    await asyncio.sleep(0.3)
+    assert len(world.coalescer) == 0
+    assert world.store.dependents.count == 1
+    assert world.failures == 0
+    servers.repair()
+    await world.settle_rows(1)
+    await until(lambda: world.store.dependents.count == 0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_an_alias_that_cannot_be_searched_is_doubted(store: Store) -> None:
+    world, courses = World(store), Courses()
+    courses.failure = ElasticsearchRefusedError("closed", alias="courses")
+    world.finders[:] = [courses, world]
+    world.pages = [[user("a")]]
+    task = asyncio.create_task(world.work())
+    world.changed("o1", 5)
+    settled = await world.settle_rows(2)
+    assert set(settled) == {Key(COURSE, b"o1", ()), user("a")}
+    await until(lambda: bool(world.doubted))
+    assert world.doubted[0] == "courses"
+    assert world.store.dependents.count == 1
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from cdc_daemon.elastic import (
     RetryReason,
     make_client,
 )
+from cdc_daemon.elastic.alias_troubles import Prepare, prepare_nothing
 from tests.unit.elastic.fake import FakeElasticsearch
 
 NOW = 1_700_000_000_000_000
@@ -61,11 +63,12 @@ class Bench:
     def monotonic(self) -> float:
         return time.monotonic() + self.monotonic_offset
 
-    def writer(self, **limits: object) -> BulkWriter:
+    def writer(self, *, prepare: Prepare = prepare_nothing, **limits: object) -> BulkWriter:
         writer = BulkWriter(
             self.client,
             limits=replace(QUICK, **limits),  # type: ignore[arg-type]
             observer=self.observed,
+            prepare=prepare,
             clock=self.monotonic,
             now=lambda: NOW,
         )
@@ -77,6 +80,13 @@ class Bench:
 
     def delete(self, document_id: str, version: int = NOW, *, alias: str = "users") -> Operation:
         return Operation(alias, document_id, version, None, self.monotonic())
+
+
+async def wait_back(writer: BulkWriter) -> None:
+    """Wait until every alias takes writes again."""
+    async with asyncio.timeout(10):
+        while writer.troubled:  # noqa: ASYNC110 -- the writer tells one listener, which may be another
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

@@ -355,7 +355,7 @@ async def test_a_probe_of_another_shape_goes_on_probing(server: FakeElasticsearc
     for shape in SHAPES:
         server.probe_script.append(_saying(shape))
         failure = await endpoint.probe([Target("users", "a")])
-        assert failure is not None
+        assert isinstance(failure, Failure)
         assert failure.error_type == "broken_answer"
 
 

@@ -21,8 +21,8 @@ from cdc_daemon.elastic.pair_writer import PairWriter
 from cdc_daemon.elastic.partition import PartitionDocuments
 from cdc_daemon.pipeline.backoff import Backoff
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.preparing import Preparation
 from cdc_daemon.removal.index_rows import Feed, IndexRows
-from cdc_daemon.startup import ensure_indices
 from tests.segments import USERS
 from tests.unit.elastic.conftest import Bench
 from tests.unit.elastic.fake import PRODUCT, FakeElasticsearch
@@ -74,11 +74,10 @@ async def test_the_start_waits_while_answers_have_another_shape(client: AsyncEla
     waited: list[str] = []
     mapping = DocumentMapping("users", SETTINGS, USERS)
 
-    remembered = await ensure_indices(
-        client, {"users": SETTINGS}, {TABLE: [mapping]}, tell=lambda _what, error: waited.append(error or "")
-    )
+    preparation = Preparation(client, {"users": SETTINGS}, {TABLE: [mapping]})
+    await preparation.at_start(tell=lambda _what, error: waited.append(error or ""))
 
-    assert remembered == 60
+    assert preparation.remembered == 60
     for route in ("GET /_alias/users", "GET /*/_mapping", "GET /*/_settings*"):
         assert cluster.bad[route] == [], f"{route} was asked until its answer was good"
     assert any("unexpected shape" in error for error in waited)

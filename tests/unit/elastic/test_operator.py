@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_daemon.elastic import Outcome, RetryReason
-from tests.unit.elastic.conftest import Bench
+from tests.unit.elastic.conftest import Bench, wait_back
 from tests.unit.elastic.fake import all_failing, error, failing, refusing, saying
 
 ITEMS = [
@@ -40,15 +40,17 @@ async def test_an_item_met_by_an_operators_fault_is_read_again_and_never_dead(
 
     with capture_logs() as logs:
         results = await writer.write([bench.index("a"), bench.index("b", alias="orders")])
-        await writer.wait_available()
+        assert writer.available
+        await wait_back(writer)
 
     assert [result.outcome for result in results] == [Outcome.REREAD, Outcome.INDEXED]
     assert (results[0].error_type, results[0].reason) == (error_type, reason)
     assert bench.observed.retries == {RetryReason.REFUSED: 1}
-    assert [entry["event"] for entry in logs] == ["elasticsearch.unavailable", "elasticsearch.available"]
+    assert [entry["event"] for entry in logs] == ["elasticsearch.alias_unavailable", "elasticsearch.alias_available"]
     assert logs[0]["hint"]
     assert logs[0]["reason"] == reason
-    assert logs[0]["indices"] == ["users"]
+    assert logs[0]["alias"] == "users"
+    assert bench.observed.changes == []
     assert len(bench.server.probes) == 3
 
 
@@ -88,11 +90,13 @@ async def test_a_fault_behind_an_outage_is_said_too(bench: Bench) -> None:
     with capture_logs() as logs:
         await writer.write([bench.index("a")])
         await writer.wait_available()
+        await wait_back(writer)
 
     assert [(entry["event"], entry.get("error_type")) for entry in logs] == [
         ("elasticsearch.unavailable", "exception"),
-        ("elasticsearch.unavailable", "index_closed_exception"),
+        ("elasticsearch.alias_unavailable", "index_closed_exception"),
         ("elasticsearch.available", None),
+        ("elasticsearch.alias_available", None),
     ]
 
 
@@ -126,4 +130,5 @@ async def test_a_deletion_is_not_believed_where_the_alias_is_none(bench: Bench, 
     outcomes = [result.outcome for result in results]
     assert outcomes[: len(operations)] == [Outcome.REREAD] * len(operations)
     assert outcomes[len(operations) :] == [Outcome.DELETED, Outcome.INDEXED]
-    assert not writer.available
+    assert writer.available
+    assert list(writer.troubled) == ["users"]

@@ -11,12 +11,11 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.elastic import Outcome, ProbePauses, RetryReason, SilentObserver
 from cdc_daemon.elastic.availability import Availability
-from cdc_daemon.elastic.batch import GUARD_ID, Target
+from cdc_daemon.elastic.batch import GUARD_ID, Target, Trouble
 from cdc_daemon.elastic.failure import Failure
-from cdc_daemon.elastic.settlement import Trouble
 from cdc_daemon.errors import ElasticsearchUnavailableError
 from cdc_daemon.pipeline.backoff import Backoff
-from tests.unit.elastic.conftest import Bench
+from tests.unit.elastic.conftest import Bench, wait_back
 from tests.unit.elastic.fake import (
     PRODUCT,
     Reply,
@@ -195,7 +194,8 @@ async def test_a_shard_that_is_down_is_probed_by_its_own_routing(bench: Bench) -
         (Outcome.INDEXED, False),
         (Outcome.REREAD, True),
     ]
-    await writer.wait_available()
+    assert writer.available
+    await wait_back(writer)
     assert len(bench.server.probes) == 3
     assert {probe.actions[0][1]["routing"] for probe in bench.server.probes} == {"b"}
 
@@ -314,10 +314,10 @@ async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(
 
     monkeypatch.setattr("cdc_daemon.elastic.availability.Backoff", Recording)
     down = Failure(503, "exception", "down")
-    answers: list[Failure | None] = [down, down, None, down, down, None]
+    answers: list[Failure | list[Trouble]] = [down, down, [], down, down, []]
     now = 0.0
 
-    async def probe(targets: Sequence[Target]) -> Failure | None:
+    async def probe(targets: Sequence[Target]) -> Failure | list[Trouble]:
         return answers.pop(0)
 
     availability = Availability(

@@ -63,7 +63,7 @@ async def test_a_full_disk_is_no_overload(bench: Bench) -> None:
 
     assert result.outcome is Outcome.REREAD
     assert len(bench.server.requests) == 1
-    assert not writer.available
+    assert list(writer.troubled) == ["users"]
 
 
 async def test_a_body_that_grew_old_under_overload_is_not_sent_again(bench: Bench) -> None:

@@ -126,7 +126,7 @@ class FakeHealth:
         self.suspected: Trouble | None = None
         self.lost = asyncio.Event()
 
-    def trouble(self) -> Trouble | None:
+    def trouble(self, _alias: str) -> Trouble | None:
         return self.known
 
     async def wait_unreadable(self) -> str:

@@ -355,6 +355,16 @@ async def test_elasticsearch_known_to_be_away_is_told_at_once(app: ASGIApp, daem
     assert not daemon.pipeline.asked
 
 
+async def test_an_index_that_takes_no_writes_is_named(app: ASGIApp, daemon: FakeDaemon) -> None:
+    reason = "user_alias (index user-1) takes no writes: index_closed_exception: closed"
+    daemon.health.known = Trouble("elasticsearch", reason, "user_alias")
+    answer = await ask_json(app, rows("user", "u"))
+    assert (answer.status, answer.result["service"], answer.result["alias"]) == (503, "elasticsearch", "user_alias")
+    assert answer.error[2] == f"Elasticsearch takes no writes for user: {reason}; 0 ids are settled."
+    assert answer.headers["retry-after"] == "5"
+    assert not daemon.pipeline.asked
+
+
 async def test_the_daemon_starts_or_stops(app: ASGIApp, daemon: FakeDaemon) -> None:
     daemon.sync = None
     answer = await ask_json(app, rows("user", "u"))

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from cdc_daemon.cassandra.ring import LARGEST, WHOLE_RING, TokenRange, split
-from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
+from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError, ElasticsearchRefusedError
 from cdc_daemon.jobs.own import FIRST_PAUSE, Healing
 from cdc_daemon.jobs.request import JobRequest
 from cdc_daemon.jobs.run import JobRun
 from cdc_daemon.jobs.runner import MOST_REFUSALS, JobReport, RangeJobRunner
 from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.watch import Trouble
 from cdc_daemon.store import Store
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
@@ -52,9 +53,11 @@ class Counting:
 
 
 @asynccontextmanager
-async def running(directory: Path, work: Counting) -> AsyncIterator[RangeJobRunner]:
+async def running(
+    directory: Path, work: Counting, trouble: Callable[[str], Trouble | None] = lambda _type: None
+) -> AsyncIterator[RangeJobRunner]:
     store = Store(directory)
-    runner = RangeJobRunner(store.range_jobs, Halves(), {"backfill": work, "reconcile": work}, TABLES)
+    runner = RangeJobRunner(store.range_jobs, Halves(), {"backfill": work, "reconcile": work}, TABLES, trouble=trouble)
     task = asyncio.create_task(runner.run())
     try:
         yield runner
@@ -303,3 +306,50 @@ async def test_a_repair_that_fails_for_good_is_made_anew_ever_less_often_and_hol
         await healing.settle(work.finished[-1])
         assert requests.open() == []
     store.close()
+
+
+async def test_ranges_of_a_type_in_trouble_wait_and_delay_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_daemon.jobs.runner.STALLED_SECONDS", 0.01)
+    troubles = {"user": Trouble("elasticsearch", "users takes no writes", "users")}
+    work = Counting()
+    async with running(tmp_path, work, troubles.get) as runner:
+        user = await runner.start(JobRequest(kind="backfill", types=("user",)))
+        both = await runner.start(JobRequest(kind="reconcile", types=("user", "course")))
+        course = await runner.start(JobRequest(kind="backfill", types=("course",)))
+        report = await until(runner, course.job.id, ended)
+        assert report.job.state == "done"
+        assert {part.object_type for part in work.worked} == {"course"}
+        for waiting in (user, both):
+            report = await until(runner, waiting.job.id, lambda _: True)
+            assert report.job.open
+        assert (await until(runner, both.job.id, lambda _: True)).rows == {"course": 14, "user": 0}
+        assert len(work.finished) == 1
+        troubles.clear()
+        for waiting in (user, both):
+            assert (await until(runner, waiting.job.id, ended)).job.state == "done"
+    assert len(work.finished) == 3
+
+
+async def test_trouble_that_begins_during_a_job_makes_it_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc_daemon.jobs.runner.STALLED_SECONDS", 0.01)
+    monkeypatch.setattr("cdc_daemon.pipeline.backoff.Backoff.next", lambda _: 0.001)
+    troubles: dict[str, Trouble] = {}
+
+    class Refusing(Counting):
+        async def work(self, run: JobRun, part: JobRange) -> None:
+            if part.object_type == "user" and not self.worked:
+                troubles["user"] = Trouble("elasticsearch", "users takes no writes", "users")
+                raise ElasticsearchRefusedError("users takes no writes", alias="users")
+            await super().work(run, part)
+
+    work = Refusing()
+    async with running(tmp_path, work, troubles.get) as runner:
+        started = await runner.start(JobRequest(kind="backfill", types=("user", "course")))
+        await until(runner, started.job.id, lambda report: report.rows.get("course") == 14)
+        report = await until(runner, started.job.id, lambda _: True)
+        assert report.job.open
+        assert report.rows["user"] == 0
+        troubles.clear()
+        assert (await until(runner, started.job.id, ended)).rows == {"course": 14, "user": 14}

@@ -6,10 +6,12 @@ import time
 
 import pytest
 
+from cdc_daemon.elastic.failure import Failure
 from cdc_daemon.elastic.observer import RetryReason
 from cdc_daemon.errors import NOT_BUILT, DamagedSegmentError, MutationError, UnknownTableError
 from cdc_daemon.metrics import Metrics
 from cdc_daemon.observers import (
+    AliasMetrics,
     BulkMetrics,
     DependentsMetrics,
     DriftMetrics,
@@ -135,3 +137,21 @@ def test_documents_are_counted_by_alias_and_never_by_table(metrics: Metrics) -> 
         if sample.name.endswith("_total")
     }
     assert counted == {"users": 2, "people": 1, "": 1}
+
+
+def test_each_alias_takes_writes_until_it_does_not(metrics: Metrics) -> None:
+    aliases = AliasMetrics(metrics, ["users", "orders"])
+    assert [value(metrics, "alias_available", alias=alias) for alias in ("users", "orders")] == [1, 1]
+    for reason in ("cluster_block_exception", "index_closed_exception"):
+        aliases.show({"users": reason})
+        assert [value(metrics, "alias_available", alias=alias) for alias in ("users", "orders")] == [0, 1]
+        assert value(metrics, "alias_trouble", alias="users", reason=reason) == 1
+    assert value(metrics, "alias_trouble", alias="users", reason="cluster_block_exception") is None
+    aliases.show({})
+    assert value(metrics, "alias_trouble", alias="users", reason="index_closed_exception") is None
+    assert value(metrics, "alias_available", alias="users") == 1
+
+
+def test_reasons_are_of_a_list_that_is_known() -> None:
+    assert Failure(403, "cluster_block_exception", "blocked").label == "cluster_block_exception"
+    assert Failure(503, "http_503", "<html>").label == "other"

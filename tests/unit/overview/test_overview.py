@@ -308,3 +308,19 @@ def test_a_loop_that_is_stuck_is_a_critical_problem(daemon: Daemon) -> None:
     (problem,) = daemon.look()["problems"]
     assert problem["severity"] == "critical"
     assert "tail" in problem["text"]
+
+
+def test_an_index_in_trouble_is_named_with_its_reason(daemon: Daemon) -> None:
+    trouble = {"error_type": "index_closed_exception", "reason": "closed", "hint": "open it", "since": START}
+    daemon.state["indices"] = [
+        {"alias": "users", "live": "users-000001", "trouble": trouble},
+        {"alias": "batches", "live": "batches-000001", "trouble": None},
+    ]
+    shown = daemon.look()
+    assert [problem["severity"] for problem in shown["problems"]] == ["critical"]
+    (text,) = texts(shown)
+    assert text.startswith("users (users-000001) takes no writes: index_closed_exception: closed. ")
+    assert {mapping["name"]: mapping["trouble"] for mapping in shown["mappings"]} == {"user": trouble, "batch": None}
+    assert shown["sources"][0]["state"] == "running"
+    daemon.state["indices"][0] |= {"live": None, "trouble": {**trouble, "error_type": "index_not_found_exception"}}
+    assert texts(daemon.look())[0].startswith("users takes no writes: index_not_found_exception")

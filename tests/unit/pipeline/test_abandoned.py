@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
@@ -70,6 +70,9 @@ class Waiting:
         self.rows.add(key.clustering)
         if key.clustering is None:
             self.done.set()
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        raise AssertionError((key, troubles, documents))
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         assert key.table == BLOCKED

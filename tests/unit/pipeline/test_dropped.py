@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -88,6 +88,9 @@ class Watch:
     def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
         assert key.table == TABLE
         self.documents += documents
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        raise AssertionError((key, troubles, documents))
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         raise AssertionError((key, trouble))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from cdc_daemon.elastic.operation import Outcome
@@ -95,6 +95,9 @@ class Waiting:
         self.told += documents
         if key.clustering is None:
             self.done.set()
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        raise AssertionError((key, troubles, documents))
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         assert key.table == TABLE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cdc_daemon.elastic.operation import Outcome
 from cdc_daemon.errors import (
@@ -31,6 +31,9 @@ class Waiting:
     def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
         self.told.append(key.partition_key)
         self.documents.extend(documents)
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        raise AssertionError((key, troubles, documents))
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
         assert key.table == TABLE

@@ -10,6 +10,7 @@ from cdc_daemon.errors import CassandraUnavailableError
 from cdc_daemon.pipeline.entry import Entry, Key
 from cdc_daemon.pipeline.signal import TableName
 from cdc_daemon.pipeline.waits import Waits
+from cdc_daemon.pipeline.watch import Trouble
 
 
 @asynccontextmanager
@@ -37,7 +38,7 @@ async def test_the_longest_wait_is_told_once_it_is_long() -> None:
         now += 0.6
         async with elsewhere(waits, "elasticsearch"):
             now += 0.6
-            assert waits.trouble(1.0) == ("cassandra", "no answer for 1.2 s")
+            assert waits.trouble(1.0) == Trouble("cassandra", "no answer for 1.2 s")
             assert waits.trouble(2.0) is None
     assert waits.trouble(0.0) is None
 
@@ -46,10 +47,10 @@ def test_a_pause_after_a_failure_is_told_while_no_wait_is_long() -> None:
     now = 100.0
     waits = Waits(lambda: now)
     with waits.on("elasticsearch"), waits.after(CassandraUnavailableError("no host")):
-        assert waits.trouble(1.0) == ("cassandra", "no host")
+        assert waits.trouble(1.0) == Trouble("cassandra", "no host")
         now += 1.5
         # The pause may be of an outage that is over; that this server does not answer is now.
-        assert waits.trouble(1.0) == ("elasticsearch", "no answer for 1.5 s")
+        assert waits.trouble(1.0) == Trouble("elasticsearch", "no answer for 1.5 s")
     assert waits.trouble(0.0) is None
 
 
@@ -87,14 +88,14 @@ async def test_a_wait_inside_of_another_counts_alone() -> None:
         nonlocal now
         with waits.on("elasticsearch"):
             now += 1.0
-            assert waits.trouble(0.5, {key}) == ("elasticsearch", "no answer for 1.0 s")
+            assert waits.trouble(0.5, {key}) == Trouble("elasticsearch", "no answer for 1.0 s")
 
     with waits.on("cassandra", [Entry(key)]):
         now += 3.0
         await asyncio.gather(ask(), ask())
         assert waits.trouble(0.5, {key}) is None
         now += 2.0
-        assert waits.trouble(0.5, {key}) == ("cassandra", "no answer for 2.0 s")
+        assert waits.trouble(0.5, {key}) == Trouble("cassandra", "no answer for 2.0 s")
     assert waits.trouble(0.0) is None
 
 

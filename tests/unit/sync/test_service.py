@@ -192,3 +192,46 @@ async def test_a_cancellation_is_never_lost_whenever_it_comes() -> None:
     else:
         raise AssertionError("expected an end within so many rounds")
     assert rounds > 3
+
+
+ALIAS_TROUBLE = Trouble("elasticsearch", "user_alias (index u-1) takes no writes: index_closed_exception", "user_alias")
+
+
+@pytest.mark.parametrize("seconds", [5.0, None])
+async def test_an_alias_known_to_be_in_trouble_is_told_at_once(seconds: float | None) -> None:
+    daemon = FakeDaemon()
+    daemon.health.known = ALIAS_TROUBLE
+    with pytest.raises(NotSettledError) as caught:
+        await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), seconds=seconds)
+    assert (caught.value.service, caught.value.alias) == ("elasticsearch", "user_alias")
+    assert caught.value.message == ALIAS_TROUBLE.reason
+    assert daemon.pipeline.asked == []
+
+
+@pytest.mark.parametrize("seconds", [30.0, None])
+async def test_an_alias_that_gets_into_trouble_is_told_at_once(seconds: float | None) -> None:
+    daemon = FakeDaemon()
+
+    def request(signals: Iterable[Signal], watch: Watch) -> None:
+        first, second = (Key.of(signal) for signal in signals)
+        watch.settled(first, [DocumentOutcome("user_alias", "a", Outcome.INDEXED)])
+        watch.refused(second, {"user_alias": ALIAS_TROUBLE}, [])
+
+    daemon.pipeline.request = request  # type: ignore[method-assign]
+    with pytest.raises(NotSettledError) as caught:
+        await daemon.service.settle("user", daemon.service.read_ids("user", ["a", "b"]), seconds=seconds)
+    assert (caught.value.alias, caught.value.outcome.settled) == ("user_alias", {"a": True})
+    assert [key.partition_key for key in daemon.pipeline.withdrawn] == [b"b"]
+
+
+async def test_trouble_of_another_alias_of_the_same_row_is_none() -> None:
+    daemon = FakeDaemon()
+
+    def request(signals: Iterable[Signal], watch: Watch) -> None:
+        for signal in signals:
+            written = [DocumentOutcome("user_alias", "a", Outcome.INDEXED)]
+            watch.refused(Key.of(signal), {"other_alias": ALIAS_TROUBLE}, written)
+
+    daemon.pipeline.request = request  # type: ignore[method-assign]
+    outcome = await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), seconds=5)
+    assert (outcome.settled, outcome.indexed) == ({"a": True}, 1)
