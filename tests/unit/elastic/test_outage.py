@@ -281,7 +281,8 @@ async def test_closing_stops_the_probing_and_wakes_who_waits(bench: Bench) -> No
         await waiting
     probes = len(bench.server.probes)
     await asyncio.sleep(0.05)
-    assert len(bench.server.probes) == probes
+    # One may have been on its way: what was sent is not called back.
+    assert len(bench.server.probes) <= probes + 1
 
 
 async def test_a_cancelled_wait_does_not_stop_the_probing(bench: Bench) -> None:
