@@ -33,7 +33,7 @@ test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py
-	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/tail
+	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/sources/log
 	$(BIN)/coverage report
 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
@@ -48,16 +48,17 @@ unit: $(READY) ## The tests that need no server
 explore: setup ## Try examples that Hypothesis has not tried before (ROUNDS=1)
 	for round in $$(seq $(or $(ROUNDS),1)); do \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --hypothesis-profile=explore \
-	        tests/unit tests/simulation tests/integration/sync/test_contract.py || exit 1; \
+	        tests/unit tests/simulation tests/integration/sources/requests/test_contract.py || exit 1; \
 	done
 
 fuzz: $(READY) ## Fuzz the commit-log reader, guided by coverage (SECONDS=60)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-lint: $(READY) ## ruff: rules and format
+lint: $(READY) ## ruff: rules and format; import-linter: the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(READY) ## mypy, strict
 	$(BIN)/mypy

@@ -14,7 +14,7 @@ import orjson
 from elasticsearch import AsyncElasticsearch
 
 from bench.figures import Figures
-from cdc_daemon.elastic import (
+from cdc_daemon.search import (
     BulkLimits,
     BulkWriter,
     ElasticsearchOptions,
@@ -24,8 +24,8 @@ from cdc_daemon.elastic import (
     Outcome,
     make_client,
 )
-from cdc_daemon.elastic.batch import split
-from cdc_daemon.elastic.settlement import Clocks, Settlement
+from cdc_daemon.search.bulk_body import split
+from cdc_daemon.search.bulk_results import Clocks, Settlement
 
 ALIAS = "bench-bulk"
 INDEX = "bench-bulk-1"

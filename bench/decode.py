@@ -14,11 +14,11 @@ from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 
 from bench.figures import Figures
+from cdc_daemon.cli.segment_tools.reading import SegmentReading
 from cdc_daemon.commitlog.decode import read_updates
 from cdc_daemon.commitlog.keys import read_keys
 from cdc_daemon.commitlog.schema import Schema
-from cdc_daemon.errors import CommitLogError
-from cdc_daemon.segments.reading import SegmentReading
+from cdc_daemon.model.errors import CommitLogError
 from sandbox import Sandbox
 from sandbox.cassandra import CassandraNode
 from sandbox.reader import reader_command

@@ -18,16 +18,17 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from bench.figures import Figures
-from cdc_daemon import garbage
+from cdc_daemon.app import garbage
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config import HttpSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
-from cdc_daemon.sync import Refresh, SyncService
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.sources.requests import Refresh, SyncService
 from cdc_http import DaemonView, HttpServer, create_app
 
 _BATCH = 100

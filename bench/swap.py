@@ -21,9 +21,9 @@ from cassandra.cluster import Session
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from bench.tables import ALIAS, TABLE, fill, make_table, write_config
-from cdc_daemon.client import DaemonClient
+from cdc_daemon.cli.client import DaemonClient
+from cdc_daemon.cli.jobs_client import IndicesClient, JobsClient
 from cdc_daemon.config import load
-from cdc_daemon.jobs.client import IndicesClient, JobsClient
 from sandbox import Sandbox
 from sandbox.compare import Comparison, compare
 from sandbox.ports import PortReservation

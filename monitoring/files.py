@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from cdc_daemon.metric_table import alerts_by_metric, as_markdown
-from cdc_daemon.metrics import Metrics
+from cdc_daemon.telemetry.metric_table import alerts_by_metric, as_markdown
+from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.dashboard import dashboard
 
 CHECKOUT = Path(__file__).resolve().parent.parent

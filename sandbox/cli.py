@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cdc_daemon.errors import CdcError
+from cdc_daemon.model.errors import CdcError
 from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
 from sandbox.control import ACTIONS, listening, order, serve, takes_orders

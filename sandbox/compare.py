@@ -22,6 +22,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import tuple_factory
 from elasticsearch import AsyncElasticsearch
 
+from cdc_daemon.app.startup import connect_elasticsearch, make_mappings
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.plan import ReadPlan, quote
@@ -32,12 +33,11 @@ from cdc_daemon.cassandra.session import connect
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping, RowKey
-from cdc_daemon.elastic.failure import told_apart
-from cdc_daemon.errors import DocumentError
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.errors import DocumentError
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.routes import related_of
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.startup import connect_elasticsearch, make_mappings
+from cdc_daemon.search.failure import told_apart
 
 EXAMPLES = 5
 """How many ids of each kind of difference are told."""

@@ -22,7 +22,7 @@ from cassandra.cluster import Session
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from cdc_daemon.errors import CdcError
+from cdc_daemon.model.errors import CdcError
 from sandbox.browser import chromium
 from sandbox.cache import CHECKOUT
 from sandbox.demo.schema import create_schema, make_config

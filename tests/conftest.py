@@ -11,7 +11,7 @@ import structlog
 from cassandra.cluster import Session
 from hypothesis import settings
 
-from cdc_daemon.logs import LIBRARIES
+from cdc_daemon.telemetry.logs import LIBRARIES
 from sandbox import FAST_START, Sandbox
 
 # A script's background job (`nohup make test &`) is started with SIGINT ignored. Every program that a test starts would

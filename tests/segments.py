@@ -16,9 +16,9 @@ from uuid import UUID
 
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.table import Column, Kind, TableMetadata
-from cdc_daemon.commitlog.types import parse_type
 from cdc_daemon.commitlog.update import Cell, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.cql_types import parse_type
+from cdc_daemon.model.signal import TableName
 from tests.unit.commitlog.writer import entry, header, marker, mutation
 
 FIRST_ID = 1_795_461_419_810

@@ -19,8 +19,8 @@ from cassandra.query import SimpleStatement
 from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.errors import CassandraRefusedError, CdcError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError
+from cdc_daemon.model.signal import TableName
 
 log = structlog.get_logger(__name__)
 

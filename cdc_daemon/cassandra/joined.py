@@ -14,10 +14,10 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.commitlog.values import PROTOCOL_VERSION, driver_type
 from cdc_daemon.document.related import Joined, Related, Relation
-from cdc_daemon.errors import CassandraRefusedError, DocumentError
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, Row, RowState
-from cdc_daemon.pipeline.signal import Clustering, TableName
+from cdc_daemon.model.errors import CassandraRefusedError, DocumentError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row, RowState
+from cdc_daemon.model.signal import Clustering, TableName
 
 LONGEST_KEY = 65_535
 """Bytes of the longest key that Cassandra takes (`FBUtilities.MAX_UNSIGNED_SHORT`): nothing is behind a longer one."""

@@ -8,7 +8,7 @@ from typing import Any
 from cassandra.query import PreparedStatement
 
 from cdc_daemon.cassandra.plan import ReadPlan
-from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.model.key import Key
 
 _EXACT_TYPES = frozenset(
     ("text", "ascii", "blob", "uuid", "timeuuid", "int", "bigint", "smallint", "tinyint", "date", "time")

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from cdc_daemon.cassandra.pace import Pace
-from cdc_daemon.errors import CassandraUnavailableError
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CassandraUnavailableError
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.model.key import Key
 
 LOOKUPS_PER_QUERY = 400
 """The most partitions times clusterings that one query asks for. `IN` on both makes a product: twenty

@@ -23,7 +23,7 @@ from cassandra.connection import ConnectionException
 from cassandra.protocol import ServerError
 from cassandra.query import PreparedStatement, Statement
 
-from cdc_daemon.errors import CassandraReadError, CassandraRefusedError, CassandraUnavailableError, CdcError
+from cdc_daemon.model.errors import CassandraReadError, CassandraRefusedError, CassandraUnavailableError, CdcError
 
 _UNAVAILABLE = (
     NoHostAvailable,

@@ -17,17 +17,17 @@ from cdc_daemon.cassandra.keys import exacting_keys, serialisers
 from cdc_daemon.cassandra.plan import KeyGroup, ReadPlan
 from cdc_daemon.cassandra.query import as_unavailable, execute, is_decoding_failure, pages, prepare
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.errors import (
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.errors import (
     CassandraRefusedError,
     CassandraUnavailableError,
     CdcError,
     DocumentError,
     UndecodableError,
 )
-from cdc_daemon.pipeline.clock import HybridClock
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, RowState
-from cdc_daemon.pipeline.signal import Clustering, TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, RowState
+from cdc_daemon.model.signal import Clustering, TableName
 
 log = structlog.get_logger(__name__)
 

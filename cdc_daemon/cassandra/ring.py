@@ -11,8 +11,8 @@ from cassandra.cluster import Session
 from cassandra.metadata import Murmur3Token
 
 from cdc_daemon.cassandra.query import execute, prepare
-from cdc_daemon.errors import CdcError, ConfigError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import CdcError, ConfigError
+from cdc_daemon.model.signal import TableName
 
 SMALLEST = -(2**63)
 """Before every token: Murmur3Partitioner never gives it to a key (`Murmur3Partitioner.normalize`)."""

@@ -18,11 +18,11 @@ from cdc_daemon.cassandra.query import as_unavailable, execute_page, is_decoding
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, CdcError
-from cdc_daemon.pipeline.clock import HybridClock
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, RowState
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, RowState
+from cdc_daemon.model.signal import TableName
 
 PAGE_ROWS = 1000
 """Rows asked for at once."""

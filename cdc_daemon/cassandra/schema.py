@@ -13,8 +13,8 @@ from cassandra.cluster import Session
 from cdc_daemon.cassandra.plan import ReadPlan
 from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader, remembered_schema, table_definitions
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
-from cdc_daemon.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.schema_history import TableDefinition
 
 log = structlog.get_logger(__name__)

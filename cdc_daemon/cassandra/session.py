@@ -30,7 +30,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 from cdc_daemon import __version__
 from cdc_daemon.cassandra.protocol import ForgivingProtocolHandler
 from cdc_daemon.config import CassandraSettings, TlsSettings
-from cdc_daemon.errors import CassandraUnavailableError, ConfigError
+from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 
 # Every supported release speaks it (4.0 to 5.0). Left open, the driver starts with protocols of its own and
 # works its way down with a warning for each.

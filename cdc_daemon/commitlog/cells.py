@@ -23,7 +23,7 @@ from cdc_daemon.commitlog.layout import ColumnLayout
 from cdc_daemon.commitlog.records import new_cell, new_complex_column, new_deletion
 from cdc_daemon.commitlog.update import INVALID_DELETION_TIME, Cell, ComplexColumn, Deletion
 from cdc_daemon.commitlog.vint import add_int32, add_int64, read_length, read_vint
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 
 _EXPIRED: Final = 0x7FFF_FFFF
 """The TTL of a row that was found expired (`LivenessInfo.EXPIRED_LIVENESS_TTL`)."""

@@ -13,7 +13,7 @@ import cramjam
 import lz4.block
 import zstandard
 
-from cdc_daemon.errors import DamagedSegmentError
+from cdc_daemon.model.errors import DamagedSegmentError
 
 _LZ4_RATIO: Final = 255
 """No LZ4 block is longer than its compressed form times this (one length byte for 255 literals or copies)."""

@@ -11,7 +11,7 @@ from cdc_daemon.commitlog.mutation import UNREADABLE, read_mutation
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate
-from cdc_daemon.errors import CommitLogError, MutationError
+from cdc_daemon.model.errors import CommitLogError, MutationError
 
 _ONE_UPDATE = b"\x01"
 """How a mutation of one update begins, before the id of its table."""

@@ -34,7 +34,7 @@ from cdc_daemon.commitlog.layout import (
 from cdc_daemon.commitlog.records import new_range_tombstone, new_row, new_update
 from cdc_daemon.commitlog.update import DecodedRow, PartitionUpdate, RangeTombstone
 from cdc_daemon.commitlog.vint import add_int32, add_int64, read_length, read_vint
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 
 
 class Decoder(CellDecoder):

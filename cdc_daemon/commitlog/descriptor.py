@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cdc_daemon.commitlog.compression import COMPRESSORS
 from cdc_daemon.commitlog.encryption import CIPHERS, EncryptionHeader
-from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 
 Buffer = Any
 """Anything with a length whose slices are bytes-like: bytes, memoryview, mmap."""

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from cdc_daemon.commitlog.compression import decompress
-from cdc_daemon.errors import ConfigError, DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import ConfigError, DamagedSegmentError, UnsupportedSegmentError
 
 CIPHERS: Final[Mapping[str, int]] = {"AES/CBC/PKCS5PADDING": 16}
 """JCE transformations, upper case as JCE does not mind, with the length of their vector in bytes."""

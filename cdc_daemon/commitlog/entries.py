@@ -13,7 +13,7 @@ from typing import Final
 
 from cdc_daemon.commitlog.checksum import crc32
 from cdc_daemon.commitlog.section import Section
-from cdc_daemon.errors import CommitLogError, DamagedSegmentError
+from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 
 HEAD_SIZE: Final = 8
 TAIL_SIZE: Final = 4

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 VARIABLE: Final = "CDC_DAEMON_COMMITLOG"
 PACKAGE: Final = "cdc_daemon.commitlog"

@@ -42,7 +42,7 @@ from cdc_daemon.commitlog.mutation import read_mutation
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.vint import read_vint
-from cdc_daemon.errors import MutationError, UnknownTableError
+from cdc_daemon.model.errors import MutationError, UnknownTableError
 
 __all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
 

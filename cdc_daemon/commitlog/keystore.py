@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from cdc_daemon.commitlog.serialized import read_object
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 _JCEKS: Final = 0xCECECECE
 _JKS: Final = 0xFEEDFEED

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CommitLogError, UnknownTableError
+from cdc_daemon.model.errors import CommitLogError, UnknownTableError
 
 
 class RowKey(NamedTuple):

@@ -32,7 +32,7 @@ from cdc_daemon.commitlog.layout import (
     static_row_flags,
 )
 from cdc_daemon.commitlog.vint import add_int64, read_vint
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 
 _NEVER: Final = -(1 << 63)
 """Microseconds: Cassandra's own `NO_TIMESTAMP`, older than everything written."""

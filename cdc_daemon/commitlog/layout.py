@@ -39,7 +39,7 @@ from cdc_daemon.commitlog.flags import (
 )
 from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.commitlog.vint import read_length, read_vint
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 
 TABLE_ID_SIZE: Final = 16
 

@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
 from cdc_daemon.commitlog.vint import read_vint
-from cdc_daemon.errors import MutationError, UnknownTableError
+from cdc_daemon.model.errors import MutationError, UnknownTableError
 
 Update = TypeVar("Update")
 UpdateReader = Callable[[bytes, int, TableLayout], tuple[Update, int]]

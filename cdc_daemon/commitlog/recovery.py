@@ -24,7 +24,7 @@ from cdc_daemon.commitlog.descriptor import (
     parse_segment_name,
 )
 from cdc_daemon.commitlog.markers import MARKER_SIZE, Markers
-from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 
 HEADER_PASSED: Final = "the file's name and its sync markers are gone by"
 """What becomes of a segment whose header is damaged."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cdc_daemon.commitlog.systemschema import Row, read_tables
 from cdc_daemon.commitlog.table import Column, DroppedColumn, TableMetadata
-from cdc_daemon.errors import CommitLogError
+from cdc_daemon.model.errors import CommitLogError
 
 __all__ = ["Column", "DroppedColumn", "Row", "Schema", "SchemaView", "TableMetadata"]
 

@@ -17,7 +17,7 @@ from cdc_daemon.commitlog.compression import decompress
 from cdc_daemon.commitlog.descriptor import VERSION_40, Buffer, SegmentDescriptor
 from cdc_daemon.commitlog.encryption import Decryptor, Keyring
 from cdc_daemon.commitlog.markers import MARKER_SIZE, Markers
-from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 
 _LENGTH_SIZE: Final = 4
 _PIECE: Final = 4 << 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 _MAGIC: Final = b"\xac\xed\x00\x05"
 _TC_NULL: Final = 0x70

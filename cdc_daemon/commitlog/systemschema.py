@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from cdc_daemon.commitlog.table import Column, DroppedColumn, TableMetadata
-from cdc_daemon.commitlog.types import CqlType, parse_type
-from cdc_daemon.errors import CommitLogError
+from cdc_daemon.model.cql_types import CqlType, parse_type
+from cdc_daemon.model.errors import CommitLogError
 
 Row = Mapping[str, Any]
 """One row of a `system_schema` table, columns by name: the driver's `dict_factory` or a snapshot's JSON."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.commitlog.values import decode_value
-from cdc_daemon.errors import CommitLogError, MutationError
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.errors import CommitLogError, MutationError
 
 Kind = Literal["partition_key", "clustering", "static", "regular"]
 

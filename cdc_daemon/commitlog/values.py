@@ -9,8 +9,8 @@ from uuid import UUID
 
 from cassandra import cqltypes
 
-from cdc_daemon.commitlog.types import CqlType
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.errors import MutationError
 
 PROTOCOL_VERSION: Final = 4
 """Native protocol version whose collections, with lengths of four bytes, are those that are stored."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 
 MAX_LENGTH: Final = 9
 """Bytes of the longest vint: a first byte of ones, then 64 bits."""

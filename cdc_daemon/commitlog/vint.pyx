@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 
 __all__ = ["LENGTHS", "MAX_LENGTH", "VALUE_BITS", "add_int32", "add_int64", "read_length", "read_vint"]
 

@@ -6,13 +6,7 @@ from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.problem import Problem, SettingsError
 from cdc_daemon.config.schema import json_schema
 from cdc_daemon.config.servers import CassandraSettings, Consistency, ElasticsearchSettings, TlsSettings
-from cdc_daemon.config.settings import (
-    CommitLogSettings,
-    LogSettings,
-    PipelineSettings,
-    Settings,
-    StateSettings,
-)
+from cdc_daemon.config.settings import CommitLogSettings, LogSettings, PipelineSettings, Settings, StateSettings
 from cdc_daemon.config.template import TemplatePart, parse_template, template_columns
 
 __all__ = [

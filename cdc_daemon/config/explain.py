@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cdc_daemon.config.problem import KeyPath, Problem, spell
+from cdc_daemon.config.redaction import STARS, is_secret_name
 from cdc_daemon.config.settings import Settings
-from cdc_daemon.redaction import STARS, is_secret_name
 
 _LONGEST = 60
 

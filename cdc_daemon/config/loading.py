@@ -16,7 +16,7 @@ from cdc_daemon.config.files import read_files
 from cdc_daemon.config.problem import KeyPath, Problem, SettingsError
 from cdc_daemon.config.settings import Settings
 from cdc_daemon.config.yaml_file import YamlFile
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 
 def load(file: Path, *, environment: Mapping[str, str] | None = None) -> Settings:

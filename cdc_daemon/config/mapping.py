@@ -19,7 +19,7 @@ from cdc_daemon.config.mapping_names import (
     Table,
 )
 from cdc_daemon.config.mapping_shape import ShapeSettings
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 
 _Body = Mapping[str, Any] | None
 

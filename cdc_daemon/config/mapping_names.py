@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Wit
 
 from cdc_daemon.config.base import wrong
 from cdc_daemon.config.template import parse_template
-from cdc_daemon.document.dates import date_format
-from cdc_daemon.document.expression import Expression
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.values.dates import date_format
+from cdc_daemon.values.expression import Expression
 
 _TABLE = re.compile(r"(\w{1,48})\.(\w{1,222})", re.ASCII)
 

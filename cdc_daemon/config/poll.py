@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from cdc_daemon.config.base import Section, wrong
 from cdc_daemon.config.mapping_names import Table
 from cdc_daemon.config.units import Duration, DurationOrZero
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.poll.text_moment import TextMoment
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.values.text_moment import TextMoment
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=48)]
 

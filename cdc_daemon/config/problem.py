@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 """The keys and list positions that lead from the top of the file to a value."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cdc_daemon.commitlog.types import CqlType
-from cdc_daemon.document.closures import Evaluate
-from cdc_daemon.document.expression import Expression
-from cdc_daemon.document.values import Converter, converter, text_of
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.values.closures import Evaluate
+from cdc_daemon.values.cql_json import Converter, converter, text_of
+from cdc_daemon.values.expression import Expression
 
 
 class Condition:

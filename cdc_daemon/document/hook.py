@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cdc_daemon.errors import ConfigError, HookError
-from cdc_daemon.shown import told
+from cdc_daemon.model.errors import ConfigError, HookError
+from cdc_daemon.values.shown import told
 
 JoinedRows = Mapping[str, Sequence[Mapping[str, Any]]]
 """By a join's field: the rows joined, each with its columns' values as the driver gives them."""

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.template import parse_template
-from cdc_daemon.document.values import key_converter
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.values.cql_json import key_converter
 
 IDENTITY_LIMIT = 512
 """Bytes that Elasticsearch takes of an `_id` (documentation of the `_id` field)."""

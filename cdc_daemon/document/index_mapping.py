@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.document.shape import Shape
+from cdc_daemon.model.cql_types import CqlType
 
 ANYTHING: Mapping[str, Any] = {"type": "object", "enabled": False}
 """A field that takes any JSON value, kept and not searched: where keys are data, or nothing is known of the values."""

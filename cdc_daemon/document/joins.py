@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config.mapping_joins import JoinSettings, LookupSettings
 from cdc_daemon.document.index_mapping import ANYTHING, field_mapping, shape_properties
-from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.related import Joined, Relation, match_key
 from cdc_daemon.document.shape import Extra, Shape
-from cdc_daemon.document.values import Converter, converter, key_converter
-from cdc_daemon.errors import ConfigError, JoinLimitError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.errors import ConfigError, JoinLimitError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.values.cql_json import Converter, converter, key_converter
 
 Tables = Mapping[TableName, TableMetadata]
 

@@ -13,12 +13,12 @@ from cdc_daemon.document.hook import call_hook, load_hook
 from cdc_daemon.document.identity import Identity, KeyTemplate, short_id
 from cdc_daemon.document.index_mapping import shape_properties
 from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
-from cdc_daemon.document.nearest import nearest_hint
 from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape, misfit
 from cdc_daemon.document.source import source_of
-from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, IdError
-from cdc_daemon.shown import told
+from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, IdError
+from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.values.shown import told
 
 PARTITION_FIELD = "cdc_partition_key"
 """The keyword by which the documents of a partition are found; only tables with clustering columns need it."""

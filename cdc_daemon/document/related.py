@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.commitlog.types import CqlType
-from cdc_daemon.document.nearest import nearest_hint
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.suggestion import nearest_hint
 
 REFERRING = frozenset(
     (

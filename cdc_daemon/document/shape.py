@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config.mapping_shape import ShapeSettings
-from cdc_daemon.document.closures import Evaluate
 from cdc_daemon.document.condition import make_condition
-from cdc_daemon.document.dates import date_format
-from cdc_daemon.document.expression import Expression
-from cdc_daemon.document.json_text import Bad, json_text_converter
-from cdc_daemon.document.nearest import nearest_hint
-from cdc_daemon.document.values import Converter, Rename, converter, json_value
-from cdc_daemon.errors import ConfigError, ConversionError, DocumentError, ExpressionError
-from cdc_daemon.shown import told
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, ExpressionError
+from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.values.closures import Evaluate
+from cdc_daemon.values.cql_json import Converter, Rename, converter, json_value
+from cdc_daemon.values.dates import date_format
+from cdc_daemon.values.expression import Expression
+from cdc_daemon.values.json_text import Bad, json_text_converter
+from cdc_daemon.values.shown import told
 
 Row = Sequence[Any]
 Build = Callable[[Row], dict[str, Any]]

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.document.related import Joined
-from cdc_daemon.document.values import json_value
-from cdc_daemon.shown import shown as shown_value
+from cdc_daemon.values.cql_json import json_value
+from cdc_daemon.values.shown import shown as shown_value
 
 
 def source_of(
@@ -18,7 +18,7 @@ def source_of(
 
     Only the columns `shown` are in it: what a document never shows is not to be seen here either. `joined` are the
     columns shown of joined rows, by what these are called among the row's `columns`. It fails on no value: one that has
-    no form in JSON is there as bounded text (`cdc_daemon.shown.shown`).
+    no form in JSON is there as bounded text (`cdc_daemon.values.shown.shown`).
     """
     found: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
+from cdc_daemon.model.reading import Reading
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.ports import Reading, RowBuilder
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DOCUMENT, DOCUMENT_START, PARTITION, DeadLetter
 

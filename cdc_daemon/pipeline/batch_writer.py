@@ -6,29 +6,22 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.batch import Batch
-from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.giving_up import SUSPICIOUS, Poison
 from cdc_daemon.pipeline.lifetimes import Lifetimes
-from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
-from cdc_daemon.pipeline.ports import (
-    DeadDocuments,
-    DocumentBuilder,
-    Observer,
-    Reading,
-    Row,
-    RowBuilder,
-    Suspects,
-    Write,
-    Writer,
-)
+from cdc_daemon.pipeline.ports import DeadDocuments, DocumentBuilder, Observer, Suspects, Writer
 from cdc_daemon.pipeline.routing import Router
+from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
 
 SetAside = Callable[[Sequence[DeadLetter]], None]

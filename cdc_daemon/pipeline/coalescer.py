@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from cdc_daemon.pipeline.early import Doubts
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.partition import Partition
-from cdc_daemon.pipeline.ports import Reading
-from cdc_daemon.pipeline.ready import Lane, ReadyQueue
-from cdc_daemon.pipeline.receipt import Receipt
-from cdc_daemon.pipeline.signal import Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+from cdc_daemon.pipeline.read_ahead import Doubts
+from cdc_daemon.pipeline.ready_queue import Lane, ReadyQueue
+from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
 _LOOK_AGAIN = 0.02
 """Seconds between two looks at what is in flight."""

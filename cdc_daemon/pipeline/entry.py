@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from cdc_daemon.pipeline.receipt import Receipt
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Clustering, Scope, Signal
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
 if TYPE_CHECKING:
-    from cdc_daemon.pipeline.ports import Reading
+    from cdc_daemon.model.reading import Reading
 
 _MOST_MOMENTS = 64
 """Moments of expiry that are kept of one key: of many writes that wait together, the first to expire."""
-
-
-class Key(NamedTuple):
-    """What is read and settled as one: a row, or with `clustering` None the documents of a whole partition."""
-
-    table: TableName
-    partition_key: bytes
-    clustering: Clustering | None
-
-    @classmethod
-    def of(cls, signal: Signal) -> Key:
-        """Return the key that a signal speaks of."""
-        return cls(signal.table, signal.partition_key, signal.clustering if signal.scope is Scope.ROW else None)
 
 
 class Entry:

@@ -6,16 +6,22 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
-from cdc_daemon.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, TableDroppedError
-from cdc_daemon.pipeline.children import Children
+from cdc_daemon.model.errors import (
+    CdcError,
+    ElasticsearchRefusedError,
+    ElasticsearchUnavailableError,
+    TableDroppedError,
+)
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Clustering, Scope, Signal
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.partition_page import Children
 from cdc_daemon.pipeline.ports import RowReader, SiblingFinder
 from cdc_daemon.pipeline.routing import Router
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal
+from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.pipeline.watch import Trouble
 
 
 class Expansion:

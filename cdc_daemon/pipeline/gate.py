@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from cdc_daemon.pipeline.receipt import Receipt
-from cdc_daemon.pipeline.signal import Signal
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Signal
 
 
 class Sink(Protocol):

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from cdc_daemon.errors import ElasticsearchRefusedError
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading
-from cdc_daemon.pipeline.receipt import Receipt
-from cdc_daemon.pipeline.signal import Signal
-from cdc_daemon.pipeline.watch import Trouble
+from cdc_daemon.model.errors import ElasticsearchRefusedError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Signal
+from cdc_daemon.model.trouble import Trouble
 
 Submit = Callable[[Sequence[Signal], Receipt], Awaitable[None]]
 """Takes signals in, and holds the receipt for each until it is settled."""

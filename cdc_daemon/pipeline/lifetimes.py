@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from cdc_daemon.model.reading import Lifetime, Reading, RowState
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.ports import Expiries, Lifetime, Reading, RowState
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.ports import Expiries
 
 _SAME = 2
 """Seconds within which two moments are one: both are whole seconds, of two clocks."""

@@ -7,21 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from cdc_daemon.errors import CassandraReadError, CdcError, alias_of
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CassandraReadError, CdcError, alias_of
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Signal
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.flow import Flow
-from cdc_daemon.pipeline.ports import Reading, Writer
-from cdc_daemon.pipeline.ready import Lane
-from cdc_daemon.pipeline.receipt import Receipt
+from cdc_daemon.pipeline.ports import Writer
+from cdc_daemon.pipeline.ready_queue import Lane
+from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import Signal
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
-from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.pipeline.watch import Trouble, Watch
+from cdc_daemon.pipeline.watch import Watch
 
 log = structlog.get_logger(__name__)
 

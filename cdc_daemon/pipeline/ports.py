@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
-from cdc_daemon.elastic.operation import Operation, Result
-from cdc_daemon.errors import CdcError, DocumentError
-from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.signal import Clustering, TableName
-
-Row = tuple[Any, ...]
-"""The values of a row in the order of the reader's columns, decoded by the driver."""
-
-
-class RowState(NamedTuple):
-    """What Cassandra answered for one key.
-
-    `row` is None when there is no such row. `newest` is the newest write time among its cells in
-    microseconds since epoch, or None when its table shows none. `error` is set instead of both when the
-    row is there but cannot be read. `expires` are the moments (seconds since epoch) at which values of it expire, as
-    far as that was asked for, and `joined_expires` is when the first of those expires that are joined to it.
-    """
-
-    row: Row | None
-    newest: int | None
-    error: CdcError | None = None
-    expires: tuple[int, ...] = ()
-    joined_expires: int | None = None
-
-
-class Reading(NamedTuple):
-    """The states of keys, aligned with the keys asked for, and the moment their read began.
-
-    `columns` are the names of a row's values in their order, the key's first. `version` is that
-    moment on the daemon's hybrid clock (microseconds since epoch), `began` the same on the monotonic clock
-    (seconds).
-    """
-
-    version: int
-    began: float
-    columns: tuple[str, ...]
-    states: Sequence[RowState]
+from cdc_daemon.model.document_operation import Operation, Result, RowBuilder
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Lifetime, Reading
+from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.pipeline.entry import Entry
 
 
 class RowReader(Protocol):
@@ -64,29 +31,6 @@ class RowReader(Protocol):
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
         """Make sure that later reads see a partition as all of its replicas together know it; errors as `read`'s."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A document to be written, or removed when `body` is None.
-
-    `filtered` says that it is removed because its mapping does not show such rows. `pipeline` is the ingest
-    pipeline it goes through. With `error` there is nothing to be written: the document cannot be built; `source` is
-    then what it would be made of, as JSON, where there is a row.
-    """
-
-    alias: str
-    id: str
-    body: bytes | None
-    routing: str | None = None
-    pipeline: str | None = None
-    filtered: bool = False
-    error: DocumentError | None = None
-    source: bytes | None = None
-
-
-RowBuilder = Callable[[Key, Row | None], Sequence[Write]]
-"""Builds one write for each mapping of a key's table; no row means removal."""
 
 
 class DocumentBuilder(Protocol):
@@ -130,18 +74,6 @@ class DeadDocuments(Protocol):
     def revive(self, shown: Sequence[tuple[Key, str]]) -> None:
         """Forget that documents were set aside, as they are shown now. It blocks for a commit."""
         ...
-
-
-class Lifetime(NamedTuple):
-    """What was found out of when values of a row expire, in seconds since epoch.
-
-    `seen` is when the first of those expires that can be read, None when there is none. `told` are moments that only
-    the log has told: of a row without values, of cells of a collection before Cassandra 5.0.
-    """
-
-    key: Key
-    seen: int | None
-    told: tuple[int, ...]
 
 
 class Expiries(Protocol):

@@ -9,9 +9,9 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping_joins import DependentsSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.related import Related, Relation
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.routing import Route, find_route
-from cdc_daemon.pipeline.signal import TableName
 
 TableOf = Callable[[TableName], TableMetadata]
 

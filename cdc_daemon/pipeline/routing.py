@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.dependents import ChangedRow
 
 

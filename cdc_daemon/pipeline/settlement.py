@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from cdc_daemon.errors import (
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.errors import (
     CassandraReadError,
     CassandraRefusedError,
     CdcError,
@@ -17,31 +19,20 @@ from cdc_daemon.errors import (
     TableDroppedError,
     alias_of,
 )
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.model.reading import Reading, RowState
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.batch_writer import BatchWriter, SetAside
-from cdc_daemon.pipeline.clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.early import early_readings
 from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.giving_up import Poison
 from cdc_daemon.pipeline.lifetimes import Lifetimes
-from cdc_daemon.pipeline.poison import Poison
-from cdc_daemon.pipeline.ports import (
-    DeadDocuments,
-    DocumentBuilder,
-    Expiries,
-    Observer,
-    Reading,
-    RowReader,
-    RowState,
-    Suspects,
-    Writer,
-)
+from cdc_daemon.pipeline.ports import DeadDocuments, DocumentBuilder, Expiries, Observer, RowReader, Suspects, Writer
+from cdc_daemon.pipeline.read_ahead import early_readings
 from cdc_daemon.pipeline.routing import Router
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadableRows
-from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.pipeline.watch import Trouble
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from cdc_daemon.elastic.alias_troubles import AliasTrouble
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.pipeline.watch import Trouble
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.search.alias_troubles import AliasTrouble
 
 
 class TroubledWriter(Protocol):

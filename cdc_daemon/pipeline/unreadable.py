@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
-from cdc_daemon.errors import CassandraReadError
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CassandraReadError
+from cdc_daemon.model.reading import RowState
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.poison import Poison
-from cdc_daemon.pipeline.ports import DeadDocuments, RowState
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.pipeline.watch import Trouble
+from cdc_daemon.pipeline.giving_up import Poison
+from cdc_daemon.pipeline.ports import DeadDocuments
 
 log = structlog.get_logger(__name__)
 

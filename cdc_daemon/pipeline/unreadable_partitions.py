@@ -6,18 +6,20 @@ import asyncio
 
 import structlog
 
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import CassandraReadError
-from cdc_daemon.pipeline.backoff import Backoff
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CassandraReadError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.batch import letter_of
 from cdc_daemon.pipeline.batch_writer import SetAside
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.poison import Poison
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.giving_up import Poison
 from cdc_daemon.pipeline.ports import DeadDocuments, Observer
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE, SAID_AGAIN
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
 
 log = structlog.get_logger(__name__)
 

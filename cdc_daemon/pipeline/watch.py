@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import (
-    CassandraRefusedError,
-    CassandraUnavailableError,
-    CdcError,
-    ElasticsearchRefusedError,
-    ElasticsearchUnavailableError,
-)
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.trouble import Trouble
 
 if TYPE_CHECKING:
-    from cdc_daemon.pipeline.entry import Key
+    from cdc_daemon.model.key import Key
 
 
 class DocumentOutcome(NamedTuple):
@@ -30,26 +24,6 @@ class DocumentOutcome(NamedTuple):
     error_type: str | None = None
     reason: str | None = None
     existed: bool = True
-
-
-class Trouble(NamedTuple):
-    """Why a key is not settled yet: `service` is `cassandra`, `elasticsearch` or `daemon`.
-
-    `alias` is named where the trouble is that of one alias, and the service is well.
-    """
-
-    service: str
-    reason: str
-    alias: str | None = None
-
-    @classmethod
-    def of(cls, error: CdcError) -> Trouble:
-        """Return what an error tells of whose trouble it is."""
-        if isinstance(error, (CassandraUnavailableError, CassandraRefusedError)):
-            return cls("cassandra", error.message)
-        if isinstance(error, (ElasticsearchUnavailableError, ElasticsearchRefusedError)):
-            return cls("elasticsearch", error.message)
-        return cls("daemon", error.message)
 
 
 class Watch(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cdc_daemon.errors import StateLostError, StoreError
+from cdc_daemon.model.errors import StateLostError, StoreError
 
 MIGRATIONS: tuple[str, ...] = (
     """

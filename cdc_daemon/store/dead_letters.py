@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import orjson
 
-from cdc_daemon.shown import cut, json_bytes
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import decode_clustering, encode_clustering
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
+from cdc_daemon.values.shown import cut, json_bytes
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 """Bytes kept of one dead letter: Cassandra's largest mutation is half a segment, 16 MiB by default."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Lifetime
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Lifetime
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import key_at, place_of
 

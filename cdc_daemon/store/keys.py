@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import orjson
 
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import Clustering, TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Clustering, TableName
 
 _PARTITION = b""
 """Stands for the clustering of a whole partition's key, where a column has to have a value."""

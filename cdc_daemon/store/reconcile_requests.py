@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from cdc_daemon.shown import json_bytes
 from cdc_daemon.store.database import Database
+from cdc_daemon.values.shown import json_bytes
 
 KEPT_SETTLED = 1000
 """How many settled requests are kept, for people to look back."""

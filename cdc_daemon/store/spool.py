@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import decode_clustering, encode_clustering, key_at, place_of
 

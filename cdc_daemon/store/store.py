@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cdc_daemon.errors import StoreError
+from cdc_daemon.model.errors import StoreError
 from cdc_daemon.store.checkpoints import Checkpoints
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import key_at, place_of
 

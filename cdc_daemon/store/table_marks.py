@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.database import Database
 
 

@@ -53,7 +53,8 @@ class AccessLog:
             try:
                 await self._app(scope, receive, watched)
             finally:
-                _level(scope["method"], scope["path"], status)(
+                write = _level(scope["method"], scope["path"], status)
+                write(
                     "http.request",
                     method=scope["method"],
                     path=scope["path"][:_LONGEST_PATH],

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cdc_daemon.errors import StoreError
+from cdc_daemon.model.errors import StoreError
 from cdc_daemon.store.jobs import Job
 from cdc_http.admission import Admission
 from cdc_http.caller import caller_name

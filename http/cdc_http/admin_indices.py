@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cdc_daemon.errors import CdcError, IndexPairError
-from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
+from cdc_daemon.model.errors import CdcError, IndexPairError
+from cdc_daemon.sources.requests import TooManyJobsError, UnknownObjectTypeError
 from cdc_http.admission import Admission
 from cdc_http.operators import Operators
 from cdc_http.query import read_flag

@@ -11,12 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.errors import CdcError, ConfigError, StoreError
-from cdc_daemon.jobs.request import Kind
-from cdc_daemon.jobs.runner import JobReport
-from cdc_daemon.reconcile.difference import verdict_of
+from cdc_daemon.model.errors import CdcError, ConfigError, StoreError
+from cdc_daemon.sources.requests import TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.store.range_jobs import RangeJob
-from cdc_daemon.sync import TooManyJobsError, UnknownObjectTypeError
+from cdc_daemon.tablejobs.difference import verdict_of
+from cdc_daemon.tablejobs.request import Kind
+from cdc_daemon.tablejobs.runner import JobReport
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.bodies import Bodies

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import JSONResponse
 
-from cdc_daemon.shown import json_bytes
+from cdc_daemon.values.shown import json_bytes
 
 NO_STORE = {"cache-control": "no-store"}
 

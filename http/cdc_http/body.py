@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.turns import turn
+from cdc_daemon.model.slices import turn
 from cdc_http.bodies import Lease
 from cdc_http.coding import check_coding, decompress
 from cdc_http.request_error import CLOSE, WRONG_HEADER, RequestError, unmappable

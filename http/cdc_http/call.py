@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.sync import Refresh
+from cdc_daemon.sources.requests import Refresh
 from cdc_http.request_error import missing_header, unmappable, wrong_type
 
 DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authorization")

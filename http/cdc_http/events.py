@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cdc_daemon.shown import json_bytes
+from cdc_daemon.values.shown import json_bytes
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.disconnect import left
 from cdc_http.view import DaemonView

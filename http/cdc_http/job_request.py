@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdc_daemon.cassandra.ring import TokenRange, parse_range
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.jobs.request import JobRequest, Kind
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.tablejobs.request import JobRequest, Kind
 from cdc_http.request_error import RequestError
 
 _KEYS = {

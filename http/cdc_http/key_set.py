@@ -15,7 +15,7 @@ import orjson
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_http.rotation import RotatedFile
 
 log = structlog.get_logger(__name__)

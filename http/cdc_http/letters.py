@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from cdc_daemon.dead_letters.replay import MOST_AT_ONCE, Ending, Replayed
-from cdc_daemon.dead_letters.shown import plain_letter
+from cdc_daemon.sources.replay.plain import plain_letter
+from cdc_daemon.sources.replay.replay import MOST_AT_ONCE, Ending, Replayed
 from cdc_daemon.store.letter_filter import KINDS, LetterFilter
 from cdc_http.access_log import note
 from cdc_http.query import read_flag, read_limit, read_parameter

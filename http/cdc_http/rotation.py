@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 Mark = tuple[int, int, int] | None
 

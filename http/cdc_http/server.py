@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from cdc_http.connection import Connection, ConnectionLimits
 from cdc_http.interruption import Interruptible
 

@@ -14,10 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.errors import CassandraUnavailableError, StoreError
-from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.jobs.runner import JobReport as RangeJobReport
-from cdc_daemon.sync import (
+from cdc_daemon.model.errors import CassandraUnavailableError, StoreError
+from cdc_daemon.sources.requests import (
     HeldObjectTypeError,
     InvalidIdError,
     NotSettledError,
@@ -25,7 +23,9 @@ from cdc_daemon.sync import (
     TooManyJobsError,
     UnknownObjectTypeError,
 )
-from cdc_daemon.sync.jobs import JobReport
+from cdc_daemon.sources.requests.jobs import JobReport
+from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
 from cdc_http.admission import Admission
 from cdc_http.bodies import Bodies
 from cdc_http.body import read_body

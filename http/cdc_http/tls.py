@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from cdc_daemon.config.http import HttpTlsSettings
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from cdc_http.rotation import mark_of
 
 log = structlog.get_logger(__name__)

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 
-from cdc_daemon.dead_letters.replay import Replay, Replayed
-from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.jobs.runner import JobReport as RangeJobReport
 from cdc_daemon.pipeline.gate import Pause
+from cdc_daemon.sources.replay.replay import Replay, Replayed
+from cdc_daemon.sources.requests import Asked, Refresh, SyncOutcome
+from cdc_daemon.sources.requests.jobs import JobReport
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import LetterFilter
-from cdc_daemon.sync import Asked, Refresh, SyncOutcome
-from cdc_daemon.sync.jobs import JobReport
+from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
 
 
 class LoopState(NamedTuple):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from cdc_daemon.errors import CdcError
-from cdc_daemon.logs import silence_libraries
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.telemetry.logs import silence_libraries
 from sandbox.demo.guide import guide, outlook
 from sandbox.demo.play import Options, make_board, play
 from sandbox.demo.stage import Stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdc_daemon.errors import CdcError
+from cdc_daemon.model.errors import CdcError
 
 
 class DemoError(CdcError):

@@ -13,7 +13,7 @@ import aiohttp
 from cassandra.cluster import Session
 
 from cdc_daemon.config import load
-from cdc_daemon.errors import CdcError
+from cdc_daemon.model.errors import CdcError
 from sandbox.compare import Comparison, compare
 from sandbox.demo.board import Board, Step
 from sandbox.demo.errors import DemoError

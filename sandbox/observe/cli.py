@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from cdc_daemon.errors import CdcError
-from cdc_daemon.logs import silence_libraries
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.telemetry.logs import silence_libraries
 from sandbox.demo.stage import KEPT_NAME, Stage
 from sandbox.observe.observation import Observation
 from sandbox.signals import heard

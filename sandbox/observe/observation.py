@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import aiohttp
 
-from cdc_daemon.client import DaemonClient
-from cdc_daemon.errors import CdcError
-from cdc_daemon.sync.client import SyncClient
+from cdc_daemon.cli.client import DaemonClient
+from cdc_daemon.cli.sync_client import SyncClient
+from cdc_daemon.model.errors import CdcError
 from monitoring.dashboard import filled_in, rows
 from sandbox.control import run_program
 from sandbox.demo.errors import DemoError

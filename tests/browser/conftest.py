@@ -15,7 +15,7 @@ from elasticsearch import Elasticsearch
 from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
 from sandbox import Sandbox
 from sandbox.browser import chromium
 from sandbox.ports import PortReservation

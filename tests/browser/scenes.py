@@ -7,10 +7,10 @@ import time
 from typing import Any, NamedTuple
 
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.metrics import Metrics
-from cdc_daemon.overview import Overview
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.telemetry.metrics import Metrics
+from cdc_daemon.telemetry.overview import Overview
 
 HOUR = 3600
 STEP = 10

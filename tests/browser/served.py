@@ -9,8 +9,8 @@ from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.jobs.runner import JobReport
+from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.runner import JobReport
 from cdc_http import Events, HttpServer, create_app
 from sandbox.ports import PortReservation
 from tests.browser.conftest import TOKEN

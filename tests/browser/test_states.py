@@ -10,9 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from cdc_daemon.jobs.request import JobRequest
+from cdc_daemon.sources.requests.jobs import JobReport
 from cdc_daemon.store.jobs import Job
-from cdc_daemon.sync.jobs import JobReport
+from cdc_daemon.tablejobs.request import JobRequest
 from tests.browser.conftest import TOKEN, WAIT, Show
 from tests.browser.scenes import ODD, OVERRIDE, letters, work
 from tests.browser.served import Served

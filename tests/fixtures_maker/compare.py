@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
 from tests.fixtures_maker.make import PASSWORD, Combination, ask, plain, snapshot
 from tests.fixtures_maker.random_workload import RandomWorkload
 

@@ -10,7 +10,7 @@ from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_keys
 from cdc_daemon.commitlog.recovery import recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
-from cdc_daemon.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.samples import load, sections
 from tests.unit.commitlog.writer import entry
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from cdc_daemon.metric_table import names_in
-from cdc_daemon.metrics import Metrics
+from cdc_daemon.telemetry.metric_table import names_in
+from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.dashboard import rows
 from monitoring.files import CHECKOUT, RULES, rules
 from tests.monitoring.conftest import Promtool, process_metrics

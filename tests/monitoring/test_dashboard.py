@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cdc_daemon.metric_table import names_in
-from cdc_daemon.metrics import Metrics
+from cdc_daemon.telemetry.metric_table import names_in
+from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.dashboard import dashboard, filled_in, rows
 from monitoring.panels import WIDTH, Panel
 from tests.monitoring.conftest import Promtool, process_metrics

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon import errors
-from cdc_daemon.metrics import Metrics
+from cdc_daemon.model import errors
+from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.files import CHECKOUT
 
 DOCUMENTS = ["README.md", "docs/runbook.md", "docs/segments.md", "k8s/README.md"]
@@ -46,7 +46,7 @@ def events(folder: str) -> Iterator[str]:
 
 def findings() -> Iterator[str]:
     """What `cdc-daemon check` calls its findings: all texts of this form in its code."""
-    for node in nodes("cdc_daemon/check"):
+    for node in nodes("cdc_daemon/cli/checks"):
         text = as_text(node)
         if text is not None and re.fullmatch(r"[a-z_]+\.[a-z_]+", text):
             yield text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 
-from cdc_daemon.metrics import Metrics
+from cdc_daemon.telemetry.metrics import Metrics
 from tests.monitoring.conftest import Promtool
 
 

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import orjson
 
-from cdc_daemon.errors import CassandraUnavailableError
-from cdc_daemon.pipeline.clock import HybridClock
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowState, Write
-from cdc_daemon.pipeline.signal import Clustering, TableName
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import RowBuilder, Write
+from cdc_daemon.model.errors import CassandraUnavailableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row, RowState
+from cdc_daemon.model.signal import Clustering, TableName
 from tests.simulation.servers import COLUMNS, Cassandra, Index, Reader, document_id
 
 PARENT = TableName("keyspace", "table")

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import CassandraUnavailableError, ElasticsearchUnavailableError
-from cdc_daemon.pipeline.clock import HybridClock
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowState, Write
-from cdc_daemon.pipeline.signal import Clustering, TableName
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row, RowState
+from cdc_daemon.model.signal import Clustering, TableName
 
 COLUMNS = ("p", "c", "v", "s")
 VISIBLE_WITHIN = 0.04

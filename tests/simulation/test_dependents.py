@@ -12,18 +12,18 @@ from itertools import pairwise
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_REST, DependentsRefresher
-from cdc_daemon.errors import ElasticsearchRefusedError
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.errors import ElasticsearchRefusedError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Followed, Router
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import Signal, TableName
+from cdc_daemon.sources.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_REST, DependentsRefresher
 from cdc_daemon.store.dependents import ChangedRow
 from tests.simulation.looked_up import (
     BASE,

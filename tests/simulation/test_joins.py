@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.routing import Route, Router
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import TableName
 from tests.simulation.joined import CHILD, PARENT, JoinedReader, ParentDocuments, ParentIndex, projection
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra
 from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, pipeline_of, signal_of

@@ -12,23 +12,24 @@ from typing import Any
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import CassandraUnavailableError, ElasticsearchUnavailableError
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.giving_up import Poison
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.poison import Poison
 from cdc_daemon.pipeline.ports import Writer
-from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
-from cdc_daemon.removal.sweep import Sweep
+from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.sources.removals.sweep import Sweep
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.servers import (
     VISIBLE_WITHIN,

@@ -12,23 +12,23 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.elastic.alias_troubles import AliasTrouble
-from cdc_daemon.elastic.failure import Failure
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import ElasticsearchRefusedError
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.errors import ElasticsearchRefusedError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Clustering, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, Write
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import Clustering, Signal, TableName
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.spool.space import CdcSpace
-from cdc_daemon.spool.spooler import Spooler
+from cdc_daemon.search.alias_troubles import AliasTrouble
+from cdc_daemon.search.failure import Failure
+from cdc_daemon.sources.spool.space import CdcSpace
+from cdc_daemon.sources.spool.spooler import Spooler
 from cdc_daemon.store.spool import SpooledKey, SpooledRow
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra, Index, Reader, body, document_id, projection
 from tests.simulation.test_pipeline import CHANGES, Change, effect_of, no_dead_letters, signal_of, unreadable_of

@@ -10,7 +10,7 @@ from cdc_daemon.cassandra.availability import make_probe
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 from sandbox import Sandbox
 
 

@@ -13,10 +13,10 @@ from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
-from cdc_daemon.errors import CassandraRefusedError, DocumentError
-from cdc_daemon.pipeline.clock import HybridClock
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.errors import CassandraRefusedError, DocumentError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
 from sandbox import Sandbox
 
 

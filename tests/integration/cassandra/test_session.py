@@ -7,10 +7,10 @@ import pytest
 from cassandra.cluster import NoHostAvailable, Session
 from pydantic import SecretStr
 
+from cdc_daemon.app.startup import persist
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
-from cdc_daemon.errors import CassandraUnavailableError
-from cdc_daemon.startup import persist
+from cdc_daemon.model.errors import CassandraUnavailableError
 from sandbox import Sandbox
 
 

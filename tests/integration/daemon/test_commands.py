@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
 from tests.unit.cli.test_runbook import RAW, SEGMENT, STATE, daemon_commands

@@ -10,10 +10,10 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
+from cdc_daemon.cli.previewing import preview
 from cdc_daemon.config import load
-from cdc_daemon.errors import UndecodableError
-from cdc_daemon.preview import preview
+from cdc_daemon.model.errors import UndecodableError
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.integration.daemon.harness import wait_for

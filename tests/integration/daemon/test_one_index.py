@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import SMALL, Stage
-from tests.integration.sync.asking import Answer, send, sync, with_token
+from tests.integration.sources.requests.asking import Answer, send, sync, with_token
 
 ROWS = 40
 
@@ -142,6 +142,10 @@ def assert_refused(stage: Stage, answer: Answer, name: str) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
+def problems_of(stage: Stage) -> list[dict[str, str]]:
+    return [each for each in stage.daemon.status()["problems"] if "takes no writes" in each["text"]]
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_other_type_goes_on_and_in_the_end_all_is_equal(two_types: Stage, fault: Fault) -> None:
     stage = two_types
@@ -160,7 +164,7 @@ def test_the_other_type_goes_on_and_in_the_end_all_is_equal(two_types: Stage, fa
         assert trouble["error_type"] == FAULTS[fault]
         assert trouble["hint"]
         assert trouble_of(stage, "course") is None
-        (problem,) = [each for each in status["problems"] if "takes no writes" in each["text"]]
+        (problem,) = wait_for("the problem", lambda: problems_of(stage))
         assert stage.alias("person") in problem["text"]
         assert stage.daemon.metric("elasticsearch_available") == 1
         assert stage.daemon.metric("alias_available", alias=stage.alias("person")) == 0

@@ -7,11 +7,11 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import EXIT_CONFIGURATION, app
-from cdc_daemon.errors import CassandraRefusedError
+from cdc_daemon.cli.main import EXIT_CONFIGURATION, app
+from cdc_daemon.model.errors import CassandraRefusedError
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
-from tests.integration.sync.asking import sync, with_token
+from tests.integration.sources.requests.asking import sync, with_token
 
 
 def test_a_mapped_table_that_does_not_exist_yet_is_waited_for(stage: Stage) -> None:
@@ -170,7 +170,7 @@ def test_a_table_that_is_gone_holds_up_no_other(stage: Stage) -> None:
     try:
         for number in range(20):
             stage.execute("INSERT INTO {ks}.gone (id, v) VALUES (%s, 'x')", [number])
-        stage.daemon.wait_event("elasticsearch.unavailable")
+        stage.daemon.wait_event("elasticsearch.alias_unavailable", alias=stage.alias("gone"))
         stage.execute("DROP TABLE {ks}.gone")
     finally:
         stage.elastic.indices.open(index=stage.alias("gone"))

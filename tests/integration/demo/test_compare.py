@@ -13,9 +13,9 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
-from cdc_daemon.elastic.client import ElasticsearchOptions, make_client
-from cdc_daemon.errors import ElasticsearchRefusedError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import ElasticsearchRefusedError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.search.client import ElasticsearchOptions, make_client
 from sandbox import Sandbox
 from sandbox.compare import Comparison, _projected, compare_mapping
 

@@ -17,15 +17,15 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
+from cdc_daemon.cli.previewing import preview
 from cdc_daemon.config.loading import load
-from cdc_daemon.errors import JsonTextError
-from cdc_daemon.preview import preview
+from cdc_daemon.model.errors import JsonTextError
 from sandbox import Sandbox
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.documents import hooks
-from tests.integration.sync.asking import sync, with_token
+from tests.integration.sources.requests.asking import sync, with_token
 
 PARTS = ("x", "x:y", "y:", "x_y", "_", "\\", "x\\:", "é")
 """Values that stand beside each other in keys, with every character that separates or escapes."""
@@ -460,7 +460,7 @@ def test_documents_go_through_the_pipeline(shown: Stage) -> None:
     """Without the pipeline none is written; once it is there they are. Pipelines may write fields in another order."""
     shown.elastic.ingest.delete_pipeline(id=shown.keyspace)
     shown.execute("UPDATE {ks}.piped SET v = 1 WHERE id = 'p1'")
-    shown.daemon.wait_event("elasticsearch.unavailable", error_type="illegal_argument_exception")
+    shown.daemon.wait_event("elasticsearch.alias_unavailable", error_type="illegal_argument_exception")
     assert shown.get("piped", "p1") == {"id": "p1", "v": 0}
     shown.elastic.ingest.put_pipeline(id=shown.keyspace, processors=[])
     shown.settle()

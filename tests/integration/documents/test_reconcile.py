@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.integration.backfill.conftest import finished, start
 from tests.integration.daemon.stage import Stage
 from tests.integration.documents.test_joins import stage_users
-from tests.integration.sync.asking import spoil, version_of, with_token
+from tests.integration.sources.requests.asking import spoil, version_of, with_token
+from tests.integration.tablejobs.conftest import finished, start
 
 USERS = 60
 

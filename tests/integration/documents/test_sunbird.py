@@ -10,10 +10,10 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
+from cdc_daemon.cli.previewing import preview
 from cdc_daemon.config.loading import load
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.preview import preview
+from cdc_daemon.model.errors import ConfigError
 from sandbox.demo.schema import _SCHEMA, example_mappings, statements
 from tests.integration.daemon.stage import Stage
 from tests.sunbird.states import STATES, TABLES, State

@@ -20,8 +20,8 @@ from cdc_daemon.cassandra.availability import (
     make_probe,
 )
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.errors import CassandraReadError, CassandraRefusedError, CassandraUnavailableError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import CassandraReadError, CassandraRefusedError, CassandraUnavailableError
+from cdc_daemon.model.signal import TableName
 from tests.simulation.virtual_time import virtual_time
 from tests.unit.document.tables import table
 

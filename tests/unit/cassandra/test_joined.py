@@ -11,10 +11,10 @@ from cdc_daemon.cassandra.reader import CassandraRowReader, Found
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.document.related import Joined, Related, Relation
-from cdc_daemon.errors import DocumentError
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, RowState
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import DocumentError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, RowState
+from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
 
 USER, ROLE, ORG = (TableName("sunbird", name) for name in ("user", "role", "org"))

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.cassandra.plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
 from tests.unit.document.test_mapping import ENROLMENT, USER
 

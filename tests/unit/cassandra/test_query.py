@@ -9,7 +9,7 @@ from cassandra.connection import ConnectionException
 from cassandra.protocol import OverloadedErrorMessage, ServerError
 
 from cdc_daemon.cassandra.query import as_unavailable
-from cdc_daemon.errors import CassandraReadError, CassandraUnavailableError
+from cdc_daemon.model.errors import CassandraReadError, CassandraUnavailableError
 
 BROKEN = ServerError(0x0000, "java.lang.RuntimeException", None)
 BUSY = OverloadedErrorMessage(0x1001, "too many requests", None)

@@ -28,7 +28,7 @@ from cdc_daemon.cassandra.ring import (
     ranges_between,
     split,
 )
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 tokens = st.integers(SMALLEST, LARGEST)
 

@@ -6,7 +6,7 @@ import pytest
 
 from cdc_daemon.cassandra.pace import LONGEST_PAUSE, Pace
 from cdc_daemon.cassandra.paging import SMALLEST_PAGE, Answer, Pages
-from cdc_daemon.errors import CassandraUnavailableError
+from cdc_daemon.model.errors import CassandraUnavailableError
 
 
 class SlowTable:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from cdc_daemon.cassandra import session
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings, TlsSettings
-from cdc_daemon.errors import CassandraUnavailableError, ConfigError
+from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 
 
 def test_nobody_there(unused_tcp_port: int) -> None:

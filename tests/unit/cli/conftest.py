@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cdc_daemon.logs import LIBRARIES
+from cdc_daemon.telemetry.logs import LIBRARIES
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cdc_daemon import check
-from cdc_daemon.check import Finding
-from cdc_daemon.cli import app
+from cdc_daemon.cli import checks as check
+from cdc_daemon.cli.checks import Finding
+from cdc_daemon.cli.main import app
 
 runner = CliRunner()
 

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cdc_daemon import __version__, cli
-from cdc_daemon.cli import app
-from cdc_daemon.commands import common
+from cdc_daemon import __version__
+from cdc_daemon.cli import common
+from cdc_daemon.cli import main as cli
+from cdc_daemon.cli.main import app
 from cdc_daemon.config import Settings
-from cdc_daemon.errors import CassandraUnavailableError, ConfigError
+from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 
 runner = CliRunner()
 
@@ -156,12 +157,12 @@ class TestRun:
 
     @pytest.fixture
     def daemon(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-        import cdc_daemon  # noqa: PLC0415
+        from cdc_daemon import app as package  # noqa: PLC0415
 
-        module = ModuleType("cdc_daemon.daemon")
-        monkeypatch.setitem(sys.modules, "cdc_daemon.daemon", module)
-        monkeypatch.setattr(cdc_daemon, "daemon", module, raising=False)
-        monkeypatch.setattr("cdc_daemon.logs.configure", lambda _settings: None)
+        module = ModuleType("cdc_daemon.app.daemon")
+        monkeypatch.setitem(sys.modules, "cdc_daemon.app.daemon", module)
+        monkeypatch.setattr(package, "daemon", module, raising=False)
+        monkeypatch.setattr("cdc_daemon.telemetry.logs.configure", lambda _settings: None)
         return module
 
     @pytest.mark.parametrize("code", [0, 3])
@@ -202,7 +203,7 @@ def test_help_and_version_start_without_the_heavy_modules() -> None:
     heavy = ("cdc_daemon.config", "cassandra", "elasticsearch", "aiohttp", "starlette", "uvicorn", "structlog")
     program = f"""
 import sys
-from cdc_daemon import cli
+from cdc_daemon.cli import main as cli
 sys.argv = ["cdc-daemon", "version"]
 try:
     cli.main()
@@ -216,7 +217,7 @@ print([name for name in {heavy} if name in sys.modules])
 def test_validating_needs_no_driver(right: Path) -> None:
     program = f"""
 import sys
-from cdc_daemon import cli
+from cdc_daemon.cli import main as cli
 sys.argv = ["cdc-daemon", "config", "validate", "-c", {str(right)!r}]
 try:
     cli.main()
@@ -242,7 +243,7 @@ def test_an_unexpected_error_is_a_message_and_debug_shows_its_traceback(
     def fail(_settings: Settings) -> None:
         raise RuntimeError("something\nodd")
 
-    monkeypatch.setattr("cdc_daemon.check.run_checks", fail)
+    monkeypatch.setattr("cdc_daemon.cli.checks.run_checks", fail)
     assert _main(monkeypatch, "check", "-c", str(right)) == 1
     error = capsys.readouterr().err
     assert "unexpected RuntimeError: something odd" in error

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cdc_daemon.cli import app
-from cdc_daemon.client import DaemonClient
-from cdc_daemon.errors import CdcError
-from cdc_daemon.jobs.client import LONGEST_PAUSE, JobsClient
+from cdc_daemon.cli.client import DaemonClient
+from cdc_daemon.cli.jobs_client import LONGEST_PAUSE, JobsClient
+from cdc_daemon.cli.main import app
+from cdc_daemon.model.errors import CdcError
 from tests.unit.cli.serving import Served
 from tests.unit.http.test_tls import Authority
 

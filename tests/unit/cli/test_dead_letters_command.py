@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cdc_daemon.cli import app
-from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.cli.main import app
+from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.unit.cli.serving import Served

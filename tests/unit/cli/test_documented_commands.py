@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from cdc_daemon.cli import app
+from cdc_daemon.cli.main import app
 from tests.documented import CHECKOUT, SHELLS, codes, split_kubectl, words_of
 
 DOCUMENTS: Final = ("README.md", "docs/runbook.md", "docs/segments.md", "k8s/README.md")
@@ -99,7 +99,7 @@ LINES: Final = sorted({*in_documents(), *in_source(), *in_configuration()})
 
 def test_lines_are_found_in_all_places() -> None:
     places = {place.partition(":")[0] for place, _ in LINES}
-    assert {*DOCUMENTS, "cdc_daemon/jobs/index_admin.py", "config.schema.json"} <= places
+    assert {*DOCUMENTS, "cdc_daemon/tablejobs/index_admin.py", "config.schema.json"} <= places
 
 
 @pytest.mark.parametrize(("place", "command"), LINES, ids=lambda each: each)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cdc_daemon.cli import app
-from cdc_daemon.errors import CdcError, ConfigError
+from cdc_daemon.cli.main import app
+from cdc_daemon.model.errors import CdcError, ConfigError
 from tests.unit.cli.serving import Served
 
 PLAN = {"index": "user-000002", "in_place_of": "user-000001", "created": True, "resumed": False, "swapped": True}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cdc_daemon.cli import app
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.cli.main import app
+from cdc_daemon.model.errors import ConfigError
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs
 

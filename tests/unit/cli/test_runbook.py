@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import pytest
 
-from cdc_daemon import cli
-from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.jobs.runner import JobReport
+from cdc_daemon.cli import main as cli
+from cdc_daemon.sources.log.quarantine import ADVICE
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
-from cdc_daemon.tail.quarantine import ADVICE
+from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.runner import JobReport
 from tests.documented import CHECKOUT, RUNBOOK, codes, split_kubectl, words_of
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs

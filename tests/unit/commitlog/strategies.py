@@ -5,15 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.commitlog.types import CqlType, parse_type
-from cdc_daemon.commitlog.update import (
-    Cell,
-    ComplexColumn,
-    DecodedRow,
-    Deletion,
-    PartitionUpdate,
-    RangeTombstone,
-)
+from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
+from cdc_daemon.model.cql_types import CqlType, parse_type
 from tests.unit.commitlog.writer import table
 
 ADDRESS = CqlType(

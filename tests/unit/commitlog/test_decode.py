@@ -16,7 +16,7 @@ from cdc_daemon.commitlog.update import (
     PartitionUpdate,
     RangeTombstone,
 )
-from cdc_daemon.errors import CommitLogError
+from cdc_daemon.model.errors import CommitLogError
 from tests.unit.commitlog.strategies import column, tables, updates
 from tests.unit.commitlog.writer import entry, mutation, subset, table, vint
 

@@ -4,14 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.descriptor import (
-    SegmentDescriptor,
-    index_name,
-    parse_segment_name,
-    read_descriptor,
-)
+from cdc_daemon.commitlog.descriptor import SegmentDescriptor, index_name, parse_segment_name, read_descriptor
 from cdc_daemon.commitlog.encryption import EncryptionHeader
-from cdc_daemon.errors import DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.writer import header
 
 ID = 1795461419810

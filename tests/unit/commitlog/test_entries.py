@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.entries import OVERHEAD, read_entries
 from cdc_daemon.commitlog.section import Section
-from cdc_daemon.errors import CommitLogError, DamagedSegmentError
+from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 from tests.unit.commitlog.writer import entry
 
 START = 1000

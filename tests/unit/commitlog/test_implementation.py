@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cdc_daemon.commitlog import decoder, implementation, keyscan, layout, records, vint
 from cdc_daemon.commitlog.checksum import crc32
 from cdc_daemon.commitlog.implementation import MODULES, PACKAGE, SOURCES, VARIABLE, choose
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 
 
 @given(st.binary(max_size=400), st.integers(0, 0xFFFF_FFFF))
@@ -97,7 +97,7 @@ def _run(*arguments: str, choice: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_wrong_value_of_the_variable_is_told_as_a_wrong_configuration(tmp_path: Path) -> None:
-    done = _run("-c", "from cdc_daemon.cli import main; main()", "segments", "list", str(tmp_path), choice="fast")
+    done = _run("-c", "from cdc_daemon.cli.main import main; main()", "segments", "list", str(tmp_path), choice="fast")
     assert done.returncode == 2
     assert "expected CDC_DAEMON_COMMITLOG to be auto, python or compiled, found 'fast'" in done.stderr
     assert "Traceback" not in done.stderr

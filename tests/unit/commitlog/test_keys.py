@@ -11,7 +11,7 @@ from cdc_daemon.commitlog.keys import KeyBatch, KeyUpdate, RangeKey, RowKey, rea
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
-from cdc_daemon.errors import DamagedSegmentError, MutationError
+from cdc_daemon.model.errors import DamagedSegmentError, MutationError
 from tests.unit.commitlog.strategies import column, tables, updates
 from tests.unit.commitlog.test_decode import SLOW
 from tests.unit.commitlog.writer import entry, mutation, table, vint

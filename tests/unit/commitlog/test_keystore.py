@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.keystore import Keystore, _derive, _salt_and_iterations
 from cdc_daemon.commitlog.serialized import read_object
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from tests.unit.commitlog.samples import DATA
 
 STORE = (DATA / "keystore" / "keys.jceks").read_bytes()

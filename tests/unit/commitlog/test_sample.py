@@ -13,7 +13,7 @@ from cdc_daemon.commitlog.forms import raw_form, value_form
 from cdc_daemon.commitlog.index import parse_index
 from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
 from cdc_daemon.commitlog.update import Cell, ComplexColumn, PartitionUpdate
-from cdc_daemon.errors import CommitLogError
+from cdc_daemon.model.errors import CommitLogError
 from tests.unit.commitlog.samples import DATA, Sample, load, names, sections
 
 

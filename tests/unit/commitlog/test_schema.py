@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.schema import Schema
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 from tests.unit.commitlog.samples import DATA
 from tests.unit.commitlog.strategies import column
 from tests.unit.commitlog.writer import table

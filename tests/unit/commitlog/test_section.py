@@ -12,7 +12,7 @@ from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.markers import MARKER_SIZE
 from cdc_daemon.commitlog.section import Section, SectionReader
-from cdc_daemon.errors import CommitLogError, ConfigError, DamagedSegmentError, UnsupportedSegmentError
+from cdc_daemon.model.errors import CommitLogError, ConfigError, DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.writer import entry, header, marker, segment
 
 ID = 1795461419810

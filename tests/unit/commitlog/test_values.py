@@ -11,15 +11,9 @@ from cassandra import cqltypes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.types import parse_type
-from cdc_daemon.commitlog.values import (
-    counter_shards,
-    decode_element,
-    decode_path,
-    decode_value,
-    driver_type,
-)
-from cdc_daemon.errors import MutationError
+from cdc_daemon.commitlog.values import counter_shards, decode_element, decode_path, decode_value, driver_type
+from cdc_daemon.model.cql_types import parse_type
+from cdc_daemon.model.errors import MutationError
 from tests.unit.commitlog.strategies import ADDRESS
 
 NODE = UUID(int=0x1234)

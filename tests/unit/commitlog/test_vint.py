@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.vint import LENGTHS, MAX_LENGTH, VALUE_BITS, add_int32, add_int64, read_length, read_vint
-from cdc_daemon.errors import MutationError
+from cdc_daemon.model.errors import MutationError
 from tests.unit.commitlog.writer import vint, vint32
 
 

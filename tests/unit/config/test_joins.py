@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 
 JOIN: dict[str, Any] = {"table": "k.child", "on": {"userid": "id"}}
 LOOKUP: dict[str, Any] = {"table": "k.org", "on": {"id": "orgid"}, "fields": {"name": "orgName"}}

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from cdc_daemon.config import CassandraSettings, HttpSettings, Settings, SettingsError, load
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
 
 Load = Callable[..., Settings]
 

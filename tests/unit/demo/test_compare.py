@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.table import Column, TableMetadata
-from cdc_daemon.commitlog.types import CqlType
+from cdc_daemon.model.cql_types import CqlType
 from sandbox.compare import EXAMPLES, Comparison, Differences, _Ids, differing, join_key
 
 

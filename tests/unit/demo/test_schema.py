@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from cdc_daemon.config.loading import parse
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 from sandbox.demo.schema import _SCHEMA, ALIAS, make_config, statements
 
 _SANDBOX: dict[str, Any] = {

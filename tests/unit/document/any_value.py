@@ -9,7 +9,7 @@ from cassandra.cqltypes import IntegerType
 from cassandra.marshal import uvint_pack, vints_pack
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.types import CqlType
+from cdc_daemon.model.cql_types import CqlType
 
 LONG_NUMBER = -(7**6000)
 """More than Python's 4,300 digits."""

@@ -12,35 +12,36 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.commands.letter_output import show_letter, show_letters
-from cdc_daemon.commands.preview import plain_preview, show_preview
+from cdc_daemon.cli.letter_output import show_letter, show_letters
+from cdc_daemon.cli.preview import plain_preview, show_preview
+from cdc_daemon.cli.previewing import Preview
+from cdc_daemon.cli.segment_tools.dump import value_line
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.commitlog.update import Cell, DecodedRow, PartitionUpdate
 from cdc_daemon.commitlog.values import decode_value
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.dead_letters.documents import DeadDocuments
-from cdc_daemon.dead_letters.shown import plain_letter
+from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD, DocumentMapping
-from cdc_daemon.elastic.batch import encode_action
-from cdc_daemon.elastic.operation import Outcome, Result
-from cdc_daemon.elastic.siblings import Sibling
-from cdc_daemon.elastic.stored import StoredDocument
-from cdc_daemon.errors import CdcError, UndecodableError
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.document_operation import Outcome, Result
+from cdc_daemon.model.errors import CdcError, UndecodableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, RowState
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.batch import Batch
-from cdc_daemon.pipeline.documents import MappedDocuments
-from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.ports import Reading, RowState
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.poll.documents import document_name
-from cdc_daemon.poll.row import SeenRow
-from cdc_daemon.preview import Preview
-from cdc_daemon.reconcile.keys import DocumentKeys
-from cdc_daemon.removal.index_rows import Feed, keys_of_page
-from cdc_daemon.segments.dump import value_line
+from cdc_daemon.pipeline.dead_documents import DeadDocuments
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.search.bulk_body import encode_action
+from cdc_daemon.search.find_documents import Sibling
+from cdc_daemon.search.stored_documents import StoredDocument
+from cdc_daemon.sources.poll.documents import document_name
+from cdc_daemon.sources.poll.row import SeenRow
+from cdc_daemon.sources.removals.index_rows import Feed, keys_of_page
+from cdc_daemon.sources.replay.plain import plain_letter
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.letter_filter import EVERYTHING
+from cdc_daemon.tablejobs.document_keys import DocumentKeys
 from cdc_http.answer import Json
 from tests.unit.document.any_value import KEY_SCALARS, LONG_NUMBER, framed, types, values, varint
 

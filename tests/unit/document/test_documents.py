@@ -6,12 +6,13 @@ import orjson
 import pytest
 
 from cdc_daemon.config import MappingSettings
+from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.errors import DocumentError, ExpressionError, HookError, JsonTextError, UndecodableError
-from cdc_daemon.pipeline.documents import MappedDocuments
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Row, Write
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.document_operation import Write
+from cdc_daemon.model.errors import DocumentError, ExpressionError, HookError, JsonTextError, UndecodableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Row
+from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
 
 USER = table(("id", "text", "partition_key"), ("firstname", "text", "regular"), ("gone", "boolean", "regular"))

@@ -7,8 +7,8 @@ import pytest
 
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import Document, DocumentMapping
-from cdc_daemon.errors import ConfigError, DocumentError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import ConfigError, DocumentError
+from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
 
 USER = table(("id", "text", "partition_key"), ("firstname", "text", "regular"))

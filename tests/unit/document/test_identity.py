@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.document.identity import IDENTITY_LIMIT, Identity, KeyTemplate, short_id
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from tests.unit.document.tables import table
 
 ENROLMENT = table(

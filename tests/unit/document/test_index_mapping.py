@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.commitlog.types import CqlType, parse_type
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.index_mapping import ANYTHING, constant_mapping, field_mapping
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.cql_types import CqlType, parse_type
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
 
 TABLE = table(

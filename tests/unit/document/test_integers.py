@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cdc_daemon.errors import CdcError
-from cdc_daemon.integers import LONGEST, LONGEST_TEXT, integer_size, integer_text, parse_integer
-from cdc_daemon.shown import json_bytes, shown, told
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.values.integers import LONGEST, LONGEST_TEXT, integer_size, integer_text, parse_integer
+from cdc_daemon.values.shown import json_bytes, shown, told
 
 LARGEST = 2 ** (8 * LONGEST - 1) - 1
 

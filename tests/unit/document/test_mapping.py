@@ -19,8 +19,8 @@ from cdc_daemon.document.mapping import (
     DocumentMapping,
     partition_term,
 )
-from cdc_daemon.errors import ConfigError, DocumentError
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.errors import ConfigError, DocumentError
+from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
 
 USER = table(

@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
-from cdc_daemon.commitlog.types import CqlType, parse_type
 from cdc_daemon.config.mapping_shape import ShapeSettings
 from cdc_daemon.document.shape import Extra, Shape
-from cdc_daemon.errors import ConfigError, DocumentError
+from cdc_daemon.model.cql_types import CqlType, parse_type
+from cdc_daemon.model.errors import ConfigError, DocumentError
 
 TYPES = {
     "id": parse_type("text"),

@@ -14,7 +14,7 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.config.loading import load
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
 from cdc_daemon.document.related import Joined, Relation
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 from sandbox.cache import CHECKOUT
 from sandbox.demo.schema import _SCHEMA, statements
 from tests.sunbird.states import STATES, State

@@ -12,28 +12,29 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
 
+from cdc_daemon.app.schedule import ScheduledJob
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.commitlog.types import CqlType
 from cdc_daemon.config import HttpSettings, MappingSettings
-from cdc_daemon.dead_letters.replay import Ending, Replay, Replayed
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import CdcError, IndexPairError
-from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.jobs.runner import JobReport as RangeJobReport
-from cdc_daemon.metrics import Metrics
-from cdc_daemon.pipeline.entry import Key
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CdcError, IndexPairError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.gate import Pause
-from cdc_daemon.pipeline.signal import Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble, Watch
-from cdc_daemon.schedule.schedule import ScheduledJob
+from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.sources.replay.replay import Ending, Replay, Replayed
+from cdc_daemon.sources.requests import Refresh, SyncService, UnknownObjectTypeError
+from cdc_daemon.sources.requests.jobs import JobRunner
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.store.range_jobs import Progress, RangeJob
-from cdc_daemon.sync import Refresh, SyncService, UnknownObjectTypeError
-from cdc_daemon.sync.jobs import JobRunner
+from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
+from cdc_daemon.telemetry.metrics import Metrics
 from cdc_http import LoopState
 
 SCHEDULED = ScheduledJob(

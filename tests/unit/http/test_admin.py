@@ -10,7 +10,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.errors import StoreError
+from cdc_daemon.model.errors import StoreError
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter

@@ -8,8 +8,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.errors import ElasticsearchUnavailableError
-from cdc_daemon.sync import TooManyJobsError
+from cdc_daemon.model.errors import ElasticsearchUnavailableError
+from cdc_daemon.sources.requests import TooManyJobsError
 from cdc_http import create_app
 from tests.unit.http.asking import ask
 from tests.unit.http.fake import FakeDaemon, FakeIndices

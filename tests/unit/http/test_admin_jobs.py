@@ -14,10 +14,10 @@ from starlette.types import ASGIApp
 
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.errors import CassandraUnavailableError, CdcError, StoreError
-from cdc_daemon.jobs.request import JobRequest
-from cdc_daemon.reconcile.difference import Account
-from cdc_daemon.sync import TooManyJobsError
+from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, StoreError
+from cdc_daemon.sources.requests import TooManyJobsError
+from cdc_daemon.tablejobs.difference import Account
+from cdc_daemon.tablejobs.request import JobRequest
 from cdc_http import create_app
 from tests.unit.http.asking import Answer, ask
 from tests.unit.http.fake import FakeDaemon

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from cdc_daemon.config import AuthSettings, HttpSettings, JwtSettings, TokenSettings
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from cdc_http import create_app, key_set
 from tests.unit.http.asking import Answer, ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cdc_daemon.commands.dead_letters import Kind
+from cdc_daemon.cli.dead_letters import Kind
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.store.letter_filter import KINDS
 from cdc_http import create_app

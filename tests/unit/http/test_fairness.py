@@ -15,9 +15,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.signal import Signal
-from cdc_daemon.pipeline.watch import Trouble, Watch
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Signal
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.watch import Watch
 from cdc_http import create_app
 from cdc_http.share import network_of, share_of
 from tests.unit.http.asking import rows

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from cdc_daemon.app.serving import serving
 from cdc_daemon.config import HttpSettings, HttpTlsSettings
-from cdc_daemon.errors import ConfigError
-from cdc_daemon.serving import serving
+from cdc_daemon.model.errors import ConfigError
 from tests.unit.http.fake import FakeDaemon
 from tests.unit.http.serving import ended
 from tests.unit.http.test_tls import Authority

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from cdc_daemon.elastic.operation import Outcome
+from cdc_daemon.model.document_operation import Outcome
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_http import create_app
 from tests.unit.http.asking import DOCUMENTED, Answer, ask, ask_json, rows
@@ -80,7 +80,7 @@ async def test_a_job_that_nobody_knows(app: ASGIApp) -> None:
 
 
 async def test_a_disk_that_fails(app: ASGIApp, daemon: FakeDaemon, tmp_path: Path) -> None:
-    from cdc_daemon.errors import StoreError  # noqa: PLC0415
+    from cdc_daemon.model.errors import StoreError  # noqa: PLC0415
 
     def full(*_: Any, **__: Any) -> Any:
         raise StoreError("SQLite says: disk full", file=str(tmp_path))

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from cdc_http import HttpServer
 
 

@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 import pytest
 
 from cdc_daemon.config import HttpSettings
-from cdc_daemon.sync.identifier import Asked, Identifiers
-from cdc_daemon.sync.outcome import KeyResult
-from cdc_daemon.turns import SLICE
+from cdc_daemon.model.slices import SLICE
+from cdc_daemon.sources.requests.identifier import Asked, Identifiers
+from cdc_daemon.sources.requests.outcome import KeyResult
 from cdc_http import HttpServer, create_app
 from tests.unit.http.asking import ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon, running
-from tests.unit.turns.rounds import Rounds
+from tests.unit.model.rounds import Rounds
 
 IDS = 5000
 REQUESTS = 20

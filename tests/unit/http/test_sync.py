@@ -11,10 +11,11 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 from cdc_daemon.config import HttpSettings
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
-from cdc_daemon.sync import Refresh
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.sources.requests import Refresh
 from cdc_http import create_app
 from tests.unit.http.asking import DOCUMENTED, Answer, ask, ask_json, rows
 from tests.unit.http.fake import LENIENT, FakeDaemon

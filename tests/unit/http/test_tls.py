@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from cdc_daemon.config import HttpTlsSettings
-from cdc_daemon.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError
 from cdc_http import ConnectionLimits, HttpServer, RotatedContext, create_app
 from tests.unit.http.fake import FakeDaemon
 

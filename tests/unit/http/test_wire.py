@@ -17,7 +17,7 @@ from starlette.routing import Route
 from cdc_http import HttpServer, create_app
 from tests.unit.http.fake import LENIENT, FakeDaemon
 from tests.unit.http.test_connection import ended
-from tests.unit.turns.rounds import Rounds
+from tests.unit.model.rounds import Rounds
 
 Send = Callable[[bytes], Awaitable[bytes]]
 

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row, RowState
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowReader, RowState, Write
+from cdc_daemon.pipeline.ports import RowReader
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import TableName
 from tests.simulation.test_pipeline import Counts, no_dead_letters
 
 

@@ -8,15 +8,16 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from cdc_daemon.elastic.operation import Operation, Result
-from cdc_daemon.errors import ElasticsearchUnavailableError
+from cdc_daemon.model.document_operation import Operation, Result
+from cdc_daemon.model.errors import ElasticsearchUnavailableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.receipt import Receipt
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
 from tests.simulation.test_pipeline import unreadable_of
 from tests.unit.pipeline.servers import Servers, settlement_of
 
@@ -103,7 +104,7 @@ async def working(servers: BlockedServers, coalescer: Coalescer) -> AsyncIterato
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cdc_daemon.pipeline.backoff.Backoff.next", lambda _self: 0.001)
+    monkeypatch.setattr("cdc_daemon.model.backoff.Backoff.next", lambda _self: 0.001)
 
 
 def leave(pipeline: Pipeline, watches: Iterable[Waiting]) -> None:

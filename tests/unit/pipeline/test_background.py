@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.pipeline import BACKGROUND, USUAL, USUAL_FIRST
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 
 TABLE = TableName("keyspace", "table")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
 from cdc_daemon.pipeline.settlement import BATCH_SIZE
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from tests.unit.pipeline.servers import Servers, settlement_of
 
 TABLE = TableName("k", "t")

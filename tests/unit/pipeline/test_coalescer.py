@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 
 TABLE = TableName("keyspace", "table")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_daemon.errors import DocumentError
-from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.ports import RowState
+from cdc_daemon.model.errors import DocumentError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import RowState
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.settlement import is_doubtful
-from cdc_daemon.pipeline.signal import TableName
 
 
 def entry(*, written: int = 0, removed: int = 0, suspected: int = 0) -> Entry:

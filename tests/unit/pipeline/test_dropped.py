@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import TableDroppedError
-from cdc_daemon.pipeline.clock import HybridClock
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.errors import TableDroppedError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row, RowState
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.pipeline import URGENT, USUAL
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowReader, RowState, Write
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.ports import RowReader
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
 from tests.simulation.test_pipeline import no_dead_letters
 
 TABLE = TableName("k", "gone")

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, RowState
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.early import EARLY_SECONDS, early_readings
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading, RowState
-from cdc_daemon.pipeline.ready import Lane
-from cdc_daemon.pipeline.receipt import Receipt
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.read_ahead import EARLY_SECONDS, early_readings
+from cdc_daemon.pipeline.ready_queue import Lane
 
 TABLE = TableName("k", "t")
 LANES = (Lane.BACKGROUND, Lane.USUAL)

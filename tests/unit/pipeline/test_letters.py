@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import StoreError
+from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.virtual_time import virtual_time
 from tests.unit.pipeline.servers import Servers, settlement_of

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Lifetime, Reading, RowState
+from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.lifetimes import Lifetimes, lifetime
-from cdc_daemon.pipeline.ports import Lifetime, Reading, RowState
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 
 TABLE = TableName("k", "t")
 NOW = 1000.0

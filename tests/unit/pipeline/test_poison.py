@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
+from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.poison import SUSPICIOUS, Poison
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.giving_up import SUSPICIOUS, Poison
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.unit.pipeline.servers import Servers, settlement_of
 

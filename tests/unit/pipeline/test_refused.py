@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.elastic.operation import Operation, Result
-from cdc_daemon.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
+from cdc_daemon.model.document_operation import Operation, Result
+from cdc_daemon.model.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Reading
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from tests.unit.pipeline.servers import Servers, settlement_of
 
 GONE, STAYS = TableName("k", "gone"), TableName("k", "stays")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from cdc_daemon.model.receipt import Receipt
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.receipt import Receipt
 from cdc_daemon.pipeline.routing import Router, find_route
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from tests.unit.document.tables import table
 
 BASE = TableName("sunbird", "base")

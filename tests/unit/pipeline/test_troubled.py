@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import ElasticsearchRefusedError
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import ElasticsearchRefusedError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.handover import hand_over, hand_over_each
 from cdc_daemon.pipeline.pipeline import EXPANDERS
-from cdc_daemon.pipeline.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.pipeline.routing import Route, Router
 from cdc_daemon.pipeline.troubled import Troubled
 from tests.unit.pipeline.troubles import (

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.errors import (
+from cdc_daemon.model.errors import (
     CassandraReadError,
     CassandraUnavailableError,
     CdcError,
     ElasticsearchUnavailableError,
 )
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.poison import Poison
-from cdc_daemon.pipeline.ports import Reading
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
+from cdc_daemon.pipeline.giving_up import Poison
 from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.signal import Scope, Signal, TableName
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.test_pipeline import Counts
 from tests.simulation.virtual_time import virtual_time

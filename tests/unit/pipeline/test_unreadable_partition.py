@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import CassandraReadError, StoreError
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CassandraReadError, StoreError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.giving_up import Poison
 from cdc_daemon.pipeline.pipeline import EXPANDERS, Pipeline
-from cdc_daemon.pipeline.poison import Poison
-from cdc_daemon.pipeline.ports import Reading
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.test_pipeline import Counts, unreadable_of
 from tests.simulation.virtual_time import virtual_time

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from cdc_daemon.elastic.operation import Outcome
-from cdc_daemon.errors import (
-    CassandraUnavailableError,
-    ElasticsearchRefusedError,
-    StoreError,
-)
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchRefusedError, StoreError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.receipt import AcknowledgementLine
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Entry, Key
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.pipeline import URGENT
-from cdc_daemon.pipeline.receipt import AcknowledgementLine
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
 
 TABLE = TableName("keyspace", "table")
 

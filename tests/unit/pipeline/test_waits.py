@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from cdc_daemon.errors import CassandraUnavailableError
-from cdc_daemon.pipeline.entry import Entry, Key
-from cdc_daemon.pipeline.signal import TableName
-from cdc_daemon.pipeline.waits import Waits
-from cdc_daemon.pipeline.watch import Trouble
+from cdc_daemon.model.errors import CassandraUnavailableError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.server_waits import Waits
 
 
 @asynccontextmanager

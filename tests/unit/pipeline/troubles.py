@@ -7,19 +7,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from cdc_daemon.elastic.alias_troubles import AliasTrouble
-from cdc_daemon.elastic.failure import Failure
-from cdc_daemon.elastic.operation import Operation, Outcome, Result
-from cdc_daemon.errors import ElasticsearchRefusedError
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.errors import ElasticsearchRefusedError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading, Row, RowState
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.entry import Key
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.ports import Reading, Row, RowBuilder, RowState, Write
 from cdc_daemon.pipeline.routing import Router
-from cdc_daemon.pipeline.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.watch import DocumentOutcome, Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.search.alias_troubles import AliasTrouble
+from cdc_daemon.search.failure import Failure
 from tests.simulation.test_pipeline import unreadable_of
 from tests.unit.pipeline.servers import Servers, settlement_of
 

@@ -13,7 +13,9 @@ import pytest
 from sandbox.signals import heard
 
 _CHECKOUT = Path(__file__).parents[3]
-_INTERRUPTING = "tests/unit/segments/test_console.py::TestFollow::test_damage_that_is_durable_is_told_and_passed"
+_INTERRUPTING = (
+    "tests/unit/cli/segment_tools/test_console.py::TestFollow::test_damage_that_is_durable_is_told_and_passed"
+)
 _IGNORING = """
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.errors import StateLostError, StoreError
+from cdc_daemon.model.errors import StateLostError, StoreError
 from cdc_daemon.store.database import Database
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.pipeline.entry import Key
-from cdc_daemon.pipeline.ports import Lifetime
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Lifetime
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store import Store
 from cdc_daemon.store.expiries import AGAIN_AFTER, SEEN, TOLD, TOLD_AGAIN, Expiry
 

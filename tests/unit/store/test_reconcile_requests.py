@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.segments.state import DaemonState
+from cdc_daemon.cli.segment_tools.state import DaemonState
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest, ReconcileRequests
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.errors import StoreError
+from cdc_daemon.model.errors import StoreError
 from cdc_daemon.store import Store
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetter

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cdc_daemon.pipeline.signal import TableName
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store import Store
 from cdc_daemon.store.table_marks import TableMark
 

@@ -1,0 +1,1 @@
+"""The only place where the parts of a daemon are put together, started and stopped."""

@@ -1,0 +1,190 @@
+"""The parts of jobs on whole tables put together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from cassandra.cluster import Session
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.app.schedule import Schedule
+from cdc_daemon.cassandra.commit_log_settings import compressor, is_encrypted
+from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.paging import SMALLEST_PAGE
+from cdc_daemon.cassandra.ring import WHOLE_RING, Ring, TokenRange
+from cdc_daemon.cassandra.scan import RowSizes, TokenScan
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.pipeline import Pipeline
+from cdc_daemon.pipeline.ports import DocumentBuilder
+from cdc_daemon.pipeline.troubled import Troubled
+from cdc_daemon.search.indices import IndexDefinition
+from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.sources.schema_changes.mappings import FollowingReader
+from cdc_daemon.store.range_jobs import RangeJobs
+from cdc_daemon.store.reconcile_requests import ReconcileRequests
+from cdc_daemon.tablejobs.backfill import Backfill
+from cdc_daemon.tablejobs.healing import LOOKED_EVERY, Audit, Healing
+from cdc_daemon.tablejobs.log_progress import LogPassing, PassedTail
+from cdc_daemon.tablejobs.new_index import NewIndex
+from cdc_daemon.tablejobs.reconcile import Compared, Reconcile
+from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.tablejobs.runner import RangeJobRunner, Work
+
+_MARKER_PAUSE = 0.5
+"""Seconds after which a write is readable in a plain segment, whose markers come every 0.1 s."""
+
+_DEFAULT_SYNC_PERIOD = 10.0
+"""Seconds (`Config.commitlog_sync_period` as cassandra.yaml ships it)."""
+
+_OTHER_NODES = 5.0
+"""Seconds for other nodes' daemons to show what this one's log does not tell of, in rings of several nodes: to find a
+write in their logs, read its row and write its document. Where that takes longer a difference is looked at again."""
+
+_FIRST_AUDIT = 3600.0
+"""Seconds after the start at which the first audit begins at the latest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobParts:
+    """What jobs on whole tables work with."""
+
+    session: Session
+    schema: SchemaSource
+    store: RangeJobs
+    pipeline: Pipeline
+    client: AsyncElasticsearch
+    reader: FollowingReader
+    clock: HybridClock
+    builder: DocumentBuilder
+    writer: PairWriter
+    changes: PairChanges
+    definitions: Callable[[str], IndexDefinition]
+    """Tells what the index of an object type is to be like."""
+
+    is_dead: Callable[[Key, str], bool]
+    """Tells whether the document of a key under an alias is a dead letter."""
+
+    tail: PassedTail
+    node: NodeSettings
+    mappings: Mapping[TableName, Sequence[DocumentMapping]]
+    settings: Settings
+    requests: ReconcileRequests
+    schedule: Schedule
+    told: Callable[[str, Mapping[str, int]], None]
+    """Is told of an object type how many documents of each kind differ."""
+    troubled: Troubled
+    """Tells which aliases take no writes at present."""
+    held: Collection[TableName] = ()
+    """Tables whose mappings do not fit them at present."""
+
+
+def make_runner(parts: JobParts) -> RangeJobRunner:
+    """Make what works off jobs for these mappings."""
+    settings = parts.settings.jobs
+    named = {mapping.name: mapping for several in parts.mappings.values() for mapping in several}
+    tables = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
+
+    aliases = {name: mapping.alias for name, mapping in named.items()}
+    ring = Ring(parts.session)
+
+    sizes = RowSizes()
+
+    def scan(run: JobRun) -> TokenScan:
+        # Pages that wait for their turn only a moment, at whatever rate: rows that were read long ago are read again.
+        most = settings.page_rows if run.request.rate is None else int(run.request.rate / settings.ranges_at_once / 2)
+        return TokenScan(
+            parts.session,
+            parts.schema,
+            clock=parts.clock,
+            page_rows=max(SMALLEST_PAGE, min(settings.page_rows, most)),
+            pace=run.pace,
+            sizes=sizes,
+        )
+
+    works: dict[str, Work] = {}
+    runner = RangeJobRunner(
+        parts.store,
+        ring,
+        works,
+        tables,
+        rate=settings.rate,
+        ranges_at_once=settings.ranges_at_once,
+        trouble=lambda name: parts.troubled.of(aliases[name]) if name in aliases else None,
+    )
+    node = find_node(parts.session, parts.settings.cassandra.contact_points)
+    healing = Healing(
+        parts.requests,
+        runner,
+        types=_types_by_table(named),
+        ranges=lambda keyspace: ring.replicated_by(keyspace, node),
+        held=parts.held,
+        possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
+    )
+    reconcile = Reconcile(
+        client=parts.client,
+        reader=parts.reader,
+        builder=parts.builder,
+        scan=scan,
+        passing=LogPassing(parts.tail, parts.pipeline, pause=passing_pause(parts)),
+        sink=parts.pipeline,
+        writer=parts.writer,
+        compared={name: Compared(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
+        told=parts.told,
+        done=healing.settle,
+    )
+    works |= {
+        "backfill": NewIndex(
+            Backfill(parts.pipeline, scan, parts.reader, tables, aliases),
+            reconcile,
+            parts.changes,
+            definitions=parts.definitions,
+            is_dead=parts.is_dead,
+            refused=parts.writer.refused,
+        ),
+        "reconcile": reconcile,
+    }
+    if settings.heal:
+        parts.schedule.every(LOOKED_EVERY, "heal", healing.look)
+    audit = settings.audit
+    if audit.every:
+        by_keyspace: dict[str, list[str]] = defaultdict(list)
+        for name, table in tables.items():
+            by_keyspace[table.keyspace].append(name)
+
+        def compared(keyspace: str) -> Sequence[TokenRange]:
+            # Without a tail a daemon is nobody's sidecar: there may be no other.
+            return ring.primary_of(keyspace, node) if parts.settings.tail else [WHOLE_RING]
+
+        begin = Audit(runner, audit, by_keyspace, ranges=compared).begin
+        first = min(audit.every, _FIRST_AUDIT)
+        parts.schedule.every(audit.every, "audit", begin, first=first, jitter=first / 10)
+    return runner
+
+
+def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, Sequence[str]]:
+    """Return the object types whose documents show rows of a table, their own or joined."""
+    found: dict[TableName, list[str]] = defaultdict(list)
+    for name, mapping in named.items():
+        for table in {TableName(mapping.table.keyspace, mapping.table.name), *mapping.related.tables}:
+            found[table].append(name)
+    return found
+
+
+def passing_pause(parts: JobParts) -> float:
+    """Return how many seconds a write may take from being acknowledged to being readable in the log, or polled."""
+    others = _OTHER_NODES if len(parts.session.cluster.metadata.all_hosts()) > 1 else 0.0
+    if not parts.settings.tail:
+        return others + max((polled.every + polled.lag for polled in parts.settings.poll), default=0.0)
+    node = parts.node
+    plain = node.text("cdc_enabled") is not None and compressor(node) is None and not is_encrypted(node)
+    if plain and parts.settings.commit_log.follow_markers:
+        return others + _MARKER_PAUSE
+    return others + (node.seconds("commitlog_sync_period") or _DEFAULT_SYNC_PERIOD) + _MARKER_PAUSE

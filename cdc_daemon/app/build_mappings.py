@@ -1,0 +1,53 @@
+"""The declared mappings laid against the tables as they are, those that have to wait left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cdc_daemon.app.startup import Tell, make_mappings, read_tables
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.sources.schema_changes.held import Held, HeldMappings, take_up_keys
+from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.store import Store
+
+
+class LaidMappings(NamedTuple):
+    """Mappings that fit their tables, settings that speak of these alone, and what is left out.
+
+    `shown` are the tables whose rows documents show, and `keys` watches over their primary keys. `held_types` are the
+    mappings that are left out, and why.
+    """
+
+    settings: Settings
+    mappings: dict[TableName, list[DocumentMapping]]
+    shown: Sequence[TableName]
+    keys: KeyWatch
+    held: Sequence[Held]
+    held_tables: frozenset[TableName]
+    held_types: Mapping[str, str]
+
+
+async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *, tell: Tell) -> LaidMappings:
+    """Lay the mappings against the live schema, waiting for tables that do not exist yet.
+
+    Raises `StoreError`, and `ConfigError` for a mapping that never fitted its table.
+    """
+    holding = await HeldMappings.load(store, schema, settings)
+    mappings = await make_mappings(settings, schema, held=holding, tell=tell)
+    holding.say()
+    await asyncio.to_thread(take_up_keys, settings, schema, store, held=holding.tables)
+    shown = read_tables(mappings)
+    return LaidMappings(
+        holding.without(settings),
+        mappings,
+        shown,
+        KeyWatch({table: schema.known(table) for table in shown}, schema, held=holding.watched(settings)),
+        tuple(holding.found),
+        holding.tables,
+        holding.types(settings),
+    )

@@ -1,0 +1,127 @@
+"""The parts that make removals, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from cassandra.cluster import Session
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.handover import BackgroundSink
+from cdc_daemon.sources.removals.alterations import Alterations
+from cdc_daemon.sources.removals.cdc_watch import CdcWatch
+from cdc_daemon.sources.removals.index_rows import Feed, IndexRows, KeyOfId
+from cdc_daemon.sources.removals.sweep import Sweep
+from cdc_daemon.sources.removals.tables import Policy, TableWatch
+from cdc_daemon.sources.removals.truncations import Truncations
+from cdc_daemon.sources.requests.errors import InvalidIdError
+from cdc_daemon.sources.requests.identifier import Identifiers
+from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.store import Store
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
+
+_JOINED = Policy("remove", "keep")
+"""What holds for a table that has no documents of its own and is only shown in others."""
+
+
+class Rebuild(Protocol):
+    """Requests durably that documents are compared with their rows."""
+
+    async def __call__(
+        self, table: TableName, reason: ReconcileReason = ReconcileReason.TABLE, since: int | None = None
+    ) -> None:
+        """Request it for a table, of changes written at `since` (microseconds since epoch) or later."""
+        ...
+
+
+def make_index_rows(
+    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], client: AsyncElasticsearch
+) -> IndexRows:
+    """Return what tells the rows that the documents of each table show."""
+    return IndexRows(
+        client,
+        {
+            table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
+            for table, several in mappings.items()
+        },
+    )
+
+
+def make_table_watch(
+    settings: Settings,
+    mappings: Mapping[TableName, Iterable[DocumentMapping]],
+    *,
+    session: Session,
+    rows: IndexRows,
+    schema: SchemaSource,
+    store: Store,
+    coalescer: Coalescer,
+    sink: BackgroundSink,
+    gate: Gate,
+    counted: Callable[[int], object],
+    keys: KeyWatch,
+) -> TableWatch:
+    """Return what makes documents follow truncated, dropped and re-created tables."""
+    shown_in = _shown_in(mappings)
+    reconcile = make_rebuild(mappings, store)
+    declared = {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()}
+    return TableWatch(
+        {table: declared.get(table, _JOINED) for table in shown_in},
+        schema=schema,
+        records=Truncations(session, settings.cassandra.contact_points),
+        marks=store.table_marks,
+        sweep=Sweep(rows, sink, gate, counted=counted),
+        flights=coalescer,
+        rebuild=reconcile,
+        shown_in=shown_in,
+        cdc=CdcWatch(Alterations(session, settings.cassandra.contact_points), reconcile) if settings.tail else None,
+        is_rekeyed=keys.is_rekeyed,
+    )
+
+
+def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store: Store) -> Rebuild:
+    """Return what requests durably that the tables whose documents show a table are compared with their indices."""
+    shown_in = _shown_in(mappings)
+
+    async def rebuild(
+        table: TableName, reason: ReconcileReason = ReconcileReason.TABLE, since: int | None = None
+    ) -> None:
+        requests = [
+            ReconcileRequest(reason=reason, segment_id=0, since=since, keyspace=shown.keyspace, table=shown.table)
+            for shown in shown_in.get(table, ())
+        ]
+        await asyncio.to_thread(store.reconcile_requests.add, requests)
+
+    return rebuild
+
+
+def _shown_in(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> Mapping[TableName, Sequence[TableName]]:
+    """Return, for each table, the tables whose documents show its rows."""
+    shown_in: dict[TableName, list[TableName]] = defaultdict(list)
+    for table, several in mappings.items():
+        for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):
+            shown_in[shown].append(table)
+    return shown_in
+
+
+def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:
+    identifiers = Identifiers(settings.mappings[mapping.name], mapping.table)
+
+    def key_of(identity: str) -> Key | None:
+        try:
+            key = identifiers.read_one(identity).key
+        except InvalidIdError:
+            return None
+        return None if key.clustering is None else key
+
+    return key_of

@@ -1,0 +1,64 @@
+"""What comes round, put into the schedule: pollers, removals, dependents, dead letters and the heartbeat."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from cassandra.cluster import Session
+
+from cdc_daemon.app.schedule import Schedule
+from cdc_daemon.app.startup import persist
+from cdc_daemon.config import Settings
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.sources.dependents import refresher as dependents
+from cdc_daemon.sources.dependents.refresher import DependentsRefresher
+from cdc_daemon.sources.heartbeat import Heart
+from cdc_daemon.sources.late_requests import watch as suspects
+from cdc_daemon.sources.late_requests.watch import SuspectWatch
+from cdc_daemon.sources.poll.making import PollerMaker, check_polled_tables
+from cdc_daemon.sources.removals import expiry, tables
+from cdc_daemon.sources.removals.expiry import ExpiryWatch
+from cdc_daemon.sources.removals.tables import TableWatch
+from cdc_daemon.sources.replay import retries
+from cdc_daemon.sources.replay.retries import Retries
+from cdc_daemon.telemetry.metrics import Metrics
+
+
+class Turns(NamedTuple):
+    """What looks from time to time whether there is something to do."""
+
+    dependents: DependentsRefresher
+    tables: TableWatch
+    expiries: ExpiryWatch
+    retries: Retries
+    suspects: SuspectWatch
+
+
+async def fill_schedule(
+    schedule: Schedule,
+    settings: Settings,
+    *,
+    shown: Sequence[TableName],
+    makers: PollerMaker,
+    session: Session,
+    metrics: Metrics,
+    turns: Turns,
+) -> None:
+    """Put everything into the schedule, waiting for what pollers need. Raises `ConfigError`."""
+    schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
+    schedule.every(tables.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
+    schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)
+    schedule.every(suspects.INTERVAL, "late requests", turns.suspects.turn, rests=True)
+    if (pause := settings.dead_letters.retry_every) > 0:
+        looked_every = min(retries.INTERVAL, pause)
+        schedule.every(looked_every, "dead letters", turns.retries.turn, first=looked_every, rests=True)
+    check_polled_tables(settings.poll, shown)
+    for polled in settings.poll:
+        poller = await persist("cassandra", partial(makers.make, polled))
+        schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+    if settings.heartbeat.table is not None:
+        heart = Heart(session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics)
+        schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)

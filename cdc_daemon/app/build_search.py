@@ -1,0 +1,80 @@
+"""The parts that write to Elasticsearch, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.app.preparing import SHORTEST_BODY_AGE, Preparation
+from cdc_daemon.app.startup import Tell
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.troubled import Troubled
+from cdc_daemon.search.bulk import BulkLimits, BulkWriter
+from cdc_daemon.search.metrics import BulkMetrics
+from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.search.swap_watch import PairWatch
+from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.telemetry.metrics import Metrics
+
+
+class Writing(NamedTuple):
+    """What knows the indices behind the aliases, what changes them, what writes to them, and which take no writes."""
+
+    pairs: PairWatch
+    changes: PairChanges
+    writer: PairWriter
+    troubled: Troubled
+    remembered: float
+    """Seconds for which each index remembers deletions, as far as that is known."""
+
+
+async def make_writing(
+    client: AsyncElasticsearch,
+    settings: Settings,
+    mappings: Mapping[TableName, Sequence[DocumentMapping]],
+    *,
+    metrics: Metrics,
+    tell: Tell,
+) -> Writing:
+    """Make the indices ready, waiting for Elasticsearch, and put together what writes to them.
+
+    Raises `IndexRefusedError` for an index that cannot be created as it is declared.
+    """
+    preparation = Preparation(client, settings.mappings, mappings)
+    await preparation.at_start(tell=tell)
+    aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+    limits = _bulk_limits(settings, preparation.remembered)
+    pairs = PairWatch(client, [alias for several in aliases.values() for alias in several])
+    changes = PairChanges(client, pairs)
+    live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics), prepare=preparation.again)
+    preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
+    writer = PairWriter(
+        live,
+        lambda: BulkWriter(client, limits=limits),
+        pairs,
+        let_go=changes.let_go,
+        mark_behind=changes.mark_behind,
+    )
+    for alias, error in preparation.unready.items():
+        writer.hold(alias, error)
+    return Writing(pairs, changes, writer, Troubled(writer, aliases), preparation.remembered)
+
+
+def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
+    return BulkLimits(
+        documents=settings.elasticsearch.bulk_documents,
+        size=settings.elasticsearch.bulk_bytes,
+        connections=settings.elasticsearch.connections,
+        request_timeout=settings.elasticsearch.request_timeout,
+        max_body_age=_body_age(remembered),
+        allowed_clock_difference=settings.elasticsearch.allowed_clock_difference,
+    )
+
+
+def _body_age(remembered: float) -> float:
+    """Return how many seconds a body may wait where deletions are remembered for so long."""
+    return max(remembered / 2, SHORTEST_BODY_AGE)

@@ -1,0 +1,97 @@
+"""What an operator may do to a running daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from cdc_daemon.config import Settings
+from cdc_daemon.config.redaction import redact
+from cdc_daemon.pipeline.gate import Gate, Pause
+from cdc_daemon.sources.replay.replay import Replay, Replayed, Replayer
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter, Facet
+from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
+
+log = structlog.get_logger(__name__)
+
+
+class Control:
+    """Holds the tail and lets it go on; shows what the store holds, replays and drops what was set aside.
+
+    A pause is kept in memory: it ends with the process. A replay may take as long as a request for rows.
+    """
+
+    def __init__(self, gate: Gate, store: Store, replayer: Replayer, settings: Settings) -> None:
+        self._gate = gate
+        self._store = store
+        self._dead_letters = store.dead_letters
+        self._replayer = replayer
+        self._patience = settings.http.sync_timeout
+        self._settings = settings
+
+    def pause(self, by: str) -> Pause:
+        """Stop reading changes from the commit log; requests for rows go on.
+
+        Return who paused it and when, which is the first to do so where it is paused already.
+        """
+        self._gate.close(Pause(by, time.time()))
+        pause = self._gate.pause
+        assert pause is not None
+        hint = "cdc_raw fills meanwhile: Cassandra rejects writes when it is full"
+        log.warning("daemon.paused", by=by, first_by=pause.by, hint=hint)
+        return pause
+
+    def resume(self, by: str) -> None:
+        """Follow the commit log again."""
+        self._gate.open()
+        log.info("daemon.resumed", by=by)
+
+    async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
+        """Return the newest of the dead letters wanted, newest first."""
+        return await asyncio.to_thread(lambda: list(self._dead_letters.list(wanted=wanted, limit=limit)))
+
+    async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
+        """Return how many dead letters there are of those wanted."""
+        return await asyncio.to_thread(self._dead_letters.count, wanted)
+
+    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+        """Replay the oldest of the dead letters wanted."""
+        return await self._replayer.replay(wanted, limit=limit, seconds=self._patience)
+
+    async def replay_one(self, identity: int) -> Replayed | None:
+        """Replay one dead letter; None when there is none of this id."""
+        return await self._replayer.replay_one(identity, seconds=self._patience)
+
+    async def drop_dead_letter(self, identity: int) -> bool:
+        """Forget a dead letter; tell whether there was one of this id."""
+        dropped = await asyncio.to_thread(self._dead_letters.remove, [identity])
+        if dropped:
+            log.info("dead_letters.dropped", id=identity)
+        return bool(dropped)
+
+    async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
+        """Return how many dead letters of those wanted there are for each value of a column, most frequent first."""
+        return await asyncio.to_thread(self._dead_letters.count_by, column, wanted)
+
+    async def drop_dead_letters(self, wanted: LetterFilter) -> int:
+        """Delete the dead letters wanted; return how many there were. Elasticsearch is not touched."""
+        dropped = await asyncio.to_thread(self._dead_letters.remove_matching, wanted)
+        if dropped:
+            log.info("dead_letters.dropped", count=dropped, **wanted.conditions())
+        return dropped
+
+    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+        """Return the newest requests that were answered before they were done, newest first."""
+        return await asyncio.to_thread(lambda: list(self._store.jobs.newest(limit=limit)))
+
+    def configuration(self) -> Mapping[str, Any]:
+        """Return what the daemon runs with, without secrets."""
+        redacted = redact(self._settings.redacted())
+        assert isinstance(redacted, dict)
+        return redacted

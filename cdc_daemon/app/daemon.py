@@ -1,0 +1,293 @@
+"""The daemon: starts the parts in order, keeps them running, and lets what is under way end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from cdc_daemon import __version__
+from cdc_daemon.app import garbage
+from cdc_daemon.app.assembling import assemble
+from cdc_daemon.app.assembly import Assembly
+from cdc_daemon.app.control import Control
+from cdc_daemon.app.serving import serving
+from cdc_daemon.app.surroundings import Surroundings
+from cdc_daemon.config import Settings
+from cdc_daemon.model.errors import CdcError, StateLostError, StoreError
+from cdc_daemon.pipeline.gate import Pause
+from cdc_daemon.sources.log.lock import DaemonLock
+from cdc_daemon.sources.replay.letter_log import LetterLog
+from cdc_daemon.sources.requests import SyncService
+from cdc_daemon.sources.requests.jobs import JobRunner
+from cdc_daemon.store import Store
+from cdc_daemon.tablejobs.index_admin import IndexAdmin
+from cdc_daemon.tablejobs.runner import RangeJobRunner
+from cdc_daemon.telemetry import logs
+from cdc_daemon.telemetry.metrics import Metrics
+from cdc_daemon.telemetry.overview import Overview
+from cdc_http import LoopState
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long a stop waits for what is under way. The rest is read again at the next start."""
+
+BEAT_SECONDS = 1.0
+COUNT_SECONDS = 2.0
+_SAID_AGAIN = 60.0
+"""Seconds after which it is logged again that the state is lost."""
+
+LATE_SECONDS = 30.0
+"""A loop that has not come round for this long counts as stuck."""
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT and return the process's exit code.
+
+    Raises `CdcError` for what only an operator can mend: a wrong mapping, a state directory that cannot be
+    used, another daemon at work on it.
+    """
+    garbage.tune()
+    return await Daemon(settings).run()
+
+
+class Daemon:
+    """One daemon's life. It is the `DaemonView` of the HTTP surface from its first moment on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._overview = Overview(self._metrics, settings.mappings)
+        self._waiting: dict[str, str] | None = None
+        self._beats: dict[str, float] = {}
+        self._stop = asyncio.Event()
+        self._started = time.time()
+        self._assembly: Assembly | None = None
+        self._store: Store | None = None
+        self._state_lost: StateLostError | None = None
+        self._letter_log = LetterLog()
+        self.node_id = socket.gethostname()
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The registry of the daemon's metrics."""
+        return self._metrics.registry
+
+    @property
+    def sync(self) -> SyncService | None:
+        """Rows by name; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.sync
+
+    @property
+    def jobs(self) -> JobRunner | None:
+        """Rows by name, later; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.jobs
+
+    @property
+    def range_jobs(self) -> RangeJobRunner | None:
+        """Work on whole tables; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.range_jobs
+
+    @property
+    def indices(self) -> IndexAdmin | None:
+        """The indices behind the aliases; None while the daemon starts or stops."""
+        return None if self._assembly is None or self._stop.is_set() else self._assembly.indices
+
+    @property
+    def control(self) -> Control | None:
+        """What an operator may do; None while the daemon starts or stops."""
+        if self._assembly is None or self._store is None or self._stop.is_set():
+            return None
+        return Control(self._assembly.gate, self._store, self._assembly.replayer, self._settings)
+
+    def readyz(self) -> Mapping[str, bool]:
+        """Return whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
+        return {
+            "started": self._assembly is not None,
+            "not_stopping": not self._stop.is_set(),
+            "state_in_place": self._state_lost is None,
+        }
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        self._metrics.http_requests.labels(route, str(status)).inc()
+        self._metrics.http_request_duration_seconds.labels(route).observe(seconds)
+
+    def livez(self) -> Mapping[str, LoopState]:
+        """Tell of each loop whether it has come round lately."""
+        late = time.time() - LATE_SECONDS
+        return {name: LoopState(beat, beat > late) for name, beat in self._beats.items()}
+
+    def status(self) -> Mapping[str, Any]:
+        """Tell what the daemon does and how far it is, and what of that is new since the last second."""
+        return {**self._state(), **self._overview.show()}
+
+    def trend(self) -> Mapping[str, Any]:
+        """Tell how freshness, backlog and the like went in the last hour."""
+        return self._overview.trend()
+
+    async def run(self) -> int:
+        """Run until asked to stop; see the module's `run`."""
+        self._heed_signals()
+        state = self._settings.state.directory
+        async with AsyncExitStack() as stack:
+            stack.enter_context(DaemonLock(state=state, folder=_folder_of(self._settings)))
+            store = Store(state)
+            stack.callback(store.close)
+            self._store = store
+            store.dead_letters.on_new = self._letter_log.note
+            stack.callback(self._letter_log.flush, at_once=True)
+            await stack.enter_async_context(serving(self, self._settings.http))
+            log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
+            await self._work(store)
+        log.info("daemon.stopped")
+        return 0
+
+    async def _work(self, store: Store) -> None:
+        """Wait for servers, then run the parts, each until the stop or until one of them fails."""
+        beating = asyncio.create_task(self._keep_beating(), name="beat")
+        counting = asyncio.create_task(self._keep_counting(store), name="counting")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        working = asyncio.create_task(self._assemble_and_run(store), name="work")
+        looking = asyncio.create_task(Surroundings(self._settings, self._metrics).run(), name="surroundings")
+        try:
+            await asyncio.wait([stopping, working, beating, counting, looking], return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set() and self._assembly is not None and not working.done():
+                log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
+                await self._assembly.drain(DRAIN_SECONDS)
+        finally:
+            for task in (stopping, working, beating, counting, looking):
+                task.cancel()
+            results = await asyncio.gather(working, beating, counting, looking, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise _innermost(result)
+
+    async def _assemble_and_run(self, store: Store) -> None:
+        again = True
+        pause: Pause | None = None
+        while again:
+            async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
+                if pause is not None:  # a table that was created again is no reason to end an operator's pause
+                    assembly.gate.close(pause)
+                self._assembly = assembly
+                log.info("daemon.running", tables=[str(table) for table in assembly.tables])
+                again = await assembly.run() and not self._stop.is_set()
+                pause = assembly.gate.pause
+                if again:
+                    self._assembly = None
+                    log.warning("daemon.assembled_anew", hint="a table that mappings show was created again")
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._beat("loop")
+            if self._assembly is not None:
+                self._assembly.measure()
+            self._metrics.ready.set(all(self.readyz().values()))
+            self._overview.measure(time.time(), self._state())
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _keep_counting(self, store: Store) -> None:
+        """Count what the store holds, apart from the beat: a slow disk is no loop that stands still."""
+        while True:
+            await self._look_for_state(store)
+            with suppress(StoreError):
+                counts = await asyncio.to_thread(_count, store)
+                self._overview.count(**counts)
+                self._metrics.dead_letters_kept.set(counts["dead_letters"])
+                self._metrics.open_jobs.set(counts["open_jobs"])
+            self._letter_log.flush()
+            await asyncio.sleep(COUNT_SECONDS)
+
+    async def _look_for_state(self, store: Store) -> None:
+        """Notice that the state directory is gone: transactions fail by then, but nothing may be under way."""
+        try:
+            await asyncio.to_thread(store.check)
+        except StateLostError as error:
+            self._state_lost = error
+            log.error("state.lost", error=error, every=_SAID_AGAIN)  # noqa: TRY400 -- the error tells its place
+        else:
+            self._state_lost = None
+        self._metrics.state_lost.set(self._state_lost is not None)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "version": __version__,
+            "node": self.node_id,
+            "started": self._started,
+            "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
+            "state_lost": None if self._state_lost is None else str(self._state_lost),
+            "stuck_loops": [name for name, loop in self.livez().items() if not loop.ok],
+        }
+        if self._assembly is not None:
+            return {**state, **self._assembly.status()}
+        return {**state, "waiting_for": self._waiting}
+
+    def _tell(self, what: str, error: str | None) -> None:
+        self._waiting = None if error is None else {"what": what, "error": error}
+
+    def _beat(self, name: str) -> None:
+        now = time.time()
+        self._beats[name] = now
+        self._metrics.heartbeat_timestamp_seconds.labels(name).set(now)
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_or_exit, number)
+        loop.add_signal_handler(signal.SIGHUP, _ignore, signal.SIGHUP)
+        configured = self._settings.log.level
+        for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, configured)):
+            loop.add_signal_handler(number, _log_from, level)
+
+    def _stop_or_exit(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            # Asked twice: go at once. Nothing is lost by it, as nothing would be by kill -9.
+            log.warning("daemon.killed", signal=number.name)
+            os._exit(128 + number)
+        log.info("daemon.stopping", signal=number.name)
+        self._stop.set()
+
+
+def _folder_of(settings: Settings) -> Path | None:
+    return settings.commit_log.cdc_raw_directory if settings.tail else None
+
+
+def _ignore(number: signal.Signals) -> None:
+    log.warning(
+        "daemon.signal_ignored", signal=number.name, hint="restart the daemon to have it read its configuration again"
+    )
+
+
+def _log_from(level: str) -> None:
+    logs.set_level(level)
+    log.warning("daemon.log_level", log_level=level)
+
+
+def _count(store: Store) -> dict[str, float]:
+    jobs = (store.jobs.count_open(), store.range_jobs.count_open())
+    return {
+        "dead_letters": store.dead_letters.count(),
+        "open_jobs": sum(opened for opened, _ in jobs),
+        "newest_job": max(newest for _, newest in jobs) / 1e6,
+    }
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return what a nest of exception groups is about, when that is one of our errors."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = [each for each in error.exceptions if isinstance(each, (CdcError, BaseExceptionGroup))]
+        if not ours:
+            return error
+        error = ours[0]
+    return error

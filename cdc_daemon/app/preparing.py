@@ -1,0 +1,149 @@
+"""The indices that documents are written to: made ready at the start, and again after one was in trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.app.startup import Tell, persist, tell_nobody
+from cdc_daemon.config import MappingSettings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
+from cdc_daemon.search.indices import IndexDefinition, IndexManager, declared_gc_deletes
+from cdc_daemon.search.searched_field import read_fields
+from cdc_daemon.sources.dependents.finding import say_problems
+
+log = structlog.get_logger(__name__)
+
+SHORTEST_BODY_AGE = 1.0
+"""Seconds a body may always wait: with `index.gc_deletes` at zero nothing could be written at all."""
+
+
+def index_definition(declared: MappingSettings, mapping: DocumentMapping) -> IndexDefinition:
+    """Return what the index of a mapping is to be like."""
+    return IndexDefinition(
+        alias=declared.alias,
+        index=declared.index,
+        settings=declared.settings or {},
+        mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
+        extra_properties=mapping.bookkeeping,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    mapping: DocumentMapping
+    declared: MappingSettings
+    definition: IndexDefinition
+
+
+class Preparation:
+    """Creates what is missing of indices, aliases and bookkeeping fields, and completes generated mappings.
+
+    An index that an operator has to look after delays no other: after the start `unready` holds why, by alias.
+    `remembered` is how many seconds the most forgetful index remembers deletions; `on_shorter` is told when an index
+    that was not ready at the start remembers them for less.
+    """
+
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        settings: Mapping[str, MappingSettings],
+        mappings: Mapping[TableName, Sequence[DocumentMapping]],
+    ) -> None:
+        self.unready: dict[str, CdcError] = {}
+        self.on_shorter: Callable[[float], None] = lambda _seconds: None
+        self._client = client
+        self._manager = IndexManager(client)
+        self._remembered: list[float] = []
+        self._prepared = {
+            mapping.alias: _Prepared(mapping, settings[mapping.name], index_definition(settings[mapping.name], mapping))
+            for several in mappings.values()
+            for mapping in several
+        }
+
+    @property
+    def remembered(self) -> float:
+        """How many seconds deletions are remembered by every index, as far as that is known."""
+        return max(min(self._remembered, default=0.0), 2 * SHORTEST_BODY_AGE)
+
+    async def at_start(self, *, tell: Tell = tell_nobody) -> None:
+        """Make every index ready, waiting for Elasticsearch to be up, and for one index at least.
+
+        Raises `IndexRefusedError` for an index that cannot be created as it is declared.
+        """
+
+        async def attempt() -> None:
+            refusals: dict[str, ElasticsearchRefusedError] = {}
+            self._remembered = []
+            for alias in self._prepared:
+                try:
+                    await self._make_ready(alias)
+                except ElasticsearchRefusedError as error:
+                    refusals[alias] = error
+                    self._remembered.append(declared_gc_deletes(self._prepared[alias].definition))
+            if refusals and len(refusals) == len(self._prepared):
+                raise next(iter(refusals.values()))
+            self.unready = {**refusals}
+
+        await persist("elasticsearch", attempt, tell=tell)
+        for alias, error in self.unready.items():
+            log.warning("startup.index_not_ready", alias=alias, error=error.message, hint=error.hint)
+
+    async def again(self, alias: str) -> None:
+        """Make an index ready that could not be written to; one that was there is not created anew.
+
+        Nothing is required of an alias that no mapping names. Raises `CdcError`.
+        """
+        if alias not in self._prepared:
+            return
+        if alias in self.unready:
+            await self._make_ready(alias)
+            del self.unready[alias]
+            self.on_shorter(self.remembered)
+            return
+        await self._manager.complete_own(self._prepared[alias].definition)
+        await self._complete_generated(alias)
+
+    async def _make_ready(self, alias: str) -> None:
+        prepared = self._prepared[alias]
+        declared = prepared.declared
+        try:
+            ensured = await self._manager.ensure(prepared.definition)
+        except IndexRefusedError as error:
+            files = {"mappings_file": declared.mappings_file, "settings_file": declared.settings_file}
+            raise IndexRefusedError(
+                error.message, hint=error.hint, mapping=prepared.mapping.name, **error.where, **files
+            ) from None
+        self._remembered.append(ensured.gc_deletes)
+        for field in sorted(declared.dependents_fields):
+            say_problems(alias, await read_fields(self._client, alias, field))
+        if not ensured.created:
+            await self._complete_generated(alias)
+            await self._say_drift(prepared.definition, ensured.index)
+
+    async def _complete_generated(self, alias: str) -> None:
+        """Add the fields that an index lacks whose mapping the daemon makes itself."""
+        prepared = self._prepared[alias]
+        if prepared.declared.mappings is not None:
+            return
+        properties = prepared.definition.mappings.get("properties") or {}
+        completed = await self._manager.complete(alias, properties, add=True)
+        if completed.added:
+            log.info("elasticsearch.fields_added", index=completed.index, fields=list(completed.added))
+
+    async def _say_drift(self, definition: IndexDefinition, index: str) -> None:
+        drift = await find_drift(self._client, index, settings=definition.settings, mappings=definition.mappings)
+        if drift:
+            log.warning(
+                "elasticsearch.index_drift",
+                index=index,
+                alias=definition.alias,
+                found=describe_drift(index, drift),
+                hint=drift_hint(index, self._prepared[definition.alias].mapping.name),
+            )

@@ -1,0 +1,184 @@
+"""The checks that ask Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
+
+from cassandra import DriverException, OperationTimedOut, Unauthorized
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.query import SimpleStatement
+
+from cdc_daemon.app.build_dependents import make_finders
+from cdc_daemon.app.startup import connect_elasticsearch
+from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.cli.checks.commit_log import check_commit_log
+from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
+from cdc_daemon.cli.checks.mappings import check_mappings
+from cdc_daemon.cli.checks.polls import check_polls, unreachable
+from cdc_daemon.cli.checks.tables import check_tables
+from cdc_daemon.config import Settings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.errors import CdcError, ConfigError
+from cdc_daemon.sources.removals.index_rows import IndexRows
+
+OLDEST, NEWEST = (4, 0), (5, 0)
+"""Releases whose segments are known."""
+
+_SECONDS = 5.0
+"""How long a server may take to answer here: somebody is waiting at a terminal."""
+
+
+class CassandraFindings(NamedTuple):
+    """What was found, and what other checks need of it.
+
+    `node` are the node's settings, None where they may not be read. `mappings` are the declared mappings, by their
+    names, that fit the schema.
+    """
+
+    findings: list[Finding]
+    node: NodeSettings | None
+    mappings: Mapping[str, DocumentMapping]
+
+
+def check_cassandra(settings: Settings) -> CassandraFindings:
+    """Check the node, the mapped tables, the mappings and the polled tables."""
+    options = settings.cassandra
+    hasty = options.model_copy(update={"request_timeout": min(options.request_timeout, _SECONDS)})
+    try:
+        session = connect(hasty)
+    except CdcError as error:
+        untold = "; its settings and tables were not looked at"
+        return CassandraFindings([fail("cassandra.reachable", f"{error.message}{untold}", error.hint)], None, {})
+    try:
+        return _check_connected(session, settings)
+    finally:
+        session.cluster.shutdown()
+
+
+def check_version(release: str) -> Finding:
+    """Judge the release a node tells, such as `5.0.6`."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    found = f"Cassandra {release}"
+    if numbers is None or not OLDEST <= (int(numbers[1]), int(numbers[2])) <= NEWEST:
+        return fail("cassandra.version", found, "Cassandra 4.0, 4.1 or 5.0 is supported")
+    return ok("cassandra.version", found)
+
+
+def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
+    node = find_node(session, settings.cassandra.contact_points)
+    findings = [_where(node), check_version(str(node.release_version))]
+
+    def ask(query: str, parameters: Sequence[object] = ()) -> Iterable[Any]:
+        rows: Iterable[Any] = session.execute(SimpleStatement(query), tuple(parameters) or None, host=node)
+        return rows
+
+    told: NodeSettings | None = None
+    try:
+        told = NodeSettings({row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")})
+        if settings.tail:
+            log = settings.commit_log
+            findings += check_commit_log(told, follow_markers=log.follow_markers, has_keys=log.keystore is not None)
+    except Unauthorized:
+        role = settings.cassandra.username or "the daemon's role"
+        findings.append(
+            warn(
+                "cassandra.settings",
+                "the node's settings may not be read, so whether CDC is enabled is not known",
+                f'GRANT SELECT ON KEYSPACE system_views TO "{role}";',
+            )
+        )
+    except (DriverException, OperationTimedOut, NoHostAvailable) as error:
+        findings.append(_unanswered("cassandra.settings", error))
+    mappings: Mapping[str, DocumentMapping] = {}
+    try:
+        findings += check_tables(ask, settings.mappings, tail=settings.tail)
+        found, mappings = asyncio.run(_check_schema(session, settings, findings))
+        findings += found
+        findings += _check_reading(session, settings)
+    except (DriverException, OperationTimedOut, NoHostAvailable) as error:
+        findings.append(_unanswered("cassandra.schema", error))
+    return CassandraFindings(findings, told, mappings)
+
+
+def _where(node: Any) -> Finding:
+    found = f"node {node.address} in datacenter {node.datacenter} answers"
+    if is_local(node.address):
+        return ok("cassandra.reachable", found)
+    return warn(
+        "cassandra.reachable",
+        f"{found}, but its address is not one of this machine",
+        "run the daemon beside the node whose cdc_raw it reads, and name that node in cassandra.contact_points",
+    )
+
+
+def _check_reading(session: Session, settings: Settings) -> Iterator[Finding]:
+    """Read each table as the daemon will: at its consistency level, with its role's rights."""
+    level = settings.cassandra.consistency
+    for name, mapping in settings.mappings.items():
+        table = session.cluster.metadata.keyspaces.get(mapping.table.keyspace, None)
+        if table is None or mapping.table.table not in table.tables:
+            continue
+        try:
+            session.execute(f'SELECT * FROM "{mapping.table.keyspace}"."{mapping.table.table}" LIMIT 1')  # noqa: S608
+        except Unauthorized:
+            role = settings.cassandra.username or "the daemon's role"
+            grant = f'GRANT SELECT ON "{mapping.table.keyspace}"."{mapping.table.table}" TO "{role}";'
+            yield fail(f"read.{name}", f"{mapping.table} may not be read", grant)
+        except (DriverException, OperationTimedOut, NoHostAvailable) as error:
+            yield fail(
+                f"read.{name}",
+                f"{mapping.table} cannot be read at {level}: {_text(error)}",
+                "are enough replicas up, and is the keyspace replicated to the local datacenter?",
+            )
+        else:
+            yield ok(f"read.{name}", f"{mapping.table} can be read at {level}")
+
+
+async def _check_schema(
+    session: Session, settings: Settings, found: Sequence[Finding]
+) -> tuple[list[Finding], Mapping[str, DocumentMapping]]:
+    """Check mappings and polled tables against the schema; return the mappings that fit it, too.
+
+    A mapping whose columns or id have a failing finding already gets no second one.
+    """
+    schema = SchemaSource(session)
+    try:
+        await schema.refresh()
+    except CdcError as error:
+        return [fail("cassandra.schema", f"the schema could not be read: {error.message}", error.hint)], {}
+    wrong = {finding.name for finding in found if finding.status == "fail"}
+    unmistaken = {
+        name: mapping for name, mapping in settings.mappings.items() if not wrong & {f"columns.{name}", f"id.{name}"}
+    }
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(connect_elasticsearch(settings.elasticsearch))
+        except ConfigError:
+            return [], {}  # the checks of Elasticsearch report it, and without a client no mapping can be laid out
+        rows = IndexRows(client, {})
+
+        def find_dependents(mapping: DocumentMapping) -> None:
+            # Nothing is searched here: a finder raises at once where it cannot find documents as declared.
+            make_finders([mapping], schema.table, session=session, rows=rows)
+
+        findings, mappings = check_mappings(schema.current, unmistaken, validate=find_dependents)
+    shown = [table for each in settings.mappings.values() for table in (each.table, *each.joined_tables)]
+    try:
+        findings += [finding async for finding in check_polls(session, schema, settings.poll, shown)]
+    except CdcError as error:
+        findings += unreachable(settings.poll, error)
+    return findings, mappings
+
+
+def _unanswered(name: str, error: Exception) -> Finding:
+    return fail(name, f"the node did not answer a query: {_text(error)}", "look into the node's log")
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

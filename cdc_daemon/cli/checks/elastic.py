@@ -1,0 +1,285 @@
+"""The checks that ask Elasticsearch. Nothing is created: only reading requests are sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.app.preparing import index_definition
+from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
+from cdc_daemon.config import ElasticsearchSettings, MappingSettings
+from cdc_daemon.config.units import format_duration
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
+from cdc_daemon.search import ElasticsearchOptions, IndexDefinition, IndexManager, make_client
+from cdc_daemon.search.answers import NODES, PRIVILEGES, SETTINGS, of_index, read, required
+from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
+from cdc_daemon.search.index_swap import IndexPair, Phase, write_index
+from cdc_daemon.search.indices import indices_behind
+from cdc_daemon.search.searched_field import SearchedField, find_field, read_fields
+from cdc_daemon.search.swap_watch import look_at_pairs
+
+MAJORS = ("8", "9")
+"""Releases that the client speaks to."""
+
+_SECONDS = 5.0
+_LEAST_GC_DELETES = 10.0
+_BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
+_PRIVILEGES = ["create_index", "delete", "index", "maintenance", "manage", "read", "view_index_metadata"]
+
+
+async def check_elasticsearch(
+    options: ElasticsearchSettings,
+    mappings: Mapping[str, MappingSettings],
+    fitting: Mapping[str, DocumentMapping] = MappingProxyType({}),
+    *,
+    has_run: bool = False,
+) -> list[Finding]:
+    """Check the cluster, and the alias and index of each mapping.
+
+    `fitting` are the mappings that fit the schema, by their names. Fields that the daemon makes itself are known of
+    these alone. Where a daemon `has_run` with this state already, an index that is missing may have been deleted.
+    """
+    try:
+        client = make_client(_client_options(options))
+    except CdcError as error:
+        return [fail("elasticsearch.reachable", error.message, error.hint)]
+    async with client:
+        try:
+            versions = await _versions(client)
+        except CdcError as error:
+            hosts = ", ".join(options.hosts)
+            found = f"{hosts}: {error.message}; its indices were not looked at"
+            return [fail("elasticsearch.reachable", found, error.hint or _mend_unreachable(options))]
+        findings = [ok("elasticsearch.reachable", f"{len(versions)} node(s) answer"), check_versions(versions)]
+        for name, mapping in mappings.items():
+            try:
+                definition = _definition(mapping, fitting.get(name))
+                findings += [
+                    finding async for finding in _check_mapping(client, name, mapping, definition, has_run=has_run)
+                ]
+                if options.username is not None or options.api_key is not None:
+                    findings += [finding async for finding in _check_privileges(client, name, mapping)]
+            except CdcError as error:
+                findings.append(fail(f"index.{name}", error.message, error.hint))
+        return findings
+
+
+def check_versions(versions: list[str]) -> Finding:
+    """Judge the releases of the cluster's nodes."""
+    if not versions:
+        return warn("elasticsearch.version", "no node tells its version", "Elasticsearch 8 or 9 is supported")
+    found = "Elasticsearch " + ", ".join(sorted(set(versions)))
+    if any(version.split(".")[0] not in MAJORS for version in versions):
+        return fail("elasticsearch.version", found, "Elasticsearch 8 or 9 is supported")
+    return ok("elasticsearch.version", found)
+
+
+def _client_options(options: ElasticsearchSettings) -> ElasticsearchOptions:
+    return ElasticsearchOptions(
+        hosts=options.hosts,
+        username=options.username,
+        password=None if options.password is None else options.password.get_secret_value(),
+        api_key=None if options.api_key is None else options.api_key.get_secret_value(),
+        ca_file=options.ca_file,
+        verify=options.verify_certificates,
+        request_timeout=min(options.request_timeout, _SECONDS),
+        connections=1,
+    )
+
+
+def _mend_unreachable(options: ElasticsearchSettings) -> str:
+    if any(host.startswith("https:") for host in options.hosts):
+        return "is it up at this address, and does elasticsearch.ca_file sign its certificate?"
+    return "is it up at this address, and does it want https?"
+
+
+async def _versions(client: AsyncElasticsearch) -> list[str]:
+    with told_apart("ask Elasticsearch for its version"):
+        answer = await client.nodes.info(metric="http", filter_path="nodes.*.version")
+        return [node["version"] for node in read(NODES, answer).get("nodes", {}).values()]
+
+
+def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> IndexDefinition:
+    if fitting is not None:
+        return index_definition(declared, fitting)
+    return IndexDefinition(
+        alias=declared.alias, index=declared.index, settings=declared.settings or {}, mappings=declared.mappings or {}
+    )
+
+
+async def _check_mapping(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition, *, has_run: bool
+) -> AsyncIterator[Finding]:
+    behind = await _behind(client, mapping.alias)
+    if not behind:
+        creation = await _check_creation(client, name, mapping, definition)
+        yield _missing(name, mapping, creation) if has_run and creation.status == "ok" else creation
+        if mapping.mappings is not None and mapping.dependents_fields:
+            found = [find_field(mapping.mappings, field) for field in sorted(mapping.dependents_fields)]
+            yield judge_dependents(name, found)
+        return
+    write = write_index(behind)
+    if write is None:
+        yield fail(
+            f"index.{name}",
+            f"the alias {mapping.alias} leads to {', '.join(sorted(behind))}, and to none of them for writing",
+            f'POST /_aliases {{"actions": [{{"add": {{"index": "{max(behind)}", '
+            f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
+        )
+        return
+    yield await _check_blocks(client, name, mapping.alias, write)
+    seconds = await IndexManager(client).gc_deletes(mapping.alias)
+    remembered = f"{write} remembers deletions for {format_duration(seconds)}"
+    if seconds < _LEAST_GC_DELETES:
+        yield warn(
+            f"gc_deletes.{name}",
+            f"{remembered}: under load, documents have to be read again before they are written",
+            f'PUT /{write}/_settings {{"index.gc_deletes": "60s"}}',
+        )
+    else:
+        yield ok(f"gc_deletes.{name}", remembered)
+    yield await _check_drift(client, name, definition, write, generated=mapping.mappings is None)
+    if mapping.dependents_fields:
+        yield await _check_dependents(client, name, mapping)
+    pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
+    if pair.other is not None:
+        yield _second_index(name, pair)
+
+
+def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
+    return warn(
+        f"index.{name}",
+        f"{creation.found}, at a start; a daemon that is running writes no {name}, and waits for the alias",
+        f"if {mapping.alias} was deleted: restore its index, or restart the daemon and cdc-daemon backfill {name}",
+    )
+
+
+async def _check_drift(
+    client: AsyncElasticsearch, name: str, definition: IndexDefinition, index: str, *, generated: bool
+) -> Finding:
+    drift = await find_drift(client, index, settings=definition.settings, mappings=definition.mappings)
+    lacking = [each for each in drift if generated and each.is_new_field]
+    if differences := [each for each in drift if each not in lacking]:
+        return warn(f"drift.{name}", describe_drift(index, differences), drift_hint(index, name))
+    if lacking:
+        return ok(f"drift.{name}", f"{index} lacks {len(lacking)} fields, which the daemon adds when it starts")
+    return ok(f"drift.{name}", f"{index} is as declared")
+
+
+async def _check_dependents(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
+    fields: list[SearchedField] = []
+    for field in sorted(mapping.dependents_fields):
+        fields += await read_fields(client, mapping.alias, field)
+    return judge_dependents(name, fields)
+
+
+def judge_dependents(name: str, fields: Sequence[SearchedField]) -> Finding:
+    """Judge whether documents that show a row of another table are found by these fields."""
+    problems = [field for field in fields if field.problem is not None]
+    if not problems:
+        told = ", ".join(field.name for field in fields)
+        return ok(f"dependents.{name}", f"documents that show another table's row are found by {told}")
+    found = "; ".join(str(field.problem) for field in problems)
+    if all(field.answers for field in problems):
+        return warn(f"dependents.{name}", found, "add a keyword below the field, as fields: {keyword: {type: keyword}}")
+    return fail(
+        f"dependents.{name}",
+        f"{found}: documents do not follow the row of another table that they show",
+        "name a keyword field of the documents in dependents, or add it to the index's mapping",
+    )
+
+
+def _second_index(name: str, pair: IndexPair) -> Finding:
+    words = {Phase.BUILDING: "is being built", Phase.KEPT: "is kept for a rollback", Phase.DROPPING: "is being deleted"}
+    found = f"{pair.other} {words[pair.phase or Phase.KEPT]} beside {pair.live}"
+    if pair.behind or (pair.phase is not Phase.DROPPING and not pair.paired):
+        return warn(
+            f"second_index.{name}",
+            f"{found}, and lacks changes that it did not take",
+            f"cdc-daemon drop-index {name} deletes it; the log tells what it refused",
+        )
+    return ok(f"second_index.{name}", found)
+
+
+async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[str, Any]]:
+    with told_apart("look up the alias", alias=alias):
+        answer = await client.options(ignore_status=404).indices.get_alias(name=alias)
+        return {} if answer.meta.status == 404 else indices_behind(alias, answer)
+
+
+async def _check_creation(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+) -> Finding:
+    with told_apart("look up the index", index=mapping.alias):
+        if await client.indices.exists(index=mapping.alias):
+            return fail(
+                f"index.{name}",
+                f"{mapping.alias} is an index, and documents are written through an alias",
+                "reindex it under another name, delete it, and give its name to an alias",
+            )
+        if await client.indices.exists(index=mapping.index):
+            return fail(
+                f"index.{name}",
+                f"the index {mapping.index} exists, but the alias {mapping.alias} does not",
+                f'POST /_aliases {{"actions": [{{"add": {{"index": "{mapping.index}", '
+                f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
+            )
+    return await _try_out(client, name, mapping, definition)
+
+
+async def _try_out(
+    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+) -> Finding:
+    """Ask Elasticsearch whether it would create the index as the daemon will ask for it."""
+    found = f"the alias {mapping.alias} is free; {mapping.index} will be created behind it"
+    try:
+        await IndexManager(client).try_out(definition)
+    except IndexRefusedError as error:
+        files = [str(file) for file in (mapping.settings_file, mapping.mappings_file) if file is not None]
+        place = f"correct {' or '.join(files)}" if files else error.hint
+        return fail(f"index.{name}", f"{mapping.index} behind {mapping.alias}: {error.message}", place)
+    except ElasticsearchRefusedError:
+        return ok(f"index.{name}", f"{found}, if Elasticsearch takes it: the login may not try that out")
+    return ok(f"index.{name}", found)
+
+
+async def _check_blocks(client: AsyncElasticsearch, name: str, alias: str, index: str) -> Finding:
+    with told_apart("read the settings", index=index):
+        answer = await client.indices.get_settings(index=index, flat_settings=True)
+        settings = required(of_index(read(SETTINGS, answer), index).get("settings"), "settings")
+    blocks = [block for block in _BLOCKS if str(settings.get(f"index.blocks.{block}")).lower() == "true"]
+    if str(settings.get("index.verified_before_close")).lower() == "true":
+        return fail(f"index.{name}", f"{index} behind {alias} is closed", f"POST /{index}/_open")
+    if blocks:
+        lifted = ", ".join(f'"index.blocks.{block}": null' for block in blocks)
+        return fail(
+            f"index.{name}",
+            f"{index} behind {alias} takes no writes: {', '.join(blocks)}",
+            f"when there is room on its disk: PUT /{index}/_settings {{{lifted}}}",
+        )
+    return ok(f"index.{name}", f"{alias} leads to {index}")
+
+
+async def _check_privileges(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
+    names = [mapping.alias, mapping.index]
+    with told_apart("ask for the login's privileges"):
+        answer = await client.options(ignore_status=(400, 403, 404, 405)).security.has_privileges(
+            index=[{"names": names, "privileges": _PRIVILEGES}]
+        )
+        if answer.meta.status != 200:
+            return
+        held = read(PRIVILEGES, answer)["index"]
+    missing = sorted({right for index in names for right, granted in held.get(index, {}).items() if not granted})
+    if missing:
+        yield fail(
+            f"privileges.{name}",
+            f"the login lacks {', '.join(missing)} on {' and '.join(names)}",
+            "grant them to its role or API key",
+        )
+    else:
+        yield ok(f"privileges.{name}", f"the login has every privilege it needs on {' and '.join(names)}")

@@ -1,0 +1,227 @@
+"""The folders: the node's segments, and the daemon's own state. Nothing is created or changed here."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cdc_daemon.app.build_spool import total_space
+from cdc_daemon.cassandra.node import NodeSettings
+from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
+from cdc_daemon.cli.segment_tools.state import DaemonState
+from cdc_daemon.config import CommitLogSettings, Settings
+from cdc_daemon.config.units import format_size
+from cdc_daemon.model.errors import ConfigError, StoreError
+from cdc_daemon.sources.log.folder import CdcFolder
+from cdc_daemon.sources.log.keyring import configured_keyring
+from cdc_daemon.sources.log.quarantine import Quarantine
+
+_NETWORK = frozenset(
+    (
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs"),
+        *("fuse.glusterfs", "fuse.sshfs"),
+    )
+)
+_FLEETING = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
+_STATE_BYTES = 256 * 1024**2
+_MANY, _TOO_MANY = 0.5, 0.9
+_NAMED = 5
+
+
+def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding]:
+    """Check the daemon's own state, and with `tail` cdc_raw; `node` are the node's settings, where these are known."""
+    folder, state = settings.commit_log.cdc_raw_directory, settings.state.directory
+    findings = _check_log(settings, node) if settings.tail else []
+    findings += _check_state(state, folder)
+    findings += _check_quarantine(state)
+    findings += _check_reconcile_requests(state)
+    return findings
+
+
+def _check_log(settings: Settings, node: NodeSettings | None) -> list[Finding]:
+    folder = settings.commit_log.cdc_raw_directory
+    findings = list(_check_cdc_raw(folder, release=settings.commit_log.release))
+    findings += _check_keystore(settings.commit_log)
+    if node is not None:
+        findings += _check_against_node(folder, node)
+    limit, ours = total_space(settings, node), settings.commit_log.cdc_total_space
+    if ours and ours != limit:
+        found = f"the node's cdc_total_space is {_mebibytes(limit)}, the configuration says {_mebibytes(ours)}"
+        findings.append(warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the node's is used"))
+    if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+        findings.append(_check_space(folder, limit))
+    return findings
+
+
+def _check_keystore(settings: CommitLogSettings) -> Iterator[Finding]:
+    if settings.keystore is None:
+        return
+    name = "commit_log.keystore"
+    try:
+        configured_keyring(settings)
+    except ConfigError as error:
+        yield fail(name, f"{settings.keystore}: {error.message}", error.hint)
+    else:
+        yield ok(name, f"{settings.keystore} can be opened with its password")
+
+
+def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
+    name = "cdc_raw.access"
+    if not folder.is_dir():
+        found = "is not a folder" if folder.exists() else "does not exist"
+        yield fail(name, f"{folder} {found}", "set commit_log.cdc_raw_directory to the node's cdc_raw_directory")
+        return
+    owner = folder.stat()
+    user = f"run the daemon as {_user(owner.st_uid)}, as Cassandra does"
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield fail(name, f"{folder} cannot be read", user)
+        return
+    unreadable = next((file for file in sorted(folder.glob("CommitLog-*")) if not os.access(file, os.R_OK)), None)
+    sticky = bool(owner.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, owner.st_uid)
+    if unreadable is not None:
+        yield fail(name, f"{unreadable.name} in {folder} cannot be read", user)
+    elif release and (not os.access(folder, os.W_OK) or sticky):
+        yield fail(name, f"segments in {folder} cannot be deleted, so the folder would fill", user)
+    else:
+        yield ok(name, f"{folder} can be read" + (", and segments in it deleted" if release else ""))
+    if os.geteuid() not in (0, owner.st_uid):
+        found = f"the daemon runs as {_user(os.geteuid())}, the folder belongs to {_user(owner.st_uid)}"
+        yield warn("cdc_raw.owner", found, user)
+
+
+def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:
+    theirs = node.text("cdc_raw_directory")
+    if theirs is not None and not _same(folder, Path(theirs)):
+        yield warn(
+            "cdc_raw.node",
+            f"the node writes to {theirs}, the daemon reads {folder}",
+            "this is right only where both are one folder, mounted in two places",
+        )
+    elif theirs is not None:
+        yield ok("cdc_raw.node", "the node writes to this folder")
+
+
+def _check_space(folder: Path, limit: int) -> Finding:
+    name = "cdc_raw.space"
+    try:
+        used = CdcFolder(folder).look().total_bytes
+    except OSError as error:
+        return fail(name, f"{folder} cannot be listed: {error.strerror}", None)
+    found = f"{_mebibytes(used)} of {_mebibytes(limit)} are in use"
+    mend = "start the daemon, which empties the folder; until then raise cdc_total_space"
+    if used >= limit * _TOO_MANY:
+        return fail(name, f"{found}: Cassandra rejects writes to CDC tables when it is full", mend)
+    if used >= limit * _MANY:
+        return warn(name, found, mend)
+    return ok(name, found)
+
+
+def _check_state(state: Path, folder: Path) -> Iterator[Finding]:
+    name = "state.directory"
+    place = next(path for path in (state, *state.parents) if path.exists())
+    if not place.is_dir() or (place == state and not state.is_dir()):
+        yield fail(name, f"{place} is not a folder", "set state.directory to a folder for this daemon alone")
+        return
+    if state.resolve().is_relative_to(folder.resolve()):
+        yield fail(name, f"{state} is in cdc_raw, where Cassandra counts space", "set state.directory to another place")
+        return
+    kind = filesystem(place)
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield fail(name, f"{place} cannot be written", f"let {_user(os.geteuid())} write there")
+    elif kind in _NETWORK:
+        yield fail(
+            name,
+            f"{place} is on a network file system ({kind}), where SQLite's log does not work",
+            "set state.directory to a folder on a local disk",
+        )
+    elif kind in _FLEETING:
+        yield warn(
+            name,
+            f"{place} is on {kind}, which may go with the container or the next start of the machine",
+            "set state.directory to a folder on a disk that stays: after its loss everything has to be compared anew",
+        )
+    else:
+        yield ok(name, f"{state} can be " + ("written" if place == state else "created"))
+    free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
+    if free < _STATE_BYTES:
+        yield warn("state.space", f"{_mebibytes(free)} are free at {place}", "make room there")
+
+
+def _check_quarantine(state: Path) -> Iterator[Finding]:
+    quarantine = Quarantine(state)
+    name = "state.quarantine"
+    try:
+        kept = quarantine.segments()
+    except OSError as error:
+        yield warn(name, f"{quarantine.directory} cannot be listed: {error.strerror}", "let the daemon's user read it")
+        return
+    if kept:
+        some = ", ".join(path.name for path in kept[:_NAMED])
+        more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+        yield warn(
+            name,
+            f"{len(kept)} damaged segment{'s are' if len(kept) > 1 else ' is'} kept in {quarantine.directory}: "
+            f"{some}{more}",
+            quarantine.advice,
+        )
+
+
+def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
+    name = "state.reconcile"
+    remembered = DaemonState(state)
+    if not remembered.exists:
+        return
+    try:
+        wanted = remembered.reconcile_requests()
+    except StoreError as error:
+        yield warn(name, f"{remembered.path} cannot be read: {error.message}", error.hint or "start the daemon once")
+        return
+    if wanted:
+        some = "; ".join(map(str, wanted[:_NAMED]))
+        more = f"; and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
+        yield warn(
+            name,
+            f"{len(wanted)} stretch{'es' if len(wanted) > 1 else ''} of changes did not come through the log, and "
+            f"{'their' if len(wanted) > 1 else 'its'} rows were not compared with Cassandra yet: {some}{more}",
+            "the running daemon compares and repairs them by itself (jobs.heal), and this finding ends; "
+            "`cdc-daemon jobs` shows how far it is",
+        )
+
+
+def filesystem(path: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Tell the type of the file system a path is on, such as `ext4`; empty when that cannot be known.
+
+    The format of `mountinfo` is that of proc(5).
+    """
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        if wanted in before.split()[2:3]:
+            return after.split()[0] if after else ""
+    return ""
+
+
+def _same(ours: Path, theirs: Path) -> bool:
+    try:
+        return ours.samefile(theirs)
+    except OSError:
+        return ours == theirs
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _mebibytes(size: int) -> str:
+    return format_size(size) if size < 1024**2 else f"{size / 1024**2:.0f} MiB"

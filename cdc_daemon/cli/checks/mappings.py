@@ -1,0 +1,79 @@
+"""The mappings laid against the live schema as the daemon lays them when it starts: does each name in them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
+from cdc_daemon.commitlog.schema import Schema
+from cdc_daemon.commitlog.table import TableMetadata
+from cdc_daemon.config import MappingSettings
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.pipeline.routes import find_routes
+from cdc_daemon.search.searched_field import find_field
+
+
+def check_mappings(
+    schema: Schema, mappings: Mapping[str, MappingSettings], *, validate: Callable[[DocumentMapping], object] = id
+) -> tuple[list[Finding], dict[str, DocumentMapping]]:
+    """Check each mapping whose tables exist: its columns, expressions, joins, look-ups, dependents and hook.
+
+    `validate` is called with each mapping that fits, and may raise `ConfigError`. Returns the findings, and by their
+    names the mappings that fit the schema.
+    """
+    findings: list[Finding] = []
+    fitting: dict[str, DocumentMapping] = {}
+    for name, declared in mappings.items():
+        table = schema.find(*declared.table)
+        joined = {each: found for each in declared.joined_tables if (found := schema.find(*each)) is not None}
+        if table is None or len(joined) < len(declared.joined_tables):
+            continue
+        try:
+            mapping = DocumentMapping(name, declared, table, joined)
+            _check_dependents(name, declared, mapping)
+            find_routes([mapping], partial(_table, schema))
+            validate(mapping)
+        except ConfigError as error:
+            place = error.where.get("mapping", name)
+            findings.append(fail(f"mapping.{name}", f"{place}: {error.message}", error.hint))
+        else:
+            fields = len(mapping.index_mapping()["properties"])
+            findings.append(ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields"))
+            findings += _warn_of_maps(mapping)
+            fitting[name] = mapping
+    return findings, fitting
+
+
+def _table(schema: Schema, name: TableName) -> TableMetadata:
+    found = schema.find(*name)
+    assert found is not None, "only mappings whose tables exist are checked"
+    return found
+
+
+def _warn_of_maps(mapping: DocumentMapping) -> Iterator[Finding]:
+    """Tell of maps that may lack children, because others have the same entry's name."""
+    for join in mapping.joins:
+        if join.ambiguous:
+            yield warn(
+                f"mapping.{join.place}",
+                f"rows of {join.settings.table} may have the same {join.settings.key}, and a map shows the last",
+                "take form: list, or a key column that tells the rows apart; or let order say which is the last",
+            )
+
+
+def _check_dependents(name: str, declared: MappingSettings, mapping: DocumentMapping) -> None:
+    """Raise `ConfigError` where the index that the daemon makes will not have a field that dependents are found by."""
+    if declared.mappings is not None:
+        return
+    made = mapping.index_mapping()
+    for field in sorted(declared.dependents_fields):
+        if not find_field(made, field).answers:
+            raise ConfigError(
+                f"expected a field of the documents in dependents, found {field!r}",
+                hint=nearest_hint(field, made["properties"]),
+                mapping=name,
+            )

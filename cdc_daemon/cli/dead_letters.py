@@ -1,0 +1,268 @@
+"""`cdc-daemon dead-letters …`: what was set aside, looked at, replayed and dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
+from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
+from cdc_daemon.cli.letter_replay import LARGEST, replay_filtered, replay_id
+from cdc_daemon.model.errors import CdcError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from cdc_daemon.store.dead_letters import DeadLetters
+    from cdc_daemon.store.letter_filter import LetterFilter
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="What could not be replicated and was set aside: documents that Elasticsearch does not take, rows that "
+    "cannot be made documents, partitions that cannot be read, mutations and pieces of segments that cannot be read.",
+)
+
+_SHOWN = 50
+
+
+class Kind(StrEnum):
+    """What a letter can be."""
+
+    DOCUMENT = "document"
+    PARTITION = "partition"
+    MUTATION = "mutation"
+    SEGMENT = "segment"
+
+
+IdsArgument = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]…", min=1, max=LARGEST, help="Letters by their ids.")
+]
+KindOption = Annotated[Kind | None, typer.Option("--kind", help="Only letters of this kind.", show_default=False)]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="REASON", help="Only letters with this reason, such as an error.type."),
+]
+TableOption = Annotated[
+    str | None, typer.Option("--table", metavar="TABLE", help="Only letters of this table, such as sunbird.user.")
+]
+OlderOption = Annotated[
+    str | None, typer.Option("--older-than", metavar="AGE", help="Only letters that failed last so long ago: 90m, 7d.")
+]
+NewerOption = Annotated[
+    str | None, typer.Option("--newer-than", metavar="AGE", help="Only letters that failed last within this time: 1h.")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All letters, without a filter.")]
+DryOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only tell how many letters are meant; `list` with the same filter shows them."),
+]
+
+
+@app.command("list")
+def list_(  # noqa: PLR0917 -- the command line's order
+    kind: KindOption = None,
+    reason: ReasonOption = None,
+    table: TableOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=LARGEST, help="The most letters shown.")] = _SHOWN,
+    below: Annotated[
+        int | None,
+        typer.Option(
+            "--below", metavar="ID", min=1, max=LARGEST, help="Only show letters with a lower id: the next page."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List letters, newest first, and how many there are for each reason; the daemon need not run.
+
+    Exit code 0: done, 2: the command line or the configuration is wrong.
+    """
+    from cdc_daemon.cli.letter_output import show_letters  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools.output import to_pipe  # noqa: PLC0415  likewise
+    from cdc_daemon.sources.replay.plain import plain_letter  # noqa: PLC0415  likewise
+
+    wanted = _filter(kind, reason, table, older_than, newer_than)
+    with _letters(config) as letters:
+        page = dataclasses.replace(wanted, below=below)
+        found = list(letters.list(wanted=page, limit=limit)) if letters is not None else []
+        reasons = letters.reasons(wanted) if letters is not None else {}
+        kept = letters.count() if letters is not None else 0
+        last = found[-1].id if found else None
+        more = letters is not None and last is not None and letters.count(dataclasses.replace(wanted, below=last)) > 0
+    with to_pipe():
+        if as_json:
+            shown = [plain_letter(letter) for letter in found]
+            _write_json({"total": sum(reasons.values()), "reasons": reasons, "dead_letters": shown})
+        else:
+            show_letters(found, reasons, kept, more=more)
+
+
+@app.command()
+def show(
+    identity: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST, help="The letter's id.")],
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that is known of one letter. Exit code 0: shown, 1: there is none of this id."""
+    from cdc_daemon.cli.letter_output import show_letter  # noqa: PLC0415  commands start fast
+    from cdc_daemon.sources.replay.plain import plain_letter  # noqa: PLC0415  likewise
+
+    with _letters(config) as letters:
+        letter = None if letters is None else letters.get(identity)
+    if letter is None:
+        raise _unknown(identity)
+    if as_json:
+        start = letter.payload[:256].hex() if letter.payload is not None and letter.kind == "mutation" else None
+        _write_json({**plain_letter(letter), "payload_start": start})
+    else:
+        show_letter(letter)
+
+
+@app.command()
+def replay(  # noqa: PLR0917 -- the command line's order
+    ids: IdsArgument = None,
+    kind: KindOption = None,
+    reason: ReasonOption = None,
+    table: TableOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    wait: WaitOption = 60.0,
+    config: ConfigOption = None,
+    *,
+    everything: AllOption = False,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running daemon read again what was set aside.
+
+    A letter whose rows are shown then is gone; one that fails again stays, with the new reason. Exit code 0: all
+    are shown, 1: some are not, an id was named that no letter has, or the daemon did not answer, 2: the command line
+    or the configuration is wrong.
+    """
+    from cdc_daemon.cli.letter_output import number_of, show_replayed  # noqa: PLC0415  likewise
+
+    wanted = _filter(kind, reason, table, older_than, newer_than)
+    _check_meant("replay", ids, wanted, everything=everything)
+    client = connect_daemon(url, config, token_file, ca_file, wait)
+    named = list(dict.fromkeys(ids or ()))
+    if named:
+        answers = [replay_id(client, identity, dry_run=dry_run) for identity in named]
+    else:
+        answers = list(replay_filtered(client, wanted, dry_run=dry_run))
+    total = sum(answer["total"] for answer in answers)
+    letters = [letter for answer in answers for letter in answer["letters"]]
+    counts = {outcome: sum(each["outcome"] == outcome for each in letters) for outcome in _OUTCOMES}
+    if as_json:
+        _write_json({"total": total, "dry_run": dry_run, **counts, "letters": letters})
+    elif dry_run:
+        typer.echo(f"{number_of(total)} would be replayed")
+    else:
+        show_replayed(counts, letters)
+    if unknown := [each for each, answer in zip(named, answers, strict=False) if not answer["total"]]:
+        raise _unknown(*unknown)
+    if counts["failed"] or counts["waiting"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def drop(  # noqa: PLR0917 -- the command line's order
+    ids: IdsArgument = None,
+    kind: KindOption = None,
+    reason: ReasonOption = None,
+    table: TableOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    config: ConfigOption = None,
+    *,
+    everything: AllOption = False,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget letters; nothing is changed in Elasticsearch. The daemon may run or not.
+
+    Exit code 0: done, 1: an id was named that no letter has, 2: the command line or the configuration is wrong.
+    """
+    from cdc_daemon.cli.letter_output import number_of  # noqa: PLC0415  commands start fast
+
+    wanted = _filter(kind, reason, table, older_than, newer_than)
+    _check_meant("drop", ids, wanted, everything=everything)
+    with _letters(config) as letters:
+        known = [each for each in dict.fromkeys(ids or ()) if letters is not None and letters.get(each) is not None]
+        if letters is None:
+            dropped = 0
+        elif dry_run:
+            dropped = len(known) if ids else letters.count(wanted)
+        else:
+            dropped = letters.remove(known) if ids else letters.remove_matching(wanted)
+    if as_json:
+        _write_json({"dropped": dropped, "dry_run": dry_run})
+    else:
+        typer.echo(f"{number_of(dropped)} {'would be dropped' if dry_run else 'dropped'}")
+    if unknown := sorted(set(ids or ()) - set(known)):
+        raise _unknown(*unknown)
+
+
+_OUTCOMES = ("replayed", "failed", "waiting")
+
+
+def _filter(
+    kind: Kind | None, reason: str | None, table: str | None, older_than: str | None, newer_than: str | None
+) -> LetterFilter:
+    from cdc_daemon.store.letter_filter import LetterFilter  # noqa: PLC0415  commands start fast
+
+    return LetterFilter(
+        kind=None if kind is None else kind.value,
+        reason=reason,
+        table=table,
+        before=_ago("--older-than", older_than),
+        since=_ago("--newer-than", newer_than),
+    )
+
+
+def _ago(option: str, age: str | None) -> int | None:
+    from cdc_daemon.config.units import parse_duration  # noqa: PLC0415  commands start fast
+
+    if age is None:
+        return None
+    try:
+        return int((time.time() - parse_duration(age)) * 1e6)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}, found {age!r}") from None
+
+
+def _check_meant(command: str, ids: Sequence[int] | None, wanted: LetterFilter, *, everything: bool) -> None:
+    given = [bool(ids), not wanted.is_everything, everything]
+    if sum(given) != 1:
+        raise ConfigError(
+            "expected ids, a filter, or --all, and no two of them",
+            hint=f"such as: cdc-daemon dead-letters {command} --reason document_parsing_exception",
+        )
+
+
+def _letters(config: Path | None) -> AbstractContextManager[DeadLetters | None]:
+    from cdc_daemon.cli.open_letters import open_letters  # noqa: PLC0415  commands start fast
+
+    return open_letters(load_settings(config).state.directory)
+
+
+def _unknown(*ids: int) -> CdcError:
+    return CdcError(f"expected dead letters, found none of the id {', '.join(map(str, ids))}")
+
+
+def _write_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

@@ -1,0 +1,128 @@
+"""`cdc-daemon indices`, `rollback` and `drop-index`: the indices behind the aliases, by a daemon that runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
+from cdc_daemon.cli.common import ConfigOption, JsonOption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdc_daemon.cli.jobs_client import IndicesClient
+
+TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+
+
+def indices(
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the indices of each type: the live one, and a second one that is being built or is kept.
+
+    Exit code 0: listed, 1: the daemon did not answer, 2: the command line or the configuration is wrong.
+    """
+    listed = _connect(url, config, token_file, ca_file, 10.0).indices()
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    table = Table("type", "alias", "live", "documents", "second", "documents", "state", box=None, pad_edge=False)
+    for each in listed:
+        table.add_row(
+            each["type"],
+            each["alias"],
+            each["live"] or "",
+            _count(each["live_documents"]),
+            each["other"] or "",
+            _count(each["other_documents"]),
+            _state(each),
+        )
+    Console(width=max(100, Console().width)).print(table)
+
+
+def rollback(  # noqa: PLR0917 -- the command line's order
+    object_type: TypeArgument,
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    wait: WaitOption = 60.0,
+    config: ConfigOption = None,
+    *,
+    behind: Annotated[
+        bool, typer.Option("--behind", help="Also one that lacks changes; it is compared and mended afterwards.")
+    ] = False,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the index back that was live before a new one took its place, in one step; no search fails.
+
+    The present one is kept, and written to, in its place: a second rollback is the way forward again.
+    Exit code 0: done, 1: there is no such type or index, or it lacks changes, or the daemon did not answer, 2: the
+    command line or the configuration is wrong.
+    """
+    told = _connect(url, config, token_file, ca_file, wait).rollback(object_type, behind=behind, dry_run=dry_run)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    verb = "would be live again" if dry_run else "is live again"
+    typer.echo(f"{object_type}: {told['live']} {verb}, {told['kept']} {'would be' if dry_run else 'is'} kept")
+    if told["job"] is not None:
+        typer.echo(f"what it lacks is mended by the job {told['job']}: cdc-daemon jobs tells how far it is")
+
+
+def drop_index(  # noqa: PLR0917 -- the command line's order
+    object_type: TypeArgument,
+    url: UrlOption = None,
+    token_file: TokenOption = None,
+    ca_file: AuthorityOption = None,
+    wait: WaitOption = 60.0,
+    config: ConfigOption = None,
+    *,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the index that is kept for a rollback, or one whose building was given up; never the live one.
+
+    Exit code 0: done, 1: there is no such type or no second index, or a job is filling it, or the daemon did not
+    answer, 2: the command line or the configuration is wrong.
+    """
+    told = _connect(url, config, token_file, ca_file, wait).drop(object_type, dry_run=dry_run)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    verb = "would be deleted" if dry_run else "is deleted"
+    typer.echo(f"{object_type}: {told['dropped']} {verb}, {told['live']} stays live")
+
+
+def _state(each: Mapping[str, Any]) -> str:
+    words = {"building": "being built", "kept": "kept for a rollback", "dropping": "being deleted", None: ""}
+    states = [words[each["phase"]]]
+    if each["phase"] in {"building", "kept"} and not each["written"]:
+        states.append("not written to")
+    if each["behind"]:
+        states.append("lacks changes")
+    return ", ".join(states)
+
+
+def _count(documents: int | None) -> str:
+    return "" if documents is None else f"{documents:,}"
+
+
+def _connect(
+    url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
+) -> IndicesClient:
+    from cdc_daemon.cli.jobs_client import IndicesClient  # noqa: PLC0415  likewise
+
+    return IndicesClient(connect_daemon(url, config, token_file, ca_file, wait))

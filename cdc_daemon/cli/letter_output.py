@@ -1,0 +1,105 @@
+"""Dead letters for people."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import typer
+
+from cdc_daemon.cli.segment_tools.output import plain_table, show_table, spell_age, spell_time, text
+from cdc_daemon.model.printable import printable
+from cdc_daemon.sources.replay.plain import plain_letter
+from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.values.shown import cut
+
+_LONGEST_MESSAGE = 120
+
+_ID_DIGITS = 32
+"""Hexadecimal digits of a table's id."""
+
+_LISTED = 20
+"""Letters that could not be replayed of which each is told."""
+
+
+def number_of(letters: int) -> str:
+    """Spell a number of letters."""
+    return f"{letters:,} letter{'' if letters == 1 else 's'}"
+
+
+def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept: int, *, more: bool) -> None:
+    """Show a table of letters, and how many there are in all: of those wanted by their `reasons`, and `kept` at all."""
+    if letters:
+        table = plain_table(
+            *("id", "age", "attempts", "kind", "count", "table", "key", "reason", "message"),
+            right=("id", "age", "count"),
+        )
+        now = time.time()
+        for letter in letters:
+            age = now - (letter.last_at or letter.at or 0) / 1e6
+            message = str(letter.detail.get("message", ""))
+            table.add_row(
+                str(letter.id),
+                spell_age(age),
+                str(letter.attempts),
+                letter.kind,
+                f"{letter.count:,}",
+                text(_table(letter)),
+                text(cut(_key(letter), _LONGEST_MESSAGE)),
+                text(letter.reason),
+                text(cut(message, _LONGEST_MESSAGE)),
+            )
+        show_table(table)
+    total = sum(reasons.values())
+    told = [number_of(total) if total == kept else f"{number_of(total)} of {kept:,}"]
+    if total > len(letters):
+        told.append(f"{len(letters):,} shown")
+        if more:
+            told.append(f"the next ones: --below {letters[-1].id}")
+    typer.echo(", ".join(told))
+    if total > len(letters):
+        for reason, count in reasons.items():
+            typer.echo(f"  {count:,} {reason}")
+
+
+def show_letter(letter: DeadLetter) -> None:
+    """Show all of one letter, one thing a line."""
+    plain = plain_letter(letter)
+    told = plain["detail"].pop("message", None)
+    for name, value in {**plain, "message": told}.items():
+        if name in {"at", "last_at"}:
+            moment = letter.at if name == "at" or letter.last_at is None else letter.last_at
+            typer.echo(f"{name}: {spell_time(moment or 0)}")
+        elif value is not None:
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            typer.echo(f"{name}: {printable(shown)}")
+    if letter.kind == "mutation" and letter.payload is not None:
+        typer.echo(f"payload: {letter.payload[:256].hex()}{'…' if len(letter.payload) > 256 else ''}")
+
+
+def show_replayed(counts: Mapping[str, int], letters: Sequence[Mapping[str, Any]]) -> None:
+    """Show what became of letters that were replayed, and on standard error why the first ones stay."""
+    typer.echo(", ".join(f"{count:,} {outcome}" for outcome, count in counts.items()))
+    staying = [letter for letter in letters if letter["outcome"] != "replayed"]
+    for each in staying[:_LISTED]:
+        typer.echo(f"  {each['id']}: {each['outcome']}: {each['reason']}: {printable(str(each['message']))}", err=True)
+    if len(staying) > _LISTED:
+        others = f"{len(staying) - _LISTED:,} others"
+        typer.echo(f"  and {others}: cdc-daemon dead-letters list shows them, --json tells each here", err=True)
+
+
+def _table(letter: DeadLetter) -> str:
+    """Return the name of a letter's table, or the id of one that no schema has."""
+    if letter.table_id is not None and len(letter.table_id) == _ID_DIGITS:
+        return str(UUID(letter.table_id))
+    return f"{letter.keyspace}.{letter.table}" if letter.table else ""
+
+
+def _key(letter: DeadLetter) -> str:
+    key = letter.detail.get("key")
+    if isinstance(key, dict):
+        return " ".join(f"{column}={value}" for column, value in key.items())
+    return "" if letter.partition_key is None else f"0x{letter.partition_key.hex()}"

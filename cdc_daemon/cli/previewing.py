@@ -1,0 +1,143 @@
+"""The document as it would be written now, beside the one in the index: nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.app.startup import connect_elasticsearch, make_mapping
+from cdc_daemon.cassandra.joined import JoinedRowReader
+from cdc_daemon.cassandra.reader import CassandraRowReader
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.config import Settings
+from cdc_daemon.document.documents import MappedDocuments
+from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.document_operation import RowBuilder, Write
+from cdc_daemon.model.errors import DocumentError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import RowState
+from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.search.answers import GOT, is_found, read, required
+from cdc_daemon.search.failure import told_apart
+from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
+from cdc_daemon.sources.requests.identifier import Identifiers
+from cdc_daemon.values.shown import json_bytes
+
+CHUNK = 100
+"""Documents read together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One document: `expected` is the source that would be written, byte for byte; None where there would be none.
+
+    `indexed` is the source in the index, None where there is none. `error` is set where the document cannot be built,
+    with `source` as the JSON of what it would be made of. `has_row` is false where Cassandra has no such row: of one
+    that it has, a document that is not expected is one that the mapping does not show.
+    It is what the daemon sends: fields that an ingest pipeline changes differ.
+    """
+
+    id: str
+    alias: str
+    expected: bytes | None
+    indexed: dict[str, Any] | None
+    error: DocumentError | None = None
+    source: bytes | None = None
+    has_row: bool = True
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        """The document that would be written."""
+        found: dict[str, Any] | None = None if self.expected is None else orjson.loads(self.expected)
+        return found
+
+    @property
+    def differing(self) -> list[str]:
+        """The fields in which the two differ, told apart as JSON tells: true is not 1, 1 is not 1.0."""
+        expected, indexed = self.document or {}, self.indexed or {}
+        return sorted(
+            field
+            for field in {*expected, *indexed}
+            if (field in expected) != (field in indexed) or _plain(expected[field]) != _plain(indexed[field])
+        )
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the index has what would be written."""
+        present = (self.expected is None) == (self.indexed is None)
+        return self.error is None and present and not self.differing
+
+
+async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> list[Preview]:
+    """Build the documents of ids as the daemon would, and get those of the index.
+
+    An id that names a partition stands for each of its rows, or for itself where it has none. Raises `CdcError`:
+    `UnknownObjectTypeError`, `InvalidIdError`, `CassandraRefusedError` where a table of the mapping is not there,
+    `ConfigError` where the mapping does not fit it, and what servers that do not answer raise.
+    """
+    declared = settings.mappings.get(object_type)
+    if declared is None:
+        raise UnknownObjectTypeError(object_type, sorted(settings.mappings))
+    async with AsyncExitStack() as stack:
+        session = await asyncio.to_thread(connect, settings.cassandra)
+        stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+        client = connect_elasticsearch(settings.elasticsearch)
+        stack.push_async_callback(client.close)
+        schema = SchemaSource(session)
+        await schema.refresh()
+        # Unlike the daemon it waits for no table; those of other mappings are not its business.
+        mapping = make_mapping(object_type, declared, schema)
+        only = {declared.table: [mapping]}
+        reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(only))
+        documents = MappedDocuments(only)
+        keys: list[Key] = []
+        empty: list[tuple[int, Preview]] = []
+        for asked in Identifiers(declared, mapping.table).read(ids):
+            if asked.key.clustering is not None:
+                keys.append(asked.key)
+                continue
+            before = len(keys)
+            async for page in reader.clusterings(declared.table, asked.key.partition_key):
+                keys += [asked.key._replace(clustering=each) for each in page]
+            if len(keys) == before:
+                empty.append((before, Preview(asked.label, declared.alias, None, None, has_row=False)))
+        found: list[Preview] = []
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            reading = await reader.read(declared.table, chunk)
+            build = documents.of(declared.table, reading.columns)
+            for key, state in zip(chunk, reading.states, strict=True):
+                has_row = state.row is not None or state.error is not None
+                found += [await _beside(client, write, has_row=has_row) for write in _writes(build, key, state)]
+        for at, each in reversed(empty):  # each row has one document, as there is one mapping
+            found.insert(at, each)
+        return found
+
+
+def _writes(build: RowBuilder, key: Key, state: RowState) -> Sequence[Write]:
+    writes = build(key, state.row)
+    if isinstance(state.error, DocumentError):
+        return [dataclasses.replace(write, error=write.error or state.error) for write in writes]
+    return writes
+
+
+async def _beside(client: AsyncElasticsearch, write: Write, *, has_row: bool) -> Preview:
+    if write.error is not None and not write.id:
+        return Preview(write.id, write.alias, None, None, write.error, write.source, has_row)
+    with told_apart("get the document", alias=write.alias):
+        answer = await client.options(ignore_status=404).get(index=write.alias, id=write.id, routing=write.routing)
+        got = None if answer.meta.status == 404 else read(GOT, answer)
+        indexed = required(got.get("_source"), "_source") if got is not None and is_found(got) else None
+    return Preview(write.id, write.alias, write.body, indexed, write.error, write.source, has_row)
+
+
+def _plain(value: Any) -> bytes:
+    return json_bytes(value, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,98 @@
+"""`cdc-daemon schema …`: the cluster's schema, as a snapshot that segments can be read with anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdc_daemon.cli.common import ConfigOption, load_settings
+
+if TYPE_CHECKING:
+    from cdc_daemon.cassandra.schema_rows import Rows
+    from cdc_daemon.config import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="The cluster's schema, as a snapshot that segments can be read with anywhere.",
+)
+
+
+@app.callback()
+def callback() -> None:
+    """Hold the subcommands: a single one would otherwise be taken for the command itself."""
+
+
+@app.command()
+def export(
+    config: ConfigOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Where to; standard output without."),
+    ] = None,
+    keyspace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keyspace", "-k", metavar="KEYSPACE", show_default=False, help="Only this keyspace; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Write the live schema as a snapshot, for **cdc-daemon segments … --schema**.
+
+    It is JSON: the rows of `system_schema`'s tables keyspaces, tables, columns, types, dropped_columns and,
+    where there are any, views. Exit code 0: written, 1: Cassandra does not answer, 2: wrong usage.
+    """
+    from cdc_daemon.cli.segment_tools.opening import quiet_logs  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.output import to_pipe  # noqa: PLC0415  likewise
+    from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  commands start fast
+
+    settings = load_settings(config)
+    quiet_logs()
+    rows = _read(settings)
+    known = {row["keyspace_name"] for row in rows["keyspaces"]}
+    if absent := sorted(set(keyspace or ()) - known):
+        raise ConfigError(
+            f"expected keyspaces of the cluster, found no {', no '.join(absent)}",
+            hint=f"it has {', '.join(sorted(known))}",
+        )
+    from cdc_daemon.cassandra.schema_rows import snapshot  # noqa: PLC0415  likewise
+
+    text = json.dumps(snapshot(rows, keyspace or None), indent=1, ensure_ascii=False) + "\n"
+    if output is None:
+        with to_pipe():
+            typer.echo(text, nl=False)
+    else:
+        _write(output, text)
+
+
+def _read(settings: Settings) -> Rows:
+    from cdc_daemon.cassandra.schema_rows import SchemaReader  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cassandra.session import connect  # noqa: PLC0415  likewise
+
+    session = connect(settings.cassandra)
+    try:
+        _, rows = asyncio.run(SchemaReader(session).rows())
+    finally:
+        session.cluster.shutdown()
+    return rows
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    from cdc_daemon.model.errors import CdcError  # noqa: PLC0415  commands start fast
+
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CdcError(f"the snapshot cannot be written: {error.strerror or error}", file=str(file)) from error

@@ -1,0 +1,115 @@
+"""What the commands on segments share: their options, and what these stand for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cdc_daemon.commitlog.encryption import Keyring
+    from cdc_daemon.config import Settings
+
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", show_default=False, help="Segments, folders, or `-`.")]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        "-s",
+        metavar="SNAPSHOT",
+        show_default=False,
+        help="What tables there are: a file of **cdc-daemon schema export**. Without it: the live cluster that the "
+        "configuration names, and what its daemon remembers.",
+    ),
+]
+KeystoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keystore",
+        metavar="FILE",
+        show_default=False,
+        help="The JCEKS keystore that cassandra.yaml names, for encrypted segments.",
+    ),
+]
+KeystorePasswordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keystore-password-file",
+        metavar="FILE",
+        show_default=False,
+        help="A file with the keystore's password. Without it: $CDC_DAEMON_KEYSTORE_PASSWORD.",
+    ),
+]
+KeyPasswordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-password-file",
+        metavar="FILE",
+        show_default=False,
+        help="A file with the keys' password, where it is another. Without it: $CDC_DAEMON_KEY_PASSWORD.",
+    ),
+]
+KeyspaceOption = Annotated[
+    list[str] | None,
+    typer.Option("--keyspace", "-k", metavar="KEYSPACE", show_default=False, help="Only this keyspace; repeatable."),
+]
+TableOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        "-t",
+        metavar="TABLE",
+        show_default=False,
+        help="Only this table, as `table` or `keyspace.table`; repeatable.",
+    ),
+]
+
+
+def check_paths(paths: list[str]) -> None:
+    """Raise `BadParameter` for paths that are not there."""
+    from cdc_daemon.cli.segment_tools.paths import missing  # noqa: PLC0415  commands start fast
+
+    if absent := missing(paths):
+        raise typer.BadParameter(f"there is no {', no '.join(absent)}", param_hint="PATH")
+
+
+def keyring_of(keystore: Path | None, password: Path | None, key_password: Path | None) -> Keyring | None:
+    """Open the keystore that options name; None where none is named. Raises `ConfigError`."""
+    from cdc_daemon.sources.log.keyring import open_keyring  # noqa: PLC0415  commands start fast
+
+    return open_keyring(keystore, password, key_password)
+
+
+def settings_if_any(config: Path | None, *, needed: bool) -> Settings | None:
+    """Load the configuration; None where nobody named one, there is none, and it is not needed."""
+    from cdc_daemon.cli.common import find_config, load_settings  # noqa: PLC0415  commands start fast
+    from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  likewise
+
+    if config is None and not needed:
+        try:
+            find_config(None)
+        except ConfigError:
+            return None
+    return load_settings(config)
+
+
+def settings_for_tables(schema: Path | None, config: Path | None) -> Settings | None:
+    """Load the configuration unless a snapshot makes it needless. Raises `ConfigError`."""
+    from cdc_daemon.cli.common import load_settings  # noqa: PLC0415  commands start fast
+    from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  likewise
+
+    if schema is not None:
+        return None
+    try:
+        return load_settings(config)
+    except ConfigError as error:
+        if config is None and not error.where:
+            error.hint = f"name a snapshot of the schema with --schema; or {error.hint}"
+        raise
+
+
+def write_json(value: object) -> None:
+    """Write JSON to standard output, for machines."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

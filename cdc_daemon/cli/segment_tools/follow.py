@@ -1,0 +1,132 @@
+"""Dumping what Cassandra is writing: a segment that grows, and in a folder the segments after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from cdc_daemon.cli.segment_tools.dump import After, Dumper
+from cdc_daemon.cli.segment_tools.paths import folder_segments
+from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
+from cdc_daemon.cli.segment_tools.verify import unreadable
+from cdc_daemon.commitlog.descriptor import parse_segment_name
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.index import CdcIndex
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.sources.log.lifecycle import Evidence
+
+POLL: Final = 0.1
+"""Seconds between two looks, as Cassandra's sync markers come no more often."""
+
+
+class Following:
+    """Segments that are read as far as they are written, round after round.
+
+    A segment is done with when its index file says COMPLETED, or when its file is gone: what was written to it
+    until then is read first. Until then damage that is not durable yet counts as a write in progress.
+    """
+
+    def __init__(self, arguments: Sequence[Path], dumper: Dumper, *, keyring: Keyring | None, after: After) -> None:
+        self._arguments = arguments
+        self._dumper = dumper
+        self._keyring = keyring
+        self._after = after
+        self._open: dict[Path, SegmentReading] = {}
+        self._done: set[Path] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow: every argument is a segment, and all are done with."""
+        return all(path in self._done for path in self._arguments)
+
+    def close(self) -> None:
+        """Close all files."""
+        for reading in self._open.values():
+            reading.close()
+        self._open.clear()
+
+    def round(self) -> None:
+        """Dump what was written since the last round."""
+        paths = self._find()
+        for path in [path for path in self._open if path not in paths]:
+            self._read(path, None, closed=True)
+        self._done &= {*paths, *self._arguments}
+        for path in paths:
+            if path not in self._done:
+                self._guarded(path)
+
+    def _find(self) -> list[Path]:
+        found: dict[Path, None] = {}
+        for argument in self._arguments:
+            if argument.is_dir():
+                found.update(dict.fromkeys(folder_segments(argument)))
+            elif argument.exists():
+                found[argument] = None
+        return list(found)
+
+    def _guarded(self, path: Path) -> None:
+        try:
+            # The index file first: what it vouches for is there when the segment is looked at.
+            index = read_index(path).index
+            if path not in self._open and not self._begin(path):
+                return
+            self._read(path, index, closed=index is not None and index.completed)
+        except BrokenPipeError:
+            raise
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._give_up(path, unreadable(path, error))
+        except CdcError as error:
+            self._give_up(path, error)
+
+    def _begin(self, path: Path) -> bool:
+        named = parse_segment_name(path.name)
+        begin = self._after.begins_at(named and named[1])
+        if begin is None:
+            self._done.add(path)
+            return False
+        self._open[path] = SegmentReading(path, keyring=self._keyring, position=begin)
+        return True
+
+    def _read(self, path: Path, index: CdcIndex | None, *, closed: bool) -> None:
+        reading = self._open[path]
+        evidence = Evidence(0 if index is None else index.offset, closed)
+        for section in reading.sections(evidence):
+            self._dumper.say(reading.problems)
+            assert reading.descriptor is not None
+            segment_id = reading.descriptor.id
+            after = self._after.begins_at(segment_id) or 0
+            self._dumper.section(section, segment=path.name, segment_id=segment_id, after=after)
+        if closed:
+            reading.check_end(index)
+        self._dumper.say(reading.problems)
+        if closed:
+            self._finish(path)
+
+    def _give_up(self, path: Path, error: CdcError) -> None:
+        self._dumper.report.problem(error)
+        self._finish(path)
+
+    def _finish(self, path: Path) -> None:
+        self._done.add(path)
+        reading = self._open.pop(path, None)
+        if reading is not None:
+            reading.close()
+
+
+def follow(following: Following, *, flush: Callable[[], object]) -> None:
+    """Go round until nothing can follow or Ctrl-C."""
+    try:
+        while True:
+            following.round()
+            flush()
+            if following.ended:
+                return
+            time.sleep(POLL)
+    except KeyboardInterrupt:
+        return
+    finally:
+        following.close()

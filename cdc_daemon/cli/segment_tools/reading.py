@@ -1,0 +1,222 @@
+"""One segment from its beginning to its end, past damage, and on while it grows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cdc_daemon.commitlog.descriptor import SegmentDescriptor, index_name, read_descriptor
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.index import CdcIndex, parse_index
+from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_descriptor
+from cdc_daemon.commitlog.section import Section, SectionReader
+from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
+from cdc_daemon.sources.log.buffer import SegmentBuffer
+from cdc_daemon.sources.log.lifecycle import Evidence
+
+EVERYTHING: Final = Evidence(durable=0, closed=True)
+"""What is looked at once counts as written for good."""
+
+_NO_END: Final = (1 << 63) - 1
+_MOMENT: Final = 0.1
+"""Seconds within which a file that is being written gets the rest of its section."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """What a segment's index file says: `index` is None where it is absent or cannot be read just now."""
+
+    present: bool
+    index: CdcIndex | None
+    garbage: bool = False
+    """Whether it holds something that no Cassandra writes, not even halfway."""
+
+
+def read_index(segment: Path) -> IndexState:
+    """Read the index file beside a segment. Raises `OSError` other than that there is none."""
+    try:
+        content = segment.with_name(index_name(segment.name)).read_bytes()
+    except FileNotFoundError:
+        return IndexState(present=False, index=None)
+    index = parse_index(content)
+    halfway = not content.strip() or _is_beginning(content)
+    return IndexState(present=True, index=index, garbage=index is None and not halfway)
+
+
+def _is_beginning(content: bytes) -> bool:
+    offset, newline, rest = content.partition(b"\n")
+    return offset.isdigit() and bool(newline) and b"COMPLETED".startswith(rest)
+
+
+class SegmentReading:
+    """The sections of one segment file; whatever does not hold together is appended to `problems`.
+
+    Memory is bounded by the largest section that has to be undone as a whole; plain sections come in pieces. With
+    `position`, sections that end at or before this logical position are left out.
+
+    Raises `OSError`, `UnsupportedSegmentError` and `DamagedSegmentError` for the header, and what the keyring
+    raises.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keyring: Keyring | None = None,
+        position: int = 0,
+        problems: list[CommitLogError] | None = None,
+    ) -> None:
+        self.path = path
+        self.name = path.name
+        self.problems = [] if problems is None else problems
+        self._keyring = keyring
+        self._position = position
+        self._reader: SectionReader | None = None
+        self._bad_place: object = None
+        self._lost = False
+        self._waited = False
+        self._damaged = False
+        self._buffer = SegmentBuffer(path)
+        try:
+            self._open()
+        except BaseException:
+            self._buffer.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._buffer.close()
+
+    @property
+    def descriptor(self) -> SegmentDescriptor | None:
+        """The header; None where it is not written yet."""
+        return None if self._reader is None else self._reader.descriptor
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return len(self._buffer)
+
+    @property
+    def end(self) -> int:
+        """The logical position up to which sections were handed out."""
+        return 0 if self._reader is None else self._reader.position
+
+    def sections(self, evidence: Evidence = EVERYTHING) -> Iterator[Section]:
+        """Yield what is written so far and was not handed out before.
+
+        Damage where `evidence` does not cover it may be a write in progress and is left for a later call.
+        """
+        self._buffer.look()
+        while (section := self._next(evidence)) is not None:
+            # Where reading begins in the midst of a section, whoever asked for it tells the entries apart.
+            yield section if section.resume == section.start else replace(section, resume=section.start)
+
+    def check_end(self, index: CdcIndex | None) -> None:
+        """Note what is missing at the end of a segment that was read to it, by what its index file says."""
+        if self._reader is None:
+            found = "none" if self.size else "an empty file"
+            self._note(f"expected a header, found {found}", 0)
+        elif index is not None and not self._damaged and self.end < index.offset != self.size:
+            # After a crash the index file holds the file's length, which says nothing of data.
+            self._note(
+                f"expected sync markers up to {index.offset}, found their end at {self.end}",
+                self.end,
+                hint="the offset is the index file's",
+            )
+
+    def _open(self) -> SectionReader | None:
+        descriptor = self._read_header()
+        if descriptor is None:
+            return None
+        self._reader = SectionReader(
+            self._buffer, descriptor, segment=self.name, position=self._position, keyring=self._keyring
+        )
+        return self._reader
+
+    def _read_header(self) -> SegmentDescriptor | None:
+        """Read the header; where it is damaged note that, and go by the file's name. None where there is none yet."""
+        damage = None
+        try:
+            found = read_descriptor(self._buffer, segment=self.name)
+        except DamagedSegmentError as error:
+            damage = error
+        else:
+            if found is not None:
+                return found
+        recovered = recover_descriptor(self._buffer, segment=self.name)
+        if recovered is not None:
+            self._damaged = True
+            message = "expected a header, found none" if damage is None else damage.message
+            self._note(f"{message}; {HEADER_PASSED}", 0 if damage is None else _place(damage))
+        elif damage is not None:
+            raise damage
+        return recovered
+
+    def _next(self, evidence: Evidence) -> Section | None:
+        reader = self._reader or self._open()
+        while reader is not None:
+            if self._lost:
+                return reader.next() if reader.has_rest else None
+            try:
+                section = reader.next()
+                problem = reader.unread(_NO_END if evidence.closed else evidence.durable) if section is None else None
+            except DamagedSegmentError as error:
+                if not evidence.covers(_place(error) + 1):
+                    return None
+                self._pass(reader, error)
+                continue
+            if problem is None:
+                return section
+            if not self._waited:
+                # Where Cassandra is writing this file just now, the rest of it comes in a moment.
+                self._waited = True
+                time.sleep(_MOMENT)
+                self._buffer.look()
+                continue
+            self._bad_place = _file_place(problem)
+            self.problems.append(problem)
+            self._pass(reader, problem)
+        return None
+
+    def _note(self, message: str, position: int, *, hint: str | None = None) -> None:
+        self.problems.append(DamagedSegmentError(message, segment=self.name, position=position, hint=hint))
+
+    def _pass(self, reader: SectionReader, error: DamagedSegmentError) -> None:
+        """Note damage. The reader goes on by itself behind a section; past a marker it must be told to."""
+        self._damaged = True
+        place = _file_place(error)
+        if place != self._bad_place:
+            self._bad_place = place
+            self.problems.append(error)
+            return
+        try:
+            resumed = reader.resynchronise()
+        except DamagedSegmentError:  # the file was truncated meanwhile
+            resumed = None
+        self._lost = resumed is None
+        ending = how_it_ends(resumed, has_rest=reader.has_rest)
+        self.problems[-1] = DamagedSegmentError(
+            f"{error.message}; {ending}", data=error.data, hint=error.hint, **error.where, resumed=resumed
+        )
+
+
+def _place(error: DamagedSegmentError) -> int:
+    place = error.where.get("position", 0)
+    return place if isinstance(place, int) else 0
+
+
+def _file_place(error: DamagedSegmentError) -> object:
+    return error.where.get("file_position", error.where.get("position"))

@@ -1,0 +1,64 @@
+"""What a daemon remembers, read without disturbing it: nothing is created, locked or written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.store.reconcile_requests import ReconcileRequest, read_open_requests
+from cdc_daemon.store.schema_history import TableDefinition, read_generations
+from cdc_daemon.store.store import FILE_NAME
+
+T = TypeVar("T")
+
+_SOURCE: Final = TailOptions().source
+
+
+class DaemonState:
+    """The state directory of a daemon that may be running. Every question raises `StoreError`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE_NAME
+
+    @property
+    def exists(self) -> bool:
+        """Whether a daemon has ever kept anything here."""
+        return self.path.is_file()
+
+    def generations(self) -> list[TableDefinition]:
+        """Return the generations of tables that the daemon has seen, oldest first."""
+        return self._ask(read_generations)
+
+    def checkpoint(self) -> tuple[int, int] | None:
+        """Return the segment id and the position behind which everything is acknowledged; None before the first."""
+        found = self._ask(
+            lambda connection: connection.execute(
+                "SELECT segment_id, position FROM checkpoint WHERE source = ?", (_SOURCE,)
+            ).fetchall()
+        )
+        return (found[0][0], found[0][1]) if found else None
+
+    def consumed(self) -> dict[int, int]:
+        """Return the segments that were read to their end: where that was, by id."""
+        return self._ask(
+            lambda connection: dict(connection.execute("SELECT segment_id, position FROM consumed_segment").fetchall())
+        )
+
+    def reconcile_requests(self) -> list[ReconcileRequest]:
+        """Return what is still to be compared with Cassandra, the oldest request first."""
+        return self._ask(read_open_requests)
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        # Without a write-ahead log nobody has the file open, and reading it as immutable leaves no files behind.
+        mode = "mode=ro" if self.path.with_name(f"{FILE_NAME}-wal").exists() else "mode=ro&immutable=1"
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(self.path))}?{mode}", uri=True, timeout=5)) as connection:
+                return question(connection)
+        except sqlite3.Error as error:
+            raise StoreError(f"SQLite says: {error}", file=str(self.path)) from error

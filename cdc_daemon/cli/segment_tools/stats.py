@@ -1,0 +1,235 @@
+"""What is in segments, in numbers: by table, and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cdc_daemon.cli.segment_tools.distinct import DistinctCounter
+from cdc_daemon.cli.segment_tools.progress import Progress
+from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
+from cdc_daemon.cli.segment_tools.report import Report
+from cdc_daemon.cli.segment_tools.updates import MutationReader
+from cdc_daemon.cli.segment_tools.verify import unreadable
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, PartitionUpdate
+from cdc_daemon.model.errors import CdcError, CommitLogError
+
+
+@dataclass(slots=True)
+class Span:
+    """From the oldest to the newest write time, microseconds since the epoch; None where nothing was written."""
+
+    oldest: int | None = None
+    newest: int | None = None
+
+    def add(self, timestamp: int) -> None:
+        """Take in a write time."""
+        if self.oldest is None or self.newest is None:
+            self.oldest = self.newest = timestamp
+        elif timestamp < self.oldest:
+            self.oldest = timestamp
+        elif timestamp > self.newest:
+            self.newest = timestamp
+
+    def join(self, other: Span) -> None:
+        """Take in another span."""
+        for timestamp in (other.oldest, other.newest):
+            if timestamp is not None:
+                self.add(timestamp)
+
+
+@dataclass(slots=True)
+class TableStats:
+    """What segments hold of one table.
+
+    `mutations` are entries that speak of it, `size` the bytes of its updates in them. `partitions` counts different
+    partition keys. `rows` are rows written, statics included. Deletions: of whole partitions, of ranges of rows, of
+    rows, of single cells, and of all that a collection or UDT held before, which every write of a whole
+    collection brings along.
+    """
+
+    name: str
+    mutations: int = 0
+    size: int = 0
+    updates: int = 0
+    partitions: DistinctCounter = field(default_factory=DistinctCounter)
+    rows: int = 0
+    cells: int = 0
+    expiring_cells: int = 0
+    partition_deletions: int = 0
+    range_deletions: int = 0
+    row_deletions: int = 0
+    cell_deletions: int = 0
+    collection_deletions: int = 0
+    written: Span = field(default_factory=Span)
+
+    def add(self, update: PartitionUpdate, size: int) -> Span:
+        """Count an update of `size` bytes; return its write times."""
+        self.updates += 1
+        self.size += size
+        self.partitions.add(update.partition_key)
+        span = Span()
+        if update.deletion is not None:
+            self.partition_deletions += 1
+            span.add(update.deletion.timestamp)
+        for each in update.ranges:
+            self.range_deletions += 1
+            span.add(each.deletion.timestamp)
+        if update.static is not None:
+            self._add_row(update.static, span)
+        for row in update.rows:
+            self._add_row(row, span)
+        self.written.join(span)
+        return span
+
+    def _add_row(self, row: DecodedRow, span: Span) -> None:
+        if row.deletion is not None:
+            self.row_deletions += 1
+            span.add(row.deletion.timestamp)
+        if row.timestamp is not None:
+            span.add(row.timestamp)
+        if row.timestamp is not None or row.columns:
+            self.rows += 1
+        for column in row.columns.values():
+            if isinstance(column, Cell):
+                self._add_cell(column, span)
+            else:
+                self._add_complex(column, span)
+
+    def _add_complex(self, column: ComplexColumn, span: Span) -> None:
+        if column.deletion is not None:
+            self.collection_deletions += 1
+            span.add(column.deletion.timestamp)
+        for cell in column.cells:
+            self._add_cell(cell, span)
+
+    def _add_cell(self, cell: Cell, span: Span) -> None:
+        span.add(cell.timestamp)
+        if cell.value is None:
+            self.cell_deletions += 1
+        else:
+            self.cells += 1
+            self.expiring_cells += cell.ttl is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "table": self.name,
+            "mutations": self.mutations,
+            "bytes": self.size,
+            "updates": self.updates,
+            "partitions": self.partitions.count,
+            "partitions_exact": self.partitions.exact,
+            "rows": self.rows,
+            "cells": self.cells,
+            "expiring_cells": self.expiring_cells,
+            "deletions": {
+                "partitions": self.partition_deletions,
+                "ranges": self.range_deletions,
+                "rows": self.row_deletions,
+                "cells": self.cell_deletions,
+                "collections": self.collection_deletions,
+            },
+            "oldest_write": self.written.oldest,
+            "newest_write": self.written.newest,
+        }
+
+
+@dataclass(slots=True)
+class SegmentStats:
+    """One segment: its file's size and the logical position behind the last marker in bytes, mutations, write times."""
+
+    path: Path
+    size: int = 0
+    end: int = 0
+    mutations: int = 0
+    written: Span = field(default_factory=Span)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "path": str(self.path),
+            "bytes": self.size,
+            "end": self.end,
+            "mutations": self.mutations,
+            "oldest_write": self.written.oldest,
+            "newest_write": self.written.newest,
+        }
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts segments one after another."""
+
+    reader: MutationReader
+    report: Report
+    tables: dict[str, TableStats] = field(default_factory=dict)
+    segments: list[SegmentStats] = field(default_factory=list)
+    mutations: int = 0
+    size: int = 0
+    unknown: int = 0
+    written: Span = field(default_factory=Span)
+
+    def read(self, paths: Iterable[Path], *, keyring: Keyring | None, progress: Progress) -> None:
+        """Count segments; one that cannot be read is reported, and the others go on."""
+        for path in paths:
+            try:
+                self._read(path, keyring, progress)
+            except OSError as error:
+                self.report.problem(unreadable(path, error))
+            except CdcError as error:
+                self.report.problem(error)
+
+    def _read(self, path: Path, keyring: Keyring | None, progress: Progress) -> None:
+        index = read_index(path).index
+        problems: list[CommitLogError] = []
+        with SegmentReading(path, keyring=keyring, problems=problems) as reading:
+            segment = SegmentStats(path, size=reading.size)
+            self.segments.append(segment)
+            for section in reading.sections():
+                for mutation in self.reader.read(section, segment=path.name, problems=problems):
+                    segment.mutations += 1
+                    self.mutations += 1
+                    self.size += mutation.size
+                    self.unknown += mutation.unknown
+                    self._add(mutation.updates, segment)
+                self._say(problems)
+                progress.step(path.name, section.end, reading.size)
+            segment.end = reading.end
+            reading.check_end(index)
+            self._say(problems)
+
+    def _add(self, updates: list[tuple[PartitionUpdate, int]], segment: SegmentStats) -> None:
+        met = set()
+        for update, size in updates:
+            name = str(update.table)
+            table = self.tables.get(name)
+            if table is None:
+                table = self.tables[name] = TableStats(name)
+            span = table.add(update, size)
+            segment.written.join(span)
+            self.written.join(span)
+            met.add(name)
+        for name in met:
+            self.tables[name].mutations += 1
+
+    def _say(self, problems: list[CommitLogError]) -> None:
+        for problem in problems:
+            self.report.problem(problem)
+        problems.clear()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values; times in microseconds since the epoch, sizes in bytes."""
+        return {
+            "segments": [each.as_dict() for each in self.segments],
+            "tables": [self.tables[name].as_dict() for name in sorted(self.tables)],
+            "mutations": self.mutations,
+            "bytes": self.size,
+            "unknown_updates": self.unknown,
+            "problems": self.report.count,
+            "oldest_write": self.written.oldest,
+            "newest_write": self.written.newest,
+        }

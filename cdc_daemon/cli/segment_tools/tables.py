@@ -1,0 +1,148 @@
+"""Where a command's knowledge of tables comes from: a snapshot, or the live cluster and what a daemon remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.schema_rows import read_snapshot
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.cli.segment_tools.state import DaemonState
+from cdc_daemon.commitlog.schema import Schema, TableMetadata
+from cdc_daemon.config import Settings
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.store.schema_history import TableDefinition
+
+
+class Tables(Protocol):
+    """What tables there are."""
+
+    @property
+    def current(self) -> Schema:
+        """All tables known."""
+        ...
+
+    def refresh(self) -> bool:
+        """Look again; tell whether that could have brought anything new."""
+        ...
+
+
+class FixedTables:
+    """Tables that do not change: those of a snapshot."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.current = schema
+
+    def refresh(self) -> bool:
+        """There is nothing to look at again."""
+        return False
+
+
+def snapshot_tables(file: Path) -> FixedTables:
+    """Read a snapshot. Raises `ConfigError`."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"expected a snapshot of the schema, found {error.strerror or error}", file=str(file)
+        ) from error
+    return FixedTables(read_snapshot(text, file=str(file)))
+
+
+class LiveTables:
+    """The tables of the live cluster, and those that a daemon with this configuration remembers.
+
+    Entering connects. Raises `CassandraUnavailableError`, `ConfigError` and `StoreError`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        self._session = connect(self._settings.cassandra)
+        try:
+            self._source = SchemaSource(self._session, history=_ReadOnly(DaemonState(self._settings.state.directory)))
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._session.cluster.shutdown()
+        self._runner.close()
+
+    @property
+    def current(self) -> Schema:
+        """All tables known."""
+        return self._source.current
+
+    def refresh(self) -> bool:
+        """Read the schema again."""
+        self._runner.run(self._source.refresh())
+        return True
+
+
+class _ReadOnly:
+    """A daemon's history that is left as it is."""
+
+    def __init__(self, state: DaemonState) -> None:
+        self._state = state
+
+    def load(self) -> Sequence[TableDefinition]:
+        return self._state.generations() if self._state.exists else ()
+
+    def record(self, _current: Iterable[TableDefinition]) -> int:
+        return 0
+
+
+class Wanted:
+    """The ids of the tables that a command is asked for, by keyspace and name; a container for readers."""
+
+    def __init__(self, tables: Tables, keyspaces: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+        self._tables = tables
+        self._keyspaces = frozenset(keyspaces)
+        self._names = frozenset(names)
+
+    def __contains__(self, table_id: object) -> bool:
+        assert isinstance(table_id, bytes)
+        table = self._tables.current.get(table_id)
+        return table is not None and self._wants(table)
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not self._keyspaces and not self._names
+
+    def _wants(self, table: TableMetadata) -> bool:
+        if self._keyspaces and table.keyspace not in self._keyspaces:
+            return False
+        return not self._names or table.name in self._names or str(table) in self._names
+
+    def check(self) -> None:
+        """Raise `ConfigError` where no table known is asked for: a slip of the pen would find nothing."""
+        if any(self._wants(table) for table in self._tables.current):
+            return
+        known = list(self._tables.current)
+        asked = sorted(self._names or self._keyspaces)
+        within = f" in {' or '.join(sorted(self._keyspaces))}" if self._names and self._keyspaces else ""
+        among = {table.keyspace for table in known}
+        if self._names:
+            among = {table.name for table in known} | {str(table) for table in known}
+        near = [match for each in asked for match in difflib.get_close_matches(each, among, n=1)]
+        raise ConfigError(
+            f"expected a table of the schema, found none of {' or '.join(asked)}{within}",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)} tables",
+        )

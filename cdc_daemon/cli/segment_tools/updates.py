@@ -1,0 +1,92 @@
+"""Full decoding for commands: unknown tables asked for and counted, every update with its size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from cdc_daemon.cli.segment_tools.tables import Tables, Wanted
+from cdc_daemon.commitlog.decoder import Decoder
+from cdc_daemon.commitlog.entries import OVERHEAD, read_entries
+from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
+from cdc_daemon.commitlog.mutation import read_mutation
+from cdc_daemon.commitlog.section import Section
+from cdc_daemon.commitlog.update import PartitionUpdate
+from cdc_daemon.model.errors import CommitLogError, MutationError
+
+_QUESTIONS: Final = 1000
+"""After so many the cluster is left alone: the segments are of another one."""
+
+
+class Mutation(NamedTuple):
+    """One entry. `updates` are the wanted ones, each with its size in bytes; `size` is the entry's.
+
+    `position` is the logical position of its end. `unknown` counts updates of tables that no schema has.
+    """
+
+    position: int
+    size: int
+    updates: list[tuple[PartitionUpdate, int]]
+    unknown: int
+
+
+class MutationReader:
+    """Reads mutations with the tables at hand; where these can be refreshed, what is not understood is asked once.
+
+    `unknown` counts updates of tables that stay unknown, by table id.
+    """
+
+    def __init__(self, tables: Tables, wanted: Wanted) -> None:
+        self.unknown: Counter[bytes] = Counter()
+        self._tables = tables
+        self._wanted = wanted
+        self._asked: set[bytes | str] = set()
+
+    def read(
+        self, section: Section, *, segment: str, problems: list[CommitLogError], after: int = 0
+    ) -> Iterator[Mutation]:
+        """Yield the mutations that end after logical position `after`.
+
+        Damage and what cannot be decoded is appended to `problems`.
+        """
+        decoder = Decoder(section.version)
+
+        def read(data: bytes, position: int, layout: TableLayout) -> tuple[tuple[PartitionUpdate, int], int]:
+            update, end = decoder.update(data, position, layout)
+            return (update, end - position + TABLE_ID_SIZE), end
+
+        for payload, position in read_entries(section, segment=segment, problems=problems):
+            if position <= after:
+                continue
+            while True:
+                try:
+                    found, strangers = read_mutation(payload, self._layout_of, read)
+                except MutationError as error:
+                    # A column that was added a moment ago is in the log before anybody has told us.
+                    if self._ask(error.message):
+                        continue
+                    error.where.update(segment=segment, position=position)
+                    problems.append(error)
+                    break
+                self.unknown.update(strangers)
+                updates = [
+                    (update._replace(position=position), size)
+                    for update, size in found
+                    if self._wanted.everything or update.table.id in self._wanted
+                ]
+                yield Mutation(position, len(payload) + OVERHEAD, updates, len(strangers))
+                break
+
+    def _layout_of(self, table_id: bytes) -> TableLayout | None:
+        table = self._tables.current.get(table_id)
+        if table is None and self._ask(table_id):
+            table = self._tables.current.get(table_id)
+        return None if table is None else TableLayout.of(table)
+
+    def _ask(self, question: bytes | str) -> bool:
+        """Refresh the tables for the sake of this question; tell whether that was done, which is once at most."""
+        if question in self._asked or len(self._asked) >= _QUESTIONS:
+            return False
+        self._asked.add(question)
+        return self._tables.refresh()

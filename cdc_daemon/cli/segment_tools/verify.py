@@ -1,0 +1,119 @@
+"""Checks every checksum of a segment: header, markers, entries, and what compression and encryption add."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cdc_daemon.cli.segment_tools.progress import Progress
+from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.entries import read_entries
+from cdc_daemon.commitlog.index import CdcIndex
+from cdc_daemon.model.errors import CdcError, CommitLogError, DamagedSegmentError
+
+_EXPECTED_FOUND = re.compile(r"expected (.+?), found ([^;]+)")
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was found in one segment.
+
+    `size` is the file's in bytes, `end` the logical position behind the last marker. `sections` and `mutations`
+    are those whose checksums hold. `problems` are in the order of their places; `error` says why the segment
+    cannot be read at all.
+    """
+
+    path: Path
+    version: int | None = None
+    id: int | None = None
+    compression: str | None = None
+    encrypted: bool = False
+    size: int = 0
+    end: int = 0
+    sections: int = 0
+    mutations: int = 0
+    index: CdcIndex | None = None
+    problems: list[CommitLogError] = field(default_factory=list)
+    error: CdcError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds together."""
+        return not self.problems and self.error is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "path": str(self.path),
+            "ok": self.ok,
+            "version": self.version,
+            "id": self.id,
+            "compression": self.compression,
+            "encrypted": self.encrypted,
+            "bytes": self.size,
+            "end": self.end,
+            "sections": self.sections,
+            "mutations": self.mutations,
+            "index": None if self.index is None else self.index._asdict(),
+            "error": None if self.error is None else describe(self.error),
+            "problems": [describe(problem) for problem in self.problems],
+        }
+
+
+def describe(problem: CdcError) -> dict[str, Any]:
+    """Return a problem as plain values; `expected` and `found` where its message says both."""
+    match = _EXPECTED_FOUND.search(problem.message)
+    return {
+        "kind": type(problem).__name__,
+        "message": problem.message,
+        "expected": match and match[1],
+        "found": match and match[2],
+        "hint": problem.hint,
+        **{name: value for name, value in problem.where.items() if name != "segment"},
+    }
+
+
+def verify(path: Path, *, keyring: Keyring | None, progress: Progress) -> Verification:
+    """Verify one segment. Nothing is raised: a file that cannot be read is an `error` in what is returned."""
+    found = Verification(path)
+    try:
+        _verify(path, found, keyring, progress)
+    except DamagedSegmentError as error:
+        found.problems.append(error)
+    except CdcError as error:
+        found.error = error
+    except OSError as error:
+        found.error = unreadable(path, error)
+    return found
+
+
+def unreadable(path: Path, error: OSError) -> CdcError:
+    """Return our error for a file that the system does not let us read."""
+    return CdcError(f"expected a segment file, found {error.strerror or error}", segment=str(path))
+
+
+def _verify(path: Path, found: Verification, keyring: Keyring | None, progress: Progress) -> None:
+    state = read_index(path)
+    found.index = state.index
+    found.size = path.stat().st_size
+    with SegmentReading(path, keyring=keyring, problems=found.problems) as reading:
+        if reading.descriptor is not None:
+            found.version = reading.descriptor.version
+            found.id = reading.descriptor.id
+            found.compression = reading.descriptor.compression
+            found.encrypted = reading.descriptor.encryption is not None
+        for section in reading.sections():
+            before = len(found.problems)
+            for _ in read_entries(section, segment=path.name, problems=found.problems):
+                found.mutations += 1
+            found.sections += len(found.problems) == before
+            progress.step(path.name, section.end, found.size)
+        found.end = reading.end
+        reading.check_end(state.index)
+    if state.garbage:
+        found.problems.append(
+            CommitLogError("expected an offset in the index file, found something else", segment=path.name)
+        )

@@ -1,0 +1,254 @@
+"""`cdc-daemon segments …`: look inside commit-log segments. Nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.cli.segment_options import (
+    KeyPasswordOption,
+    KeyspaceOption,
+    KeystoreOption,
+    KeystorePasswordOption,
+    Paths,
+    SchemaOption,
+    TableOption,
+    check_paths,
+    keyring_of,
+    settings_for_tables,
+    settings_if_any,
+    write_json,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Look inside Cassandra's commit-log segments (4.0, 4.1, 5.0; compressed, encrypted): list, dump, verify, "
+    "count.\n\n"
+    "PATH is a segment, a folder of segments, or `-` for paths on standard input, one a line. "
+    "Nothing is changed anywhere.",
+)
+
+
+@app.command("list")
+def list_(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH",
+            show_default=False,
+            help="Segments, folders, or `-`; without it the configuration's cdc_raw.",
+        ),
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    schema: SchemaOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not look inside: no tables, but at once.")] = False,
+    keystore: KeystoreOption = None,
+    keystore_password_file: KeystorePasswordOption = None,
+    key_password_file: KeyPasswordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List segments: index file, size, age, the CDC tables inside, and whether the daemon has consumed them.
+
+    Whether a segment is consumed, and the names of tables, take a configuration (or --schema for names).
+    Exit code 0: listed, 1: some could not be read, 2: wrong usage.
+    """
+    from cdc_daemon.cli.segment_tools import listing, opening, output, show  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.paths import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.commitlog.schema import Schema  # noqa: PLC0415  commands start fast
+
+    settings = settings_if_any(config, needed=not paths)
+    if not paths:
+        assert settings is not None
+        paths = [str(settings.commit_log.cdc_raw_directory)]
+    check_paths(paths)
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
+    progressed = opening.progress_of_daemon(settings)
+    with opening.open_tables_if_any(None if quick else schema, None if quick else settings) as tables:
+        known = Schema() if tables is None else tables.current
+        with output.to_pipe(), showing_progress() as progress:
+            found = [
+                listing.list_segment(
+                    path,
+                    schema=known,
+                    look_inside=not quick,
+                    keyring=keyring,
+                    progressed=progressed,
+                    progress=progress,
+                )
+                for path in find_segments(paths, sys.stdin)
+            ]
+            progress.clear()
+            if as_json:
+                write_json([each.as_dict() for each in found])
+            else:
+                show.show_list(found, known_tables=tables is not None)
+    for problem in listing.all_problems(found):
+        output.say(f"error: {problem}")
+    if any(each.problems for each in found):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def dump(
+    paths: Paths,
+    *,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    keyspace: KeyspaceOption = None,
+    table: TableOption = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Keys, clusterings, paths and values as Cassandra's own bytes, in hex.")
+    ] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="POSITION",
+            show_default=False,
+            help="Begin behind a logical position, OFFSET or SEGMENT:OFFSET: what a dumped line says of itself.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            "-f",
+            help="Go on with what Cassandra writes, in a folder with the next segments too, until Ctrl-C.",
+        ),
+    ] = False,
+    keystore: KeystoreOption = None,
+    keystore_password_file: KeystorePasswordOption = None,
+    key_password_file: KeyPasswordOption = None,
+) -> None:
+    """Write one JSON object for each partition update, in log order.
+
+    Write times are microseconds since the epoch, TTLs and local deletion times seconds. What cannot be read is
+    said on standard error, and what can be read after it is read. Exit code 0: all was read, 1: not all, 2: wrong
+    usage.
+    """
+    from cdc_daemon.cli.segment_tools import dump as dumping  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools import opening, output, updates  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.follow import Following  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.follow import follow as go_on  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.paths import STANDARD_INPUT, find_segments, only_segment  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.report import Report  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.tables import Wanted  # noqa: PLC0415  likewise
+
+    begin = dumping.After() if after is None else dumping.parse_position(after)
+    check_paths(paths)
+    if after is not None and begin.segment_id is None and not only_segment(paths):
+        raise typer.BadParameter("expected SEGMENT:OFFSET where there can be several segments", param_hint="--from")
+    if follow and STANDARD_INPUT in paths:
+        raise typer.BadParameter("expected segments and folders, found a list on standard input", param_hint="--follow")
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
+    with opening.open_tables(schema, settings_for_tables(schema, config)) as tables:
+        wanted = Wanted(tables, keyspace or (), table or ())
+        wanted.check()
+        reader = updates.MutationReader(tables, wanted)
+        with showing_progress(output_is_data=True) as progress:
+            report = Report(progress)
+            dumper = dumping.Dumper(reader, sys.stdout.buffer.write, report, raw=raw)
+            with output.to_pipe():
+                if follow:
+                    following = Following([Path(each) for each in paths], dumper, keyring=keyring, after=begin)
+                    go_on(following, flush=sys.stdout.buffer.flush)
+                else:
+                    dumping.dump_files(
+                        find_segments(paths, sys.stdin), dumper, keyring=keyring, after=begin, progress=progress
+                    )
+            report.end(reader.unknown)
+    if report.count:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def verify(
+    paths: Paths,
+    *,
+    keystore: KeystoreOption = None,
+    keystore_password_file: KeystorePasswordOption = None,
+    key_password_file: KeyPasswordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every checksum of segments: header, sync markers, entries, and compressed and encrypted blocks.
+
+    Each problem is told with its place (logical position, and position in the file where that is another),
+    what was expected and what was found. No schema is needed. Exit code 0: clean, 1: damaged or not readable,
+    2: wrong usage.
+    """
+    from cdc_daemon.cli.segment_tools import output, show  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools import verify as verifying  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.paths import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
+
+    check_paths(paths)
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
+    found = []
+    with output.to_pipe(), showing_progress() as progress:
+        for path in find_segments(paths, sys.stdin):
+            verification = verifying.verify(path, keyring=keyring, progress=progress)
+            found.append(verification)
+            progress.clear()
+            if not as_json:
+                show.show_verification(verification)
+        ok = all(each.ok for each in found)
+        if as_json:
+            write_json({"ok": ok, "segments": [each.as_dict() for each in found]})
+    if not ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def stats(
+    paths: Paths,
+    *,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    keyspace: KeyspaceOption = None,
+    table: TableOption = None,
+    keystore: KeystoreOption = None,
+    keystore_password_file: KeystorePasswordOption = None,
+    key_password_file: KeyPasswordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count what is in segments: bytes, mutations, partitions, rows and deletions by table, and the time span.
+
+    Partitions are different partition keys; beyond 4096 of a table their number is estimated, within a few
+    percent. Exit code 0: all was read, 1: not all, 2: wrong usage.
+    """
+    from cdc_daemon.cli.segment_tools import opening, output, show, updates  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools.paths import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.report import Report  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.stats import Statistics  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.tables import Wanted  # noqa: PLC0415  likewise
+
+    check_paths(paths)
+    keyring = keyring_of(keystore, keystore_password_file, key_password_file)
+    with (
+        opening.open_tables(schema, settings_for_tables(schema, config)) as tables,
+        output.to_pipe(),
+        showing_progress() as progress,
+    ):
+        wanted = Wanted(tables, keyspace or (), table or ())
+        wanted.check()
+        reader = updates.MutationReader(tables, wanted)
+        report = Report(progress)
+        statistics = Statistics(reader, report)
+        statistics.read(find_segments(paths, sys.stdin), keyring=keyring, progress=progress)
+        progress.clear()
+        if as_json:
+            write_json(statistics.as_dict())
+        else:
+            show.show_statistics(statistics)
+        report.end(reader.unknown)
+    if report.count:
+        raise typer.Exit(EXIT_FAILED)

@@ -1,0 +1,87 @@
+"""What a server fails on every time, told from a server that fails: documents, and rows that cannot be read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from cdc_daemon.model.document_operation import Operation, Result
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.search.failure import Kind, classify
+
+Place = TypeVar("Place")
+
+SUSPICIOUS = 3
+"""Faults after which a document is written alone, so that it spoils no request of others."""
+
+_ALONE = 6
+"""Times the usual period after which a document is given up although nothing else is written to its alias, and a row
+although no other of its table is read."""
+
+
+class Poison:
+    """Tells when to give a document or a row up, so that it does not hold the checkpoint for ever.
+
+    A document is given up when Elasticsearch has answered `attempts` writes of it, over at least `seconds`, with a
+    fault of its own (5xx, or a circuit breaker), while it has taken other documents under the same alias to the last.
+    An Elasticsearch that is down, and a shard that takes nothing, are no reason.
+    A row is given up when as many reads of it alone have failed over as long, between any two of which others were
+    read: so those while Cassandra is away do not count. `now` tells seconds.
+    """
+
+    def __init__(
+        self, *, attempts: int = 10, seconds: float = 300.0, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._attempts = attempts
+        self._seconds = seconds
+        self.now = now
+        self._written: dict[str, float] = {}
+        self._read: dict[TableName, float] = {}
+        self._last_read = float("-inf")
+
+    def note_written(self, alias: str) -> None:
+        """Take note that a document was written, or removed."""
+        self._written[alias] = self.now()
+
+    def gives_up(self, entry: Entry, operation: Operation, result: Result) -> bool:
+        """Take note that a write has to be repeated; return whether that is useless."""
+        if not _is_fault(result):
+            return False
+        entry.faults += 1
+        entry.fault_since = entry.fault_since or self.now()
+        return self._is_useless(entry.faults, entry.fault_since, operation.index, self._written)
+
+    def note_read(self, table: TableName) -> None:
+        """Take note that a row was read, or found absent."""
+        self._read[table] = self._last_read = self.now()
+
+    def has_read_since(self, moment: float) -> bool:
+        """Tell whether any row was read since a moment (seconds, by `now`)."""
+        return self._last_read > moment
+
+    def gives_up_row(self, entry: Entry) -> bool:
+        """Take note that a row could not be read, alone; return whether it is useless to try again."""
+        if entry.unread and not self.has_read_since(entry.unread_at):
+            return False
+        now = self.now()
+        if not entry.unread:
+            entry.unread_since = now
+        entry.unread += 1
+        entry.unread_at = now
+        return self._is_useless(entry.unread, entry.unread_since, entry.key.table, self._read)
+
+    def _is_useless(self, times: int, since: float, place: Place, taken: Mapping[Place, float]) -> bool:
+        now = self.now()
+        lasted = now - since
+        if times < self._attempts or lasted < self._seconds:
+            return False
+        if now - taken.get(place, float("-inf")) < lasted / 2:
+            return True
+        return lasted >= _ALONE * self._seconds and now - max(taken.values(), default=0.0) < lasted / 2
+
+
+def _is_fault(result: Result) -> bool:
+    kind = classify(result.status, result.error_type or "", result.reason or "")
+    return kind is Kind.SERVER_FAULT or result.error_type == "circuit_breaking_exception"

@@ -1,0 +1,97 @@
+"""The pipeline's measurements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from prometheus_client import Counter, Histogram
+
+from cdc_daemon.model.errors import (
+    NOT_BUILT,
+)
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.flow import Flow
+from cdc_daemon.telemetry.metrics import Metrics
+from cdc_daemon.telemetry.tracing import ChangeTracer
+
+
+class PipelineMetrics:
+    """Counts what the pipeline settles, and how late.
+
+    It is told of every document, so labelled children are looked up once and kept. A change with a span leaves its
+    trace's id with the lag as an exemplar, which OpenMetrics shows. `aliases` are those that each table's mappings
+    write to.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        tracer: ChangeTracer | None = None,
+        aliases: Mapping[TableName, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        self._metrics = metrics
+        self._tracer = tracer
+        self._aliases = aliases
+        self._newest: dict[TableName, int] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._lags: dict[TableName, Histogram] = {}
+        for reason in ("document", *NOT_BUILT):
+            metrics.dead_letters.labels(reason)
+
+    def settled(self, table: TableName, outcome: str, alias: str) -> None:
+        """Count a document by its outcome; without an alias, each document that the table's mappings make of a row."""
+        # A row that only other rows' documents show has no alias of its own.
+        for each in (alias,) if alias else self._aliases.get(table, ("",)):
+            counter = self._outcomes.get((each, outcome))
+            if counter is None:
+                counter = self._outcomes[each, outcome] = self._metrics.documents.labels(each, outcome)
+            counter.inc()
+
+    def set_aside(self, reasons: Sequence[str]) -> None:
+        """Count documents that are kept as dead letters and were not before; those refused have one reason here."""
+        for reason in reasons:
+            self._metrics.dead_letters.labels(reason if reason in NOT_BUILT else "document").inc()
+
+    def shown(self, table: TableName, oldest: int) -> None:
+        """Measure how long the oldest change of a key took to be shown."""
+        if not oldest:
+            return
+        lag = self._lags.get(table)
+        if lag is None:
+            lag = self._lags[table] = self._metrics.replication_lag_seconds.labels(*table)
+        now = time.time()
+        trace = None if self._tracer is None else self._tracer.acknowledged(table, oldest / 1e6, now)
+        lag.observe(max(now - oldest / 1e6, 0.0), None if trace is None else {"trace_id": trace})
+        written = min(oldest, int(now * 1e6))  # of a writer's clock ahead it would stand still until that moment
+        if written > self._newest.get(table, 0):
+            self._newest[table] = written
+            self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(written / 1e6)
+
+    def second_reads(self, count: int) -> None:
+        """Count rows read once more."""
+        self._metrics.second_reads.inc(count)
+
+    def retried(self, reason: str, count: int) -> None:
+        """Count nothing: the bulk writer has counted these by its own, bounded reasons."""
+
+
+class FlowMetrics:
+    """Exports what became of signals, which the coalescer only counts: it is asked for every one of them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._counters = (
+            metrics.signals_taken,
+            metrics.signals_coalesced,
+            metrics.keys_settled.labels("row"),
+            metrics.keys_settled.labels("partition"),
+            metrics.keys_forgotten,
+        )
+        self._shown = Flow(0, 0, 0, 0, 0)
+
+    def show(self, flow: Flow) -> None:
+        """Bring the counters up to what the coalescer has counted."""
+        for counter, now, before in zip(self._counters, flow, self._shown, strict=True):
+            counter.inc(now - before)
+        self._shown = flow

@@ -1,0 +1,107 @@
+"""Which server is waited for, and since when: to tell those who wait in vain whose fault it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.entry import Entry
+
+T = TypeVar("T")
+
+
+class _Wait:
+    """A server that is waited for since `began`. `inner` waits of others inside of it are what takes the time."""
+
+    __slots__ = ("began", "entries", "inner", "service")
+
+    def __init__(self, began: float, service: str, entries: Sequence[Entry]) -> None:
+        self.began = began
+        self.service = service
+        self.entries = entries
+        self.inner = 0
+
+    def concerns(self, keys: Collection[Key]) -> bool:
+        return any(entry.key in keys or entry.key._replace(clustering=None) in keys for entry in self.entries if keys)
+
+
+_outer: ContextVar[_Wait | None] = ContextVar("outer", default=None)
+
+
+class Waits:
+    """Knows the requests to servers that are under way, and what workers pause for after a failure."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: set[_Wait] = set()
+        self._pauses: dict[object, Trouble] = {}
+
+    @contextmanager
+    def on(self, service: str, entries: Sequence[Entry] = ()) -> Iterator[None]:
+        """Wait for a server during a block, for the sake of entries.
+
+        Such a block inside of another, in what is awaited there, is for the sake of the same entries, and it alone
+        counts until it is over.
+        """
+        outer = _outer.get()
+        wait = _Wait(self._clock(), service, entries or (() if outer is None else outer.entries))
+        self._open.add(wait)
+        token = _outer.set(wait)
+        if outer is not None:
+            outer.inner += 1
+        try:
+            yield
+        finally:
+            self._open.remove(wait)
+            _outer.reset(token)
+            if outer is not None:
+                outer.inner -= 1
+                outer.began = self._clock()
+
+    @contextmanager
+    def after(self, error: CdcError) -> Iterator[None]:
+        """Pause during a block because of an error."""
+        mark = object()
+        self._pauses[mark] = Trouble.of(error)
+        try:
+            yield
+        finally:
+            del self._pauses[mark]
+
+    async def each(
+        self, service: str, pages: AsyncIterator[T], entries: Sequence[Entry] = ()
+    ) -> AsyncGenerator[T, None]:
+        """Pass pages on; their server is waited for until each comes, and not while it is used.
+
+        An iteration that is broken off should be closed (`aclose`), which closes that of the pages.
+        """
+        try:
+            while True:
+                with self.on(service, entries):
+                    page = await anext(pages, None)
+                if page is None:
+                    return
+                yield page
+        finally:
+            if isinstance(pages, AsyncGenerator):
+                await pages.aclose()
+
+    def trouble(self, at_least: float, keys: Collection[Key] = ()) -> Trouble | None:
+        """Tell which server has been waited for so many seconds, the longest first, or what a worker pauses for.
+
+        A wait for the sake of `keys`, or of rows of these partitions, comes before all others. A pause comes last:
+        what it is for may be over by now.
+        """
+        now = self._clock()
+        waits = [wait for wait in self._open if not wait.inner and now - wait.began >= at_least]
+        waits = [wait for wait in waits if wait.concerns(keys)] or waits
+        if waits:
+            longest = min(waits, key=lambda wait: wait.began)
+            return Trouble(longest.service, f"no answer for {now - longest.began:.1f} s")
+        return next(iter(self._pauses.values()), None)

@@ -1,1 +1,0 @@
-"""Rows and documents compared, both ways, and what differs mended."""

@@ -1,1 +1,0 @@
-"""What the daemon does from time to time, on APScheduler 3.11."""

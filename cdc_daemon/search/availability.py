@@ -1,0 +1,148 @@
+"""Whether Elasticsearch is believed to take writes, and the probing that finds out when it does again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import ElasticsearchUnavailableError
+from cdc_daemon.search.bulk_body import Target, Trouble
+from cdc_daemon.search.bulk_observer import BulkObserver
+from cdc_daemon.search.failure import Failure, Kind
+
+log = structlog.get_logger(__name__)
+
+Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[Trouble]]]
+"""Returns the failure of Elasticsearch as a whole, or the trouble of single aliases, which may be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePauses:
+    """Seconds between probes: the first pause, and the longest while Elasticsearch is down or refuses."""
+
+    first: float = 0.1
+    down: float = 5.0
+    refused: float = 30.0
+
+    def longest(self, failure: Failure) -> float:
+        """Return the longest pause while this is what is wrong."""
+        return self.refused if failure.kind is Kind.OPERATOR else self.down
+
+
+class Availability:
+    """Elasticsearch as a whole is available until trouble is reported, and again when a probe is answered.
+
+    Trouble of single aliases, which a probe may find, is reported to `on_alias`.
+    The pauses between probes go on growing where trouble comes back at once: some of it (a pipeline that
+    does not exist) shows in real writes only.
+    A body that was built before `since` (monotonic seconds) must not be sent: a node that went down forgot
+    the deletions which would have stopped an older state (architecture, promise 5).
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        observer: BulkObserver,
+        pauses: ProbePauses,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.since = float("-inf")
+        self.failure: Failure | None = None
+        self.on_alias: Callable[[Trouble], None] = lambda _trouble: None
+        self._probe = probe
+        self._observer = observer
+        self._pauses = pauses
+        self._clock = clock
+        self._backoff = Backoff(first=pauses.first)
+        self._targets: dict[str, Target] = {}
+        self._probing: asyncio.Task[None] | None = None
+        self._looking: dict[str, asyncio.Task[None]] = {}
+
+    def __bool__(self) -> bool:
+        return self.failure is None
+
+    def lost(self, trouble: Trouble) -> None:
+        """Take note of trouble; the first report starts the probing."""
+        self._targets |= {target.alias: target for target in trouble.targets}
+        if self.failure is not None:
+            return
+        if self._clock() - self.since > self._pauses.longest(trouble.failure):
+            self._backoff.reset()
+        self._say_unavailable(trouble.failure)
+        self._observer.availability_changed(available=False)
+        self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
+
+    def doubt(self, target: Target) -> None:
+        """Look, in the background, whether it takes writes: something other than a write has failed."""
+        if self.failure is None and target.alias not in self._looking:
+            task = asyncio.get_running_loop().create_task(self._look(target))
+            self._looking[target.alias] = task
+            task.add_done_callback(lambda _: self._looking.pop(target.alias, None))
+
+    def keep_targets(self, aliases: Collection[str]) -> None:
+        """Probe no target that is not among these; with none left the next probe passes."""
+        self._targets = {alias: target for alias, target in self._targets.items() if alias in aliases}
+
+    async def wait(self) -> None:
+        """Wait until Elasticsearch is believed to take writes.
+
+        Raises `ElasticsearchUnavailableError` when nothing probes any more because of `close`.
+        """
+        while self.failure is not None:
+            assert self._probing is not None
+            await asyncio.wait({self._probing})
+            if self._probing.cancelled():
+                raise ElasticsearchUnavailableError("the bulk writer was closed while Elasticsearch was away")
+            self._probing.result()
+
+    async def close(self) -> None:
+        """Stop probing."""
+        tasks = [*self._looking.values(), *([] if self._probing is None else [self._probing])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _say_unavailable(self, failure: Failure) -> None:
+        self.failure = failure
+        log.warning(
+            "elasticsearch.unavailable",
+            error_type=failure.error_type,
+            reason=failure.reason,
+            hint=failure.hint,
+            status=failure.status,
+            indices=sorted(self._targets),
+        )
+
+    async def _look(self, target: Target) -> None:
+        found = await self._probe([target])
+        if isinstance(found, Failure):
+            self.lost(Trouble(found, (target,)))
+            return
+        for trouble in found:
+            self.on_alias(trouble)
+
+    async def _probe_until_back(self) -> None:
+        assert self.failure is not None
+        started = self._clock()
+        while True:
+            await asyncio.sleep(self._backoff.next(self._pauses.longest(self.failure)))
+            found = await self._probe(list(self._targets.values())) if self._targets else []
+            if not isinstance(found, Failure):
+                break
+            if found.kind is Kind.OPERATOR and found.error_type != self.failure.error_type:
+                self._say_unavailable(found)
+            else:
+                self.failure = found
+        for trouble in found:
+            self.on_alias(trouble)
+        self.since = self._clock()
+        self.failure = None
+        self._targets.clear()
+        self._observer.availability_changed(available=True)
+        log.info("elasticsearch.available", seconds=round(self.since - started, 3))

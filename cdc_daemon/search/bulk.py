@@ -1,0 +1,286 @@
+"""The bulk writer: operations in, one settled outcome for each out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.document_operation import Operation, Result
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.search.adaptive_limit import AdaptiveLimit
+from cdc_daemon.search.alias_troubles import AliasTrouble, AliasTroubles, Prepare, prepare_nothing
+from cdc_daemon.search.availability import Availability, ProbePauses
+from cdc_daemon.search.bulk_body import Batch, Target, Trouble, split
+from cdc_daemon.search.bulk_endpoint import BulkEndpoint
+from cdc_daemon.search.bulk_observer import BulkObserver, RetryReason, SilentObserver
+from cdc_daemon.search.bulk_results import Clocks, Settlement, Verdict
+from cdc_daemon.search.failure import Failure, Kind
+
+log = structlog.get_logger(__name__)
+
+SMALLEST_SIZE = 64 * 1024
+"""Bytes below which the bound on a request's size is not lowered, whatever a proxy says."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLimits:
+    """The bounds of a bulk writer.
+
+    A request holds at most `documents` operations and `size` bytes (a single larger document goes alone);
+    at most `connections` requests are under way. `max_body_age` in seconds is half of the index's
+    `gc_deletes` (Elasticsearch's default is 60): an older body is never sent. `allowed_clock_difference` in
+    seconds is what the clocks of two daemons may differ by. `retry_pause` and `longest_retry_pause` in
+    seconds bound the pauses under overload, `probe_pauses` those between probes while Elasticsearch is away.
+    """
+
+    documents: int = 1000
+    size: int = 4 * 1024 * 1024
+    connections: int = 4
+    request_timeout: float = 30.0
+    max_body_age: float = 30.0
+    allowed_clock_difference: float = 1.0
+    retry_pause: float = 0.1
+    longest_retry_pause: float = 5.0
+    probe_pauses: ProbePauses = field(default_factory=ProbePauses)
+
+
+class BulkWriter:
+    """Writes and deletes documents by `_bulk` with external versions, over several connections at once.
+
+    Whoever calls takes care that no two operations for one document are under way at the same time. What
+    cannot be settled here comes back as REREAD, never as an exception, and never stays: the writer holds
+    operations only while `write` runs. An operation that comes back REREAD with a status of 500 or more may
+    do so every time, as its document may be what Elasticsearch fails on; pausing is the caller's.
+
+    Trouble of one alias concerns its operations alone: they come back at once, and are not sent until the alias takes
+    writes again. `prepare` checks what an alias needs before that.
+
+    Elasticsearch's whole answer time counts against the age of a body, so a request is given up after
+    `max_body_age` even where `request_timeout` is longer.
+    """
+
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        *,
+        limits: BulkLimits | None = None,
+        observer: BulkObserver | None = None,
+        prepare: Prepare = prepare_nothing,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = wall_clock,
+    ) -> None:
+        self._limits = limits or BulkLimits()
+        self._observer = observer or SilentObserver()
+        self._clock = clock
+        self._now = now
+        self._size = self._limits.size
+        self._slots = AdaptiveLimit(self._limits.connections)
+        request_timeout = min(self._limits.request_timeout, self._limits.max_body_age)
+        self._endpoint = BulkEndpoint(client, request_timeout=request_timeout, probe_timeout=min(request_timeout, 5.0))
+        self._availability = Availability(
+            self._endpoint.probe,
+            observer=self._observer,
+            pauses=self._limits.probe_pauses,
+            clock=clock,
+        )
+        self._troubles = AliasTroubles(
+            self._endpoint.probe, self._availability, pauses=self._limits.probe_pauses, prepare=prepare, clock=clock
+        )
+        self._availability.on_alias = self._troubles.report
+        self._foreign: set[str] = set()
+
+    @property
+    def available(self) -> bool:
+        """Whether Elasticsearch as a whole is believed to take writes."""
+        return bool(self._availability)
+
+    @property
+    def failure(self) -> Failure | None:
+        """What Elasticsearch said last while it is not available."""
+        return self._availability.failure
+
+    def trouble(self, alias: str) -> AliasTrouble | None:
+        """Return why an alias takes no writes, or None where it is believed to take them."""
+        return self._troubles.get(alias)
+
+    @property
+    def troubled(self) -> Collection[str]:
+        """The aliases that take no writes."""
+        return self._troubles.failures.keys()
+
+    def when_troubled(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each change of which aliases take no writes."""
+        self._troubles.changed = changed
+
+    def hold(self, alias: str, error: CdcError) -> None:
+        """Write nothing to an alias until what an error says is corrected."""
+        self._troubles.report_error(alias, error)
+
+    async def wait_available(self) -> None:
+        """Wait until Elasticsearch is believed to take writes; return at once if it is.
+
+        Rows should be read after this and not before: a body built before the end of an outage is not sent.
+        """
+        await self._availability.wait()
+
+    def lost(self, failure: Failure, operations: Sequence[Operation]) -> None:
+        """Note that Elasticsearch was unavailable to somebody else who was about to write these operations."""
+        targets = {operation.index: Target.of(operation) for operation in operations}
+        self._availability.lost(Trouble(failure, tuple(targets.values())))
+
+    def keep_targets(self, indices: Collection[str]) -> None:
+        """Wait for no index that is not among these: it is not written to any more."""
+        self._availability.keep_targets(indices)
+        self._troubles.keep(indices)
+
+    def doubt(self, alias: str) -> None:
+        """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
+        self._availability.doubt(Target(alias, alias))
+
+    def limit_body_age(self, seconds: float) -> None:
+        """Send no body that is older, from now on; a greater age than before changes nothing."""
+        self._limits = replace(self._limits, max_body_age=min(seconds, self._limits.max_body_age))
+
+    async def close(self) -> None:
+        """Stop probing. The client is the caller's to close."""
+        await self._troubles.close()
+        await self._availability.close()
+
+    async def write(self, operations: Sequence[Operation]) -> list[Result]:
+        """Write the operations, in whatever order, and return the results in theirs.
+
+        Returns when each of them is settled or has to be read again; under overload that takes at most
+        `max_body_age` and one request. Cancelling it leaves no request under way on this side.
+        """
+        settlement = Settlement(operations)
+        limits = self._limits
+        batches = list(split(operations, settlement.results, documents=limits.documents, size=self._size))
+        work = iter(batches)
+        couriers = min(len(batches), limits.connections)
+        if couriers <= 1:
+            await self._deliver_all(settlement, work)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(couriers):
+                    group.create_task(self._deliver_all(settlement, work))
+        return settlement.results
+
+    async def _deliver_all(self, settlement: Settlement, work: Iterator[Batch]) -> None:
+        for batch in work:
+            await self._deliver(settlement, batch)
+
+    async def _deliver(self, settlement: Settlement, whole: Batch) -> None:
+        """Send a batch until nothing of it is left to be sent again."""
+        backoff = Backoff(first=self._limits.retry_pause)
+        batch = whole
+        while True:
+            async with self._slots.slot() as started:
+                batch = self._set_aside(settlement, batch)
+                if not batch.positions:
+                    return
+                answer = await self._send(settlement, batch)
+                if isinstance(answer, Failure):
+                    break
+                self._adapt(answer, started)
+            await self._finish(settlement, answer)
+            if not answer.overloaded:
+                return
+            batch = batch.keep(answer.overloaded, settlement.operations)
+            await asyncio.sleep(backoff.next(self._limits.longest_retry_pause))
+        await self._take_apart(settlement, batch, answer)
+
+    async def _send(self, settlement: Settlement, batch: Batch) -> Verdict | Failure:
+        """Send a batch once; a `Failure` says that the request as such is bad and has to be taken apart."""
+        body, guards = batch.encode(settlement.operations)
+        started = self._clock()
+        deletions = any(settlement.operations[position].body is None for position in batch.positions)
+        answer = await self._endpoint.send(body, len(batch) + len(guards), deletions=deletions)
+        if isinstance(answer, Failure):
+            if answer.status == 413 or answer.kind is Kind.DOCUMENT:
+                return answer
+            return settlement.settle_refused(batch, answer, sent=True)
+        self._observer.bulk_done(self._clock() - started, len(batch), len(body))
+        return settlement.settle(batch, guards, answer, self._clocks())
+
+    async def _take_apart(self, settlement: Settlement, batch: Batch, failure: Failure) -> None:
+        """Halve a request that is too large or holds a poisonous operation, down to the operation itself."""
+        if failure.status == 413:
+            self._shrink(batch.size // 2)
+        if len(batch) == 1:
+            settlement.settle_dead(batch.positions[0], failure)
+            return
+        for half in batch.halves(settlement.operations):
+            await self._deliver(settlement, half)
+
+    async def _finish(self, settlement: Settlement, verdict: Verdict) -> None:
+        """Look up what conflicts did not tell, and pass on what became known."""
+        if verdict.trouble is not None:
+            self._availability.lost(verdict.trouble)
+        for trouble in verdict.troubled.values():
+            self._troubles.report(trouble)
+        if verdict.unseen:
+            versions = await self._endpoint.versions([settlement.operations[at] for at in verdict.unseen])
+            for position, seen in zip(verdict.unseen, versions, strict=True):
+                told = settlement.results[position]
+                failure = Failure(told.status, told.error_type or "", told.reason or "")
+                settlement.settle_conflict(position, failure, seen, self._clocks(), verdict)
+        if verdict.overloaded:
+            self._observer.retried(RetryReason.OVERLOAD, len(verdict.overloaded))
+        for reason, count in verdict.retries.items():
+            self._observer.retried(reason, count)
+        if verdict.retries[RetryReason.FOREIGN_VERSION]:
+            self._say_foreign(settlement)
+
+    def _set_aside(self, settlement: Settlement, batch: Batch) -> Batch:
+        """Return what of the batch may be sent now; the rest has to be read again (architecture, promise 5)."""
+        failure = self._availability.failure
+        if failure is not None:
+            for reason, count in settlement.settle_refused(batch, failure, sent=False).retries.items():
+                self._observer.retried(reason, count)
+            return Batch([], [], 0)
+        taken = batch
+        if self._troubles.failures:
+            taken = settlement.refuse(batch, self._troubles.failures)
+            if len(taken) < len(batch):
+                self._observer.retried(RetryReason.REFUSED, len(batch) - len(taken))
+        oldest = max(self._clock() - self._limits.max_body_age, self._availability.since)
+        fresh = settlement.set_aside(taken, built_after=oldest, of=self._troubles.back_since(oldest))
+        if len(fresh) < len(taken):
+            self._observer.retried(RetryReason.STALE_BODY, len(taken) - len(fresh))
+        return fresh
+
+    def _adapt(self, verdict: Verdict, started: float) -> None:
+        if not verdict.overloaded and verdict.trouble is None:
+            self._slots.succeeded()
+        elif verdict.overloaded and self._slots.overloaded(started):
+            log.warning("elasticsearch.overloaded", requests_at_once=self._slots.width)
+
+    def _shrink(self, size: int) -> None:
+        smaller = max(size, SMALLEST_SIZE)
+        if smaller < self._size:
+            self._size = smaller
+            log.warning("elasticsearch.request_too_large", request_bytes_at_most=smaller)
+
+    def _say_foreign(self, settlement: Settlement) -> None:
+        clocks = self._clocks()
+        for operation, result in zip(settlement.operations, settlement.results, strict=True):
+            seen = result.seen_version or 0
+            if seen > clocks.now + clocks.allowed and operation.index not in self._foreign:
+                self._foreign.add(operation.index)
+                log.warning(
+                    "elasticsearch.foreign_version",
+                    index=operation.index,
+                    id=operation.id,
+                    seen_version=seen,
+                    hint="somebody else writes to this index, or a daemon's clock is far ahead; said once an index",
+                )
+
+    def _clocks(self) -> Clocks:
+        return Clocks(self._now(), int(self._limits.allowed_clock_difference * 1_000_000))

@@ -1,0 +1,216 @@
+"""From the items of a bulk answer to the outcome of each operation."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+
+from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.search.bulk_body import Batch, Target, Trouble
+from cdc_daemon.search.bulk_endpoint import Item, guard_failure
+from cdc_daemon.search.bulk_observer import RetryReason
+from cdc_daemon.search.failure import Failure, Kind
+
+_SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")
+"""`VersionType.EXTERNAL_GTE.explainConflictForWrites` of Elasticsearch 8.19; `EXTERNAL` has the other wording."""
+
+_NO_MOMENTS: Mapping[str, float] = MappingProxyType({})
+
+_PENDING = Result(Outcome.REREAD, "not_sent", "nothing was sent", status=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What a version found in the index is compared with, in microseconds (since epoch).
+
+    `now` is the wall clock, `allowed` the greatest difference between the clocks of honest writers.
+    """
+
+    now: int
+    allowed: int
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What is left to do after an answer.
+
+    `overloaded` are positions to be sent again, `unseen` those of conflicts whose reason does not tell the
+    version seen. `trouble` is set when Elasticsearch as a whole cannot be written to for now; `troubled` holds, by
+    alias, the trouble of single aliases. `retries` counts operations that have to be read again, by reason.
+    """
+
+    overloaded: list[int] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
+    trouble: Trouble | None = None
+    troubled: dict[str, Trouble] = field(default_factory=dict)
+    retries: Counter[RetryReason] = field(default_factory=Counter)
+
+    def meet(self, failure: Failure, target: Target) -> None:
+        """Note the trouble that one operation met: that of its alias, unless the failure concerns every index."""
+        trouble = Trouble(failure, (target,))
+        if failure.is_of_cluster:
+            self.trouble = self.trouble or trouble
+        else:
+            self.troubled.setdefault(target.alias, trouble)
+
+
+class Settlement:
+    """The operations of one write and, at the same positions, their results as far as they are known."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self.operations = operations
+        self.results = [_PENDING] * len(operations)
+
+    def settle(self, batch: Batch, guards: Sequence[Target], items: Sequence[Item] | None, clocks: Clocks) -> Verdict:
+        """Enter the outcome of each operation of a batch; those that the verdict names are not settled yet.
+
+        `items` is None when nothing failed; after the operations' own items come those of the guards.
+        """
+        verdict = Verdict()
+        if items is None:
+            for position in batch.positions:
+                self.results[position] = _written(self.operations[position].body is None, 200)
+            return verdict
+        missing: set[str] = set()
+        for position, item in zip(batch.positions, items, strict=False):
+            operation = self.operations[position]
+            error = item.get("error")
+            if error is None:
+                self.results[position] = _written(operation.body is None, item["status"])
+                continue
+            failure = Failure.from_error(item["status"], error)
+            if failure.error_type == "index_not_found_exception":
+                missing.add(operation.index)
+            self._settle_failed(position, failure, verdict, clocks)
+        for guard, item in zip(guards, items[len(batch) :], strict=True):
+            guarded = guard_failure(item)
+            if guarded is not None:
+                verdict.meet(guarded, guard)
+                missing.add(guard.alias)
+        self._distrust_deletions(batch, missing, verdict)
+        return verdict
+
+    def settle_refused(self, batch: Batch, failure: Failure, *, sent: bool) -> Verdict:
+        """Enter REREAD for each operation of a request that was refused or lost as a whole, or never `sent`."""
+        verdict = Verdict()
+        targets: dict[str, Target] = {}
+        result = _result(Outcome.REREAD, failure, unanswered=sent and failure.unanswered)
+        for position in batch.positions:
+            self.results[position] = result
+            operation = self.operations[position]
+            targets.setdefault(operation.index, Target.of(operation))
+        if failure.kind is Kind.OVERLOAD:
+            verdict.overloaded.extend(batch.positions)
+        else:
+            verdict.retries[retry_reason(failure.kind)] += len(batch)
+            verdict.trouble = Trouble(failure, tuple(targets.values()))
+        return verdict
+
+    def settle_dead(self, position: int, failure: Failure) -> None:
+        """Enter DEAD for an operation that cannot be taken."""
+        self.results[position] = _result(Outcome.DEAD, failure)
+
+    def settle_conflict(
+        self, position: int, failure: Failure, seen: int | None, clocks: Clocks, verdict: Verdict
+    ) -> None:
+        """Tell a fresher read from a clock that is ahead and from somebody else's writing (architecture, promise 4).
+
+        A version that is not known counts as a conflict to be written above.
+        """
+        known = 0 if seen is None else seen
+        foreign = known > clocks.now + clocks.allowed
+        if not foreign and known > self.operations[position].version + clocks.allowed:
+            self.results[position] = _result(Outcome.SUPERSEDED, failure, seen)
+            return
+        verdict.retries[RetryReason.FOREIGN_VERSION if foreign else RetryReason.CONFLICT] += 1
+        self.results[position] = _result(Outcome.REREAD, failure, seen)
+
+    def refuse(self, batch: Batch, failures: Mapping[str, Failure]) -> Batch:
+        """Enter REREAD for the operations of these aliases, which take no writes at present; return the others."""
+        left = []
+        for position in batch.positions:
+            failure = failures.get(self.operations[position].index)
+            if failure is None:
+                left.append(position)
+            else:
+                self.results[position] = _result(Outcome.REREAD, failure)
+        return batch if len(left) == len(batch) else batch.keep(left, self.operations)
+
+    def set_aside(self, batch: Batch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS) -> Batch:
+        """Enter REREAD for operations built at `built_after` (monotonic seconds) or before; return the others.
+
+        `of` holds later moments for single aliases.
+        """
+        fresh = [
+            position
+            for position in batch.positions
+            if self.operations[position].built > built_after
+            and (not of or self.operations[position].built > of.get(self.operations[position].index, built_after))
+        ]
+        if len(fresh) == len(batch):
+            return batch
+        for position in set(batch.positions).difference(fresh):
+            self.results[position] = Result(Outcome.REREAD, "body_too_old", "the body waited too long", status=0)
+        return batch.keep(fresh, self.operations)
+
+    def _settle_failed(self, position: int, failure: Failure, verdict: Verdict, clocks: Clocks) -> None:
+        operation = self.operations[position]
+        kind = failure.kind
+        if kind is Kind.CONFLICT:
+            seen = read_seen_version(operation.id, failure.reason)
+            if seen is None:
+                verdict.unseen.append(position)
+                self.results[position] = _result(Outcome.REREAD, failure)
+            else:
+                self.settle_conflict(position, failure, seen, clocks, verdict)
+        elif kind is Kind.DOCUMENT:
+            self.settle_dead(position, failure)
+        elif kind is Kind.OVERLOAD:
+            self.results[position] = _result(Outcome.REREAD, failure)
+            verdict.overloaded.append(position)
+        else:
+            self.results[position] = _result(Outcome.REREAD, failure, unanswered=failure.unanswered)
+            verdict.retries[retry_reason(kind)] += 1
+            if kind is not Kind.SERVER_FAULT:
+                verdict.meet(failure, Target.of(operation))
+
+    def _distrust_deletions(self, batch: Batch, missing: set[str], verdict: Verdict) -> None:
+        """Settle no deletion by its word where the alias is none: it may have gone to an index of that name."""
+        for position in batch.positions if missing else ():
+            if self.operations[position].index in missing and self.results[position].outcome is Outcome.DELETED:
+                self.results[position] = Result(
+                    Outcome.REREAD, "index_not_found_exception", "the deletion did not go to an alias", status=404
+                )
+                verdict.retries[RetryReason.REFUSED] += 1
+
+
+def read_seen_version(document_id: str, reason: str) -> int | None:
+    """Read the version that a conflict found from its reason, or None if it is not there to be read.
+
+    The reason begins with the id, and an id may look like anything: only what follows it counts.
+    """
+    before = f"[{document_id}]: version conflict, "
+    if not reason.startswith(before):
+        return None
+    match = _SEEN.match(reason, len(before))
+    return int(match.group(1)) if match else None
+
+
+def retry_reason(kind: Kind) -> RetryReason:
+    """Return the label under which operations of a failed request or a failed shard are counted."""
+    if kind is Kind.OPERATOR:
+        return RetryReason.REFUSED
+    return RetryReason.CONNECTION if kind is Kind.UNAVAILABLE else RetryReason.SERVER_FAULT
+
+
+def _result(outcome: Outcome, failure: Failure, seen: int | None = None, *, unanswered: bool = False) -> Result:
+    return Result(outcome, failure.error_type, failure.reason, seen, failure.status, unanswered)
+
+
+@cache
+def _written(deletion: bool, status: int) -> Result:  # noqa: FBT001  the cache wants it so
+    return Result(Outcome.DELETED if deletion else Outcome.INDEXED, status=status)

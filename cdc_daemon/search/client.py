@@ -1,0 +1,182 @@
+"""The Elasticsearch client: made from plain parameters, quiet, and without retries of its own."""
+
+from __future__ import annotations
+
+import io
+import logging
+import ssl
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import ClientConnectorError
+from elastic_transport import (
+    AiohttpHttpNode,
+    ApiResponseMeta,
+    ConnectionError,  # noqa: A004 -- the client's own
+    HttpHeaders,
+    SerializationError,
+    Serializer,
+)
+from elastic_transport._node import NodeApiResponse
+from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import AsyncElasticsearch
+from elasticsearch.serializer import OrjsonSerializer
+
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.search.failure import NotConnectedError
+
+log = structlog.get_logger(__name__)
+
+STREAMED_FROM = 1 << 20
+"""Bytes from which aiohttp wants a body as a stream: a larger one at once would hold up the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchOptions:
+    """How to reach Elasticsearch.
+
+    `hosts` are URLs with scheme, host and port, without credentials. Either `username` and `password`, or
+    `api_key` (the encoded form), or neither. `ca_file` is a PEM file of certificate authorities instead of
+    the system's. `request_timeout` is in seconds. `connections` is the number kept to each host.
+    """
+
+    hosts: tuple[str, ...]
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    verify: bool = True
+    request_timeout: float = 30.0
+    connections: int = 8
+
+
+def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
+    """Make the client of Elasticsearch 8 and 9.
+
+    It retries nothing (the bulk writer does, and knows what may be repeated), encodes with orjson, turns
+    deprecation warnings of the server into log lines, and keeps the transport's own log lines on each
+    request and each dead node out of the log: what matters is said once by whoever asked.
+    Raises `ConfigError` when the options cannot be used.
+    """
+    for host in options.hosts:
+        _check_host(host)
+    if options.api_key is not None and options.username is not None:
+        raise ConfigError("expected an API key or a user name, found both", hint="leave one of them out")
+    logging.getLogger("elastic_transport.transport").setLevel(logging.WARNING)
+    logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
+    basic_auth = None if options.username is None else (options.username, options.password or "")
+    encrypted = any(host.startswith("https:") for host in options.hosts)
+    return AsyncElasticsearch(
+        list(options.hosts),
+        basic_auth=basic_auth,
+        api_key=options.api_key,
+        ssl_context=_make_ssl_context(options) if encrypted else DEFAULT,
+        request_timeout=options.request_timeout,
+        connections_per_node=options.connections,
+        max_retries=0,
+        retry_on_timeout=False,
+        retry_on_status=(),
+        node_class=_Node,
+        serializers={
+            "application/json": OrjsonSerializer(),
+            "application/vnd.elasticsearch+json": OrjsonSerializer(),
+            "application/vnd.elasticsearch+x-ndjson": _EncodedNdjson(),
+            "text/*": _Page(),
+        },
+    )
+
+
+def _check_host(host: str) -> None:
+    try:
+        parts = urlsplit(host)
+        complete = parts.scheme in {"http", "https"} and parts.hostname and parts.port
+    except ValueError:
+        complete = False
+    else:
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError(
+                "expected a host without credentials, found some in its address",
+                hint="give user name and password as options of their own",
+            )
+    if not complete:
+        raise ConfigError(f"expected a host as http://name:port or https://name:port, found {host!r}")
+
+
+def _make_ssl_context(options: ElasticsearchOptions) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"expected PEM certificates, found something that cannot be loaded: {error}", file=options.ca_file
+        ) from None
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class _EncodedNdjson(Serializer):
+    """Bulk bodies come encoded; an answer is never NDJSON."""
+
+    mimetype: ClassVar[str] = "application/vnd.elasticsearch+x-ndjson"
+
+    def loads(self, data: bytes) -> Any:
+        raise SerializationError(f"expected JSON, found {len(data)} bytes of NDJSON")
+
+    def dumps(self, data: Any) -> bytes:
+        assert isinstance(data, bytes), "bulk bodies are encoded by whoever sends them"
+        return data
+
+
+class _Page(Serializer):
+    """What a proxy answers in Elasticsearch's place: text, more or less."""
+
+    mimetype: ClassVar[str] = "text/plain"
+
+    def loads(self, data: bytes) -> str:
+        return data.decode(errors="replace")
+
+
+class _Node(AiohttpHttpNode):
+    """One host: large bodies go as a stream, warnings become log lines, foreign answers count as text."""
+
+    _warned: ClassVar[set[str]] = set()
+
+    async def perform_request(  # type: ignore[override]
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> NodeApiResponse:
+        sent: Any = io.BytesIO(body) if body is not None and len(body) > STREAMED_FROM else body
+        try:
+            meta, answer = await super().perform_request(method, target, sent, headers, request_timeout)
+        except ConnectionError as error:
+            # An error of TLS keeps its type, which tells what is wrong.
+            if type(error) is ConnectionError and any(isinstance(c, ClientConnectorError) for c in error.errors):
+                raise NotConnectedError(error.message) from None
+            raise
+        return NodeApiResponse(self._tidy(meta), answer)
+
+    def _log_request(self, *_: Any, **__: Any) -> None:
+        """Log nothing: the transport would decode whole bodies for it, and documents belong in no log."""
+
+    def _tidy(self, meta: ApiResponseMeta) -> ApiResponseMeta:
+        warning = meta.headers.get("warning")
+        foreign = meta.status >= 400 and "json" not in (meta.headers.get("content-type") or "")
+        if warning is None and not foreign:
+            return meta
+        headers = meta.headers.copy()
+        if warning is not None:
+            del headers["warning"]
+            if warning not in self._warned and len(self._warned) < 100:
+                self._warned.add(warning)
+                log.info("elasticsearch.warning", warning=warning)
+        if foreign:
+            headers["content-type"] = "text/plain"
+        return replace(meta, headers=headers)

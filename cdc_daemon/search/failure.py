@@ -1,0 +1,272 @@
+"""What Elasticsearch's failures mean, told by their type rather than by their status.
+
+The same status stands for very different things: 400 is a bad document or a closed index, 403 a missing
+privilege or a write block, 404 a missing index or a successful deletion of nothing, 429 overload or a full
+disk. Types and reasons are those of Elasticsearch 8.19.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from elastic_transport import ConnectionError, SerializationError, TransportError  # noqa: A004 -- the client's own
+from elasticsearch import ApiError, UnsupportedProductError
+
+from cdc_daemon.model.errors import (
+    BrokenAnswerError,
+    CdcError,
+    ElasticsearchRefusedError,
+    ElasticsearchUnavailableError,
+)
+
+MAX_REASON = 2000
+"""Characters kept of a reason: it may quote the document, and a document may be of any size."""
+
+
+class NotConnectedError(ConnectionError):
+    """No connection to Elasticsearch could be made, so nothing was sent."""
+
+
+class Kind(Enum):
+    """What a failure means for the operation that met it."""
+
+    CONFLICT = "conflict"
+    """A newer version is in the index."""
+
+    DOCUMENT = "document"
+    """The document itself cannot be taken."""
+
+    OVERLOAD = "overload"
+    """There is no room now; the same again a little later will do."""
+
+    OPERATOR = "operator"
+    """Somebody has to mend something: an alias, a block, a privilege, a closed index."""
+
+    UNAVAILABLE = "unavailable"
+    """The cluster or the shard is not up."""
+
+    SERVER_FAULT = "server fault"
+    """Elasticsearch failed in a way that says nothing about any other document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A refusal of an operation or of a whole request.
+
+    `status` is 0 when there was no answer. `sent` is False if no connection was made, so that nothing was sent.
+    """
+
+    status: int
+    error_type: str
+    reason: str
+    sent: bool = True
+
+    @property
+    def kind(self) -> Kind:
+        """What it means."""
+        return classify(self.status, self.error_type, self.reason)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether Elasticsearch may have applied what was sent, or may still apply it.
+
+        An error of the server or of a proxy (5xx) does not say how far a request has come; one of the client (4xx)
+        says that it was refused.
+        """
+        return self.sent and (self.status in {0, 408} or self.status >= 500)
+
+    @property
+    def label(self) -> str:
+        """The error type for a metric's label, of a list that is known: a proxy may answer with anything."""
+        return self.error_type if self.error_type in _LABELS else "other"
+
+    @property
+    def is_of_cluster(self) -> bool:
+        """Whether it concerns every index, where an operation in an answered request met it.
+
+        The reason of a block on an index names the index (`ClusterBlockException.buildMessage`, 8.19).
+        """
+        if self.error_type == "cluster_block_exception":
+            return self.reason.startswith("blocked by:")
+        return self.error_type in _OF_CLUSTER
+
+    @property
+    def hint(self) -> str | None:
+        """What an operator can do about it, where that is known."""
+        return hint_for(self.status, self.error_type)
+
+    @classmethod
+    def from_error(cls, status: int, error: Any) -> Failure:
+        """Read Elasticsearch's `error` object, or whatever stands in its place in a proxy's answer."""
+        if not isinstance(error, dict):
+            return cls(status, f"http_{status}", _short(str(error)) if error else "no reason given")
+        reason = str(error.get("reason") or "no reason given")
+        cause = error
+        while isinstance(cause.get("caused_by"), dict):
+            cause = cause["caused_by"]  # the innermost says what is wrong, those around it where
+        if cause.get("reason") and str(cause["reason"]) not in reason:
+            reason = f"{reason}: {cause['reason']}"
+        return cls(status, str(error.get("type") or f"http_{status}"), _short(reason))
+
+
+_OVERLOAD = frozenset({"es_rejected_execution_exception", "circuit_breaking_exception"})
+
+_OPERATOR = frozenset(
+    {
+        "aliases_not_found_exception",
+        "cluster_block_exception",
+        "index_closed_exception",
+        "index_not_found_exception",
+        "index_not_ready",
+        "invalid_alias_name_exception",
+        "invalid_index_name_exception",
+        "media_type_header_exception",
+        "routing_missing_exception",
+        "security_exception",
+    }
+)
+
+_OF_CLUSTER = frozenset({"master_not_discovered_exception", "media_type_header_exception", "not_master_exception"})
+
+_UNAVAILABLE = frozenset(
+    {
+        "already_closed_exception",
+        "connect_transport_exception",
+        "illegal_index_shard_state_exception",
+        "index_shard_closed_exception",
+        "master_not_discovered_exception",
+        "no_shard_available_action_exception",
+        "node_closed_exception",
+        "node_disconnected_exception",
+        "node_not_connected_exception",
+        "not_master_exception",
+        "process_cluster_event_timeout_exception",
+        "receive_timeout_transport_exception",
+        "shard_not_found_exception",
+        "shard_not_in_primary_mode_exception",
+        "timeout_exception",
+        "unavailable_shards_exception",
+    }
+)
+
+_LABELS = _OPERATOR | _UNAVAILABLE | {"illegal_argument_exception"}
+
+_OPERATOR_ARGUMENT = re.compile(
+    r"no write index is defined for alias"
+    r"|has more than one index associated"
+    r"|allowed in data streams"
+    r"|pipeline with id \[.*\] does not exist"
+    r"|explicit index in bulk is not allowed"
+    r"|contains unrecognized parameter"
+)
+"""Reasons of `illegal_argument_exception` that speak of the index or the request and not of the document."""
+
+
+def classify(status: int, error_type: str, reason: str) -> Kind:
+    """Tell what a failure means from its type; the status decides only where the type is unknown."""
+    if error_type == "version_conflict_engine_exception":
+        return Kind.CONFLICT
+    if error_type in _OVERLOAD:
+        return Kind.OVERLOAD
+    if error_type in _UNAVAILABLE or status in {0, 408, 502, 503, 504}:
+        return Kind.UNAVAILABLE
+    if error_type in _OPERATOR:
+        return Kind.OPERATOR
+    if error_type == "illegal_argument_exception" and _OPERATOR_ARGUMENT.search(reason):
+        return Kind.OPERATOR
+    return _classify_status(status)
+
+
+def _classify_status(status: int) -> Kind:
+    if status == 429:
+        return Kind.OVERLOAD
+    if status >= 500:
+        return Kind.SERVER_FAULT
+    if status < 400 or status in {401, 403, 404, 405}:
+        return Kind.OPERATOR
+    return Kind.DOCUMENT
+
+
+BROKEN_ANSWER = "broken_answer"
+"""The type of a failure where there was an answer, but none to the request."""
+
+_CREDENTIALS_HINT = "correct the credentials, or grant write and view_index_metadata on the index"
+_ADDRESS_HINT = "check that the host is Elasticsearch itself and that no path is missing from its address"
+
+_HINTS = {
+    "aliases_not_found_exception": "create the alias, or correct its name in the configuration",
+    BROKEN_ANSWER: _ADDRESS_HINT,
+    "cluster_block_exception": "lift the block (index.blocks.*, cluster.blocks.*); after a full disk make room first",
+    "index_closed_exception": "open the index again",
+    "index_not_found_exception": "create the index and point the alias at it",
+    "illegal_argument_exception": "the alias needs one write index that is no data stream, with pipelines that exist",
+    "routing_missing_exception": "map a routing value, or take _routing.required out of the index's mapping",
+    "security_exception": _CREDENTIALS_HINT,
+    "unsupported_product": _ADDRESS_HINT,
+}
+
+
+def hint_for(status: int, error_type: str) -> str | None:
+    """Say what an operator can do about a failure, where that is known."""
+    hint = _HINTS.get(error_type)
+    if hint is None and status in {401, 403}:
+        return _CREDENTIALS_HINT
+    if hint is None and status in {301, 302, 307, 308, 404, 405}:
+        return _ADDRESS_HINT
+    return hint
+
+
+def failure_of(error: Exception) -> Failure:
+    """Tell what an error of the client says of Elasticsearch; its answer's body is never quoted at length.
+
+    `error` is an `ApiError` (there was an answer), a `TransportError` (there was none, or a broken one), or a
+    `BrokenAnswerError` (there was an answer of another shape).
+    """
+    if isinstance(error, BrokenAnswerError):
+        return Failure(0, BROKEN_ANSWER, error.message)
+    if isinstance(error, UnsupportedProductError):
+        return Failure(error.meta.status, "unsupported_product", "what answers is not Elasticsearch")
+    if isinstance(error, ApiError):
+        body = error.body
+        return Failure.from_error(error.meta.status, body.get("error") if isinstance(body, dict) else body)
+    if isinstance(error, SerializationError):
+        return Failure(0, BROKEN_ANSWER, "the answer is cut short or is no JSON")
+    if isinstance(error, TransportError):
+        sent = not isinstance(error, NotConnectedError)
+        kind = type(error) if sent else ConnectionError
+        return Failure(0, _snake(kind.__name__), _short(str(error.message)), sent)
+    return Failure(0, _snake(type(error).__name__), _short(str(error)))
+
+
+@contextmanager
+def told_apart(doing: str, **where: Any) -> Iterator[None]:
+    """Turn the client's errors into ours, for everything but bulk requests.
+
+    Raises `ElasticsearchUnavailableError` for what passes by itself and `ElasticsearchRefusedError` for
+    what an operator has to mend. A `BrokenAnswerError` raised inside becomes the former.
+    """
+    try:
+        yield
+    except (ApiError, TransportError, BrokenAnswerError) as error:
+        raise error_of(failure_of(error), doing, **where) from None
+
+
+def error_of(failure: Failure, doing: str, **where: Any) -> CdcError:
+    """Make the error that says what was tried and what Elasticsearch said to it."""
+    message = f"could not {doing}: {failure.error_type}: {failure.reason}"
+    if failure.kind in {Kind.OVERLOAD, Kind.UNAVAILABLE, Kind.SERVER_FAULT}:
+        return ElasticsearchUnavailableError(message, hint=failure.hint, **where)
+    return ElasticsearchRefusedError(message, hint=failure.hint, **where)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

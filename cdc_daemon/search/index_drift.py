@@ -1,0 +1,141 @@
+"""Where an index is another than declared: settings and fields that were changed, or never were as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.search.answers import MAPPINGS, SETTINGS, of_index, read, required
+from cdc_daemon.search.failure import told_apart
+
+_COMPARED = (
+    *("type", "analyzer", "search_analyzer", "normalizer", "format", "dims", "enabled", "dynamic", "copy_to"),
+    *("ignore_above", "scaling_factor", "similarity"),
+)
+"""Attributes of a field that change what is stored or found. Of others Elasticsearch leaves out what is the default."""
+
+_INNER = ("properties", "fields")
+"""Where a field has fields of its own."""
+
+
+class Difference(NamedTuple):
+    """A place in an index's settings or mapping where something else is found than was declared."""
+
+    place: str
+    declared: Any
+    found: Any
+
+    @property
+    def is_new_field(self) -> bool:
+        """Whether the index lacks the field altogether."""
+        return self.found is None and self.place.startswith("mappings.") and self.place.count(".") == 1
+
+    def __str__(self) -> str:
+        return f"{self.place}: declared {self.declared}, found {'nothing' if self.found is None else self.found}"
+
+
+_NAMED = 5
+"""Differences that one sentence names; it counts the others."""
+
+
+def describe_drift(index: str, differences: Sequence[Difference]) -> str:
+    """Return a sentence on how an index differs from its declaration."""
+    more = f"; and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
+    return f"{index} is not as declared: {'; '.join(map(str, differences[:_NAMED]))}{more}"
+
+
+def drift_hint(index: str, mapping: str) -> str:
+    """Return how to make an index as its declaration says; `mapping` is the mapping's name."""
+    return (
+        f"documents are written all the same; PUT /{index}/_settings or /_mapping changes what can be changed; "
+        f"`cdc-daemon backfill {mapping} --new-index` builds one as declared while the daemon runs"
+    )
+
+
+async def find_drift(
+    client: AsyncElasticsearch, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
+) -> list[Difference]:
+    """Compare an index with its declaration; only what is declared counts.
+
+    Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+    """
+    found: list[Difference] = []
+    if settings:
+        with told_apart("read the settings", index=index):
+            answer = await client.indices.get_settings(index=index, flat_settings=True)
+            there = required(of_index(read(SETTINGS, answer), index).get("settings"), "settings")
+        found += settings_differences(settings, there)
+    if mappings:
+        with told_apart("read the mapping", index=index):
+            answer = await client.indices.get_mapping(index=index)
+            mapping = of_index(read(MAPPINGS, answer), index)["mappings"]
+        found += mapping_differences(mappings, mapping)
+    return found
+
+
+def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare declared settings, nested or flat, with an index's flat ones."""
+    for place, value in flat_settings(declared):
+        there = found.get(place)
+        if _plain(value) != _plain(there):
+            yield Difference(f"settings.{place}", value, there)
+
+
+def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    """Compare a declared mapping with an index's: fields that are not there, or are something else."""
+    if "dynamic" in declared and _plain(declared["dynamic"]) != _plain(found.get("dynamic", True)):
+        yield Difference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
+    yield from _fields("mappings", declared, found)
+
+
+def flat_settings(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return declared settings, nested or flat, by their whole names."""
+    for name, value in _flat(declared):
+        yield name if name.startswith("index.") else f"index.{name}", value
+
+
+def _fields(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    for inner in _INNER:
+        there = found.get(inner) or {}
+        for name, field in (declared.get(inner) or {}).items():
+            at = f"{place}.{name}"
+            if name not in there:
+                yield Difference(at, _type_of(field), None)
+                continue
+            yield from _attributes(at, field, there[name])
+            yield from _fields(at, field, there[name])
+
+
+def _attributes(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    if _type_of(declared) != _type_of(found):
+        yield Difference(f"{place}.type", _type_of(declared), _type_of(found))
+        return
+    for attribute in _COMPARED[1:]:
+        if attribute in declared and _plain(declared[attribute]) != _plain(found.get(attribute, declared[attribute])):
+            yield Difference(f"{place}.{attribute}", declared[attribute], found[attribute])
+    for attribute in ("analyzer", "search_analyzer", "normalizer"):
+        if attribute in declared and attribute not in found and declared[attribute] not in ("default", "standard"):
+            if attribute == "search_analyzer" and declared[attribute] == declared.get("analyzer"):
+                continue
+            yield Difference(f"{place}.{attribute}", declared[attribute], None)
+
+
+def _type_of(field: Mapping[str, Any]) -> str:
+    return str(field.get("type", "object"))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as Elasticsearch tells it: texts, and lists of texts."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)

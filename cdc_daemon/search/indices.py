@@ -1,0 +1,304 @@
+"""Indices behind aliases: created when absent, completed with the bookkeeping fields, never guessed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from elastic_transport import ApiResponse, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from cdc_daemon.model.errors import BrokenAnswerError, CdcError, ElasticsearchRefusedError, IndexRefusedError
+from cdc_daemon.search.answers import ACKNOWLEDGEMENT, ALIASES, MAPPINGS, SETTINGS, SIMULATED, of_index, read
+from cdc_daemon.search.failure import Failure, Kind, error_of, failure_of, told_apart
+from cdc_daemon.search.index_drift import flat_settings
+from cdc_daemon.search.index_swap import write_index
+
+log = structlog.get_logger(__name__)
+
+_UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+"""Time units of Elasticsearch's settings, in seconds."""
+
+DEFAULT_GC_DELETES = 60.0
+"""Seconds (`IndexSettings.DEFAULT_GC_DELETES` of Elasticsearch 8.19)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDefinition:
+    """The index that an alias is to have.
+
+    `alias` is the name written to, `index` that of the index to be created behind it if the alias does not
+    exist. `settings` and `mappings` are Elasticsearch's; mappings that do not say `dynamic` are strict.
+    `extra_properties` are the daemon's own fields, as a mapping's properties: an index that exists already is
+    given those it lacks.
+    """
+
+    alias: str
+    index: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    mappings: Mapping[str, Any] = field(default_factory=dict)
+    extra_properties: Mapping[str, Any] = field(default_factory=dict)
+
+    def whole_mapping(self) -> dict[str, Any]:
+        """Return the mapping that the index is created with."""
+        properties = {**(self.mappings.get("properties") or {}), **self.extra_properties}
+        return {"dynamic": "strict", **self.mappings, "properties": properties}
+
+
+@dataclass(frozen=True, slots=True)
+class EnsuredIndex:
+    """The index behind an alias, as it is now.
+
+    `index` is the one written to. `created` tells whether it was made just now, and `added` names the extra
+    properties that were added to it: documents that it holds already lack those. `gc_deletes` in seconds is
+    how long it remembers deletions.
+    """
+
+    index: str
+    created: bool
+    added: tuple[str, ...]
+    gc_deletes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The index behind an alias, the fields that were added to it, and those that it does not take."""
+
+    index: str
+    added: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+class IndexManager:
+    """Looks after the indices written to.
+
+    Its methods raise `ElasticsearchUnavailableError` for what passes by itself and
+    `ElasticsearchRefusedError` for what an operator has to mend; both may be tried again. `IndexRefusedError` is
+    for what only another declaration mends.
+    """
+
+    def __init__(self, client: AsyncElasticsearch) -> None:
+        self._client = client
+
+    async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
+        """Make sure that the alias leads to an index with the daemon's fields. Any number may do so at once."""
+        found = await self._find_write_index(definition.alias)
+        created = found is None and await self.create(definition, {definition.alias: {"is_write_index": True}})
+        index = found or await self._find_write_index(definition.alias)
+        if index is None:
+            raise ElasticsearchRefusedError(
+                f"the index {definition.index!r} exists, but the alias does not lead to it",
+                hint="point the alias at the index that is to be written to, or remove that index",
+                alias=definition.alias,
+            )
+        added = () if created else await self._add_properties(index, definition)
+        remembered = min(await self.gc_deletes(definition.alias), declared_gc_deletes(definition))
+        return EnsuredIndex(index, created, added, remembered)
+
+    async def complete_own(self, definition: IndexDefinition) -> None:
+        """Add the daemon's own fields that the index behind an alias lacks. Raises as `ensure` does."""
+        index = await self._find_write_index(definition.alias)
+        if index is None:
+            raise ElasticsearchRefusedError(
+                "there is no such alias", hint="create the index and point the alias at it", alias=definition.alias
+            )
+        await self._add_properties(index, definition)
+
+    async def try_out(self, definition: IndexDefinition) -> None:
+        """Have Elasticsearch judge an index that is to be created, and create nothing.
+
+        It is asked to resolve a template of that content, which checks settings, analyzers and fields
+        (`TransportSimulateTemplateAction`, 8.19). Raises as `ensure` does, and `ElasticsearchRefusedError` where the
+        login may not ask that.
+        """
+        try:
+            answer = await self._client.indices.simulate_template(
+                index_patterns=[definition.index],
+                template={"settings": dict(definition.settings), "mappings": definition.whole_mapping()},
+                priority=_FOREMOST,
+            )
+            read(SIMULATED, answer)
+        except (ApiError, TransportError, BrokenAnswerError) as error:
+            raise _creation_error(failure_of(error), definition) from None
+
+    async def gc_deletes(self, alias: str) -> float:
+        """Return how many seconds the index behind the alias remembers the versions of deletions."""
+        with told_apart("read the settings", alias=alias):
+            answer = await self._client.indices.get_settings(
+                index=alias, name="index.gc_deletes", include_defaults=True, flat_settings=True
+            )
+            found = read(SETTINGS, answer)
+        values = [
+            entry.get("settings", {}).get("index.gc_deletes") or entry.get("defaults", {}).get("index.gc_deletes")
+            for entry in found.values()
+        ]
+        if not values:
+            raise ElasticsearchRefusedError("no index is behind the alias", alias=alias)
+        return min(_parse_seconds(value, alias) for value in values)
+
+    async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
+        """Add the fields that the index behind an alias lacks; without `add` only those inside of objects it has.
+
+        Fields that are there stay as they are. An index that is not strict takes any field, so it is left alone.
+        """
+        index = await self._find_write_index(alias)
+        if index is None:
+            raise ElasticsearchRefusedError("there is no such alias", hint="create it", alias=alias)
+        with told_apart("read the mapping", index=index):
+            answer = await self._client.indices.get_mapping(index=index)
+            mapping = of_index(read(MAPPINGS, answer), index)["mappings"]
+        if str(mapping.get("dynamic", True)).lower() != "strict":
+            return Completion(index)
+        found = mapping.get("properties") or {}
+        missing = missing_properties(properties, found)
+        refused = () if add else tuple(name for name in missing if name not in found)
+        wanted = {name: declared for name, declared in missing.items() if name not in refused}
+        if not wanted:
+            return Completion(index, refused=refused)
+        try:
+            with told_apart("add fields to the mapping", index=index):
+                read(ACKNOWLEDGEMENT, await self._client.indices.put_mapping(index=index, properties=wanted))
+        except ElasticsearchRefusedError as error:
+            fields = sorted(wanted)
+            log.warning("elasticsearch.fields_refused", index=index, fields=fields, error=str(error), hint=error.hint)
+            return Completion(index, refused=tuple(name for name in missing if name not in found))
+        return Completion(index, tuple(wanted), refused)
+
+    async def create(self, definition: IndexDefinition, aliases: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Create the index with its aliases in one step; False when somebody else just did."""
+        try:
+            _check_properties(definition.mappings.get("properties") or {}, definition)
+        except ElasticsearchRefusedError as error:
+            raise IndexRefusedError(error.message, hint=error.hint, **error.where) from None
+        try:
+            answer = await self._client.indices.create(
+                index=definition.index,
+                aliases=dict(aliases),
+                mappings=definition.whole_mapping(),
+                settings=dict(definition.settings),
+            )
+            read(ACKNOWLEDGEMENT, answer)
+        except (ApiError, TransportError, BrokenAnswerError) as error:
+            failure = failure_of(error)
+            if failure.error_type == "resource_already_exists_exception":
+                return False
+            raise _creation_error(failure, definition) from None
+        log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
+        return True
+
+    async def _find_write_index(self, alias: str) -> str | None:
+        """Return the index that writes to the alias go to, or None when the name is free."""
+        with told_apart("look up the alias", alias=alias):
+            answer = await self._client.options(ignore_status=404).indices.get_alias(name=alias)
+            if answer.meta.status == 404:
+                if await self._client.indices.exists(index=alias):
+                    raise ElasticsearchRefusedError(
+                        "expected an alias, found an index of that name",
+                        hint="reindex it under another name, delete it, and give that name to an alias",
+                        alias=alias,
+                    )
+                return None
+            behind = indices_behind(alias, answer)
+        return _choose_write_index(alias, behind)
+
+    async def _add_properties(self, index: str, definition: IndexDefinition) -> tuple[str, ...]:
+        with told_apart("read the mapping", index=index):
+            answer = await self._client.indices.get_mapping(index=index)
+            properties = of_index(read(MAPPINGS, answer), index)["mappings"].get("properties") or {}
+        _check_properties(properties, definition)
+        added = tuple(name for name in definition.extra_properties if name not in properties)
+        if added:
+            wanted = {name: definition.extra_properties[name] for name in added}
+            with told_apart("add the daemon's fields to the mapping", index=index):
+                read(ACKNOWLEDGEMENT, await self._client.indices.put_mapping(index=index, properties=wanted))
+            log.info("elasticsearch.fields_added", index=index, fields=added)
+        return added
+
+
+_FOREMOST = 2_000_000_011
+"""The priority of a template that is only tried out: no other may have the same."""
+
+_NAMES = frozenset({"invalid_alias_name_exception", "invalid_index_name_exception"})
+
+_OF_CLUSTER = frozenset({"validation_exception"})
+"""Refusals with status 400 that speak of the cluster, such as of its number of shards."""
+
+
+def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
+    """Tell a declaration that Elasticsearch will never take from trouble that passes, or that is mended there."""
+    of_document = failure.kind is Kind.DOCUMENT and failure.error_type not in _OF_CLUSTER
+    if of_document or failure.error_type in _NAMES:
+        return IndexRefusedError(
+            f"Elasticsearch does not take the index as it is declared: {failure.error_type}: {failure.reason}",
+            hint="correct what the configuration says of the index: its name, settings or mappings",
+            alias=definition.alias,
+            index=definition.index,
+        )
+    return error_of(failure, "create the index", index=definition.index)
+
+
+def declared_gc_deletes(definition: IndexDefinition) -> float:
+    """Return how many seconds an index of this definition remembers deletions."""
+    for name, value in flat_settings(definition.settings):
+        if name == "index.gc_deletes":
+            return _parse_seconds(value, definition.alias)
+    return DEFAULT_GC_DELETES
+
+
+def indices_behind(alias: str, answer: ApiResponse[Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of an alias for each index behind it, from the answer of a look-up of the alias.
+
+    Raises `BrokenAnswerError`.
+    """
+    found = read(ALIASES, answer)
+    return {index: of_index(entry["aliases"], alias) for index, entry in found.items()}
+
+
+def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a mapping's properties lack of those wanted, also inside of objects."""
+    missing: dict[str, Any] = {}
+    for name, declared in wanted.items():
+        there = found.get(name)
+        if there is None:
+            missing[name] = declared
+            continue
+        inner = declared.get("properties")
+        deeper = missing_properties(inner, there.get("properties") or {}) if inner else {}
+        if deeper:
+            kind = {"type": there["type"]} if "type" in there else {}
+            missing[name] = {**kind, "properties": deeper}
+    return missing
+
+
+def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> str:
+    """Choose as Elasticsearch does (`IndexAbstraction.Alias`): the flagged index, or an only one not flagged off."""
+    chosen = write_index(behind)
+    if chosen is None:
+        raise ElasticsearchRefusedError(
+            f"expected an alias with one write index, found none among {sorted(behind)}",
+            hint="set is_write_index on one of them",
+            alias=alias,
+        )
+    return chosen
+
+
+def _check_properties(properties: Mapping[str, Any], definition: IndexDefinition) -> None:
+    """Refuse a field of ours that is mapped as something else: searching it would find nothing."""
+    for name, wanted in definition.extra_properties.items():
+        found = properties.get(name)
+        if found is not None and found.get("type") != wanted.get("type"):
+            raise ElasticsearchRefusedError(
+                f"expected the field {name!r} to be mapped as {wanted.get('type')!r}, found {found.get('type')!r}",
+                hint="write to an index of the daemon's own, or reindex without that field",
+                alias=definition.alias,
+            )
+
+
+def _parse_seconds(value: Any, alias: str) -> float:
+    match = re.fullmatch(r"(-?[0-9]{1,19})(nanos|micros|ms|s|m|h|d)?", str(value))
+    if match is None or (match.group(2) is None and match.group(1) not in {"0", "-1"}):
+        raise ElasticsearchRefusedError(f"expected index.gc_deletes as a time, found {value!r}", alias=alias)
+    return max(int(match.group(1)) * _UNITS[match.group(2) or "s"], 0.0)

@@ -1,0 +1,107 @@
+"""How an index answers which documents have a value in a field: exactly, by the value's words, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.search.answers import MAPPINGS, read
+from cdc_daemon.search.failure import told_apart
+
+_TEXTS = frozenset(("text", "match_only_text", "search_as_you_type"))
+_NOT_SEARCHED = frozenset(("object", "nested", "binary", "dense_vector"))
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedField:
+    """What is asked for a value: `name` is the field itself or one below it that keeps values whole.
+
+    `by_words` says that it is analysed: documents with the same words are found too. Values of more than `longest`
+    characters are not indexed. `nested` is the path of the nested objects that it is in. `problem` tells why documents
+    are not found exactly; where they are not found at all `answers` is false.
+    """
+
+    name: str
+    by_words: bool = False
+    longest: int | None = None
+    nested: str | None = None
+    problem: str | None = None
+    answers: bool = True
+
+    def query(self, value: Any) -> dict[str, Any]:
+        """Return the query for documents that have the value; it finds all of them, if need be others as well."""
+        if self.longest is not None and isinstance(value, str) and len(value) > self.longest:
+            return {"term": {"_ignored": self.name}}  # kept at the document, also where the field is nested
+        query: dict[str, Any] = {"term": {self.name: value}}
+        if self.by_words:
+            query = {"match": {self.name: {"query": value, "operator": "and", "zero_terms_query": "all"}}}
+        return query if self.nested is None else {"nested": {"path": self.nested, "query": query}}
+
+
+def find_field(mapping: Mapping[str, Any], field: str, *, aliased: bool = False) -> SearchedField:
+    """Return how an index with this mapping answers for a field, given by its whole name.
+
+    `aliased` says that an alias led to this field: Elasticsearch knows no alias of an alias.
+    """
+    node, nested, dynamic = mapping, None, mapping.get("dynamic", True)
+    names = field.split(".")
+    for at, name in enumerate(names):
+        inner = node.get("properties") or node.get("fields") or _NOTHING
+        if node.get("type") == "flattened" or node.get("enabled") is False or name not in inner:
+            return _without(mapping, node, field, dynamic=dynamic)
+        node = inner[name]
+        dynamic = node.get("dynamic", dynamic)
+        if node.get("type") == "nested":
+            nested = ".".join(names[: at + 1])
+    if node.get("type") == "alias":
+        if aliased:
+            return SearchedField(field, problem=f"{field} is an alias of an alias", answers=False)
+        return find_field(mapping, str(node.get("path")), aliased=True)
+    return replace(_judged(field, node), nested=nested)
+
+
+async def read_fields(client: AsyncElasticsearch, alias: str, field: str) -> Sequence[SearchedField]:
+    """Return how the indices behind an alias answer for a field, each way once.
+
+    Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+    """
+    with told_apart("read the mapping", alias=alias):
+        found = read(MAPPINGS, await client.indices.get_mapping(index=alias))
+    return list(dict.fromkeys(find_field(each["mappings"], field) for each in found.values()))
+
+
+def _without(mapping: Mapping[str, Any], node: Mapping[str, Any], field: str, *, dynamic: Any) -> SearchedField:
+    """Return how a field is answered that the mapping does not name."""
+    if field in (mapping.get("runtime") or _NOTHING) or node.get("type") == "flattened":
+        return SearchedField(field)
+    if str(dynamic).lower() in {"true", "runtime"} and node.get("enabled") is not False:
+        return SearchedField(field)  # it comes with the first document that has it
+    return SearchedField(field, problem=f"the index has no field {field}", answers=False)
+
+
+def _judged(field: str, node: Mapping[str, Any]) -> SearchedField:
+    kind = str(node.get("type", "object"))
+    if kind in _NOT_SEARCHED or (node.get("index") is False and (kind in _TEXTS or node.get("doc_values") is False)):
+        whole = _whole(field, node)
+        return whole or SearchedField(field, problem=f"{field} ({kind}) cannot be searched", answers=False)
+    if kind not in _TEXTS:
+        return SearchedField(field, longest=node.get("ignore_above"))
+    whole = _whole(field, node)
+    problem = f"{field} is analysed text without a keyword below it: it is searched by words, which may find too many"
+    if node.get("search_analyzer", node.get("analyzer")) != node.get("analyzer"):
+        problem += " documents, and with another analyzer than it is written with, which may find too few"
+    return whole or SearchedField(field, by_words=True, problem=problem)
+
+
+def _whole(field: str, node: Mapping[str, Any]) -> SearchedField | None:
+    """Return the keyword below a field that keeps the longest values."""
+    keywords = [
+        SearchedField(f"{field}.{name}", longest=each.get("ignore_above"))
+        for name, each in (node.get("fields") or _NOTHING).items()
+        if each.get("type") == "keyword" and each.get("index") is not False
+    ]
+    return max(keywords, key=lambda each: float("inf") if each.longest is None else each.longest, default=None)

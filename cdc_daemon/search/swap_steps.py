@@ -1,0 +1,185 @@
+"""What is done to the indices of an alias: built, put in place, put back, removed. Each step may be done again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.model.errors import IndexPairError
+from cdc_daemon.search.answers import ACKNOWLEDGEMENT, ALIASES, HEALTH, read
+from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.index_drift import Difference, find_drift, flat_settings
+from cdc_daemon.search.index_swap import BEHIND, IndexPair, Phase, direct, exchange_actions, following_names, marker
+from cdc_daemon.search.indices import IndexDefinition, IndexManager
+from cdc_daemon.search.pages import refresh
+from cdc_daemon.search.swap_watch import SEEN_BY_ALL, PairWatch
+
+log = structlog.get_logger(__name__)
+
+WHILE_BUILDING: Mapping[str, Any] = {"index.refresh_interval": "-1", "index.number_of_replicas": 0}
+"""Settings of an index while it is filled: nobody searches it, and what is lost with a node is built again.
+https://www.elastic.co/guide/en/elasticsearch/reference/8.19/tune-for-indexing-speed.html"""
+
+LAGGARDS = 90.0
+"""Seconds until a node that does not follow is put out of the cluster (`cluster.follower_lag.timeout`)."""
+
+_SHARDS_SECONDS = 600
+"""How long copies of shards may take to be made, before an index is put in place."""
+
+_HIDDEN = {"is_hidden": True}
+
+
+class PairChanges:
+    """Changes the indices of an alias. `seconds` are waited until all daemons have seen a change.
+
+    Methods raise `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, and `IndexPairError` where the
+    indices are not as they have to be.
+    """
+
+    def __init__(self, client: AsyncElasticsearch, watch: PairWatch, *, seconds: float = SEEN_BY_ALL) -> None:
+        self._client = client
+        self._watch = watch
+        self._seconds = seconds
+
+    async def pair(self, alias: str) -> IndexPair:
+        """Return what there is now."""
+        return (await self._watch.look())[alias]
+
+    async def wait_seen(self) -> None:
+        """Return when every daemon writes by what was changed before this call."""
+        await asyncio.sleep(self._seconds)
+
+    async def free_name(self, definition: IndexDefinition, live: str) -> str:
+        """Return the name of the next index: the declared one if that is free, otherwise the next number."""
+        for name in (definition.index, *following_names(definition.alias, live)):
+            with told_apart("look for a free name", index=name):
+                if not await self._client.indices.exists(index=name):
+                    return name
+        raise IndexPairError("expected a free name for the index, found none", alias=definition.alias, index=live)
+
+    async def try_out(self, definition: IndexDefinition) -> None:
+        """Have Elasticsearch judge an index that is to be created. Raises `IndexRefusedError` too."""
+        await IndexManager(self._client).try_out(definition)
+
+    async def create(self, definition: IndexDefinition, pair: IndexPair) -> None:
+        """Create the index that is to take the live one's place; from now on it is written to.
+
+        It may be there already, if it was made for the same purpose.
+        """
+        alias, index, live = pair.alias, definition.index, str(pair.live)
+        await self._check_names(alias)
+        # First of all: a pair is written by these names as soon as it is seen.
+        await self._change([{"add": {"index": live, "alias": direct(live), **_HIDDEN}}], "name the live index", alias)
+        own = {marker(alias, Phase.BUILDING): _HIDDEN, direct(index): _HIDDEN}
+        settings = {**dict(flat_settings(definition.settings)), **_building_settings(definition)}
+        made = replace(definition, settings=settings)
+        if not await IndexManager(self._client).create(made, own) and (await self.pair(alias)).other != index:
+            raise IndexPairError("expected a free name for the index, found an index of that name", index=index)
+
+    async def write_again(self, pair: IndexPair) -> None:
+        """Have the other index written to again that was let go; it is still behind."""
+        actions = [
+            {"add": {"index": each, "alias": direct(each), **_HIDDEN}} for each in (str(pair.live), str(pair.other))
+        ]
+        await self._change(actions, "have the index written again", pair.alias)
+
+    async def drift(self, definition: IndexDefinition, index: str) -> list[Difference]:
+        """Tell where an index that is being built is another than declared."""
+        building = _building_settings(definition)
+        settings = {name: value for name, value in flat_settings(definition.settings) if name not in building}
+        return await find_drift(self._client, index, settings=settings, mappings=definition.mappings)
+
+    async def complete(self, definition: IndexDefinition, index: str) -> None:
+        """Give an index that is filled the settings it is to have, refresh it, and wait for its copies."""
+        declared = dict(flat_settings(definition.settings))
+        wanted = {name: declared.get(name) for name in _building_settings(definition)}
+        with told_apart("set the settings", index=index):
+            read(ACKNOWLEDGEMENT, await self._client.indices.put_settings(index=index, settings=wanted))
+            await refresh(self._client, index)
+            health = await self._client.options(request_timeout=_SHARDS_SECONDS + 10).cluster.health(
+                index=index, wait_for_no_initializing_shards=True, timeout=f"{_SHARDS_SECONDS}s"
+            )
+            read(HEALTH, health)
+
+    async def exchange(self, pair: IndexPair) -> None:
+        """Put the other index in the live one's place, in one step, and keep the live one."""
+        with told_apart("refresh", index=pair.other):
+            await refresh(self._client, str(pair.other))
+        await self._change(exchange_actions(pair), "swap the indices", pair.alias)
+        log.info("elasticsearch.swapped", alias=pair.alias, live=pair.other, kept=pair.live)
+        await self._watch.look()
+
+    async def mark_behind(self, pair: IndexPair) -> None:
+        """Have all daemons know that the other index lacks changes."""
+        add = {"add": {"index": pair.other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}}
+        await self._change([add], "mark the index", pair.alias)
+
+    async def unmark_behind(self, alias: str, index: str) -> None:
+        """Have all daemons mark the index again from now on, when it refuses changes: it is about to be compared."""
+        remove = {"remove": {"index": index, "alias": marker(alias, BEHIND), "must_exist": False}}
+        await self._change([remove], "unmark the index", alias)
+        await self._watch.look()
+
+    async def let_go(self, pair: IndexPair) -> None:
+        """Have the other index written no more by anybody, and marked as behind."""
+        other = str(pair.other)
+        actions = [
+            {"add": {"index": other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}},
+            {"remove": {"index": other, "alias": direct(other), "must_exist": False}},
+        ]
+        await self._change(actions, "let the index go", pair.alias)
+
+    async def drop(self, pair: IndexPair) -> None:
+        """Delete the other index, when no daemon writes to it any more."""
+        alias, other = pair.alias, str(pair.other)
+        if pair.phase is not Phase.DROPPING:
+            assert pair.phase is not None
+            actions: list[Mapping[str, Any]] = [
+                {"remove": {"index": other, "alias": marker(alias, pair.phase), "must_exist": True}},
+                {"add": {"index": other, "alias": marker(alias, Phase.DROPPING), **_HIDDEN}},
+            ]
+            # From here on no swap can put it in place: that needs the alias that is gone.
+            await self._change(actions, "mark the index", alias)
+            await self._watch.look()
+        await self.wait_seen()
+        now = await self.pair(alias)
+        if (now.other, now.phase) != (other, Phase.DROPPING):
+            raise IndexPairError(
+                f"expected an index that is to be dropped, found it {now.phase or 'gone'}", alias=alias, index=other
+            )
+        with told_apart("delete the index", index=other):
+            answer = await self._client.options(ignore_status=404).indices.delete(index=other)
+            if answer.meta.status != 404:
+                read(ACKNOWLEDGEMENT, answer)
+        log.info("elasticsearch.index_deleted", alias=alias, index=other)
+        await self._watch.look()
+
+    async def _check_names(self, alias: str) -> None:
+        for name in (marker(alias, what) for what in (*Phase, BEHIND)):
+            with told_apart("look for a free name", alias=name):
+                found = await self._client.options(ignore_status=404).indices.get(index=name, filter_path="*.aliases")
+                indices = {} if found.meta.status == 404 else read(ALIASES, found)
+            if name in indices:
+                raise IndexPairError(f"expected the name {name!r} to be free, found an index of that name", alias=alias)
+
+    async def _change(self, actions: Sequence[Mapping[str, Any]], doing: str, alias: str) -> None:
+        with told_apart(doing, alias=alias):
+            done = read(ACKNOWLEDGEMENT, await self._client.indices.update_aliases(actions=actions))
+        if not done["acknowledged"]:
+            # It is done, but some node has not said that it knows: that node follows, or is put out.
+            log.warning("elasticsearch.change_not_acknowledged", alias=alias, waiting_seconds=LAGGARDS)
+            await asyncio.sleep(LAGGARDS)
+
+
+def _building_settings(definition: IndexDefinition) -> dict[str, Any]:
+    """Return the settings that differ while an index is filled, but no copies that follow the number of nodes."""
+    declared = dict(flat_settings(definition.settings))
+    follows = str(declared.get("index.auto_expand_replicas", "false")).lower() != "false"
+    return {
+        name: value for name, value in WHILE_BUILDING.items() if not (follows and name == "index.number_of_replicas")
+    }

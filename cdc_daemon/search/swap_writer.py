@@ -1,0 +1,291 @@
+"""Writes to both indices of an alias while there are two, and to the live one first of all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import structlog
+
+from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.search.alias_troubles import AliasTrouble
+from cdc_daemon.search.bulk import BulkWriter
+from cdc_daemon.search.failure import Failure
+from cdc_daemon.search.index_swap import IndexPair, direct
+from cdc_daemon.search.swap_watch import Pairs, PairWatch
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 60.0
+"""Seconds for which the live flow waits for an index that takes no writes while the live one does."""
+
+Note = Callable[[IndexPair], Awaitable[None]]
+"""Makes durable, for all daemons to see, that the other index of a pair lacks changes."""
+
+
+class Refusals(NamedTuple):
+    """Documents that the other index of an alias did not take, though the live one did: how many, and the last."""
+
+    documents: int
+    id: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Other:
+    """What writes to an index that is not live, and since when (seconds) that takes nothing."""
+
+    writer: BulkWriter
+    troubled: float | None = None
+
+
+class PairWriter:
+    """Settles an operation when it is settled in both indices, so that each of them can take the other's place.
+
+    What the other index refuses does not concern the live one: the live one's outcome counts. The other one is marked
+    as `behind` before such a change is acknowledged, so that it is not put in place as it is. One that takes nothing
+    for `patience` seconds, while the live one does, is written to no more. `let_go` and `mark_behind` make that
+    durable.
+    """
+
+    def __init__(
+        self,
+        live: BulkWriter,
+        other: Callable[[], BulkWriter],
+        watch: PairWatch,
+        *,
+        let_go: Note,
+        mark_behind: Note,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._live = live
+        self._make_other = other
+        self._watch = watch
+        self._let_go = let_go
+        self._mark_behind = mark_behind
+        self._patience = patience
+        self._clock = clock
+        self._others: dict[str, _Other] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self.refused: dict[str, Refusals] = {}
+        self._unknown: frozenset[str] = frozenset()
+        self._changed: Callable[[], None] = lambda: None
+        watch.changed = self._follow
+
+    def trouble(self, alias: str) -> AliasTrouble | None:
+        """Return why an alias takes no writes, or None where it is believed to; its live index counts."""
+        unknown = self._watch.unknown.get(alias)
+        if unknown is not None:
+            return unknown
+        if not self._live.troubled:
+            return None
+        pair = self._watch.last.get(alias)
+        return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.paired else alias)
+
+    def troubles(self) -> dict[str, AliasTrouble]:
+        """Return why aliases take no writes, by alias."""
+        if not self.troubled:
+            return {}
+        return {alias: trouble for alias in self._watch.last if (trouble := self.trouble(alias)) is not None}
+
+    @property
+    def troubled(self) -> bool:
+        """Whether any alias takes no writes."""
+        return bool(self._watch.unknown or self._live.troubled)
+
+    def live_index(self, alias: str) -> str | None:
+        """Return the index that was last seen behind an alias."""
+        pair = self._watch.last.get(alias)
+        return None if pair is None else pair.live
+
+    def when_troubled(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each change of which aliases take no writes."""
+        self._changed = changed
+        self._live.when_troubled(changed)
+
+    def hold(self, alias: str, error: CdcError) -> None:
+        """Write nothing to an alias until what an error says is corrected."""
+        self._live.hold(alias, error)
+
+    @property
+    def available(self) -> bool:
+        """Whether Elasticsearch as a whole is believed to take writes."""
+        return self._live.available
+
+    @property
+    def failure(self) -> Failure | None:
+        """What Elasticsearch said last while it is not available."""
+        return self._live.failure
+
+    async def wait_available(self) -> None:
+        """Wait until Elasticsearch is believed to take writes."""
+        await self._live.wait_available()
+
+    def doubt(self, alias: str) -> None:
+        """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
+        self._live.doubt(alias)
+
+    async def close(self) -> None:
+        """Stop probing. The client is the caller's to close."""
+        await self._live.close()
+        for each in self._others.values():
+            await each.writer.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def write(self, operations: Sequence[Operation]) -> list[Result]:
+        """Write the operations to every index that is to have them, and return the results in their order.
+
+        Nothing is raised: what cannot be settled comes back as REREAD.
+        """
+        try:
+            pairs = await self._watch.known()
+        except CdcError as error:
+            failure = Failure(0, "aliases_unknown", error.message)
+            self._live.lost(failure, operations)
+            return [Result(Outcome.REREAD, failure.error_type, failure.reason, status=0)] * len(operations)
+        unknown = self._watch.unknown
+        if unknown and any(operation.index in unknown for operation in operations):
+            return await self._write_known(operations, {alias: each.failure for alias, each in unknown.items()})
+        paired = {
+            at: pair
+            for at, operation in enumerate(operations)
+            if (pair := pairs.get(operation.index)) is not None and pair.paired
+        }
+        if not paired:
+            return await self._live.write(operations)
+        by_other: dict[str, list[int]] = {}
+        for at, pair in paired.items():
+            by_other.setdefault(str(pair.other), []).append(at)
+        live_operations = [
+            replace(operation, index=direct(str(paired[at].live))) if at in paired else operation
+            for at, operation in enumerate(operations)
+        ]
+        results, *others = await asyncio.gather(
+            self._live.write(live_operations),
+            *(self._write_other(paired[places[0]], [operations[at] for at in places]) for places in by_other.values()),
+        )
+        for places, found in zip(by_other.values(), others, strict=True):
+            await self._combine(paired[places[0]], operations, results, places, found)
+        return results
+
+    async def _write_known(self, operations: Sequence[Operation], unknown: Mapping[str, Failure]) -> list[Result]:
+        """Write only the operations whose alias could be looked at; the others come back as REREAD."""
+        known = [at for at, operation in enumerate(operations) if operation.index not in unknown]
+        written = iter(await self.write([operations[at] for at in known]) if known else ())
+        results: list[Result] = []
+        for operation in operations:
+            failure = unknown.get(operation.index)
+            if failure is None:
+                results.append(next(written))
+            else:
+                results.append(Result(Outcome.REREAD, failure.error_type, failure.reason, status=failure.status))
+        return results
+
+    async def _write_other(self, pair: IndexPair, operations: Sequence[Operation]) -> list[Result]:
+        index = str(pair.other)
+        other = self._others.get(index)
+        if other is None:
+            other = self._others[index] = _Other(self._make_other())
+        results = await other.writer.write([replace(operation, index=direct(index)) for operation in operations])
+        failure = other.writer.failure
+        if failure is None and (trouble := other.writer.trouble(direct(index))) is not None:
+            failure = trouble.failure
+        if failure is None:
+            other.troubled = None
+        elif self._live.available and self.trouble(pair.alias) is None:
+            now = self._clock()
+            other.troubled = other.troubled or now
+            if now - other.troubled >= self._patience:
+                await self._note(self._let_go, pair, failure)
+                other.troubled = None
+        return results
+
+    async def _combine(
+        self,
+        pair: IndexPair,
+        operations: Sequence[Operation],
+        results: list[Result],
+        places: Sequence[int],
+        found: Sequence[Result],
+    ) -> None:
+        refused: Refusals | None = None
+        dead: dict[int, Result] = {}
+        for at, other in zip(places, found, strict=True):
+            live = results[at]
+            if other.outcome is Outcome.REREAD:
+                seen = max(live.seen_version or 0, other.seen_version or 0)
+                results[at] = replace(
+                    live if live.outcome is Outcome.REREAD else other,
+                    seen_version=seen or None,
+                    unanswered=live.unanswered or other.unanswered,
+                )
+            elif other.outcome is Outcome.DEAD and live.outcome not in {Outcome.DEAD, Outcome.REREAD}:
+                before = refused or self.refused.get(pair.alias)
+                reason = f"{other.error_type}: {other.reason}"
+                refused = Refusals((before.documents if before else 0) + 1, operations[at].id, reason)
+                dead[at] = other
+        if refused is None:
+            return
+        self.refused[pair.alias] = refused
+        log.warning(
+            "elasticsearch.other_index_refuses",
+            index=pair.other,
+            phase=pair.phase,
+            id=refused.id,
+            reason=refused.reason,
+            every=30,
+            every_key=pair.alias,
+        )
+        if await self._must_be_repeated(pair, mark=True):
+            for at, other in dead.items():
+                results[at] = replace(other, outcome=Outcome.REREAD)
+
+    async def _must_be_repeated(self, pair: IndexPair, *, mark: bool) -> bool:
+        """Tell whether what the other index of a pair refused is to be settled once more.
+
+        That is so where it was put in place meanwhile, as its refused concern the live index then, and where it could
+        not be marked as behind, as a swap would put it in place without the change. Nobody can tell without a look. A
+        mark that comes too late for a swap is seen as such.
+        """
+        try:
+            now = (await self._watch.look())[pair.alias]
+        except CdcError:
+            return True
+        if now.other != pair.other or now.behind:
+            return now.live == pair.other
+        if not mark:
+            return True
+        await self._note(self._mark_behind, pair, None)
+        return await self._must_be_repeated(pair, mark=False)
+
+    async def _note(self, note: Note, pair: IndexPair, failure: Failure | None) -> None:
+        reason = None if failure is None else f"{failure.error_type}: {failure.reason}"
+        try:
+            await note(pair)
+            await self._watch.look()
+        except CdcError as error:
+            log.warning("elasticsearch.other_index_not_marked", index=pair.other, error=error.message, every=30)
+        else:
+            log.warning("elasticsearch.other_index_behind", index=pair.other, phase=pair.phase, reason=reason)
+
+    def _follow(self, pairs: Pairs) -> None:
+        """Forget the writers of indices that are not written to any more, and names that are not in use."""
+        wanted = {pair.other for pair in pairs.values() if pair.paired}
+        for index in [index for index in self._others if index not in wanted]:
+            task = asyncio.create_task(self._others.pop(index).writer.close(), name=f"close-{index}")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        names = {direct(str(pair.live)) if pair.paired else pair.alias for pair in pairs.values()}
+        self._live.keep_targets(names | set(pairs))
+        for alias, pair in pairs.items():
+            if pair.other is None:
+                self.refused.pop(alias, None)
+        unknown = frozenset(self._watch.unknown)
+        if unknown != self._unknown:
+            self._unknown = unknown
+            self._changed()

@@ -1,0 +1,1 @@
+"""Where changes come from: the commit log, polling, requests, dependents, removals, the spool."""

@@ -1,0 +1,185 @@
+"""Where the documents are that show a row: named by a field of theirs, or by a table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import structlog
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
+
+from cdc_daemon.cassandra.keys import serialisers
+from cdc_daemon.cassandra.plan import quote
+from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.config.mapping_joins import DependentsSettings
+from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.search.searched_field import SearchedField
+from cdc_daemon.sources.removals.index_rows import IndexRows
+from cdc_daemon.values.cql_json import converter
+from cdc_daemon.values.shown import told
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1000
+
+_SAID_AGAIN = 600.0
+"""Seconds after which it is said again that a field does not answer as it should."""
+
+
+class DependentFinder(Protocol):
+    """Finds the rows whose documents show a row of another table."""
+
+    @property
+    def shown_in(self) -> TableName:
+        """The table of these documents."""
+        ...
+
+    def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
+        """Return their keys page by page; those of documents read after `read_before` (µs since epoch) may be left out.
+
+        Raises what searching or reading raises.
+        """
+        ...
+
+
+class ByField:
+    """Finds documents by a field that holds the other row's key.
+
+    How it is asked is told by the index, each time, as another may have come behind the alias. Raises `ConfigError`
+    where the other table's key is more than one column, which no field can hold.
+    """
+
+    def __init__(self, rows: IndexRows, alias: str, shown_in: TableName, other: TableMetadata, field: str) -> None:
+        key = (*other.partition_key, *other.clustering)
+        if len(key) != 1:
+            raise ConfigError(
+                f"expected a table with one key column for dependents by field, found {other}",
+                hint="name a table instead: dependents: {table: …, on: …, key: …}",
+                field=field,
+            )
+        self.shown_in = shown_in
+        self._rows = rows
+        self._alias = alias
+        self._other = other
+        self._field = field
+        self._convert = converter(key[0].type)
+
+    async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
+        """Return the keys of the documents whose field holds the row's key, as of a fresh refresh."""
+        try:
+            (value,) = self._other.key_values(key.partition_key)
+            if self._convert is not None:
+                value = self._convert(value)
+        except Exception as error:  # noqa: BLE001 -- whatever a key does to Python
+            # No document can hold such a value either, as it is built of the same.
+            log.warning("dependents.key_without_value", table=str(key.table), error=told(error), every=_SAID_AGAIN)
+            return
+        fields = await self._rows.fields(self._alias, self._field)
+        say_problems(self._alias, fields)
+        asked = {"bool": {"should": [field.query(value) for field in fields], "minimum_should_match": 1}}
+        found = self._rows.find(
+            self.shown_in, alias=self._alias, query={"bool": {"filter": [asked]}}, read_before=read_before
+        )
+        async with aclosing(found) as keys:
+            async for page in keys:
+                yield page
+
+
+def say_problems(alias: str, fields: Iterable[SearchedField]) -> None:
+    """Say in the log where an index cannot tell exactly which documents have a value in a field."""
+    for field in fields:
+        if field.problem is not None:
+            log.warning(
+                "dependents.field",
+                index=alias,
+                field=field.name,
+                problem=field.problem,
+                hint=None
+                if field.answers
+                else "documents that show another table's row do not follow it; "
+                "name a keyword field of theirs in dependents",
+                every=_SAID_AGAIN,
+                every_key=f"{alias} {field.name}",
+            )
+
+
+class ByTable:
+    """Finds documents by a table whose partition, named by columns of the other row's key, lists their keys.
+
+    Raises `ConfigError` where the columns named are not there or not enough.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        settings: DependentsSettings,
+        *,
+        listing: TableMetadata,
+        shown_in: TableMetadata,
+        other: TableMetadata,
+        rows: IndexRows,
+    ) -> None:
+        self._rows = rows
+        self.shown_in = TableName(shown_in.keyspace, shown_in.name)
+        self._session = session
+        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
+        self._other = other
+        self._width = len(shown_in.partition_key)
+        names = [column.name for column in (*other.partition_key, *other.clustering)]
+        partition = [column.name for column in listing.partition_key]
+        _check(settings.on, partition, names, what=f"on of dependents by {listing}")
+        self._places = [names.index(settings.on[column]) for column in partition]
+        wanted = [column.name for column in (*shown_in.partition_key, *shown_in.clustering)]
+        columns = [
+            each.name for each in (*listing.partition_key, *listing.clustering, *listing.static, *listing.regular)
+        ]
+        _check(settings.key, wanted, columns, what=f"key of dependents by {listing}")
+        selected = ", ".join(quote(settings.key[column]) for column in wanted)
+        where = " AND ".join(f"{quote(column)} = ?" for column in partition)
+        self._query = f"SELECT {selected} FROM {quote(listing.keyspace)}.{quote(listing.name)} WHERE {where}"  # noqa: S608
+        self._prepared: PreparedStatement | None = None
+
+    async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
+        """Return the keys that the table's partition lists; where several rows were removed, those of all documents."""
+        parts = (*self._other.split_key(key.partition_key), *(key.clustering or ()))
+        if any(at >= len(parts) for at in self._places):
+            async with aclosing(self._rows.find(self.shown_in, read_before=read_before)) as every:
+                async for found in every:
+                    yield found
+            return
+        try:
+            if self._prepared is None:
+                self._prepared = await prepare(self._session, self._query)
+            statement = BoundStatement(self._prepared)
+            statement.raw_values = []
+            statement.values = [parts[at] for at in self._places]
+            statement.fetch_size = PAGE
+            serialise = serialisers(self._prepared)
+            async with aclosing(pages(self._session, statement, execution_profile=self._profile)) as answers:
+                async for page in answers:
+                    listed = [
+                        [encode(value) for encode, value in zip(serialise, row, strict=True)]
+                        for row in page
+                        if None not in row
+                    ]
+                    yield [
+                        Key(self.shown_in, TableMetadata.join_key(each[: self._width]), tuple(each[self._width :]))
+                        for each in listed
+                    ]
+        except CassandraRefusedError:
+            self._prepared = None
+            raise
+
+
+def _check(named: Mapping[str, str], needed: Sequence[str], known: Sequence[str], *, what: str) -> None:
+    if set(named) != set(needed):
+        raise ConfigError(f"expected {what} to name {', '.join(needed)}, found {', '.join(named)}")
+    for column in named.values():
+        if column not in known:
+            raise ConfigError(f"expected a column in {what}, found {column!r}", hint=nearest_hint(column, known))

@@ -1,0 +1,148 @@
+"""Records the documents of requests that were lost, before anything else is settled of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.store.suspects import BrokenOff, Suspect
+
+log = structlog.get_logger(__name__)
+
+MARGIN = 30_000_000
+"""Microseconds from the moment at which an index may forget a deletion to the first look at a suspect."""
+
+_REMOVED = frozenset({Outcome.DELETED, Outcome.FILTERED, Outcome.SUPERSEDED})
+
+
+Blocking = Callable[..., Awaitable[Any]]
+"""Runs a call that blocks, with its arguments, beside the event loop."""
+
+
+class Times(NamedTuple):
+    """When suspects are looked at, in microseconds after their request was lost.
+
+    `first` is the first look, and `last` the one after which no request can arrive any more. `remembered` is how long
+    the index remembers a deletion.
+    """
+
+    first: int
+    last: int
+    remembered: int
+
+    @classmethod
+    def of(cls, *, remembered: float, limit: float) -> Times:
+        """Return the times for an index that remembers deletions for `remembered` seconds.
+
+        `limit` (seconds) is the longest time that a lost request may take to arrive.
+        """
+        last = int(limit * 1e6)
+        known = int(remembered * 1e6)
+        return cls(min(known + MARGIN, last), last, known)
+
+
+class Kept(Protocol):
+    """Durable suspects; methods block."""
+
+    def add(self, suspects: Iterable[Suspect], *, now: int, first: int, last: int) -> None:
+        """Keep suspects. Raises `StoreError`."""
+        ...
+
+    def begin(self, now: int, bound: int) -> BrokenOff:
+        """Record that requests will be sent; return the last stop that left some without an answer."""
+        ...
+
+    def end(self) -> None:
+        """Record that no request is left without an answer."""
+        ...
+
+
+class SuspectRecorder:
+    """Keeps a document whose write had no answer as a suspect, durably, before its key is settled or read again.
+
+    Only a write can bring a deleted document back; a late deletion meets a higher version, or no document. So only
+    writes are kept.
+
+    After a stop that left requests without an answer (kill -9) nobody knows whose documents these wrote. Their changes
+    were not acknowledged, so these rows are read again. What can still go wrong is a deletion that is settled after the
+    start and that such a request undoes: for as long as that is possible, the deleted documents are the suspects.
+    `bound` is the highest version that was given out before the start. The constructor and `close` block for a commit;
+    the constructor raises `StoreError`.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        times: Times,
+        *,
+        bound: int,
+        now: Callable[[], int] = wall_clock,
+        blocking: Blocking = asyncio.to_thread,
+    ) -> None:
+        self._kept = kept
+        self.times = times
+        self._now = now
+        self._blocking = blocking
+        self._unsaved: dict[tuple[str, str], Suspect] = {}
+        self._left_unanswered = False
+        self._broken_off = kept.begin(now(), bound)
+        # A deletion after this time is remembered until no request of before the stop can arrive any more.
+        self._until = self._broken_off.at + times.last - times.remembered if self._broken_off.at else 0
+        seconds = (self._until - now()) / 1e6
+        if seconds > 0:
+            log.info("suspects.requests_broken_off", deletions_suspect_for_seconds=round(seconds))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Notice when a write in this block is broken off: its requests are left without an answer."""
+        try:
+            yield
+        except BaseException:
+            self._left_unanswered = True
+            raise
+
+    async def note(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> None:
+        """Keep the suspects among these results durably.
+
+        Raises `StoreError`. Suspects that could not be kept are kept by the next call.
+        """
+        for suspect in self._find(judged):
+            self._unsaved[suspect.alias, suspect.document] = suspect
+        if not self._unsaved:
+            return
+        saving = dict(self._unsaved)
+        await self._blocking(self._save, list(saving.values()))
+        for name, suspect in saving.items():
+            if self._unsaved.get(name) is suspect:
+                del self._unsaved[name]
+
+    def close(self) -> None:
+        """Record that no request is left without an answer, if none is."""
+        if self._left_unanswered or self._unsaved:
+            return
+        try:
+            self._kept.end()
+        except StoreError as error:
+            log.warning("suspects.end_not_recorded", error=error.message, hint=error.hint)
+
+    def _save(self, suspects: Sequence[Suspect]) -> None:
+        self._kept.add(suspects, now=self._now(), first=self.times.first, last=self.times.last)
+
+    def _find(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> Iterator[Suspect]:
+        deletions = self._until > 0 and self._now() < self._until
+        for entry, operation, result in judged:
+            if result.unanswered and operation.body is not None:
+                version, since = operation.version, self._now()
+            elif deletions and operation.body is None and result.outcome in _REMOVED:
+                since, version = self._broken_off
+            else:
+                continue
+            yield Suspect(entry.key, operation.index, operation.id, operation.routing, version, since)

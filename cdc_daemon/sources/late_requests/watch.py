@@ -1,0 +1,179 @@
+"""Looks at the documents that a lost request may still write, and has those that it has written read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.errors import CdcError, StoreError
+from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
+from cdc_daemon.sources.late_requests.recorder import Blocking, Times
+from cdc_daemon.store.suspects import Suspect, SuspectRow
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two turns."""
+
+AT_ONCE = 500
+"""Suspects looked at together."""
+
+PATIENCE = 60.0
+"""Seconds that a turn waits for documents that are written again; others have their turn then."""
+
+_SHOWN = 5
+"""Ids in a log line."""
+
+_AGAIN = 60_000_000
+"""Microseconds until a look that was not possible is tried again."""
+
+Look = Callable[[str, Sequence[Suspect]], Awaitable[Sequence[int | None]]]
+"""Returns the lowest version that each suspect of an alias has in the alias's indices; None where it has none.
+
+Raises `CdcError` if they cannot be looked at now."""
+
+
+class Kept(Protocol):
+    """Durable suspects; methods block and raise `StoreError`."""
+
+    @property
+    def count(self) -> int:
+        """How many suspects are kept. It does not block."""
+        ...
+
+    def due(self, now: int, limit: int) -> Sequence[SuspectRow]:
+        """Return suspects whose look is due."""
+        ...
+
+    def looked(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
+        """Set when each is to be looked at next; forget those with None."""
+        ...
+
+
+class SuspectWatch:
+    """Compares each suspect's version in the index with the highest version that a lost request can have written.
+
+    Whatever was settled since the request was lost has a higher version. So a document with no higher one was written
+    late: its row is read again, and the document is written or deleted by that read. `tables` are those with documents.
+    A turn without suspects does nothing.
+
+    The first look comes when the index may have forgotten a deletion; the further ones ever later, until no request can
+    arrive any more (`times`). The last look also waits until Elasticsearch has been available (`ready`) for as long as
+    the first one waits, because a server that was frozen works off what it had received. `reconcile` asks for the
+    comparison of a whole table, where too many of its documents are suspect. `returned` counts documents written late.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        look: Look,
+        times: Times,
+        *,
+        sink: BackgroundSink,
+        gate: Gate,
+        ready: Callable[[], bool],
+        tables: Container[TableName],
+        reconcile: Callable[[TableName], Awaitable[None]],
+        returned: Callable[[int], object],
+        now: Callable[[], int] = wall_clock,
+        blocking: Blocking = asyncio.to_thread,
+    ) -> None:
+        self._kept = kept
+        self._look = look
+        self._times = times
+        self._sink = sink
+        self._gate = gate
+        self._ready = ready
+        self._tables = tables
+        self._reconcile = reconcile
+        self._returned = returned
+        self._now = now
+        self._blocking = blocking
+        self._ready_since: int | None = None
+
+    async def turn(self) -> None:
+        """Look at everything that is due. Raises `StoreError`."""
+        if not self._ready():
+            self._ready_since = None
+            return
+        if self._ready_since is None:
+            self._ready_since = self._now()
+        while self._kept.count and not self._gate.closed and self._ready():
+            now = self._now()
+            due: Sequence[SuspectRow] = await self._blocking(self._kept.due, now, AT_ONCE)
+            if not due:
+                return
+            by_alias: dict[str, list[SuspectRow]] = defaultdict(list)
+            for row in due:
+                by_alias[row.suspect.alias].append(row)
+            for alias, rows in by_alias.items():
+                await self._look_at(alias, rows)
+
+    async def _look_at(self, alias: str, rows: Sequence[SuspectRow]) -> None:
+        late = await self._find_late(alias, [row for row in rows if self._is_document(row.suspect)])
+        again = {row.id for row in rows} if late is None else await self._read_again(alias, late)
+        for row in rows:
+            if row.suspect.is_table and self._next_look(row.suspect) is None:
+                await self._reconcile(row.suspect.key.table)
+        next_looks: list[tuple[SuspectRow, int | None]] = [
+            (row, self._now() + _AGAIN if row.id in again else self._next_look(row.suspect)) for row in rows
+        ]
+        await self._blocking(self._kept.looked, next_looks)
+
+    async def _find_late(self, alias: str, rows: Sequence[SuspectRow]) -> list[SuspectRow] | None:
+        """Return those that a lost request has written, or None if they cannot be looked at now."""
+        if not rows:
+            return []
+        try:
+            versions = await self._look(alias, [row.suspect for row in rows])
+        except StoreError:
+            raise
+        except CdcError as error:
+            log.warning(
+                "suspects.not_looked_at", alias=alias, error=error.message, hint=error.hint, every=60, every_key=alias
+            )
+            return None
+        return [
+            row
+            for row, version in zip(rows, versions, strict=True)
+            if version is not None and version <= row.suspect.version
+        ]
+
+    async def _read_again(self, alias: str, late: Sequence[SuspectRow]) -> set[int]:
+        """Have rows read again, and return the ids of those that have to be looked at once more."""
+        if not late:
+            return set()
+        log.warning(
+            "suspects.written_late", alias=alias, documents=len(late), ids=[r.suspect.document for r in late[:5]]
+        )
+        keys = dict.fromkeys(row.suspect.key for row in late)
+        signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await hand_over(self._sink.submit_background, signals)
+        except TimeoutError:
+            return {row.id for row in late}
+        self._returned(len(late))
+        return set()
+
+    def _next_look(self, suspect: Suspect) -> int | None:
+        """Return when to look next, each time after twice as long; None after the last look."""
+        now, times = self._now(), self._times
+        if suspect.key.table not in self._tables:
+            return None
+        elapsed = max(now - suspect.since, times.first)
+        if elapsed < times.last:
+            return max(suspect.since + min(2 * elapsed, times.last), now + 1)
+        assert self._ready_since is not None
+        quiet = self._ready_since + times.first
+        return None if quiet <= now else quiet
+
+    def _is_document(self, suspect: Suspect) -> bool:
+        return not suspect.is_table and suspect.key.table in self._tables

@@ -1,0 +1,101 @@
+"""Segments that are missing: what can be known of them, and what cannot.
+
+That a segment is gone proves nothing by itself. Cassandra removes the link of a segment without CDC data when
+it discards it, never makes one while CDC space is used up, and starts each run with ids far above the last.
+But a segment *with* CDC data stays until its consumer deletes it, unless `cdc_block_writes: false` lets Cassandra
+prune the folder (see `lifecycle`). So a gap is certain when the missing segment is known to have held CDC data: it
+had an index file, or signals came from it. It is possible when segments were there in our absence that we
+never saw; pruning goes by ascending ids, so as long as the segment at the checkpoint is there, or the next id after
+it, nothing behind it was pruned.
+
+Anybody can delete a segment between two others, though. A hole in the ids is a possible gap when all of this holds:
+
+- the segment was not consumed, and was not seen to be without CDC data while the daemon ran;
+- the segments on both sides of the hole hold CDC data, so that a segment without any is rather unlikely;
+- both sides are of one run of Cassandra. A new run begins at the wall clock's milliseconds, and within a run one
+  segment takes far more than a millisecond. So the first id of a new run, taken as a time, is later than the last
+  write to every older segment, and an id within a run is earlier than the last write to the segment before it.
+
+What cannot be known: a segment that is missing at the very border of two runs, or next to one without CDC data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from cdc_daemon.sources.log.folder import Listing
+from cdc_daemon.sources.log.position import Position
+
+
+class GapReason(Enum):
+    """Why changes are believed to be lost."""
+
+    VANISHED = "vanished"
+    """A segment with CDC data is gone before it was read to its end."""
+
+    INDEX_WITHOUT_SEGMENT = "index_without_segment"
+    """There is an index file, so there was CDC data, but the segment is gone."""
+
+    ABSENT = "absent"
+    """While the daemon was away, segments may have come and gone that it never saw."""
+
+    HOLE = "hole"
+    """While the daemon was away, a segment between two with CDC data came and went, or got its data and went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A hole in what was read.
+
+    What is missing begins at `after` and ends before the segment `before`; None where no such end is known.
+    `certain` tells whether changes are lost for sure or only perhaps, `segments` how many ids are concerned, as far
+    as that is known.
+    """
+
+    reason: GapReason
+    certain: bool
+    after: Position
+    before: int | None = None
+    segments: int = 1
+
+    HINT: ClassVar[str] = (
+        "the daemon compares the node's tables with Elasticsearch and repairs them by itself (jobs.heal); if Cassandra "
+        "pruned the folder (cdc_block_writes: false), raise cdc_total_space or let its writes be rejected instead"
+    )
+    HOLE_HINT: ClassVar[str] = (
+        "Cassandra itself deletes segments without CDC data, so such a hole can be without loss: the daemon compares "
+        "the node's tables with Elasticsearch to be sure (jobs.heal); see that nobody else deletes files in cdc_raw"
+    )
+
+    @property
+    def hint(self) -> str:
+        """What an operator can do about it."""
+        return self.HOLE_HINT if self.reason is GapReason.HOLE else self.HINT
+
+    def __str__(self) -> str:
+        until = "the end" if self.before is None else f"segment {self.before}"
+        if self.reason is GapReason.HOLE:
+            missing = "a segment is" if self.segments == 1 else f"{self.segments} segments are"
+            return f"{missing} missing from {self.after} up to {until}: changes may be lost ({self.reason.value})"
+        sure = "are lost" if self.certain else "may be lost"
+        return f"changes from {self.after} up to {until} {sure} ({self.reason.value})"
+
+
+def gap_at_start(checkpoint: Position, listing: Listing, *, consumed: bool, may_prune: bool) -> Gap | None:
+    """Tell what was missed between an earlier look at the folder and this one.
+
+    `checkpoint` is where reading stopped; an offset above 0 says that the segment held CDC data. `consumed` says
+    that its segment was read to its end and released. `may_prune` is false where Cassandra is known to reject
+    writes rather than to prune, so that only what somebody else deleted can be missing.
+    """
+    present = {file.id for file in listing.segments}
+    if checkpoint.segment_id == 0 or checkpoint.segment_id in present or checkpoint.segment_id in listing.orphans:
+        return None
+    before = min((segment_id for segment_id in present if segment_id > checkpoint.segment_id), default=None)
+    if checkpoint.offset > 0 and not consumed:
+        return Gap(reason=GapReason.ABSENT, certain=True, after=checkpoint, before=before)
+    if not may_prune or (consumed and before == checkpoint.segment_id + 1):
+        return None
+    return Gap(reason=GapReason.ABSENT, certain=False, after=checkpoint, before=before)

@@ -1,0 +1,94 @@
+"""When a segment is finished for good, from Cassandra's own sources (4.0.18, 4.1.10, 5.0.6: the same in all).
+
+Birth. `AbstractCommitLogSegmentManager` prepares the next segment ahead of its use (`availableSegment`), so
+behind the one in use there is always an empty one. `CommitLogSegmentManagerCDC.createSegment` links it into
+`cdc_raw` after its header is written, unless the CDC space is used up (state FORBIDDEN): then it is linked
+later, when space is free (`permitSegmentMaybe`), so a link may appear with a *lower* id than one already there.
+Ids of one run of Cassandra are consecutive; a new run begins at the wall clock's milliseconds, or above the
+highest id still in its commit-log folder (`CommitLogSegment.idBase`). Names are never used again.
+
+Growth. `CommitLogSegment.sync` writes a marker over entries only after all of them are wholly written
+(`waitForModifications`). Marker and CRC are two stores, so for a moment the CRC can be missing.
+`_cdc.idx` is written after an fsync of a segment that holds a CDC mutation, by truncating it first.
+
+Two segments at once. A writer that saw the old segment in `allocatingFrom` may still place an entry in it after
+`advanceAllocatingFrom` has made the new one current and before it calls `discardUnusedTail` on the old one.
+In that window both may even get a marker. So markers in a newer segment do **not** prove that the older one is
+finished. But whatever the window lets in is synced by the pass that closes the segment, and that pass writes
+`_cdc.idx` if any of it is CDC. A segment without `_cdc.idx` behind one that has begun needs no more looking at
+until an index file appears.
+
+End. Once `discardUnusedTail` has succeeded no allocation can (`allocatePosition` is past the buffer's end, "Can
+only succeed once"). The next `sync` of that segment, whether it was asked to flush or not, writes the last
+marker, zeroes the one after it if there is room, forces the file, writes `_cdc.idx` with COMPLETED when there
+are CDC mutations, and unmaps the file (`internalClose`). A later `close` finds nothing to do, so neither the
+segment nor its index file is written again. The file keeps its full size; the end is a zero marker, or a place
+with no room for one. The last section may be empty.
+
+Therefore a segment is finished for good when one of these holds:
+
+- its index file says COMPLETED: it was closed, or replayed by a later process, which never appends to it
+  (`CommitLogReplayer.handleCDCReplayCompletion`; the offset is then the file's length and says nothing of data);
+- its link in `cdc_raw` is the last one: Cassandra removes a segment from its commit-log folder only after
+  closing it (`CommitLogSegmentManagerCDC.discard`, `CommitLogSegment.discard`) or, after a restart, after the
+  replay (`handleReplayedSegment`). This is the only evidence for two kinds that never become COMPLETED: the
+  prepared, empty segment of a clean shutdown (`discardAvailableSegment` deletes the segment but not its link in
+  `cdc_raw`, and nothing else ever does), and a segment with an index file whose process was killed and
+  whose data had all been flushed, so that the replay passed over it (`CommitLogReader.shouldSkipSegmentId`).
+
+Death. A segment is discarded when no memtable needs it. Its link goes too if it holds no CDC data; otherwise the
+link stays until the consumer deletes it, or, with `cdc_block_writes: false`, until Cassandra prunes the folder:
+oldest ids first, never the segment in use (`deleteOldLinkedCDCCommitLogSegment`, since 4.1). Log first, index file
+second, so an index file without its log is what a pruning in the midst of closing leaves.
+
+Rebirth. After a crash every segment still in the commit-log folder is replayed. One with a CDC mutation is linked
+again if its link is gone, although it may long be consumed, and its index file is written COMPLETED.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from cdc_daemon.sources.log.folder import SegmentFile
+
+
+class Evidence(NamedTuple):
+    """What is known of a segment before it is looked into.
+
+    `durable` is the logical offset up to which Cassandra has forced it to disk, `closed` says that nothing will ever
+    be appended to it. It has to be gathered *before* the markers are read: an end that is found after the segment
+    was known to be closed is the end.
+    """
+
+    durable: int = 0
+    closed: bool = False
+
+    @classmethod
+    def of(cls, file: SegmentFile, *, newer_begun: bool) -> Self:
+        """Gather what the folder shows. `newer_begun` says that a segment with a higher id has a marker."""
+        durable = 0 if file.index is None else file.index.offset
+        return cls(durable, is_closed(file, newer_begun=newer_begun))
+
+    def covers(self, offset: int) -> bool:
+        """Tell whether everything before this logical offset is written for good."""
+        return self.closed or offset <= self.durable
+
+
+def is_closed(file: SegmentFile, *, newer_begun: bool) -> bool:
+    """Tell whether nothing will ever be appended to this segment (see the module's text for the proof).
+
+    The begun newer segment is asked for beside a link count of one, so that a file system that does not count
+    links cannot make the segment in use look finished.
+    """
+    if file.index is not None and file.index.completed:
+        return True
+    return file.links <= 1 and newer_begun
+
+
+def is_resting(file: SegmentFile, *, at_end: bool, newer_begun: bool) -> bool:
+    """Tell whether this segment needs no more looking at unless its entry in the folder changes.
+
+    True of a segment read to its last marker that holds no durable CDC data while a newer one has begun:
+    most segments of a node where only some tables have CDC.
+    """
+    return at_end and newer_begun and not file.has_index

@@ -1,0 +1,74 @@
+"""The log tail's measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cdc_daemon.model.errors import (
+    CommitLogError,
+    DamagedSegmentError,
+    MutationError,
+    UnknownTableError,
+    UnsupportedSegmentError,
+)
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.sources.log.gap import Gap, GapReason
+from cdc_daemon.sources.log.position import Position
+from cdc_daemon.telemetry.metrics import Metrics
+
+_UNREADABLE = (DamagedSegmentError, MutationError, UnknownTableError, UnsupportedSegmentError)
+
+
+def _letter(problem: type[CommitLogError]) -> str:
+    return "segment" if issubclass(problem, DamagedSegmentError) else "mutation"
+
+
+class TailMetrics:
+    """Counts what the tail reads, and what it gives back. `on_listed` is told the bytes in the folder."""
+
+    def __init__(self, metrics: Metrics, on_listed: Callable[[int], None] = lambda _bytes: None) -> None:
+        self._metrics = metrics
+        self._on_listed = on_listed
+        for reason in GapReason:
+            metrics.gaps.labels(reason.value)
+        for kind in _UNREADABLE:
+            metrics.decode_errors.labels(kind.__name__)
+            metrics.dead_letters.labels(_letter(kind))
+
+    def read(self, table: TableName, scope: str, count: int) -> None:
+        """Count changes by the table and how much of it they speak of."""
+        self._metrics.mutations.labels(*table, scope).inc(count)
+        self._metrics.signals.inc(count)
+
+    def passed_over(self, reason: str, count: int) -> None:
+        """Count updates that make no signal."""
+        self._metrics.updates_passed_over.labels(reason).inc(count)
+
+    def listed(self, segments: int, total_bytes: int) -> None:
+        """Show what is in the folder."""
+        self._metrics.cdc_raw_segments.set(segments)
+        self._metrics.cdc_raw_bytes.set(total_bytes)
+        self._on_listed(total_bytes)
+
+    def saved(self, position: Position) -> None:
+        """Show the durable checkpoint's segment."""
+        self._metrics.checkpoint_segment_id.set(position.segment_id)
+
+    def released(self, segment_id: int, size: int) -> None:  # noqa: ARG002 -- counted, not named: ids have no end
+        """Count a segment that was deleted."""
+        self._metrics.segments_released.inc()
+
+    def unreadable(self, problem: CommitLogError) -> None:
+        """Count a piece of a segment that cannot be read, and is a dead letter."""
+        self._metrics.decode_errors.labels(type(problem).__name__).inc()
+        self._metrics.dead_letters.labels(_letter(type(problem))).inc()
+
+    def table_unknown(self) -> None:
+        """Count the one dead letter of a table that no schema has; its updates are counted as passed over."""
+        self._metrics.dead_letters.labels(_letter(UnknownTableError)).inc()
+
+    def gap(self, gap: Gap) -> None:
+        """Count missing segments, which are a dead letter where it is certain that changes were in them."""
+        self._metrics.gaps.labels(gap.reason.value).inc()
+        if gap.certain:
+            self._metrics.dead_letters.labels("segment").inc()

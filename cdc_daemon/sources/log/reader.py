@@ -1,0 +1,273 @@
+"""The reading half of the tail: from open segments to signals in the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CdcError, CommitLogError
+from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
+from cdc_daemon.sources.log.executor import Executor
+from cdc_daemon.sources.log.follower import Portion, SegmentFollower
+from cdc_daemon.sources.log.lifecycle import Evidence, is_resting
+from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.sources.log.ports import SignalSink, TailObserver
+from cdc_daemon.sources.log.position import START, Position
+from cdc_daemon.sources.log.signals import signals_of
+from cdc_daemon.sources.log.tables import TableKnowledge
+from cdc_daemon.sources.log.tracked import TrackedSegment, TrackedSegments
+from cdc_daemon.sources.log.trouble import Trouble
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_BEAT = 1.0
+"""Seconds between two heartbeats while waiting for the pipeline or for Cassandra's schema."""
+
+_RETRY = 5.0
+"""Seconds after which a segment is tried again that the system would not let us read."""
+
+
+class Reader:
+    """Reads tracked segments, oldest first, and hands their signals over.
+
+    Each portion is one receipt. A portion is consumed only after all of it is handed over and everything in
+    it that cannot be read is durably kept, so whatever interrupts the reader, the portion is read again.
+
+    When Cassandra crashes it may lose writes of its last moments that were acknowledged, and that rows read
+    back then showed. So a segment that was being read when it crashed is read once more from its beginning after
+    the replay: each of its rows is read again, and documents that were ahead of Cassandra come back to it.
+    """
+
+    def __init__(
+        self,
+        segments: TrackedSegments,
+        *,
+        sink: SignalSink,
+        keeper: CheckpointKeeper,
+        tables: TableKnowledge,
+        trouble: Trouble,
+        options: TailOptions,
+        observer: TailObserver,
+        executor: Executor,
+        beat: Callable[[str], None],
+        furthest: Position = START,
+        keyring: Keyring | None = None,
+    ) -> None:
+        self._segments = segments
+        self._sink = sink
+        self._keeper = keeper
+        self._tables = tables
+        self._trouble = trouble
+        self._options = options
+        self._observer = observer
+        self._executor = executor
+        self._beat = beat
+        self._keyring = keyring
+        self._stopping = False
+        self._furthest = furthest
+
+    def stop(self) -> None:
+        """Ask to begin no further portion."""
+        self._stopping = True
+
+    async def read_all(self) -> bool:
+        """Read what there is in every segment; tell whether there was anything."""
+        self._beat("tail")
+        progressed = False
+        for segment in self._segments:
+            if self._furthest == START:
+                await self._step_to(segment)
+            if self._stopping:
+                break
+            if self._is_worth_reading(segment):
+                progressed = await self._read(segment) or progressed
+        return progressed
+
+    def _is_worth_reading(self, segment: TrackedSegment) -> bool:
+        if segment.complete or segment.error is not None:
+            return False
+        if segment.follower is None and (segment.gone or segment.retry_at > time.monotonic()):
+            return False
+        return segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment))
+
+    async def _read(self, segment: TrackedSegment) -> bool:
+        segment.reading = True
+        try:
+            return await self._read_portions(segment)
+        except OSError as error:
+            segment.close()
+            segment.retry_at = time.monotonic() + _RETRY
+            if not isinstance(error, FileNotFoundError):
+                log.warning(
+                    "tail.segment_not_readable",
+                    segment=segment.file.name,
+                    error=str(error),
+                    retry_in_seconds=_RETRY,
+                    hint="let the daemon's user read the files in the cdc_raw folder; see that its disk is sound",
+                )
+            return False
+        except CommitLogError as error:
+            # Its header may have come long after the file, so it is not only an opening that can fail.
+            segment.close()
+            segment.error = error
+            await self._beating(self._trouble.unreadable(segment, [error]))
+            return False
+        finally:
+            segment.reading = False
+
+    async def _read_portions(self, segment: TrackedSegment) -> bool:
+        follower = segment.follower or await self._open(segment)
+        segment.rested = None
+        progressed = False
+        while not self._stopping:
+            evidence = self._segments.evidence(segment)
+            found = await self._fetch(follower, evidence)
+            self._segments.note_begun(segment)
+            if damages := follower.take_damages():
+                await self._beating(self._trouble.unreadable(segment, damages))
+            if not found:
+                await self._end_of(segment, follower, evidence)
+                break
+            portion = await self._decode(follower)
+            if portion.end == portion.start:
+                # An entry there may be a write in progress, so its bytes may be others the next time.
+                follower.look_again()
+                break
+            await self._hand_over(segment, portion)
+            follower.advance(portion)
+            segment.position = follower.position
+            progressed = True
+        return progressed
+
+    async def _open(self, segment: TrackedSegment) -> SegmentFollower:
+        file, position = segment.file, segment.position
+        segment.follower = await self._executor(lambda: SegmentFollower(file, position=position, keyring=self._keyring))
+        return segment.follower
+
+    async def _fetch(self, follower: SegmentFollower, evidence: Evidence) -> bool:
+        stay_durable = not self._options.follow_markers
+        if follower.is_close:
+            # What was written since the last look is in the page cache, so this is quicker than any thread.
+            return follower.fetch(evidence, stay_durable=stay_durable)
+        return await self._executor(lambda: follower.fetch(evidence, stay_durable=stay_durable))
+
+    async def _decode(self, follower: SegmentFollower) -> Portion:
+        """Decode a portion, asking once for the schema where something in it is not understood."""
+        while True:
+            decode = partial(
+                follower.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
+            )
+            portion = await self._executor(decode)
+            questions = self._tables.questions(portion)
+            if not questions:
+                return portion
+            await self._beating(self._ask(questions))
+
+    async def _ask(self, questions: set[bytes | str]) -> None:
+        """Refresh the schema; while that cannot be done, what depends on it must not be passed."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._tables.ask(questions)
+            except CdcError as error:
+                delay = backoff.next()
+                log.warning(
+                    "tail.schema_unavailable", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3)
+                )
+                await asyncio.sleep(delay)
+            else:
+                return
+
+    async def _hand_over(self, segment: TrackedSegment, portion: Portion) -> None:
+        if portion.problems:
+            await self._beating(self._trouble.unreadable(segment, portion.problems))
+        if portion.strangers:
+            await self._beating(self._trouble.strangers(segment, portion.strangers))
+        signals = list(signals_of(portion.updates))
+        unknown = sum(portion.unknown.values())
+        if unknown:
+            self._observer.passed_over("unknown_table", unknown)
+        if portion.skipped > unknown:
+            self._observer.passed_over("unmapped", portion.skipped - unknown)
+        if signals:
+            segment.holds_cdc = True
+            for (table, scope), count in Counter((signal.table, signal.scope.value) for signal in signals).items():
+                self._observer.read(table, scope, count)
+        elif not segment.holds_cdc:
+            # A checkpoint in a segment says that it holds CDC data: see `gap`.
+            return
+        position = Position(segment.id, portion.end)
+        receipt = await self._beating(self._keeper.open(position))
+        segment.sequence = self._keeper.opened
+        self._furthest = max(self._furthest, position)
+        if signals:
+            await self._beating(self._sink.submit(signals, receipt))
+        receipt.release()
+
+    async def _end_of(self, segment: TrackedSegment, follower: SegmentFollower, evidence: Evidence) -> None:
+        """Decide what becomes of a segment in which nothing more is found."""
+        if not follower.at_end:
+            return
+        if evidence.closed and segment.may_be_ahead and segment.file.replayed:
+            log.info(
+                "tail.segment_repeated",
+                segment=segment.file.name,
+                reason="Cassandra crashed while it was read: documents may show writes that Cassandra lost",
+            )
+            segment.close()
+            segment.may_be_ahead = False
+            segment.position = 0
+        elif evidence.closed:
+            segment.position = follower.end
+            segment.close()
+            await self._step_behind(segment)
+            segment.complete = True
+        if segment.follower is None:
+            return
+        newer_begun = self._segments.newer_begun(segment)
+        if is_resting(segment.file, at_end=True, newer_begun=newer_begun) and not segment.gone:
+            segment.close()
+            segment.rested = _appearance(segment, evidence)
+            await self._step_behind(segment)
+
+    async def _step_behind(self, segment: TrackedSegment) -> None:
+        """Move the checkpoint to the beginning of the next segment, as this one is read."""
+        following = self._segments.next_after(segment)
+        if following is not None and await self._step_to(following):
+            segment.sequence = self._keeper.opened
+
+    async def _step_to(self, segment: TrackedSegment) -> bool:
+        """Move the checkpoint to the beginning of a segment, unless it is further already."""
+        position = Position(segment.id, 0)
+        if position <= self._furthest or segment.position > 0:
+            return False
+        receipt = await self._beating(self._keeper.open(position))
+        self._furthest = position
+        receipt.release()
+        return True
+
+    async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for others and show meanwhile that waiting is all that is wrong."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                self._beat("tail")
+                await asyncio.wait({task}, timeout=_BEAT)
+            return task.result()
+        finally:
+            task.cancel()
+
+
+def _appearance(segment: TrackedSegment, evidence: Evidence) -> tuple[bool, bool]:
+    """Say what has to change before a resting segment is looked at again."""
+    return segment.file.has_index, evidence.closed

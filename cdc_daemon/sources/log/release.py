@@ -1,0 +1,94 @@
+"""Giving finished segments back: remembered first, deleted second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import structlog
+
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.sources.log.ports import Checkpoints, TailObserver
+from cdc_daemon.sources.log.quarantine import Quarantine
+from cdc_daemon.sources.log.tracked import TrackedSegment
+
+log = structlog.get_logger(__name__)
+
+_SAID_AGAIN = 60.0
+"""Seconds after which a failure that lasts is said once more."""
+
+
+class Releaser:
+    """Releases segments that are complete, acknowledged, and behind a durable checkpoint.
+
+    First the store remembers the segment as consumed, so that it is recognised when Cassandra links it again
+    after a crash. Then its log is deleted and after it its index file, as Cassandra does when it prunes. With
+    `delete` false it is only remembered. A failure is logged with its mend and tried again at the next call.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints, *, quarantine: Quarantine, observer: TailObserver, delete: bool = True
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._quarantine = quarantine
+        self._observer = observer
+        self._delete = delete
+        self._said: dict[int, float] = {}
+
+    async def release(self, segment: TrackedSegment) -> bool:
+        """Release one segment. Tell whether it is done with: gone, or remembered where nothing is deleted."""
+        try:
+            await self._remember(segment)
+            if not self._delete:
+                return False
+            size = segment.file.size
+            deleted = await asyncio.to_thread(_delete_files, segment.file.path, segment.file.index_path)
+        except (OSError, StoreError) as error:
+            self._say(segment, error)
+            return False
+        self._said.pop(segment.id, None)
+        if deleted:
+            log.info("tail.segment_released", segment=segment.file.name, bytes=size)
+            self._observer.released(segment.id, size)
+        return True
+
+    async def remove_index(self, path: Path) -> None:
+        """Delete an index file whose segment is gone, unless nothing may be deleted."""
+        if self._delete:
+            try:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+            except OSError as error:
+                log.warning("tail.index_not_removed", file=str(path), error=str(error))
+
+    async def _remember(self, segment: TrackedSegment) -> None:
+        if segment.remembered:
+            return
+        if segment.damaged or self._quarantine.holds(segment.file.name):
+            await asyncio.to_thread(self._quarantine.keep, segment.file.path)
+        await asyncio.to_thread(self._checkpoints.mark_consumed, segment.id, segment.position)
+        segment.remembered = True
+
+    def _say(self, segment: TrackedSegment, error: OSError | StoreError) -> None:
+        now = time.monotonic()
+        if now < self._said.get(segment.id, 0.0):
+            return
+        self._said[segment.id] = now + _SAID_AGAIN
+        log.error(
+            "tail.release_failed",
+            segment=segment.file.name,
+            error=str(error),
+            hint="let the daemon's user delete in the cdc_raw folder, and see that the state directory's disk has "
+            "room; until then cdc_raw fills up and Cassandra rejects writes to tables with CDC",
+        )
+
+
+def _delete_files(log_path: Path, index_path: Path) -> bool:
+    """Delete a segment's files; tell whether the segment itself was there."""
+    try:
+        log_path.unlink()
+        found = True
+    except FileNotFoundError:
+        found = False
+    index_path.unlink(missing_ok=True)
+    return found

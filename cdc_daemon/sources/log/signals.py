@@ -1,0 +1,90 @@
+"""From what the commit log says of an update to what the pipeline is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey
+from cdc_daemon.commitlog.schema import SchemaView, TableMetadata
+from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+
+
+class NamedTables(SchemaView, Protocol):
+    """Tables by their ids and names."""
+
+    def find(self, keyspace: str, name: str) -> TableMetadata | None:
+        """Return the table of this name; of several generations the one that is there now, or was last."""
+        ...
+
+
+class WantedTables:
+    """The ids of those tables of a schema that have a mapping, for one generation of the schema.
+
+    Several ids may have one name: a table that was dropped and created again. Where it has another primary key since,
+    changes from before are of rows that nothing can name any more.
+    """
+
+    def __init__(self, schema: NamedTables, mapped: frozenset[TableName]) -> None:
+        self._schema = schema
+        self._mapped = mapped
+        self._known: dict[bytes, bool] = {}
+
+    def __contains__(self, table_id: object) -> bool:
+        assert isinstance(table_id, bytes)
+        wanted = self._known.get(table_id)
+        if wanted is None:
+            table = self._schema.get(table_id)
+            if table is None:
+                return False  # and not remembered: the schema may learn of it
+            now = self._schema.find(table.keyspace, table.name)
+            wanted = TableName(table.keyspace, table.name) in self._mapped
+            wanted = self._known[table_id] = wanted and (now is None or table.has_key_of(now))
+        return wanted
+
+
+def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:
+    """Say each update as signals: one for each row, range, static row and removed partition in it.
+
+    In a table without clustering columns the partition is the row, and its removal that row's. A removed
+    range is said as the clustering prefix that all of it lies under, so it can name more rows than were
+    removed: each of them is read before anything is done to it.
+    """
+    for update in updates:
+        table = TableName(update.table.keyspace, update.table.name)
+        key = update.partition_key
+        removed = update.partition_deletion or 0
+        # Older than everything written means that nothing is known of the time.
+        written = max(update.timestamp, 0)
+        if not update.table.clustering:
+            yield _only_row(update, table, written, removed)
+            continue
+        if update.partition_deletion is not None:
+            yield Signal(table, key, Scope.PARTITION, removed=removed)
+        for removed_range in update.ranges:
+            yield Signal(table, key, Scope.RANGE, common_prefix(removed_range), removed=removed_range.deletion)
+        if update.static:
+            yield Signal(table, key, Scope.STATIC, written=written, expires=update.expires)
+        for row in update.rows:
+            if row.deleted:
+                yield Signal(table, key, Scope.ROW, row.clustering, removed=max(written, removed))
+            else:
+                yield Signal(table, key, Scope.ROW, row.clustering, written, removed, expires=update.expires)
+
+
+def _only_row(update: KeyUpdate, table: TableName, written: int, removed: int) -> Signal:
+    if any(row.deleted for row in update.rows):
+        removed = max(removed, written)
+    if all(row.deleted for row in update.rows):
+        written = 0
+    return Signal(table, update.partition_key, Scope.ROW, written=written, removed=removed, expires=update.expires)
+
+
+def common_prefix(removed: RangeKey) -> Clustering:
+    """Return the leading clustering values that both bounds of a range have in common."""
+    prefix = []
+    for start, end in zip(removed.start, removed.end, strict=False):
+        if start != end:
+            break
+        prefix.append(start)
+    return tuple(prefix)

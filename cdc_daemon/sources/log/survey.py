@@ -1,0 +1,212 @@
+"""The looking-after half of the tail: what is in the folder, what is missing, what can be released."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
+from cdc_daemon.sources.log.folder import CdcFolder, Listing, SegmentFile
+from cdc_daemon.sources.log.gap import Gap, GapReason
+from cdc_daemon.sources.log.inventory import Inventory
+from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.sources.log.ports import Checkpoints, TailObserver
+from cdc_daemon.sources.log.position import Position
+from cdc_daemon.sources.log.release import Releaser
+from cdc_daemon.sources.log.tracked import TrackedSegment, TrackedSegments
+from cdc_daemon.sources.log.trouble import Trouble
+
+log = structlog.get_logger(__name__)
+
+_SAID_AGAIN = 60.0
+"""Seconds after which it is said again that the folder cannot be listed."""
+
+_ABSENCE = 30.0
+"""Seconds between two listings after which segments may have come and gone unseen: a node needs longer to
+fill its whole CDC space. So long a pause means that the process was suspended."""
+
+
+class Survey:
+    """Lists the folder, keeps the tracked segments up to date, reports gaps, releases what is done with."""
+
+    def __init__(
+        self,
+        folder: CdcFolder,
+        segments: TrackedSegments,
+        *,
+        keeper: CheckpointKeeper,
+        checkpoints: Checkpoints,
+        inventory: Inventory,
+        releaser: Releaser,
+        trouble: Trouble,
+        options: TailOptions,
+        observer: TailObserver,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._folder = folder
+        self._segments = segments
+        self._keeper = keeper
+        self._checkpoints = checkpoints
+        self._inventory = inventory
+        self._releaser = releaser
+        self._trouble = trouble
+        self._options = options
+        self._observer = observer
+        self._on_change = on_change
+        self._start = keeper.saved.position
+        self._called = asyncio.Event()
+        self._list_now = True
+        self._listed_at: float | None = None
+        self._taken_at: float | None = None
+        self._missing: set[int] = set()
+        self._reported: set[Gap] = set()
+        self._said_at = 0.0
+        self._orphans: dict[int, float] = {}
+
+    def call(self) -> None:
+        """Ask for a listing soon: something in the folder has changed."""
+        self._list_now = True
+        self._called.set()
+
+    def look_after(self) -> None:
+        """Ask for segments to be released soon: something was acknowledged, or read to its end."""
+        self._called.set()
+
+    async def run(self) -> None:
+        """Survey until cancelled."""
+        while True:
+            if self._list_now or self._wait() <= 0:
+                await self.list()
+            await self.release_due()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._wait())):
+                    await self._called.wait()
+            self._called.clear()
+
+    def _wait(self) -> float:
+        if self._listed_at is None:
+            return 0.0
+        return self._listed_at + self._options.list_interval - time.monotonic()
+
+    async def list(self) -> None:
+        """List the folder and take in what has changed. What fails is said, and made up for by a later call."""
+        self._list_now = False
+        self._listed_at = now = time.monotonic()
+        try:
+            listing = await asyncio.to_thread(self._folder.look)
+        except OSError as error:
+            self._say(error)
+            return
+        self._observer.listed(len(listing.segments), listing.total_bytes)
+        try:
+            await self._take(listing, absent=self._taken_at is None or now - self._taken_at > _ABSENCE)
+        except StoreError as error:
+            # What was not taken in now is new again in the next listing.
+            log.warning("tail.store_unavailable", error=str(error), hint=error.hint)
+            return
+        self._taken_at = now
+        self._on_change()
+
+    async def _take(self, listing: Listing, *, absent: bool) -> None:
+        change = self._segments.compare(listing)
+        if absent:
+            await self._report_gaps(listing)
+        for file in change.arrived:
+            await self._track(file)
+        for segment in change.vanished:
+            await self._settle_vanished(segment)
+        await self._look_for_orphans(listing)
+        await self._inventory.record()
+
+    async def _track(self, file: SegmentFile) -> None:
+        consumed = await asyncio.to_thread(self._checkpoints.consumed, file.id)
+        started = consumed or 0
+        if file.id == self._start.segment_id:
+            started = max(started, self._start.offset)
+        if consumed is not None:
+            log.info("tail.segment_reappeared", segment=file.name, consumed_up_to=consumed)
+        self._segments.add(TrackedSegment(file, started=started, consumed=consumed is not None))
+
+    async def _settle_vanished(self, segment: TrackedSegment) -> None:
+        """Decide what it means that a segment's name is gone, unless its open file is still being read."""
+        if segment.complete or segment.reading or segment.follower is not None:
+            return
+        self._segments.drop(segment)
+        if segment.holds_cdc or segment.error is not None:
+            self._missing.add(segment.id)
+            following = self._segments.next_after(segment)
+            await self._trouble.missing(
+                Gap(
+                    reason=GapReason.VANISHED,
+                    certain=True,
+                    after=Position(segment.id, segment.position),
+                    before=None if following is None else following.id,
+                )
+            )
+        else:
+            log.debug("tail.segment_without_cdc_forgotten", segment=segment.file.name)
+
+    async def _report_gaps(self, listing: Listing) -> None:
+        """Report what is missing since the last look; an attempt that failed half-way repeats nothing."""
+        checkpoint = self._keeper.saved.position
+        gaps = await self._inventory.find_gaps(listing, checkpoint, may_prune=self._options.may_prune)
+        for gap in gaps:
+            if gap not in self._reported:
+                await self._trouble.missing(gap)
+                self._reported.add(gap)
+
+    async def _look_for_orphans(self, listing: Listing) -> None:
+        """Find index files whose segments are gone: they held CDC data that nobody read.
+
+        Cassandra makes the index file after the segment and both may be deleted one after the other just
+        now, so an orphan counts only when it is there for a while.
+        """
+        now = time.monotonic()
+        self._orphans = {key: since for key, since in self._orphans.items() if key in listing.orphans}
+        tracked = {segment.id for segment in self._segments}
+        for segment_id, path in listing.orphans.items():
+            if segment_id in tracked or now - self._orphans.setdefault(segment_id, now) < self._options.list_interval:
+                continue
+            if self._orphans[segment_id] < float("inf"):
+                self._orphans[segment_id] = float("inf")
+                await self._report_orphan(segment_id, path, listing)
+
+    async def _report_orphan(self, segment_id: int, path: Path, listing: Listing) -> None:
+        consumed = await asyncio.to_thread(self._checkpoints.consumed, segment_id)
+        if consumed is None and segment_id not in self._missing:
+            offset = self._start.offset if segment_id == self._start.segment_id else 0
+            before = min((file.id for file in listing.segments if file.id > segment_id), default=None)
+            await self._trouble.missing(
+                Gap(
+                    reason=GapReason.INDEX_WITHOUT_SEGMENT,
+                    certain=True,
+                    after=Position(segment_id, offset),
+                    before=before,
+                )
+            )
+        await self._releaser.remove_index(path)
+
+    async def release_due(self) -> None:
+        """Release every segment that is complete, acknowledged, and behind the durable checkpoint."""
+        durable = self._keeper.saved.sequence
+        for segment in self._segments:
+            if segment.complete and segment.sequence <= durable and await self._releaser.release(segment):
+                self._segments.drop(segment)
+
+    def _say(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now >= self._said_at:
+            self._said_at = now + _SAID_AGAIN
+            log.error(
+                "tail.folder_not_listed",
+                folder=str(self._folder.path),
+                error=str(error),
+                hint="set cdc_enabled: true in cassandra.yaml, commit_log.cdc_raw_directory to its cdc_raw_directory, "
+                "and let the daemon's user read there; the daemon keeps trying",
+            )

@@ -1,0 +1,256 @@
+"""The source of change: everything in `cdc_raw`, oldest segment first, from where the checkpoint says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
+from cdc_daemon.sources.log.executor import Executor, in_thread
+from cdc_daemon.sources.log.folder import CdcFolder
+from cdc_daemon.sources.log.inventory import Inventory
+from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.sources.log.ports import (
+    Checkpoints,
+    DeadLetters,
+    NullObserver,
+    ReconcileRequests,
+    SchemaProvider,
+    SeenSegments,
+    SignalSink,
+    TailObserver,
+)
+from cdc_daemon.sources.log.position import START, Position
+from cdc_daemon.sources.log.quarantine import Quarantine
+from cdc_daemon.sources.log.reader import Reader
+from cdc_daemon.sources.log.release import Releaser
+from cdc_daemon.sources.log.survey import Survey
+from cdc_daemon.sources.log.tables import TableKnowledge
+from cdc_daemon.sources.log.tracked import Backlog, TrackedSegments
+from cdc_daemon.sources.log.trouble import Trouble
+from cdc_daemon.sources.log.watch import FolderWatch
+
+log = structlog.get_logger(__name__)
+
+_HELD_SECONDS = 1.0
+"""Time for a portion in work to come to its end, or to the sink that takes nothing in."""
+
+
+class Tail:
+    """Follows a node's CDC segments and hands a signal for every change of a mapped table to `sink`.
+
+    A change is handed over at least once. What was handed over is acknowledged by its receipt; the checkpoint
+    follows the acknowledgements in order, and a segment is deleted only when it is closed, read to its end,
+    acknowledged, and the checkpoint behind it is durable (architecture, promise 6).
+
+    The checkpoint is one position, although for a moment two segments can grow (see `lifecycle`), and a segment
+    may appear with a lower id than the one being read. It says: of *this* segment everything before the offset is
+    acknowledged. Every other segment in the folder that the store does not know as consumed is read from its
+    beginning, lower ids too. So a store that keeps only the highest position loses nothing, and a restart
+    repeats at most what was in flight and the few segments below it that are not closed.
+
+    `state` is the daemon's state directory, for the quarantine. `mapped` are the tables that have a mapping;
+    updates of others are counted and dropped while decoding. `beat` is called with `tail` at least once a second
+    while the tail is alive, also while it waits for a full pipeline. Files and locks are another's: hold a
+    `DaemonLock` around it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        state: Path,
+        sink: SignalSink,
+        schema: SchemaProvider,
+        mapped: Collection[TableName],
+        checkpoints: Checkpoints,
+        dead_letters: DeadLetters,
+        reconcile_requests: ReconcileRequests,
+        seen: SeenSegments,
+        options: TailOptions | None = None,
+        observer: TailObserver | None = None,
+        beat: Callable[[str], None] = lambda _name: None,
+        executor: Executor = in_thread,
+        keyring: Keyring | None = None,
+    ) -> None:
+        self._folder = folder
+        self._sink = sink
+        self._schema = schema
+        self._mapped = frozenset(mapped)
+        self._checkpoints = checkpoints
+        self._seen = seen
+        self._options = options or TailOptions()
+        self._observer = observer or NullObserver()
+        self._beat = beat
+        self._executor = executor
+        self._keyring = keyring
+        quarantine = Quarantine(state)
+        self._trouble = Trouble(dead_letters, reconcile_requests, quarantine=quarantine, observer=self._observer)
+        self._releaser = Releaser(
+            checkpoints, quarantine=quarantine, observer=self._observer, delete=self._options.release
+        )
+        self._segments = TrackedSegments()
+        self._keeper: CheckpointKeeper | None = None
+        self._survey: Survey | None = None
+        self._work = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._deadline = 0.0
+        self._held = False
+        self._started = False
+        self._read_all_at = float("-inf")
+
+    @property
+    def position(self) -> Position:
+        """The place behind which everything is acknowledged and durably recorded."""
+        return START if self._keeper is None else self._keeper.saved.position
+
+    def backlog(self) -> Backlog:
+        """Count what is in the folder and not acknowledged yet."""
+        if self._keeper is None:
+            return Backlog(0, 0, None)
+        return self._segments.backlog(self._keeper.acknowledged)
+
+    async def wait_passed(self, seconds: float) -> None:
+        """Return when all is acknowledged that can be read in the log `seconds` from now."""
+        moment = time.monotonic() + seconds
+        while self._keeper is None or self._read_all_at < moment:  # noqa: ASYNC110 -- asked for seldom, read all the time
+            await asyncio.sleep(self._options.poll_interval)
+        newest = self._keeper.opened
+        while self._keeper.acknowledged.sequence < newest:  # noqa: ASYNC110 -- likewise
+            await asyncio.sleep(self._options.poll_interval)
+
+    async def run(self) -> None:
+        """Follow the folder until `stop` is called.
+
+        Raises what cannot be helped by waiting: a `StoreError` when the checkpoint cannot be loaded.
+        """
+        self._started = True
+        try:
+            keeper = await self._begin()
+            reader = self._make_reader(keeper)
+            survey = self._survey = self._make_survey(keeper)
+            watch = FolderWatch(self._folder, survey.call)
+            tasks = [
+                asyncio.create_task(keeper.run(), name="tail-checkpoint"),
+                asyncio.create_task(survey.run(), name="tail-survey"),
+                asyncio.create_task(watch.run(), name="tail-watch"),
+                asyncio.create_task(self._read(reader, survey), name="tail-read"),
+            ]
+            stop = asyncio.create_task(self._stop.wait(), name="tail-stop")
+            try:
+                await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
+                if self._stop.is_set():
+                    reader.stop()
+                    await self._drain(tasks[-1], keeper)
+            finally:
+                await _cancel([*tasks, stop])
+            for task in tasks:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+        finally:
+            for segment in self._segments:
+                segment.close()
+            self._ended.set()
+
+    async def stop(self, deadline: float = 10.0, *, held: bool = False) -> None:
+        """Begin no further portion, wait up to `deadline` seconds for the open ones, save, and end `run`.
+
+        With `held` the sink takes nothing in, so a portion that waits for it is not waited for.
+        What is not acknowledged by then is read again at the next start.
+        """
+        self._held = held
+        self._deadline = time.monotonic() + deadline
+        self._stop.set()
+        self._work.set()
+        if self._started:
+            await self._ended.wait()
+
+    async def _begin(self) -> CheckpointKeeper:
+        saved = await asyncio.to_thread(self._checkpoints.load, self._options.source)
+        start = START if saved is None else Position(*saved)
+        log.info("tail.started", folder=str(self._folder), position=str(start))
+        self._keeper = CheckpointKeeper(
+            self._checkpoints,
+            source=self._options.source,
+            start=start,
+            observer=self._observer,
+            interval=self._options.checkpoint_interval,
+            limit=self._options.open_portions,
+            on_saved=self._call_survey,
+        )
+        return self._keeper
+
+    def _make_reader(self, keeper: CheckpointKeeper) -> Reader:
+        return Reader(
+            self._segments,
+            sink=self._sink,
+            keeper=keeper,
+            tables=TableKnowledge(self._schema, self._mapped),
+            trouble=self._trouble,
+            options=self._options,
+            observer=self._observer,
+            executor=self._executor,
+            beat=self._beat,
+            furthest=keeper.saved.position,
+            keyring=self._keyring,
+        )
+
+    def _make_survey(self, keeper: CheckpointKeeper) -> Survey:
+        return Survey(
+            CdcFolder(self._folder),
+            self._segments,
+            keeper=keeper,
+            checkpoints=self._checkpoints,
+            inventory=Inventory(self._seen, self._checkpoints, self._segments),
+            releaser=self._releaser,
+            trouble=self._trouble,
+            options=self._options,
+            observer=self._observer,
+            on_change=self._work.set,
+        )
+
+    def _call_survey(self) -> None:
+        if self._survey is not None:
+            self._survey.look_after()
+
+    async def _read(self, reader: Reader, survey: Survey) -> None:
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            if await reader.read_all():
+                survey.look_after()
+                continue
+            self._read_all_at = begun
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation that comes with the timeout.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.poll_interval):
+                    await self._work.wait()
+            self._work.clear()
+
+    async def _drain(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:
+        """Let the portion in work end, wait for receipts, and save, all before the deadline."""
+        seconds = max(0.0, self._deadline - time.monotonic())
+        done, _ = await asyncio.wait({reading}, timeout=min(seconds, _HELD_SECONDS) if self._held else seconds)
+        if done or self._held:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
+                    await keeper.wait_empty(but=0 if done else 1)
+        try:
+            await keeper.save()
+        except StoreError as error:
+            log.warning("tail.checkpoint_failed", error=str(error), position=str(keeper.acknowledged.position))
+        log.info("tail.stopped", position=str(keeper.saved.position), portions_unacknowledged=keeper.open_receipts)
+
+
+async def _cancel(tasks: list[asyncio.Task[object]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,182 @@
+"""What the tail knows of each segment between its first sight and its release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.sources.log.checkpoint import Reached
+from cdc_daemon.sources.log.folder import Listing, SegmentFile
+from cdc_daemon.sources.log.follower import SegmentFollower
+from cdc_daemon.sources.log.lifecycle import Evidence
+
+
+class TrackedSegment:
+    """One segment.
+
+    `started` is the logical offset at which this process began to read it, `position` how far it has read.
+    `sequence` is that of its newest portion: when it is durable, all of the segment up to `position` is
+    acknowledged. `complete` says that it is closed and read to its end, `remembered` that the store knows it,
+    `holds_cdc` that CDC data was seen in it, `damaged` that something in it could not be read, `error` why it
+    cannot be read at all. `gone` says that its name is no longer in the folder, `reading` that the reader is
+    at it. `may_be_ahead` says that part of it was read before Cassandra crashed, if it did (see `Reader`).
+    `rested` is how it looked when it was put to rest, `retry_at` when (monotonic seconds) it may be tried
+    again after the system refused to let us read it.
+    """
+
+    __slots__ = (
+        "complete",
+        "damaged",
+        "error",
+        "file",
+        "follower",
+        "gone",
+        "holds_cdc",
+        "may_be_ahead",
+        "position",
+        "reading",
+        "remembered",
+        "rested",
+        "retry_at",
+        "sequence",
+        "started",
+    )
+
+    def __init__(self, file: SegmentFile, *, started: int = 0, consumed: bool = False) -> None:
+        self.file = file
+        self.may_be_ahead = not consumed and (started > 0 or not file.replayed)
+        self.started = started
+        self.position = started
+        self.follower: SegmentFollower | None = None
+        self.sequence = 0
+        self.complete = False
+        self.remembered = False
+        self.holds_cdc = file.has_index
+        self.damaged = False
+        self.error: CdcError | None = None
+        self.gone = False
+        self.rested: tuple[bool, bool] | None = None
+        self.retry_at = 0.0
+        self.reading = False
+
+    @property
+    def id(self) -> int:
+        """The segment's id."""
+        return self.file.id
+
+    def see(self, file: SegmentFile) -> None:
+        """Take note of how the folder shows the segment now."""
+        self.file = file
+        self.gone = False
+        self.holds_cdc = self.holds_cdc or file.has_index
+
+    def close(self) -> None:
+        """Close the file; what is known stays."""
+        if self.follower is not None:
+            self.position = max(self.position, self.follower.end)
+            self.follower.close()
+            self.follower = None
+
+
+class Change(NamedTuple):
+    """What a listing brought: files seen for the first time, and tracked segments that are not in it any more."""
+
+    arrived: list[SegmentFile]
+    vanished: list[TrackedSegment]
+
+
+class Backlog(NamedTuple):
+    """What is in the folder and not acknowledged: bytes, segments, and the oldest of these."""
+
+    size: int
+    segments: int
+    oldest: SegmentFile | None
+
+
+class TrackedSegments:
+    """All segments that are not released yet, by ascending id."""
+
+    def __init__(self) -> None:
+        self._segments: dict[int, TrackedSegment] = {}
+        self._newest_begun = 0
+
+    def __iter__(self) -> Iterator[TrackedSegment]:
+        return iter(sorted(self._segments.values(), key=lambda segment: segment.id))
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def add(self, segment: TrackedSegment) -> None:
+        """Track a segment."""
+        self._segments[segment.id] = segment
+        self.note_begun(segment)
+
+    def drop(self, segment: TrackedSegment) -> None:
+        """Track it no longer."""
+        segment.close()
+        self._segments.pop(segment.id, None)
+
+    def compare(self, listing: Listing) -> Change:
+        """Take a listing in; tell what is new and what is gone."""
+        arrived = []
+        present = set()
+        for file in listing.segments:
+            present.add(file.id)
+            segment = self._segments.get(file.id)
+            if segment is None:
+                arrived.append(file)
+            else:
+                segment.see(file)
+                self.note_begun(segment)
+        vanished = [segment for segment in self if segment.id not in present]
+        for segment in vanished:
+            segment.gone = True
+        return Change(arrived, vanished)
+
+    def note_begun(self, segment: TrackedSegment) -> None:
+        """Take note of whether Cassandra has written to the segment."""
+        begun = segment.file.has_index or segment.position > 0
+        if begun or (segment.follower is not None and segment.follower.begun):
+            self._newest_begun = max(self._newest_begun, segment.id)
+
+    def newer_begun(self, segment: TrackedSegment) -> bool:
+        """Tell whether Cassandra has written to a segment newer than this one."""
+        return self._newest_begun > segment.id
+
+    def evidence(self, segment: TrackedSegment) -> Evidence:
+        """Gather what is known of the segment before it is looked into."""
+        evidence = Evidence.of(segment.file, newer_begun=self.newer_begun(segment))
+        if segment.gone and segment.follower is not None and segment.follower.look() == 0:
+            # The file has no name left, so Cassandra has removed its own, and it closes a segment first.
+            return evidence._replace(closed=True)
+        return evidence
+
+    def next_after(self, segment: TrackedSegment) -> TrackedSegment | None:
+        """Return the segment with the next higher id, if any is there."""
+        later = [other for other in self._segments.values() if other.id > segment.id]
+        return min(later, key=lambda other: other.id, default=None)
+
+    def backlog(self, acknowledged: Reached) -> Backlog:
+        """Count what is not acknowledged yet."""
+        size = count = 0
+        oldest = None
+        for segment in self:
+            settled = _settled(segment, acknowledged)
+            written = segment.position
+            if not segment.complete and segment.file.index is not None:
+                written = max(written, segment.file.index.offset)
+            if written > settled:
+                size += written - settled
+                count += 1
+                oldest = oldest or segment.file
+        return Backlog(size, count, oldest)
+
+
+def _settled(segment: TrackedSegment, acknowledged: Reached) -> int:
+    """Return the logical offset up to which everything of the segment is acknowledged."""
+    if segment.sequence <= acknowledged.sequence:
+        return segment.position
+    if acknowledged.position.segment_id == segment.id:
+        return acknowledged.position.offset
+    return segment.started

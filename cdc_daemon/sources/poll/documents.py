@@ -1,0 +1,53 @@
+"""Which rows' documents were read before the rows' last change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.search.document_versions import DocumentName, find_versions
+from cdc_daemon.sources.poll.row import SeenRow
+
+
+class DocumentVersions:
+    """Compares rows with the documents they feed: a document's version is the moment its row was read."""
+
+    def __init__(self, client: AsyncElasticsearch, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
+        self._client = client
+        self._mappings = mappings
+
+    async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
+        """Return the rows of which some document is missing or may not show the last change.
+
+        A document shows it that was read more than `margin` microseconds after it. Raises
+        `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+        """
+        if not rows:
+            return []
+        mappings = self._mappings.get(rows[0].key.table, ())
+        if not mappings:
+            return list(rows)
+        found = set()
+        for mapping in mappings:
+            named = [(row, name) for row in rows if (name := document_name(mapping, row)) is not None]
+            versions = await find_versions(self._client, [name for _, name in named])
+            shown = {
+                row.key
+                for (row, _), version in zip(named, versions, strict=True)
+                if version is not None and row.changed and version > row.changed + margin
+            }
+            found |= {row.key for row in rows if row.key not in shown}
+        return [row for row in rows if row.key in found]
+
+
+def document_name(mapping: DocumentMapping, row: SeenRow) -> DocumentName | None:
+    """Return the name of a row's document, or None where its key makes none."""
+    table = mapping.table
+    try:
+        values = (*table.key_values(row.key.partition_key), *table.clustering_values(row.key.clustering or ()))
+        return DocumentName(mapping.alias, mapping.id_of(values), mapping.routing_of(values))
+    except Exception:  # noqa: BLE001 -- whatever the key is
+        return None  # the pipeline sets such a key aside with its reason

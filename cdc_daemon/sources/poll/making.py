@@ -1,0 +1,121 @@
+"""Pollers made of what is declared, checked against the live schema."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from cassandra.cluster import Session
+
+from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.query import execute, prepare
+from cdc_daemon.cassandra.ring import Ring
+from cdc_daemon.cassandra.scan import TokenScan
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.config.poll import PollSettings
+from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.pipeline.gate import Sink
+from cdc_daemon.sources.poll.asking import Asking
+from cdc_daemon.sources.poll.bucket import BucketRows
+from cdc_daemon.sources.poll.columns import PolledColumns
+from cdc_daemon.sources.poll.following import FollowingRows
+from cdc_daemon.sources.poll.index import IndexedRows, check_index
+from cdc_daemon.sources.poll.poller import Poller, PollObserver, Versions, WatermarkStore
+from cdc_daemon.sources.poll.row import RowSource
+from cdc_daemon.sources.poll.scan import ScannedRows
+
+log = structlog.get_logger(__name__)
+
+_INDICES = "SELECT options FROM system_schema.indexes WHERE keyspace_name = ? AND table_name = ?"
+
+
+def check_polled_tables(polled: Iterable[PollSettings], shown: Iterable[TableName]) -> None:
+    """Raise `ConfigError` for a table that no document shows: polling it would be in vain."""
+    names = {str(table) for table in shown}
+    for settings in polled:
+        if str(settings.table) not in names:
+            raise ConfigError(
+                f"expected a table that a mapping shows in poll, found {settings.table}",
+                hint=nearest_hint(str(settings.table), names),
+            )
+
+
+class PollerMaker:
+    """Makes the pollers of a daemon, with everything that they share."""
+
+    def __init__(
+        self,
+        session: Session,
+        schema: SchemaSource,
+        *,
+        sink: Sink,
+        versions: Versions,
+        watermarks: WatermarkStore,
+        observer: PollObserver,
+    ) -> None:
+        self._session = session
+        self._schema = schema
+        self._sink = sink
+        self._versions = versions
+        self._watermarks = watermarks
+        self._observer = observer
+
+    async def make(self, settings: PollSettings) -> Poller:
+        """Return the poller of one table. Where that is not there, its turns fail until it is, and nothing else does.
+
+        Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
+        """
+        plan = partial(self._schema.plan, settings.table)
+        source = FollowingRows(plan, partial(open_rows, self._session, self._schema, settings))
+        try:
+            await source.source()
+        except CassandraRefusedError as error:
+            log.warning("poll.table_missing", table=str(settings.table), error=error)
+        return Poller(
+            settings,
+            source=source,
+            whole=FollowingRows(plan, self._whole(settings)),
+            sink=self._sink,
+            versions=self._versions,
+            watermarks=self._watermarks,
+            observer=self._observer,
+        )
+
+    def _whole(self, settings: PollSettings) -> Callable[[ReadPlan], Awaitable[RowSource]]:
+        async def whole(plan: ReadPlan) -> RowSource:
+            return _scanned(self._session, self._schema, settings, plan)
+
+        return whole
+
+
+async def open_rows(session: Session, schema: SchemaSource, settings: PollSettings, plan: ReadPlan) -> RowSource:
+    """Return the rows of a polled table as its strategy finds them.
+
+    Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
+    """
+    columns = PolledColumns(plan, settings)
+    if settings.strategy == "bucket":
+        return BucketRows(Asking(session, columns), columns, settings, now=_now)
+    if settings.strategy == "index":
+        ordered = check_index(columns, await _indices(session, settings.table))
+        return IndexedRows(Asking(session, columns), columns, ordered=ordered, now=_now)
+    return _scanned(session, schema, settings, plan)
+
+
+def _scanned(session: Session, schema: SchemaSource, settings: PollSettings, plan: ReadPlan) -> RowSource:
+    return ScannedRows(TokenScan(session, schema), PolledColumns(plan, settings), Ring(session))
+
+
+async def _indices(session: Session, table: TableName) -> Sequence[tuple[str | None, str]]:
+    statement = await prepare(session, _INDICES)
+    rows: list[Any] = await execute(session, statement.bind(table))
+    return [(row.options.get("class_name"), row.options.get("target", "")) for row in rows]
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

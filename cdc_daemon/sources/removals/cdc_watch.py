@@ -1,0 +1,107 @@
+"""Times without CDC: a table's changes are in no segment then, and have to be looked for when it is on again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Protocol
+
+import structlog
+
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.sources.removals.alterations import Alteration, Shape
+from cdc_daemon.store.reconcile_requests import ReconcileReason
+from cdc_daemon.store.table_marks import TableMark
+
+log = structlog.get_logger(__name__)
+
+SHORT = 10.0
+"""Seconds between two looks in which a table is altered once at most, as far as nothing speaks against it."""
+
+
+class AlterationRecords(Protocol):
+    """When tables were altered, as the node keeps it."""
+
+    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
+        """Return what is known of the tables of these keyspaces."""
+        ...
+
+    async def shape(self, table: TableName) -> Shape:
+        """Return when the parts of a table were written."""
+        ...
+
+
+Reconcile = Callable[[TableName, ReconcileReason, int | None], Awaitable[None]]
+"""Asks for a table to be compared and mended, and says since when (µs since epoch) changes may be lost."""
+
+
+class CdcWatch:
+    """Compares each table's CDC with what it was at the last look, in this process or an earlier one.
+
+    CDC that was switched off and on again between two looks shows only in the time of the table's last alteration.
+    One that moved is explained where the looks were short after one another and the alteration was one of the table's
+    columns or a new index, as no such statement alters CDC. All others are doubted: the table is reconciled, which
+    is slow but loses nothing. What is not found is CDC switched off and on within two seconds and a column altered
+    just after that, within the same two seconds.
+    """
+
+    def __init__(
+        self, records: AlterationRecords, reconcile: Reconcile, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._records = records
+        self._reconcile = reconcile
+        self._now = now
+        self._looked = float("-inf")
+        self._last: dict[TableName, float] = {}
+
+    async def look(self, tables: Collection[TableName]) -> Mapping[TableName, Alteration]:
+        """Return what tables are now, for `compare`. Raises as `execute` does."""
+        self._looked = self._now()
+        return await self._records.read({table.keyspace for table in tables})
+
+    async def compare(self, table: TableName, mark: TableMark | None, seen: TableMark) -> bool:
+        """Ask for what the log cannot have told since `mark`; return whether all since then has been judged.
+
+        A table that is altered again while it is looked at is judged by a later look, `SHORT` seconds after the last
+        one that judged it at most. Until then its mark has to stay as it is.
+        Raises as `execute` does, and `StoreError`.
+        """
+        if mark is not None and mark != seen and not await self._is_judged(table, mark, seen):
+            return False
+        self._last[table] = self._looked
+        return True
+
+    async def _is_judged(self, table: TableName, mark: TableMark, seen: TableMark) -> bool:
+        if not seen.cdc:
+            if mark.cdc:
+                log.warning(
+                    "removal.cdc_off",
+                    table=str(table),
+                    hint=f"changes of this table are not seen: ALTER TABLE {table} WITH cdc = true",
+                )
+        elif not mark.cdc:
+            log.warning("removal.cdc_on_again", table=str(table), hint="what was changed meanwhile is reconciled")
+            await self._reconcile(table, ReconcileReason.CDC_OFF, mark.altered or None)
+        elif mark.altered and mark.altered != seen.altered:
+            shape = await self._records.shape(table)
+            if self._is_soon(table) and shape.newest > seen.altered:
+                return False
+            if self._is_explained(table, mark, seen, shape):
+                return True
+            log.warning(
+                "removal.altered_unseen",
+                table=str(table),
+                known_since=mark.altered / 1e6,
+                altered=seen.altered / 1e6,
+                hint="CDC may have been off for a while, unseen: what may have been changed then is reconciled",
+            )
+            await self._reconcile(table, ReconcileReason.ALTERED, mark.altered)
+        return True
+
+    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, shape: Shape) -> bool:
+        if mark.table_id != seen.table_id:
+            return shape.oldest == seen.altered  # created with CDC and not altered since
+        return self._is_soon(table) and shape.newest == seen.altered
+
+    def _is_soon(self, table: TableName) -> bool:
+        return 0 <= self._looked - self._last.get(table, float("-inf")) <= SHORT

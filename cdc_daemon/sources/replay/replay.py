@@ -1,0 +1,303 @@
+"""Replaying dead letters: what they speak of is read again, and the letters of what is shown then are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import structlog
+
+from cdc_daemon.commitlog.keys import read_mutation_keys
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.sources.log.signals import NamedTables, signals_of
+from cdc_daemon.store.dead_letters import DOCUMENT, PARTITION, DeadLetter, DeadLetters
+from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
+
+log = structlog.get_logger(__name__)
+
+WINDOW = 1000
+"""Keys that are asked for at once, so that requests for rows do not wait behind a replay."""
+
+MOST_AT_ONCE = 1000
+"""Letters replayed by one call: their bytes, up to 16 MiB each, are read one by one."""
+
+_OF_ROWS = frozenset((DOCUMENT, PARTITION))
+"""Kinds of letters that name what is to be read again: they go as soon as that is shown."""
+
+
+async def _never() -> str:
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets this event")
+
+
+class Requested(Protocol):
+    """The pipeline, as far as a replay needs it."""
+
+    def request(self, signals: Iterable[Signal], watch: Watch) -> None:
+        """Take signals in at once; the watch is told of each key."""
+        ...
+
+    def withdraw(self, keys: Iterable[Key]) -> None:
+        """Forget keys that nobody waits for any more."""
+        ...
+
+
+class KnownSchema(Protocol):
+    """The tables as known now."""
+
+    @property
+    def current(self) -> NamedTables:
+        """All tables, those of earlier generations included."""
+        ...
+
+
+class Ending(Enum):
+    """What became of a letter that was replayed."""
+
+    REPLAYED = "replayed"
+    """What it speaks of is shown as it is in Cassandra now: the letter is gone."""
+
+    FAILED = "failed"
+    """The letter stays, with the reason of this attempt."""
+
+    WAITING = "waiting"
+    """It took longer than was to be waited for: the letter stays as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One letter that was replayed, and why it stays where it does."""
+
+    id: int
+    ending: Ending
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The letters replayed by one call, oldest first. `more` is whether there are others behind the last of them."""
+
+    letters: Sequence[Replayed]
+    more: bool
+
+    def count(self, ending: Ending) -> int:
+        """Tell how many came to this end."""
+        return sum(letter.ending is ending for letter in self.letters)
+
+
+class Replayer:
+    """Replays letters through the pipeline.
+
+    A document's row is read again and settled as any other, and so is each row of a partition. A mutation is decoded
+    with the schema as it is known now, and the rows that it speaks of are settled. A piece of a segment that is damaged
+    or missing cannot be read at all: what was in it is healed by comparing tables with their indices. `shown` are the
+    tables whose rows documents show, their own or others'. `unreadable` returns, with the reason, when Cassandra is
+    unavailable: a replay then waits no longer. A letter that counts several mutations has only the first of
+    them: when its table has become known, `reconcile` requests durably that the whole table is compared with its index.
+    """
+
+    def __init__(
+        self,
+        pipeline: Requested,
+        letters: DeadLetters,
+        *,
+        schema: KnownSchema,
+        shown: Container[TableName],
+        reconcile: Callable[[TableName], Awaitable[None]],
+        unreadable: Callable[[], Awaitable[str]] = _never,
+    ) -> None:
+        self._pipeline = pipeline
+        self._letters = letters
+        self._schema = schema
+        self._shown = shown
+        self._unreadable = unreadable
+        self._reconcile = reconcile
+
+    async def replay(
+        self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
+    ) -> Replay:
+        """Replay the oldest `limit` letters of those wanted, and wait for at most so long. Raises `StoreError`."""
+        found = await asyncio.to_thread(
+            lambda: list(self._letters.list(wanted=wanted, limit=limit + 1, oldest_first=True))
+        )
+        return Replay(await self.replay_letters(found[:limit], seconds=seconds), more=len(found) > limit)
+
+    async def replay_one(self, identity: int, *, seconds: float = 30.0) -> Replayed | None:
+        """Replay one letter; None when there is none of this id. Raises `StoreError`."""
+        letter = await asyncio.to_thread(self._letters.get, identity)
+        if letter is None:
+            return None
+        (replayed,) = await self.replay_letters([letter], seconds=seconds)
+        return replayed
+
+    async def replay_letters(self, letters: Sequence[DeadLetter], *, seconds: float = 30.0) -> list[Replayed]:
+        """Replay letters that were kept, and wait for at most so long. Raises `StoreError`."""
+        ended: dict[int, Replayed] = {}
+        signals: dict[int, Sequence[Signal]] = {}
+        for letter in letters:
+            identity = _id(letter)
+            try:
+                signals[identity] = self._signals(letter)
+            except _CannotBeReplayedError as error:
+                ended[identity] = Replayed(identity, Ending.FAILED, error.reason, str(error))
+        watch = _Waiting()
+        try:
+            asked = {Key.of(each): each for several in signals.values() for each in several}
+            await self._settle_within(seconds, asked, watch)
+        finally:
+            watch.closed = True
+            self._pipeline.withdraw(watch.open)
+        shown = []
+        for letter in letters:
+            identity = _id(letter)
+            if identity in signals:
+                ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
+                if ended[identity].ending is Ending.REPLAYED and letter.kind not in _OF_ROWS:
+                    shown.append(identity)  # the others went when their rows were settled
+                    if letter.count > 1:
+                        for table in {signal.table for signal in signals[identity]}:
+                            await self._reconcile(table)
+        await asyncio.to_thread(self._letters.remove, shown)
+        for letter in letters:
+            if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is Ending.FAILED:
+                await asyncio.to_thread(self._count_failure, letter, failure)
+        replayed = sum(each.ending is Ending.REPLAYED for each in ended.values())
+        log.info("dead_letters.replayed", replayed=replayed, left=len(letters) - replayed)
+        return [ended[_id(letter)] for letter in letters]
+
+    def _count_failure(self, letter: DeadLetter, failure: Replayed) -> None:
+        """Count a failure that left nothing behind: no mapping, another document of the row, a table that is gone."""
+        detail = {**letter.detail, "message": failure.message or letter.detail.get("message")}
+        self._letters.failed_again(letter, failure.reason or letter.reason, detail)
+
+    def _signals(self, letter: DeadLetter) -> Sequence[Signal]:
+        if letter.kind in _OF_ROWS:
+            table = TableName(letter.keyspace or "", letter.table or "")
+            if table not in self._shown:
+                raise _CannotBeReplayedError("unmapped", f"no mapping shows the table {table} any more")
+            key = letter.partition_key or b""
+            clustering = None if letter.kind == PARTITION else tuple(letter.clustering or ())
+            now = self._schema.current.find(*table)
+            if now is not None and not now.takes_key(key, clustering):
+                raise _CannotBeReplayedError(
+                    "another_key", f"the table {table} was created again with another primary key: drop the letter"
+                )
+            return [Signal(table, key, Scope.STATIC if clustering is None else Scope.ROW, clustering or ())]
+        if letter.kind != "mutation" or letter.payload is None:
+            raise _CannotBeReplayedError(
+                letter.reason,
+                "nothing of it can be decoded: the daemon compares its tables with Elasticsearch instead; drop the "
+                "letter when `cdc-daemon check` no longer shows state.reconcile",
+            )
+        try:
+            updates, unknown = read_mutation_keys(letter.payload, self._schema.current)
+        except CdcError as error:
+            raise _CannotBeReplayedError(type(error).__name__, error.message) from error
+        if unknown:
+            raise _CannotBeReplayedError("UnknownTableError", f"the table {unknown[0].hex()} is still not known")
+        wanted = [update for update in updates if self._is_wanted(update.table)]
+        return list(signals_of(wanted))
+
+    def _is_wanted(self, table: TableMetadata) -> bool:
+        """Tell whether documents show a table; of an earlier one with another primary key there is nothing to show."""
+        now = self._schema.current.find(table.keyspace, table.name)
+        return TableName(table.keyspace, table.name) in self._shown and (now is None or now.has_key_of(table))
+
+    async def _settle_within(self, seconds: float, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
+        """Wait for the keys, at most so long, and not while Cassandra is unavailable."""
+        settling = asyncio.ensure_future(self._settle(signals, watch))
+        losing = asyncio.ensure_future(self._unreadable())
+        try:
+            await asyncio.wait([settling, losing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if settling.done():
+                await settling
+            elif losing.done():
+                watch.trouble = Trouble("cassandra", losing.result())
+        finally:
+            for each in (settling, losing):
+                each.cancel()
+            await asyncio.gather(settling, losing, return_exceptions=True)
+
+    async def _settle(self, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
+        waiting = iter(signals.items())
+        left = len(signals)
+        while left or watch.open:
+            room = min(WINDOW - len(watch.open), left)
+            if room > 0:
+                asked = dict(next(waiting) for _ in range(room))
+                left -= room
+                watch.open.update(asked)
+                self._pipeline.request(asked.values(), watch)
+            if watch.open:
+                await watch.wait_moved()
+
+
+class _CannotBeReplayedError(Exception):
+    """A letter that says nothing which could be asked for."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _Waiting:
+    """Waits for keys, and keeps what became of their documents under every alias."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.open: set[Key] = set()
+        self.settled_keys: dict[Key, Sequence[DocumentOutcome]] = {}
+        self.trouble: Trouble | None = None
+        self._moved = asyncio.Event()
+
+    def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
+        if key in self.open:
+            self.settled_keys[key] = documents
+            self.open.remove(key)
+            self._moved.set()
+
+    def delayed(self, _key: Key, trouble: Trouble) -> None:
+        self.trouble = trouble
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], _documents: Sequence[DocumentOutcome]) -> None:
+        if key in self.open:
+            self.trouble = next(iter(troubles.values()))
+            self.open.remove(key)
+            self._moved.set()
+
+    async def wait_moved(self) -> None:
+        await self._moved.wait()
+        self._moved.clear()
+
+
+def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> Replayed:
+    identity = _id(letter)
+    if any(key not in watch.settled_keys for key in keys):
+        trouble = watch.trouble or Trouble("daemon", "it takes longer")
+        return Replayed(identity, Ending.WAITING, trouble.service, trouble.reason)
+    if letter.kind not in _OF_ROWS:
+        return Replayed(identity, Ending.REPLAYED)
+    documents = [
+        each for key in keys for each in watch.settled_keys[key] if not letter.alias or each.alias in {letter.alias, ""}
+    ]
+    for each in documents:
+        if each.outcome is Outcome.DEAD:
+            return Replayed(identity, Ending.FAILED, each.error_type, each.reason)
+    if not documents and letter.alias:  # others than documents of one index have none of their own
+        return Replayed(identity, Ending.FAILED, "unmapped", f"no mapping writes to {letter.alias} any more")
+    return Replayed(identity, Ending.REPLAYED)
+
+
+def _id(letter: DeadLetter) -> int:
+    assert letter.id is not None, "a letter that was kept has an id"
+    return letter.id

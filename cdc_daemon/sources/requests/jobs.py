@@ -1,0 +1,225 @@
+"""Requests that are answered before they are done: kept durably, worked off in turns, resumed at the next start."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CdcError, StoreError
+from cdc_daemon.model.slices import in_slices
+from cdc_daemon.sources.requests.errors import InvalidIdError, NotSettledError, TooManyJobsError
+from cdc_daemon.sources.requests.identifier import Asked
+from cdc_daemon.sources.requests.outcome import SyncOutcome
+from cdc_daemon.sources.requests.refresh import Refresh
+from cdc_daemon.sources.requests.service import SyncService
+from cdc_daemon.store.jobs import Job, JobPart
+
+log = structlog.get_logger(__name__)
+
+KIND = "sync"
+
+PART = 500
+"""Ids settled between two durable notes of progress; what a crash repeats at most."""
+
+
+class JobStore(Protocol):
+    """Where jobs are kept. Every method blocks for the disk."""
+
+    def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
+        """Keep a new job durably; None when `limit` are open."""
+        ...
+
+    def get(self, identity: str) -> Job | None:
+        """Return a job, or None."""
+        ...
+
+    def failures(self, identity: str) -> dict[str, str]:
+        """Return ids that could not be shown, with reasons."""
+        ...
+
+    def open_types(self, kind: str) -> Collection[str]:
+        """Return the object types of jobs that are to be worked on."""
+        ...
+
+    def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
+        """Return the job to work on, after another one had its turn."""
+        ...
+
+    def next_part(self, identity: str) -> JobPart | None:
+        """Return the part to work on."""
+        ...
+
+    def settle_part(
+        self, identity: str, part: JobPart, *, indexed: int, deleted: int, missing: int, failures: Mapping[str, str]
+    ) -> None:
+        """Record that a part is settled."""
+        ...
+
+    def finish(self, identity: str, *, message: str | None = None) -> bool:
+        """Record that a job has ended; return False where it had ended before."""
+        ...
+
+    def cancel(self, identity: str) -> bool:
+        """Record that a job is cancelled; return False where it has ended before, or there is none."""
+        ...
+
+
+class JobReport(NamedTuple):
+    """A job, and reasons of its failures by id."""
+
+    job: Job
+    failures: Mapping[str, str]
+
+
+class JobRunner:
+    """Takes jobs in durably and settles them. `limit` bounds those that wait.
+
+    Each object type has a worker of its own, so one whose documents cannot be written holds up no other, and the jobs
+    of a type take turns, part by part, so a huge one holds up none. Those of a type whose mapping does not fit its
+    table at present wait until it does.
+    """
+
+    def __init__(self, service: SyncService, store: JobStore, *, limit: int = 100, part: int = PART) -> None:
+        self._service = service
+        self._store = store
+        self._limit = limit
+        self._part = part
+        self._settling: dict[str, asyncio.Task[SyncOutcome]] = {}
+        self._wake = {object_type: asyncio.Event() for object_type in service.object_types}
+
+    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
+        """Take a job in; when this returns it will be done, whatever happens to this process.
+
+        Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then there is none.
+        """
+        pairs = zip(ids, await self._service.read(object_type, ids), strict=True)
+        distinct = list({asked.key: identity for identity, asked in pairs}.values())
+        job = Job(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
+        kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
+        if kept is None:
+            raise TooManyJobsError(f"expected fewer than {self._limit} jobs that wait")
+        self._wake[object_type].set()
+        log.info("job.accepted", job=kept.id, object_type=object_type, ids=kept.total)
+        return kept
+
+    async def report(self, identity: str) -> JobReport | None:
+        """Tell how far a job is; None when there is none of that id."""
+        job = await asyncio.to_thread(self._store.get, identity)
+        if job is None or job.kind != KIND:
+            return None
+        if job.open and (reason := self._service.held.get(job.object_type)) is not None:
+            job = replace(job, message=f"it waits, as its type's mapping does not fit its table: {reason}")
+        return JobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
+
+    async def cancel(self, identity: str) -> JobReport | None:
+        """Cancel a job and return its report; None when there is none of that id.
+
+        What is on its way to Elasticsearch is still written. A job that has ended stays as it is. Raises `StoreError`.
+        """
+        if await asyncio.to_thread(self._store.cancel, identity):
+            log.info("job.cancelled", job=identity)
+            if identity in self._settling:
+                self._settling[identity].cancel()
+        return await self.report(identity)
+
+    async def run(self) -> None:
+        """Work jobs off until cancelled. What is not settled then goes on at the next start."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_unknown(), name="jobs-unknown")
+            for object_type, wake in self._wake.items():
+                tasks.create_task(self._work_off(object_type, wake), name=f"jobs-{object_type}")
+
+    async def _end_unknown(self) -> None:
+        """End the jobs of types that the configuration knows no more, which only an earlier process took in."""
+        backoff = Backoff()
+        while True:
+            try:
+                for object_type in await asyncio.to_thread(self._store.open_types, KIND):
+                    if object_type not in self._wake and object_type not in self._service.held:
+                        await self._fail(object_type, f"object type {object_type} has no mapping any more")
+            except StoreError as error:
+                await _pause(error, backoff)
+            else:
+                return
+
+    async def _fail(self, object_type: str, message: str) -> None:
+        while (job := await asyncio.to_thread(self._store.next_open, KIND, object_type)) is not None:
+            await asyncio.to_thread(self._store.finish, job.id, message=message)
+            log.warning("job.failed", job=job.id, error=message)
+
+    async def _work_off(self, object_type: str, wake: asyncio.Event) -> None:
+        backoff = Backoff()
+        job: Job | None = None
+        while True:
+            wake.clear()
+            try:
+                job = await asyncio.to_thread(self._store.next_open, KIND, object_type, after=job)
+                if job is None:
+                    await wake.wait()
+                else:
+                    await self._work(job)
+                backoff.reset()
+            except (StoreError, NotSettledError) as error:
+                await _pause(error, backoff)
+
+    async def _work(self, job: Job) -> None:
+        """Settle a job's next part, or end it where there is none."""
+        part = await asyncio.to_thread(self._store.next_part, job.id)
+        if part is None:
+            await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
+            if await asyncio.to_thread(self._store.finish, job.id):
+                log.info("job.done", job=job.id, object_type=job.object_type)
+            return
+        outcome = await self._unless_cancelled(job, self._settle(job, part))
+        if outcome is None:
+            return
+        await asyncio.to_thread(
+            self._store.settle_part,
+            job.id,
+            part,
+            indexed=outcome.indexed,
+            deleted=outcome.deleted,
+            missing=outcome.missing,
+            failures=outcome.failures,
+        )
+
+    async def _unless_cancelled(self, job: Job, settling: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
+        """Return what becomes of a part; None as soon as its job is cancelled."""
+        task = asyncio.create_task(settling, name=f"job-{job.id}")
+        self._settling[job.id] = task
+        try:
+            await asyncio.wait({task})
+        finally:
+            del self._settling[job.id]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return None if task.cancelled() else task.result()
+
+    async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
+        asked: list[Asked] = []
+        refused: dict[str, str] = {}
+
+        def read(_start: int, ids: Sequence[Any]) -> None:
+            for identity in ids:
+                try:
+                    asked.extend(self._service.read_ids(job.object_type, [identity]))
+                except InvalidIdError as error:
+                    # Another configuration than the one under which it was accepted.
+                    refused[identity if isinstance(identity, str) else repr(identity)] = error.message
+
+        await in_slices(part.ids, read)
+        outcome = await self._service.settle(job.object_type, asked)
+        outcome.failures.update(refused)
+        return outcome
+
+
+async def _pause(error: CdcError, backoff: Backoff) -> None:
+    delay = backoff.next()
+    log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
+    await asyncio.sleep(delay)

@@ -1,0 +1,69 @@
+"""Making what was written visible to searches, at once or together with what others wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import Enum
+
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.pages import refresh
+
+
+class Refresh(Enum):
+    """When an answer is given: before, or after searches see what was written."""
+
+    NO = "false"
+    NOW = "true"
+    """An extra refresh, at once."""
+
+    SHARED = "wait_for"
+    """The next of at most one extra refresh a second, however many wait for it."""
+
+
+class Refresher:
+    """Refreshes aliases. `interval` is the least time in seconds between two refreshes that are shared.
+
+    Elasticsearch's own `wait_for` belongs to a write request, which would have to stay open for as long as
+    the index's `refresh_interval`, forever where that is -1. A bounded number of refreshes does the same for
+    whoever waits, and spares the index as well.
+    """
+
+    def __init__(self, client: AsyncElasticsearch, *, interval: float = 1.0) -> None:
+        self._client = client
+        self._interval = interval
+        self._last: dict[str, float] = {}
+        self._next: dict[str, asyncio.Task[None]] = {}
+
+    async def refresh(self, alias: str, when: Refresh) -> None:
+        """Return when searches see what was written before this call.
+
+        Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+        """
+        if when is Refresh.NOW:
+            await self._refresh(alias)
+        elif when is Refresh.SHARED:
+            shared = self._next.get(alias)
+            if shared is None:
+                shared = self._next[alias] = asyncio.create_task(self._refresh_later(alias), name="shared-refresh")
+            await asyncio.shield(shared)
+
+    async def close(self) -> None:
+        """Give up the refreshes that are waited for."""
+        tasks = list(self._next.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _refresh_later(self, alias: str) -> None:
+        await asyncio.sleep(max(0.0, self._last.get(alias, 0.0) + self._interval - time.monotonic()))
+        # Whoever comes from here on wants what this refresh may not show.
+        del self._next[alias]
+        self._last[alias] = time.monotonic()
+        await self._refresh(alias)
+
+    async def _refresh(self, alias: str) -> None:
+        with told_apart("refresh", alias=alias):
+            await refresh(self._client, alias)

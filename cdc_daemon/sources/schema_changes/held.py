@@ -1,0 +1,183 @@
+"""Mappings that fitted their tables until these were created again: they wait, and hold up no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.commitlog.schema import TableMetadata
+from cdc_daemon.config import MappingSettings, Settings
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.store import Store
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
+from cdc_daemon.store.table_marks import TableMark
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A mapping that does not fit its table as it is now, and why."""
+
+    mapping: str
+    table: TableName
+    reason: str
+    hint: str | None = None
+
+
+class HeldMappings:
+    """Decides which mappings wait instead of ending the start: those that fitted once.
+
+    A mapping that does not fit is a mistake in the configuration, unless a table that it shows was created again
+    meanwhile. Then its table is left out with all of its mappings, and a durable request for a comparison stands for
+    every change of it, until it fits again.
+    """
+
+    def __init__(self, schema: SchemaSource, marks: Mapping[TableName, TableMark], held: Collection[TableName]) -> None:
+        self._schema = schema
+        self._marks = marks
+        self._before = held
+        self.found: list[Held] = []
+        """The mappings that have to wait."""
+
+    @classmethod
+    async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> HeldMappings:
+        """Read what is needed from the store. Raises `StoreError`."""
+
+        def read() -> tuple[dict[TableName, TableMark], frozenset[TableName]]:
+            marks = {table: store.table_marks.get(table) for table in _shown_in(settings)}
+            wanted = [each for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY]
+            held = frozenset(TableName(each.keyspace or "", each.table or "") for each in wanted)
+            return {table: mark for table, mark in marks.items() if mark is not None}, held
+
+        return cls(schema, *await asyncio.to_thread(read))
+
+    @property
+    def tables(self) -> frozenset[TableName]:
+        """The tables that have to wait."""
+        return frozenset(each.table for each in self.found)
+
+    def begin(self) -> None:
+        """Forget what was found: the mappings are laid against a schema that was read anew."""
+        self.found.clear()
+
+    def holds(self, name: str, declared: MappingSettings, error: CdcError) -> bool:
+        """Tell whether a mapping that does not fit has to wait."""
+        shown = {declared.table, *declared.joined_tables}
+        if declared.table not in self._before and not any(map(self._is_another, shown)):
+            return False
+        self.found.append(Held(name, declared.table, error.message, error.hint))
+        return True
+
+    def has_run(self, declared: MappingSettings) -> bool:
+        """Tell whether a daemon has replicated a mapping's table before, as it is or with more columns."""
+        mark, now = self._marks.get(declared.table), _live(self._schema, declared.table)
+        return mark is not None and now is not None and mark.table_id == now.id
+
+    def _is_another(self, table: TableName) -> bool:
+        mark, now = self._marks.get(table), _live(self._schema, table)
+        return mark is not None and now is not None and mark.table_id != now.id
+
+    def say(self) -> None:
+        """Say in the log what has to wait."""
+        for each in self.found:
+            log.error(
+                "mapping.held",
+                mapping=each.mapping,
+                table=str(each.table),
+                error=each.reason,
+                hint=each.hint
+                or "correct the mapping and restart, or create the table again as it fits; "
+                "its documents stay as they are until then, and are compared with it as a whole afterwards",
+            )
+
+    def without(self, settings: Settings) -> Settings:
+        """Return settings that speak of no table that has to wait."""
+        tables = self.tables
+        if not tables:
+            return settings
+        mappings = {name: each for name, each in settings.mappings.items() if each.table not in tables}
+        shown = {table for each in mappings.values() for table in (each.table, *each.joined_tables)}
+        poll = tuple(each for each in settings.poll if each.table in shown)
+        return settings.model_copy(update={"mappings": mappings, "poll": poll})
+
+    def types(self, settings: Settings) -> Mapping[str, str]:
+        """Return the mappings that `without` leaves out, and why: those of another mapping's table wait with it."""
+        reasons = {each.table: each.reason for each in self.found}
+        own = {each.mapping: each.reason for each in self.found}
+        return {
+            name: own.get(name, reasons[each.table])
+            for name, each in settings.mappings.items()
+            if each.table in reasons
+        }
+
+    def watched(self, settings: Settings) -> frozenset[TableName]:
+        """Return the tables that mappings which have to wait show."""
+        names = {each.mapping for each in self.found}
+        return frozenset(
+            table
+            for name, each in settings.mappings.items()
+            if name in names
+            for table in (each.table, *each.joined_tables)
+        )
+
+
+def take_up_keys(settings: Settings, schema: SchemaSource, store: Store, *, held: Collection[TableName]) -> None:
+    """Ask for comparisons of tables that were created again with another primary key, and of those that have to wait.
+
+    Nothing that was known of the old keys is of use: what is kept of them is forgotten, and so are changes of the new
+    ones that were kept meanwhile, which the comparison covers. It blocks for commits and raises `StoreError`.
+    """
+    wanted: set[TableName] = set(held)
+    rekeyed: dict[TableName, TableMetadata] = {}
+    for table, bases in _shown_in(settings).items():
+        mark, now = store.table_marks.get(table), _live(schema, table)
+        before = None if mark is None else schema.get(mark.table_id)
+        if now is None or before is None or before.id == now.id or before.has_key_of(now):
+            continue
+        rekeyed[table] = now
+        wanted |= bases
+        log.warning("mapping.key_changed", table=str(table), before=_key(before), now=_key(now))
+    opened = {
+        (each.keyspace, each.table) for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY
+    }
+    asked = [table for table in wanted if table not in opened or table in rekeyed]
+    if asked:
+        store.reconcile_requests.add(
+            [
+                ReconcileRequest(reason=ReconcileReason.KEY, segment_id=0, keyspace=table.keyspace, table=table.table)
+                for table in sorted(asked)
+            ]
+        )
+    for table, now in rekeyed.items():
+        store.spool.forget(table)
+        store.expiries.forget(table)
+        store.dependents.forget(table)
+        store.suspects.forget(table)
+        store.table_marks.put(table, TableMark(now.id))
+
+
+def _shown_in(settings: Settings) -> Mapping[TableName, set[TableName]]:
+    """Return, for each table that mappings show, the tables whose documents show it."""
+    found: dict[TableName, set[TableName]] = defaultdict(set)
+    for mapping in settings.mappings.values():
+        for table in (mapping.table, *mapping.joined_tables):
+            found[table].add(mapping.table)
+    return found
+
+
+def _live(schema: SchemaSource, table: TableName) -> TableMetadata | None:
+    try:
+        return schema.table(table)
+    except CassandraRefusedError:
+        return None
+
+
+def _key(table: TableMetadata) -> list[str]:
+    return [column.name for column in (*table.partition_key, *table.clustering)]

@@ -1,0 +1,246 @@
+"""Takes what is pending to disk while cdc_raw is filling, and brings it back when there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import structlog
+
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.signal import Signal
+from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.handover import hand_over_each
+from cdc_daemon.pipeline.troubled import Troubled
+from cdc_daemon.sources.spool.space import CdcSpace
+from cdc_daemon.store.spool import Spool, SpooledKey, SpooledRow
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.25
+"""How often the space is looked at: a node fills a segment of 32 MiB in a few tenths of a second at most."""
+
+BATCH = 1000
+"""Keys brought back together."""
+
+PATIENCE = 2.0
+"""Seconds that an alias is in trouble before keys that wait for it go to disk: most trouble of one shard is shorter."""
+
+LONGEST_REST = 30.0
+"""Seconds after which keys that wait for an alias in trouble are looked at again, for the sake of other aliases."""
+
+_STORE_SECONDS = 1.0
+"""How long to wait before a store that failed is tried again."""
+
+_SAID_AGAIN = 60.0
+
+
+class SpoolObserver(Protocol):
+    """Is told what goes to disk and comes back."""
+
+    def spooled(self, count: int) -> None:
+        """Take note of pending keys that went to disk."""
+        ...
+
+    def unspooled(self, count: int) -> None:
+        """Take note of keys that came back and are settled."""
+        ...
+
+
+class Spooler:
+    """Keeps cdc_raw from filling while documents cannot be written, or not as fast as changes come.
+
+    While `space` is filling, every pending key goes to the spool with all that is known of it, and its receipts are
+    released: checkpoints move on and segments go. What waits at a closed gate goes to the spool at once. When there is
+    room again and `ready` says that documents can be written, keys come back, those first that have waited longest. A
+    key is taken out of the spool when it is settled, unless more was said of it meanwhile: a crash repeats, and loses
+    nothing.
+
+    Keys that wait for a single alias, which `troubled` tells, go to the spool whether `space` is filling or not: they
+    would fill the pipeline and hold the checkpoint back, and so stop all others.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        coalescer: Coalescer,
+        gate: Gate,
+        space: CdcSpace,
+        ready: Callable[[], bool],
+        observer: SpoolObserver,
+        troubled: Troubled | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._spool = spool
+        self._coalescer = coalescer
+        self._gate = gate
+        self._space = space
+        self._ready = ready
+        self._observer = observer
+        self._troubled = troubled or Troubled()
+        self._patience = patience
+        self._trouble_began: float | None = None
+        self._spooling = False
+        self._more = False
+        self._counting = asyncio.Lock()
+        self.waiting = 0
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self.waiting = await asyncio.to_thread(self._spool.__len__)
+        if self.waiting:
+            log.info("spool.left_by_last_run", keys=self.waiting)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch_space(), name="spool-space")
+                tasks.create_task(self._drain(), name="spool-drain")
+        finally:
+            self._gate.divert(None)
+
+    async def _watch_space(self) -> None:
+        while True:
+            if self._space.filling:
+                await self._go_on_spooling()
+            elif self._spooling:
+                self._end_spooling()
+            if not self._space.filling and self._has_waited():
+                await self._spool_parked()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _has_waited(self) -> bool:
+        """Tell whether an alias has been in trouble for so long that keys which wait for it go to disk."""
+        if not self._troubled.any:
+            self._trouble_began = None
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._trouble_began is None:
+            self._trouble_began = now
+        return now - self._trouble_began >= self._patience or self._coalescer.is_crowded
+
+    async def _drain(self) -> None:
+        while True:
+            if not self._may_drain():
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            try:
+                left = await self._bring_all_back()
+            except StoreError as error:
+                # What is settled and could not be taken out comes back once more, which is harmless.
+                _say_failed(error)
+                await asyncio.sleep(_STORE_SECONDS)
+            else:
+                await self._rest(left)
+
+    def _may_drain(self) -> bool:
+        return bool(self.waiting and not self._space.filling and self._ready() and not self._gate.closed)
+
+    async def _rest(self, left: Collection[str]) -> None:
+        """Rest after all keys were brought back; where some are left, until aliases they wait for take writes again."""
+        until = asyncio.get_running_loop().time() + (LONGEST_REST if left else 0.0)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._more:
+                return  # what has come since may not wait for these aliases
+            if asyncio.get_running_loop().time() >= until or not self._troubled.among(left).keys() >= set(left):
+                return
+
+    async def _go_on_spooling(self) -> None:
+        self._more = True
+        if not self._spooling:
+            self._spooling = True
+            log.warning(
+                "spool.started",
+                cdc_raw_bytes=self._space.used,
+                limit_bytes=self._space.limit,
+                hint="changed keys go to the state directory, so that Cassandra can go on writing; see why documents "
+                "are not written",
+            )
+            self._gate.divert(self._divert)
+        await self._spool_entries(self._coalescer.held())
+
+    async def _spool_parked(self) -> None:
+        """Take to disk what waits for aliases in trouble."""
+        count = await self._spool_entries(self._coalescer.parked())
+        if count:
+            log.warning(
+                "spool.alias_in_trouble",
+                keys=count,
+                aliases=sorted(self._troubled.all()),
+                hint="changed keys of these aliases go to the state directory until they take writes again",
+                every=_SAID_AGAIN,
+            )
+
+    async def _spool_entries(self, entries: Sequence[Entry]) -> int:
+        pending = [
+            (entry, dict(entry.receipts), SpooledKey(
+                entry.key, entry.written, entry.removed, entry.suspected, entry.expires, entry.refresh,
+                frozenset(entry.prefixes),
+            ))
+            for entry in entries
+        ]  # fmt: skip
+        if not pending or not await self._put([spooled for _, _, spooled in pending]):
+            return 0
+        for entry, receipts, _ in pending:
+            entry.give_back(receipts)
+        self._coalescer.withdraw([entry.key for entry, _, _ in pending])
+        self._observer.spooled(len(pending))
+        return len(pending)
+
+    async def _put(self, keys: Sequence[SpooledKey]) -> bool:
+        """Keep keys durably; where that fails they stay where they are, and cdc_raw fills."""
+        try:
+            async with self._counting:
+                new = await asyncio.to_thread(self._spool.put, keys)
+                self.waiting += new
+        except StoreError as error:
+            _say_failed(error)
+            return False
+        return True
+
+    def _end_spooling(self) -> None:
+        self._spooling = False
+        self._gate.divert(None)
+        log.info("spool.ended", keys_waiting=self.waiting, cdc_raw_bytes=self._space.used)
+
+    async def _divert(self, signals: Sequence[Signal]) -> None:
+        """Keep what waits at a closed gate."""
+        keys = [SpooledKey.of(signal) for signal in signals]
+        while not await self._put(keys):  # noqa: ASYNC110 -- a disk that is full tells nobody when it no longer is
+            await asyncio.sleep(_STORE_SECONDS)
+        self._observer.spooled(len(keys))
+
+    async def _bring_all_back(self) -> set[str]:
+        """Bring every key back once, but those none of whose documents can be written; return the aliases waited for.
+
+        A key that waits for one of several aliases is brought back for the sake of the others.
+        """
+        self._more = False
+        after, left = 0, set(self._troubled.all())
+        while self._may_drain():
+            skipped = self._troubled.tables()
+            rows = await asyncio.to_thread(self._spool.oldest, BATCH, after=after, besides=skipped)
+            if not rows:
+                break
+            after = rows[-1].id
+            signals = [signal for row in rows for signal in row.spooled.signals()]
+            # What goes to the spool once more meanwhile is settled too: it has another generation then, and stays.
+            refused = await hand_over_each(self._coalescer.submit, signals)
+            left |= {trouble.alias for trouble in refused.values() if trouble.alias is not None}
+            await self._take_out([row for row in rows if row.spooled.key not in refused])
+        return left
+
+    async def _take_out(self, rows: Sequence[SpooledRow]) -> None:
+        async with self._counting:
+            await asyncio.to_thread(self._spool.remove, rows)
+            self.waiting = await asyncio.to_thread(self._spool.__len__)
+        self._observer.unspooled(len(rows))
+        if not self.waiting:
+            log.info("spool.empty")
+
+
+def _say_failed(error: StoreError) -> None:
+    log.warning("spool.failed", error=str(error), hint=error.hint, every=_SAID_AGAIN)

@@ -1,0 +1,120 @@
+"""Backfill: each row of a table signalled once, so that each has its document, whatever was in the index before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from cdc_daemon.cassandra.ring import TokenRange
+from cdc_daemon.cassandra.scan import RowPage, TokenScan
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.pipeline.handover import RowSink, refusal_of
+from cdc_daemon.store.range_jobs import JobRange
+from cdc_daemon.tablejobs.run import JobRun
+
+OPEN_PAGES = 2
+"""Pages of one range that are in the pipeline at once: they bound what a backfill keeps there, and how old it gets."""
+
+_LOOKED_EVERY = 0.25
+
+
+class Scanning(Protocol):
+    """What makes a scan that keeps a job's pace."""
+
+    def __call__(self, run: JobRun) -> TokenScan:
+        """Return the scan."""
+        ...
+
+
+class Settled(NamedTuple):
+    """Everything of a range up to `cursor`, which were `rows` rows."""
+
+    cursor: int
+    rows: int
+
+
+class Extending(Protocol):
+    """Completes readings of rows."""
+
+    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
+        """Return a reading of rows, aligned with `keys`, with what is joined to them."""
+        ...
+
+
+class Backfill:
+    """Hands the rows of a range to the pipeline, behind everything else.
+
+    They are read as they are scanned, and a document's version is the moment its page was asked for, so live changes
+    and the backfill may cross in any order. A row of which something is known by its turn is read anew.
+    """
+
+    def __init__(
+        self,
+        sink: RowSink,
+        scan: Scanning,
+        reader: Extending,
+        tables: Mapping[str, TableName],
+        aliases: Mapping[str, str],
+    ) -> None:
+        self._sink = sink
+        self._scan = scan
+        self._reader = reader
+        self._tables = tables
+        self._aliases = aliases
+
+    async def work(self, run: JobRun, part: JobRange) -> None:
+        """Settle what is left of a range. Raises what reading keys raises."""
+        table = self._tables[part.object_type]
+        line = AcknowledgementLine(
+            Settled(part.cursor, part.rows), limit=OPEN_PAGES, alias=self._aliases[part.object_type]
+        )
+        noting = asyncio.create_task(self._note(run, part, line), name="backfill-progress")
+        try:
+            await self._hand_over(run, part, table, line)
+            await line.wait_empty()
+            if line.refused is not None:
+                raise refusal_of(line.refused)
+        finally:
+            noting.cancel()
+            # To await it would mix up its cancellation with one of this task, which then went on.
+            await asyncio.wait([noting])
+            if not noting.cancelled():
+                noting.result()
+        await run.move(part, *line.acknowledged, done=True)
+
+    async def finish(self, run: JobRun) -> None:
+        """Do nothing more: each range is settled."""
+
+    async def _hand_over(
+        self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[Settled]
+    ) -> None:
+        scan, left = self._scan(run), TokenRange(part.cursor, part.last)
+        if run.request.dry_run:
+            async for counted in scan.keys(table, left):
+                await run.pace.take(len(counted.keys))
+                (await line.open(Settled(counted.covered, part.rows + counted.settled))).release()
+            return
+        async for page in scan.rows(table, left):
+            await run.pace.take(len(page.keys))
+            receipt = await line.open(Settled(page.covered, part.rows + page.settled))
+            if line.refused is not None:
+                return
+            await self._submit(table, page, receipt)
+            receipt.release()
+
+    async def _submit(self, table: TableName, page: RowPage, receipt: Receipt) -> None:
+        if page.reading is not None:
+            reading = await self._reader.extend(table, page.keys, page.reading)
+            await self._sink.submit_rows(page.keys, reading, receipt)
+            return
+        signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]
+        await self._sink.submit_background(signals, receipt)
+
+    async def _note(self, run: JobRun, part: JobRange, line: AcknowledgementLine[Settled]) -> None:
+        while True:
+            await asyncio.sleep(_LOOKED_EVERY)
+            await run.move(part, *line.acknowledged)

@@ -1,0 +1,176 @@
+"""One look at rows and their documents, by the same reader and builder that replicate them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.document_operation import Write
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
+from cdc_daemon.search.answers import SETTINGS, read
+from cdc_daemon.search.document_versions import DocumentName
+from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.stored_documents import StoredDocument, fetch_documents
+from cdc_daemon.tablejobs.difference import Difference, Kind
+from cdc_daemon.values.shown import json_bytes
+
+_PIPELINES = ("index.default_pipeline", "index.final_pipeline")
+
+
+class ScannedReader(RowReader, Protocol):
+    """Reads rows, and completes those that a scan has read."""
+
+    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
+        """Return a reading of rows, aligned with `keys`, with what is joined to them. Raises as `read` does."""
+        ...
+
+
+class Expected(NamedTuple):
+    """What the document of a key should be, and when its row was read."""
+
+    key: Key
+    write: Write
+    version: int
+
+
+class Look(NamedTuple):
+    """What differs, by key, the ids of documents that are there, and the keys of rows that no document can show."""
+
+    differences: Mapping[Key, Difference]
+    there: Sequence[str]
+    unreadable: Sequence[Key]
+
+
+class Comparison:
+    """Compares rows of one table with their documents behind one alias, or in another `index` that is to be as it is.
+
+    Where an ingest pipeline changes documents on their way, only their existence can be compared: `changed` says so.
+    `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead: a document further ahead
+    is somebody else's.
+    """
+
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        reader: ScannedReader,
+        builder: DocumentBuilder,
+        *,
+        table: TableName,
+        alias: str,
+        changed: bool,
+        index: str | None = None,
+        allowed_clock_difference: int = 2_000_000,
+    ) -> None:
+        self.client = client
+        """The client that it asks."""
+        self._reader = reader
+        self._builder = builder
+        self._table = table
+        self._alias = alias
+        self._index = index or alias
+        self._changed = changed
+        self._allowed_clock_difference = allowed_clock_difference
+
+    async def expect(self, keys: Sequence[Key], reading: Reading | None = None) -> tuple[list[Expected], list[Key]]:
+        """Read rows; return what their documents should be, and the keys of those that cannot be shown.
+
+        With the `reading` of a scan, as of that. Raises what reading raises.
+        """
+        if reading is None:
+            reading = await self._reader.read(self._table, keys)
+        else:
+            reading = await self._reader.extend(self._table, keys, reading)
+        found = list(self._expected(keys, reading))
+        unreadable = [each.key for each in found if each.write.error is not None]
+        return [each for each in found if each.write.error is None], unreadable
+
+    async def look(self, keys: Sequence[Key], reading: Reading | None = None) -> Look:
+        """Compare what the keys' rows and documents are now. Raises what reading and fetching raise."""
+        expected, unreadable = await self.expect(keys, reading)
+        names = [DocumentName(self._index, each.write.id, each.write.routing) for each in expected]
+        documents = await fetch_documents(self.client, names, source=not self._changed)
+        differences = {}
+        there: list[str] = []
+        for each, document in zip(expected, documents, strict=True):
+            if (difference := self._compare(each, document)) is not None:
+                differences[each.key] = difference
+            if document is not None and each.write.body is not None:
+                there.append(document.id)
+        return Look(differences, there, unreadable)
+
+    def _expected(self, keys: Sequence[Key], reading: Reading) -> list[Expected]:
+        build = self._builder.of(self._table, reading.columns)
+        found: list[Expected] = []
+        for key, state in zip(keys, reading.states, strict=True):
+            writes = [] if state.error is not None else build(key, state.row)
+            shown = [write for write in writes if write.alias == self._alias]
+            if state.error is not None:
+                shown = [Write(self._alias, "", None, error=state.error)]  # type: ignore[arg-type]
+            found.extend(Expected(key, write, reading.version) for write in shown)
+        return found
+
+    def _compare(self, expected: Expected, document: StoredDocument | None) -> Difference | None:
+        write = expected.write
+        if document is None:
+            if write.body is None:
+                return None
+            return Difference(Kind.MISSING, write.id, expected.key, expected=hash(write.body))
+        honest = document.version <= wall_clock() + self._allowed_clock_difference
+        seen = {"version": document.version, "fresh": honest and document.version > expected.version}
+        if write.body is None:
+            return Difference(Kind.SURPLUS, write.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
+        if self._changed or document.source is None:
+            return None
+        if json_bytes(document.source) == write.body:
+            return None
+        fields = tuple(sorted(_differing(orjson.loads(write.body), document.source)))
+        if not fields:
+            return None
+        return Difference(
+            Kind.DIFFERENT,
+            write.id,
+            expected.key,
+            fields,
+            hash(write.body),
+            _hash(document),
+            **seen,  # type: ignore[arg-type]
+        )
+
+
+async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
+    """Tell whether an index has an ingest pipeline of its own. Raises as `fetch_documents` does."""
+    with told_apart("read the settings", alias=alias):
+        answer = await client.indices.get_settings(index=alias, name=list(_PIPELINES), flat_settings=True)
+        found = read(SETTINGS, answer)
+    return any(
+        entry.get("settings", {}).get(name, "_none") != "_none" for entry in found.values() for name in _PIPELINES
+    )
+
+
+def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
+    """Return the fields that differ as JSON tells values apart: true is not 1.
+
+    A field that is null is one that is not there, as for every search: documents from before a column was added.
+    """
+    return {name for name in wanted.keys() | found.keys() if _plain(wanted.get(name)) != _plain(found.get(name))}
+
+
+def _plain(value: Any) -> bytes:
+    return json_bytes(_without_nulls(value), option=orjson.OPT_SORT_KEYS)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+def _hash(document: StoredDocument) -> int:
+    return hash(_plain(document.source))

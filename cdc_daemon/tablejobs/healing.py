@@ -1,0 +1,208 @@
+"""Comparisons that nobody has to ask for: after changes were lost, and from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, merge
+from cdc_daemon.config.jobs import AuditSettings
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest, ReconcileRequests
+from cdc_daemon.tablejobs.request import JobRequest, Origin
+from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.tablejobs.runner import JobReport
+
+log = structlog.get_logger(__name__)
+
+LOOKED_EVERY = 5.0
+"""Seconds between two looks for changes that were lost."""
+
+FIRST_PAUSE = 60.0
+"""Seconds after which what a failed repair was for is repaired again; twice as long after each further failure."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds after which it is repaired again at the latest."""
+
+
+class _Pause(NamedTuple):
+    """How often the repair of a request has failed, and when (seconds, by the clock) it is tried again."""
+
+    failures: int
+    until: float
+
+
+class Starting(Protocol):
+    """The runner, as far as jobs of the daemon's own need it."""
+
+    async def start(self, request: JobRequest) -> JobReport:
+        """Take a job in durably."""
+        ...
+
+    async def has_open(self, origin: Origin) -> bool:
+        """Return whether a job of this origin is not finished, and can be worked on."""
+        ...
+
+    async def stalled_requests(self, origin: Origin) -> set[int]:
+        """Return what jobs of this origin are for that wait for aliases in trouble."""
+        ...
+
+    def is_in_trouble(self, object_type: str) -> bool:
+        """Return whether the alias of a type takes no writes."""
+        ...
+
+
+class Healing:
+    """Has the node's own token ranges reconciled where its log lost changes (architecture, promise 8).
+
+    `types` are the object types whose documents show a table, `ranges` tells of which tokens of a keyspace the node
+    holds a replica: no other changes were in its log. A request is settled when a repair that began after it is done;
+    one that is asked for again meanwhile has another id, and another repair. Those of `held` tables, whose mappings
+    do not fit them, wait. Those whose repair failed, or was cancelled, wait as well, longer each time: a job that fails
+    for good would be made anew at every look. What is lost meanwhile does not wait with them. Where changes are only
+    perhaps lost, a repair reads at most `possible_rate` rows a second, and does not delay one of what is lost for sure.
+    """
+
+    def __init__(
+        self,
+        requests: ReconcileRequests,
+        runner: Starting,
+        *,
+        types: Mapping[TableName, Sequence[str]],
+        ranges: Callable[[str], Sequence[TokenRange]],
+        held: Collection[TableName] = (),
+        possible_rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._requests = requests
+        self._runner = runner
+        self._types = types
+        self._ranges = ranges
+        self._held = frozenset(held)
+        self._clock = clock
+        self._possible_rate = possible_rate
+        self._under_way: dict[Origin, tuple[int, ...]] = {}
+        self._pauses: dict[int | None, _Pause] = {}
+
+    async def look(self) -> None:
+        """Start the repairs that are wanted and not under way. Raises `CdcError`."""
+        wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
+        if not wanted or await self._runner.has_open("gap"):
+            return
+        stalled = await self._runner.stalled_requests("gap") | await self._runner.stalled_requests("possible_gap")
+        wanted = [request for request in wanted if request.id not in stalled]
+        self._note_failure("gap", {request.id for request in wanted})
+        slow = await self._runner.has_open("possible_gap")
+        if not slow:
+            self._note_failure("possible_gap", {request.id for request in wanted})
+        due = [request for request in wanted if not self._is_paused(request)]
+        # A repair after a certain loss compares the same rows, so what is only possible needs none of its own.
+        if any(not request.possible for request in due):
+            await self._repair("gap", due)
+        elif due and not slow:
+            await self._repair("possible_gap", due)
+
+    async def _repair(self, origin: Origin, wanted: Sequence[ReconcileRequest]) -> None:
+        tables = {
+            table
+            for request in wanted
+            for table in self._types
+            if request.table is None or (request.keyspace, request.table) == table
+        }
+        identities = tuple(request.id for request in wanted if request.id is not None)
+        if not tables:
+            # Nothing of what was lost is shown in any document.
+            await asyncio.to_thread(self._requests.settle, identities)
+            return
+        # Of a table with another key every node's documents are in doubt, and not those of its own tokens alone: the
+        # documents of the old key belong to none.
+        if any(request.reason is ReconcileReason.KEY for request in wanted):
+            ranges = [WHOLE_RING]
+        else:
+            ranges = merge(each for keyspace in {table.keyspace for table in tables} for each in self._ranges(keyspace))
+        types = tuple(sorted({name for table in tables for name in self._types[table]}))
+        log.warning("reconcile.after_loss", types=types, requests=[str(request) for request in wanted][:10])
+        await self._runner.start(
+            JobRequest(
+                kind="reconcile",
+                types=types,
+                origin=origin,
+                ranges=() if ranges == [WHOLE_RING] else tuple(ranges),
+                rate=self._possible_rate if origin == "possible_gap" else None,
+                repair=True,
+                requests=identities,
+            )
+        )
+        self._under_way[origin] = identities
+
+    def _note_failure(self, origin: Origin, wanted: Collection[int | None]) -> None:
+        """Have those of the last repair's requests wait that it has not settled, though it has ended."""
+        self._pauses = {each: pause for each, pause in self._pauses.items() if each in wanted}
+        failed = [each for each in self._under_way.pop(origin, ()) if each in wanted]
+        if not failed:
+            return
+        failures = 1 + max(self._pauses[each].failures if each in self._pauses else 0 for each in failed)
+        seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 30))
+        self._pauses |= dict.fromkeys(failed, _Pause(failures, self._clock() + seconds))
+        log.warning("reconcile.loss_not_healed", requests=len(failed), failures=failures, retry_in_seconds=seconds)
+
+    def _is_paused(self, request: ReconcileRequest) -> bool:
+        pause = self._pauses.get(request.id)
+        return pause is not None and self._clock() < pause.until
+
+    def _is_held(self, request: ReconcileRequest) -> bool:
+        return (request.keyspace, request.table) in self._held
+
+    async def settle(self, run: JobRun) -> None:
+        """Take note that a repair is done. Raises `StoreError`."""
+        if run.request.requests:
+            await asyncio.to_thread(self._requests.settle, run.request.requests)
+            self._under_way.pop(run.request.origin, None)
+            log.info("reconcile.loss_healed", job=run.job.id)
+
+
+class Audit:
+    """Compares a part of everything from time to time, slowly.
+
+    `types` are the object types by their tables' keyspaces, `ranges` tells which tokens of a keyspace are this daemon's
+    to compare: where each node has a daemon, all of them together compare everything once.
+    """
+
+    def __init__(
+        self,
+        runner: Starting,
+        settings: AuditSettings,
+        types: Mapping[str, Sequence[str]],
+        *,
+        ranges: Callable[[str], Sequence[TokenRange]],
+    ) -> None:
+        self._runner = runner
+        self._settings = settings
+        self._types = types
+        self._ranges = ranges
+
+    async def begin(self) -> None:
+        """Start a comparison of types whose aliases take writes, unless one is under way. Raises `CdcError`."""
+        if await self._runner.has_open("audit"):
+            return
+        settings = self._settings
+        for keyspace, named in self._types.items():
+            ranges = self._ranges(keyspace)
+            types = [name for name in named if not self._runner.is_in_trouble(name)]
+            if not ranges or not types:
+                continue
+            await self._runner.start(
+                JobRequest(
+                    kind="reconcile",
+                    types=tuple(sorted(types)),
+                    origin="audit",
+                    ranges=() if ranges == [WHOLE_RING] else tuple(ranges),
+                    rate=settings.rate,
+                    repair=settings.repair,
+                    sample=settings.sample,
+                )
+            )

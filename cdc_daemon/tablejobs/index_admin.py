@@ -1,0 +1,135 @@
+"""The indices behind the aliases, for operators: which there are, the one before put back, the second one removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from elasticsearch import AsyncElasticsearch
+
+from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
+from cdc_daemon.search.answers import COUNT, read
+from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.index_swap import IndexPair, Phase
+from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
+from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.runner import JobReport
+
+log = structlog.get_logger(__name__)
+
+
+class Jobs(Protocol):
+    """The runner, as far as indices need it."""
+
+    async def start(self, request: JobRequest) -> JobReport:
+        """Take a job in durably."""
+        ...
+
+    async def newest(self, limit: int) -> Sequence[JobReport]:
+        """Tell of the newest jobs, newest first."""
+        ...
+
+
+class IndexAdmin:
+    """Tells of the indices of each object type, and changes them. `aliases` are those of the types.
+
+    Methods raise `UnknownObjectTypeError`, `IndexPairError`, `ElasticsearchUnavailableError` and
+    `ElasticsearchRefusedError`. With `dry_run` they tell what they would do, and do nothing.
+    """
+
+    def __init__(
+        self, aliases: Mapping[str, str], *, client: AsyncElasticsearch, changes: PairChanges, jobs: Jobs
+    ) -> None:
+        self._aliases = aliases
+        self._client = client
+        self._changes = changes
+        self._jobs = jobs
+
+    async def list(self) -> Sequence[Mapping[str, Any]]:
+        """Return what there is of each object type, in plain values, with the number of documents."""
+        listed = []
+        for object_type in sorted(self._aliases):
+            pair = await self._changes.pair(self._aliases[object_type])
+            counts = {}
+            for which, index in (("live", pair.live), ("other", pair.other)):
+                counts[f"{which}_documents"] = None if index is None else await self._count(index)
+            listed.append({"type": object_type, **pair.plain(), **counts})
+        return listed
+
+    async def rollback(self, object_type: str, *, dry_run: bool = False, behind: bool = False) -> Mapping[str, Any]:
+        """Put the index back that was live before, and keep the present one; a second time it is the other way round.
+
+        An index that lacks changes is put back with `behind` only, and compared and mended afterwards.
+        """
+        pair = await self._pair(object_type)
+        if pair.phase is not Phase.KEPT:
+            raise IndexPairError(
+                "expected an index that is kept, found none to go back to",
+                hint=f"an index is kept by `cdc-daemon backfill {object_type} --new-index`, until it is dropped",
+                alias=pair.alias,
+            )
+        lacks = pair.behind or not pair.paired
+        if lacks and not behind:
+            raise IndexPairError(
+                f"expected an index with every change in it, found {pair.other}, which took not all of them",
+                hint="`--behind` puts it back all the same, and has it compared with the rows and mended",
+                alias=pair.alias,
+            )
+        told: dict[str, Any] = {
+            "type": object_type,
+            "live": pair.other,
+            "kept": pair.live,
+            "dry_run": dry_run,
+            "job": None,
+        }
+        if dry_run:
+            return told
+        await self._changes.exchange(pair)
+        if lacks:
+            report = await self._jobs.start(JobRequest(kind="reconcile", types=(object_type,), repair=True))
+            told["job"] = report.job.id
+        return told
+
+    async def drop(self, object_type: str, *, dry_run: bool = False) -> Mapping[str, Any]:
+        """Delete the index that is kept, or that was being built; never the live one."""
+        pair = await self._pair(object_type)
+        if pair.other is None:
+            raise IndexPairError("expected a second index, found only the live one", alias=pair.alias, index=pair.live)
+        if pair.phase is Phase.BUILDING and (job := await self._building(object_type)) is not None:
+            raise IndexPairError(
+                f"expected an index that nobody fills, found the job {job} at it",
+                hint=f"`cdc-daemon jobs cancel {job}` ends it",
+                alias=pair.alias,
+                index=pair.other,
+            )
+        if not dry_run:
+            await self._changes.drop(pair)
+        return {
+            "type": object_type,
+            "dropped": pair.other,
+            "phase": None if pair.phase is None else pair.phase.value,
+            "live": pair.live,
+            "dry_run": dry_run,
+        }
+
+    async def _pair(self, object_type: str) -> IndexPair:
+        if object_type not in self._aliases:
+            raise UnknownObjectTypeError(object_type, self._aliases)
+        return await self._changes.pair(self._aliases[object_type])
+
+    async def _building(self, object_type: str) -> str | None:
+        for report in await self._jobs.newest(1000):
+            options = report.job.options
+            if report.job.open and options.get("new_index") and object_type in options.get("types", ()):
+                return report.job.id
+        return None
+
+    async def _count(self, index: str) -> int | None:
+        """Return how many documents searches find; None where its shards are not there, as right after its creation."""
+        try:
+            with told_apart("count documents", index=index):
+                return read(COUNT, await self._client.count(index=index))["count"]
+        except (ElasticsearchUnavailableError, ElasticsearchRefusedError):
+            return None

@@ -1,0 +1,287 @@
+"""A fresh index beside the live one: filled, compared with the rows, and put in its place without a search failing.
+
+What there is already is read from Elasticsearch each time; the job only remembers which index is its own. So it goes on
+wherever it was killed: before the index was created, while it was filled or compared, before or after the swap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from cdc_daemon.cassandra.ring import LARGEST, WHOLE_RING, TokenRange
+from cdc_daemon.model.errors import IndexPairError
+from cdc_daemon.model.key import Key
+from cdc_daemon.search.index_swap import IndexPair, Phase
+from cdc_daemon.search.indices import IndexDefinition
+from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.search.swap_writer import Refusals
+from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange
+from cdc_daemon.tablejobs.difference import remaining
+from cdc_daemon.tablejobs.run import JobRun
+
+log = structlog.get_logger(__name__)
+
+MOST_CHECKS = 3
+"""Comparisons of an index with its rows, each of which mends what it finds, until the index is given up."""
+
+_LOOKED_EVERY = 0.25
+
+
+class Filling(Protocol):
+    """The plain backfill."""
+
+    async def work(self, run: JobRun, part: JobRange) -> None:
+        """Settle what is left of a range."""
+        ...
+
+    async def finish(self, run: JobRun) -> None:
+        """Do what is left when each range is done."""
+        ...
+
+
+class Comparing(Protocol):
+    """The reconcile."""
+
+    async def compare(
+        self, run: JobRun, part: JobRange, *, repair: bool, index: str | None = None, set_aside: Callable[[Key], bool]
+    ) -> None:
+        """Compare a range with an index."""
+        ...
+
+
+class NewIndex:
+    """Does backfills, and with `new_index` builds a fresh index by them.
+
+    `definitions` tells what the index of an object type is to be like, `is_dead` whether the document of a key under an
+    alias is set aside as a dead letter, `refused` what the index that is built did not take, by alias.
+    An index that refuses a change is marked as behind, whichever daemon wrote it. Such a mark is removed before a
+    comparison only, and one that is there after it means another comparison, so nothing is missed.
+    Raises `IndexPairError` when the indices are not as they have to be, or are not equal to the rows in the end.
+    """
+
+    def __init__(
+        self,
+        filling: Filling,
+        comparing: Comparing,
+        changes: PairChanges,
+        *,
+        definitions: Callable[[str], IndexDefinition],
+        is_dead: Callable[[Key, str], bool],
+        refused: Mapping[str, Refusals],
+    ) -> None:
+        self._filling = filling
+        self._comparing = comparing
+        self._changes = changes
+        self._definitions = definitions
+        self._is_dead = is_dead
+        self._refused = refused
+        self._locks: WeakKeyDictionary[JobRun, asyncio.Lock] = WeakKeyDictionary()
+        self._prepared: set[str] = set()
+
+    async def work(self, run: JobRun, part: JobRange) -> None:
+        """Fill, or compare, what is left of a range."""
+        if run.request.new_index:
+            await self._prepare(run)
+        if part.side == ROWS:
+            await self._filling.work(run, part)
+            return
+        while not await run.is_done(part.object_type, ROWS):  # noqa: ASYNC110 -- others may be at the last of them
+            await asyncio.sleep(_LOOKED_EVERY)
+        alias = self._definitions(part.object_type).alias
+        if (await self._changes.pair(alias)).live == _plan(run, part.object_type)["index"]:
+            await run.move(part, part.last, part.rows, done=True)
+            return
+        await self._compare(run, part)
+
+    async def finish(self, run: JobRun) -> None:
+        """Put each index in place that is equal to its rows."""
+        await self._filling.finish(run)
+        if not run.request.new_index or run.request.dry_run:
+            return
+        await self._prepare(run)
+        failures = []
+        for object_type in run.request.types:
+            try:
+                await self._put_in_place(run, object_type)
+            except IndexPairError as error:
+                failures.append(error)
+        if len(failures) > 1:
+            raise IndexPairError("; ".join(str(error) for error in failures), hint=failures[0].hint)
+        if failures:
+            raise failures[0]
+
+    async def _prepare(self, run: JobRun) -> None:
+        """Make sure that each index is there and that every daemon writes to it, before any row is read for it."""
+        async with self._locks.setdefault(run, asyncio.Lock()):
+            if run.job.id in self._prepared:
+                return
+            for object_type in run.request.types:
+                await self._prepare_type(run, object_type)
+            if not run.request.dry_run:
+                await self._changes.wait_seen()
+            self._prepared.add(run.job.id)
+
+    async def _prepare_type(self, run: JobRun, object_type: str) -> None:
+        definition = self._definitions(object_type)
+        pair = await self._changes.pair(definition.alias)
+        plans = run.found.setdefault("new_index", {})
+        if object_type not in plans:
+            plans[object_type] = await self._choose(pair, definition)
+            # Before anything is created: after a crash it is known as one's own.
+            await run.keep_found()
+        plan = plans[object_type]
+        index = plan["index"]
+        made = replace(definition, index=index)
+        if run.request.dry_run:
+            await self._changes.try_out(made)
+            return
+        if pair.live == index:
+            return
+        if (pair.other, pair.phase) == (index, Phase.BUILDING):
+            if drift := await self._changes.drift(made, index):
+                raise IndexPairError(
+                    f"expected an index as declared, found {'; '.join(map(str, drift[:3]))}",
+                    hint=f"the declaration has changed since {index} was begun: `cdc-daemon drop-index {object_type}`, "
+                    "and begin anew",
+                    index=index,
+                )
+            if not pair.paired:
+                await self._changes.write_again(pair)
+        elif plan["created"]:
+            raise _gone(definition.alias, index)
+        else:
+            await self._changes.create(made, pair)
+        if not plan["created"]:
+            plan["created"] = True
+            await run.keep_found()
+            log.info("new_index.begun", alias=definition.alias, index=index, live=pair.live)
+
+    async def _choose(self, pair: IndexPair, definition: IndexDefinition) -> dict[str, Any]:
+        """Return which index is to be built: the one begun before, otherwise one that is not there yet."""
+        if pair.live is None or pair.shared:
+            raise IndexPairError(
+                "expected one index behind the alias" + (", found several" if pair.shared else ", found none"),
+                hint="only an alias with one index can be swapped",
+                alias=pair.alias,
+            )
+        if pair.phase in {Phase.KEPT, Phase.DROPPING}:
+            raise IndexPairError(
+                f"expected no second index, found {pair.other}, which is kept for a rollback",
+                hint="`cdc-daemon drop-index TYPE` deletes it when it is not needed any more",
+                alias=pair.alias,
+            )
+        resumed = pair.other is not None
+        index = pair.other or await self._changes.free_name(definition, pair.live)
+        return {"index": index, "in_place_of": pair.live, "created": False, "resumed": resumed, "swapped": False}
+
+    async def _put_in_place(self, run: JobRun, object_type: str) -> None:
+        definition = self._definitions(object_type)
+        plan = _plan(run, object_type)
+        index = plan["index"]
+        pair = await self._changes.pair(definition.alias)
+        if pair.live != index:
+            self._check_standing(pair, index)
+            await self._changes.complete(definition, index)
+            await self._changes.exchange(await self._check_equal(run, object_type, definition.alias))
+        if not plan["swapped"]:
+            await self._make_up(run, object_type, definition.alias)
+        plan["swapped"] = True
+        await run.keep_found()
+
+    async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> IndexPair:
+        """Return the indices when the one that is built is equal, and has refused nothing since it was compared.
+
+        Compare again where something was left, as a change under way may have been taken for a difference.
+        """
+        plan = _plan(run, object_type)
+        for checks in range(MOST_CHECKS):
+            pair = await self._changes.pair(alias)
+            self._check_standing(pair, plan["index"])
+            if not (pair.behind or plan.get("compare_again") or _left(run, object_type)):
+                return pair
+            if checks == MOST_CHECKS - 1:
+                break
+            # Durable before the mark is removed: a process that is killed must not take the removal for a result.
+            plan["compare_again"] = True
+            await run.keep_found()
+            if pair.behind:
+                await self._changes.unmark_behind(alias, plan["index"])
+            await self._compare_whole(run, object_type)
+            plan["compare_again"] = False
+            await run.keep_found()
+        refusal = self._refused.get(alias)
+        if left := _left(run, object_type):
+            reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
+            found = f"expected an index equal to the rows, found {left} documents that are not{reason}"
+        else:
+            reason = "" if refusal is None else f", the last {refusal.id}: {refusal.reason}"
+            found = (
+                f"expected an index that takes every change, found that it refused some after each comparison{reason}"
+            )
+        raise IndexPairError(
+            found,
+            hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
+            f"unless `cdc-daemon drop-index {object_type}` removes it",
+            index=plan["index"],
+        )
+
+    async def _make_up(self, run: JobRun, object_type: str, alias: str) -> None:
+        """Make up for what the index refused just before it was put in place.
+
+        Each such change is settled once more: what is refused now becomes a dead letter.
+        """
+        await self._changes.wait_seen()
+        if (await self._changes.pair(alias)).live_behind:
+            await self._compare_whole(run, object_type)
+            await self._changes.unmark_behind(alias, _plan(run, object_type)["index"])
+
+    async def _compare_whole(self, run: JobRun, object_type: str) -> None:
+        run.found.get("types", {}).pop(object_type, None)
+        for side, (first, last) in ((CHECK, WHOLE_RING), (DOCUMENTS, TokenRange(0, LARGEST))):
+            whole = JobRange(number=-1, object_type=object_type, first=first, last=last, cursor=first, side=side)
+            await self._compare(run.beside(), whole)
+
+    async def _compare(self, run: JobRun, part: JobRange) -> None:
+        alias = self._definitions(part.object_type).alias
+        index = _plan(run, part.object_type)["index"]
+        pair = await self._changes.pair(alias)
+        if pair.live != index:
+            self._check_standing(pair, index)
+        await self._comparing.compare(
+            run, part, repair=True, index=index, set_aside=lambda key: self._is_dead(key, alias)
+        )
+
+    def _check_standing(self, pair: IndexPair, index: str) -> None:
+        if (pair.other, pair.phase) != (index, Phase.BUILDING):
+            raise _gone(pair.alias, index)
+        if not pair.paired:
+            raise IndexPairError(
+                "expected an index that is written to, found one that was let go: it took no writes for too long",
+                hint="see that its shards are assigned and not blocked, and have it built again",
+                alias=pair.alias,
+                index=index,
+            )
+
+
+def _plan(run: JobRun, object_type: str) -> dict[str, Any]:
+    plan: dict[str, Any] = run.found["new_index"][object_type]
+    return plan
+
+
+def _left(run: JobRun, object_type: str) -> int:
+    found = run.found.get("types", {}).get(object_type)
+    return 0 if found is None else remaining({"types": {object_type: found}})
+
+
+def _gone(alias: str, index: str) -> IndexPairError:
+    return IndexPairError(
+        f"expected the index {index}, which is being built, found that it was removed or replaced",
+        hint="begin anew",
+        alias=alias,
+    )

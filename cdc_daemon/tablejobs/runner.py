@@ -1,0 +1,300 @@
+"""Takes jobs in durably and works them off, side by side those of operators, repairs and audits."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, get_args
+
+import structlog
+
+from cdc_daemon.cassandra.ring import LARGEST, TokenRange
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError, StoreError
+from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.pipeline.handover import refusal_of
+from cdc_daemon.sources.requests.errors import TooManyJobsError, UnknownObjectTypeError
+from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange, Progress, RangeJob, RangeJobs
+from cdc_daemon.tablejobs.request import JobRequest, Origin, take_sample
+from cdc_daemon.tablejobs.run import JobRun
+
+log = structlog.get_logger(__name__)
+
+OPEN_JOBS = 100
+"""Jobs that may wait or be worked on."""
+
+STALLED_SECONDS = 1.0
+"""Seconds between two looks whether jobs that wait for an alias in trouble can go on."""
+
+MOST_REFUSALS = 5
+"""How often Cassandra may refuse a job's queries until the job has failed: the schema may just be changing."""
+
+
+class Work(Protocol):
+    """What is done in a kind of job. Both raise `CdcError`; what is retryable is tried again."""
+
+    async def work(self, run: JobRun, part: JobRange) -> None:
+        """Do what is left of a range, noting with `run.move` how far it is."""
+        ...
+
+    async def finish(self, run: JobRun) -> None:
+        """Do what is left when each range is done. It may be done again after a crash."""
+        ...
+
+
+class Pieces(Protocol):
+    """Cuts the ring."""
+
+    async def pieces(self, table: TableName, wanted: Sequence[TokenRange]) -> Sequence[TokenRange]:
+        """Return the wanted tokens in ranges that are worked on one by one."""
+        ...
+
+
+class JobReport(NamedTuple):
+    """A job, how far it is, and the rows settled by object type."""
+
+    job: RangeJob
+    progress: Progress
+    rows: Mapping[str, int]
+
+
+class RangeJobRunner:
+    """Works off jobs on whole tables, one at a time of each origin.
+
+    Origins are an operator, a repair after a loss, one after a possible loss, and an audit. So a repair of lost changes
+    waits for no audit and for no repair of what may not be lost, which are slow on purpose, and for nobody's backfill.
+
+    Of each job `ranges_at_once` ranges are under way, at `rate` rows a second where it names none itself. What is done
+    is durable range by range, so that a job goes on where it was after whatever happened to the process.
+
+    Ranges of a type whose alias takes no writes, which `trouble` tells, wait; the job's other ranges, and other jobs,
+    go on.
+    """
+
+    def __init__(
+        self,
+        store: RangeJobs,
+        ring: Pieces,
+        works: Mapping[str, Work],
+        tables: Mapping[str, TableName],
+        *,
+        rate: float | None = None,
+        ranges_at_once: int = 2,
+        trouble: Callable[[str], Trouble | None] = lambda _type: None,
+    ) -> None:
+        self._trouble = trouble
+        self._store = store
+        self._rate = rate
+        self._ring = ring
+        self._works = works
+        self._tables = tables
+        self._ranges_at_once = ranges_at_once
+        self._wake = asyncio.Condition()
+        self._running: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
+        self._refusals: Counter[str] = Counter()
+
+    @property
+    def object_types(self) -> Sequence[str]:
+        """The types that jobs can be for."""
+        return sorted(self._tables)
+
+    async def start(self, request: JobRequest) -> JobReport:
+        """Take a job in durably.
+
+        Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and what cutting the ring raises.
+        """
+        for object_type in request.types:
+            if object_type not in self._tables:
+                raise UnknownObjectTypeError(object_type, self._tables)
+        request = replace(request, rate=request.rate or self._rate)
+        ranges = [each for object_type in request.types for each in await self._ranges(object_type, request)]
+        job = RangeJob(id=secrets.token_hex(8), kind=request.kind, origin=request.origin, options=request.options())
+        kept = await asyncio.to_thread(self._store.add, job, ranges, limit=OPEN_JOBS)
+        if kept is None:
+            raise TooManyJobsError(f"expected fewer than {OPEN_JOBS} jobs that wait")
+        log.info("job.accepted", job=kept.id, kind=kept.kind, origin=kept.origin, **kept.options)
+        async with self._wake:
+            self._wake.notify_all()
+        return await self._report(kept)
+
+    async def report(self, identity: str) -> JobReport | None:
+        """Tell of a job; None when there is none of that id."""
+        job = await asyncio.to_thread(self._store.get, identity)
+        return None if job is None else await self._report(job)
+
+    async def newest(self, limit: int) -> Sequence[JobReport]:
+        """Tell of the newest jobs, newest first."""
+        return [await self._report(job) for job in await asyncio.to_thread(self._store.newest, limit=limit)]
+
+    async def cancel(self, identity: str) -> JobReport | None:
+        """End a job; None when there is none of that id. What it has handed over is settled all the same."""
+        if await asyncio.to_thread(self._store.finish, identity, "cancelled"):
+            log.info("job.cancelled", job=identity)
+            if identity in self._running:
+                self._running[identity][1].cancel()
+        return await self.report(identity)
+
+    async def has_open(self, origin: Origin) -> bool:
+        """Return whether a job of this origin is not finished, and can be worked on. Raises `StoreError`."""
+        return len(await self._open_jobs(origin)) > len(await self._stalled(origin))
+
+    async def stalled_requests(self, origin: Origin) -> set[int]:
+        """Return what jobs of this origin are for that wait for aliases in trouble. Raises `StoreError`."""
+        return {number for job in await self._stalled(origin) for number in job.options.get("requests", ())}
+
+    def is_in_trouble(self, object_type: str) -> bool:
+        """Return whether the alias of a type takes no writes."""
+        return self._trouble(object_type) is not None
+
+    def status(self) -> Sequence[Mapping[str, Any]]:
+        """Tell of the jobs under way, in plain values."""
+        return [
+            {
+                "job": run.job.id,
+                "kind": run.job.kind,
+                "origin": run.job.origin,
+                "types": list(run.request.types),
+                "fraction": round(run.progress.fraction, 6),
+                "rows": run.progress.rows,
+            }
+            for run, _ in self._running.values()
+        ]
+
+    async def run(self) -> None:
+        """Work jobs off until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for origin in get_args(Origin):
+                tasks.create_task(self._work_off(origin), name=f"jobs-{origin}")
+
+    async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int, str]]:
+        pieces = await self._ring.pieces(self._tables[object_type], request.wanted)
+        if request.sample < 1:
+            chance = random.Random()  # noqa: S311 -- no secret
+            pieces = [take_sample(piece, request.sample, chance) for piece in pieces]
+        ranges = [(object_type, *piece, ROWS) for piece in pieces]
+        compared = request.new_index and not request.dry_run
+        if compared:
+            ranges += [(object_type, *piece, CHECK) for piece in pieces]
+        if compared or request.kind == "reconcile":
+            # Its tokens only weigh it against the rows in the job's progress.
+            ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
+        return ranges
+
+    async def _report(self, job: RangeJob) -> JobReport:
+        progress = await asyncio.to_thread(self._store.progress, job.id)
+        return JobReport(job, progress, await asyncio.to_thread(self._store.rows_by_type, job.id))
+
+    async def _work_off(self, origin: Origin) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._attend(await self._wait_next(origin))
+                backoff.reset()
+            except CdcError as error:
+                delay = backoff.next()
+                log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
+                await asyncio.sleep(delay)
+
+    async def _wait_next(self, origin: Origin) -> RangeJob:
+        """Wait for a job that can be worked on."""
+        async with self._wake:
+            while True:
+                waiting = await self._open_jobs(origin)
+                for job in waiting:
+                    if not await self._is_stalled(job):
+                        return job
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), STALLED_SECONDS if waiting else None)
+
+    async def _open_jobs(self, origin: Origin) -> list[RangeJob]:
+        return [job for job in await asyncio.to_thread(self._store.open_jobs) if job.origin == origin]
+
+    async def _stalled(self, origin: Origin) -> list[RangeJob]:
+        return [job for job in await self._open_jobs(origin) if await self._is_stalled(job)]
+
+    async def _is_stalled(self, job: RangeJob) -> bool:
+        """Tell whether all that is left of a job waits for aliases in trouble."""
+        if all(self._trouble(object_type) is None for object_type in self._tables):
+            return False
+        left = await asyncio.to_thread(self._store.open_ranges, job.id)
+        return bool(left) and all(self._trouble(part.object_type) is not None for part in left)
+
+    async def _attend(self, job: RangeJob) -> None:
+        """Work on a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""
+        try:
+            run, work = await self._open(job)
+        except ConfigError as error:
+            await self._fail(job, error)
+            return
+        task = asyncio.create_task(self._work(run, work), name=f"job-{job.id}")
+        self._running[job.id] = (run, task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            del self._running[job.id]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if task.cancelled():
+            return
+        failure = task.exception()
+        if isinstance(failure, CassandraRefusedError):
+            self._refusals[job.id] += 1
+        if isinstance(failure, CdcError) and self._is_final(job, failure):
+            await self._fail(job, failure)
+        elif isinstance(failure, CdcError):
+            raise failure
+        elif failure is not None:
+            # It would meet the same again at each start, and the live changes with it.
+            log.error("job.broken", job=job.id, exc_info=failure)
+            await self._fail(job, CdcError(f"{type(failure).__name__}: {failure}"))
+
+    async def _open(self, job: RangeJob) -> tuple[JobRun, Work]:
+        request = JobRequest.of(job.kind, job.origin, job.options)  # type: ignore[arg-type]  # as `start` had it
+        if gone := set(request.types) - self._tables.keys():
+            raise ConfigError(f"object type {', '.join(sorted(gone))} has no mapping any more")
+        if job.kind not in self._works:
+            raise ConfigError(f"this daemon does no {job.kind}")
+        progress = await asyncio.to_thread(self._store.progress, job.id)
+        return JobRun(job, request, self._store, progress), self._works[job.kind]
+
+    def _is_final(self, job: RangeJob, failure: CdcError) -> bool:
+        """Tell whether trying again is of no use: a table that is gone is refused again and again."""
+        return self._refusals[job.id] >= MOST_REFUSALS or not (failure.retryable or isinstance(failure, StoreError))
+
+    async def _work(self, run: JobRun, work: Work) -> None:
+        await asyncio.to_thread(self._store.begin, run.job.id)
+        log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
+        left = await asyncio.to_thread(self._store.open_ranges, run.job.id)
+        # A type at a time: the documents of one are walked when all of its rows are done.
+        stalled = {
+            part.object_type: trouble for part in left if (trouble := self._trouble(part.object_type)) is not None
+        }
+        workable = [part for part in left if part.object_type not in stalled]
+        run.begin(workable)
+        ranges = iter(workable)
+
+        async def one_after_another() -> None:
+            for part in ranges:
+                await work.work(run, part)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._ranges_at_once):
+                    tasks.create_task(one_after_another())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        for trouble in stalled.values():
+            raise refusal_of(trouble)
+        await work.finish(run)
+        await asyncio.to_thread(self._store.finish, run.job.id, "done")
+        log.info("job.done", job=run.job.id, kind=run.job.kind, rows=run.progress.rows)
+
+    async def _fail(self, job: RangeJob, error: CdcError) -> None:
+        await asyncio.to_thread(self._store.finish, job.id, "failed", message=str(error))
+        log.warning("job.failed", job=job.id, error=error.message, hint=error.hint)

@@ -1,0 +1,1 @@
+"""Metrics, logs, traces, and the state that the status page shows."""

@@ -1,0 +1,1 @@
+"""CQL values as JSON values, moments, and the expression language of mappings."""

@@ -1,0 +1,178 @@
+"""CQL values as JSON values: one converter for each type, chosen once for a column and not for each value."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from cdc_daemon.model.cql_types import CqlType
+from cdc_daemon.values.dates import date_text, timestamp_text
+from cdc_daemon.values.integers import integer_text
+
+Converter = Callable[[Any], Any]
+
+NULL = "null"
+"""The text by which an empty value, which the driver takes for none, is known in an `_id`."""
+
+Rename = Callable[[str], str]
+"""From a name in Cassandra to the one that documents show."""
+
+
+def _as_is(name: str) -> str:
+    return name
+
+
+def converter(kind: CqlType, *, rename: Rename = _as_is, scalars: Mapping[str, Converter] = {}) -> Converter | None:
+    """Return what turns a driver's value of this type into a JSON value; None when it is one already.
+
+    Nothing is lost on the way: decimals and varints become texts, as JSON readers make floats of long
+    numbers; blobs base64; timestamps ISO 8601 in UTC with milliseconds; dates and times ISO 8601;
+    durations CQL's ISO form. Sets become lists, maps objects with text keys, UDTs objects with their
+    fields renamed by `rename`, tuples and vectors lists. A float that is no number becomes null:
+    Elasticsearch takes none. `scalars` are converters that hold in place of these, by the type's name,
+    at any depth but in a map's keys.
+    """
+    if kind.name in scalars:
+        return scalars[kind.name]
+    if kind.name in _PLAIN:
+        return None
+    if kind.name in _SCALARS:
+        return _SCALARS[kind.name]
+    converts = [converter(each, rename=rename, scalars=scalars) for each in kind.parameters]
+    if kind.name in {"list", "set", "vector"}:
+        return _list_of(converts[0])
+    if kind.name == "map":
+        return _object_of(key_converter(kind.parameters[0]), converts[1])
+    if kind.name == "tuple":
+        return _tuple_of(converts)
+    if kind.name == "udt":
+        return _fields_of([rename(name) for name in kind.field_names], converts)
+    return _blob
+
+
+def _list_of(convert: Converter | None) -> Converter:
+    if convert is None:
+        return list
+    return lambda values: [None if value is None else convert(value) for value in values]
+
+
+def _object_of(convert_key: Callable[[Any], str], convert: Converter | None) -> Converter:
+    if convert is None:
+        return lambda entries: {convert_key(name): entry for name, entry in entries.items()}
+    return lambda entries: {
+        convert_key(name): None if entry is None else convert(entry) for name, entry in entries.items()
+    }
+
+
+def _tuple_of(converts: list[Converter | None]) -> Converter:
+    return lambda values: [
+        value if value is None or convert is None else convert(value)
+        for convert, value in zip(converts, values, strict=False)
+    ]
+
+
+def _fields_of(names: list[str], converts: list[Converter | None]) -> Converter:
+    fields = list(zip(names, converts, strict=True))
+    return lambda values: {
+        name: value if value is None or convert is None else convert(value)
+        for (name, convert), value in zip(fields, values, strict=False)
+    }
+
+
+def key_converter(kind: CqlType) -> Callable[[Any], str]:
+    """Return what turns a driver's value into the text it is known by in an `_id` or as an object's key.
+
+    No two values have the same text: those that are made of others are known by their JSON, floats that are no number
+    by their names. None, which the driver makes of empty bytes, is known as `null`.
+    """
+    if kind.name in {"text", "ascii"}:
+        return str
+    convert = converter(kind, scalars={"double": _named_number, "float": _named_number})
+    if convert is None:
+        return text_of
+    if kind.parameters:
+        return lambda value: json.dumps(
+            None if value is None else convert(value), ensure_ascii=False, separators=(",", ":")
+        )
+    return lambda value: NULL if value is None else text_of(convert(value))
+
+
+def json_value(value: Any) -> Any:
+    """Return the JSON value of whatever the driver or an expression gives, told by what it is in Python.
+
+    It agrees with `converter`, which is faster where a column's type is known, but for varints: they are numbers here,
+    as far as JSON's readers keep each digit, and texts beyond.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        return value if value in _LONGS else integer_text(value)
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return {text_of(json_value(name)): json_value(entry) for name, entry in value.items()}
+    if isinstance(value, bytes):
+        return _blob(value)
+    if isinstance(value, datetime):
+        return timestamp_text(value)
+    if hasattr(value, "_asdict"):
+        return {name: json_value(entry) for name, entry in value._asdict().items()}
+    if hasattr(value, "days_from_epoch"):
+        return date_text(value)
+    if isinstance(value, Iterable):
+        return [json_value(each) for each in value]
+    return str(value)
+
+
+def text_of(value: Any) -> str:
+    """Return the one text of a JSON value: `true`, not `True`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ",".join(map(text_of, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{text_of(entry)}" for name, entry in value.items()) + "}"
+    if isinstance(value, int):
+        return integer_text(value)
+    return "null" if value is None else str(value)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _named_number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _blob(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+_LONGS = range(-(2**63), 2**63)
+"""What Elasticsearch takes as a whole number, and orjson writes."""
+
+_PLAIN = frozenset(("text", "ascii", "int", "bigint", "smallint", "tinyint", "boolean", "counter"))
+_SCALARS: dict[str, Converter] = {
+    "blob": _blob,
+    "date": date_text,
+    "decimal": str,
+    "double": _number,
+    "duration": str,
+    "float": _number,
+    "inet": str,
+    "time": str,
+    "timestamp": timestamp_text,
+    "timeuuid": str,
+    "uuid": str,
+    "varint": integer_text,
+    "empty": lambda _value: None,
+}

@@ -1,0 +1,97 @@
+"""Values as bounded text for messages, and plain data as JSON: neither fails on any value."""
+
+from __future__ import annotations
+
+import contextlib
+import reprlib
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from cdc_daemon.values.integers import PLAIN_BITS, integer_size
+
+LONGEST: Final = 2000
+"""Characters of a text that `shown` and `cut` return at most."""
+
+_DEEPEST: Final = 32
+"""Levels of nested data below which only a text is kept."""
+
+
+class _Shown(reprlib.Repr):
+    """Python's own bounded `repr`, which knows no bound for the digits of a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 500
+        self.maxlevel = 4
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > PLAIN_BITS:
+            return f"<whole number of {integer_size(x):,} bytes>"
+        return super().repr_int(x, level)
+
+
+_SHOWN: Final = _Shown()
+
+
+def shown(value: Any) -> str:
+    """Return a value of any type as text for a message: at most `LONGEST` characters, all of which UTF-8 can encode."""
+    try:
+        text = _SHOWN.repr(value)
+    except Exception:  # noqa: BLE001 -- a message must not fail on what it is about
+        text = f"<{type(value).__name__}>"
+    return cut(text)
+
+
+def told(error: BaseException) -> str:
+    """Return an error's type and its text, bounded as `cut` bounds it: the text may hold a value."""
+    try:
+        return cut(f"{type(error).__name__}: {error}")
+    except Exception:  # noqa: BLE001 -- its arguments may hold a number that Python does not convert
+        return type(error).__name__
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Return at most `longest` characters of a text; lone surrogates, which UTF-8 cannot encode, become `?`."""
+    kept = text if len(text) <= longest else text[: longest - 1] + "…"
+    return encodable(kept)
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can encode: lone surrogates become `?`."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text
+
+
+def json_bytes(content: Any, *, option: int = 0) -> bytes:
+    """Encode plain data as JSON with `orjson`; values that have no form in JSON become text."""
+    with contextlib.suppress(TypeError, RecursionError):  # orjson.JSONEncodeError is a TypeError
+        return orjson.dumps(content, default=str, option=option)
+    return orjson.dumps(_plain(content, 0), option=option)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else shown(value)
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return {_name(name): _plain(each, depth + 1) for name, each in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return [_plain(each, depth + 1) for each in value]
+    if isinstance(value, Decimal | datetime):
+        return str(value)
+    return shown(value)
+
+
+def _name(name: Any) -> str:
+    return encodable(name) if isinstance(name, str) else shown(name)

@@ -1,0 +1,106 @@
+"""Every row has its document after a backfill, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.stage import Stage
+from tests.integration.sources.requests.asking import send, version_of
+from tests.integration.tablejobs.conftest import fill, finished, job, start
+
+ROWS = 5000
+
+
+def test_it_survives_kill_9_and_loses_no_row(stage: Stage) -> None:
+    fill(stage, "old_person", [(f"p-{number:05}", "Ada", number) for number in range(ROWS)])
+    identity = start(stage, "backfill", types=["old_person"], rate=1500)
+    for _ in range(2):
+        # So far and no further, twice: each start goes on where the last one ended.
+        seen = job(stage, identity)["rows"]
+        wait_for("progress", lambda: job(stage, identity)["rows"] > seen + 300)  # noqa: B023
+        stage.daemon.kill()
+        stage.daemon.run()
+        assert job(stage, identity)["rows"] > seen
+    told = finished(stage, identity)
+    assert (told["state"], told["fraction"], told["rows"]) == ("done", 1.0, ROWS)
+    assert told["ranges"]["done"] == told["ranges"]["total"]
+    stage.assert_equal("old_person")
+    stage.assert_nothing_set_aside()
+
+
+def test_rows_of_every_shape(stage: Stage) -> None:
+    for p in range(5):
+        for moment in (0, -1, 1_700_000_000_123):
+            stage.execute(f"INSERT INTO {{ks}}.old_event (p, c, d, v) VALUES ({p}, {moment}, '', {p})")
+    stage.execute("UPDATE {ks}.old_event SET s = 3 WHERE p = 2")
+    stage.execute("INSERT INTO {ks}.old_event (p, s) VALUES (77, 1)")
+    told = finished(stage, start(stage, "backfill", types=["old_event"]))
+    assert (told["state"], told["rows"]) == ("done", 15)
+    stage.assert_equal("old_event")
+
+
+def test_a_dry_run_counts_and_writes_nothing(stage: Stage) -> None:
+    fill(stage, "person", [(f"dry-{number}", "Ada", 1) for number in range(20)])
+    stage.settle()
+    version = version_of(stage, "person", "dry-1")
+    rows = len(stage.rows("person"))
+    told = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))
+    assert (told["state"], told["rows_by_type"]) == ("done", {"person": rows})
+    assert version_of(stage, "person", "dry-1") == version
+
+
+def test_live_changes_are_neither_lost_nor_held_up(stage: Stage) -> None:
+    """Rows change and go while the backfill passes them, and a new row is shown within seconds all the while."""
+    ids = [f"live-{number:04}" for number in range(2000)]
+    fill(stage, "person", [(identity, "old", 0) for identity in ids])
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            identity = ids[number * 7919 % len(ids)]
+            if number % 5 == 0:
+                stage.execute("DELETE FROM {ks}.person WHERE id = %s", [identity])
+            else:
+                stage.execute("UPDATE {ks}.person SET n = %s WHERE id = %s", [number, identity])
+
+    writer = threading.Thread(target=change)
+    writer.start()
+    try:
+        identities = [start(stage, "backfill", types=["person"]) for _ in range(3)]
+        stage.wait_shown()
+        told = [finished(stage, identity) for identity in identities]
+    finally:
+        stop.set()
+        writer.join()
+    assert [each["state"] for each in told] == ["done"] * 3
+    assert min(each["rows"] for each in told) > 1000
+    stage.settle()
+    stage.assert_equal("person")
+
+
+def test_only_some_tokens(stage: Stage) -> None:
+    fill(stage, "person", [(f"half-{number}", "Ada", 1) for number in range(200)])
+    everything = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))["rows"]
+    low, high = f"{-(2**63)}:0", f"0:{2**63 - 1}"
+    halves = [
+        finished(stage, start(stage, "backfill", types=["person"], dry_run=True, ranges=[half]))["rows"]
+        for half in (low, high)
+    ]
+    assert sum(halves) == everything
+    assert min(halves) > 0
+
+
+def test_it_is_ended_on_demand(stage: Stage) -> None:
+    fill(stage, "person", [(f"cancel-{number}", "Ada", 1) for number in range(100)])
+    identity = start(stage, "backfill", types=["person"], rate=1)
+    wait_for("the job under way", lambda: [each for each in stage.daemon.status()["jobs"] if each["job"] == identity])
+    assert send(stage, "POST", f"/admin/jobs/{identity}/cancel").content["state"] == "cancelled"
+    wait_for("nothing under way", lambda: not stage.daemon.status()["jobs"])
+    time.sleep(0.1)
+    assert job(stage, identity)["state"] == "cancelled"
+    after = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))
+    assert after["state"] == "done"

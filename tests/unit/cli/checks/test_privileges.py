@@ -1,0 +1,105 @@
+"""Logins and their privileges, against a stand-in: the sandbox's Elasticsearch has no security module."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cdc_daemon.cli.checks.elastic import check_elasticsearch
+from cdc_daemon.cli.checks.finding import Finding
+from cdc_daemon.config import ElasticsearchSettings, MappingSettings
+from cdc_daemon.model.signal import TableName
+from cdc_http import HttpServer
+
+MAPPINGS = {"user": MappingSettings(table=TableName("k", "t"), alias="users")}
+_HEADERS = {
+    "X-Elastic-Product": "Elasticsearch",
+    "content-type": "application/vnd.elasticsearch+json;compatible-with=8",
+}
+
+
+class Secured:
+    """Answers what the check asks, for a user `daemon` with the password `right`."""
+
+    def __init__(self) -> None:
+        self.lacking: set[str] = set()
+        self.has_security = True
+        self.app = Starlette(
+            routes=[
+                Route("/_nodes/http", self.nodes),
+                Route("/_security/user/_has_privileges", self.privileges, methods=["POST"]),
+                Route("/_alias/{name}", self.absent),
+                Route("/{name}", self.absent),
+            ]
+        )
+        self.port = 0
+
+    async def nodes(self, request: Request) -> Response:
+        if request.headers.get("authorization") != "Basic ZGFlbW9uOnJpZ2h0":
+            error = {"type": "security_exception", "reason": "unable to authenticate user [daemon]"}
+            return self._answer({"error": error, "status": 401}, 401)
+        return self._answer({"nodes": {"a": {"version": "8.19.4"}}})
+
+    async def privileges(self, request: Request) -> Response:
+        if not self.has_security:
+            return self._answer({"error": "no handler found for uri [/_security]"}, 400)
+        (asked,) = (await request.json())["index"]
+        granted = {right: right not in self.lacking for right in asked["privileges"]}
+        return self._answer({"username": "daemon", "index": dict.fromkeys(asked["names"], granted)})
+
+    async def absent(self, request: Request) -> Response:
+        return self._answer({"error": f"alias [{request.path_params['name']}] missing", "status": 404}, 404)
+
+    def _answer(self, body: dict[str, Any], status: int = 200) -> Response:
+        return JSONResponse(body, status_code=status, headers=_HEADERS)
+
+    async def check(self, password: str = "right") -> dict[str, Finding]:
+        options = ElasticsearchSettings(
+            hosts=(f"http://127.0.0.1:{self.port}",), username="daemon", password=SecretStr(password)
+        )
+        return {finding.name: finding for finding in await check_elasticsearch(options, MAPPINGS)}
+
+
+@pytest.fixture
+async def secured() -> AsyncIterator[Secured]:
+    stand_in = Secured()
+    server = HttpServer(stand_in.app, host="127.0.0.1", port=0)
+    await server.start()
+    stand_in.port = server.port
+    yield stand_in
+    await server.stop()
+
+
+async def test_a_login_with_every_privilege(secured: Secured) -> None:
+    findings = await secured.check()
+    assert {finding.status for finding in findings.values()} == {"ok"}
+    assert findings["privileges.user"].found.endswith("on users and users-000001")
+
+
+async def test_a_login_that_lacks_some(secured: Secured) -> None:
+    secured.lacking = {"delete", "maintenance"}
+    finding = (await secured.check())["privileges.user"]
+    assert finding.status == "fail"
+    assert "delete, maintenance" in finding.found
+
+
+async def test_a_server_without_security(secured: Secured) -> None:
+    secured.has_security = False
+    findings = await secured.check()
+    assert "privileges.user" not in findings
+    assert findings["index.user"].status == "ok"
+
+
+async def test_a_wrong_password(secured: Secured) -> None:
+    (finding,) = (await secured.check("wrong1234")).values()
+    assert finding.name == "elasticsearch.reachable"
+    assert "unable to authenticate" in finding.found
+    assert "credentials" in str(finding.mend)
+    assert "wrong1234" not in str(finding)

@@ -1,0 +1,93 @@
+"""Failures told by their type, and the errors made of them."""
+
+from __future__ import annotations
+
+import pytest
+from elastic_transport import ConnectionError as NoConnectionError
+from elastic_transport import SerializationError
+
+from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
+from cdc_daemon.search.failure import Failure, Kind, classify, error_of, failure_of, hint_for, told_apart
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "kind"),
+    [
+        (409, "version_conflict_engine_exception", Kind.CONFLICT),
+        (429, "es_rejected_execution_exception", Kind.OVERLOAD),
+        (503, "es_rejected_execution_exception", Kind.OVERLOAD),
+        (429, "circuit_breaking_exception", Kind.OVERLOAD),
+        (429, "http_429", Kind.OVERLOAD),
+        (429, "cluster_block_exception", Kind.OPERATOR),
+        (403, "cluster_block_exception", Kind.OPERATOR),
+        (503, "cluster_block_exception", Kind.UNAVAILABLE),
+        (400, "index_closed_exception", Kind.OPERATOR),
+        (404, "index_not_found_exception", Kind.OPERATOR),
+        (401, "security_exception", Kind.OPERATOR),
+        (403, "an_unknown_exception", Kind.OPERATOR),
+        (301, "http_301", Kind.OPERATOR),
+        (400, "document_parsing_exception", Kind.DOCUMENT),
+        (400, "illegal_argument_exception", Kind.DOCUMENT),
+        (413, "http_413", Kind.DOCUMENT),
+        (503, "unavailable_shards_exception", Kind.UNAVAILABLE),
+        (500, "node_closed_exception", Kind.UNAVAILABLE),
+        (500, "illegal_index_shard_state_exception", Kind.UNAVAILABLE),
+        (404, "shard_not_found_exception", Kind.UNAVAILABLE),
+        (0, "connection_timeout", Kind.UNAVAILABLE),
+        (408, "http_408", Kind.UNAVAILABLE),
+        (500, "null_pointer_exception", Kind.SERVER_FAULT),
+    ],
+)
+def test_the_type_decides_and_the_status_where_it_is_unknown(status: int, error_type: str, kind: Kind) -> None:
+    assert classify(status, error_type, "because") is kind
+
+
+@pytest.mark.parametrize(
+    "error",
+    [None, "", {}, [], "text", {"type": None, "reason": None}, {"reason": 5, "caused_by": "x"}, {"caused_by": {}}],
+)
+def test_whatever_stands_for_an_error_becomes_a_failure(error: object) -> None:
+    failure = Failure.from_error(418, error)
+
+    assert failure.error_type == "http_418"
+    assert failure.reason
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (Failure(0, "connection_error", "refused"), ElasticsearchUnavailableError),
+        (Failure(429, "circuit_breaking_exception", "full"), ElasticsearchUnavailableError),
+        (Failure(500, "exception", "?"), ElasticsearchUnavailableError),
+        (Failure(403, "security_exception", "no"), ElasticsearchRefusedError),
+        (Failure(400, "mapper_parsing_exception", "bad mapping"), ElasticsearchRefusedError),
+    ],
+)
+def test_errors_say_what_was_tried_and_whether_waiting_helps(failure: Failure, expected: type[Exception]) -> None:
+    error = error_of(failure, "read the mapping", index="users-1")
+
+    assert type(error) is expected
+    assert failure.reason in str(error)
+    assert "index users-1" in str(error)
+
+
+def test_an_answers_body_is_never_quoted() -> None:
+    broken = SerializationError("Unable to deserialize as JSON: b'secret document'", errors=())
+
+    assert "secret" not in failure_of(broken).reason
+
+
+def test_the_clients_errors_become_ours() -> None:
+    with (
+        pytest.raises(ElasticsearchUnavailableError, match="could not refresh: connection_error: refused"),
+        told_apart("refresh", alias="users"),
+    ):
+        raise NoConnectionError("refused")
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type"), [(401, "http_401"), (403, "x"), (405, "http_405"), (302, "http_302")]
+)
+def test_an_untyped_refusal_has_a_hint_too(status: int, error_type: str) -> None:
+    assert hint_for(status, error_type)
+    assert hint_for(400, "document_parsing_exception") is None

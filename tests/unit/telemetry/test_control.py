@@ -1,0 +1,130 @@
+"""What an operator sees of the configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from cdc_daemon.app.control import Control
+from cdc_daemon.app.daemon import Daemon
+from cdc_daemon.config import Settings
+from cdc_daemon.pipeline.gate import Gate, Pause
+from cdc_daemon.sources.replay.replay import Replayer
+from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.letter_filter import LetterFilter
+
+
+class _Sink:
+    async def submit(self, signals: object, receipt: object) -> None:  # noqa: ARG002 -- nothing comes
+        raise AssertionError
+
+
+def settings(directory: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "cassandra": {"username": "cdc", "password": "hidden-1"},
+            "commit_log": {"cdc_raw_directory": str(directory)},
+            "elasticsearch": {"hosts": ["https://localhost:9200"], "api_key": "hidden-2"},
+            "state": {"directory": str(directory)},
+            "mappings": {"user": {"table": "k.user", "alias": "users"}},
+        }
+    )
+
+
+async def test_the_configuration_has_no_secrets_and_jobs_are_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    try:
+        nothing: Any = None  # nothing is replayed here
+        replayer = Replayer(nothing, store.dead_letters, schema=nothing, shown=(), reconcile=nothing)
+        control = Control(Gate(_Sink()), store, replayer, settings(tmp_path))
+        text = orjson.dumps(control.configuration()).decode()
+        assert "hidden" not in text
+        assert "https://localhost:9200" in text
+        assert store.jobs.count_open() == (0, 0)
+        for number in range(3):
+            store.jobs.add(Job(id=str(number), kind="sync", object_type="user"), ["a"], part=10, limit=10)
+        store.jobs.finish("1")
+        assert store.jobs.count_open() == (2, max(job.created for job in store.jobs.newest()))
+        assert {job.id for job in await control.sync_jobs(10)} == {"0", "1", "2"}
+        assert len(await control.sync_jobs(2)) == 2
+    finally:
+        store.close()
+
+
+async def test_the_first_pause_counts_until_somebody_resumes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    try:
+        nothing: Any = None
+        gate = Gate(_Sink())
+        control = Control(gate, store, nothing, settings(tmp_path))
+        first = control.pause("anna")
+        assert first.by == "anna"
+        assert abs(first.since - time.time()) < 60
+        assert control.pause("ben") == first
+        control.resume("ben")
+        assert not gate.closed
+        assert control.pause("ben").by == "ben"
+    finally:
+        store.close()
+
+
+async def test_letters_are_counted_and_dropped_by_a_filter(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    try:
+        nothing: Any = None
+        control = Control(Gate(_Sink()), store, nothing, settings(tmp_path))
+        store.dead_letters.add(
+            [
+                DeadLetter(
+                    kind="document", reason=reason, detail={}, keyspace="k", table=table, partition_key=bytes([number])
+                )
+                for number, (reason, table) in enumerate([("bad", "t"), ("bad", "u"), ("worse", "t")])
+            ]
+        )
+        store.dead_letters.add([DeadLetter(kind="segment", reason="torn", detail={}, segment_id=1, position=2)])
+        every = LetterFilter()
+        assert await control.count_dead_letters_by(every, "reason") == {"bad": 2, "torn": 1, "worse": 1}
+        assert await control.count_dead_letters_by(every, "table") == {"k.t": 2, "k.u": 1}
+        assert await control.count_dead_letters_by(LetterFilter(reason="bad"), "kind") == {"document": 2}
+        assert await control.drop_dead_letters(LetterFilter(reason="bad", table="k.t")) == 1
+        assert await control.drop_dead_letters(LetterFilter(reason="bad", table="k.t")) == 0
+        assert await control.count_dead_letters() == 3
+    finally:
+        store.close()
+
+
+async def test_a_pause_outlives_that_the_parts_are_put_together_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[Pause | None] = []
+
+    class Parts:
+        tables: Sequence[str] = ()
+
+        def __init__(self) -> None:
+            self.gate = Gate(_Sink())
+
+        async def run(self) -> bool:
+            pauses.append(self.gate.pause)
+            self.gate.close(Pause("anna", 1_700_000_000.5))
+            return len(pauses) < 2
+
+    @asynccontextmanager
+    async def assemble(*_: object, **__: object) -> AsyncIterator[Parts]:
+        yield Parts()
+
+    monkeypatch.setattr("cdc_daemon.app.daemon.assemble", assemble)
+    store = Store(tmp_path)
+    try:
+        await Daemon(settings(tmp_path))._assemble_and_run(store)
+    finally:
+        store.close()
+    assert pauses == [None, Pause("anna", 1_700_000_000.5)]
