@@ -1,1 +1,1 @@
-"""The only place where the parts of a daemon are put together, started and stopped."""
+"""Builds, starts and stops the parts of a daemon. No other package does."""

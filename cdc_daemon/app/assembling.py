@@ -1,4 +1,4 @@
-"""The parts put together: Cassandra, Elasticsearch, the pipeline between them, and the sources that feed it."""
+"""Assembles the parts: Cassandra, Elasticsearch, the pipeline between them, and the sources that feed it."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ from cdc_daemon.telemetry.tracing import make_tracer
 async def assemble(
     settings: Settings, store: Store, metrics: Metrics, *, beat: Callable[[str], None], tell: Tell
 ) -> AsyncIterator[Assembly]:
-    """Connect to the servers, waiting for those that are down, and put the parts together.
+    """Connect to the servers, waiting for those that are down, and assemble the parts.
 
-    `beat` is called by the parts that show they are alive, `tell` with what is waited for.
-    Raises `ConfigError` for what only another configuration can mend.
+    The parts call `beat` to show that they are alive. `tell` is called with the server or table waited for.
+    Raises `ConfigError` for problems that only another configuration can fix.
     """
     async with AsyncExitStack() as stack:
         tracer = make_tracer(settings.tracing, node=socket.gethostname())
@@ -90,7 +90,7 @@ async def assemble(
         settings, mappings, shown, keys = laid[:4]
         listed = [mapping for several in mappings.values() for mapping in several]
         routes = group_routes(find_routes(listed, schema.table))
-        # From here on, as Elasticsearch may be waited for long: what a table was is gone once it is dropped.
+        # Watch from here on: the wait for Elasticsearch may be long, and a dropped table's definition is lost.
         watching = asyncio.create_task(schema.watch(), name="schema")
         stack.callback(watching.cancel)
         client = connect_elasticsearch(settings.elasticsearch)

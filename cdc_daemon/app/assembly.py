@@ -1,4 +1,4 @@
-"""The running parts of a daemon, and what they tell."""
+"""The running parts of a daemon, with their status."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from cdc_daemon.tablejobs.runner import RangeJobRunner
 from cdc_daemon.telemetry.metrics import Metrics
 
 Background = Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
-"""What runs beside the tail until the stop, by the names of its tasks; each ends only by being cancelled."""
+"""Coroutines that run beside the tail until the stop, by task name. Each ends only by cancellation."""
 
 REKEYED_SECONDS = 2.0
-"""How long what is under way may take when a table has another key: its own changes can come to no end."""
+"""Drain timeout after a table's primary key has changed: its in-flight changes can never complete."""
 
 
 class Assembly:
@@ -110,16 +110,16 @@ class Assembly:
         self._reconcile_requests = reconcile_requests
 
     async def run(self) -> bool:
-        """Run until `drain` has ended the tail, or cancelled; return whether all has to be put together anew.
+        """Run until `drain` has ended the tail, or until cancelled; return whether the parts must be assembled again.
 
-        Raises what ends a part that should not end.
+        Raises the error of a part that ends unexpectedly.
         """
         rekeyed = False
 
         async def end() -> None:
             nonlocal rekeyed
             await self._keys.wait_changed()
-            # A start waits for Elasticsearch, and spools nothing meanwhile.
+            # A start waits for Elasticsearch and does not spool during the wait.
             await self._writer.wait_available()
             rekeyed = True
             await self.drain(REKEYED_SECONDS)
@@ -135,12 +135,12 @@ class Assembly:
         return rekeyed
 
     async def drain(self, seconds: float) -> None:
-        """Take no more changes in, and wait for those under way at most so long; then save the checkpoint."""
+        """Stop accepting changes, wait at most `seconds` for those in flight, then save the checkpoint."""
         self.sync.stop()
         await self._tail.stop(seconds, held=self.gate.closed)
 
     def measure(self) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         backlog = self._tail.backlog()
         self._metrics.backlog_bytes.set(backlog.size)
         self._metrics.backlog_segments.set(backlog.segments)
@@ -165,7 +165,7 @@ class Assembly:
             self._metrics.quarantined_segments.set(len(self._quarantine.segments()))
 
     def status(self) -> Mapping[str, Any]:
-        """Tell how far everything is, in plain values."""
+        """Return the status of all parts in plain values."""
         backlog = self._tail.backlog()
         pause = self.gate.pause
         hosts = self._session.cluster.metadata.all_hosts()
@@ -209,5 +209,5 @@ class Assembly:
 
 
 async def _outcome(task: asyncio.Task[None]) -> None:
-    """Wait for a task and raise what it raises, without cancelling it."""
+    """Wait for a task without cancelling it; raise its error."""
     await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""The parts that refresh dependents, put together."""
+"""Builds the parts that refresh dependents."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 TableOf = Callable[[TableName], TableMetadata]
 
 OTHERS_SECONDS = 2.0 + EARLY_SECONDS
-"""How long other daemons' documents may be on their way, which this one cannot see: from the read of a row to its
-document. Unlike what jobs wait for, that has no time in a log in it, as a row that is read later shows the change. Each
-changed row waits for it, so it is not longer than it has to be."""
+"""Seconds from the read of a row to its document in other daemons, which this one cannot see. Unlike the pause of jobs,
+it includes no time in a log, because a row that is read later shows the change. Each changed row waits this long, so it
+is as short as possible."""
 
 
 class StoredQueue:
-    """The store's queue for the event loop."""
+    """Async access to the store's queue."""
 
     def __init__(self, store: DependentStore) -> None:
         self._store = store
 
     async def add(self, rows: Sequence[ChangedRow]) -> None:
-        """Keep changed rows durably. Raises `StoreError`."""
+        """Store changed rows durably. Raises `StoreError`."""
         await asyncio.to_thread(self._store.add, rows)
 
     async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
-        """Return the rows that have waited longest."""
+        """Return the oldest rows."""
         if not self._store.count:
             return ()
         return await asyncio.to_thread(self._store.oldest, limit, besides=besides)
 
     async def pass_over(self, dependent: Dependent) -> None:
-        """Return a row no more before it changes again, or `bring_back`."""
+        """Skip a row until it changes again, or until `bring_back`."""
         await asyncio.to_thread(self._store.pass_over, dependent)
 
     async def bring_back(self) -> None:
-        """Return all rows again that were passed over."""
+        """Stop skipping the rows that were passed over."""
         await asyncio.to_thread(self._store.bring_back)
 
     async def done(self, dependent: Dependent) -> None:
-        """Forget a row, unless it changed again meanwhile."""
+        """Delete a row, unless it has changed again since."""
         await asyncio.to_thread(self._store.done, dependent)
 
 
 def make_finders(
     mappings: Iterable[DocumentMapping], table_of: TableOf, *, session: Session, rows: IndexRows
 ) -> Mapping[TableName, Sequence[DependentFinder]]:
-    """Return, by table, how the documents are found that show its rows, where its keys do not tell.
+    """Return, by table, the finders of documents that show its rows, where its keys do not identify them.
 
     Raises `ConfigError` for dependents that cannot be found as declared.
     """
@@ -88,7 +88,7 @@ def make_finders(
 
 
 def wait_for_others(session: Session) -> Callable[[], asyncio.Future[None]]:
-    """Return what waits for other daemons' documents on their way, where there may be other daemons."""
+    """Return a function that waits for other daemons' in-flight documents, if there may be other daemons."""
 
     def wait() -> asyncio.Future[None]:
         several = len(session.cluster.metadata.all_hosts()) > 1

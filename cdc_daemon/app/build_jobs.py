@@ -1,4 +1,4 @@
-"""The parts of jobs on whole tables put together."""
+"""Builds the parts of jobs on whole tables."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from cdc_daemon.tablejobs.run import JobRun
 from cdc_daemon.tablejobs.runner import RangeJobRunner, Work
 
 _MARKER_PAUSE = 0.5
-"""Seconds after which a write is readable in a plain segment, whose markers come every 0.1 s."""
+"""Seconds until a write is readable in a plain segment, which gets markers every 0.1 s."""
 
 _DEFAULT_SYNC_PERIOD = 10.0
 """Seconds (`Config.commitlog_sync_period` as cassandra.yaml ships it)."""
 
 _OTHER_NODES = 5.0
-"""Seconds for other nodes' daemons to show what this one's log does not tell of, in rings of several nodes: to find a
-write in their logs, read its row and write its document. Where that takes longer a difference is looked at again."""
+"""Seconds for other nodes' daemons to show writes that are not in this node's log, in rings of several nodes: they find
+a write in their logs, read its row and write its document. If that takes longer, a difference is checked again."""
 
 _FIRST_AUDIT = 3600.0
-"""Seconds after the start at which the first audit begins at the latest."""
+"""Latest start of the first audit, in seconds after the daemon's start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobParts:
-    """What jobs on whole tables work with."""
+    """Dependencies of jobs on whole tables."""
 
     session: Session
     schema: SchemaSource
@@ -67,10 +67,10 @@ class JobParts:
     writer: PairWriter
     changes: PairChanges
     definitions: Callable[[str], IndexDefinition]
-    """Tells what the index of an object type is to be like."""
+    """Returns the index definition of an object type."""
 
     is_dead: Callable[[Key, str], bool]
-    """Tells whether the document of a key under an alias is a dead letter."""
+    """Returns whether the document of a key under an alias is a dead letter."""
 
     tail: PassedTail
     node: NodeSettings
@@ -79,15 +79,15 @@ class JobParts:
     requests: ReconcileRequests
     schedule: Schedule
     told: Callable[[str, Mapping[str, int]], None]
-    """Is told of an object type how many documents of each kind differ."""
+    """Called with an object type and its number of differing documents by kind."""
     troubled: Troubled
-    """Tells which aliases take no writes at present."""
+    """The aliases that currently accept no writes."""
     held: Collection[TableName] = ()
-    """Tables whose mappings do not fit them at present."""
+    """Tables with mappings that currently do not fit them."""
 
 
 def make_runner(parts: JobParts) -> RangeJobRunner:
-    """Make what works off jobs for these mappings."""
+    """Create the runner of jobs for these mappings."""
     settings = parts.settings.jobs
     named = {mapping.name: mapping for several in parts.mappings.values() for mapping in several}
     tables = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
@@ -98,7 +98,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
     sizes = RowSizes()
 
     def scan(run: JobRun) -> TokenScan:
-        # Pages that wait for their turn only a moment, at whatever rate: rows that were read long ago are read again.
+        # Small enough that a page waits only briefly at any rate: rows that were read long ago are read again.
         most = settings.page_rows if run.request.rate is None else int(run.request.rate / settings.ranges_at_once / 2)
         return TokenScan(
             parts.session,
@@ -160,7 +160,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
             by_keyspace[table.keyspace].append(name)
 
         def compared(keyspace: str) -> Sequence[TokenRange]:
-            # Without a tail a daemon is nobody's sidecar: there may be no other.
+            # Without a tail a daemon is no node's sidecar: it may be the only one.
             return ring.primary_of(keyspace, node) if parts.settings.tail else [WHOLE_RING]
 
         begin = Audit(runner, audit, by_keyspace, ranges=compared).begin
@@ -170,7 +170,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
 
 
 def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, Sequence[str]]:
-    """Return the object types whose documents show rows of a table, their own or joined."""
+    """Return, by table, the object types with documents that show its rows, directly or joined."""
     found: dict[TableName, list[str]] = defaultdict(list)
     for name, mapping in named.items():
         for table in {TableName(mapping.table.keyspace, mapping.table.name), *mapping.related.tables}:
@@ -179,7 +179,7 @@ def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, 
 
 
 def passing_pause(parts: JobParts) -> float:
-    """Return how many seconds a write may take from being acknowledged to being readable in the log, or polled."""
+    """Return the maximum seconds from a write's acknowledgement until it is readable in the log, or polled."""
     others = _OTHER_NODES if len(parts.session.cluster.metadata.all_hosts()) > 1 else 0.0
     if not parts.settings.tail:
         return others + max((polled.every + polled.lag for polled in parts.settings.poll), default=0.0)

@@ -1,4 +1,4 @@
-"""The parts that know suspects, put together."""
+"""Builds the parts that record and check suspects."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from cdc_daemon.store.suspects import Suspect
 
 @asynccontextmanager
 async def recording(store: Store, settings: ElasticsearchSettings, remembered: float) -> AsyncIterator[SuspectRecorder]:
-    """Record suspects during a block; requests may be sent in it only. Raises `StoreError`.
+    """Record suspects during a block; send requests only inside it. Raises `StoreError`.
 
-    `remembered` (seconds) is how long the most forgetful index remembers deletions.
+    `remembered` (seconds) is the shortest time for which any index remembers deletions.
     """
     times = Times.of(remembered=remembered, limit=settings.late_request_limit)
     bound = await asyncio.to_thread(store.clock_bound)
@@ -50,7 +50,7 @@ def make_watch(
     tables: Container[TableName],
     returned: Callable[[int], object],
 ) -> SuspectWatch:
-    """Return what looks at suspects."""
+    """Return the watch that checks suspects."""
 
     async def reconcile(table: TableName) -> None:
         request = ReconcileRequest(
@@ -72,7 +72,7 @@ def make_watch(
 
 
 def look_through(client: AsyncElasticsearch, pairs: PairWatch) -> Look:
-    """Return what looks up versions in the index that an alias writes to, and in the second one if there is one."""
+    """Return a function that reads versions from the index that an alias writes to, and from the second one if any."""
 
     async def look(alias: str, suspects: Sequence[Suspect]) -> Sequence[int | None]:
         indices = _indices(alias, pairs.last.get(alias))

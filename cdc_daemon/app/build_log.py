@@ -1,4 +1,4 @@
-"""The tail of this node's log, put together from the configuration."""
+"""Builds the tail of this node's log from the configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def own_signals(
     left: Callable[[int], None],
     taken_over: Callable[[int], None],
 ) -> SignalSink:
-    """Return what hands on only the signals that are this node's, or `sink` itself where the daemon acts on all."""
+    """Return a sink that drops signals owned by other nodes, or `sink` itself if the daemon acts on all signals."""
     if not settings.tail or settings.commit_log.ownership == "all":
         return sink
     heartbeat = settings.heartbeat.table
@@ -58,7 +58,7 @@ def make_tail(
     observer: TailObserver,
     beat: Callable[[str], None],
 ) -> Tail | NoTail:
-    """Return what follows the log for the tables of `mapped`, or what stands for it where no log is to be followed."""
+    """Return the tail of the log for the tables of `mapped`, or a `NoTail` if no log is to be followed."""
     if not settings.tail:
         return NoTail()
     log = settings.commit_log

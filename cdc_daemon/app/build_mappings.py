@@ -1,4 +1,4 @@
-"""The declared mappings laid against the tables as they are, those that have to wait left out."""
+"""Applies the declared mappings to the current tables, without the mappings that must wait."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cdc_daemon.store import Store
 
 
 class LaidMappings(NamedTuple):
-    """Mappings that fit their tables, settings that speak of these alone, and what is left out.
+    """Mappings that fit their tables, settings for these only, and the mappings left out.
 
-    `shown` are the tables whose rows documents show, and `keys` watches over their primary keys. `held_types` are the
-    mappings that are left out, and why.
+    `shown` are the tables with rows shown in documents; `keys` monitors their primary keys. `held_types` are the
+    mappings left out, with the reason.
     """
 
     settings: Settings
@@ -33,9 +33,9 @@ class LaidMappings(NamedTuple):
 
 
 async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *, tell: Tell) -> LaidMappings:
-    """Lay the mappings against the live schema, waiting for tables that do not exist yet.
+    """Apply the mappings to the live schema, waiting for tables that do not exist yet.
 
-    Raises `StoreError`, and `ConfigError` for a mapping that never fitted its table.
+    Raises `StoreError`, and `ConfigError` for a mapping that has never fitted its table.
     """
     holding = await HeldMappings.load(store, schema, settings)
     mappings = await make_mappings(settings, schema, held=holding, tell=tell)

@@ -1,4 +1,4 @@
-"""The parts of the pipeline, put together."""
+"""Builds the pipeline from its parts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_pipeline(
     troubled: Troubled,
     observer: Observer,
 ) -> Pipeline:
-    """Return what takes signals of changes and settles the documents that show them."""
+    """Return the pipeline: it takes signals of changes and settles the documents that show them."""
     poison = Poison()
     return Pipeline(
         coalescer=coalescer,

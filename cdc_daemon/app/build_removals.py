@@ -1,4 +1,4 @@
-"""The parts that make removals, put together."""
+"""Builds the parts that remove documents."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 
 _JOINED = Policy("remove", "keep")
-"""What holds for a table that has no documents of its own and is only shown in others."""
+"""The policy for a table without its own documents, shown only in other tables' documents."""
 
 
 class Rebuild(Protocol):
-    """Requests durably that documents are compared with their rows."""
+    """Requests a comparison of documents with their rows, durably."""
 
     async def __call__(
         self, table: TableName, reason: ReconcileReason = ReconcileReason.TABLE, since: int | None = None
     ) -> None:
-        """Request it for a table, of changes written at `since` (microseconds since epoch) or later."""
+        """Request it for a table's changes written at `since` (microseconds since epoch) or later."""
         ...
 
 
 def make_index_rows(
     settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], client: AsyncElasticsearch
 ) -> IndexRows:
-    """Return what tells the rows that the documents of each table show."""
+    """Return a reader of the rows that each table's documents show."""
     return IndexRows(
         client,
         {
@@ -71,7 +71,7 @@ def make_table_watch(
     counted: Callable[[int], object],
     keys: KeyWatch,
 ) -> TableWatch:
-    """Return what makes documents follow truncated, dropped and re-created tables."""
+    """Return the watch that updates documents after tables are truncated, dropped or re-created."""
     shown_in = _shown_in(mappings)
     reconcile = make_rebuild(mappings, store)
     declared = {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()}
@@ -90,7 +90,7 @@ def make_table_watch(
 
 
 def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store: Store) -> Rebuild:
-    """Return what requests durably that the tables whose documents show a table are compared with their indices."""
+    """Return a function that durably requests a comparison of the tables that show a table with their indices."""
     shown_in = _shown_in(mappings)
 
     async def rebuild(
@@ -106,7 +106,7 @@ def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store:
 
 
 def _shown_in(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> Mapping[TableName, Sequence[TableName]]:
-    """Return, for each table, the tables whose documents show its rows."""
+    """Return, by table, the tables with documents that show its rows."""
     shown_in: dict[TableName, list[TableName]] = defaultdict(list)
     for table, several in mappings.items():
         for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):

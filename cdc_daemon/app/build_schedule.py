@@ -1,4 +1,4 @@
-"""What comes round, put into the schedule: pollers, removals, dependents, dead letters and the heartbeat."""
+"""Fills the schedule with its tasks: pollers, removals, dependents, dead letters and the heartbeat."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cdc_daemon.telemetry.metrics import Metrics
 
 
 class Turns(NamedTuple):
-    """What looks from time to time whether there is something to do."""
+    """Tasks that check periodically for work."""
 
     dependents: DependentsRefresher
     tables: TableWatch
@@ -47,7 +47,7 @@ async def fill_schedule(
     metrics: Metrics,
     turns: Turns,
 ) -> None:
-    """Put everything into the schedule, waiting for what pollers need. Raises `ConfigError`."""
+    """Add all tasks to the schedule, waiting until pollers can start. Raises `ConfigError`."""
     schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
     schedule.every(tables.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
     schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)

@@ -1,4 +1,4 @@
-"""The parts that write to Elasticsearch, put together."""
+"""Builds the parts that write to Elasticsearch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cdc_daemon.telemetry.metrics import Metrics
 
 
 class Writing(NamedTuple):
-    """What knows the indices behind the aliases, what changes them, what writes to them, and which take no writes."""
+    """The watch of the indices behind the aliases, their changes, the writer, and the aliases that accept no writes."""
 
     pairs: PairWatch
     changes: PairChanges
     writer: PairWriter
     troubled: Troubled
     remembered: float
-    """Seconds for which each index remembers deletions, as far as that is known."""
+    """Seconds for which every index remembers deletions, as far as known."""
 
 
 async def make_writing(
@@ -40,9 +40,9 @@ async def make_writing(
     metrics: Metrics,
     tell: Tell,
 ) -> Writing:
-    """Make the indices ready, waiting for Elasticsearch, and put together what writes to them.
+    """Prepare the indices, waiting for Elasticsearch, and build the parts that write to them.
 
-    Raises `IndexRefusedError` for an index that cannot be created as it is declared.
+    Raises `IndexRefusedError` for an index that cannot be created as declared.
     """
     preparation = Preparation(client, settings.mappings, mappings)
     await preparation.at_start(tell=tell)
@@ -76,5 +76,5 @@ def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
 
 
 def _body_age(remembered: float) -> float:
-    """Return how many seconds a body may wait where deletions are remembered for so long."""
+    """Return the maximum seconds that a body may wait if deletions are remembered for `remembered` seconds."""
     return max(remembered / 2, SHORTEST_BODY_AGE)

@@ -1,4 +1,4 @@
-"""The room in cdc_raw, as the configuration and the node tell it."""
+"""The space in cdc_raw, from the configuration and the node."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ log = structlog.get_logger(__name__)
 
 
 def total_space(settings: Settings, node: NodeSettings | None) -> int:
-    """Return `cdc_total_space` (bytes) as the node tells it, or else the configuration; 0 where neither does."""
+    """Return `cdc_total_space` (bytes) from the node, else from the configuration, else 0."""
     theirs = None if node is None else node.size("cdc_total_space")
     return theirs or settings.commit_log.cdc_total_space or 0
 
 
 def make_space(settings: Settings, node: NodeSettings) -> CdcSpace:
-    """Return what is watched of cdc_raw: nothing where the daemon does not make room there."""
+    """Return the monitored space of cdc_raw: none if the daemon does not free space there."""
     options = settings.commit_log
     limit = total_space(settings, node)
     if settings.tail and options.spool and not limit:

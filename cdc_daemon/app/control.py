@@ -1,4 +1,4 @@
-"""What an operator may do to a running daemon."""
+"""An operator's actions on a running daemon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Control:
-    """Holds the tail and lets it go on; shows what the store holds, replays and drops what was set aside.
+    """Pauses and resumes the tail; lists, replays and deletes dead letters; lists jobs.
 
     A pause is kept in memory: it ends with the process. A replay may take as long as a request for rows.
     """
@@ -38,7 +38,7 @@ class Control:
     def pause(self, by: str) -> Pause:
         """Stop reading changes from the commit log; requests for rows go on.
 
-        Return who paused it and when, which is the first to do so where it is paused already.
+        Return who paused it and when. If it is already paused, return the first pause.
         """
         self._gate.close(Pause(by, time.time()))
         pause = self._gate.pause
@@ -48,50 +48,50 @@ class Control:
         return pause
 
     def resume(self, by: str) -> None:
-        """Follow the commit log again."""
+        """Resume reading the commit log."""
         self._gate.open()
         log.info("daemon.resumed", by=by)
 
     async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
-        """Return the newest of the dead letters wanted, newest first."""
+        """Return the newest matching dead letters, newest first."""
         return await asyncio.to_thread(lambda: list(self._dead_letters.list(wanted=wanted, limit=limit)))
 
     async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
-        """Return how many dead letters there are of those wanted."""
+        """Return the number of matching dead letters."""
         return await asyncio.to_thread(self._dead_letters.count, wanted)
 
     async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
-        """Replay the oldest of the dead letters wanted."""
+        """Replay the oldest matching dead letters."""
         return await self._replayer.replay(wanted, limit=limit, seconds=self._patience)
 
     async def replay_one(self, identity: int) -> Replayed | None:
-        """Replay one dead letter; None when there is none of this id."""
+        """Replay one dead letter; return None if there is none with this id."""
         return await self._replayer.replay_one(identity, seconds=self._patience)
 
     async def drop_dead_letter(self, identity: int) -> bool:
-        """Forget a dead letter; tell whether there was one of this id."""
+        """Delete a dead letter; return whether there was one with this id."""
         dropped = await asyncio.to_thread(self._dead_letters.remove, [identity])
         if dropped:
             log.info("dead_letters.dropped", id=identity)
         return bool(dropped)
 
     async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
-        """Return how many dead letters of those wanted there are for each value of a column, most frequent first."""
+        """Return the number of matching dead letters by a column's value, most frequent first."""
         return await asyncio.to_thread(self._dead_letters.count_by, column, wanted)
 
     async def drop_dead_letters(self, wanted: LetterFilter) -> int:
-        """Delete the dead letters wanted; return how many there were. Elasticsearch is not touched."""
+        """Delete the matching dead letters; return how many there were. Elasticsearch is not changed."""
         dropped = await asyncio.to_thread(self._dead_letters.remove_matching, wanted)
         if dropped:
             log.info("dead_letters.dropped", count=dropped, **wanted.conditions())
         return dropped
 
     async def sync_jobs(self, limit: int) -> Sequence[Job]:
-        """Return the newest requests that were answered before they were done, newest first."""
+        """Return the newest asynchronous requests, newest first."""
         return await asyncio.to_thread(lambda: list(self._store.jobs.newest(limit=limit)))
 
     def configuration(self) -> Mapping[str, Any]:
-        """Return what the daemon runs with, without secrets."""
+        """Return the daemon's configuration without secrets."""
         redacted = redact(self._settings.redacted())
         assert isinstance(redacted, dict)
         return redacted

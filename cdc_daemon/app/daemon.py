@@ -1,4 +1,4 @@
-"""The daemon: starts the parts in order, keeps them running, and lets what is under way end."""
+"""The daemon: starts the parts in order, keeps them running, and drains in-flight work at a stop."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ from cdc_http import LoopState
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 10.0
-"""How long a stop waits for what is under way. The rest is read again at the next start."""
+"""Drain timeout in seconds. Unacknowledged changes are replayed after the restart."""
 
 BEAT_SECONDS = 1.0
 COUNT_SECONDS = 2.0
 _SAID_AGAIN = 60.0
-"""Seconds after which it is logged again that the state is lost."""
+"""Seconds between repeated log messages that the state is lost."""
 
 LATE_SECONDS = 30.0
-"""A loop that has not come round for this long counts as stuck."""
+"""Seconds without a beat after which a loop counts as stuck."""
 
 
 async def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT and return the process's exit code.
 
-    Raises `CdcError` for what only an operator can mend: a wrong mapping, a state directory that cannot be
-    used, another daemon at work on it.
+    Raises `CdcError` for problems that only an operator can fix: a wrong mapping, an unusable state directory,
+    another daemon that uses it.
     """
     garbage.tune()
     return await Daemon(settings).run()
 
 
 class Daemon:
-    """One daemon's life. It is the `DaemonView` of the HTTP surface from its first moment on."""
+    """One daemon from start to stop. It is the `DaemonView` of the HTTP surface from the beginning."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -85,17 +85,17 @@ class Daemon:
 
     @property
     def sync(self) -> SyncService | None:
-        """Rows by name; None while the daemon starts or stops."""
+        """Requests for rows; None while the daemon starts or stops."""
         return None if self._assembly is None or self._stop.is_set() else self._assembly.sync
 
     @property
     def jobs(self) -> JobRunner | None:
-        """Rows by name, later; None while the daemon starts or stops."""
+        """Asynchronous requests for rows; None while the daemon starts or stops."""
         return None if self._assembly is None or self._stop.is_set() else self._assembly.jobs
 
     @property
     def range_jobs(self) -> RangeJobRunner | None:
-        """Work on whole tables; None while the daemon starts or stops."""
+        """Jobs on whole tables; None while the daemon starts or stops."""
         return None if self._assembly is None or self._stop.is_set() else self._assembly.range_jobs
 
     @property
@@ -105,13 +105,13 @@ class Daemon:
 
     @property
     def control(self) -> Control | None:
-        """What an operator may do; None while the daemon starts or stops."""
+        """An operator's actions; None while the daemon starts or stops."""
         if self._assembly is None or self._store is None or self._stop.is_set():
             return None
         return Control(self._assembly.gate, self._store, self._assembly.replayer, self._settings)
 
     def readyz(self) -> Mapping[str, bool]:
-        """Return whether requests for rows can be taken in, whatever Cassandra or Elasticsearch do now."""
+        """Return whether requests for rows are accepted, independent of Cassandra's and Elasticsearch's state."""
         return {
             "started": self._assembly is not None,
             "not_stopping": not self._stop.is_set(),
@@ -119,21 +119,21 @@ class Daemon:
         }
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+        """Count an answered request."""
         self._metrics.http_requests.labels(route, str(status)).inc()
         self._metrics.http_request_duration_seconds.labels(route).observe(seconds)
 
     def livez(self) -> Mapping[str, LoopState]:
-        """Tell of each loop whether it has come round lately."""
+        """Return the state of each loop: whether it has beaten recently."""
         late = time.time() - LATE_SECONDS
         return {name: LoopState(beat, beat > late) for name, beat in self._beats.items()}
 
     def status(self) -> Mapping[str, Any]:
-        """Tell what the daemon does and how far it is, and what of that is new since the last second."""
+        """Return the daemon's state and progress, including the measurements of the last second."""
         return {**self._state(), **self._overview.show()}
 
     def trend(self) -> Mapping[str, Any]:
-        """Tell how freshness, backlog and the like went in the last hour."""
+        """Return the last hour of freshness, backlog and similar measures."""
         return self._overview.trend()
 
     async def run(self) -> int:
@@ -154,7 +154,7 @@ class Daemon:
         return 0
 
     async def _work(self, store: Store) -> None:
-        """Wait for servers, then run the parts, each until the stop or until one of them fails."""
+        """Wait for servers, then run the parts until the stop or until one of them fails."""
         beating = asyncio.create_task(self._keep_beating(), name="beat")
         counting = asyncio.create_task(self._keep_counting(store), name="counting")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -178,7 +178,7 @@ class Daemon:
         pause: Pause | None = None
         while again:
             async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
-                if pause is not None:  # a table that was created again is no reason to end an operator's pause
+                if pause is not None:  # a re-created table must not end an operator's pause
                     assembly.gate.close(pause)
                 self._assembly = assembly
                 log.info("daemon.running", tables=[str(table) for table in assembly.tables])
@@ -198,7 +198,7 @@ class Daemon:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _keep_counting(self, store: Store) -> None:
-        """Count what the store holds, apart from the beat: a slow disk is no loop that stands still."""
+        """Count the store's contents, separate from the beat: a slow disk must not look like a stuck loop."""
         while True:
             await self._look_for_state(store)
             with suppress(StoreError):
@@ -210,7 +210,7 @@ class Daemon:
             await asyncio.sleep(COUNT_SECONDS)
 
     async def _look_for_state(self, store: Store) -> None:
-        """Notice that the state directory is gone: transactions fail by then, but nothing may be under way."""
+        """Check that the state directory exists: transactions would fail too, but there may be none."""
         try:
             await asyncio.to_thread(store.check)
         except StateLostError as error:
@@ -252,7 +252,7 @@ class Daemon:
 
     def _stop_or_exit(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            # Asked twice: go at once. Nothing is lost by it, as nothing would be by kill -9.
+            # A second signal: exit at once. Nothing is lost, as with kill -9.
             log.warning("daemon.killed", signal=number.name)
             os._exit(128 + number)
         log.info("daemon.stopping", signal=number.name)
@@ -284,7 +284,7 @@ def _count(store: Store) -> dict[str, float]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return what a nest of exception groups is about, when that is one of our errors."""
+    """Return the first of the daemon's own errors inside nested exception groups, or the group without one."""
     while isinstance(error, BaseExceptionGroup):
         ours = [each for each in error.exceptions if isinstance(each, (CdcError, BaseExceptionGroup))]
         if not ours:

@@ -1,7 +1,7 @@
-"""Python's collector of cyclic garbage, kept from holding up the event loop.
+"""Tunes Python's cyclic garbage collector so that it does not block the event loop.
 
-A full collection looks at each container that there is, about 0.2 µs each: tenths of a second with large requests
-under way. Reference counts free nearly all of the daemon's objects, so full collections may be rare.
+A full collection visits every container object, about 0.2 µs each: tenths of a second with large requests
+in flight. Reference counts free nearly all of the daemon's objects, so full collections may be rare.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MEDIUM_BEFORE_FULL: Final = 1000
 
 
 def tune() -> None:
-    """Have full collections come rarely, and pass over what is there by now: modules, classes and functions."""
+    """Make full collections rare, and exclude existing objects from them: modules, classes and functions."""
     gc.collect()
     gc.freeze()
     young, medium, _ = gc.get_threshold()

@@ -1,4 +1,4 @@
-"""Jobs that come round: each by its name, never twice at once, and seen from outside."""
+"""Scheduled tasks: each has a name and a visible status, and never runs twice at once."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from cdc_daemon.model.errors import CdcError
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 60.0
-"""Seconds after which it is said again that a job fails."""
+"""Seconds between repeated log messages that a job fails."""
 
 _LOOKED_EVERY = 1.0
-"""Seconds between looks whether the clock was set back."""
+"""Seconds between checks whether the clock was set back."""
 
 
 @dataclass(slots=True)
 class ScheduledJob:
-    """A job that comes round, and how it fared. Moments are seconds since epoch, 0 for never.
+    """A scheduled job and its status. Times are in seconds since epoch, 0 for never.
 
-    `interval` is in seconds. `passed_over` counts the times at which the job was still running.
+    `interval` is in seconds. `passed_over` counts the runs skipped because the job was still running.
     """
 
     name: str
@@ -48,13 +48,13 @@ class ScheduledJob:
 class Schedule:
     """Runs coroutine functions at intervals while `run` runs.
 
-    A job that takes longer than its interval is not started a second time beside itself: its next turn comes when it
-    is over. Turns that were missed, because the process was held or the machine slept, become one. A job that raises
-    is said in the log and comes round again; only being cancelled ends it. Where the machine's clock is set back, turns
-    are due at once instead of when it is that late again.
+    A job that takes longer than its interval is not started in parallel: its next run starts after it has ended.
+    Runs that were missed, because the process was suspended or the machine slept, become one. A job that raises
+    is logged and runs again; only cancellation ends it. If the machine's clock is set back, runs
+    are due at once instead of when the clock reaches their time again.
 
-    There are jobs that are wanted at times, and those that look often for something to do and then may be long at it
-    (`rests`): for these no turn is due, and none is passed over, while one is under way.
+    Some jobs run at fixed times. Others (`rests`) check often for work and may then take long: while one of them runs,
+    no run of it is due and none is counted as passed over.
     """
 
     def __init__(self) -> None:
@@ -67,13 +67,13 @@ class Schedule:
 
     @property
     def jobs(self) -> Mapping[str, ScheduledJob]:
-        """Every job by its name."""
+        """All jobs by name."""
         return self._jobs
 
     def next_run(self, name: str) -> float | None:
-        """Return when a job comes round next, in seconds since epoch.
+        """Return the time of a job's next run, in seconds since epoch.
 
-        None before `run`, for an unknown one, and for one that rests until it is over.
+        None before `run`, for an unknown job, and for a job with `rests` while it runs.
         """
         job = self._scheduler.get_job(name)
         moment = None if job is None else getattr(job, "next_run_time", None)
@@ -89,9 +89,9 @@ class Schedule:
         jitter: float = 0.0,
         rests: bool = False,
     ) -> None:
-        """Let `work` come round every so many seconds, the first time `first` seconds from now.
+        """Schedule `work` every `seconds` seconds, the first time `first` seconds from now.
 
-        `jitter` (seconds) spreads the turns, so that the daemons of a cluster do not all come at once. Raises
+        `jitter` (seconds) spreads the runs, so that the daemons of a cluster do not all run at once. Raises
         ValueError for a name that is taken.
         """
         if name in self._jobs:
@@ -114,13 +114,13 @@ class Schedule:
         )
 
     def bring_forward(self, name: str) -> None:
-        """Let a job's next turn be now. Raises KeyError for an unknown name."""
+        """Schedule a job's next run for now. Raises KeyError for an unknown name."""
         if name not in self._jobs:
             raise KeyError(name)
         self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     async def run(self) -> None:
-        """Run jobs as they come round until cancelled; then wait for those that are cancelled with it."""
+        """Run jobs when they are due, until cancelled. Then cancel the running jobs and wait for them."""
         self._scheduler.start()
         try:
             while True:
@@ -129,8 +129,8 @@ class Schedule:
         finally:
             self._scheduler.pause()
             try:
-                # A turn whose task exists has to begin first: the scheduler logs a task that is cancelled before that,
-                # and one that `shutdown` cancels, as an error.
+                # A run with an existing task must begin first: the scheduler logs an error for a task that is cancelled
+                # before it begins, and for one that `shutdown` cancels.
                 await asyncio.sleep(0)
                 for turn in self._turns:
                     turn.cancel()
@@ -139,7 +139,7 @@ class Schedule:
                 self._scheduler.shutdown(wait=False)
 
     def _follow_clock(self) -> None:
-        """Bring forward what is due later than it can be."""
+        """Bring forward jobs that are due later than their interval allows: the clock was set back."""
         now = datetime.now(UTC)
         for job in self._scheduler.get_jobs():
             if job.next_run_time is not None and job.next_run_time - now > self._longest[job.id]:
@@ -156,8 +156,8 @@ class Schedule:
             with self._rest(job.name):
                 await work()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- it is logged
-            # One turn that fails must not end the job, whatever it raises; nor does one that somebody else's
-            # cancellation reached by something shared.
+            # A failed run must not end the job, whatever it raises. Nor must a cancellation that was meant for another
+            # task and arrived through a shared future.
             if isinstance(error, asyncio.CancelledError) and task.cancelling():
                 return  # a stop; the scheduler would log the cancellation as an error, and the task ends here anyway
             job.failures += 1
@@ -173,7 +173,7 @@ class Schedule:
 
     @contextmanager
     def _rest(self, name: str) -> Iterator[None]:
-        """Let no turn be due during a block, where the job rests."""
+        """Suspend a job with `rests` during a block, so that no run is due."""
         if name not in self._resting:
             yield
             return

@@ -22,12 +22,12 @@ from cdc_http import (
 log = structlog.get_logger(__name__)
 
 _HEALTH_CONNECTIONS = 64
-"""For the kubelet and some Prometheus servers. Idle ones make place for others."""
+"""For the kubelet and some Prometheus servers. Idle ones are closed for new ones."""
 
 
 @asynccontextmanager
 async def serving(daemon: DaemonView, settings: HttpSettings) -> AsyncIterator[None]:
-    """Listen for the time of a block, at the configured ports. Raises `ConfigError`."""
+    """Listen on the configured ports during a block. Raises `ConfigError`."""
     async with AsyncExitStack() as stack:
         if settings.enabled and settings.health_port is not None:
             await stack.enter_async_context(_health(daemon, settings, settings.health_port))

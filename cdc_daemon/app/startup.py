@@ -1,4 +1,4 @@
-"""From a configuration to connected parts: waits for servers that are not there yet, and says so."""
+"""Connects to the configured servers. It waits for servers that are unavailable, and logs it."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _SAID_AGAIN = 30.0
-"""Seconds after which it is said again that the same is waited for."""
+"""Seconds between repeated log messages about the same wait."""
 
 Tell = Callable[[str, str | None], None]
-"""Is told what is waited for, and the error because of which; None when it is there."""
+"""Called with the server or table waited for and the error that causes the wait; None when it is available."""
 
 
 def tell_nobody(_what: str, _error: str | None) -> None:
-    """Tell nobody what is waited for."""
+    """Ignore the report of a wait."""
 
 
 async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell = tell_nobody) -> T:
-    """Attempt until it succeeds, with backoff, saying now and then what is missing, and at once when it is another.
+    """Retry with backoff until success. Log the error periodically, and immediately if it changes.
 
-    Raises at once what no retry can mend.
+    Raises at once errors that no retry can fix.
     """
     backoff = Backoff(first=0.2)
     while True:
@@ -74,7 +74,7 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell 
 
 
 async def connect_cassandra(settings: Settings, *, tell: Tell = tell_nobody) -> Session:
-    """Connect, waiting for Cassandra to be up. Raises `ConfigError`."""
+    """Connect, waiting until Cassandra is up. Raises `ConfigError`."""
 
     async def attempt() -> Session:
         return await asyncio.to_thread(connect, settings.cassandra)
@@ -87,12 +87,12 @@ async def connect_cassandra(settings: Settings, *, tell: Tell = tell_nobody) -> 
 async def make_mappings(
     settings: Settings, schema: SchemaSource, *, held: HeldMappings | None = None, tell: Tell = tell_nobody
 ) -> dict[TableName, list[DocumentMapping]]:
-    """Lay the declared mappings against the live schema, waiting for tables that do not exist yet.
+    """Apply the declared mappings to the live schema, waiting for tables that do not exist yet.
 
-    A table that was dropped is taken as it was: it holds up no other, and may be created again. Tables of mappings that
-    are `held` are left out. One that names a column which was dropped since it was first replicated stays as it was, as
-    it does while the daemon runs.
-    Raises `ConfigError` when a mapping names a column that its table does not have.
+    A dropped table keeps its last definition: it blocks no other table, and may be re-created. Tables of mappings in
+    `held` are left out. A mapping that names a column dropped since the first replication stays unchanged, as it does
+    while the daemon runs.
+    Raises `ConfigError` if a mapping names a column that its table does not have.
     """
 
     async def attempt() -> dict[TableName, list[DocumentMapping]]:
@@ -130,16 +130,16 @@ async def make_mappings(
 
 
 def make_mapping(name: str, declared: MappingSettings, schema: SchemaSource) -> DocumentMapping:
-    """Lay one declared mapping against its tables as they are, or were before they were dropped.
+    """Apply one declared mapping to its current tables, or to dropped tables' last definitions.
 
-    Raises `ConfigError` where it does not fit and `CassandraRefusedError` where a table was never there.
+    Raises `ConfigError` if it does not fit and `CassandraRefusedError` if a table never existed.
     """
     joined = {table: schema.known(table) for table in declared.joined_tables}
     return DocumentMapping(name, declared, schema.known(declared.table), joined)
 
 
 def _as_it_was(name: str, declared: MappingSettings, schema: SchemaSource) -> DocumentMapping | None:
-    """Lay a declared mapping against its tables with the columns that were dropped; None where it does not fit them."""
+    """Apply a declared mapping to its tables including dropped columns. None if it does not fit."""
     joined = {table: schema.known(table).with_dropped() for table in declared.joined_tables}
     try:
         made = DocumentMapping(name, declared, schema.known(declared.table).with_dropped(), joined)
@@ -150,7 +150,7 @@ def _as_it_was(name: str, declared: MappingSettings, schema: SchemaSource) -> Do
 
 
 def read_tables(mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> list[TableName]:
-    """Return every table whose rows documents show: the mappings' own, and those joined to them."""
+    """Return every table with rows shown in documents: the mappings' own tables and joined ones."""
     joined = {table for several in mappings.values() for mapping in several for table in mapping.related.tables}
     return [*mappings, *sorted(joined - mappings.keys())]
 
@@ -165,7 +165,7 @@ def live_mappings(
     fields: Fields,
     waits: Waits,
 ) -> LiveMappings:
-    """Return what has mappings and indices follow their tables."""
+    """Return the updater of mappings and indices after changes of their tables."""
 
     def replace(table: TableName, several: Sequence[DocumentMapping]) -> None:
         reader.relate(table, related_of({table: several})[table])
@@ -183,7 +183,7 @@ def live_mappings(
 
 
 async def read_node_settings(session: Session, settings: Settings) -> NodeSettings:
-    """Return the settings of the node beside the daemon, or none where the daemon's role may not read them."""
+    """Return the settings of the daemon's node, or empty ones if the daemon's role may not read them."""
     node = find_node(session, settings.cassandra.contact_points)
     try:
         rows = await execute(session, "SELECT name, value FROM system_views.settings", host=node)
@@ -198,7 +198,7 @@ async def read_node_settings(session: Session, settings: Settings) -> NodeSettin
 
 
 def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch:
-    """Make the client; nothing is sent yet. Raises `ConfigError`."""
+    """Create the client without sending anything. Raises `ConfigError`."""
     password, api_key = settings.password, settings.api_key
     return make_client(
         ElasticsearchOptions(

@@ -1,4 +1,4 @@
-"""What the daemon stands on and can lose without anybody's doing: certificates that end, folders that fill."""
+"""Monitors resources that can fail without any action: certificates that expire, folders that fill up."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from cdc_daemon.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 15.0
-"""How often the files are looked at: a few of them, in a thread."""
+"""Seconds between checks of the files: a few files, checked in a thread."""
 
 _SAID_AGAIN = 3600.0
 
 
 class Surroundings:
-    """Measures certificates, the store, its disk and cdc_raw as they are now, whoever replaces or fills them.
+    """Measures the current certificates, the store, its disk and cdc_raw, also after they are replaced.
 
-    The tail measures cdc_raw more often, but only once it runs: a start may wait long for Elasticsearch, and Cassandra
-    fills the folder meanwhile. Its limit is the configured one; the start sets it where only the node tells it.
+    The tail measures cdc_raw more often, but only while it runs: a start may wait long for Elasticsearch, and
+    Cassandra fills the folder. The limit is the configured one; the start sets it if only the node has it.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -46,7 +46,7 @@ class Surroundings:
             await asyncio.sleep(LOOK_SECONDS)
 
     def measure(self) -> None:
-        """Bring the gauges up to date; it reads files. What cannot be read keeps its last value, and is told."""
+        """Update the gauges from files. An unreadable file keeps its last value and is logged."""
         self._measure_certificates()
         self._measure_state()
         if self._folder is not None:
@@ -93,9 +93,9 @@ class Surroundings:
 
 
 def expiry(content: bytes, *, is_authority: bool) -> float:
-    """Return when PEM certificates end, in seconds since epoch: a chain with its first, authorities with their last.
+    """Return the expiry of PEM certificates, in seconds since epoch: earliest of a chain, latest of authorities.
 
-    Raises `ValueError` when there is no certificate.
+    Raises `ValueError` if there is no certificate.
     """
     ends = [each.not_valid_after_utc.timestamp() for each in x509.load_pem_x509_certificates(content)]
     return max(ends) if is_authority else min(ends)

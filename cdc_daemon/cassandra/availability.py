@@ -1,7 +1,7 @@
-"""Whether Cassandra answers reads: judged by the reads that are made anyway, and by a small probe while there are none.
+"""Whether Cassandra answers reads: measured by the daemon's own reads, and by a small probe while there are none.
 
-The driver's view of its nodes is not used: a node whose process is stopped keeps its connections open, and the driver
-believes in it for a minute.
+The driver's view of its nodes is not used: a stopped process keeps its connections open, and the driver
+considers the node up for a minute.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ PROBE_INTERVAL = 1.0
 """Seconds without an answer after which a probe is sent, and seconds between two probes."""
 
 PROBE_TIMEOUT = 2.0
-"""Seconds within which a probe has to be answered."""
+"""The timeout of a probe in seconds."""
 
 LOST_SECONDS = 4.0
 """Seconds without any answer after which Cassandra counts as unavailable: longer than most pauses of its collector."""
 
 _LOST_PROBES = 2
-"""Probes in a row that have to fail: after the daemon itself stood still, the first one says nothing."""
+"""The number of consecutive probes that must fail: after a pause of the daemon itself, the first one proves nothing."""
 
 _LATER = 1.0
-"""Seconds that a probe's own timeout may be late, as it is when the driver's thread is dead."""
+"""Seconds by which a probe's own timeout may be late, as it is if the driver's thread is dead."""
 
 Probe = Callable[[], Awaitable[None]]
-"""Returns when Cassandra has answered a read. Raises what went wrong."""
+"""Returns when Cassandra has answered a read. Raises the error of a failed read."""
 
 
 class CassandraAvailability:
@@ -129,9 +129,9 @@ def _describe(error: Exception) -> str:
 def make_probe(session: Session, schema: SchemaSource, tables: Sequence[TableName]) -> Probe:
     """Return a probe that reads a random token of each of `tables` in turn, at the session's consistency.
 
-    A token is asked for instead of a key, so that it works for keys of any type. The query reads at most one row and
-    needs as many replicas as the rows' own reads do. Without tables it reads the coordinator's own row. A refusal is an
-    answer: the node works on queries.
+    The query uses a token instead of a key, so it works for keys of any type. It reads at most one row and
+    needs as many replicas as the reads of rows. Without tables it reads the coordinator's own row. A refusal is an
+    answer: the node processes queries.
     """
     turns = itertools.cycle(tables) if tables else None
 

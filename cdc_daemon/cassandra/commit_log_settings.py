@@ -1,4 +1,4 @@
-"""What the node's settings say of its commit log: compression and encryption."""
+"""The node's commit log settings: compression and encryption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cdc_daemon.cassandra.node import NodeSettings
 
 
 def compressor(node: NodeSettings) -> str | None:
-    """Name the class that compresses the node's commit log, without its package; None when none does."""
+    """Return the class that compresses the node's commit log, without its package; None without compression."""
     found = node.text("commitlog_compression.class_name", "commitlog_compression")
     if found is None:
         return None
@@ -18,5 +18,5 @@ def compressor(node: NodeSettings) -> str | None:
 
 
 def is_encrypted(node: NodeSettings) -> bool:
-    """Whether the node encrypts its commit log."""
+    """Return whether the node encrypts its commit log."""
     return bool(node.flag("transparent_data_encryption_options.enabled", "transparent_data_encryption_options_enabled"))

@@ -1,4 +1,4 @@
-"""Rows together with what is joined to them: children that point to a row, rows that it points to."""
+"""Rows with their joined rows: children that reference a row, and rows that it references."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import Clustering, TableName
 
 LONGEST_KEY = 65_535
-"""Bytes of the longest key that Cassandra takes (`FBUtilities.MAX_UNSIGNED_SHORT`): nothing is behind a longer one."""
+"""The longest key in bytes that Cassandra accepts (`FBUtilities.MAX_UNSIGNED_SHORT`): no row has a longer one."""
 
 _SAID_AGAIN = 30.0
-"""Seconds after which it is said again that a joined table is not there."""
+"""Seconds after which a missing joined table is logged again."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +31,10 @@ _Rows = list[Sequence[Any]]
 
 
 class _Notes:
-    """What was found out, while they were joined, of rows that are known by their numbers.
+    """Findings about rows during a join, by row number.
 
-    `errors` are of those whose joined rows cannot be read, `expires` is when the first of their joined values expires
-    (seconds since epoch), where any does.
+    `errors` holds the rows with unreadable joined rows. `expires` is when the first of a row's joined values expires
+    (seconds since epoch), if any does.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class _Notes:
     def take(
         self, keys: Sequence[Key | None], *, errors: Mapping[Key, DocumentError], expires: Mapping[Key, int]
     ) -> None:
-        """Take note of what was found out of the keys that the rows, in their order, point to."""
+        """Record the findings about the keys that the rows reference, in the order of the rows."""
         if not errors and not expires:
             return
         for number, key in enumerate(keys):
@@ -57,11 +57,11 @@ class _Notes:
 
 
 class JoinedRowReader:
-    """Reads rows, and for a whole batch of them with one multi-key read for each table that is joined.
+    """Reads rows and their joined rows, with one multi-key read per joined table for a whole batch.
 
-    A row comes with values appended: for each look-up those of its columns (null where there is no such row), for
-    each join a `Joined`. Every joined read begins after the rows' own, whose version the reading has. A joined table
-    that was dropped has no rows. Of joined tables whose values expire it is read as well when they do.
+    Values are appended to a row: for each look-up the values of its columns (null for a missing row), for
+    each join a `Joined`. Every joined read begins after the read of the rows, which sets the version of the reading.
+    A dropped joined table has no rows. If values of a joined table expire, the expiry time is read too.
     """
 
     def __init__(self, reader: CassandraRowReader, schema: SchemaSource, related: Mapping[TableName, Related]) -> None:
@@ -71,17 +71,20 @@ class JoinedRowReader:
         self._plans: dict[str, tuple[ReadPlan, bool]] = {}
 
     def relate(self, table: TableName, related: Related) -> None:
-        """Read this beside a table's rows from now on."""
+        """Read these related tables with a table's rows from now on."""
         self._related.pop(table, None)
         if related:
             self._related[table] = related
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        """Read the rows of `keys`, with `confirm` from all replicas, and what is joined to them. Raises likewise."""
+        """Read the rows of `keys`, with `confirm` from all replicas, and their joined rows.
+
+        Raises as `CassandraRowReader.read` does.
+        """
         return await self.extend(table, await self._reader.read(table, keys, confirm=confirm))
 
     async def extend(self, table: TableName, reading: Reading) -> Reading:
-        """Return a reading of a table's rows with what is joined to them. Raises as `read` does."""
+        """Return a reading of a table's rows with their joined rows. Raises as `read` does."""
         related = self._related.get(table)
         if related is None:
             return reading
@@ -100,9 +103,9 @@ class JoinedRowReader:
     async def joined(
         self, table: TableName, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> tuple[tuple[str, ...], Sequence[Sequence[Any]]]:
-        """Return rows that were read already, and their columns' names, with what is joined to them.
+        """Return rows that were already read, and their columns' names, with their joined rows.
 
-        Raises `DocumentError` where what is joined to one of them cannot be read.
+        Raises `DocumentError` if the joined rows of one of them cannot be read.
         """
         related = self._related.get(table)
         if related is None:
@@ -118,7 +121,7 @@ class JoinedRowReader:
         return self._reader.clusterings(table, partition_key)
 
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
-        """Make sure that later reads see a partition as all of its replicas together know it."""
+        """Ensure that later reads see a partition's merged state of all replicas."""
         await self._reader.confirm_partition(table, partition_key)
 
     async def _join(
@@ -149,7 +152,7 @@ class JoinedRowReader:
     async def _children(
         self, join: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: _Notes
     ) -> list[Joined]:
-        """Return, for each row, the join's rows, with what they look up."""
+        """Return, for each row, the join's rows, with the values of their look-ups."""
         keys = self._keys(join, columns, rows)
         read_columns, found = await self._read(join, keys, notes)
         flat = [(key, row) for key, children in found.items() for row in children[: join.limit]]
@@ -193,7 +196,7 @@ class JoinedRowReader:
         return plan.columns, found
 
     def _keys(self, relation: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Key | None]:
-        """Return, for each row, the key below which its related rows are; None where it points nowhere."""
+        """Return, for each row, the key of its related rows; None if it references none."""
         table = self._table(relation)
         if table is None:
             return [None] * len(rows)
@@ -213,7 +216,7 @@ class JoinedRowReader:
         table = self._table(relation)
         if table is None:
             return None
-        # The lives of values are asked for where there are any: a table may come to have them while this runs.
+        # TTLs are read only if there are any: a table may get its first TTL at run time.
         lives = self._schema.tracks(relation.table)
         plan, asked = self._plans.get(relation.name, (None, False))
         if plan is None or plan.table is not table or asked is not lives:
@@ -223,7 +226,7 @@ class JoinedRowReader:
                 lives=lives,
                 depth=relation.depth - len(table.partition_key),
                 only=relation.columns,
-                limit=relation.limit + 1,  # one more than may be, so that it is seen that there are more
+                limit=relation.limit + 1,  # one more than the limit, to detect that there are more
             )
             self._plans[relation.name] = plan, lives
         return plan

@@ -1,4 +1,4 @@
-"""Keys as bytes against keys as the driver's values: which survive the way there and back."""
+"""Keys as bytes and keys as the driver's values: which of them survive a round trip."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cdc_daemon.model.key import Key
 _EXACT_TYPES = frozenset(
     ("text", "ascii", "blob", "uuid", "timeuuid", "int", "bigint", "smallint", "tinyint", "date", "time")
 )
-"""Types whose non-empty values the driver turns back into the very bytes they came from.
+"""Types with an exact round trip: the driver serialises non-empty values to their original bytes.
 
-Others may not be: the driver holds a timestamp as a float on the way, a NaN loses its payload, a varint
+Other types may differ: the driver converts a timestamp to a float, a NaN loses its payload, a varint
 its superfluous leading bytes."""
 
 Serialiser = Callable[[Any], bytes]
 
 
 def serialisers(prepared: PreparedStatement) -> Sequence[Serialiser]:
-    """Return, for each column of a statement's rows, what turns its values into bytes again."""
+    """Return, for each column of a statement's rows, the function that serialises its values to bytes."""
     version = prepared.protocol_version
 
     def of(kind: Any) -> Serialiser:
@@ -32,11 +32,11 @@ def serialisers(prepared: PreparedStatement) -> Sequence[Serialiser]:
 
 
 def exacting_keys(plan: ReadPlan, prepared: PreparedStatement, keys: Iterable[Key]) -> set[Key]:
-    """Return the keys that cannot be told among the rows of a multi-key answer, and so are asked for alone."""
+    """Return the keys that cannot be matched to rows of a multi-key answer, and so need a query each."""
     columns = plan.key_columns
     trusted = all(column.type.name in _EXACT_TYPES for column in columns)
     if trusted and len(columns) == 1:
-        return set()  # Cassandra takes no empty partition key
+        return set()  # Cassandra accepts no empty partition key
     if trusted:
         return {key for key in keys if any(not part for part in _parts(plan, key))}
     version = prepared.protocol_version

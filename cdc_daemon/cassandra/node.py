@@ -1,4 +1,4 @@
-"""The Cassandra node beside the daemon: which one it is, and its settings as it tells them itself."""
+"""The daemon's local Cassandra node: how to find it, and its settings as reported by the node."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)")
 
 
 def find_node(session: Session, contact_points: tuple[str, ...]) -> Any:
-    """Tell which node of the cluster is the one beside the daemon.
+    """Return the daemon's local node.
 
-    It is one whose address belongs to this machine, contact points first; otherwise the first contact
+    It is a node with an address of this machine, contact points first; otherwise the first contact
     point; otherwise any node.
     """
     hosts = list(session.cluster.metadata.all_hosts())
@@ -41,7 +41,7 @@ def find_node(session: Session, contact_points: tuple[str, ...]) -> Any:
 
 
 def is_local(address: str) -> bool:
-    """Whether an address belongs to this machine: only then can a socket be bound to it."""
+    """Return whether an address belongs to this machine: only then can a socket be bound to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -52,13 +52,13 @@ def is_local(address: str) -> bool:
 
 
 class NodeSettings:
-    """A node's `system_views.settings` (SettingsTable, 4.0 to 5.0), whatever the version's spelling."""
+    """A node's `system_views.settings` (SettingsTable, 4.0 to 5.0), with the setting names of any version."""
 
     def __init__(self, rows: Mapping[str, str | None]) -> None:
         self._rows = rows
 
     def text(self, *names: str) -> str | None:
-        """Return the value of the first of these settings that has one."""
+        """Return the first value that is set among these settings."""
         for name in names:
             value = self._rows.get(name)
             if value not in (None, "", "null"):
@@ -66,16 +66,16 @@ class NodeSettings:
         return None
 
     def flag(self, *names: str) -> bool | None:
-        """Return a setting that is true or false; None when the node does not have it."""
+        """Return a boolean setting; None if the node does not have it."""
         value = self.text(*names)
         return None if value is None else value.lower() == "true"
 
     def seconds(self, name: str) -> float | None:
-        """Return a duration in seconds, also where 4.0 spells it as a number of milliseconds."""
+        """Return a duration in seconds, also from the number of milliseconds that 4.0 uses."""
         return self._quantity(name, f"{name}_in_ms", 1e-3)
 
     def size(self, name: str) -> int | None:
-        """Return a size in bytes, also where 4.0 spells it as a number of mebibytes."""
+        """Return a size in bytes, also from the number of mebibytes that 4.0 uses."""
         found = self._quantity(name, f"{name}_in_mb", 1024.0**2)
         return None if found is None else int(found)
 

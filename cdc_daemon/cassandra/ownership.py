@@ -1,4 +1,4 @@
-"""Which replica's daemon acts on a change, so that a change of a ring is not acted on once for each replica."""
+"""The owner of a change: only one replica's daemon acts on it, not the daemons of all replicas."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cassandra.metadata import Murmur3Token
 
 
 class _Owners(NamedTuple):
-    """Of one keyspace: the token that each range ends with, ascending, and the node to which its changes are left."""
+    """The owners of one keyspace: the end token of each range, ascending, and the node that owns its changes."""
 
     ends: Sequence[int]
     nodes: Sequence[str | None]
 
 
 class Ownership:
-    """Tells of each partition key whether its changes are this node's to act on.
+    """Decides for each partition key whether this node owns its changes.
 
-    They are the first live replica's, in the node's own datacenter, in the ring's order: every daemon of the datacenter
-    that sees the same nodes up comes to the same answer, without asking anybody. What is not known is this node's: a
-    ring without tokens, and a key of which it holds no replica now, as tokens have moved since it was written.
+    The owner is the first live replica in the node's own datacenter, in the ring's order: all daemons of the
+    datacenter that see the same nodes up choose the same owner, without coordination. This node owns the unknown cases:
+    a ring without tokens, and a key without a replica on this node, because tokens have moved since the write.
 
-    `find_node` returns the driver's host beside the daemon. What is computed of a keyspace is kept until the ring, the
-    keyspace's replication or who is up has changed, which `refresh` looks at.
+    `find_node` returns the driver's host of the local node. The owners of a keyspace are cached until the ring, the
+    keyspace's replication or the set of live nodes changes, which `refresh` checks.
     """
 
     def __init__(self, session: Session, find_node: Callable[[], Any]) -> None:
@@ -36,7 +36,7 @@ class Ownership:
         self._live: frozenset[str] = frozenset()
 
     def refresh(self) -> None:
-        """Take note of the ring as the driver knows it now."""
+        """Update the ring from the driver's metadata."""
         live = frozenset(_name(host) for host in self._metadata.all_hosts() if host.is_up is not False)
         ring = self._metadata.token_map
         if live != self._live or ring is not self._ring:
@@ -44,11 +44,11 @@ class Ownership:
             self._owners.clear()
 
     def is_live(self, node: str) -> bool:
-        """Whether a node was up at the last `refresh`."""
+        """Return whether a node was up at the last `refresh`."""
         return node in self._live
 
     def left_to(self, keyspace: str, partition_key: bytes) -> str | None:
-        """Return the id of the node to which a key's changes are left; None where they are this node's."""
+        """Return the id of the node that owns a key's changes; None if this node owns them."""
         owners = self._of(keyspace)
         if owners is None:
             return None
@@ -59,7 +59,7 @@ class Ownership:
         ring = self._metadata.token_map
         if ring is None or not ring.ring:
             return None
-        # The driver puts another map in place when a keyspace's replication is altered.
+        # The driver replaces the map after a change of a keyspace's replication.
         replication = ring.tokens_to_hosts_by_ks.get(keyspace)
         known = self._owners.get(keyspace)
         if known is None or known[0] is not replication:

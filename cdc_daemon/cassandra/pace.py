@@ -1,4 +1,4 @@
-"""How fast a scan may go: by a rate that somebody set, and by how Cassandra takes it."""
+"""The speed limit of a scan: a configured rate, and Cassandra's response times."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ CALM = 3.0
 """How many times its usual time a page may take before the scan slows down."""
 
 NOISE = 0.05
-"""Seconds by which the times of pages may differ without meaning anything."""
+"""Seconds by which page times may differ without significance."""
 
 LONGEST_PAUSE = 5.0
-"""Seconds of pause between two pages at most."""
+"""The longest pause between two pages in seconds."""
 
 
 class Pace:
-    """Holds a scan back.
+    """Throttles a scan.
 
-    `rate` is in rows a second, None for no bound. Where pages take `CALM` times as long as they usually do, Cassandra
-    is busy with something else: the pause after a page then grows until the scan takes a small part of its time.
+    `rate` is in rows per second, None for no limit. If pages take `CALM` times their usual time, Cassandra
+    is busy with other work: the pause after a page then grows until the scan takes a small part of its time.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class Pace:
         self._free_at = clock()
         self._usual: float | None = None
         self.pause = 0.0
-        """Seconds that the next page is held back because Cassandra is busy."""
+        """Seconds by which the next page is delayed because Cassandra is busy."""
 
     async def take(self, rows: int) -> None:
-        """Wait until so many more rows may be handled."""
+        """Wait until the rate permits that many more rows."""
         if self._rate is None:
             return
         now = self._clock()
@@ -49,17 +49,17 @@ class Pace:
             await self._sleep(start - now)
 
     async def after_page(self, seconds: float) -> None:
-        """Take note of how long Cassandra took for a page; wait if that was long."""
+        """Record Cassandra's response time for a page; wait if it was long."""
         self.note(seconds)
         if self.pause:
             await self._sleep(self.pause)
 
     def note(self, seconds: float) -> None:
-        """Take note of how long Cassandra took for a page, or that it did not answer in that time."""
+        """Record Cassandra's response time for a page, or a timeout after that time."""
         usual = seconds if self._usual is None else self._usual
         if seconds > CALM * usual + NOISE:
             self.pause = min(max(2 * self.pause, seconds), LONGEST_PAUSE)
-            self._usual = 1.01 * usual  # what was slow for long is the usual in the end
+            self._usual = 1.01 * usual  # a time that stays slow becomes the usual time
             return
         self.pause = self.pause / 2 if self.pause > NOISE else 0.0
         self._usual = seconds if seconds < usual else 0.9 * usual + 0.1 * seconds

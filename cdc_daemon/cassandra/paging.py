@@ -1,4 +1,4 @@
-"""Pages of an answer one after another, smaller ones where Cassandra is slow."""
+"""Sequential pages of a query's result, smaller ones if Cassandra is slow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from cdc_daemon.model.errors import CassandraUnavailableError
 log = structlog.get_logger(__name__)
 
 SMALLEST_PAGE = 10
-"""Rows below which a page is not made smaller, however long Cassandra takes for it."""
+"""The smallest page size in rows, even if Cassandra is slow."""
 
 Answer = tuple[list[Any], bytes | None]
 """Rows, and the paging state of the next page."""
 
 
 class Pages:
-    """The pages that `ask` gives for a paging state and a size, each with whether it is the last one.
+    """The pages that `ask` returns for a paging state and a size, each with whether it is the last one.
 
-    A page that does not come is asked for again, smaller; raised after `patience` seconds.
+    After an error a page is requested again, smaller; the error is raised after `patience` seconds.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Pages:
         patience: float,
     ) -> None:
         self.page_rows = page_rows
-        """Rows asked for at once while Cassandra answers in time."""
+        """The page size in rows while Cassandra answers in time."""
         self._ask = ask
         self._slowed: int | None = None
         self._pace = pace

@@ -1,4 +1,4 @@
-"""How the rows of one table are asked for: which columns, which write times, by which keys."""
+"""The queries for the rows of one table: columns, write times, and keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.model.key import Key
 
 LOOKUPS_PER_QUERY = 400
-"""The most partitions times clusterings that one query asks for. `IN` on both makes a product: twenty
-rows of twenty partitions are 400 look-ups, of which 380 find nothing and cost little."""
+"""The maximum of partitions times clusterings in one query. `IN` on both makes a product: twenty
+rows of twenty partitions are 400 look-ups; 380 of them find nothing and cost little."""
 
 AS_BLOB = frozenset(
     ("ascii", "bigint", "boolean", "date", "decimal", "double", "float", "inet", "int", "smallint", "text", "time",
      "timestamp", "timeuuid", "tinyint", "uuid", "varint")
 )  # fmt: skip
-"""Types whose values Cassandra gives out as their bytes (`BytesConversionFcts`, 4.0 to 5.0), exact and undecoded."""
+"""Types that Cassandra can return as exact, undecoded bytes (`BytesConversionFcts`, 4.0 to 5.0)."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """Keys that one query can ask for together."""
+    """Keys that one query can read together."""
 
     keys: tuple[Key, ...]
     partition_keys: tuple[bytes, ...]
@@ -32,14 +32,14 @@ class KeyGroup:
 class ReadPlan:
     """The statements that read one table.
 
-    A row comes as the values of `columns`, then `times` write times. `columns` are the key's, then the
-    static and regular ones. `newest_of_collections` says whether the server can tell the newest write
-    time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078), and the lives of its cells
-    (CASSANDRA-8877). With `lives`, what remains of them in seconds comes after the write times, of a collection's cells
-    the shortest: a list of all has nulls in it, which the driver's compiled parsers refuse.
-    With `depth` rows are asked for by so many of the first clustering columns only, and with `only` these columns are
-    read beside the key's, without write times; the lives are those of all regular columns even then, as a row is there
-    until the last of its values is gone. Of rows asked for by the partition key alone at most `limit` are read in
+    A row is the values of `columns`, then `times` write times. `columns` are the key's, then the
+    static and regular ones. `newest_of_collections` says whether the server can return the newest write
+    time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078), and the TTLs of its cells
+    (CASSANDRA-8877). With `lives`, the remaining TTLs in seconds follow the write times. For a collection this is the
+    shortest TTL of its cells: a list of all would contain nulls, which the driver's compiled parsers reject.
+    With `depth` rows are read by only that many of the first clustering columns. With `only` these columns are
+    read with the key's, without write times; TTLs still cover all regular columns, as a row exists
+    until its last value expires. By the partition key alone, at most `limit` rows are read in
     each partition.
     """
 
@@ -65,7 +65,7 @@ class ReadPlan:
         self.times = len(shown)
         self.write_times: tuple[str, ...] = tuple(shown)
         self.lives = 0
-        """How many lives come after the write times."""
+        """The number of TTLs after the write times."""
         if lives and not table.is_counter:
             lasting = [*(each for each in table.static if each in values), *table.regular]
             remaining = [_life(column, of_collections=newest_of_collections) for column in lasting]
@@ -95,15 +95,15 @@ class ReadPlan:
 
     @property
     def clusterings(self) -> str:
-        """The statement for all clustering keys of a partition, in bytes where Cassandra gives these out.
+        """The statement for all clustering keys of a partition, as bytes if Cassandra can return them.
 
-        The driver makes None of empty bytes, and no value of some others, so that their rows would be lost.
+        The driver decodes empty bytes as None and fails to decode some other values, so their rows would be lost.
         """
         names = ", ".join(map(bytes_of, self.table.clustering))
         return f"SELECT {names} FROM {_name(self.table)} WHERE {_equal(self.table.partition_key)}"  # noqa: S608
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
-        """Share keys out among queries of at most `limit` rows each."""
+        """Split keys into groups, one per query, of at most `limit` rows each."""
         if self.joinable and not self.asked:
             listed = list(keys)
             for start in range(0, len(listed), limit):
@@ -124,7 +124,7 @@ class ReadPlan:
         part: list[Key] = []
         partitions: dict[bytes, None] = {}
         clusterings: dict[tuple[bytes | None, ...], None] = {}
-        # Keys of one partition come together, so that the product stays small.
+        # Keys of one partition stay together, so that the product stays small.
         for key in sorted(keys, key=lambda key: key.partition_key):
             clustering = key.clustering or ()
             width = len(partitions) + (key.partition_key not in partitions)
@@ -152,12 +152,12 @@ class ReadPlan:
 
 
 def quote(name: str) -> str:
-    """Return a name as CQL takes it, whatever characters it has."""
+    """Return a name quoted for CQL, with any characters."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def bytes_of(column: Column) -> str:
-    """Return the expression that selects a column's bytes, or its value where Cassandra gives no bytes out."""
+    """Return the expression that selects a column's bytes, or its value if Cassandra cannot return bytes."""
     name = column.type.name
     return f"{name}asblob({quote(column.name)})" if name in AS_BLOB else quote(column.name)
 

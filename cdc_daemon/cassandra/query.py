@@ -1,4 +1,4 @@
-"""The driver's queries as coroutines, and its errors as ours."""
+"""Coroutines for the driver's queries, and conversion of its errors to ours."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ _UNAVAILABLE = (
 async def execute(session: Session, statement: Statement | str, **options: Any) -> list[Any]:
     """Run a statement and return the rows of all its pages.
 
-    Raises `CassandraUnavailableError` when no replica answered in time (`CassandraReadError` when one was there and
-    failed on the statement, or took too long over it), `CassandraRefusedError` when Cassandra does not know what the
-    statement names. What the driver raises while it decodes values (a date beyond Python's years, text that is no
-    UTF-8) passes through.
+    Raises `CassandraUnavailableError` if no replica answered in time (`CassandraReadError` if one was up and
+    failed on the statement or timed out), and `CassandraRefusedError` if a name in the statement does not exist in
+    Cassandra. The driver's decoding errors (a date beyond Python's years, text that is not UTF-8) pass through.
     """
     rows: list[Any] = []
     async for page in pages(session, statement, **options):
@@ -52,9 +51,9 @@ async def execute(session: Session, statement: Statement | str, **options: Any) 
 
 
 async def pages(session: Session, statement: Statement | str, **options: Any) -> AsyncGenerator[list[Any], None]:
-    """Run a statement and return its rows page by page; the next page is asked for when this one is used up.
+    """Run a statement and yield its rows page by page; the next page is requested after this one is used.
 
-    Raises what `execute` raises.
+    Raises as `execute` does.
     """
     arrival = _Arrival()
     with _errors_as_ours():
@@ -74,9 +73,9 @@ async def pages(session: Session, statement: Statement | str, **options: Any) ->
 async def execute_page(
     session: Session, statement: Statement, *, paging_state: bytes | None = None, **options: Any
 ) -> tuple[list[Any], bytes | None]:
-    """Run a statement and return one page of its rows, and where the next page begins; None where there is none.
+    """Run a statement; return one page of its rows and the paging state of the next page, None after the last.
 
-    Raises what `execute` raises.
+    Raises as `execute` does.
     """
     arrival = _Arrival()
     with _errors_as_ours():
@@ -93,15 +92,15 @@ async def prepare(session: Session, query: str) -> PreparedStatement:
 
 
 def is_decoding_failure(error: Exception) -> bool:
-    """Tell whether the driver got an answer and could not make Python values of it.
+    """Return whether the driver got an answer and could not decode it to Python values.
 
-    The driver's compiled parsers wrap what a type raises (`cassandra.obj_parser`), its Python ones do not.
+    The driver's compiled parsers wrap a type's exception (`cassandra.obj_parser`), its Python ones do not.
     """
     return not isinstance(error, DriverException) or "decoding result column" in str(error)
 
 
 def as_unavailable(error: BaseException) -> CdcError:
-    """Return our error for one of the driver's that says that no answer could be had."""
+    """Return our error for a driver error that means that there was no answer."""
     if isinstance(error, NoHostAvailable) and any(
         isinstance(inner, AuthenticationFailed) for inner in getattr(error, "errors", {}).values()
     ):
@@ -113,9 +112,9 @@ def as_unavailable(error: BaseException) -> CdcError:
 
 
 def _is_of_the_request(error: BaseException) -> bool:
-    """Tell whether it may be what was asked for that cannot be answered, and not that nobody is there to answer."""
+    """Return whether the request itself may be the cause, rather than an outage."""
     if isinstance(error, NoHostAvailable):
-        # So the driver says that each node has failed by itself on a request.
+        # The driver reports in this way that each node has failed on a request.
         answers = list(getattr(error, "errors", {}).values())
         return bool(answers) and all(isinstance(answer, ServerError) for answer in answers)
     return isinstance(error, (ReadFailure, ReadTimeout, OperationTimedOut))
@@ -123,7 +122,7 @@ def _is_of_the_request(error: BaseException) -> bool:
 
 @contextmanager
 def _errors_as_ours() -> Iterator[None]:
-    """Raise our errors for those of the driver that say that there is no answer, or that the query is refused."""
+    """Convert driver errors to ours if there is no answer or the query is refused."""
     try:
         yield
     except _UNAVAILABLE as error:
@@ -133,9 +132,9 @@ def _errors_as_ours() -> Iterator[None]:
 
 
 class _Arrival:
-    """The page that is waited for, handed over from the driver's thread to the event loop.
+    """The next page, passed from the driver's thread to the event loop.
 
-    It does not know the driver's future, which knows it: so an answer's rows are freed as soon as they are used.
+    It has no reference to the driver's future, which refers to it: so the rows are freed as soon as they are used.
     """
 
     def __init__(self) -> None:
@@ -147,11 +146,11 @@ class _Arrival:
         self.rows = self._loop.create_future()
 
     def deliver(self, rows: list[Any] | None) -> None:
-        """Take the page's rows from the driver."""
+        """Set the page's rows from the driver's thread."""
         self._loop.call_soon_threadsafe(_set_result, self.rows, rows or [])
 
     def fail(self, error: BaseException) -> None:
-        """Take from the driver what went wrong."""
+        """Set the error from the driver's thread."""
         self._loop.call_soon_threadsafe(_set_exception, self.rows, error)
 
 

@@ -1,4 +1,4 @@
-"""Rows by their keys, many in one query."""
+"""Reads of rows by their keys, many in one query."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Rows = Sequence[Sequence[Any]]
 """Values of rows, each in the order of a plan's columns."""
 
 Found = Rows | DocumentError
-"""The rows found for a key, or why they cannot be used."""
+"""The rows found for a key, or the error that makes them unusable."""
 
 
 class _RoutedStatement(BoundStatement):  # type: ignore[misc]
-    """A bound statement that goes to a replica of the key it is given, which the driver cannot tell for `IN`."""
+    """A bound statement that is sent to a replica of a given key, which the driver cannot compute for `IN`."""
 
     route: bytes | None = None
     raw_values: tuple[()] = ()
@@ -54,9 +54,9 @@ class _RoutedStatement(BoundStatement):  # type: ignore[misc]
 class CassandraRowReader:
     """Reads rows with their newest write time in multi-key batches, grouped by replica.
 
-    Keys go to Cassandra as the bytes they came in. `keys_per_query` rows are asked for in one query, and
+    Keys are sent to Cassandra as their original bytes. One query reads up to `keys_per_query` rows, and
     `concurrent_queries` are in flight. The version of a reading is taken before its first query. `answered` is called
-    whenever Cassandra has answered a query.
+    after each query that Cassandra has answered.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class CassandraRowReader:
         self._statements: dict[str, PreparedStatement] = {}
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        """Read the rows of `keys`; with `confirm` from all replicas where there are several.
+        """Read the rows of `keys`; with `confirm` from all replicas if there are several.
 
         Raises `CassandraUnavailableError`, `TableDroppedError` or `CassandraRefusedError`.
         """
@@ -109,10 +109,10 @@ class CassandraRowReader:
         return Reading(version, began, plan.columns, [found.get(key, _NO_ROW) for key in keys])
 
     async def read_below(self, plan: ReadPlan, keys: Sequence[Key], *, limit: int) -> Mapping[Key, Found]:
-        """Read all rows below each key: rows that begin with the clustering values that the plan asks by.
+        """Read all rows below each key: rows that start with the clustering values in the plan's query.
 
-        Of a key with more than `limit` rows the first `limit` + 1 are returned, of one without rows none. Where the
-        plan asks for lives, a row has one value more: when the first of its values expires (seconds since epoch), or
+        For a key with more than `limit` rows the first `limit` + 1 are returned, for one without rows none. If the
+        plan reads TTLs, a row has one more value: when the first of its values expires (seconds since epoch), or
         None. Raises as `read` does; rows that cannot be decoded are an error of their key alone.
         """
         found: dict[Key, Found] = dict.fromkeys(keys, ())
@@ -123,7 +123,7 @@ class CassandraRowReader:
                         tasks.create_task(self._read_below(plan, group, found, limit))
         except ExceptionGroup as failures:
             if isinstance(failures.exceptions[0], CassandraRefusedError):
-                # Not `_look_again`: that a joined table was dropped is not to be taken for the rows' own.
+                # Not `_look_again`: a dropped joined table must not be mistaken for the rows' own table.
                 self._statements.clear()
                 await self._schema.refresh()
             raise failures.exceptions[0] from None
@@ -145,7 +145,7 @@ class CassandraRowReader:
             reason = f"joined rows cannot be decoded: {type(error).__name__}: {error}"
             found[group.keys[0]] = UndecodableError(reason, table=str(plan.table))
             return
-        # A product of partitions and clusterings finds rows that nobody asked for, too.
+        # A product of partitions and clusterings also returns rows that were not requested.
         found.update({key: rows for key, rows in read.items() if key in found})
 
     async def _read_group_below(self, plan: ReadPlan, group: KeyGroup, limit: int) -> Mapping[Key, Rows]:
@@ -161,7 +161,7 @@ class CassandraRowReader:
                 self._answered()
                 for row in page:
                     if plan.table.clustering and row[depth] is None:
-                        continue  # a partition that has nothing but static columns shows a row of nulls
+                        continue  # a partition with static columns only returns a row of nulls
                     if plan.joinable:
                         partition = serialise[0](row[0])
                     rows = read[Key(table, partition, tuple(serialise[at](row[at]) for at in range(depth, width)))]
@@ -182,14 +182,14 @@ class CassandraRowReader:
                         None if value is None else encode(value) for encode, value in zip(serialise, row, strict=True)
                     )
                     for row in page
-                    if row[0] is not None  # a partition that has nothing but static columns shows a row of nulls
+                    if row[0] is not None  # a partition with static columns only returns a row of nulls
                 ]
         except CassandraRefusedError:
             await self._look_again(table)
             raise
 
     async def _look_again(self, table: TableName) -> None:
-        """Let the next try be made with the schema as it is now: it has changed under the statements."""
+        """Reload the schema for the next attempt: it has changed since the statements were prepared."""
         self._statements.clear()
         await self._schema.look_again(table)
 
@@ -207,7 +207,7 @@ class CassandraRowReader:
             await self._look_again(table)
             raise
         except CassandraUnavailableError as error:
-            # A replica is down: what the others say is all there is to be known now.
+            # A replica is down: the other replicas' answer is the best available now.
             log.info("cassandra.confirm_below_all", table=str(table), error=error.message)
 
     def _by_replica(self, plan: ReadPlan, keys: Sequence[Key]) -> list[Sequence[Key]]:
@@ -278,7 +278,7 @@ class CassandraRowReader:
                 try:
                     return await execute(self._session, statement, execution_profile=self._profile)
                 except CassandraUnavailableError as error:
-                    # A replica is down: what the lower level says is all there is to be known now.
+                    # A replica is down: the answer at the lower level is the best available now.
                     log.info("cassandra.confirm_below_all", table=str(plan.table), error=error.message)
                     statement.consistency_level = None
             return await execute(self._session, statement, execution_profile=self._profile)
@@ -306,7 +306,7 @@ def _state(plan: ReadPlan, row: Sequence[Any], asked: int) -> RowState:
 
 
 def _with_expiry(plan: ReadPlan, row: Sequence[Any], asked: int) -> Sequence[Any]:
-    """Return a row's values, and when the first of them expires in place of their lives."""
+    """Return a row's values, with the first expiry time instead of their TTLs."""
     width = len(plan.columns)
     left = min((life for life in row[width + plan.times :] if life is not None), default=None)
     return (*row[:width], None if left is None else asked + left)

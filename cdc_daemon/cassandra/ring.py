@@ -1,4 +1,4 @@
-"""The ring as ranges of tokens: all of it, a node's part of it, and pieces of about one size."""
+"""The ring as token ranges: the whole ring, a node's part of it, and pieces of similar size."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.signal import TableName
 
 SMALLEST = -(2**63)
-"""Before every token: Murmur3Partitioner never gives it to a key (`Murmur3Partitioner.normalize`)."""
+"""The value before every token: Murmur3Partitioner never assigns it to a key (`Murmur3Partitioner.normalize`)."""
 
 LARGEST = 2**63 - 1
 
 RING = LARGEST - SMALLEST
-"""How many tokens there are."""
+"""The number of tokens."""
 
 PARTITIONS_PER_RANGE = 20_000
-"""About how many partitions one piece should have: what a crash repeats at most."""
+"""The approximate number of partitions in a piece: the maximum that a crash repeats."""
 
 BYTES_PER_RANGE = 64 * 1024 * 1024
-"""About how many bytes one piece should have, where partitions are large."""
+"""The approximate size of a piece in bytes, for large partitions."""
 
 FEWEST_RANGES = 16
-"""Pieces of the whole ring at least, as the estimates know nothing of what is not flushed yet."""
+"""The minimum number of pieces of the whole ring, as the estimates exclude unflushed data."""
 
 MOST_RANGES = 100_000
 
@@ -53,7 +53,7 @@ class TokenRange(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many tokens it has."""
+        """The number of tokens in the range."""
         return self.last - self.first
 
 
@@ -61,7 +61,7 @@ WHOLE_RING = TokenRange(SMALLEST, LARGEST)
 
 
 def parse_range(text: str) -> TokenRange:
-    """Read `FROM:TO`, tokens above FROM up to and including TO. Raises `ConfigError`."""
+    """Parse `FROM:TO`, tokens above FROM up to and including TO. Raises `ConfigError`."""
     first, _, last = text.partition(":")
     try:
         found = TokenRange(int(first), int(last))
@@ -73,13 +73,13 @@ def parse_range(text: str) -> TokenRange:
 
 
 def ranges_between(tokens: Iterable[int]) -> list[TokenRange]:
-    """Return the ranges that end at each token of a ring, in order; the one around the end comes as two."""
+    """Return the range that ends at each token of a ring, in order; the one that wraps around is split in two."""
     ends = sorted({*tokens, LARGEST})
     return [TokenRange(first, last) for first, last in itertools.pairwise([SMALLEST, *ends]) if first < last]
 
 
 def overlap(ranges: Iterable[TokenRange], wanted: Iterable[TokenRange]) -> list[TokenRange]:
-    """Return what is in one of `ranges` and in one of `wanted`, in order and once."""
+    """Return the intersection of `ranges` and `wanted`, in order and without duplicates."""
     chosen = merge(wanted)
     return [
         TokenRange(max(each.first, other.first), min(each.last, other.last))
@@ -90,7 +90,7 @@ def overlap(ranges: Iterable[TokenRange], wanted: Iterable[TokenRange]) -> list[
 
 
 def merge(ranges: Iterable[TokenRange]) -> list[TokenRange]:
-    """Return the same tokens in as few ranges as there can be, in order."""
+    """Return the same tokens in the fewest possible ranges, in order."""
     merged: list[TokenRange] = []
     for each in sorted(ranges):
         if merged and each.first <= merged[-1].last:
@@ -101,20 +101,20 @@ def merge(ranges: Iterable[TokenRange]) -> list[TokenRange]:
 
 
 def split(token_range: TokenRange, pieces: int) -> list[TokenRange]:
-    """Cut a range into so many pieces of one width, or as many as it has tokens."""
+    """Split a range into that many pieces of equal width, at most one per token."""
     pieces = max(1, min(pieces, token_range.width))
     cuts = [token_range.first + token_range.width * number // pieces for number in range(pieces + 1)]
     return [TokenRange(first, last) for first, last in itertools.pairwise(cuts)]
 
 
 class Estimate(NamedTuple):
-    """What Cassandra believes of a table: partitions of the whole ring, and the bytes of one."""
+    """Cassandra's estimate for a table: the partitions of the whole ring, and the bytes of one."""
 
     partitions: float
     partition_bytes: float
 
     def pieces(self, token_range: TokenRange) -> int:
-        """Return into how many pieces to cut a range."""
+        """Return the number of pieces to split a range into."""
         share = token_range.width / RING
         by_partitions = self.partitions * share / PARTITIONS_PER_RANGE
         by_size = self.partitions * share * self.partition_bytes / BYTES_PER_RANGE
@@ -128,13 +128,13 @@ class Ring:
         self._session = session
 
     async def pieces(self, table: TableName, wanted: Sequence[TokenRange] = (WHOLE_RING,)) -> list[TokenRange]:
-        """Return the wanted tokens in pieces that each belong to one replica and are of about one size."""
+        """Return the wanted tokens in pieces of similar size; each piece belongs to one replica."""
         estimate = await self.estimate(table)
         found = [each for owned in self._owned() for each in overlap([owned], wanted)]
         return [piece for each in found for piece in split(each, estimate.pieces(each))]
 
     def replicated_by(self, keyspace: str, host: Any) -> list[TokenRange]:
-        """Return the tokens of which a node holds a replica, its own and its neighbours'."""
+        """Return the tokens that a node replicates, its own and its neighbours'."""
         metadata = self._session.cluster.metadata
         return merge(
             each
@@ -143,7 +143,10 @@ class Ring:
         )
 
     def primary_of(self, keyspace: str, host: Any) -> list[TokenRange]:
-        """Return the tokens whose first replica in a node's datacenter it is: those of all its nodes are the ring."""
+        """Return the tokens for which a node is the first replica in its datacenter.
+
+        The tokens of all nodes of the datacenter together are the ring.
+        """
         metadata = self._session.cluster.metadata
         return merge(
             each
@@ -161,7 +164,7 @@ class Ring:
         )
 
     async def estimate(self, table: TableName) -> Estimate:
-        """Return what `system.size_estimates` of the node asked tells, which is five minutes old at most."""
+        """Return the estimate in `system.size_estimates` of the queried node, which is at most five minutes old."""
         try:
             statement = await prepare(self._session, _ESTIMATES)
             rows = await execute(self._session, statement.bind(table))

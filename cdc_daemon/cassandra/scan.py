@@ -1,4 +1,4 @@
-"""The rows of a table by ranges of tokens, page by page: their keys, or all of them."""
+"""Scans of a table by token ranges, page by page: the keys only, or whole rows."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
 
 PAGE_ROWS = 1000
-"""Rows asked for at once."""
+"""The maximum page size in rows."""
 
 FIRST_ROWS = 50
-"""Whole rows asked for at once of a table that nothing is known of yet."""
+"""The page size in whole rows for a table with unknown row sizes."""
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""About how many bytes a page of whole rows should have: several are held at once."""
+"""The approximate size of a page of whole rows in bytes: several are held at once."""
 
 _WEIGHED = 20
-"""Rows of a page that are weighed."""
+"""The number of rows of a page that are measured."""
 
 
 class KeyPage(NamedTuple):
-    """Keys of rows in the order of their tokens, and the values that were asked for beside each.
+    """Keys of rows in the order of their tokens, and the additional values requested with each.
 
-    `covered` is the token up to which each row of the range was in this page or one before it, `settled` how many rows
-    those were: the partition of the last rows may go on in the next page.
+    `covered` is the token up to which this page and the previous ones have all rows of the range. `settled` is the
+    number of those rows: the partition of the last rows may continue in the next page.
     """
 
     keys: Sequence[Key]
@@ -51,9 +51,9 @@ class KeyPage(NamedTuple):
 
 
 class RowPage(NamedTuple):
-    """Keys as in a `KeyPage`, and their rows as of the moment at which the page was asked for.
+    """Keys as in a `KeyPage`, and their rows as of the time of the page's request.
 
-    `reading` is None where rows have to be read by their keys. Its states tell no write times.
+    `reading` is None if rows must be read by their keys. Its states have no write times.
     """
 
     keys: Sequence[Key]
@@ -63,26 +63,26 @@ class RowPage(NamedTuple):
 
 
 class RowSizes:
-    """How many rows of each table go into a page of `PAGE_BYTES`, by the last rows seen."""
+    """The number of rows of each table in a page of `PAGE_BYTES`, based on the last rows seen."""
 
     def __init__(self) -> None:
         self._rows: dict[TableName, int] = {}
 
     def rows(self, table: TableName) -> int:
-        """Return how many rows of a table to ask for at once."""
+        """Return the page size for a table in rows."""
         return self._rows.get(table, FIRST_ROWS)
 
     def note(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Weigh some rows of a page."""
+        """Record the sizes of some rows of a page."""
         weighed = rows[:: len(rows) // _WEIGHED + 1]
         if weighed:
             self._rows[table] = max(1, PAGE_BYTES * len(weighed) // (sum(map(_weight, weighed)) + 1))
 
 
 class TokenScan:
-    """Reads ranges of tokens. Pages that Cassandra does not answer in time are asked for again, smaller.
+    """Reads token ranges. Pages that Cassandra does not answer in time are requested again, smaller.
 
-    `clock` gives out the versions of whole rows that are read, `sizes` says how many at once.
+    `clock` issues the versions of whole rows, `sizes` gives their page size.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class TokenScan:
     async def keys(
         self, table: TableName, token_range: TokenRange, *, shown: Sequence[str] = (), patience: float = 60.0
     ) -> AsyncIterator[KeyPage]:
-        """Read the keys of all rows of a range, and beside each the expressions `shown`.
+        """Read the keys of all rows of a range, and the expressions `shown` for each.
 
-        Raises `CassandraUnavailableError` when there was no answer for `patience` seconds, and `CassandraRefusedError`.
+        Raises `CassandraUnavailableError` after `patience` seconds without an answer, and `CassandraRefusedError`.
         """
         metadata = self._schema.table(table)
         statement = await self._prepare(select_keys(metadata, shown, where=_in_range(metadata)))
@@ -123,8 +123,7 @@ class TokenScan:
     ) -> AsyncIterator[RowPage]:
         """Read all rows of a range. Raises as `keys` does.
 
-        From the first row on that the driver cannot decode, and where rows are read with the lives of their values,
-        there are only keys.
+        It yields only keys from the first row that the driver cannot decode, and for tables that are read with TTLs.
         """
         covered, settled = token_range.first, 0
         if not self._schema.tracks(table):
@@ -181,7 +180,7 @@ class TokenScan:
 async def _covered(
     table: TableName, metadata: TableMetadata, token_range: TokenRange, statement: PreparedStatement, pages: Pages
 ) -> AsyncIterator[KeyPage]:
-    """Make keys of pages of rows, and tell how far the range is covered by them."""
+    """Yield the keys of pages of rows, and how far they cover the range."""
     read = key_reader(table, metadata, statement)
     width = 1 + len(metadata.partition_key) + len(metadata.clustering)
     covered = furthest = token_range.first
@@ -203,9 +202,9 @@ async def _covered(
 
 
 def select_keys(table: TableMetadata, shown: Sequence[str], *, where: str) -> str:
-    """Return a statement for rows: the token, the key's columns undecoded, and the expressions `shown` beside them.
+    """Return a statement for rows: the token, the key's columns undecoded, and the expressions `shown`.
 
-    Of a table without clustering columns of which only keys are wanted, partitions are all that there is.
+    For the keys of a table without clustering columns, it selects distinct partitions.
     """
     columns = [bytes_of(column) for column in (*table.partition_key, *table.clustering)]
     distinct = "" if table.clustering or shown else "DISTINCT "
@@ -224,7 +223,7 @@ def _token(table: TableMetadata) -> str:
 
 
 def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStatement) -> Callable[[Any], Key | None]:
-    """Return what makes the key of a row of `select_keys`; none of a partition that has nothing but static columns."""
+    """Return a function from a row of `select_keys` to its key; None for a partition with static columns only."""
     columns = (*metadata.partition_key, *metadata.clustering)
     plain = all(column.type.name in AS_BLOB or column.type.name == "blob" for column in columns)
     serialise = [] if plain else serialisers(prepared)
@@ -247,7 +246,7 @@ def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStat
 
 
 def _weight(row: tuple[Any, ...]) -> int:
-    """Return about how many bytes the values of a row take."""
+    """Return the approximate size of a row's values in bytes."""
     return sum(len(value) if isinstance(value, str | bytes) else 16 * _entries(value) for value in row)
 
 

@@ -1,4 +1,4 @@
-"""The live schema: what tables are, how they are read, how often each row is stored, and what they once were."""
+"""The live schema: tables, their read plans, their replication factors, and their earlier generations."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from cdc_daemon.store.schema_history import TableDefinition
 log = structlog.get_logger(__name__)
 
 WATCH_INTERVAL = 2.0
-"""Seconds between two looks at the schema's version. A table that is created, written and dropped in between is
+"""Seconds between two checks of the schema's version. A table that is created, written and dropped in between is
 never seen; its mutations become dead letters."""
 
 
 class History(Protocol):
-    """Generations of tables seen earlier. Its methods block; they raise `StoreError`."""
+    """Generations of tables seen earlier. Its methods block and raise `StoreError`."""
 
     def load(self) -> Sequence[TableDefinition]:
         """Return all generations, oldest first."""
         ...
 
     def record(self, current: Iterable[TableDefinition]) -> int:
-        """Take note of all tables as they are now; return how many generations are new."""
+        """Record the current state of all tables; return the number of new generations."""
         ...
 
 
 class SchemaSource:
-    """Reads `system_schema` and remembers every generation seen, beyond the process where there is a `history`.
+    """Reads `system_schema` and keeps every generation seen, across restarts if there is a `history`.
 
-    A segment may hold mutations written before an ALTER or a DROP, so older generations stay known to `get` and
-    `current`. `table` and `plan` speak of what is there now.
+    A segment may hold mutations written before an ALTER or a DROP, so `get` and `current` keep older
+    generations. `table` and `plan` use the current schema.
     """
 
     def __init__(self, session: Session, *, history: History | None = None) -> None:
@@ -61,16 +61,16 @@ class SchemaSource:
         self._loading = asyncio.Lock()
 
     def get(self, table_id: bytes, /) -> TableMetadata | None:
-        """Return the table of this id (16 bytes), of whatever generation, or None when it was never seen."""
+        """Return the table with this id (16 bytes), of any generation, or None if it was never seen."""
         return self._schema.get(table_id)
 
     @property
     def current(self) -> Schema:
-        """All tables known, those of earlier generations included."""
+        """All known tables, including earlier generations."""
         return self._schema
 
     async def refresh(self) -> None:
-        """Read the schema anew. Raises `CassandraUnavailableError`."""
+        """Reload the schema. Raises `CassandraUnavailableError`."""
         async with self._loading:
             await self._load()
             version, rows = await self._reader.rows()
@@ -84,13 +84,13 @@ class SchemaSource:
             self._plans.clear()
 
     async def agreed(self) -> bool:
-        """Tell whether all nodes that are up have the same schema. Raises `CassandraUnavailableError`."""
+        """Return whether all nodes that are up have the same schema. Raises `CassandraUnavailableError`."""
         return await self._reader.agreed()
 
     async def watch(self, interval: float = WATCH_INTERVAL) -> None:
-        """Refresh whenever Cassandra's schema has changed, looked at every `interval` seconds, until cancelled.
+        """Poll the schema's version every `interval` seconds and refresh after a change, until cancelled.
 
-        It catches what a table was before it is dropped. Failures are tried again at the next look.
+        It records a table's definition before it is dropped. Failures are retried at the next check.
         """
         while True:
             await asyncio.sleep(interval)
@@ -110,9 +110,9 @@ class SchemaSource:
         return found
 
     async def look_again(self, name: TableName) -> None:
-        """Read the schema anew because Cassandra refused a query of a table.
+        """Reload the schema because Cassandra refused a query of a table.
 
-        Raises `TableDroppedError` when the table is gone for certain, on all nodes that are up, and
+        Raises `TableDroppedError` if the table is missing on all nodes that are up, and
         `CassandraUnavailableError`.
         """
         await self.refresh()
@@ -122,16 +122,16 @@ class SchemaSource:
             )
 
     def known(self, name: TableName) -> TableMetadata:
-        """Return a table by its name, or, where it was dropped, what it was. Raises `CassandraRefusedError`."""
+        """Return a table by its name, or its last definition if it was dropped. Raises `CassandraRefusedError`."""
         found = self._live.find(*name) or self._schema.find(*name)
         return self.table(name) if found is None else found
 
     def generation(self, name: TableName) -> str | None:
-        """Return a text that is another whenever the table is; None when there is none."""
+        """Return a string that changes with every change of the table; None if there is no such table."""
         return self._generations.get(name)
 
     def plan(self, name: TableName) -> ReadPlan:
-        """Return how a table is read. Raises `CassandraRefusedError` when there is none."""
+        """Return the read plan of a table. Raises `CassandraRefusedError` if there is no such table."""
         plan = self._plans.get(name)
         if plan is None:
             plan = ReadPlan(self.table(name), newest_of_collections=self.newest_of_collections, lives=self.tracks(name))
@@ -139,27 +139,27 @@ class SchemaSource:
         return plan
 
     def tracks(self, name: TableName) -> bool:
-        """Tell whether rows of a table are read with what remains of their values' lives."""
+        """Return whether rows of a table are read with the remaining TTLs of their values."""
         return name in self._expiring or self._default_ttls.get(name, 0) > 0
 
     def expect_ttl(self, names: Iterable[TableName]) -> None:
-        """Read rows of these tables with what remains of their values' lives from now on."""
+        """Read rows of these tables with the remaining TTLs of their values from now on."""
         for name in names:
             self._expiring.add(name)
             self._plans.pop(name, None)
 
     def replication_factor(self, keyspace: str) -> int:
-        """Return how many replicas the datacenter with the most has of each row."""
+        """Return the highest replication factor of all datacenters."""
         return self._replication.get(keyspace, 1)
 
     @property
     def newest_of_collections(self) -> bool:
-        """Whether all nodes can tell the newest write time, and the shortest life, of a collection's cells."""
+        """Whether all nodes can return the newest write time, and the shortest TTL, of a collection's cells."""
         releases = [host.release_version for host in self._session.cluster.metadata.all_hosts()]
         return all(release is not None and int(release.split(".")[0]) >= 5 for release in releases)
 
     async def _load(self) -> None:
-        """Take in what an earlier process has seen."""
+        """Load the generations that an earlier process has recorded."""
         if self._loaded or self._history is None:
             return
         try:
@@ -201,6 +201,6 @@ class SchemaSource:
 
 
 def _factor(replication: dict[str, str]) -> int:
-    """Return the largest replication factor named; `3/1` is three replicas of which one is transient."""
+    """Return the largest replication factor listed; `3/1` is three replicas, one of them transient."""
     factors = [value.split("/")[0] for name, value in replication.items() if name != "class"]
     return max((int(value) for value in factors if value.isdigit()), default=1)

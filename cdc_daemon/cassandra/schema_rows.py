@@ -1,4 +1,4 @@
-"""The rows of `system_schema`: read at one moment, written to a snapshot, cut up by table."""
+"""The rows of `system_schema`: read consistently, written to a snapshot, split by table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cdc_daemon.store.schema_history import TableDefinition
 log = structlog.get_logger(__name__)
 
 Rows = dict[str, list[dict[str, Any]]]
-"""By table of `system_schema` its rows, by name of column."""
+"""The rows of each table of `system_schema`, with values by column name."""
 
 SYSTEM_KEYSPACES: Final = frozenset(
     {
@@ -34,14 +34,14 @@ SYSTEM_KEYSPACES: Final = frozenset(
         "system_traces",
     }
 )
-"""Cassandra's own keyspaces that go through its commit log."""
+"""Cassandra's own keyspaces that are written to its commit log."""
 
 _SELECTED: Final = {
     "keyspaces": "*",
     "tables": "*",
     "columns": "*",
     "types": "*",
-    # As milliseconds: tables of the server's own have dropped columns with times beyond the driver's years.
+    # As milliseconds: system tables have dropped columns with times beyond the driver's years.
     "dropped_columns": "keyspace_name, table_name, column_name, "
     "blobAsBigint(timestampAsBlob(dropped_time)) AS dropped_time, kind, type",
     "views": "*",
@@ -54,14 +54,14 @@ _NAME_IN_TYPE: Final = re.compile(r'"((?:[^"]|"")+)"|(\w+)')
 
 
 class SchemaReader:
-    """Reads the schema from one node: the one that tells the driver of changes."""
+    """Reads the schema from one node: the one that notifies the driver of changes."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=dict_factory)
 
     async def version(self) -> UUID:
-        """Return the version of the node's schema: another after every change. Raises as `execute` does."""
+        """Return the version of the node's schema, which differs after every change. Raises as `execute` does."""
         rows = await self._ask(_VERSION)
         if not rows:
             raise CassandraUnavailableError("expected the node to tell its schema's version, found none")
@@ -69,17 +69,17 @@ class SchemaReader:
         return version
 
     async def agreed(self) -> bool:
-        """Tell whether all nodes that are up have the same schema. Raises as `execute` does."""
+        """Return whether all nodes that are up have the same schema. Raises as `execute` does."""
         version = await self.version()
         down = {host.address for host in self._session.cluster.metadata.all_hosts() if not host.is_up}
         peers = await self._ask(_PEERS)
         return all(peer["schema_version"] == version for peer in peers if peer["peer"] not in down)
 
     async def rows(self) -> tuple[UUID, Rows]:
-        """Return the schema's version and rows that belong together. Raises `CassandraUnavailableError`.
+        """Return the schema's version and its consistent rows. Raises `CassandraUnavailableError`.
 
-        Six queries are not one: where the schema changes in between, a table's id may come with the columns of its
-        predecessor. So the rows count only when the version is the same after them as it was before.
+        Six queries are not atomic: if the schema changes in between, a table's id may be paired with the columns of its
+        predecessor. So the rows count only if the version is the same before and after the queries.
         """
         before = await self.version()
         tries = _TRIES
@@ -108,10 +108,10 @@ class SchemaReader:
 
 
 def snapshot(rows: Rows, keyspaces: Collection[str] | None = None) -> Rows:
-    """Return rows as plain values for JSON; of these keyspaces, or of all.
+    """Return rows as plain values for JSON, of these keyspaces or of all.
 
-    A snapshot is what `Schema.from_rows` takes. UUIDs, times and addresses are texts, blobs texts of `0x` and hex
-    digits, sets lists. Views are there where there are any.
+    A snapshot is the input of `Schema.from_rows`. UUIDs, times and addresses are strings, blobs are strings of `0x` and
+    hex digits, sets are lists. Views are included if there are any.
     """
     return {
         part: [_plain_row(row) for row in found if keyspaces is None or row["keyspace_name"] in keyspaces]
@@ -121,7 +121,7 @@ def snapshot(rows: Rows, keyspaces: Collection[str] | None = None) -> Rows:
 
 
 def read_snapshot(text: bytes, *, file: str) -> Schema:
-    """Build a schema from a snapshot. Raises `ConfigError` where it is none."""
+    """Build a schema from a snapshot. Raises `ConfigError` if it is not a snapshot."""
     try:
         content = json.loads(text)
         rows = {part: content.get(part, []) for part in _PARTS}
@@ -136,7 +136,7 @@ def read_snapshot(text: bytes, *, file: str) -> Schema:
 
 
 def table_definitions(rows: Rows) -> Iterator[TableDefinition]:
-    """Cut the schema up: each table and view of users' keyspaces with all that its metadata is made of."""
+    """Split the schema: return each table and view of users' keyspaces with all rows of its metadata."""
     by_table = {part: _by_table(rows[part]) for part in ("columns", "dropped_columns")}
     types: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows["types"]:
@@ -186,7 +186,7 @@ def _column_name(row: Mapping[str, Any]) -> str:
 
 
 def _used_types(columns: Iterable[Mapping[str, Any]], types: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of the UDTs that these columns' types are made of, at any depth, by name."""
+    """Return the rows of the UDTs that these columns' types use, at any depth, by name."""
     used: dict[str, dict[str, Any]] = {}
     waiting = [str(column["type"]) for column in columns]
     while waiting:
@@ -206,7 +206,7 @@ def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spell_milliseconds(moment: int) -> str | int:
-    """Spell a time as text where the calendar has it; its number (milliseconds since the epoch) says the same."""
+    """Return a time as text if `datetime` can represent it, otherwise as its number (milliseconds since the epoch)."""
     try:
         return str(datetime(1970, 1, 1) + timedelta(milliseconds=moment))  # noqa: DTZ001 -- the driver's are naive too
     except OverflowError:

@@ -1,4 +1,4 @@
-"""The driver's session, set up once for everybody who reads from Cassandra."""
+"""The driver's session, set up once for all readers of Cassandra."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from cdc_daemon.cassandra.protocol import ForgivingProtocolHandler
 from cdc_daemon.config import CassandraSettings, TlsSettings
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 
-# Every supported release speaks it (4.0 to 5.0). Left open, the driver starts with protocols of its own and
-# works its way down with a warning for each.
+# Every supported release supports it (4.0 to 5.0). Without a fixed version, the driver starts with its own protocols
+# and tries lower versions with a warning for each.
 _PROTOCOL_VERSION = ProtocolVersion.V5
 
 _CONNECT_TIMEOUT = 5.0
 
 # The driver's own policy gives up after 64 attempts and waits up to ten minutes between two: a node that
-# was away for a night would never be found again.
+# was down for a night would never be found again.
 _RECONNECTION = {"base_delay": 0.5, "max_delay": 10.0, "max_attempts": None}
 
 _HEARTBEAT_INTERVAL = 5
 _HEARTBEAT_TIMEOUT = 10
-"""Seconds after which the driver asks an idle connection for a sign of life, and waits for it: then it makes the
-connection anew. The driver's own 30 and 30 leave connections that are open and dead in use for a minute. The timeout is
-longer than a long pause of a node's collector."""
+"""The heartbeat interval of an idle connection and its timeout in seconds, after which the driver reconnects.
+The driver's defaults of 30 and 30 keep dead connections in use for a minute. The timeout is
+longer than a long garbage collection pause of a node."""
 
 
 class _LoginRefusedError(ConnectionException):  # type: ignore[misc]  # the driver is untyped
@@ -54,10 +54,10 @@ class _LoginRefusedError(ConnectionException):  # type: ignore[misc]  # the driv
 
 
 class _Connection(DefaultConnection):  # type: ignore[misc]  # the driver is untyped
-    """A connection whose refused login is one failure to connect among others.
+    """A connection that treats a refused login like any other connection failure.
 
-    To the driver an `AuthenticationFailed` is final: it never tries that node again. But a node that
-    has just started, or whose replicas of the roles are down, refuses the right password too.
+    For the driver an `AuthenticationFailed` is final: it never tries that node again. But a node that
+    has just started, or that cannot reach the replicas of the roles, also refuses the right password.
     """
 
     @classmethod
@@ -73,10 +73,10 @@ def connect(options: CassandraSettings) -> Session:
 
     Blocks for up to a few seconds for each contact point that does not answer. The session's default
     profile reads at the configured consistency, token-aware, in the local datacenter (that of the first
-    contact point that answers, when none is configured). Lost connections are made anew forever.
+    contact point that answers, if none is configured). The driver reconnects lost connections without limit.
 
-    Raises `CassandraUnavailableError` when no contact point can be talked to, and `ConfigError` when the
-    files of the TLS section cannot be used, or when the cluster has no datacenter of the configured name.
+    Raises `CassandraUnavailableError` if no contact point can be reached, and `ConfigError` if the
+    files of the TLS section cannot be used, or if the cluster has no datacenter of the configured name.
     """
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(options.local_datacenter or "")),
@@ -115,7 +115,7 @@ def connect(options: CassandraSettings) -> Session:
         datacenters = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
         cluster.shutdown()
         _check_datacenter(options, datacenters)
-        # The driver gives an empty list where its policy left it no host to ask.
+        # The driver returns an empty list if its policy left no host to query.
         raise _unavailable(options, error.errors if isinstance(error.errors, Mapping) else {}) from error
     except Exception as error:
         cluster.shutdown()
@@ -125,7 +125,7 @@ def connect(options: CassandraSettings) -> Session:
 
 
 def _check_datacenter(options: CassandraSettings, found: AbstractSet[str]) -> None:
-    """Raise `ConfigError` where a cluster whose datacenters are known has none of the configured name."""
+    """Raise `ConfigError` if the datacenters are known and none has the configured name."""
     wanted = options.local_datacenter
     if wanted is None or not found or wanted in found:
         return
@@ -161,12 +161,12 @@ def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
 
 
 def _no_passphrase() -> str:
-    # Without this OpenSSL would ask on the terminal and wait.
+    # Without this OpenSSL would prompt on the terminal and wait.
     return ""
 
 
 def _unavailable(options: CassandraSettings, errors: Mapping[Any, Any]) -> CassandraUnavailableError:
-    """Say what each contact point answered, and what usually mends it."""
+    """Return the error with each contact point's failure and the usual fix."""
     answers = "; ".join(
         f"{str(getattr(host, 'endpoint', host) or 'driver').strip()}: {_short(error)}" for host, error in errors.items()
     )

@@ -1,7 +1,7 @@
-"""Compiling the innermost loops: `python -m cdc_daemon.commitlog.building`. Needs Cython and a C compiler, once.
+"""Compile the innermost loops: `python -m cdc_daemon.commitlog.building`. Needs Cython and a C compiler, once.
 
-Each module with a compiled form has its source in Cython, `.pyx`, beside the `.py` that runs otherwise. Exit code 0:
-built or up to date, or there is no compiler and `--if-possible` was given; 1: it failed.
+Each module with a compiled form has its Cython source, `.pyx`, beside the `.py` that runs otherwise. Exit code 0:
+built or up to date, or there is no compiler and `--if-possible` was given; 1: the build failed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cdc_daemon.commitlog.implementation import COMPILED, MODULES, PACKAGE, SOUR
 
 
 def missing() -> str | None:
-    """Say what is needed and not here; None where everything is."""
+    """Return which requirement is missing; None when there is none."""
     if importlib.util.find_spec("Cython") is None:
         return "Cython"
     if shutil.which(_compiler()[0]) is None:
@@ -30,13 +30,13 @@ def missing() -> str | None:
 
 
 def up_to_date() -> bool:
-    """Whether everything is built for this interpreter from the sources as they are."""
+    """Return whether everything is built for this interpreter from the current sources."""
     built = all(compiled_path(module).exists() for module in MODULES) and STAMP.exists()
     return built and STAMP.read_text().strip() == fingerprint()
 
 
 def build() -> None:
-    """Compile every module that has a compiled form. Raises `CalledProcessError` where a compiler refuses."""
+    """Compile every module that has a compiled form. Raises `CalledProcessError` when a compiler fails."""
     stamp = fingerprint()
     COMPILED.mkdir(exist_ok=True)
     STAMP.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def build() -> None:
 def _compile(module: str, folder: Path) -> None:
     c_file = folder / f"{module}.c"
     own = SOURCES / f"{module}.pyx"
-    # Annotations are for mypy and say less than the types of C in the `.pxd`, which they would contradict.
+    # Annotations are for mypy. They are less exact than the C types in the `.pxd` and would contradict them.
     _run([
         sys.executable, "-m", "cython", "-3", "-X", "annotation_typing=False",
         "--module-name", f"{PACKAGE}.{module}",
@@ -60,7 +60,7 @@ def _compile(module: str, folder: Path) -> None:
         *_compiler(), *shlex.split(sysconfig.get_config_var("CCSHARED") or "-fPIC"), "-O2", "-shared", "-w",
         f"-I{sysconfig.get_paths()['include']}", f"-I{SOURCES}", str(c_file), "-o", str(made),
     ])  # fmt: skip
-    # Replaced whole: a process may have the older one in use.
+    # Replaced atomically: a process may be using the older one.
     target = compiled_path(module)
     beside = target.with_name(f".{target.name}")
     shutil.copy(made, beside)
@@ -76,7 +76,7 @@ def _run(command: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Build, unless that is done; return the exit code."""
+    """Build unless up to date; return the exit code."""
     if up_to_date():
         return 0
     lacking = missing()

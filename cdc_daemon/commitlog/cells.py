@@ -28,7 +28,7 @@ from cdc_daemon.model.errors import MutationError
 _EXPIRED: Final = 0x7FFF_FFFF
 """The TTL of a row that was found expired (`LivenessInfo.EXPIRED_LIVENESS_TTL`)."""
 _LIVE: Final = -(1 << 63)
-"""The timestamp of a deletion that is none (`DeletionTime.LIVE`)."""
+"""The timestamp that stands for no deletion (`DeletionTime.LIVE`)."""
 _ONE_BYTE: Final = 0x80
 """Vints below it are one byte."""
 
@@ -36,7 +36,7 @@ _ONE_BYTE: Final = 0x80
 class CellDecoder:
     """Decodes cells and deletions of segments of one version.
 
-    It keeps the statistics of the update it is at, the place in its bytes, and the liveness of the row it is at.
+    It keeps the statistics of the current update, the position in its bytes, and the liveness of the current row.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class CellDecoder:
         return found
 
     def _complex(self, flags: int, name: str, found: dict[str, Cell | ComplexColumn]) -> None:
-        """Decode a complex column's deletion and cells; nothing is found where nothing is left of it."""
+        """Decode a complex column's deletion and cells; add nothing to `found` when none of it is left."""
         dropped_at = self._dropped.get(name, _LIVE)
         deletion = None
         if flags & HAS_COMPLEX_DELETION:
@@ -143,7 +143,7 @@ class CellDecoder:
         return new_cell((self._bytes(length), timestamp, ttl, expires_at, path))
 
     def _bytes(self, length: int) -> bytes:
-        """Take bytes, so many where `length` is not negative, else as many as is said before them."""
+        """Read `length` bytes; when it is negative, read the length before them."""
         data = self._data
         start = self._position
         if length < 0:
@@ -171,7 +171,7 @@ class CellDecoder:
         return new_deletion((add_int64(delta, self._least), self._local_deletion_time(0)))
 
     def _local_deletion_time(self, ttl: int) -> int:
-        """Seconds since the epoch (`Cell.decodeLocalDeletionTime`)."""
+        """Return seconds since the epoch (`Cell.decodeLocalDeletionTime`)."""
         delta, self._position = read_vint(self._data, self._position)
         seconds = add_int32(delta, 0) + self._least_deletion
         if seconds < 0:

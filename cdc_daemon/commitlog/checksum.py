@@ -1,4 +1,4 @@
-"""The CRC-32 of entries: zlib's, or, compiled, one that uses the processor's carry-less multiplication."""
+"""The CRC-32 of entries: zlib's, or a compiled one that uses the processor's carry-less multiplication."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The compressors of commit-log segments: one section in, its bytes out.
+"""Decompression of commit-log segments, one section at a time.
 
-Each stands for a class of `org.apache.cassandra.io.compress` and undoes exactly what its `compress` writes.
+Each function stands for a class of `org.apache.cassandra.io.compress` and reverses exactly its `compress`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _LZ4_RATIO: Final = 255
 
 
 def decompress(name: str, data: bytes, length: int) -> bytes:
-    """Undo compressor `name` (a key of `COMPRESSORS`) on `data`, which must give exactly `length` bytes.
+    """Decompress `data` with compressor `name` (a key of `COMPRESSORS`) to exactly `length` bytes.
 
-    Raises `DamagedSegmentError`, without a place, where it does not.
+    Raises `DamagedSegmentError`, without a position, when that fails.
     """
     if length == 0:
         return b""

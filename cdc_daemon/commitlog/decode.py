@@ -14,7 +14,7 @@ from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.model.errors import CommitLogError, MutationError
 
 _ONE_UPDATE = b"\x01"
-"""How a mutation of one update begins, before the id of its table."""
+"""First byte of a mutation with one update, before the table's id."""
 _BEHIND_ID = len(_ONE_UPDATE) + TABLE_ID_SIZE
 
 
@@ -30,9 +30,9 @@ def read_updates(
 ) -> Iterator[PartitionUpdate]:
     """Yield every partition update in `section` from logical position `from_position` on.
 
-    With `only`, updates of tables whose id is not in it are left out. Damage (`DamagedSegmentError`) and
-    mutations that cannot be read (`MutationError`, `UnknownTableError`) are appended to `problems`, with their
-    bytes in `data`; updates of unknown tables are counted in `unknown` by table id.
+    With `only`, updates of tables with other ids are left out. Damage (`DamagedSegmentError`) and mutations that
+    cannot be read (`MutationError`, `UnknownTableError`) are appended to `problems`, with their bytes in `data`.
+    Updates of unknown tables are counted in `unknown` by table id.
     """
     reader = _MutationReader(section, schema, segment, problems, unknown)
     for payload, position in read_entries(section, segment=segment, problems=problems, from_position=from_position):
@@ -61,8 +61,8 @@ class _MutationReader:
         """Layouts of the tables met, by how mutations of nothing but one update of them begin."""
 
     def read(self, payload: bytes, position: int) -> Sequence[PartitionUpdate]:
-        """Return the updates of a mutation whose entry ends at `position`; note what cannot be read of it."""
-        # Nearly every mutation is one update of a table met before. What is wrong with others is found below.
+        """Return the updates of the mutation with its entry's end at `position`; record what cannot be read."""
+        # Nearly every mutation is one update of a table seen before. All others are handled, or refused, below.
         table_layout = self._layouts.get(payload[:_BEHIND_ID])
         if table_layout is not None:
             try:

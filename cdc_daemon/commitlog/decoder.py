@@ -1,7 +1,7 @@
 """Full decoding of one partition update: every row, cell and deletion.
 
-What Cassandra leaves out on reading is left out here too: cells of dropped columns, see `cells`, and rows that hold
-nothing else (CASSANDRA-13337).
+It omits the same data as Cassandra's own reader: cells of dropped columns, see `cells`, and rows that hold nothing
+else (CASSANDRA-13337).
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Decoder(CellDecoder):
     def update(
         self, data: bytes, position: int, table_layout: TableLayout, place: int = 0
     ) -> tuple[PartitionUpdate, int]:
-        """Decode the update behind its table id; return it, with `place` for its position, and the byte after it.
+        """Decode the update after its table id; return it, with `place` as its position, and the position after it.
 
-        Raises `MutationError`, IndexError or struct.error where the bytes are no update of this table.
+        Raises `MutationError`, IndexError or struct.error when the bytes are no update of this table.
         """
         table = table_layout.table
         length, position = read_length(data, position)
@@ -113,7 +113,7 @@ class Decoder(CellDecoder):
     def _row(
         self, flags: int, clustering: tuple[bytes | None, ...], columns: tuple[ColumnLayout, ...]
     ) -> DecodedRow | None:
-        """Decode a row behind its clustering; None where nothing is left of it."""
+        """Decode a row after its clustering; None when nothing is left of it."""
         data = self._data
         timestamp: int | None = None
         self._ttl = self._expires_at = None
@@ -141,9 +141,9 @@ class Decoder(CellDecoder):
         opened: tuple[tuple[bytes | None, ...], bool] | None,
         ranges: list[RangeTombstone],
     ) -> tuple[tuple[bytes | None, ...], bool] | None:
-        """Decode a bound behind its flags: append the range it closes, return the one it opens.
+        """Decode a bound after its flags: append the range it closes, return the one it opens.
 
-        What is open is the values of its start, and whether that is inclusive.
+        An open range is described by the values of its start and whether the start is inclusive.
         """
         kind, values, self._position = table_layout.read_bound(self._data, self._position)
         closes, opens = ENDS.get(kind), STARTS.get(kind)

@@ -32,17 +32,17 @@ VERSIONS: Final = frozenset({VERSION_40, VERSION_50})
 _NAME: Final = re.compile(r"CommitLog-(\d{1,10})-(\d{1,19})\.log")
 _FIXED: Final = struct.Struct(">iqH")
 PARAMETERS_AT: Final = _FIXED.size
-"""Where the parameters begin."""
+"""Position of the parameters."""
 _CRC_INPUT: Final = struct.Struct(">iIIi")
 _INT: Final = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentDescriptor:
-    """What a segment's header says.
+    """The content of a segment's header.
 
     `compression` is the compressor's simple class name (`LZ4Compressor`, …). `header_size` is the header's
-    length in bytes: the position of the first sync marker, and where logical positions begin to count.
+    length in bytes: the position of the first sync marker, and the start of logical positions.
     """
 
     version: int
@@ -53,7 +53,7 @@ class SegmentDescriptor:
 
 
 def parse_segment_name(name: str) -> tuple[int, int] | None:
-    """Version and id of a segment by its file name; None where the name is not a segment's.
+    """Return the version and id in a segment's file name; None when it is not a segment's name.
 
     `CommitLog-7-1795461419810.log` is `(7, 1795461419810)`.
     """
@@ -67,7 +67,7 @@ def index_name(name: str) -> str:
 
 
 def read_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | None:
-    """Read the header at the beginning of `buffer`; None where it is not written yet, or not wholly.
+    """Read the header at the beginning of `buffer`; None when it is not yet written completely.
 
     `segment` is the file's name. Raises `UnsupportedSegmentError` for a version, compressor or cipher that
     this reader does not know, `DamagedSegmentError` for a header that contradicts its checksum or its name.
@@ -79,7 +79,7 @@ def read_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | None
     version, segment_id, parameters_length = _FIXED.unpack(fixed)
     end = _FIXED.size + parameters_length
     named = parse_segment_name(segment.rpartition("/")[2])
-    # Where the checksum does not vouch for the header, the name is the better witness.
+    # When the header's checksum is wrong, the name is more reliable.
     likely_version = version if named is None else named[0]
     if length < end + _INT.size:
         _check_version(likely_version, segment)
@@ -111,7 +111,7 @@ def read_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | None
 
 
 def describe(version: int, segment_id: int, parameters: bytes, *, header_size: int, segment: str) -> SegmentDescriptor:
-    """Make a descriptor of a header's content. Raises `UnsupportedSegmentError` for parameters not understood."""
+    """Return the descriptor of a header's content. Raises `UnsupportedSegmentError` for unsupported parameters."""
     options = _options(parameters, segment)
     return SegmentDescriptor(
         version=version,

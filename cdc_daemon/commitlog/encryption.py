@@ -1,9 +1,9 @@
-"""Encrypted segments: which ciphers are read, and how one section's blocks are undone.
+"""Encrypted segments: the supported ciphers, and the decryption of one section's blocks.
 
 A section is a chain of blocks (`EncryptionUtils.encryptAndWrite`): the length of the cipher text and that of
-the plain text as ints, then the cipher text. Each block is encrypted by itself with the header's vector; its
-plain text is the length of what follows as an int and a block of `LZ4Compressor` (`EncryptionContext` knows no
-other compressor).
+the plain text as ints, then the cipher text. Each block is encrypted separately with the header's vector. Its
+plain text is an int, the length of the rest, and a block of `LZ4Compressor` (`EncryptionContext` supports no other
+compressor).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cdc_daemon.commitlog.compression import decompress
 from cdc_daemon.model.errors import ConfigError, DamagedSegmentError, UnsupportedSegmentError
 
 CIPHERS: Final[Mapping[str, int]] = {"AES/CBC/PKCS5PADDING": 16}
-"""JCE transformations, upper case as JCE does not mind, with the length of their vector in bytes."""
+"""JCE transformations, in upper case as JCE ignores case, with the length of their vector in bytes."""
 
 _BLOCK_HEADER: Final = struct.Struct(">II")
 _INT: Final = struct.Struct(">I")
@@ -38,10 +38,10 @@ class EncryptionHeader:
 
 
 class Keyring(Protocol):
-    """Where secret keys come from."""
+    """A source of secret keys."""
 
     def key(self, alias: str, /) -> bytes:
-        """Return the secret key of this alias; raise `ConfigError` where there is none.
+        """Return the secret key of this alias; raise `ConfigError` when there is none.
 
         A key is never logged and never part of an error.
         """
@@ -49,16 +49,16 @@ class Keyring(Protocol):
 
 
 class Decryptor:
-    """Undoes the sections of one segment.
+    """Decrypts the sections of one segment.
 
-    Raises `UnsupportedSegmentError` where `keyring` has no such key, or one that the segment's cipher cannot use.
+    Raises `UnsupportedSegmentError` when `keyring` has no such key, or one that the segment's cipher cannot use.
     """
 
     def __init__(self, header: EncryptionHeader, keyring: Keyring, *, segment: str) -> None:
         try:
             key = keyring.key(header.key_alias)
         except ConfigError as error:
-            # Only this segment needs it: others may have been written with another key, or none.
+            # Only this segment needs the key: others may have been written with another key, or none.
             where = {**error.where, "segment": segment}
             raise UnsupportedSegmentError(error.message, hint=error.hint, **where) from error
         if len(key) * 8 not in AES.key_sizes:
@@ -69,9 +69,9 @@ class Decryptor:
         self._cipher = Cipher(AES(key), CBC(header.iv))
 
     def undo(self, stored: bytes, length: int) -> bytes:
-        """Return the plain section of `length` bytes whose blocks are `stored`.
+        """Decrypt the blocks in `stored` to a plain section of `length` bytes.
 
-        Raises `DamagedSegmentError`, without a place, where they are not.
+        Raises `DamagedSegmentError`, without a position, when that fails.
         """
         found = []
         position = 0

@@ -2,7 +2,7 @@
 
 An entry is the mutation's size, a CRC-32 of the size, the mutation, and a CRC-32 that runs over the size and
 the mutation (`CommitLog.add`). Everything in a section lies before a sync marker, so Cassandra has finished
-writing it: whatever does not hold together there is damage.
+writing it: any inconsistency there is damage.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ TAIL_SIZE: Final = 4
 OVERHEAD: Final = HEAD_SIZE + TAIL_SIZE
 """Bytes of an entry around its mutation (`CommitLogSegment.ENTRY_OVERHEAD_SIZE`)."""
 _SMALLEST: Final = 10
-"""Bytes; Cassandra takes no smaller mutation for real (`CommitLogReader.readSection`, CASSANDRA-2128)."""
+"""Bytes; Cassandra treats a smaller mutation as invalid (`CommitLogReader.readSection`, CASSANDRA-2128)."""
 
 _head_at = struct.Struct(">II").unpack_from
 _tail_at = struct.Struct(">I").unpack_from
 _tail_and_head_at = struct.Struct(">III").unpack_from
 
 _size_crcs: dict[int, int] = {}
-"""CRC-32 of sizes met before; sizes repeat, and this is cheaper than to compute it."""
+"""CRC-32 of sizes seen before; sizes repeat, and a look-up is cheaper than computing it."""
 _SIZE_CRCS: Final = 1 << 16
 
 
@@ -37,8 +37,7 @@ def read_entries(  # noqa: PLR0912 - the hot loop: calls would cost more than wh
     """Yield each entry's mutation, serialised, and the logical position of the entry's end.
 
     Damage is appended to `problems` as `DamagedSegmentError` with the damaged bytes in its attribute `data`.
-    An entry whose mutation is damaged is passed over; where a size is damaged, nothing more of the section can
-    be found.
+    An entry with a damaged mutation is skipped. After a damaged size the rest of the section cannot be read.
     """
     data = section.data
     base = section.start

@@ -51,8 +51,8 @@ ENDS: Final = {
 }
 """Kinds that close a range, and whether the bound itself belongs to it."""
 
-# What stands for a length where values have none of their own (ours).
+# Our own stand-ins for the length of values without a fixed one.
 VARIABLE: Final = -1
-"""The length of values before each of which its own stands."""
+"""The length of values that are each preceded by their own length."""
 COMPLEX: Final = -2
-"""The length of columns that have many cells; their values are variable, whatever their elements are."""
+"""The length of columns with many cells; their values are variable, regardless of the element type."""

@@ -68,7 +68,7 @@ def value_form(update: PartitionUpdate, *, segment_id: int) -> dict[str, Any]:
 
     A complex column's cells have `path`: a set's element, a map's key, a UDT's field, a list element's time UUID.
     Times stay numbers: microseconds for write times, seconds for local deletion times. Raises `MutationError`
-    for a value that is none of its type.
+    for a value that is invalid for its type.
     """
     table = update.table
     return {

@@ -1,9 +1,9 @@
-"""Which implementation of the innermost loops runs: that in Python, or the compiled one, which does the same.
+"""The choice between two equivalent implementations of the innermost loops: Python and compiled.
 
-`cdc_daemon.commitlog.building` compiles where a C compiler is; nothing needs it. What it made is used only while it
-fits: made for this interpreter, from the very sources that stand beside it. The environment variable
-CDC_DAEMON_COMMITLOG decides: `python`, `compiled`, or `auto`, which is the default and takes the compiled modules
-where they fit. Both pass the same tests.
+`cdc_daemon.commitlog.building` compiles them; it needs a C compiler and is optional. Compiled modules are used only
+when they fit: built for this interpreter, from exactly the sources beside them. The environment variable
+CDC_DAEMON_COMMITLOG decides: `python`, `compiled`, or `auto`, the default, which uses the compiled modules when they
+fit. Both implementations pass the same tests.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MODULES: Final = ("cells", "checksum", "decoder", "keyscan", "layout", "records"
 """The modules that have a compiled form."""
 SOURCES: Final = Path(__file__).parent
 COMPILED: Final = SOURCES / "compiled"
-"""Where the compiled modules are, apart from the sources, so that not choosing them is leaving them alone."""
+"""Directory of the compiled modules, separate from the sources, so that they are imported only when chosen."""
 STAMP: Final = COMPILED / "sources.sha256"
-"""What the compiled modules were made from."""
+"""File with the fingerprint of the sources that the compiled modules were built from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Implementation:
-    """What runs, and why."""
+    """The chosen implementation, and the reason."""
 
     compiled: bool
     reason: str
@@ -45,12 +45,12 @@ class Implementation:
 
 
 def compiled_path(module: str) -> Path:
-    """Return where the compiled form of a module is for this interpreter, made or not."""
+    """Return the path of a module's compiled form for this interpreter, whether built or not."""
     return COMPILED / f"{module}{EXTENSION_SUFFIXES[0]}"
 
 
 def fingerprint() -> str:
-    """Return a digest of what the compiled modules are made from, and of how."""
+    """Return a digest of the sources of the compiled modules and of the way they are built."""
     digest = hashlib.sha256()
     for path in sorted(filter(_is_source, SOURCES.iterdir())):
         content = path.read_bytes()
@@ -59,14 +59,14 @@ def fingerprint() -> str:
 
 
 def _is_source(path: Path) -> bool:
-    """Tell whether the compiled modules depend on a file: any of them may include or declare for any other."""
+    """Return whether the compiled modules depend on a file: any of them may include or declare for any other."""
     if path.suffix == ".py":
         return path.stem in (*MODULES, "building")
     return path.suffix in {".pyx", ".pxd", ".pxi", ".h", ".c"}
 
 
 def choose(wanted: str) -> Implementation:
-    """Choose by the variable's value. Raises `ConfigError` where it cannot be had, or is none."""
+    """Choose by the variable's value. Raises `ConfigError` when the choice is unavailable or the value invalid."""
     if wanted not in {"", "auto", "python", "compiled"}:
         raise ConfigError(
             f"expected {VARIABLE} to be auto, python or compiled, found {wanted!r}", hint="auto is the default"
@@ -85,7 +85,7 @@ def choose(wanted: str) -> Implementation:
 
 
 def _lacking() -> str | None:
-    """Say why the compiled modules cannot be used; None where they can."""
+    """Return why the compiled modules cannot be used; None when they can."""
     if not all(compiled_path(module).exists() for module in MODULES) or not STAMP.exists():
         return "not built for this interpreter"
     if STAMP.read_text().strip() != fingerprint():
@@ -95,12 +95,12 @@ def _lacking() -> str | None:
 
 @cache
 def implementation() -> Implementation:
-    """Return what runs in this process. Raises `ConfigError` where the variable's value cannot be had, or is none."""
+    """Return the implementation that runs in this process. Raises `ConfigError` as `choose` does."""
     return choose(os.environ.get(VARIABLE, ""))
 
 
 class _Finder:
-    """Finds the compiled modules in place of their sources, where they are chosen."""
+    """Finds the compiled modules instead of their sources when they are chosen."""
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
@@ -113,8 +113,8 @@ class _Finder:
 
 
 def install() -> None:
-    """Have the modules imported as chosen. Called before any of them is imported.
+    """Install the finder that imports the modules as chosen. Call it before any of them is imported.
 
-    A choice that cannot be had is an error only when the first of them is imported, so that they can be built.
+    An unavailable choice is an error only when the first of them is imported, so that they can be built.
     """
     sys.meta_path.insert(0, _Finder())

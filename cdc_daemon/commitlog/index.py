@@ -1,4 +1,4 @@
-"""`_cdc.idx`: how far Cassandra has forced a segment to disk, and whether it is complete."""
+"""`_cdc.idx`: how much of a segment Cassandra has synced to disk, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CdcIndex(NamedTuple):
-    """What an index file says.
+    """The content of an index file.
 
     `offset` counts logical bytes of the segment that are durable (uncompressed, decrypted). After a crash
     Cassandra writes the file's length instead, so it is an upper bound, never a promise of data.
@@ -17,11 +17,11 @@ class CdcIndex(NamedTuple):
 
 
 def parse_index(text: str | bytes) -> CdcIndex | None:
-    """Read an index file's content; None where there is nothing to be read yet: read the file again.
+    """Parse an index file's content; None when it is incomplete: read the file again.
 
-    Cassandra rewrites the file by truncating it first (`CommitLogSegment.writeCDCIndexFile`), so an empty or
-    a half-written content is ordinary. So is an offset cut short: an offset lower than one read before means
-    "again" too, which only the caller can see.
+    Cassandra truncates the file before it rewrites it (`CommitLogSegment.writeCDCIndexFile`), so empty or half-written
+    content is normal. So is a truncated offset: an offset lower than a previous one also means "read again", which
+    only the caller can detect.
     """
     if isinstance(text, bytes):
         text = text.decode("ascii", "replace")

@@ -1,18 +1,18 @@
-"""Key-first reading: what changed and when, without a single value.
+"""Key-first reading: which keys changed and when, without reading values.
 
 Nearly every mutation is one row of one table. Its table, key, clustering and time stand at its beginning, so
-`_read_plain` takes them and leaves the cells alone. That needs a proof that nothing follows the row:
+`_read_plain` reads them and does not read the cells. That needs a proof that nothing follows the row:
 
 - at most as many rows are written as the row estimate says: it is `PartitionUpdate.rowCount()`, the rows of
-  the B-tree that is then iterated (`PartitionUpdateSerializer.serialize`), of which shadowed ones may be left
-  out (`RowAndDeletionMergeIterator`) but to which none is ever added;
-- it does not count range tombstones; but the first marker after a row must open a range, so if the bytes of no
-  opening marker occur in the rest of the mutation, none is there. Where they do occur, be it by chance, the
+  the B-tree that is then iterated (`PartitionUpdateSerializer.serialize`). Shadowed rows may be omitted
+  (`RowAndDeletionMergeIterator`), but none is ever added;
+- the estimate does not count range tombstones. But the first marker after a row must open a range. So if the bytes of
+  an opening marker do not occur in the rest of the mutation, there is none. When they do occur, even by chance, the
   mutation is read cell by cell;
-- without clustering columns no range can open after the only row that there can be.
+- without clustering columns there is at most one row, and no range can open after it.
 
-The statistics in an update's header are those of its own rows, except when it came by streaming: then they are
-its SSTable's, which may know nothing (`EncodingStats.NO_STATS`). Updates without statistics, with any
+The statistics in an update's header are those of its own rows, except when it was streamed: then they are those of
+its SSTable, which may have none (`EncodingStats.NO_STATS`). Updates without statistics, with any
 deletion, TTL or static row, with several rows, and mutations of several tables are read cell by cell.
 """
 
@@ -48,19 +48,19 @@ __all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
 
 _ONE_ROW: Final = (RowKey((), deleted=False),)
 _NO_BEGINNING: Final = bytes(1)
-"""Of no mutation: none has no updates."""
+"""Matches no mutation: every mutation has updates."""
 _PLAIN_UPDATE: Final = HAS_ROW_ESTIMATE << 7 | 0b1111_110
-"""An update's flags and the upper seven bits of a timestamp's vint of seven bytes, as all are up to 2033."""
+"""An update's flags and the upper seven bits of a timestamp's vint of seven bytes, the length until 2033."""
 _PLAIN_TIMESTAMP: Final = (1 << 49) - 1
 _NOT_PLAIN: Final = END_OF_PARTITION | IS_MARKER | HAS_TTL | HAS_DELETION | HAS_EXTENDED_FLAGS
-"""A row with any of these flags is no plain one."""
+"""A row with any of these flags is not plain."""
 _opens_range: Final = re.compile(
     bytes((IS_MARKER,)) + b"[%c%c]" % (INCL_START_BOUND, EXCL_START_BOUND) + b"\0",
 ).search
-"""Finds what could be a marker that opens a range: flags, kind, high byte of the count of its values."""
+"""Finds bytes that could be a marker that opens a range: flags, kind, high byte of the count of its values."""
 
 _MOST_AT_ONCE: Final = 64
-"""Mutations read here, one by one, before the compiled scan is asked again."""
+"""Mutations read here, one by one, before the compiled scan is tried again."""
 
 _long_at = struct.Struct(">Q").unpack_from
 _new = tuple.__new__
@@ -77,9 +77,9 @@ def read_keys(
 ) -> KeyBatch:
     """Read the keys of every mutation in `section` from logical position `from_position` on.
 
-    Stops after `limit` mutations. With `only`, updates of tables whose id is not in it are passed over.
-    Nothing is raised: damage (`DamagedSegmentError`), mutations that cannot be read (`MutationError`) and
-    mutations lost for an unknown table in their midst (`UnknownTableError`) are in the batch's `problems`.
+    Stops after `limit` mutations. With `only`, updates of tables with other ids are skipped. Nothing is raised:
+    the batch's `problems` have damage (`DamagedSegmentError`), mutations that cannot be read (`MutationError`) and
+    mutations lost because of an unknown table among their updates (`UnknownTableError`).
     """
     batch = KeyBatch(position=max(section.resume, from_position))
     reader = _MutationReader(batch, schema, segment=segment, only=only)
@@ -92,7 +92,7 @@ def read_keys(
         left = None if limit is None else limit - batch.mutations
         taken, batch.position = scan_plain(section, batch.position, reader.layouts, batch.updates, left)
         batch.mutations += taken
-        # What is not plain mostly has neighbours that are not.
+        # Mutations that are not plain mostly follow each other.
         portion = 1 if taken else min(2 * portion, _MOST_AT_ONCE)
         left = portion if limit is None else min(portion, limit - batch.mutations)
         if not left:
@@ -102,9 +102,9 @@ def read_keys(
 
 
 def read_mutation_keys(payload: bytes, schema: SchemaView) -> tuple[list[KeyUpdate], list[bytes]]:
-    """Read the keys of one mutation that was kept: the updates of known tables, and the ids of those not known.
+    """Read the keys of one kept mutation: the updates of known tables, and the ids of unknown tables.
 
-    Raises `MutationError` where the bytes are no mutation of this schema, and `UnknownTableError` where the update
+    Raises `MutationError` when the bytes are no mutation of this schema, and `UnknownTableError` when the update
     of an unknown table hides others.
     """
 
@@ -119,7 +119,7 @@ def read_mutation_keys(payload: bytes, schema: SchemaView) -> tuple[list[KeyUpda
 def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost more than what they do
     batch: KeyBatch, reader: _MutationReader, section: Section, segment: str, limit: int | None
 ) -> bool:
-    """Read at most `limit` entries into the batch; return whether the section is at its end."""
+    """Read at most `limit` entries into the batch; return whether the section's end is reached."""
     ended = False
     layouts = reader.layouts
     unwanted = reader.unwanted
@@ -133,7 +133,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
         count += 1
         try:
             if not payload.startswith(beginning):
-                # Of one update alone the count is a byte, and mutations of one table mostly follow each other.
+                # The count of a single update is one byte, and mutations of one table mostly follow each other.
                 table_layout = layouts.get(payload[1:17]) if payload[0] == 1 else None
                 beginning = payload[:17] if table_layout is not None else _NO_BEGINNING
                 if table_layout is None and payload[:17] in unwanted:
@@ -214,7 +214,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
 
 
 class _MutationReader:
-    """Reads the mutations that the loop above leaves to it."""
+    """Reads the mutations that the loop above cannot read."""
 
     def __init__(self, batch: KeyBatch, schema: SchemaView, *, segment: str, only: Container[bytes] | None) -> None:
         self.layouts: dict[bytes, TableLayout] = {}

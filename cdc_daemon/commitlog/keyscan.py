@@ -1,4 +1,4 @@
-"""Where the hot modules are compiled, plain mutations are taken by `keyscan.pyx`; otherwise `keys` does it itself."""
+"""Placeholder for `keyscan.pyx`, which reads plain mutations when compiled; otherwise `keys` reads them itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["scan_plain"]
 
 scan_plain: Callable[[Section, int, dict[bytes, TableLayout], list[KeyUpdate], int | None], tuple[int, int]] | None
 scan_plain = None
-"""Takes the plain mutations of tables in the given layouts from a logical position on, at most as many as given.
+"""Reads plain mutations of tables in the given layouts from a logical position on, up to the given number.
 
-It appends their updates, and returns how many they are and the position after them. Of everything else, damage
-included, it takes nothing.
+It appends their updates, and returns their number and the position after them. It reads nothing else and leaves
+damage to the caller.
 """

@@ -1,4 +1,4 @@
-"""Secret keys from a JCEKS keystore, as `JKSKeyProvider` of Cassandra 4.0 to 5.0 takes them.
+"""Secret keys from a JCEKS keystore, as `JKSKeyProvider` of Cassandra 4.0 to 5.0 reads them.
 
 JCEKS (`com.sun.crypto.provider.JceKeyStore`): a magic number, a version, a count of entries, the entries, and
 a SHA-1 over password and all. A secret key is a serialized `SealedObject`, encrypted with
@@ -23,20 +23,20 @@ from cdc_daemon.model.errors import ConfigError
 _JCEKS: Final = 0xCECECECE
 _JKS: Final = 0xFEEDFEED
 _PKCS7_DATA: Final = bytes.fromhex("06092a864886f70d0107")
-"""The object identifier that a PKCS12 file begins with, but for the last number (RFC 7292, section 4)."""
+"""The object identifier at the start of a PKCS12 file, without its last number (RFC 7292, section 4)."""
 _PRIVATE_KEY: Final = 1
 _CERTIFICATE: Final = 2
 _SECRET_KEY: Final = 3
 _DIGEST_SIZE: Final = 20
 _MOST_ITERATIONS: Final = 5_000_000
-"""What the JDK itself takes at most (`jdk.jceks.iterationCount`)."""
+"""The JDK's own maximum (`jdk.jceks.iterationCount`)."""
 
 
 class Keystore:
-    """The secret keys of one JCEKS keystore. It is a `Keyring`: give it to `SectionReader`.
+    """The secret keys of one JCEKS keystore. It is a `Keyring`: pass it to `SectionReader`.
 
-    `data` are the keystore file's bytes. Keys are opened with `key_password`, or with `password` where there
-    is no other, and only when asked for. Raises `ConfigError` for another kind of file and a wrong password.
+    `data` is the keystore file's content. A key is decrypted only when requested, with `key_password` or, without
+    one, with `password`. Raises `ConfigError` for another kind of file and for a wrong password.
     """
 
     def __init__(self, data: bytes, password: str, key_password: str | None = None) -> None:
@@ -51,8 +51,8 @@ class Keystore:
         return f"Keystore({', '.join(sorted(self._sealed))})"
 
     def key(self, alias: str, /) -> bytes:
-        """Return the secret key of this alias; raise `ConfigError` where there is none or it stays shut."""
-        name = alias.lower()  # JCEKS keeps aliases in lower case, and so does JKSKeyProvider
+        """Return the secret key of this alias; raise `ConfigError` when there is none or it cannot be decrypted."""
+        name = alias.lower()  # JCEKS stores aliases in lower case, and so does JKSKeyProvider
         if name not in self._keys:
             if name not in self._sealed:
                 raise ConfigError(
@@ -96,7 +96,7 @@ def _read(data: bytes, password: str) -> dict[str, tuple[bytes, bytes]]:
     for _ in range(count):
         (tag,) = struct.unpack_from(">I", content, position)
         alias, position = _text(content, position + 4)
-        position += 8  # the day it was made
+        position += 8  # the creation date
         if tag == _SECRET_KEY:
             sealed, position = read_object(content, position)
             parameters, encrypted = sealed.fields.get("encodedParams"), sealed.fields.get("encryptedContent")
@@ -171,7 +171,7 @@ def _salt_and_iterations(parameters: bytes) -> tuple[bytes, int]:
 
 
 def _derive(password: str, salt: bytes, iterations: int) -> bytes:
-    """Key (24 bytes) and vector (8 bytes) as `com.sun.crypto.provider.PBES1Core` derives them."""
+    """Derive the key (24 bytes) and vector (8 bytes) as `com.sun.crypto.provider.PBES1Core` does."""
     secret = bytes(ord(character) & 0x7F for character in password)
     halves = [salt[:4], salt[4:]]
     if halves[0] == halves[1]:

@@ -1,4 +1,4 @@
-"""What key-first reading finds: the keys that an update touches, and when it was written."""
+"""The results of key-first reading: the keys that an update changes, and its write time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cdc_daemon.model.errors import CommitLogError, UnknownTableError
 class RowKey(NamedTuple):
     """A row that an update writes or deletes.
 
-    `clustering` has one raw value for each clustering column, none in tables without. `deleted` is true where
-    the update removes the row and does not insert it again at a later time; single cells may still be newer.
+    `clustering` has one raw value for each clustering column. `deleted` is true when the update deletes the row and
+    does not insert it again at a later time; single cells may still be newer.
     """
 
     clustering: tuple[bytes | None, ...]
@@ -23,7 +23,7 @@ class RowKey(NamedTuple):
 class RangeKey(NamedTuple):
     """A range of rows that an update deletes, bounds in the table's clustering order.
 
-    A bound has values for a prefix of the clustering columns, none at all where that side is open.
+    A bound has values for a prefix of the clustering columns; on an open side it has none.
     `deletion` is the tombstone's write time in microseconds since the epoch.
     """
 
@@ -35,14 +35,14 @@ class RangeKey(NamedTuple):
 
 
 class KeyUpdate(NamedTuple):
-    """One partition update of one mutation, read no further than its keys.
+    """One partition update of one mutation, of which only the keys were read.
 
-    `position` is the logical position of the end of its entry. `timestamp` is the newest lower bound known of
-    its write time, microseconds since the epoch. `partition_deletion` is the write time of a partition
-    deletion. `static` says that there is a static row with something in it. `expires` are
-    moments at which something of it expires, seconds since the epoch: those of its first rows, and the earliest as far
-    as statistics tell; 0 stands for one that is not told. It may be empty for an update that was streamed from an
-    SSTable written without statistics although a cell of its only row expires.
+    `position` is the logical position of the end of its entry. `timestamp` is the newest known lower bound of its
+    write time, in microseconds since the epoch. `partition_deletion` is the write time of a partition deletion.
+    `static` is true when there is a static row that is not empty. `expires` are moments at which parts of the update
+    expire, in seconds since the epoch: those of its first rows, and the earliest one by the statistics; 0 stands for
+    an unknown moment. `expires` may be empty although a cell of the only row expires, when the update was streamed
+    from an SSTable written without statistics.
     """
 
     table: TableMetadata
@@ -57,19 +57,19 @@ class KeyUpdate(NamedTuple):
 
     @property
     def has_ttl(self) -> bool:
-        """Whether something of it expires."""
+        """Whether any part of it expires."""
         return bool(self.expires)
 
 
 @dataclass(slots=True)
 class KeyBatch:
-    """What `read_keys` found.
+    """The result of `read_keys`.
 
-    `position` is the logical position up to which entries are done with. `mutations` counts entries that
-    were read, `skipped` partition updates passed over: those of tables that are not wanted, those of
-    unknown tables, and those that change nothing. `unknown` counts updates of unknown tables by table id, and
-    `strangers` are the entries they are in, whose other updates were read. `problems` are entries that could not
-    be read. Both have the entry's bytes in `data`.
+    `position` is the logical position up to which entries were handled. `mutations` counts entries that were read.
+    `skipped` counts skipped partition updates: those of tables that are not wanted, those of unknown tables, and
+    those that change nothing. `unknown` counts updates of unknown tables by table id. `strangers` are the entries
+    with such updates; their other updates were read. `problems` are entries that could not be read. Both have the
+    entry's bytes in `data`.
     """
 
     updates: list[KeyUpdate] = field(default_factory=list)

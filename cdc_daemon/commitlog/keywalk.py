@@ -1,4 +1,4 @@
-"""Key-first reading of one partition update, cell by cell where it is not a plain one."""
+"""Key-first reading of one partition update, cell by cell when it is not plain."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from cdc_daemon.commitlog.vint import add_int64, read_vint
 from cdc_daemon.model.errors import MutationError
 
 _NEVER: Final = -(1 << 63)
-"""Microseconds: Cassandra's own `NO_TIMESTAMP`, older than everything written."""
+"""Microseconds: Cassandra's own `NO_TIMESTAMP`, older than any write."""
 
 _WRITTEN_NOW: Final = 10
-"""Seconds by which a tombstone's local deletion time and a write time of the client's own clock may differ."""
+"""Seconds by which a tombstone's local deletion time and a write time from the client's clock may differ."""
 
 _MOST_MOMENTS: Final = 8
-"""Rows of one update whose own expiry is told."""
+"""Most rows of one update with their own expiry in the result."""
 
 
 def read_key_update(data: bytes, position: int, table_layout: TableLayout) -> tuple[KeyUpdate | None, int]:
-    """Read one update from behind its table id; None for one that changes nothing. Its `position` is 0.
+    """Read one update after its table id; None when it changes nothing. Its `position` is 0.
 
-    Raises `MutationError`, IndexError or struct.error where the bytes are no update of this table.
+    Raises `MutationError`, IndexError or struct.error when the bytes are no update of this table.
     """
     length, start = read_vint(data, position)
     position = start + length
@@ -61,7 +61,7 @@ def read_key_update(data: bytes, position: int, table_layout: TableLayout) -> tu
 
 
 class _Walk:
-    """Goes through one update and keeps what its keys and times are."""
+    """Walks through one update and records its keys and times."""
 
     __slots__ = (
         "expires",
@@ -91,7 +91,7 @@ class _Walk:
     def update(self, data: bytes, position: int, flags: int, key: bytes) -> tuple[KeyUpdate, int]:
         delta, position = read_vint(data, position)
         self.least = add_int64(delta, TIMESTAMP_EPOCH)
-        # The least timestamp of no statistics is the epoch: that is known of no write.
+        # Without statistics the least timestamp is the epoch, which is no write's time.
         self.newest = self.least if delta else _NEVER
         delta, position = read_vint(data, position)
         self.least_deletion = _seconds(delta + DELETION_TIME_EPOCH)
@@ -129,10 +129,10 @@ class _Walk:
         )
 
     def moments(self) -> tuple[int, ...]:
-        """When something expires: what rows say of themselves, and what the statistics say of all cells.
+        """Return when parts of the update expire: the rows' own moments, and the earliest by the statistics.
 
-        The least local deletion time is that of the first cell to expire, or of a tombstone written beside it; then
-        it is about the write time, and the cell lives on for its time to live.
+        The least local deletion time is that of the first cell to expire, or of a tombstone written with it. In the
+        second case it is about the write time, and the cell expires its TTL later.
         """
         first = self.least_deletion
         if not self.least_ttl:
@@ -147,7 +147,7 @@ class _Walk:
         return tuple(sorted(self.expires | told))
 
     def unfiltereds(self, data: bytes, position: int, columns: tuple[ColumnLayout, ...]) -> int:
-        """Rows and markers up to the end of the partition."""
+        """Read rows and markers up to the end of the partition; return the position after it."""
         while True:
             flags = data[position]
             position += 1
@@ -165,7 +165,7 @@ class _Walk:
             self.rows.append(RowKey(clustering, deleted))
 
     def body(self, data: bytes, position: int, flags: int, columns: tuple[ColumnLayout, ...]) -> tuple[bool, int]:
-        """Pass over a row behind its clustering; return whether it is deleted, and the position after it."""
+        """Skip a row after its clustering; return whether it is deleted, and the position after it."""
         liveness = _NEVER
         if flags & HAS_TIMESTAMP:
             delta, position = read_vint(data, position)
@@ -208,7 +208,7 @@ class _Walk:
         return position
 
     def deletion(self, data: bytes, position: int) -> tuple[int, int]:
-        """Read a deletion; return its timestamp, which counts as one of this update's."""
+        """Read a deletion; return its timestamp, which also counts for the write time, and the next position."""
         delta, position = read_vint(data, position)
         _, position = read_vint(data, position)
         deletion = add_int64(delta, self.least)
@@ -217,5 +217,5 @@ class _Walk:
 
 
 def _seconds(value: int) -> int:
-    """Return a local deletion time, which Cassandra 5.0 takes for an unsigned int."""
+    """Return a local deletion time as the unsigned int that Cassandra 5.0 uses."""
     return value & 0xFFFF_FFFF

@@ -1,8 +1,8 @@
-"""The layout of a mutation, once: column lists, clusterings, and how to pass over what is not wanted.
+"""The layout of a mutation: column lists, clusterings, and skipping cells.
 
 Sources: `UnfilteredRowIteratorSerializer`, `UnfilteredSerializer`, `Cell.Serializer`, `SerializationHeader`,
 `Columns.Serializer`, `ClusteringPrefix.Serializer`, `EncodingStats.Serializer`; the same in Cassandra 4.0, 4.1
-and 5.0 but for what `decode` says of deletion times.
+and 5.0, except for deletion times, see `decode`.
 
     mutation    count vint | that many partition updates
     update      table id 16 | key length vint | key | flags | statistics | [static columns] regular columns
@@ -15,8 +15,8 @@ and 5.0 but for what `decode` says of deletion times.
     deletion    timestamp, local deletion time: vints, less the least
     cell        flags | [timestamp] | [local deletion time] | [TTL] | [path] | [value]
 
-Nothing here raises a `CdcError` by itself: callers turn IndexError, which short input causes, into one, and
-check that they end where the mutation ends.
+Nothing here raises a `CdcError` by itself: callers convert the IndexError of short input into one, and check that
+they end at the mutation's end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from cdc_daemon.model.errors import MutationError
 TABLE_ID_SIZE: Final = 16
 
 TIMESTAMP_EPOCH: Final = 1_442_880_000_000_000
-"""Microseconds: 2015-09-22, from which `EncodingStats` counts timestamps."""
+"""Microseconds: 2015-09-22, the epoch of timestamps in `EncodingStats`."""
 DELETION_TIME_EPOCH: Final = 1_442_880_000
 """Seconds: the same day, for local deletion times."""
 
@@ -53,20 +53,20 @@ _LARGEST: Final = (1 << 63) - 1
 _CLUSTERING_BATCH: Final = 32
 """Clustering values that share one header of two bits each: null, empty."""
 _BITMAP_COLUMNS: Final = 64
-"""From this many columns on a subset is a list of indices, below it a bitmap."""
+"""With this many columns or more a subset is a list of indices, with fewer a bitmap."""
 _KNOWN_COLUMN_LISTS: Final = 16
 """Column lists remembered for each table; statements of one application have few."""
 
 
 _NEVER: Final = b"\xff" * 32
-"""A prefix that no update has: vints whose values nobody writes."""
+"""A prefix that no update has: vints with values that are never written."""
 
 ColumnLayout = tuple[str, int]
-"""A column as loops over cells need it: its name, and the bytes of its values, `VARIABLE` or `COMPLEX`."""
+"""A column for loops over cells: its name, and the length of its values in bytes, `VARIABLE` or `COMPLEX`."""
 
 
 class TableLayout:
-    """What the bytes of one table's updates look like. Made once for each generation of a table."""
+    """The byte layout of one table's updates. Created once for each generation of a table."""
 
     __slots__ = ("_expected", "clustering", "dropped", "fixed_clustering", "lists", "plain_prefix", "table")
 
@@ -87,7 +87,7 @@ class TableLayout:
 
     @classmethod
     def of(cls, table: TableMetadata) -> TableLayout:
-        """Return the layout of `table`, made now or remembered."""
+        """Return the layout of `table`, new or cached."""
         known = table.memo.get("layout")
         if isinstance(known, cls):
             return known
@@ -95,7 +95,7 @@ class TableLayout:
         return made
 
     def read_columns(self, data: bytes, position: int) -> tuple[tuple[ColumnLayout, ...], int]:
-        """Read a list of columns. A list's bytes are no other list's beginning, so known ones are compared."""
+        """Read a list of columns. No list's bytes are a prefix of another's, so known lists are compared first."""
         for encoded, columns in self.lists.items():
             if data.startswith(encoded, position):
                 self._expect(encoded)
@@ -125,7 +125,7 @@ class TableLayout:
         return columns, position
 
     def find_prefix(self, data: bytes, position: int) -> bool:
-        """Whether one of the column lists known makes the prefix found at `position`; then expect it next."""
+        """Return whether the prefix at `position` is that of a known column list; if so, expect that list next."""
         for encoded in self.lists:
             if data.startswith(encoded, position + 2):
                 self._expect(encoded)
@@ -168,7 +168,7 @@ class TableLayout:
         return tuple(values), position
 
     def read_bound(self, data: bytes, position: int) -> tuple[int, tuple[bytes | None, ...], int]:
-        """Read the bound of a range behind its marker's flags: its kind, its values."""
+        """Read the bound of a range after its marker's flags: its kind, its values."""
         kind = data[position]
         if kind not in STARTS and kind not in ENDS:
             raise MutationError(f"expected a bound of a deleted range, found kind {kind}")
@@ -186,7 +186,7 @@ def static_row_flags(data: bytes, position: int) -> int:
 
 
 def skip_extended_flags(data: bytes, position: int) -> int:
-    """Pass over the second byte of a row's flags (a shadowable deletion), which must not make it static."""
+    """Skip the second byte of a row's flags (a shadowable deletion), which must not make it static."""
     if data[position] & EXTENDED_IS_STATIC:
         raise MutationError("expected a row, found a static one among them")
     return position + 1
@@ -225,7 +225,7 @@ def read_subset(data: bytes, position: int, columns: tuple[ColumnLayout, ...]) -
 def skip_cells(  # noqa: C901, PLR0912 - a hot loop: calls would cost more than what they do
     data: bytes, position: int, columns: tuple[ColumnLayout, ...], *, complex_deletions: bool
 ) -> tuple[int, int, bool]:
-    """Pass over a row's cells: the position after them, the largest timestamp less the least, any TTL."""
+    """Skip a row's cells; return the position after them, the largest timestamp minus the least, any TTL."""
     newest = 0
     expiring = False
     for _, length in columns:

@@ -1,9 +1,9 @@
-"""From a mutation's bytes to its partition updates, unknown tables among them.
+"""Splits a mutation's bytes into partition updates, also with unknown tables among them.
 
-The updates of a mutation stand one after another without their lengths, so one of a table that is not known has
-no visible end. But all updates of a mutation have the same partition key, serialised alike, right behind their
-table ids. So where the id of a known table and that key do not occur in the rest, no update of a known table
-is in the rest; and where they do, and what follows reads exactly to the mutation's end, it is found again.
+The updates of a mutation follow each other without their lengths, so the end of an unknown table's update is not
+visible. But all updates of a mutation have the same partition key, with the same bytes, right after their table ids.
+So when the id of a known table and that key do not occur in the rest, the rest has no update of a known table. When
+they do occur, and the bytes from there read exactly to the mutation's end, the next update is found.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from cdc_daemon.model.errors import MutationError, UnknownTableError
 
 Update = TypeVar("Update")
 UpdateReader = Callable[[bytes, int, TableLayout], tuple[Update, int]]
-"""Reads one update from behind its table id; returns it and the position after it."""
+"""Reads one update after its table id; returns it and the position after it."""
 LayoutOf = Callable[[bytes], TableLayout | None]
-"""The layout of a table by its id; None where no such table is known."""
+"""Returns the layout of a table by its id; None for an unknown table."""
 
 SHORT_INPUT: Final = (IndexError, OverflowError, struct.error)
-"""What reading past the end of the bytes raises, the compiled modules for a number that is none they count with."""
+"""Raised on reading past the end of the bytes, and by the compiled modules for a number out of their range."""
 
 
 UNREADABLE: Final = (MutationError, *SHORT_INPUT)
-"""What bytes raise that are no update of their table."""
+"""Raised for bytes that are no update of their table."""
 
 
 def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> tuple[list[Update], list[bytes]]:
-    """Read the updates of known tables, and the ids of the tables met that are not known.
+    """Read the updates of known tables, and the ids of the unknown tables.
 
-    Raises `MutationError` where the bytes are no mutation of this schema, and `UnknownTableError` where
-    the update of an unknown table hides others that cannot be found again. The error's `data` is `payload`.
+    Raises `MutationError` when the bytes are no mutation of this schema, and `UnknownTableError` when
+    the update of an unknown table hides others that cannot be found. The error's `data` is `payload`.
     """
     try:
         count, position = read_vint(payload, 0)
@@ -52,7 +52,7 @@ def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update
 
 
 class _Reading(Generic[Update]):
-    """One mutation being read; keeps where it did not read, so that no place is tried twice."""
+    """One mutation being read; records the positions that failed, so that none is tried twice."""
 
     def __init__(self, payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> None:
         self._payload = payload
@@ -89,7 +89,7 @@ class _Reading(Generic[Update]):
         return updates, unknown
 
     def _find_again(self, start: int, key: bytes, count: int) -> tuple[list[Update], list[bytes]]:
-        """Read what follows an update of an unknown table, whose key stands at `start`."""
+        """Find and read the updates after that of an unknown table, which has its key at `start`."""
         payload = self._payload
         candidates = 0
         found = payload.find(key, start + len(key) + TABLE_ID_SIZE)

@@ -1,6 +1,6 @@
-"""Making the records of `update` in hot loops: each from the tuple of its fields, none left out.
+"""Fast creation of the records of `update` in hot loops: each from the complete tuple of its fields.
 
-A named tuple's own call checks and names its arguments, which takes longer than what is made of them.
+A named tuple's own call checks and names its arguments, which takes longer than creating the tuple.
 """
 
 from __future__ import annotations

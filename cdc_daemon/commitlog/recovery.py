@@ -1,9 +1,8 @@
-"""Segments whose header is damaged: read by what their name and their sync markers say.
+"""Recovery of segments with a damaged header, from their name and their sync markers.
 
-A segment's name gives its version and id, and with the id each marker shows itself by its CRC. What the header says
-of compression and encryption is believed as far as it can still be read and the first section agrees; where it
-cannot, the first section tells how it is compressed. Without the vector that stands in the header an encrypted
-segment stays closed.
+A segment's name gives its version and id, and with the id each marker can be recognised by its CRC. The header's
+compression and encryption are used if they can still be read and the first section agrees. Otherwise the first
+section shows its compression. An encrypted segment cannot be read without the vector in the header.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from cdc_daemon.commitlog.markers import MARKER_SIZE, Markers
 from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 
 HEADER_PASSED: Final = "the file's name and its sync markers are gone by"
-"""What becomes of a segment whose header is damaged."""
+"""Message about how a segment with a damaged header is read."""
 _LONGEST_HEADER: Final = PARAMETERS_AT + 0xFFFF + 4
 """Bytes: the length of the parameters is a short."""
 _CRC_SIZE: Final = 4
 _SECTIONS_TRIED: Final = 8
-"""Sections looked into for an entry; an empty one says nothing."""
+"""Sections that are searched for an entry; an empty one shows nothing."""
 
 _size_and_crc = struct.Struct(">II").unpack_from
 _int_at = struct.Struct(">I").unpack
 
 
 def recover_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | None:
-    """Return what can be known of a segment without its header; None where that is too little to read it.
+    """Return the descriptor that can be recovered without the header; None when the segment cannot be read.
 
-    `segment` is the file's name. What is not damaged, such as a segment under another's name, is not recovered
-    either: its markers do not fit its name.
+    `segment` is the file's name. An undamaged segment under another's name is not recovered either: its markers do
+    not fit the name.
     """
     named = parse_segment_name(segment.rpartition("/")[2])
     if named is None or named[0] not in VERSIONS:
@@ -64,7 +63,7 @@ def recover_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | N
 
 
 def _said_by_header(buffer: Buffer, plain: SegmentDescriptor, segment: str) -> SegmentDescriptor | None:
-    """Read the parameters that stand before the first marker, if these bytes still are some."""
+    """Read the parameters before the first marker; None when these bytes are no parameters."""
     if plain.header_size > _LONGEST_HEADER:
         return None
     parameters = bytes(buffer[PARAMETERS_AT : plain.header_size - _CRC_SIZE])
@@ -87,7 +86,7 @@ def _sections(buffer: Buffer, markers: Markers, first: int) -> Iterator[bytes]:
 
 
 def _fits(guess: SegmentDescriptor, stored: bytes) -> bool:
-    """Tell whether a section begins with an entry when it is undone as a segment of this kind is."""
+    """Return whether a section begins with an entry when it is decompressed as in a segment of this kind."""
     data = stored
     if guess.compression is not None:
         if len(stored) < _CRC_SIZE:
@@ -102,7 +101,7 @@ def _fits(guess: SegmentDescriptor, stored: bytes) -> bool:
 
 
 def how_it_ends(resumed: int | None, *, has_rest: bool) -> str:
-    """Say what becomes of a segment behind damage to its markers, by what `SectionReader.resynchronise` found."""
+    """Return how a segment is read after damage to its markers, by the result of `SectionReader.resynchronise`."""
     if resumed is not None:
         return f"reading goes on at {resumed}"
     if has_rest:

@@ -17,17 +17,17 @@ __all__ = ["Column", "DroppedColumn", "Row", "Schema", "SchemaView", "TableMetad
 
 
 class SchemaView(Protocol):
-    """What readers ask of a schema."""
+    """The part of a schema that readers need."""
 
     def get(self, table_id: bytes, /) -> TableMetadata | None:
-        """Return the table of this id (16 bytes), or None where none is known."""
+        """Return the table of this id (16 bytes), None when it is unknown."""
         ...
 
 
 class Schema:
-    """The tables of a cluster by id, current ones and those remembered from earlier generations.
+    """The tables of a cluster by id, current ones and those of earlier generations.
 
-    `problems` holds an error for each table whose metadata could not be understood; the others stand.
+    `problems` holds an error for each table with metadata that could not be parsed; the other tables are usable.
     """
 
     __slots__ = ("_tables", "problems")
@@ -47,26 +47,26 @@ class Schema:
         dropped_columns: Iterable[Row] = (),
         views: Iterable[Row] = (),
     ) -> Schema:
-        """Build from the rows of `system_schema`'s tables of these names; views are tables to the log."""
+        """Build a schema from the rows of `system_schema`'s tables of these names; the log treats views as tables."""
         named = [(row["table_name"], row) for row in tables]
         named += [(row["view_name"], row) for row in views]
         found, problems = read_tables(named, columns, types, dropped_columns)
         return cls(found, problems)
 
     def get(self, table_id: bytes, /) -> TableMetadata | None:
-        """Return the table of this id (16 bytes), or None where none is known."""
+        """Return the table of this id (16 bytes), None when it is unknown."""
         return self._tables.get(table_id)
 
     def find(self, keyspace: str, name: str) -> TableMetadata | None:
-        """Return the table of this name; of several generations the one that was put in last."""
+        """Return the table of this name; of several generations, the one that was added last."""
         matching = [each for each in self if each.keyspace == keyspace and each.name == name]
         return matching[-1] if matching else None
 
     def merged(self, older: Schema) -> Schema:
-        """Return this schema with what only `older` knows: tables, and columns of tables that both have.
+        """Return this schema with the tables that only `older` has, and with its further columns of common tables.
 
-        Such a column stands among the dropped ones, so that its cells and their neighbours are read; none of
-        its cells are left out, for nobody knows when it went.
+        Such a column is added to the dropped ones, so that its cells and those beside it can be read. None of its
+        cells are left out, because the time of the drop is unknown.
         """
         tables = dict(older._tables)
         for table in self:

@@ -1,7 +1,7 @@
-"""From a segment's bytes to its sections: following the sync markers while the segment still grows.
+"""Splits a segment's bytes into sections by following the sync markers while the segment still grows.
 
-What lies between two sync markers (see `markers`) is a section: entries as they are, or, where the segment is
-compressed or encrypted, the section's plain length as an int and then the transformed bytes
+The bytes between two sync markers (see `markers`) are a section. It has plain entries; in a compressed or encrypted
+segment it has the section's plain length as an int and then the transformed bytes
 (`CompressedSegment.write`, `EncryptedSegment.write`). Positions in the index file and in checkpoints are logical:
 they count markers and plain bytes, as if nothing were transformed.
 """
@@ -21,7 +21,7 @@ from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 
 _LENGTH_SIZE: Final = 4
 _PIECE: Final = 4 << 20
-"""Bytes; a longer section of an uncompressed segment is handed out in pieces of about this size."""
+"""Bytes; a longer section of an uncompressed segment is returned in pieces of about this size."""
 
 _size_and_crc = struct.Struct(">II").unpack
 _int_at = struct.Struct(">I").unpack
@@ -31,7 +31,7 @@ _int_at = struct.Struct(">I").unpack
 class Section:
     """Consecutive entries, plain. `data[0]` has the logical position `start`, its end `end`.
 
-    `resume` is the logical position from which on entries were not consumed yet; it differs from `start`
+    `resume` is the logical position of the first entry not consumed yet. It differs from `start`
     only in the first section after a start in the middle of a segment. `version` is the segment's.
     """
 
@@ -43,13 +43,13 @@ class Section:
 
 
 class SectionReader:
-    """The sections of one segment, from the logical position `position` on, which ends an entry or is 0.
+    """The sections of one segment, from the logical position `position` on, which is an entry's end or 0.
 
-    `buffer` may be the segment's file while Cassandra still writes to it. A map of a file that has a fixed
-    size shows what is written later by itself; where the file grows (compressed, encrypted, direct I/O), or the
-    buffer is a copy, give the newer buffer to `refill`.
+    `buffer` may be the segment's file while Cassandra still writes to it. A memory map of a file of fixed size shows
+    later writes by itself. When the file grows (compressed, encrypted, direct I/O), or the buffer is a copy, pass the
+    newer buffer to `refill`.
 
-    Raises `UnsupportedSegmentError` where the segment is encrypted and `keyring` has no key for it.
+    Raises `UnsupportedSegmentError` when the segment is encrypted and `keyring` has no key for it.
     """
 
     def __init__(
@@ -82,21 +82,21 @@ class SectionReader:
 
     @property
     def position(self) -> int:
-        """The logical position up to which sections were handed out."""
+        """The logical position up to which sections were returned."""
         return self._logical if self._piece is None else self._piece[0]
 
     @property
     def has_rest(self) -> bool:
-        """Whether there is something that was found where the chain of markers ends: `next` hands it out."""
+        """Whether data was found after the end of the chain of markers; `next` returns it."""
         return self._piece is not None or self._recovered is not None
 
     @property
     def finished(self) -> bool:
-        """Whether the last marker points so near to the end of the file that no section can follow in it.
+        """Whether the last marker points so near to the end of the file that no further section fits.
 
-        Always false where the file grows with each section (compressed, encrypted): there only the index
-        file's COMPLETED and its offset tell the end. With direct I/O an uncompressed file grows too, so believe
-        this only together with COMPLETED.
+        Always false when the file grows with each section (compressed, encrypted): there only the index file's
+        COMPLETED and its offset show the end. With direct I/O an uncompressed file grows too, so use this only
+        together with COMPLETED.
         """
         return (
             self.descriptor.compression is None
@@ -107,24 +107,24 @@ class SectionReader:
 
     @property
     def missing(self) -> int:
-        """Bytes by which the file is shorter than the next marker says: it is cut short, or still growing."""
+        """Bytes missing from the file up to the position of the next marker: it is truncated, or still growing."""
         pair = self._markers.read(self._marker)
         if pair is None or pair[1] != self._markers.crc(self._marker):
             return 0
         return max(0, pair[0] - len(self._buffer))
 
     def refill(self, buffer: Buffer) -> None:
-        """Go on with a newer or longer view of the same segment."""
+        """Continue with a newer or longer view of the same segment."""
         self._buffer = buffer
         self._markers.refill(buffer)
 
     def next(self) -> Section | None:
-        """Return the next section that is not consumed yet; None where nothing more is written *so far*.
+        """Return the next section that is not consumed yet; None when nothing more is written *so far*.
 
         A marker of zeros, one that is half written, and one that points past the end of the file all mean
         "call again later". Raises `DamagedSegmentError` for a marker that contradicts its checksum (from then on
-        always, until `resynchronise` finds a later one) and for a section whose bytes cannot be undone (the
-        next call goes on with the section after it). The error says `position` (logical) and `file_position`.
+        always, until `resynchronise` finds a later one) and for a section that cannot be decompressed or decrypted
+        (the next call continues with the section after it). The error has `position` (logical) and `file_position`.
         """
         while True:
             if self._piece is not None:
@@ -146,12 +146,12 @@ class SectionReader:
                 return section
 
     def unread(self, durable: int) -> DamagedSegmentError | None:
-        """Say why `next` gives nothing more although the index file says there is more, up to `durable`.
+        """Return why `next` returns nothing more although the index file promises more, up to `durable`.
 
-        For a segment that is COMPLETED, or whose offset stays ahead of `position`: a marker does not vouch for
-        where it points, so one that points past the end of the file may be damaged as well as the file may be
-        cut short, and zeros may stand where a marker stood. None where there is nothing: after a crash Cassandra
-        writes the file's length for an offset, and nothing follows the last marker.
+        Use it for a segment that is COMPLETED, or with an offset that stays ahead of `position`. A marker's checksum
+        does not cover its target, so when it points past the end of the file, either the marker is damaged or the file
+        is truncated. Zeros may have replaced a marker. Returns None when there is no more: after a crash Cassandra
+        writes the file's length as the offset, and nothing follows the last marker.
         """
         if self.position >= durable:
             return None
@@ -172,13 +172,13 @@ class SectionReader:
         )
 
     def resynchronise(self) -> int | None:
-        """Look past a bad marker, or past what `unread` found, for the next good marker.
+        """Search after a bad marker, or after the damage that `unread` found, for the next valid marker.
 
-        Returns its file position, or None where there is none; then the chain of markers has ended. What lies before
-        that is handed out first, where it can be (`has_rest`): a marker is damaged more easily than the entries
-        after it, and they have their own checksums; and a file that is cut short ends with whole entries.
-        Logical positions are exact after it in uncompressed segments; otherwise they count on from the last
-        good section, without what was lost between.
+        Returns its file position, or None when there is none; then the chain of markers has ended. The data before it
+        is returned first if possible (`has_rest`): a damaged marker does not mean damaged entries after it, and these
+        have their own checksums; and a truncated file begins with whole entries.
+        Afterwards logical positions are exact in uncompressed segments. Otherwise they continue from the last
+        good section and do not count lost data.
         """
         found = self._markers.find(self._marker + 1)
         start = self._marker + MARKER_SIZE
@@ -198,7 +198,7 @@ class SectionReader:
         return found
 
     def _sound_end(self, start: int) -> int:
-        """Find where the entries at the file's end begin that are cut short or are none; the end where all is one."""
+        """Return where the whole entries from `start` on end: at a truncated or invalid entry, or at the file's end."""
         size = len(self._buffer)
         if self.descriptor.compression is not None or self._decryptor is not None:
             return size
@@ -210,21 +210,21 @@ class SectionReader:
         return start
 
     def _behind_entry(self, position: int) -> int | None:
-        """Where the entry at this file position ends by its size; None where the size cannot be right."""
+        """Return the end of the entry at this file position by its size; None when the size cannot be right."""
         head = bytes(self._buffer[position : position + 2 * _LENGTH_SIZE])
         size, crc = _size_and_crc(head)
         return None if zlib.crc32(head[:_LENGTH_SIZE]) != crc else position + size + 3 * _LENGTH_SIZE
 
     def _follow(self) -> tuple[int, int] | None:
-        """Where the bytes after the current marker lie in the file, checked; None for nothing so far."""
+        """Check the current marker; return the start and end of the bytes after it, None when there are none so far."""
         position = self._marker
         expected = self._markers.crc(position)
         pair = self._markers.read(position)
         if pair is None or pair == (0, 0):
             return None
         if pair[1] != expected:
-            # The two ints are not written at once, so look again before calling it damage. A CRC that stays
-            # zero is what a crash between the two leaves: nothing after it was ever durable.
+            # The two ints are not written at once, so read again before reporting damage. A CRC that stays
+            # zero is the result of a crash between the two writes: nothing after it was ever durable.
             pair = self._markers.read(position) or (0, 0)
             if pair[1] == 0:
                 return None
@@ -242,7 +242,7 @@ class SectionReader:
         return None if end > len(self._buffer) else (position + MARKER_SIZE, end)
 
     def _undo(self, start: int, end: int) -> Section | None:
-        """Decompress or decrypt the section in the file from `start` to `end`; None where it is consumed."""
+        """Decompress or decrypt the section in the file from `start` to `end`; None when it is consumed."""
         logical = self._logical + MARKER_SIZE
         self._marker = end
         if end - start < _LENGTH_SIZE:
@@ -265,7 +265,7 @@ class SectionReader:
         return Section(data, logical, self._logical, max(self._resume, logical), self.descriptor.version)
 
     def _next_piece(self) -> Section:
-        """Return a section of an uncompressed segment, or as many of its entries as make a piece."""
+        """Return a section of an uncompressed segment, or a piece of it."""
         assert self._piece is not None
         start, end = self._piece
         piece_end = end if end - start <= _PIECE else self._entry_boundary(start, end)
@@ -274,7 +274,7 @@ class SectionReader:
         return Section(data, start, piece_end, min(max(self._resume, start), piece_end), self.descriptor.version)
 
     def _entry_boundary(self, start: int, end: int) -> int:
-        """Find the first end of an entry after `_PIECE` bytes; the section's end where a size cannot be right."""
+        """Return the first end of an entry after `_PIECE` bytes; the section's end when a size cannot be right."""
         position = start
         while position - start < _PIECE and position + _LENGTH_SIZE * 2 < end:
             following = self._behind_entry(position)

@@ -1,7 +1,7 @@
-"""As much of Java's object serialization as a keystore needs: plain objects with their fields.
+"""The part of Java's object serialization that a keystore needs: plain objects with their fields.
 
-`Java Object Serialization Specification`, version 6, chapter 6. Objects that write themselves in their own way,
-block data and proxies are refused.
+`Java Object Serialization Specification`, version 6, chapter 6. Objects with custom serialization, block data and
+proxies are refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _ClassDescription:
 
 
 class JavaObject:
-    """An object: its class's name and its fields, those of its ancestors included."""
+    """An object: its class's name and its fields, including inherited ones."""
 
     def __init__(self, class_name: str) -> None:
         self.class_name = class_name
@@ -43,9 +43,9 @@ class JavaObject:
 
 
 def read_object(data: bytes, position: int = 0) -> tuple[JavaObject, int]:
-    """Read the object whose stream begins at `position`; return it and the position after it.
+    """Read the object from the stream at `position`; return it and the position after it.
 
-    Raises `ConfigError` where the bytes are no such stream.
+    Raises `ConfigError` when the bytes are no such stream.
     """
     stream = _Stream(data, position)
     try:

@@ -1,4 +1,4 @@
-"""From rows of `system_schema` to table metadata."""
+"""Converts rows of `system_schema` to table metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_tables(
     types: Iterable[Row],
     dropped_columns: Iterable[Row],
 ) -> tuple[list[TableMetadata], list[CommitLogError]]:
-    """Return the metadata of each of `tables`, pairs of a name and its row, and what could not be understood."""
+    """Return the metadata of `tables`, pairs of a name and its row, and errors for those that cannot be parsed."""
     user_types = _user_types(types)
     live = _by_table(columns)
     dropped = _by_table(dropped_columns)
@@ -45,7 +45,7 @@ def _by_table(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def _user_types(rows: Iterable[Row]) -> dict[str, dict[str, CqlType]]:
-    """Parse every keyspace's UDTs, which may use each other in any order: until nothing more parses."""
+    """Parse every keyspace's UDTs; as they may refer to each other in any order, repeat until no more can be parsed."""
     found: dict[str, dict[str, CqlType]] = {}
     waiting = list(rows)
     while waiting:

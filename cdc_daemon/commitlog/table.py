@@ -24,9 +24,9 @@ class Column:
     position: int = -1
     reversed: bool = False
     fixed_length: int | None = field(init=False, repr=False, compare=False)
-    """The type's, at hand for loops over cells."""
+    """The type's own attribute, copied here for loops over cells."""
     multi_cell: bool = field(init=False, repr=False, compare=False)
-    """The type's, at hand for loops over cells."""
+    """The type's own attribute, copied here for loops over cells."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed_length", self.type.fixed_length)
@@ -37,8 +37,8 @@ class Column:
 class DroppedColumn:
     """A column that was dropped at `dropped_at`, microseconds since the epoch.
 
-    Cells up to that time are left out of what is read, later ones belong to a column of the same name that
-    was added again (`DeserializationHelper.isDropped`).
+    Cells up to that time are left out on reading. Later ones belong to a column of the same name that was added again
+    (`DeserializationHelper.isDropped`).
     """
 
     column: Column
@@ -64,11 +64,11 @@ class TableMetadata:
     is_counter: bool = False
     cdc: bool = False
     columns: Mapping[bytes, Column] = field(init=False, repr=False)
-    """Static and regular columns, then dropped ones that have no successor, by the bytes of their names."""
+    """Static and regular columns, then dropped ones without a successor, by the bytes of their names."""
     dropped_at: Mapping[bytes, int] = field(init=False, repr=False)
     """When a column of this name was dropped last, microseconds since the epoch."""
     memo: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
-    """What readers derived from this metadata, by the reader's name; never part of its meaning."""
+    """Cache of values that readers derived from this metadata, by the reader's name."""
 
     def __post_init__(self) -> None:
         known = {each.column.name_bytes: each.column for each in self.dropped}
@@ -87,7 +87,7 @@ class TableMetadata:
         )  # fmt: skip
 
     def with_dropped(self) -> TableMetadata:
-        """Return the table as if its dropped columns, but for those that have successors, were there still."""
+        """Return the table as if its dropped columns, except those with successors, still existed."""
         known = {column.name_bytes for column in (*self.partition_key, *self.clustering, *self.static, *self.regular)}
         lost = [column for name, column in self.columns.items() if name not in known]
         return replace(
@@ -99,7 +99,7 @@ class TableMetadata:
     def split_key(self, key: bytes) -> tuple[bytes, ...]:
         """Return the raw components of a serialised partition key (`CompositeType`: length, bytes, zero).
 
-        Raises `MutationError` where the bytes are not a key of this table.
+        Raises `MutationError` when the bytes are not a key of this table.
         """
         count = len(self.partition_key)
         if count == 1:
@@ -125,7 +125,7 @@ class TableMetadata:
         return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
 
     def has_key_of(self, other: TableMetadata) -> bool:
-        """Tell whether both tables have the same primary key: its columns by name and type, in the same order."""
+        """Return whether both tables have the same primary key: its columns by name and type, in the same order."""
         mine, theirs = (
             [[(column.name, column.type) for column in part] for part in (table.partition_key, table.clustering)]
             for table in (self, other)
@@ -133,7 +133,7 @@ class TableMetadata:
         return mine == theirs
 
     def takes_key(self, key: bytes, clustering: Iterable[bytes | None] | None) -> bool:
-        """Tell whether these bytes can be the key of a row, or, where `clustering` is None, of a partition."""
+        """Return whether these bytes can be the key of a row, or, when `clustering` is None, of a partition."""
         parts = None if clustering is None else tuple(clustering)
         try:
             self.key_values(key)

@@ -15,7 +15,7 @@ INVALID_DELETION_TIME: Final = 0xFFFF_FFFE
 
 
 class Deletion(NamedTuple):
-    """A tombstone: what was written up to `timestamp` is deleted, at `local_deletion_time` by the node's clock."""
+    """A tombstone: deletes all writes up to `timestamp`; made at `local_deletion_time` by the node's clock."""
 
     timestamp: int
     local_deletion_time: int
@@ -24,7 +24,7 @@ class Deletion(NamedTuple):
 class Cell(NamedTuple):
     """One cell. `value` is None for a tombstone.
 
-    `ttl` is in seconds, None where the cell does not expire. `local_deletion_time` is when it expires or, for a
+    `ttl` is in seconds, None when the cell does not expire. `local_deletion_time` is when it expires or, for a
     tombstone, when it was deleted. `path` is the element's or field's path in a complex column, None in others.
     """
 
@@ -36,17 +36,17 @@ class Cell(NamedTuple):
 
 
 class ComplexColumn(NamedTuple):
-    """The cells of a non-frozen collection or UDT, and the deletion of all that it held before, if any."""
+    """The cells of a non-frozen collection or UDT, and the deletion of all its earlier content, if any."""
 
     deletion: Deletion | None
     cells: tuple[Cell, ...]
 
 
 class DecodedRow(NamedTuple):
-    """One row as far as the update says anything of it.
+    """The content of one row in the update.
 
-    `timestamp`, `ttl` and `expires_at` are those of the row's existence (an INSERT's), None where an update did
-    not state it. `columns` are by name, in the order of the mutation.
+    `timestamp`, `ttl` and `expires_at` are those of the row's existence (an INSERT's), None when the update does not
+    have them. `columns` are by name, in the order of the mutation.
     """
 
     clustering: tuple[bytes | None, ...]
@@ -68,7 +68,7 @@ class RangeTombstone(NamedTuple):
 
 
 class PartitionUpdate(NamedTuple):
-    """What one mutation does to one partition of one table.
+    """The changes of one mutation to one partition of one table.
 
     `position` is the logical position of the end of its entry.
     """

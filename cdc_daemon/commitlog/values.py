@@ -1,4 +1,4 @@
-"""From raw values to Python values, by the driver's own types: framing is ours, values are the driver's."""
+"""Converts raw values to Python values with the driver's types; only the framing is parsed here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import MutationError
 
 PROTOCOL_VERSION: Final = 4
-"""Native protocol version whose collections, with lengths of four bytes, are those that are stored."""
+"""Native protocol version with the stored format of collections: lengths of four bytes."""
 
 _NATIVE: Final = {
     "ascii": cqltypes.AsciiType,
@@ -55,7 +55,7 @@ class CounterShard(NamedTuple):
 def decode_value(cql_type: CqlType, value: bytes | None) -> Any:
     """Return the Python value of a simple column's raw value, as the driver would in a row; None for None.
 
-    A counter gives the sum of its shards. Raises `MutationError` where the bytes are no value of the type.
+    For a counter, returns the sum of its shards. Raises `MutationError` when the bytes are no value of the type.
     """
     if value is None:
         return None
@@ -65,10 +65,10 @@ def decode_value(cql_type: CqlType, value: bytes | None) -> Any:
 
 
 def decode_path(cql_type: CqlType, path: bytes) -> Any:
-    """Return what a cell's path says in a complex column of this type.
+    """Return the Python value of a cell's path in a complex column of this type.
 
     That is a set's element, a map's key, a UDT's field name, or, in a list, the time UUID that orders its elements.
-    Raises `MutationError` where the bytes are no path of the type.
+    Raises `MutationError` when the bytes are no path of the type.
     """
     if cql_type.name in {"set", "map"}:
         return _decode(cql_type.parameters[0], path)
@@ -80,7 +80,7 @@ def decode_path(cql_type: CqlType, path: bytes) -> Any:
 def decode_element(cql_type: CqlType, path: bytes, value: bytes | None) -> Any:
     """Return the Python value of one cell of a complex column: an element, a map's value, a field's value.
 
-    A set's cell has no value but its path: None. Raises `MutationError` where the bytes are no such value.
+    Returns None for a set's cell, which has only a path. Raises `MutationError` when the bytes are no such value.
     """
     if value is None or cql_type.name == "set":
         return None
@@ -92,8 +92,8 @@ def decode_element(cql_type: CqlType, path: bytes, value: bytes | None) -> Any:
 def counter_shards(context: bytes) -> tuple[CounterShard, ...]:
     """Return the shards of a counter cell's value (`CounterContext`, Cassandra 4.0 to 5.0).
 
-    Layout: count of indices, short | so many shorts, each the index of a shard that is local, or, plus -32768,
-    global | shards: node id 16, clock long, value long. Raises `MutationError` where the bytes are no context.
+    Layout: count of indices, short | that many shorts, each the index of a shard that is local, or, plus -32768,
+    global | shards: node id 16, clock long, value long. Raises `MutationError` when the bytes are no context.
     """
     try:
         (count,) = _SHORT.unpack_from(context)
@@ -124,7 +124,7 @@ def _field(cql_type: CqlType, path: bytes) -> int:
 def _decode(cql_type: CqlType, value: bytes) -> Any:
     try:
         return driver_type(cql_type).from_binary(value, PROTOCOL_VERSION)
-    except Exception as error:  # the driver's types raise whatever the bytes make them raise
+    except Exception as error:  # the driver's types may raise any exception for invalid bytes
         raise MutationError(
             f"expected a value of type {cql_type}, found {len(value)} bytes that are none", data=value
         ) from error

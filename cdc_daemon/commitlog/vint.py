@@ -1,8 +1,8 @@
 """Cassandra's variable-length integers.
 
-The number of leading one bits of the first byte says how many bytes follow; the other bits of the first byte
-are the most significant bits of the value (`utils.vint.VIntCoding`, Cassandra 4.0 to 5.0). Readers of hot
-loops inline `LENGTHS` and `VALUE_BITS` themselves; everybody else calls `read_vint`.
+The number of leading one bits of the first byte is the number of bytes that follow; the other bits of the first byte
+are the most significant bits of the value (`utils.vint.VIntCoding`, Cassandra 4.0 to 5.0). Hot loops inline
+`LENGTHS` and `VALUE_BITS`; all other code calls `read_vint`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _INT64_SIGN: Final = 1 << 63
 def read_vint(data: bytes, position: int) -> tuple[int, int]:
     """Read one unsigned vint of `data` at `position`: its value (0 to 2**64 - 1) and the position after it.
 
-    Raises `MutationError` where the bytes end before the vint does.
+    Raises `MutationError` when the bytes end before the vint does.
     """
     if position >= len(data):
         raise MutationError("expected a vint, found the end of the bytes", at=position)
@@ -48,9 +48,9 @@ def read_vint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def read_length(data: bytes, position: int) -> tuple[int, int]:
-    """Read the vint of a length, and find so many bytes behind it: the length, and the position of the bytes.
+    """Read the vint of a length, and check that so many bytes follow: the length, and the position of the bytes.
 
-    Raises `MutationError` where there are fewer.
+    Raises `MutationError` when there are fewer.
     """
     length, position = read_vint(data, position)
     if length > len(data) - position:

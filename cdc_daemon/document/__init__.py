@@ -1,1 +1,1 @@
-"""Rows become documents by declared mappings. Nothing here knows of the log, of sessions or of requests."""
+"""Builds documents from rows by declared mappings. Does not depend on the log, sessions or requests."""

@@ -1,6 +1,6 @@
-"""The key of a row, read from the daemon's own fields of a document.
+"""Reads a row's key from the daemon's own fields of a document.
 
-Anybody may have written the document, so nothing is taken for granted: what cannot be read is None.
+Other programs may have written the document, so every field is validated: an unreadable one gives None.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Parts = tuple[bytes | None, ...]
 
 
 def read_clustering(source: Mapping[str, Any]) -> Parts | None:
-    """Return the serialised clustering values that a document keeps, or None where it keeps none."""
+    """Return the serialised clustering values stored in a document, or None if there are none."""
     found = source.get(CLUSTERING_FIELD)
     if not isinstance(found, list):
         return None
@@ -25,9 +25,9 @@ def read_clustering(source: Mapping[str, Any]) -> Parts | None:
 
 
 def read_row_key(source: Mapping[str, Any], *, longest: int = LONGEST_PARTITION_TERM) -> tuple[bytes, Parts] | None:
-    """Return the serialised partition key and clustering values that a document keeps, or None where it does not.
+    """Return the serialised partition key and clustering values stored in a document, or None if there are none.
 
-    A partition key whose term has `longest` characters or more may be cut, so it is not taken.
+    A partition key with a term of `longest` characters or more may be truncated, so it is ignored.
     """
     term, clustering = source.get(PARTITION_FIELD), read_clustering(source)
     if not isinstance(term, str) or clustering is None or len(term) >= longest:

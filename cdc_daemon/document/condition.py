@@ -1,4 +1,4 @@
-"""Which rows are shown: what a mapping's `where` says."""
+"""Evaluates a mapping's `where`: the filter that selects the rows to index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdc_daemon.values.expression import Expression
 
 
 class Condition:
-    """What `where` says: `names` are the columns that it looks at, `compile` makes it ready for their places."""
+    """A parsed `where`: `names` are the columns it reads; `compile` binds it to their positions in a row."""
 
     def __init__(self, names: frozenset[str], compile_: Callable[[Mapping[str, int]], Evaluate]) -> None:
         self.names = names
@@ -21,9 +21,9 @@ class Condition:
 
 
 def make_condition(place: str, where: str | Mapping[str, Any], types: Mapping[str, CqlType]) -> Condition:
-    """Read `where`: an expression, or wanted values by column, all of which have to hold.
+    """Parse `where`: an expression, or required values by column, which must all match.
 
-    Raises `ConfigError` for a name that is no column, and for a value that no row could have.
+    Raises `ConfigError` for an unknown column, and for a value that no row can have.
     """
     if isinstance(where, str):
         expression = Expression(where)
@@ -69,7 +69,7 @@ def _comparable(kind: CqlType) -> Converter:
 
 
 def _wanted(place: str, column: str, kind: CqlType, value: Any) -> Any:
-    """Return a value that rows are compared with; one that no row could have would hide them all."""
+    """Return a value to compare rows with. A value that no row can have is an error: it would exclude every row."""
     if value is None:
         return None
     fits = isinstance(value, str)

@@ -1,4 +1,4 @@
-"""All mappings together: from a key and its row to the writes that show it."""
+"""All mappings together: turns a key and its row into document writes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cdc_daemon.values.shown import told
 
 
 class MappedDocuments:
-    """The declared mappings by their tables, ready for rows of any columns: a table may change meanwhile."""
+    """The declared mappings by table. They accept rows with any columns, because a table may be altered at run time."""
 
     def __init__(self, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
         self._mappings = dict(mappings)
         self._builders: dict[tuple[TableName, tuple[str, ...]], RowBuilder] = {}
 
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
-        """Return what builds the documents of rows with these columns."""
+        """Return a builder of documents from rows with these columns."""
         builder = self._builders.get((table, columns))
         if builder is None:
             made = [(mapping, mapping.compile(columns)) for mapping in self._mappings.get(table, ())]
@@ -30,20 +30,20 @@ class MappedDocuments:
         return builder
 
     def replace(self, table: TableName, mappings: Sequence[DocumentMapping]) -> None:
-        """Build documents of a table by other mappings from now on."""
+        """Replace the mappings of a table."""
         self._mappings[table] = mappings
         for known in [key for key in self._builders if key[0] == table]:
             del self._builders[known]
 
 
 class DroppedDocuments:
-    """What becomes of documents when their table is dropped: removed where a mapping says so, otherwise left."""
+    """Handles the documents of a dropped table: deletes them if the mapping says so, otherwise keeps them."""
 
     def __init__(self, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
         self._mappings = mappings
 
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:  # noqa: ARG002 -- there are none any more
-        """Return what removes the documents of keys, as far as they are not kept."""
+        """Return a builder that deletes the documents of keys, except those that are kept."""
         removing = [mapping for mapping in self._mappings.get(table, ()) if mapping.on_drop == "remove"]
         documents = _RowDocuments([(mapping, _no_document) for mapping in removing], ())
         return lambda key, _: documents.build(key, None)
@@ -61,7 +61,7 @@ class _RowDocuments:
         self._columns = columns
 
     def build(self, key: Key, row: Row | None) -> Sequence[Write]:
-        """Return a write for each mapping; without a row each removes its document."""
+        """Return one write per mapping. Without a row each write deletes the document."""
         serialised = (key.partition_key, key.clustering or ())
         writes = []
         for mapping, make in self._mappings:
@@ -82,7 +82,7 @@ class _RowDocuments:
         return writes
 
     def _failed(self, mapping: DocumentMapping, error: DocumentError, row: Row | None) -> Write:
-        """Return what is kept of a document that cannot be built."""
+        """Return the write that records a document that cannot be built."""
         try:
             source = None if row is None else mapping.source_of(self._columns, row)
         except Exception:  # noqa: BLE001 -- such as nested too deep; the letter is kept without it

@@ -1,4 +1,4 @@
-"""Python functions named in the configuration, for what declarations cannot say."""
+"""Python functions named in the configuration, for documents that mappings cannot declare."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cdc_daemon.model.errors import ConfigError, HookError
 from cdc_daemon.values.shown import told
 
 JoinedRows = Mapping[str, Sequence[Mapping[str, Any]]]
-"""By a join's field: the rows joined, each with its columns' values as the driver gives them."""
+"""The joined rows by the join's field. Each row has its column values as the driver returns them."""
 
 Hook = Callable[[dict[str, Any], Mapping[str, Any], JoinedRows], dict[str, Any] | None]
-"""Takes the document as built so far, the row and the joined rows, by the names of their columns and with the
-driver's values; returns the document to be written, or None for no document. It is called in the event loop and has
-to be quick; for the same arguments it has to return the same."""
+"""Takes the document built so far, the row and the joined rows, by column name and with the driver's values.
+Returns the document to write, or None for no document. It runs in the event loop, so it must be fast.
+It must be deterministic: equal arguments give equal results."""
 
 
 def load_hook(name: str) -> Hook:
-    """Import a function by `module:function`. Raises `ConfigError` when there is none."""
+    """Import a function by `module:function`. Raises `ConfigError` if there is none."""
     module_name, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
@@ -41,7 +41,7 @@ def load_hook(name: str) -> Hook:
 def call_hook(
     name: str, hook: Hook, document: dict[str, Any], row: Mapping[str, Any], joined: JoinedRows
 ) -> dict[str, Any] | None:
-    """Call a hook with a document of its own to change. Raises `HookError` when it raises, or gives no object."""
+    """Call a hook with its own mutable copy of a document. Raises `HookError` if it raises or returns no object."""
     try:
         made = hook(copy.deepcopy(document), row, joined)
     except Exception as error:

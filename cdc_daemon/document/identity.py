@@ -1,4 +1,4 @@
-"""The `_id` of a document: made from the key's columns alone, so that a row that is gone still has one."""
+"""The `_id` of a document: built from the key's columns only, so that a deleted row still has one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.values.cql_json import key_converter
 
 IDENTITY_LIMIT = 512
-"""Bytes that Elasticsearch takes of an `_id` (documentation of the `_id` field)."""
+"""Maximum length of an `_id` in bytes (Elasticsearch documentation of the `_id` field)."""
 
 HASHED = "sha256:"
-"""What the `_id` of a key begins with whose readable form is too long."""
+"""Prefix of an `_id` that is a hash, because its readable form is too long."""
 
 
 class _Part(NamedTuple):
     """A piece of an `_id`: literal text, then a key column's value.
 
-    `at` is the column's place in the key, or None for a literal alone. `escaped` are the characters that get a
+    `at` is the column's position in the key, or None for a literal only. `escaped` are the characters to escape with a
     backslash inside the value, because one of them ends it.
     """
 
@@ -32,12 +32,12 @@ class _Part(NamedTuple):
 
 
 class Identity:
-    r"""Makes the `_id` of a table's rows, by a template such as `{userid}_{courseid}` or without one.
+    r"""Builds the `_id` of a table's rows, with or without a template such as `{userid}_{courseid}`.
 
-    No two values of the columns named give the same `_id`: in a value, a backslash and the character that begins
-    the text after it are escaped by a backslash. Without a template a single key column is the `_id` as it is;
-    several are joined by `:`, with `\` and `:` escaped in each of them.
-    Raises `ConfigError` for a template that names other columns than the key's.
+    Different values of the named columns give different `_id`s: in a value, a backslash and the first character of
+    the literal after it are escaped with a backslash. Without a template a single key column is used as the `_id`
+    unchanged; several are joined by `:`, with `\` and `:` escaped in each.
+    Raises `ConfigError` for a template that names columns outside the key.
     """
 
     def __init__(self, table: TableMetadata, template: str | None) -> None:
@@ -55,7 +55,7 @@ class Identity:
 
     @property
     def names_whole_key(self) -> bool:
-        """Whether each key has an `_id` of its own."""
+        """Whether each key has a unique `_id`."""
         return {part.at for part in self._parts} >= set(range(len(self.columns)))
 
     def of(self, key: Sequence[Any]) -> str:
@@ -70,13 +70,13 @@ class Identity:
         )
 
     def parse(self, identity: str) -> dict[str, str] | None:
-        """Take a readable `_id` apart: the text of each column named in it, or None where it is none of ours."""
+        """Parse a readable `_id` into the text of each named column. None if the `_id` does not match the template."""
         return self._take_apart(identity, self._parts)
 
     def parse_partition(self, identity: str) -> dict[str, str] | None:
-        """Take the beginning of a readable `_id` apart that names the partition key and nothing else.
+        """Parse the beginning of a readable `_id` that holds the partition key only.
 
-        None where it is none, and where the template does not begin with the partition key.
+        None if it does not match, or if the template does not begin with the partition key.
         """
         return None if self._leading is None else self._take_apart(identity, self._leading)
 
@@ -100,9 +100,9 @@ class Identity:
 
 
 def short_id(readable: str) -> str:
-    """Return the `_id` that Elasticsearch gets: the readable one, or its hash where it has more than 512 bytes.
+    """Return the `_id` sent to Elasticsearch: the readable one, or its hash if it is longer than 512 bytes.
 
-    What looks like such a hash is hashed too, so that no key can take another's place.
+    A readable `_id` that looks like such a hash is hashed too, so that two keys cannot collide.
     """
     fits = len(readable) * 4 <= IDENTITY_LIMIT or len(readable.encode("utf-8", "surrogatepass")) <= IDENTITY_LIMIT
     if fits and not readable.startswith(HASHED):
@@ -111,9 +111,9 @@ def short_id(readable: str) -> str:
 
 
 class KeyTemplate:
-    """Text made of key columns where nothing has to be unique: a routing value.
+    """Text built from key columns that need not be unique: a routing value.
 
-    Raises `ConfigError` for a template that names other columns than the key's.
+    Raises `ConfigError` for a template that names columns outside the key.
     """
 
     def __init__(self, table: TableMetadata, template: str, *, what: str) -> None:
@@ -140,7 +140,7 @@ def _template_parts(
 
 
 def _leading(parts: Sequence[_Part], depth: int) -> Sequence[_Part] | None:
-    """Return the parts that name the partition key's `depth` columns, where others follow these."""
+    """Return the leading parts that name the `depth` columns of the partition key, if other parts follow."""
     for length in range(1, len(parts)):
         if {part.at for part in parts[:length]} == set(range(depth)):
             return parts[:length]
@@ -167,7 +167,7 @@ def _escape(text: str, escaped: str) -> str:
 
 
 def _take(text: str, escaped: str) -> tuple[str, str]:
-    """Read a value up to the character that ends it; return it without its escapes, and the rest."""
+    """Read a value up to its end character. Return the unescaped value and the remaining text."""
     if not escaped:
         return text, ""
     value = []

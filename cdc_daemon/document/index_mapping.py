@@ -1,4 +1,4 @@
-"""Elasticsearch mappings made of what a mapping declares: strict, each field by what its values can be."""
+"""Elasticsearch mappings generated from declared mappings: strict, each field typed by its possible values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cdc_daemon.document.shape import Shape
 from cdc_daemon.model.cql_types import CqlType
 
 ANYTHING: Mapping[str, Any] = {"type": "object", "enabled": False}
-"""A field that takes any JSON value, kept and not searched: where keys are data, or nothing is known of the values."""
+"""A field that takes any JSON value, stored but not indexed: for maps with data as keys and values of unknown type."""
 
 _DIMENSIONS_LIMIT = 4096
-"""Dimensions of the longest vector that can be searched (documentation of `dense_vector`, Elasticsearch 8.19)."""
+"""Maximum dimensions of an indexed vector (documentation of `dense_vector`, Elasticsearch 8.19)."""
 
 _FIELD_TYPES = {
     "bigint": "long",
@@ -30,7 +30,7 @@ _FIELD_TYPES = {
 
 
 def shape_properties(shape: Shape) -> dict[str, Any]:
-    """Return the properties of what a shape makes, but for the fields that joins and look-ups put in."""
+    """Return the properties of a shape's objects, without the fields that joins and look-ups add."""
     made: dict[str, Any] = {}
     for column, field in shape.fields.items():
         made[field] = _column_mapping(shape, column)
@@ -58,7 +58,7 @@ def _column_mapping(shape: Shape, column: str) -> dict[str, Any]:
 
 
 def field_mapping(kind: CqlType, rename: Callable[[str], str] = str) -> dict[str, Any]:
-    """Return the Elasticsearch field that takes the JSON values of a CQL type."""
+    """Return the Elasticsearch field for the JSON values of a CQL type."""
     match kind.name:
         case "text" | "ascii":
             return text_mapping()
@@ -79,12 +79,12 @@ def field_mapping(kind: CqlType, rename: Callable[[str], str] = str) -> dict[str
 
 
 def text_mapping() -> dict[str, Any]:
-    """Return the field of a text that is searched by its words and as a whole."""
+    """Return the field for a text that is searchable by word and as a whole."""
     return {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
 
 
 def constant_mapping(value: Any) -> dict[str, Any]:
-    """Return the Elasticsearch field that takes a constant's JSON value."""
+    """Return the Elasticsearch field for a constant's JSON value."""
     match value:
         case bool():
             return {"type": "boolean"}
@@ -101,5 +101,5 @@ def constant_mapping(value: Any) -> dict[str, Any]:
 def _vector_mapping(kind: CqlType) -> dict[str, Any]:
     if kind.parameters[0].name not in {"float", "double"} or kind.dimension > _DIMENSIONS_LIMIT:
         return dict(ANYTHING)
-    # Not cosine, the usual similarity: it refuses a document whose vector has the length zero.
+    # Not cosine, the default similarity: it rejects a document with a vector of length zero.
     return {"type": "dense_vector", "dims": kind.dimension, "index": True, "similarity": "l2_norm"}

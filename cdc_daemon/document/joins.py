@@ -1,4 +1,4 @@
-"""Embedded children and looked-up fields: from the values read beside a row to fields of its document."""
+"""Embedded children and looked-up fields: turns the values read with a row into fields of its document."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Tables = Mapping[TableName, TableMetadata]
 
 
 class LookedUp:
-    """Fields taken from the row of another table that a column of the row at hand points to.
+    """Fields copied from a row of another table that a column of the current row references.
 
-    `here` are the columns of the row at hand. Raises `ConfigError` for columns that are not there.
+    `here` are the columns of the current row. Raises `ConfigError` for missing columns.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Embedded:
         )
         self.extra = Extra(self.relation.joined_name, field, self.make)
         self.ambiguous = self._key is not None and not _is_unique(table, self._key, settings.on)
-        """Whether several children may have one entry's name in a map: the last of them, in their order, is shown."""
+        """Whether several children may have the same entry name in a map. The last in their order is shown."""
         self._makers: dict[tuple[str, ...], Callable[[Sequence[Sequence[Any]]], Any]] = {}
 
     @property
     def properties(self) -> dict[str, Any]:
         """The Elasticsearch mapping of the field."""
         if self.settings.form == "map":
-            return dict(ANYTHING)  # the entries' names are data
+            return dict(ANYTHING)  # entry names are data
         made: dict[str, Any] = {"properties": shape_properties(self._shape)}
         for lookup in self.lookups:
             made["properties"] |= lookup.properties
@@ -110,7 +110,7 @@ class Embedded:
         return tuple(self._shape.fields)
 
     def make(self, joined: Joined | None) -> Any:
-        """Return the field's value. Raises `JoinLimitError` when there are more children than may be."""
+        """Return the field's value. Raises `JoinLimitError` if there are more children than the limit."""
         columns, rows, complete = joined or Joined((), ())
         if not complete:
             raise JoinLimitError(
@@ -167,7 +167,7 @@ def _or_null(convert: Converter | None) -> Converter:
 
 
 def _is_unique(table: TableMetadata, key: str, on: Collection[str]) -> bool:
-    """Tell whether no two of the rows that equal each other in the columns `on` can have one value of `key`."""
+    """Return whether `key` is unique among rows with equal values in the columns `on`."""
     names = {column.name for column in (*table.partition_key, *table.clustering)}
     return names - set(on) <= {key}
 
@@ -190,6 +190,6 @@ def _checked(place: str, part: str, column: str, types: Mapping[str, CqlType]) -
 
 
 def _sorted(rows: Sequence[Sequence[Any]], at: int, *, descending: bool) -> list[Sequence[Any]]:
-    """Sort by one value, stable, nulls last either way."""
+    """Sort by one value. The sort is stable; nulls are last in both directions."""
     known = sorted((row for row in rows if row[at] is not None), key=lambda row: row[at], reverse=descending)
     return [*known, *(row for row in rows if row[at] is None)]

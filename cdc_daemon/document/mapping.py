@@ -1,4 +1,4 @@
-"""One declared mapping against one table: which rows become which documents, and what the index looks like."""
+"""One declared mapping applied to one table: defines which rows become which documents, and the index's mapping."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from cdc_daemon.model.suggestion import nearest_hint
 from cdc_daemon.values.shown import told
 
 PARTITION_FIELD = "cdc_partition_key"
-"""The keyword by which the documents of a partition are found; only tables with clustering columns need it."""
+"""Keyword field for finding the documents of a partition. Only tables with clustering columns need it."""
 
 CLUSTERING_FIELD = "cdc_clustering"
-"""The row's clustering values, hexadecimal: what of the key the partition does not tell. It is not indexed."""
+"""The row's clustering values in hexadecimal: the part of the key after the partition key. Not indexed."""
 
 KEY_FIELD = "cdc_key"
-"""The readable `_id` of a document whose `_id` is its hash, because Elasticsearch takes none so long."""
+"""The readable `_id` of a document with a hashed `_id`, because Elasticsearch rejects one that long."""
 
 LONGEST_PARTITION_TERM = 32_000
-"""Bytes of a partition key kept in the keyword: Lucene refuses terms over 32 766 bytes."""
+"""Bytes of a partition key stored in the keyword: Lucene rejects terms over 32 766 bytes."""
 
 LONGEST_KEY_TERM = 8191
-"""Characters of a readable key that is searched for: four bytes each at most, within Lucene's 32 766 bytes."""
+"""Characters of a readable key that is indexed: at most four bytes each, within Lucene's 32 766 bytes."""
 
 Row = Sequence[Any]
 
@@ -42,7 +42,7 @@ RowKey = tuple[bytes, Sequence[bytes | None]]
 
 
 class Document(NamedTuple):
-    """What one row is in the index: nothing where `body` is None, because the mapping does not show the row."""
+    """The document of one row. `body` is None if the mapping does not show the row."""
 
     id: str
     body: bytes | None
@@ -50,10 +50,10 @@ class Document(NamedTuple):
 
 
 class DocumentMapping:
-    """Builds documents of one object type from the rows of one table, and what is joined to them.
+    """Builds documents of one object type from the rows of one table and the rows joined to them.
 
-    The columns shown are those that the table has when the mapping is made; `tables` are the settings'
-    `joined_tables`. Raises `ConfigError` when the settings name a column that a table does not have.
+    The columns shown are those that the table has when the mapping is created; `tables` are the settings'
+    `joined_tables`. Raises `ConfigError` if the settings name a column that a table does not have.
     """
 
     def __init__(
@@ -89,25 +89,25 @@ class DocumentMapping:
 
     @property
     def identity(self) -> Identity:
-        """How the `_id` is made."""
+        """The builder of the `_id`."""
         return self._identity
 
     def id_of(self, key: Sequence[Any]) -> str:
-        """Return a document's `_id` for its key's values. Raises `IdError` when Elasticsearch takes none such."""
+        """Return a document's `_id` for its key's values. Raises `IdError` if Elasticsearch would reject it."""
         return self._names(key)[0]
 
     def routing_of(self, key: Sequence[Any]) -> str | None:
-        """Return a document's routing value for its key's values. Raises `IdError` where a value has no text."""
+        """Return a document's routing value for its key's values. Raises `IdError` if a value has no text form."""
         try:
             return None if self._routing is None else self._routing.of(key)
         except Exception as error:
             raise self._no_id("a routing value", error) from error
 
     def compile(self, columns: Sequence[str]) -> Callable[[Row, RowKey], Document]:
-        """Return what builds the documents of rows with these columns, the key's first.
+        """Return a function that builds the documents of rows with these columns, key columns first.
 
-        A column that was dropped is left out. What is returned takes a row with its key, serialised, and raises
-        `DocumentError` when the row cannot be a document.
+        Dropped columns are left out. The function takes a row and its serialised key. It raises
+        `DocumentError` if no document can be built from the row.
         """
         build = self._shape.compile(columns, self._extras)
         condition = self._shape.condition(columns)
@@ -143,13 +143,13 @@ class DocumentMapping:
         return document_of
 
     def source_of(self, columns: Sequence[str], row: Row) -> bytes:
-        """Return as JSON what of a row with these columns its document would be made of."""
+        """Return as JSON the values of a row with these columns that its document is built from."""
         joined = {join.relation.joined_name: join.columns_shown for join in self.joins}
         return source_of(columns, row, shown={*columns[: self._key_width], *self._shape.fields}, joined=joined)
 
     @property
     def related(self) -> Related:
-        """What has to be read beside each row."""
+        """What must be read together with each row."""
         return Related(tuple(each.relation for each in self.lookups), tuple(each.relation for each in self.joins))
 
     @property
@@ -177,7 +177,7 @@ class DocumentMapping:
         return made | {join.field: join.properties for join in self.joins}
 
     def _names(self, key: Sequence[Any]) -> tuple[str, str]:
-        """Return the `_id` and the readable one, the same object where they are equal."""
+        """Return the `_id` and the readable `_id`: the same object if they are equal."""
         try:
             readable = self._identity.of(key)
         except Exception as error:
@@ -215,16 +215,16 @@ class DocumentMapping:
 
 
 def partition_term(partition_key: bytes) -> str:
-    """Return the term by which documents of a partition are found.
+    """Return the term for finding the documents of a partition.
 
-    A key longer than Lucene's longest term is cut: other partitions' documents may then be found as
-    well, which does no harm, as each is read before anything is done to it.
+    A key longer than Lucene's longest term is truncated. A search may then also find documents of other
+    partitions. This is harmless: each one is read before it is changed.
     """
     return partition_key[: LONGEST_PARTITION_TERM // 2].hex()
 
 
 class _HookArguments:
-    """What a hook is given of a row."""
+    """The arguments of a hook for a row."""
 
     def __init__(self, mapping: DocumentMapping, columns: Sequence[str]) -> None:
         places = {column: at for at, column in enumerate(columns)}

@@ -1,7 +1,7 @@
-"""What has to be read beside a row to build its document: children that point to it, rows that it points to.
+"""Describes what must be read with a row to build its document: children that refer to it, rows it refers to.
 
-Their values are appended to the row's own. They are known by column names that no table can have: they begin
-with a zero character.
+Their values are appended to the row's own. Their column names cannot exist in a table: they begin with a NUL
+character.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ REFERRING = frozenset(
         *("timestamp", "date", "time", "blob", "inet"),
     )
 )
-"""Types of columns that may refer to a row: those whose equal values have equal bytes."""
+"""Types of columns that may refer to a row: types with equal bytes for equal values."""
 
 
 class Joined(NamedTuple):
     """The rows found for one join of one row: each has the values of `columns`.
 
-    `complete` is false when there were more rows than the join's limit.
+    `complete` is false if there were more rows than the join's limit.
     """
 
     columns: tuple[str, ...]
@@ -38,10 +38,10 @@ class Joined(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table whose rows are found by key columns that equal columns of the row at hand.
+    """A table with rows found by key columns that equal columns of the current row.
 
-    `name` is unique in the row's table. `on` pairs each of the first key columns of `table`, in their order, with
-    the referring column's name. `columns` are those wanted of the rows. `lookups` are read for each row found.
+    `name` is unique in the row's table. `on` pairs each of the first key columns of `table`, in order, with
+    the referring column's name. `columns` are the columns to read. `lookups` are read for each row found.
     """
 
     name: str
@@ -53,22 +53,22 @@ class Relation:
 
     @property
     def depth(self) -> int:
-        """How many key columns are given."""
+        """Number of key columns given."""
         return len(self.on)
 
     def value_name(self, column: str) -> str:
-        """Return what the value of a looked-up row's column is called."""
+        """Return the column name of a value from a looked-up row."""
         return f"\0{self.name}\0{column}"
 
     @property
     def joined_name(self) -> str:
-        """What the rows found are called as a value of the row at hand."""
+        """The column name of the rows found, as a value of the current row."""
         return f"\0{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Everything to be read beside the rows of a table."""
+    """Everything that must be read with the rows of a table."""
 
     lookups: tuple[Relation, ...] = ()
     joins: tuple[Relation, ...] = ()
@@ -91,8 +91,8 @@ def match_key(
 ) -> tuple[tuple[str, str], ...]:
     """Return `on` in the order of the table's key.
 
-    `here` are the columns of the referring row. Raises `ConfigError` when it does not name the partition key and the
-    first clustering columns (with `whole` the whole key), names what is not there, or types differ.
+    `here` are the columns of the referring row. Raises `ConfigError` if `on` does not name the partition key and the
+    first clustering columns (with `whole` the whole key), if a named column does not exist, or if types differ.
     """
     key = (*table.partition_key, *table.clustering)
     known = {column.name: column for column in key}

@@ -1,4 +1,4 @@
-"""The shape of an object: which of a row's columns it shows, called what, and what else stands in it."""
+"""The shape of an object: the columns of a row that it shows, their field names, and its other fields."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Condition = Callable[[Row], bool]
 
 
 class Extra(NamedTuple):
-    """A field that is made of a value which is no column of the table: of joined rows, of a row looked up.
+    """A field built from a value that is not a column of the table: from joined rows or a looked-up row.
 
-    `column` is the name of the value among the columns read, `convert` makes the field's value of it (of None too).
+    `column` is the value's name among the columns read; `convert` turns it into the field's value (None too).
     """
 
     column: str
@@ -44,8 +44,8 @@ class _Shown(NamedTuple):
 class Shape:
     """How rows of one table become objects.
 
-    `place` names it in errors. `types` are the table's columns in their order. Raises `ConfigError` when the
-    settings name a column that the table does not have, or give one field to two things.
+    `place` names it in errors. `types` are the table's columns in order. Raises `ConfigError` if the
+    settings name a column that the table does not have, or define a field twice.
     """
 
     def __init__(
@@ -74,17 +74,17 @@ class Shape:
 
     @property
     def constants(self) -> Mapping[str, Any]:
-        """The fields that are the same in each object."""
+        """The fields with the same value in each object."""
         return self._settings.constants
 
     @property
     def json_texts(self) -> Iterable[str]:
-        """The columns whose texts are parsed."""
+        """The columns with JSON text to parse."""
         return self._settings.json_text
 
     @property
     def dates(self) -> Mapping[str, str]:
-        """The columns whose moments have a pattern of their own."""
+        """The date and time columns with their own pattern."""
         return self._settings.dates
 
     @property
@@ -96,9 +96,9 @@ class Shape:
         return frozenset(self._shown) | (names & frozenset(self.types))
 
     def compile(self, columns: Sequence[str], extras: Sequence[Extra] = ()) -> Build:
-        """Return what makes objects of rows with these columns.
+        """Return a function that builds objects from rows with these columns.
 
-        A column that was dropped is left out; expressions see null in its place. What is returned raises
+        Dropped columns are left out; expressions see null instead. The function raises
         `DocumentError` for a value that does not fit its converter or an expression.
         """
         places = {column: at for at, column in enumerate(columns)}
@@ -140,11 +140,11 @@ class Shape:
         return build
 
     def condition(self, columns: Sequence[str]) -> Condition | None:
-        """Return what tells whether a row of these columns is shown at all, or None where every row is.
+        """Return a condition that decides whether a row with these columns is shown. None if every row is shown.
 
-        What is returned raises `ExpressionError` for a value that does not fit the condition. Where a column of the
-        filter was dropped nobody can tell: it raises for every row then, so that documents stay as they are rather than
-        go, or come, all of them.
+        The condition raises `ExpressionError` for a value that does not fit it. If a column of the filter was dropped,
+        the condition cannot be evaluated: it raises for every row, so that documents stay unchanged instead of all
+        being deleted or created.
         """
         if self._where is None:
             return None
@@ -168,7 +168,7 @@ class Shape:
         )
 
     def _places(self, columns: Sequence[str]) -> dict[str, int]:
-        """Return each column's place in rows of `columns`; a place below zero stands for one that is not there."""
+        """Return each column's position in rows of `columns`. A negative position means the column is missing."""
         return {**dict.fromkeys(self.types, -1), **{column: at for at, column in enumerate(columns)}}
 
     def _compiled(self, places: Mapping[str, int], made: Sequence[str]) -> Iterator[tuple[str, Evaluate]]:
@@ -241,7 +241,7 @@ class Shape:
 
 
 def rename_of(names: str | Mapping[str, str]) -> Rename:
-    """Return what `names` calls a column, or a user type's field."""
+    """Return a function that names a column, or a field of a user type, by `names`."""
     if isinstance(names, Mapping):
         return lambda name: names.get(name, name)
     return _camel if names == "camel" else lambda name: name
@@ -259,7 +259,7 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Iterable[Any]]:
 
 
 def misfit(error: Exception) -> str:
-    """Return the message of an error that a value causes which converters and expressions do not expect."""
+    """Return the message for an unexpected error that a value causes in a converter or expression."""
     return f"a value does not fit: {told(error)}"
 
 

@@ -1,4 +1,4 @@
-"""What a document would be made of, for people who look at why there is none."""
+"""The values that a document would be built from, for people who investigate why it failed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def source_of(
 ) -> bytes:
     """Return a row's values as JSON by the names of its columns, in their order.
 
-    Only the columns `shown` are in it: what a document never shows is not to be seen here either. `joined` are the
-    columns shown of joined rows, by what these are called among the row's `columns`. It fails on no value: one that has
-    no form in JSON is there as bounded text (`cdc_daemon.values.shown.shown`).
+    It contains only the columns `shown`: values that a document never shows must not be visible here either. `joined`
+    are the shown columns of joined rows, by the rows' names among `columns`. It never fails: a value without a JSON
+    form becomes bounded text (`cdc_daemon.values.shown.shown`).
     """
     found: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):

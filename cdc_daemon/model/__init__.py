@@ -1,1 +1,1 @@
-"""The words that all layers share. Nothing here imports another layer."""
+"""The types that all layers share. Nothing here imports another layer."""

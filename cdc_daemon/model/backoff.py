@@ -1,4 +1,4 @@
-"""How long to wait before trying again: longer each time, and not all at the same moment."""
+"""Exponential backoff with jitter for retries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 
 class Backoff:
-    """Waits that double from `first` to `last` seconds, each shortened by chance to at least the half.
+    """Delays that double from `first` to `last` seconds, each reduced at random to at least half.
 
     (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015: "equal jitter".)
     """
@@ -20,16 +20,16 @@ class Backoff:
         self._attempts = 0
 
     def next(self, last: float | None = None) -> float:
-        """Return the seconds to wait before the next try, `last` at most where that is given."""
+        """Return the seconds to wait before the next retry, at most `last` if given."""
         self._attempts += 1
         return self.delay(self._attempts - 1, first=self._first, last=self._last if last is None else last)
 
     def reset(self) -> None:
-        """Begin anew after a success."""
+        """Reset the delay after a success."""
         self._attempts = 0
 
     @staticmethod
     def delay(attempts: int, *, first: float = FIRST, last: float = LAST) -> float:
-        """Return the seconds to wait after `attempts` failures before this one."""
+        """Return the seconds to wait after a failure that `attempts` other failures preceded."""
         full: float = min(last, first * 2 ** min(attempts, 30))
         return full / 2 + random.random() * full / 2  # noqa: S311 -- jitter is no secret

@@ -1,4 +1,4 @@
-"""The versions of documents: the moment a read began, never twice the same, never going back."""
+"""The versions of documents: the time a read began; a version never repeats and never decreases."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable
 
 
 def wall_clock() -> int:
-    """Tell the time in microseconds since epoch."""
+    """Return the time in microseconds since epoch."""
     return time.time_ns() // 1000
 
 
 RESERVED = 2_000_000
-"""Microseconds by which the durable bound is ahead of the values given out: one commit in two seconds."""
+"""Microseconds by which the durable bound is ahead of the issued values: one commit every two seconds."""
 
 
 def _remember_nothing(_bound: int) -> None:
-    """Reserve for a clock whose values need not outlive the process."""
+    """Do nothing: the `reserve` of a clock with values that need not outlive the process."""
 
 
 class HybridClock:
     """A hybrid logical clock (Kulkarni et al. 2014) in microseconds since epoch.
 
-    It follows the wall clock, but a value never repeats and never goes back, even when the wall clock does,
-    nor across a crash: `reserve` stores a bound durably before any value above the last bound is given
-    out, and the next process starts with that bound as `start`. So a process begins at most `RESERVED`
+    It follows the wall clock, but a value never repeats and never decreases, even if the wall clock goes back
+    or the process crashes. `reserve` stores a bound durably before any value above the last bound is
+    issued, and the next process starts with that bound as `start`. So a process begins at most `RESERVED`
     ahead of the wall clock, which catches up within that time. `reserve` may block for a commit and raise
-    `StoreError`; no value is then given out.
+    `StoreError`; then no value is issued.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class HybridClock:
         self._reserve = reserve
 
     def wall(self) -> int:
-        """Tell the wall clock's time."""
+        """Return the wall clock's time."""
         return self._now()
 
     def next(self) -> int:
-        """Give out a value above every one before."""
+        """Return a value above every previous one."""
         value = max(self._now(), self._last + 1)
         if value > self._bound:
             self._reserve(value + RESERVED)
@@ -55,5 +55,5 @@ class HybridClock:
         return value
 
     def observe(self, seen: int) -> None:
-        """Take note of another clock's value: the next one of ours is above it."""
+        """Record another clock's value: the next value of this clock is above it."""
         self._last = max(self._last, seen)

@@ -1,8 +1,8 @@
-"""CQL types as the schema tables spell them, and what of them matters for the layout of bytes.
+"""CQL types as the schema tables spell them, and their properties that affect the layout of bytes.
 
-Only two properties of a type shape a mutation: whether its values carry a length (`fixed_length`,
+Only two properties of a type affect the layout of a mutation: whether its values carry a length (`fixed_length`,
 `AbstractType.valueLengthIfFixed`) and whether a column of it holds many cells (`multi_cell`,
-`AbstractType.isMultiCell`). Values themselves are the driver's business, see `values`.
+`AbstractType.isMultiCell`). The driver decodes the values, see `values`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIXED_LENGTHS: Final = {
 }
 """`valueLengthIfFixed` of the native types that override it, equal in 4.0, 4.1 and 5.0.
 
-`smallint`, `tinyint`, `date` and `time` have values of one size too, but carry a length all the same."""
+`smallint`, `tinyint`, `date` and `time` also have values of one size, but carry a length."""
 
 _NATIVE: Final = frozenset(_FIXED_LENGTHS) | {
     "ascii",
@@ -79,8 +79,8 @@ class CqlType:
     """One CQL type.
 
     `name` is a native type's name, `list`, `set`, `map`, `tuple`, `vector`, `udt`, or `custom` for a server
-    class that has no CQL name. `parameters` are the element types, or a UDT's field types with
-    `field_names`. `dimension` is a vector's. `frozen` is true of everything stored as one value.
+    class that has no CQL name. `parameters` are the element types, or the field types of a UDT, named by
+    `field_names`. `dimension` is the dimension of a vector. `frozen` is true for everything stored as one value.
     """
 
     name: str
@@ -93,7 +93,7 @@ class CqlType:
 
     @property
     def fixed_length(self) -> int | None:
-        """Bytes of every non-empty value, or None where a value is preceded by its length."""
+        """Return the bytes of every non-empty value, or None if a value is preceded by its length."""
         if self.name == "vector":
             element = self.parameters[0].fixed_length
             return None if element is None else element * self.dimension
@@ -101,7 +101,7 @@ class CqlType:
 
     @property
     def multi_cell(self) -> bool:
-        """Whether a column of this type holds one cell for each element or field."""
+        """Return whether a column of this type holds one cell for each element or field."""
         return not self.frozen and self.name in {"list", "set", "map", "udt"}
 
     def __str__(self) -> str:
@@ -121,8 +121,8 @@ class CqlType:
 def parse_type(text: str, *, keyspace: str = "", user_types: Mapping[str, CqlType] | None = None) -> CqlType:
     """Parse a type as `system_schema` spells it: `frozen<map<text, int>>`, `vector<float, 3>`, `"My Type"`.
 
-    `user_types` are the keyspace's UDTs by their exact name. Raises `CommitLogError` for a spelling that is
-    none of Cassandra 4.0 to 5.0's.
+    `user_types` are the keyspace's UDTs by their exact name. Raises `CommitLogError` for a spelling that
+    Cassandra 4.0 to 5.0 does not use.
     """
     parser = _Parser(text, keyspace, user_types or {})
     try:
@@ -134,12 +134,12 @@ def parse_type(text: str, *, keyspace: str = "", user_types: Mapping[str, CqlTyp
 
 
 def freeze(cql_type: CqlType) -> CqlType:
-    """Return the type as a part of a frozen value or of a collection: frozen all the way down."""
+    """Return the type frozen at every level, as inside a frozen value or a collection."""
     return replace(cql_type, frozen=True, parameters=tuple(freeze(each) for each in cql_type.parameters))
 
 
 class _Parser:
-    """Recursive descent over one spelling; `self.current` is the token to be read next."""
+    """Recursive descent over one spelling; `self.current` is the next token."""
 
     def __init__(self, text: str, keyspace: str, user_types: Mapping[str, CqlType]) -> None:
         self.text = text
@@ -227,6 +227,6 @@ class _Parser:
         raise self.bad(f"no such type as {name}<>")
 
     def custom(self, name: str) -> CqlType:
-        """Return the type of a server class in quotes; where it has parameters, values carry their length."""
+        """Return the type of a server class in quotes; if it has parameters, values carry their length."""
         native = _CLASSES.get(name.removeprefix("org.apache.cassandra.db.marshal."))
         return CqlType(native) if native else CqlType("custom", type_name=name)

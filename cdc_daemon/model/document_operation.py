@@ -1,4 +1,4 @@
-"""What is to be written to Elasticsearch, and what became of it."""
+"""Write operations for Elasticsearch, and their results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cdc_daemon.model.reading import Row
 class Operation:
     """One document to write or to delete.
 
-    `index` is the alias written to, `id` the document's `_id`. `version` is the moment the row's read
-    began, in microseconds since epoch (see architecture, promise 3). `body` is the document's source as
+    `index` is the alias written to, `id` the document's `_id`. `version` is the time the row's read
+    began, in microseconds since epoch (docs/guarantees.md, promise 3). `body` is the document's source as
     JSON on one line; None deletes the document. `built` is `time.monotonic()` when that read began, in
-    seconds: from it follows when the body is too old to be sent. `routing` is the shard routing value,
-    if the index asks for one; `pipeline` the ingest pipeline that the document goes through.
+    seconds: it determines when the body is too old to be sent. `routing` is the shard routing value,
+    if the index needs one; `pipeline` is the ingest pipeline for the document.
     """
 
     index: str
@@ -32,36 +32,36 @@ class Operation:
 
 
 class Outcome(Enum):
-    """What became of an operation."""
+    """The outcome of an operation."""
 
     INDEXED = "indexed"
     """The document was written."""
 
     DELETED = "deleted"
-    """The document was deleted, or was not there and its deletion is remembered."""
+    """The document was deleted, or did not exist and its deletion is remembered."""
 
     FILTERED = "filtered"
-    """The mapping does not show the row: its document was deleted, or was not there."""
+    """The mapping does not show the row: its document was deleted, or did not exist."""
 
     SUPERSEDED = "superseded"
-    """A fresher read's document is already there."""
+    """A document from a later read is already in the index."""
 
     REREAD = "reread"
-    """Nothing is settled: the row has to be read again and written with a newer version."""
+    """Nothing was written: the row has to be read again and written with a newer version."""
 
     DEAD = "dead"
-    """Elasticsearch cannot take this document; trying again without a change is useless."""
+    """Elasticsearch rejects this document; a retry without a change is useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one operation, and why.
+    """The outcome of one operation, and the reason.
 
-    `error_type` and `reason` are Elasticsearch's own, or this package's where nothing was sent.
-    `seen_version` is the version that a conflict found in the index, in microseconds since epoch if one
-    of us wrote it. `status` is the HTTP status of the item or of the request; 0 when there was no answer.
-    `unanswered` is True if the operation was sent and nobody knows whether Elasticsearch has applied it: it may
-    still do so later.
+    `error_type` and `reason` come from Elasticsearch, or from this package if nothing was sent.
+    `seen_version` is the version that a conflict found in the index, in microseconds since epoch if a
+    daemon wrote it. `status` is the HTTP status of the item or of the request; 0 if there was no answer.
+    `unanswered` is True if the operation was sent and it is unknown whether Elasticsearch has applied it: Elasticsearch
+    may still apply it later.
     """
 
     outcome: Outcome
@@ -74,11 +74,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A document to be written, or removed when `body` is None.
+    """A document to write, or to delete if `body` is None.
 
-    `filtered` says that it is removed because its mapping does not show such rows. `pipeline` is the ingest
-    pipeline it goes through. With `error` there is nothing to be written: the document cannot be built; `source` is
-    then what it would be made of, as JSON, where there is a row.
+    `filtered` means that it is deleted because its mapping does not show such rows. `pipeline` is the ingest
+    pipeline for it. With `error` there is nothing to write: the document cannot be built; `source` is
+    then its input as JSON, if there is a row.
     """
 
     alias: str
@@ -92,4 +92,4 @@ class Write:
 
 
 RowBuilder = Callable[[Key, Row | None], Sequence[Write]]
-"""Builds one write for each mapping of a key's table; no row means removal."""
+"""Builds one write for each mapping of a key's table; a missing row means removal."""

@@ -1,4 +1,4 @@
-"""The errors that cdc-daemon raises: one root, children that say where, what was expected, and what to do."""
+"""The errors that cdc-daemon raises: one root class; subclasses state place, expectation and remedy."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any, ClassVar
 
 
 class CdcError(Exception):
-    """Something the daemon was asked to do could not be done.
+    """Root of the errors that the daemon raises when an operation fails.
 
-    `message` states what was expected and what was found. `hint`, when there is one, says what to do
-    about it. Everything known of the place (segment, offset, table, key, index, document id, …) is in
-    `where`, so that a log line, a dead letter and a terminal can each show it in their own way.
-    Errors can be pickled. No secret is ever put into one.
+    `message` states what was expected and what was found. `hint`, if there is one, states the
+    remedy. `where` holds every known part of the place (segment, offset, table, key, index, document id, …),
+    so that a log line, a dead letter and a terminal can each format it.
+    Errors can be pickled. An error never contains a secret.
     """
 
     retryable: ClassVar[bool] = False
-    """Whether doing the same again later can succeed without anybody changing anything."""
+    """Whether a later retry can succeed without a change by anyone."""
 
     def __init__(self, message: str, *, hint: str | None = None, **where: Any) -> None:
         super().__init__(message)
@@ -37,17 +37,17 @@ def _rebuild(kind: type[CdcError], message: str, hint: str | None, where: dict[s
 
 
 class ConfigError(CdcError):
-    """The configuration cannot be used as it is."""
+    """The configuration is invalid."""
 
 
 class IndexRefusedError(ConfigError):
-    """Elasticsearch will not create an index with the settings and mappings that the configuration gives it."""
+    """Elasticsearch rejects the configured settings and mappings of an index."""
 
 
 class CommitLogError(CdcError):
-    """A commit-log segment cannot be read as it is.
+    """A commit-log segment cannot be read.
 
-    `data` are the bytes that could not be read, where they are known; they are never part of the text.
+    `data` are the bytes that could not be read, if they are known; they are never part of the message.
     """
 
     def __init__(self, message: str, *, data: bytes | None = None, hint: str | None = None, **where: Any) -> None:
@@ -59,7 +59,7 @@ class CommitLogError(CdcError):
 
 
 class UnsupportedSegmentError(CommitLogError):
-    """The segment is of a version, compression or encryption that this reader does not know."""
+    """The segment has a version, compression or encryption that this reader does not support."""
 
 
 class DamagedSegmentError(CommitLogError):
@@ -67,7 +67,7 @@ class DamagedSegmentError(CommitLogError):
 
 
 class MutationError(CommitLogError):
-    """An entry's checksums hold, but its mutation cannot be decoded with the schema at hand."""
+    """An entry's checksums are correct, but its mutation cannot be decoded with the known schema."""
 
 
 class UnknownTableError(MutationError):
@@ -75,7 +75,7 @@ class UnknownTableError(MutationError):
 
 
 class LockedError(CdcError):
-    """Another process holds the folder or the state this daemon needs to itself."""
+    """Another process holds the lock on the folder or the state that this daemon needs exclusively."""
 
 
 class StoreError(CdcError):
@@ -83,7 +83,7 @@ class StoreError(CdcError):
 
 
 class StateLostError(StoreError):
-    """The state's files were deleted or replaced while the daemon runs: what it writes is gone when it ends."""
+    """The state's files were deleted or replaced while the daemon runs: anything it writes is lost when it ends."""
 
 
 class CassandraUnavailableError(CdcError):
@@ -93,41 +93,41 @@ class CassandraUnavailableError(CdcError):
 
 
 class CassandraReadError(CassandraUnavailableError):
-    """Cassandra was reached, and failed on what was asked for, or took too long over it: one row may be the reason."""
+    """Cassandra was reached, but the request failed or timed out; a single row may be the cause."""
 
 
 class CassandraRefusedError(CdcError):
-    """Cassandra does not know what a query names: a table or column that was dropped or renamed."""
+    """Cassandra does not know a name in a query: a table or column that was dropped or renamed."""
 
     retryable = True
 
 
 class TableDroppedError(CassandraRefusedError):
-    """A table is not there any more, and all nodes agree on that."""
+    """A table no longer exists, and all nodes agree on that."""
 
 
 class TableRekeyedError(CassandraRefusedError):
-    """A table was created again with another primary key; what is made for the old one has to be made anew."""
+    """A table was created again with another primary key; objects built for the old key have to be built again."""
 
 
 class ElasticsearchUnavailableError(CdcError):
-    """Elasticsearch did not answer, or refused for a reason that passes by itself."""
+    """Elasticsearch did not answer, or refused for a temporary reason."""
 
     retryable = True
 
 
 class BrokenAnswerError(ElasticsearchUnavailableError):
-    """Elasticsearch, or what answers in its place, answered a request with something that is no answer to it."""
+    """Elasticsearch, or a server in its place, sent a response that is not valid for the request."""
 
 
 class ElasticsearchRefusedError(CdcError):
-    """Elasticsearch refused for a reason that an operator has to mend: a missing alias, a block, a closed index."""
+    """Elasticsearch refused for a reason that an operator has to fix: a missing alias, a block, a closed index."""
 
     retryable = True
 
 
 def alias_of(error: BaseException | None) -> str | None:
-    """Return the alias whose trouble an error of Elasticsearch is, as far as the error names one."""
+    """Return the alias that an Elasticsearch error concerns, if the error names one."""
     if isinstance(error, (ElasticsearchUnavailableError, ElasticsearchRefusedError)):
         alias = error.where.get("alias")
         return alias if isinstance(alias, str) else None
@@ -135,27 +135,27 @@ def alias_of(error: BaseException | None) -> str | None:
 
 
 class IndexPairError(CdcError):
-    """The indices behind an alias are not as they have to be for what was asked for."""
+    """The indices behind an alias are not in the state that the operation requires."""
 
 
 class DocumentError(CdcError):
-    """A document cannot be built from its row. The class is the reason of its dead letter, so its name is kept."""
+    """A document cannot be built from its row. The class is the reason of its dead letter, so its name is fixed."""
 
 
 class HookError(DocumentError):
-    """A hook raised, or returned what is no document."""
+    """A hook raised an error, or returned an invalid document."""
 
 
 class JsonTextError(DocumentError):
-    """A text that has to hold JSON holds none."""
+    """A text that has to be JSON is not valid JSON."""
 
 
 class ExpressionError(DocumentError):
-    """A computed field or a condition cannot be worked out from the values of a row."""
+    """A computed field or a condition cannot be evaluated with the values of a row."""
 
 
 class ConversionError(DocumentError):
-    """A value has no form in a document: it does not fit its field's declaration, or JSON."""
+    """A value cannot be converted for a document: it does not fit its field's declaration, or JSON."""
 
 
 class JoinLimitError(DocumentError):
@@ -163,7 +163,7 @@ class JoinLimitError(DocumentError):
 
 
 class IdError(DocumentError):
-    """A row's key makes no `_id` that Elasticsearch takes."""
+    """A row's key cannot be converted to an `_id` that Elasticsearch accepts."""
 
 
 class UndecodableError(DocumentError):
@@ -177,4 +177,4 @@ NOT_BUILT = frozenset(
         *(JoinLimitError, IdError, UndecodableError, CassandraReadError),
     )
 )
-"""The reasons of dead letters whose documents could not be built; those of others are Elasticsearch's `error.type`."""
+"""Dead-letter reasons of documents that could not be built; other letters have Elasticsearch's `error.type`."""

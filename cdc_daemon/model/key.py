@@ -1,4 +1,4 @@
-"""The key that is read and written as one unit."""
+"""The key of one unit of reading and writing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
 
 
 class Key(NamedTuple):
-    """What is read and settled as one: a row, or with `clustering` None the documents of a whole partition."""
+    """The unit that is read and settled: a row, or with `clustering` None the documents of a whole partition."""
 
     table: TableName
     partition_key: bytes
@@ -16,5 +16,5 @@ class Key(NamedTuple):
 
     @classmethod
     def of(cls, signal: Signal) -> Key:
-        """Return the key that a signal speaks of."""
+        """Return the key of a signal."""
         return cls(signal.table, signal.partition_key, signal.clustering if signal.scope is Scope.ROW else None)

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to show: no character of it can steer a terminal or reorder a line."""
+"""External text, made safe to display: no character of it can control a terminal or reorder a line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ and lone surrogates, which no encoding can write."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return `text` with unsafe characters as escapes such as `\x1b` and `\u202e`. Those in `keep` stay.
+    r"""Return `text` with unsafe characters as escapes such as `\x1b` and `\u202e`. Characters in `keep` stay.
 
-    Unsafe are control characters, bidirectional controls, line separators and lone surrogates. A backslash stays as
-    it is, so the result is for people: it cannot always be turned back.
+    Unsafe are control characters, bidirectional controls, line separators and lone surrogates. A backslash is
+    not escaped, so the result is for display: it cannot always be reversed.
     """
     if text.isprintable():
         return text

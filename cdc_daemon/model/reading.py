@@ -1,4 +1,4 @@
-"""Rows as Cassandra answered for their keys."""
+"""Rows as Cassandra returned them for their keys."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Row = tuple[Any, ...]
 
 
 class RowState(NamedTuple):
-    """What Cassandra answered for one key.
+    """Cassandra's answer for one key.
 
-    `row` is None when there is no such row. `newest` is the newest write time among its cells in
-    microseconds since epoch, or None when its table shows none. `error` is set instead of both when the
-    row is there but cannot be read. `expires` are the moments (seconds since epoch) at which values of it expire, as
-    far as that was asked for, and `joined_expires` is when the first of those expires that are joined to it.
+    `row` is None if there is no such row. `newest` is the newest write time among its cells in
+    microseconds since epoch, or None if its table shows none. `error` is set instead of both if the
+    row exists but cannot be read. `expires` are the times (seconds since epoch) at which its values expire, if
+    requested, and `joined_expires` is the earliest time at which a value joined to it expires.
     """
 
     row: Row | None
@@ -29,10 +29,10 @@ class RowState(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The states of keys, aligned with the keys asked for, and the moment their read began.
+    """The states of keys, aligned with the requested keys, and the time their read began.
 
     `columns` are the names of a row's values in their order, the key's first. `version` is that
-    moment on the daemon's hybrid clock (microseconds since epoch), `began` the same on the monotonic clock
+    time on the daemon's hybrid clock (microseconds since epoch), `began` the same on the monotonic clock
     (seconds).
     """
 
@@ -43,10 +43,10 @@ class Reading(NamedTuple):
 
 
 class Lifetime(NamedTuple):
-    """What was found out of when values of a row expire, in seconds since epoch.
+    """The known expiry times of a row's values, in seconds since epoch.
 
-    `seen` is when the first of those expires that can be read, None when there is none. `told` are moments that only
-    the log has told: of a row without values, of cells of a collection before Cassandra 5.0.
+    `seen` is the earliest expiry of the values that can be read, None if there is none. `told` are times known only
+    from the log: those of a row without values, and of cells of a collection before Cassandra 5.0.
     """
 
     key: Key

@@ -1,4 +1,4 @@
-"""Acknowledgement in order: what a source handed over counts as done only when all before it is done too."""
+"""Acknowledgement in order: a position is acknowledged only when everything before it is done too."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ PositionT = TypeVar("PositionT")
 
 
 class Receipt:
-    """A count of the pending entries that one hand-over of signals became.
+    """Counts the pending entries that one submission of signals became.
 
-    Whoever takes on work for the receipt calls `hold`, and `release` when that work is settled in
-    Elasticsearch or durably set aside. The source that opened the receipt holds it once itself while
-    it is still handing over. One that `follows` is also held for what is passed on to documents of other keys; one
-    that does not concerns its keys alone.
+    Code that accepts work for the receipt calls `hold`, and `release` when that work is settled in
+    Elasticsearch or durably set aside. The source that opened the receipt holds it once itself during the
+    submission. A receipt that `follows` is also held for changes passed on to documents of other keys; any
+    other covers its own keys only.
 
-    One that is `refusable` is given back for keys that wait for an alias in trouble: whoever opened it does these again
-    later. `refused` holds why, by key. With an `alias` no other concerns them. Any other receipt is held until such
-    keys are written, or durable in the spool.
+    A `refusable` receipt is given back for keys that wait for an alias in trouble: its owner submits these again
+    later. `refused` holds the reasons by key. With an `alias`, only that alias is relevant. Any other receipt is held
+    until such keys are written, or durable in the spool.
     """
 
     __slots__ = ("_held", "_when_done", "alias", "follows", "refusable", "refused")
@@ -46,23 +46,23 @@ class Receipt:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is pending for it any more."""
+        """Return whether no work is pending for it."""
         return self._held == 0
 
     def hold(self) -> None:
-        """Take on one more piece of work."""
+        """Add one piece of work."""
         assert self._held > 0, "a receipt that is done cannot take on work"
         self._held += 1
 
     def release(self) -> None:
-        """Settle one piece of work."""
+        """Remove one piece of work that is settled."""
         assert self._held > 0, "a receipt was released more often than held"
         self._held -= 1
         if self._held == 0:
             self._when_done()
 
     def refuse(self, key: Key, troubles: Mapping[str, Trouble]) -> None:
-        """Give the work for a key back, undone where it was for one of these aliases."""
+        """Release the work for a key; record it as refused if it was for one of these aliases."""
         for alias, trouble in troubles.items():
             if self.alias in {None, alias}:
                 self.refused[key] = trouble
@@ -72,10 +72,10 @@ class Receipt:
 class AcknowledgementLine(Generic[PositionT]):
     """The receipts of one source in the order of its positions.
 
-    `acknowledged` is the position behind which nothing is pending. It moves only forward over receipts
-    that are done, so it never passes one that is not, however many after it are (architecture, promise 6).
-    At most `limit` receipts are open: `open` waits while there are more. Where they are for one `alias`, they can be
-    refused: the line stops for good before the first of which something was, which `refused` tells.
+    `acknowledged` is the position up to which nothing is pending. It moves only forward over receipts
+    that are done, so it never passes one that is not, however many after it are (docs/guarantees.md, promise 6).
+    At most `limit` receipts are open: `open` waits while there are more. Receipts for one `alias` can be
+    refused: the line then stops permanently before the first receipt with a refusal, and `refused` is set.
     """
 
     def __init__(self, start: PositionT, *, limit: int = 1024, alias: str | None = None) -> None:
@@ -91,7 +91,7 @@ class AcknowledgementLine(Generic[PositionT]):
         return len(self._line)
 
     async def open(self, position: PositionT) -> Receipt:
-        """Open the receipt of what ends at `position`; positions come in ascending order."""
+        """Open the receipt of the work that ends at `position`; positions come in ascending order."""
         async with self._moved:
             await self._moved.wait_for(lambda: len(self._line) < self._limit or self.refused is not None)
         receipt = Receipt(self._advance, refusable=self._alias is not None, alias=self._alias)
@@ -105,7 +105,7 @@ class AcknowledgementLine(Generic[PositionT]):
         return self.acknowledged
 
     async def wait_empty(self, *, but: int = 0) -> None:
-        """Wait until every open receipt is done, or all but so many of the newest, or one is refused."""
+        """Wait until every open receipt is done, or all except the newest `but`, or one is refused."""
         async with self._moved:
             await self._moved.wait_for(lambda: len(self._line) <= but or self.refused is not None)
 

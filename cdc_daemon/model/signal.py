@@ -1,4 +1,4 @@
-"""What every source says, and all that it says: this key of this table changed at this write time."""
+"""The signal of every source: this key of this table changed at this write time."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ class TableName(NamedTuple):
 
 
 class Scope(Enum):
-    """How much of a table a signal speaks of."""
+    """The part of a table that a signal covers."""
 
     ROW = "row"
-    """One row: `clustering` names it; it is empty for a table without clustering columns."""
+    """One row, named by `clustering`; it is empty for a table without clustering columns."""
 
     STATIC = "static"
-    """The static columns of a partition: each of its rows shows them, so each is to be refreshed."""
+    """The static columns of a partition: each of its rows shows them, so each has to be refreshed."""
 
     PARTITION = "partition"
-    """A whole partition was removed: documents of rows that are gone have to go."""
+    """A whole partition was removed: documents of rows that are gone have to be deleted."""
 
     RANGE = "range"
-    """A slice of a partition was removed: documents of rows that are gone have to go."""
+    """A slice of a partition was removed: documents of rows that are gone have to be deleted."""
 
     ROWS = "rows"
-    """Something that each row of a partition shows was changed elsewhere: the rows that are there are refreshed."""
+    """Data that each row of a partition shows was changed in another table: the existing rows are refreshed."""
 
 
 class Signal(NamedTuple):
-    """A change that somebody saw. It carries no data: the row is read from Cassandra (see architecture, promise 1).
+    """A change that a source saw. It carries no data: the row is read from Cassandra (docs/guarantees.md, promise 1).
 
     `partition_key` and `clustering` are the serialised bytes as the commit log has them, so that a
-    source never decodes a value. `written` is the newest write time known of the change, `removed` that of
+    source never decodes a value. `written` is the newest known write time of the change, `removed` that of
     a deletion of just this key, and `suspected` that of a deletion which may have covered it, all in
-    microseconds since epoch; 0 means none is known. `expires` are moments (seconds since epoch) at which something
-    of it expires, 0 for one that is not known; it is empty where nothing does.
-    A signal that is `passed_on` tells of no change of this key itself: it follows from another key's, which has been
-    seen by a read. `since` is the time of the oldest such change, which is no reason for doubt.
+    microseconds since epoch; 0 means unknown. `expires` are the times (seconds since epoch) at which part
+    of the change expires, 0 for an unknown one; it is empty if nothing expires.
+    A signal that is `passed_on` reports no change of this key itself: it follows from a change of another key that a
+    read has already shown. `since` is the time of the oldest such change, which is no reason for doubt.
     """
 
     table: TableName

@@ -1,7 +1,7 @@
-"""Long work on the event loop, done in small slices, so that whatever else the loop has to do waits for none of it.
+"""Long work on the event loop, done in small slices, so that no other task on the loop has to wait for all of it.
 
 A thread would be no better: it needs the interpreter for all of the work, and takes it from the loop for milliseconds
-at every turn of the loop.
+in every iteration of the loop.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ SLICE: Final = 200
 """Items of one slice. An item costs 2 to 8 µs, so a slice takes about a millisecond."""
 
 FEW: Final = 20
-"""Items that are worked on at once: to wait for a turn would take longer."""
+"""Number of items processed at once: a wait for a turn would take longer."""
 
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 @asynccontextmanager
 async def turn() -> AsyncIterator[None]:
-    """Wait until it is this task's turn, and do the block's work, which must not wait.
+    """Wait for this task's turn, and run the block, which must not wait.
 
-    The loop has one turn in each of its rounds, however many tasks have such work, and gives it to them in order.
+    The loop grants one turn in each of its iterations, however many tasks have such work, in order of arrival.
     """
     lock = _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
     async with lock:
@@ -36,9 +36,9 @@ async def turn() -> AsyncIterator[None]:
 
 
 async def in_slices(items: Sequence[Item], work: Callable[[int, Sequence[Item]], None]) -> None:
-    """Call `work` with each slice of the items and the place of its first one, a slice each turn.
+    """Call `work` with each slice of the items and the index of its first item, one slice each turn.
 
-    A few items are one slice without a turn, none are an empty one. What `work` raises ends it.
+    A few items are one slice without a turn; no items are one empty slice. An error raised by `work` stops the rest.
     """
     if len(items) <= FEW:
         work(0, items)

@@ -1,4 +1,4 @@
-"""What was meant by a name that nobody knows."""
+"""Suggestions for an unknown name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SHOWN = 60
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Say which of the known names is nearest, or all of them where none is near."""
+    """Return a hint with the nearest of the known names, or with all of them if none is near."""
     by_lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     if near:

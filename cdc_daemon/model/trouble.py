@@ -1,4 +1,4 @@
-"""What delays a key, and whose fault it is."""
+"""The cause of a key's delay, and the service responsible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdc_daemon.model.errors import (
 class Trouble(NamedTuple):
     """Why a key is not settled yet: `service` is `cassandra`, `elasticsearch` or `daemon`.
 
-    `alias` is named where the trouble is that of one alias, and the service is well.
+    `alias` is set if the trouble concerns one alias and the service itself is available.
     """
 
     service: str
@@ -25,7 +25,7 @@ class Trouble(NamedTuple):
 
     @classmethod
     def of(cls, error: CdcError) -> Trouble:
-        """Return what an error tells of whose trouble it is."""
+        """Return the trouble that an error reports."""
         if isinstance(error, (CassandraUnavailableError, CassandraRefusedError)):
             return cls("cassandra", error.message)
         if isinstance(error, (ElasticsearchUnavailableError, ElasticsearchRefusedError)):

@@ -1,4 +1,4 @@
-"""Entries read together: the operations they become, whose each is, and what came of it."""
+"""Entries read together, the operations built from them, and the results."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILTERED = Result(Outcome.FILTERED)
 
 
 class Batch:
-    """What a batch of entries, aligned with the states of its reading, means for Elasticsearch.
+    """Build the operations for a batch of entries, aligned with the states of its reading.
 
-    `operations` are to be written. `letters` are the documents that cannot be shown, each with its entry: those
-    that could not be built, and after `judge` those that Elasticsearch does not take.
+    `operations` are to be written. `letters` are the documents that cannot be written, each with its entry: those
+    that could not be built, and after `judge` those that Elasticsearch rejects.
     """
 
     def __init__(self, entries: Sequence[Entry], reading: Reading, build: RowBuilder) -> None:
@@ -45,9 +45,9 @@ class Batch:
                 self._owners.append(entry)
 
     def judge(self, results: Sequence[Result]) -> list[tuple[Entry, Operation, Result]]:
-        """Sort out the results, aligned with `operations`, and return them with their entries.
+        """Classify the results, aligned with `operations`, and return them with their entries.
 
-        Those of documents that were removed because their rows are not shown say `FILTERED`.
+        A document that was removed because its mapping does not show the row gets the outcome `FILTERED`.
         """
         for entry, operation, result in zip(self._owners, self.operations, results, strict=True):
             if result.outcome is Outcome.DEAD:
@@ -63,13 +63,13 @@ class Batch:
         return list(zip(self._owners, self.operations, told, strict=True))
 
     def give_up(self, entry: Entry, operation: Operation, result: Result) -> None:
-        """Set a document aside that Elasticsearch does not take, or fails on every time."""
+        """Set aside a document that Elasticsearch rejects, or fails on every time."""
         place = {"index": operation.index, "id": operation.id}
         reason, body = result.error_type or "refused", operation.body
         self._set_aside(entry, reason, result.reason or "", place, body and body[:DOCUMENT_START])
 
     def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:
-        """Return what became of the documents of an entry that is watched."""
+        """Return the outcomes of the documents of a watched entry."""
         return self._told.get(entry, ())
 
     def _set_aside(
@@ -84,9 +84,9 @@ class Batch:
 def letter_of(
     entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None = None
 ) -> DeadLetter:
-    """Return what is kept of an entry that cannot be shown: of a row's document, or of a whole partition.
+    """Return the dead letter of an entry that cannot be written: of a row's document, or of a whole partition.
 
-    `place` is where it was to be written, or what an error tells, `start` the first bytes of what there is of it.
+    `place` is the target of the write, or the details of an error. `start` is the first bytes of the available data.
     """
     return DeadLetter(
         kind=PARTITION if entry.key.clustering is None else DOCUMENT,

@@ -1,4 +1,4 @@
-"""What becomes of rows that were read: their documents are built and written, and their entries settled."""
+"""Builds and writes the documents of rows that were read, and settles their entries."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ SetAside = Callable[[Sequence[DeadLetter]], None]
 """Keeps dead letters durably; blocks for the commit, so it is called in a thread."""
 
 EXPECTED_DOCUMENT_SIZE = 16 * 1024
-"""Bytes a document is taken to have until some were built."""
+"""Bytes assumed for a document until some were built."""
 
 _KEPT = (DocumentOutcome("", "", Outcome.DEAD, "table_dropped", "there is no such table any more"),)
-"""What is told of a key whose table was dropped, and whose documents are kept."""
+"""Outcome reported for a key when its table was dropped and its documents are kept."""
 
 
 class BatchWriter:
-    """Writes the documents of rows that were read together, and settles their entries or sends them round again.
+    """Writes the documents of rows that were read together, and settles their entries or returns them for a retry.
 
-    The parts are those of `Settlement`; `builder` makes the documents of rows whose table is there.
+    The arguments are those of `Settlement`; `builder` builds the documents of rows of existing tables.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class BatchWriter:
 
     @property
     def document_size(self) -> int:
-        """The bytes a document is taken to have, by those written lately."""
+        """Return the estimated size of a document in bytes, from those written recently."""
         return self._document_size
 
     async def write(
@@ -88,8 +88,8 @@ class BatchWriter:
     ) -> None:
         """Write the documents of entries of one table, aligned with the states of their reading; suspicious ones alone.
 
-        An entry that is settled, or pending again, is taken out of `open_entries`; the others are the caller's when it
-        raises, as where the store cannot keep what it has to. `builder` is given where the table was dropped.
+        Settled and pending entries are removed from `open_entries`. If it raises, for example `StoreError`, the caller
+        keeps the remaining entries. Pass `builder` if the table was dropped.
         """
         suspicious = [at for at, entry in enumerate(entries) if entry.faults >= SUSPICIOUS]
         if not suspicious:
@@ -116,7 +116,7 @@ class BatchWriter:
         self._note_sizes(batch.operations)
         verdict = self._sort_out(batch, await self._send(entries, batch))
         again, parked, done = verdict.again, verdict.parked, verdict.done
-        # What is read again is built and judged again: each document counts once, and has one letter.
+        # A row that is read again is built and judged again: each document counts once, and has one letter.
         letters = [(entry, letter) for entry, letter in batch.letters if entry not in again]
         await self._lifetimes.keep(entries, reading)
         await self._keep(letters)
@@ -138,7 +138,7 @@ class BatchWriter:
                 self._settle(entry, batch, dropped=builder is not None)
 
     async def _send(self, entries: Sequence[Entry], batch: Batch) -> Sequence[tuple[Entry, Operation, Result]]:
-        """Write the documents of a batch; return the results with their entries, after the suspects are kept."""
+        """Write the documents of a batch, keep the suspects, and return the results with their entries."""
         if not batch.operations:
             return ()
         with self._waits.on("elasticsearch", entries):
@@ -153,7 +153,7 @@ class BatchWriter:
     def _settle(self, entry: Entry, batch: Batch, *, dropped: bool) -> None:
         outcomes = batch.outcomes(entry)
         self._router.pass_on(entry)
-        # Of a row that only others' documents show, these tell when they are written.
+        # A row that only other tables' documents show is measured when those documents are written.
         if not dropped and self._router.is_shown(entry.key.table):
             self._observer.shown(entry.key.table, entry.oldest)
         elif dropped and not batch.operations:
@@ -162,7 +162,7 @@ class BatchWriter:
         self._coalescer.settle(entry, outcomes)
 
     def _sort_out(self, batch: Batch, judged: Sequence[tuple[Entry, Operation, Result]]) -> _Verdict:
-        """Sort the judged results of a batch, and give up what is useless to try again."""
+        """Sort the judged results of a batch, and give up documents for which a retry is useless."""
         again: dict[Entry, Result] = {}
         parked: dict[Entry, dict[str, Trouble]] = {}
         settled: list[tuple[Entry, Operation, Result]] = []
@@ -176,7 +176,7 @@ class BatchWriter:
                     again[entry] = result
                     self._note_version(entry, result)
             elif result.outcome is Outcome.SUPERSEDED and entry.watches:
-                # Who asked for this key wants it written by a read of their own, whoever wrote the fresher one.
+                # The caller who asked for this key needs a write by its own read, even if a fresher document exists.
                 again[entry] = result
             elif result.outcome is not Outcome.DEAD:
                 self._poison.note_written(operation.index)
@@ -187,7 +187,7 @@ class BatchWriter:
         return self._troubled.of(operation.index) if self._troubled.any else None
 
     def _park(self, entry: Entry, batch: Batch, troubles: dict[str, Trouble]) -> None:
-        """Let an entry wait for aliases in trouble, when its other documents are settled and others' follow."""
+        """Park an entry until its aliases recover, once its other documents are settled and its change is passed on."""
         troubles = self._troubled.among(troubles)  # they may take writes again by now, and nobody would wake it
         if not troubles:
             self._coalescer.retry(entry, 0.0)
@@ -197,7 +197,7 @@ class BatchWriter:
         self._coalescer.park(entry, troubles, batch.outcomes(entry))
 
     async def _keep(self, letters: Sequence[tuple[Entry, DeadLetter]]) -> None:
-        """Set documents aside. One that was before is tried again from time to time: it counts once."""
+        """Set documents aside. A document that was already set aside is retried periodically and counts once."""
         if letters:
             dead = self._dead
             new = [letter.reason for entry, letter in letters if dead is None or not dead.has(entry.key, letter.alias)]
@@ -205,24 +205,24 @@ class BatchWriter:
             self._observer.set_aside(new)
 
     async def _revive(self, shown: Iterable[tuple[Key, str]]) -> None:
-        """Forget the letters of what is shown after all, by keys and aliases."""
+        """Delete the letters of documents that were written after all, by keys and aliases."""
         dead = self._dead
         revived = [] if dead is None else [each for each in shown if dead.has(*each)]
         if dead is not None and revived:
             await asyncio.to_thread(dead.revive, revived)
 
     def _note_sizes(self, operations: Sequence[Operation]) -> None:
-        """Follow the documents' size: up at once, so that memory stays bounded, and down slowly."""
+        """Update the estimated document size: up at once, so that memory stays bounded, and down slowly."""
         sizes = [len(operation.body) for operation in operations if operation.body is not None]
         if sizes:
             average = sum(sizes) // len(sizes) + 1
             self._document_size = max(average, (7 * self._document_size + average) // 8)
 
     def _note_version(self, entry: Entry, result: Result) -> None:
-        """Make sure that the next write is above the version seen (architecture, promise 4).
+        """Raise the next version above the version seen (docs/guarantees.md, promise 4).
 
-        A version that an honest clock can have given out moves our own clock, as hybrid logical clocks
-        do. One further ahead is somebody else's writing and must not drag all other versions along.
+        A version that a correct clock can have issued advances our own clock, as in hybrid logical clocks. A version
+        further ahead was written by another program and must not advance all other versions.
         """
         if result.seen_version is None:
             return
@@ -233,7 +233,7 @@ class BatchWriter:
 
 
 class _Verdict(NamedTuple):
-    """Entries to be read again, each with a reason; entries that wait for aliases; and what is done of the others."""
+    """Entries to read again, each with a reason; entries that wait for aliases; and the other, finished results."""
 
     again: dict[Entry, Result]
     parked: dict[Entry, dict[str, Trouble]]
@@ -243,7 +243,7 @@ class _Verdict(NamedTuple):
 def _shown(
     entries: Sequence[Entry], batch: Batch, done: Iterable[tuple[Entry, Operation, Result]], *, dropped: bool
 ) -> Iterator[tuple[Key, str]]:
-    """Return what is shown after a batch, by keys and aliases."""
+    """Yield the documents that are up to date after a batch, by keys and aliases."""
     for entry, operation, _ in done:
         yield entry.key, operation.index
     if not (batch.operations or batch.letters or dropped):  # only others' documents show rows of this table
@@ -252,5 +252,5 @@ def _shown(
 
 
 def _no_documents(_key: Key, _row: Row | None) -> Sequence[Write]:
-    """Build nothing, of rows none of which could be read: their columns are not known."""
+    """Return no writes: no row could be read, so the columns are not known."""
     return ()

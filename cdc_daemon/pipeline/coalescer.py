@@ -1,4 +1,4 @@
-"""The pending work: one entry for each key, however often it changes, and at most one of them in flight."""
+"""The pending work: one entry for each key, however often the key changes, and at most one of them in flight."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from cdc_daemon.pipeline.ready_queue import Lane, ReadyQueue
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
 _LOOK_AGAIN = 0.02
-"""Seconds between two looks at what is in flight."""
+"""Seconds between two checks of what is in flight."""
 
 
 class Coalescer:
-    """Holds one pending entry for each key and hands them out in the order they came.
+    """Holds one pending entry for each key and hands entries out in order of arrival.
 
-    A key that changes while it is in flight gets one new entry, handed out after the flight has ended:
-    its read has to begin after the change. `limit` bounds the entries pending and in flight; `submit`
-    waits while it is reached. Entries are handed out by lanes: those that somebody watches are urgent, and those that
-    may wait are in the background. Entries that wait for an alias in trouble are parked: they are not handed out until
-    more is said of their key, or `unpark`.
+    A key that changes while it is in flight gets one new entry. That entry is handed out after the flight has ended,
+    because its read has to begin after the change. `limit` bounds the entries pending and in flight; `submit`
+    waits while the limit is reached. Entries are handed out by lanes: watched entries are urgent, and entries that
+    can wait are in the background. Entries that wait for an alias in trouble are parked: they are not handed out
+    until a new signal for their key arrives, or until `unpark`.
     """
 
     def __init__(self, *, limit: int = 50_000) -> None:
@@ -54,36 +54,36 @@ class Coalescer:
         return len(self._pending) + len(self._in_flight)
 
     def __contains__(self, key: Key) -> bool:
-        """Tell whether a key is pending or in flight."""
+        """Return whether a key is pending or in flight."""
         return key in self._pending or key in self._in_flight
 
     @property
     def in_flight(self) -> int:
-        """How many entries are being read or written now."""
+        """Return the number of entries that are being read or written now."""
         return len(self._in_flight)
 
     @property
     def is_crowded(self) -> bool:
-        """Whether what waits for aliases in trouble takes up so much room that all others are about to stop."""
+        """Return whether entries parked for aliases in trouble use so much of the limit that all others soon block."""
         return len(self._parked) > self._limit // 4
 
     @property
     def flow(self) -> Flow:
-        """What became of the signals so far."""
+        """Return the counts of the signals so far, by result."""
         return Flow(self._taken, self._coalesced, self._settled_rows, self._settled_partitions, self._forgotten)
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt, *, background: bool = False) -> None:
-        """Take signals in; wait while the pipeline is full. The receipt is held for each entry they end in."""
+        """Add signals; wait while the pipeline is full. The receipt is held for each entry that the signals join."""
         for signal in signals:
             while not self._room.is_set():
                 await self._room.wait()
             self.add(signal, receipt, background=background)
 
     async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
-        """Take rows in that were read already, aligned with the keys, and may wait for all others.
+        """Add rows that were already read, aligned with the keys, in the background lane.
 
-        It is as if each were signalled, and read at its turn: where anything is known to have happened since the
-        reading, it is. Waits while the pipeline is full.
+        The result is the same as if each row were signalled and read in its turn: a row is read again if a change since
+        the reading is known. Waits while the pipeline is full.
         """
         for at, key in enumerate(keys):
             while not self._room.is_set():
@@ -105,11 +105,11 @@ class Coalescer:
     def add(
         self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = (), *, background: bool = False
     ) -> Entry:
-        """Take one signal in at once, whatever the limit: for what is watched, and work that frees more than it takes.
+        """Add one signal at once, past the limit: for watched keys, and for work that frees more than it takes.
 
-        With watches the key becomes urgent, also where it is pending already or waits to be tried again. In the
-        `background` it waits for all others, unless it is pending already for another reason.
-        Returns the entry that the signal ends in.
+        With watches the key becomes urgent, even if it is already pending or waits for a retry. With `background` it
+        waits for all others, unless it is already pending for another reason.
+        Returns the entry that the signal joined.
         """
         key = Key.of(signal)
         self._taken += 1
@@ -136,7 +136,7 @@ class Coalescer:
         return entry
 
     def held(self) -> list[Entry]:
-        """Return the pending entries of known changes that hold receipts, also those that wait to be tried again."""
+        """Return the pending entries of known changes that hold receipts, including those that wait for a retry."""
         return [
             entry
             for key, entry in self._pending.items()
@@ -148,7 +148,7 @@ class Coalescer:
         return [self._pending[key] for key in self._parked]
 
     def withdraw(self, keys: Iterable[Key]) -> None:
-        """Forget those of the pending keys that nobody wants any more, because their watch was closed."""
+        """Remove the pending keys that nobody needs any more, because their watch was closed."""
         for key in keys:
             entry = self._pending.get(key)
             if entry is None or entry.wanted:
@@ -177,7 +177,7 @@ class Coalescer:
         return taken
 
     async def take_partition(self, lanes: Sequence[Lane] = (Lane.USUAL,)) -> Entry:
-        """Wait for a pending partition none of whose rows read before it arrived is in flight."""
+        """Wait for a pending partition for which no row read before its arrival is in flight."""
         while True:
             await self._partitions_ready.wait(lanes)
             entry = self._partitions_ready.take(lanes)
@@ -187,7 +187,7 @@ class Coalescer:
                 return entry
 
     def settle(self, entry: Entry, documents: Sequence[DocumentOutcome] = ()) -> None:
-        """End an entry's flight: it is done, its receipts are released, its watches are told."""
+        """End an entry's flight as done: release its receipts and notify its watches."""
         if entry.key.clustering is None:
             self._settled_partitions += 1
             if entry.prefixes:
@@ -198,9 +198,9 @@ class Coalescer:
         entry.settle(documents)
 
     def retry(self, entry: Entry, delay: float) -> None:
-        """End an entry's flight without result: it is handed out again after `delay` seconds.
+        """End an entry's flight without a result: it is handed out again after `delay` seconds.
 
-        What the key's signals have said meanwhile is taken into it. What nobody wants any more is forgotten.
+        Signals that arrived for the key in the meantime are merged into it. An entry that nobody needs is removed.
         """
         entry.attempts += 1
         if self._take_back(entry):
@@ -208,37 +208,37 @@ class Coalescer:
             self._delayed[entry.key] = loop.call_later(delay, self._end_delay, entry.key)
 
     def park(self, entry: Entry, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome] = ()) -> None:
-        """End an entry's flight without result, as aliases take no writes; those who can come again are told so.
+        """End an entry's flight without a result, because aliases take no writes; notify callers that can retry.
 
-        `documents` are those that were settled under other aliases. What nobody holds any more is forgotten.
+        `documents` are those that were settled under other aliases. An entry that no receipt holds is removed.
         """
         entry.refuse(troubles, documents)
         if self._take_back(entry):
             self._parked.add(entry.key)
 
     def unpark(self) -> None:
-        """Hand out all entries that wait for an alias in trouble: some of these may take writes again."""
+        """Hand out all entries that wait for an alias in trouble, because an alias may take writes again."""
         for entry in self.parked():
             self._bring_back(entry)
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
-        """Wait until each row of a table that was read already, or is being read, has landed, at most so long."""
+        """Wait until each row of a table that was read, or is being read, has landed, for at most `seconds`."""
         self._doubts.doubt_table(table)
         flying = {key for key in self._in_flight if key.table == table}
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                # Asked for once in a truncation; an event would cost something at every landing.
+                # This runs once per truncation; an event would cost time at every landing.
                 while flying := flying & self._in_flight:  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_AGAIN)
 
     def close(self) -> None:
-        """Forget the delays still running; what is pending stays unacknowledged."""
+        """Cancel the running delays; pending entries stay unacknowledged."""
         for handle in self._delayed.values():
             handle.cancel()
         self._delayed.clear()
 
     def _take_back(self, entry: Entry) -> bool:
-        """End an entry's flight without result; return whether it is pending by itself now."""
+        """End an entry's flight without result; return whether it is now a pending entry of its own."""
         entry.early = None
         newer = self._pending.get(entry.key)
         if newer is not None:
@@ -255,7 +255,7 @@ class Coalescer:
         return True
 
     def _bring_back(self, entry: Entry) -> None:
-        """Hand an entry out again where it is parked."""
+        """Hand an entry out again if it is parked."""
         if entry.key in self._parked:
             self._parked.remove(entry.key)
             self._make_ready(entry)

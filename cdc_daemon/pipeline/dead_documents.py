@@ -1,4 +1,4 @@
-"""The documents that are set aside at present: kept with readable keys, forgotten when they are shown after all."""
+"""The documents that are set aside: kept with readable keys, deleted when they are written after all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EXACT_IN_BROWSERS = 2**53 - 1
 
 
 class DeadDocuments:
-    """Knows which documents are set aside, so that every other one costs a look into an empty dictionary.
+    """Tracks the documents that are set aside, so that the check for any other costs one dictionary lookup.
 
-    Letters that somebody else removes from the store stay known until their rows are shown: that costs the deletion
-    of nothing. `set_aside` and `revive` block for a commit and raise `StoreError`.
+    Letters that someone else deletes from the store stay known until their rows are written; deleting them again has no
+    effect. `set_aside` and `revive` block for a commit and raise `StoreError`.
     """
 
     def __init__(self, letters: DeadLetters, tables: Mapping[TableName, TableMetadata]) -> None:
@@ -29,24 +29,24 @@ class DeadDocuments:
         self._aliases: dict[DocumentPlace, set[str]] = {}
 
     def load(self) -> Self:
-        """Take in what an earlier process has set aside. It blocks, and raises `StoreError`."""
+        """Load the documents that an earlier process set aside. Blocks, and raises `StoreError`."""
         for place, alias in self._letters.documents():
             self._aliases.setdefault(place, set()).add(alias)
         return self
 
     def has(self, key: Key, alias: str) -> bool:
-        """Tell whether a row's document under this alias is set aside, or all of its documents are."""
+        """Return whether a row's document under this alias is set aside, or all of its documents are."""
         aliases = self._aliases.get(_place(key)) if self._aliases else None
         return aliases is not None and not aliases.isdisjoint((alias, ""))
 
     def set_aside(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep letters durably, with their keys made readable."""
+        """Write letters durably, with their keys made readable."""
         self._letters.add([self._with_key(letter) for letter in letters])
         for letter in letters:
             self._aliases.setdefault(letter.place, set()).add(letter.alias)
 
     def revive(self, shown: Sequence[tuple[Key, str]]) -> None:
-        """Forget the letters of documents that are shown, given by their keys and aliases."""
+        """Delete the letters of documents that were written, given by their keys and aliases."""
         self._letters.revive([(_place(key), alias) for key, alias in shown])
         for key, alias in shown:
             left = self._aliases.get(_place(key), set()) - {alias, ""}
@@ -66,7 +66,7 @@ class DeadDocuments:
 def readable_key(
     table: TableMetadata, partition_key: bytes, clustering: Sequence[bytes | None]
 ) -> Mapping[str, Any] | None:
-    """Return a key's values by the names of its columns; None where the bytes are no key of the table."""
+    """Return a key's values by column name; None if the bytes are not a key of the table."""
     columns = (*table.partition_key, *table.clustering)
     try:
         values = (*table.key_values(partition_key), *table.clustering_values(clustering))
@@ -76,7 +76,7 @@ def readable_key(
 
 
 def _exact(value: Any) -> Any:
-    """Return a JSON value in which whole numbers that a browser would round are texts."""
+    """Return a JSON value in which integers that a browser would round are strings."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) <= _EXACT_IN_BROWSERS else str(value)
     if isinstance(value, list):

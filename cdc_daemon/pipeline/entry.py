@@ -1,4 +1,4 @@
-"""A pending document: all that signals have said of one key since it was last read."""
+"""A pending document: the combined signals for one key since it was last read."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from cdc_daemon.model.reading import Reading
 
 _MOST_MOMENTS = 64
-"""Moments of expiry that are kept of one key: of many writes that wait together, the first to expire."""
+"""Number of expiry times kept for one key. If many writes wait together, the earliest are kept."""
 
 
 class Entry:
-    """The one pending piece of work for a key, into which every further signal of the key goes.
+    """The one pending piece of work for a key; every further signal for the key is merged into it.
 
-    `written` and `removed` are the newest known write and deletion times, `suspected` that of a deletion
-    of several rows which may have covered this one, `oldest` the oldest write or deletion time not yet
-    shown in Elasticsearch, all in microseconds since epoch, 0 for unknown.
-    `changed` says that the key itself was changed, so that others' documents which show it have to follow.
-    `refresh` asks, for a partition, to refresh every row rather than only remove those that are gone, `search` to
-    look for its documents in the index; `prefixes` are the clustering prefixes below which rows were removed.
-    `minimum_version` is what the document's version has to reach because a conflict showed it (architecture,
+    `written` and `removed` are the newest known write and deletion times. `suspected` is the time of a deletion
+    of several rows which may have covered this one. `oldest` is the oldest write or deletion time not yet
+    written to Elasticsearch. All are in microseconds since epoch, 0 for unknown.
+    `changed` means that the key itself was changed, so documents of other keys that show it have to be updated.
+    For a partition, `refresh` requests a refresh of every row, not only the removal of those that are gone; `search`
+    requests a search for its documents in the index; `prefixes` are the clustering prefixes below which rows were
+    removed. `minimum_version` is the minimum for the document's version after a conflict (docs/guarantees.md,
     promise 4). `faults` counts how often Elasticsearch has failed on its document, for the first time at
     `fault_since` (monotonic seconds, 0 for never). `unread` counts how often its row, alone, could not be read while
     others were, from `unread_since` to `unread_at` (likewise).
-    `expires` are moments at which something of what was written expires (seconds since epoch, 0 for an unknown one).
-    `said` grows with everything that is said of the key; `receipts` are held, each with what `said` was when something
-    came with it last.
-    `queue` is where the entry waits to be handed out, None while it must not be.
-    `background` says that it may wait for all others. `early` is a reading of its row, and the row's place in it, from
-    before its turn: None when it has to be read, as it has after any signal.
+    `expires` are times at which part of the written data expires (seconds since epoch, 0 for an unknown one).
+    `said` increases with every signal for the key. `receipts` are held, each with the value of `said` at its latest
+    signal.
+    `queue` is where the entry waits to be handed out, None while it must not be handed out.
+    `background` means that it can wait for all others. `early` is a reading of its row from before its turn, with the
+    row's place in it. It is None if the row has to be read, as after any signal.
     """
 
     __slots__ = (
@@ -95,16 +95,16 @@ class Entry:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody still needs this to be done."""
+        """Return whether anyone still needs this entry."""
         return bool(self.receipts) or any(not watch.closed for watch in self.watches)
 
     @property
     def abandoned(self) -> bool:
-        """Whether somebody has waited for this, and nobody needs it any more."""
+        """Return whether someone waited for this entry, and nobody needs it any more."""
         return bool(self.watches) and not self.wanted
 
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
-        """Take in one more signal; its receipt is held until this entry is settled."""
+        """Merge one more signal; its receipt is held until this entry is settled."""
         self.early = None
         self.said += 1
         self.written = max(self.written, signal.written)
@@ -135,7 +135,7 @@ class Entry:
         self.receipts[receipt] = self.said
 
     def merge(self, other: Entry) -> None:
-        """Take over what another entry of the same key knows and holds."""
+        """Merge the state and the receipts of another entry of the same key."""
         self.early = None
         self.said += 1
         self.written = max(self.written, other.written)
@@ -163,7 +163,7 @@ class Entry:
         other.receipts = {}
 
     def settle(self, documents: Sequence[DocumentOutcome] = ()) -> None:
-        """Release every receipt: the key is shown in Elasticsearch, or durably set aside."""
+        """Release every receipt: the key is written to Elasticsearch, or durably set aside."""
         for receipt in self.receipts:
             receipt.release()
         self.receipts = {}
@@ -172,9 +172,9 @@ class Entry:
         self.watches = set()
 
     def give_back(self, receipts: Mapping[Receipt, int]) -> None:
-        """Release receipts, as they were held earlier: what they stood for then is durable elsewhere.
+        """Release receipts, as they were held earlier: the work they stood for then is durable elsewhere.
 
-        Those with which more has come since are held on to.
+        Receipts that came with another signal since then stay held.
         """
         for receipt, said in receipts.items():
             if self.receipts.get(receipt) == said:
@@ -182,9 +182,9 @@ class Entry:
                 receipt.release()
 
     def refuse(self, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome] = ()) -> None:
-        """Tell those who wait that aliases take no writes, and let them go.
+        """Notify the watches and refusable receipts that aliases take no writes, and release them.
 
-        What is left are receipts of those who cannot come again with the same.
+        The receipts that remain are those whose owner cannot submit the same signals again.
         """
         for receipt in [receipt for receipt in self.receipts if receipt.refusable]:
             del self.receipts[receipt]
@@ -194,7 +194,7 @@ class Entry:
             watch.refused(self.key, troubles, documents)
 
     def delay(self, trouble: Trouble) -> None:
-        """Tell those who wait what holds the key up."""
+        """Report the cause of the delay to the watches."""
         for watch in self.watches:
             watch.delayed(self.key, trouble)
 
@@ -204,7 +204,7 @@ def _older(one: int, other: int) -> int:
 
 
 def _joined(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the moments of both, the first of them where there are very many."""
+    """Return the times of both, or the earliest of them if there are very many."""
     if not one or not other:
         return one or other
     return tuple(sorted({*one, *other}))[:_MOST_MOMENTS]

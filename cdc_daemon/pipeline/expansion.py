@@ -1,4 +1,4 @@
-"""From a partition to its documents: what a removal or a static column's change means row by row."""
+"""Expands a partition to its documents: applies a removal or a change of a static column row by row."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from cdc_daemon.pipeline.troubled import Troubled
 
 
 class Expansion:
-    """Turns a partition's entry into signals for each of its documents.
+    """Expands a partition's entry into signals for each of its documents.
 
-    A removal looks at the documents that the index has for the partition: each becomes a row signal
-    with the removal's time, a suspicion only, so that the row is read and its document removed or kept.
-    A refresh looks at the partition's rows in Cassandra as well.
-    It returns when each of the partition's documents is settled, so the entry, which is settled after that, is
-    acknowledged only when each document is. Who watches the partition watches its rows, and where nobody else needs
-    them it is broken off as soon as `abandon` tells that nobody watches any more.
-    Rows that wait for an alias in trouble are not waited for: the partition has to be expanded once more then.
-    Where other documents show rows of the partition, `router` passes the change on to them, after a pause of
-    `second_read_pause` seconds. These are not waited for, as they may need an expansion of their own.
+    A removal searches the index for the documents of the partition: each becomes a row signal
+    with the removal's time, only as a suspicion, so that the row is read and its document removed or kept.
+    A refresh reads the partition's rows in Cassandra as well.
+    `expand` returns when each of the partition's documents is settled. The partition's entry is settled after that, so
+    it is acknowledged only when each document is. Watches of the partition also watch its rows. If only watches need
+    the rows, `abandon` stops the expansion as soon as all of them are closed.
+    The expansion does not wait for rows that wait for an alias in trouble; the partition must then be expanded again.
+    If other documents show rows of the partition, `router` passes the change on to them, after a pause of
+    `second_read_pause` seconds. The expansion does not wait for these, as they may need an expansion of their own.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class Expansion:
         self._under_way: dict[Key, Children] = {}
 
     def hopeless(self, entry: Entry, troubled: Troubled) -> Mapping[str, Trouble] | None:
-        """Return why none of a partition's documents can be written, where no other documents wait for its rows."""
+        """Return why none of a partition's documents can be written, if no other documents wait for its rows."""
         if not troubled.any or self._router.leads_on(entry):
             return None
         return troubled.whole_table(entry.key.table) or None
 
     async def expand(self, entry: Entry, troubles: dict[str, Trouble]) -> bool:
-        """Make the signals, and tell whether that was done: it is not where nobody wants the partition any more.
+        """Create the signals and return whether the expansion completed: it stops if nobody needs the partition.
 
-        Aliases that take no writes, and for which rows wait therefore, are entered in `troubles`.
-        Raises what finding documents or reading keys raises.
+        Aliases that take no writes, and for which rows wait, are added to `troubles`.
+        Raises the errors of finding documents and of reading keys.
         """
         key = entry.key
         unfound: CdcError | None = None
@@ -83,7 +83,7 @@ class Expansion:
         if entry.abandoned:
             return False
         if self._router.leads_on(entry):
-            # What was removed shows no write time, so the second read is the rule (architecture, promise 2).
+            # A removed row shows no write time, so the second read is the rule (docs/guarantees.md, promise 2).
             await asyncio.sleep(self._pause)
             with suppress(TableDroppedError), self._waits.on("cassandra", [entry]):
                 await self._reader.confirm_partition(key.table, key.partition_key)
@@ -96,7 +96,7 @@ class Expansion:
         return True
 
     def abandon(self, keys: Iterable[Key]) -> None:
-        """Break off those of the partitions' expansions that nobody wants any more, because their watch was closed."""
+        """Stop the expansions of partitions that nobody needs any more, because their watch was closed."""
         for key in keys:
             children = self._under_way.get(key)
             if children is not None and children.closed:

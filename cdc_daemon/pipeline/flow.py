@@ -1,4 +1,4 @@
-"""What became of the signals that came into a coalescer."""
+"""Counts of the signals that entered a coalescer, by result."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 
 class Flow(NamedTuple):
-    """How many signals came into a coalescer since its start, and what became of them.
+    """The number of signals that entered a coalescer since its start, by result.
 
-    `taken` are all, those for the rows of a partition included; `coalesced` joined a key that was pending
-    already; `rows` and `partitions` are keys settled; `forgotten` are keys that nobody wanted any more. With what is
-    pending they add up: taken = coalesced + rows + partitions + forgotten + pending (architecture, promise 7).
+    `taken` counts all, including those for the rows of a partition; `coalesced` joined a key that was already pending;
+    `rows` and `partitions` are keys settled; `forgotten` are keys that nobody needed any more. Together with the
+    pending keys they add up (docs/guarantees.md, promise 7):
+    taken = coalesced + rows + partitions + forgotten + pending.
     """
 
     taken: int

@@ -1,4 +1,4 @@
-"""A gate before the pipeline, so that an operator can hold a source without stopping the daemon."""
+"""A gate before the pipeline, so that an operator can pause a source without stopping the daemon."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from cdc_daemon.model.signal import Signal
 
 
 class Sink(Protocol):
-    """What takes signals in."""
+    """Accepts signals."""
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in; wait while there is no room."""
+        """Submit signals; wait while the pipeline is full."""
         ...
 
 
 class Pause(NamedTuple):
-    """Who closed a gate, and when in seconds since epoch."""
+    """The operator who closed a gate, and the time in seconds since epoch."""
 
     by: str
     since: float
 
 
 class Gate:
-    """Passes signals on while it is open. A source that meets it closed waits, as it does for a full pipeline."""
+    """Passes signals on while it is open. A source waits at a closed gate, as it does for a full pipeline."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -39,16 +39,16 @@ class Gate:
 
     @property
     def pause(self) -> Pause | None:
-        """Who closed it and when; None while it is open, and where nobody is named."""
+        """Return who closed the gate and when; None while it is open, and if no operator was named."""
         return self._pause
 
     @property
     def closed(self) -> bool:
-        """Whether sources wait."""
+        """Return whether sources wait."""
         return not self._open.is_set()
 
     def close(self, pause: Pause | None = None) -> None:
-        """Stop all signals; a gate that is closed already keeps its first pause."""
+        """Stop all signals; a gate that is already closed keeps its first pause."""
         self._pause = self._pause or pause
         self._open.clear()
         self._update()
@@ -60,12 +60,12 @@ class Gate:
         self._update()
 
     def divert(self, elsewhere: Callable[[Sequence[Signal]], Awaitable[None]] | None) -> None:
-        """Hand what meets the closed gate to `elsewhere`, which settles it by returning; None lets it wait again."""
+        """Redirect signals at the closed gate to `elsewhere`, which settles them by returning; None ends that."""
         self._diversion = elsewhere
         self._update()
 
     async def wait_open(self) -> None:
-        """Wait while it is closed."""
+        """Wait while the gate is closed."""
         await self._open.wait()
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:

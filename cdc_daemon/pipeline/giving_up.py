@@ -1,4 +1,4 @@
-"""What a server fails on every time, told from a server that fails: documents, and rows that cannot be read."""
+"""Distinguishes a document or row on which a server always fails from a server that fails."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SUSPICIOUS = 3
 """Faults after which a document is written alone, so that it spoils no request of others."""
 
 _ALONE = 6
-"""Times the usual period after which a document is given up although nothing else is written to its alias, and a row
-although no other of its table is read."""
+"""Multiple of the usual period after which a document is given up even if nothing else is written to its alias, and a
+row even if no other of its table is read."""
 
 
 class Poison:
-    """Tells when to give a document or a row up, so that it does not hold the checkpoint for ever.
+    """Decides when to give up a document or a row, so that it does not block the checkpoint forever.
 
     A document is given up when Elasticsearch has answered `attempts` writes of it, over at least `seconds`, with a
-    fault of its own (5xx, or a circuit breaker), while it has taken other documents under the same alias to the last.
-    An Elasticsearch that is down, and a shard that takes nothing, are no reason.
-    A row is given up when as many reads of it alone have failed over as long, between any two of which others were
-    read: so those while Cassandra is away do not count. `now` tells seconds.
+    server fault (5xx, or a circuit breaker), while it kept accepting other documents under the same alias.
+    An Elasticsearch that is down, or a shard that accepts nothing, is no reason.
+    A row is given up when as many reads of it alone have failed over the same period, and other rows were read between
+    any two of them: so failures while Cassandra is unavailable do not count. `now` returns seconds.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Poison:
         self._last_read = float("-inf")
 
     def note_written(self, alias: str) -> None:
-        """Take note that a document was written, or removed."""
+        """Record that a document was written or removed."""
         self._written[alias] = self.now()
 
     def gives_up(self, entry: Entry, operation: Operation, result: Result) -> bool:
-        """Take note that a write has to be repeated; return whether that is useless."""
+        """Record that a write has to be repeated; return whether a retry is useless."""
         if not _is_fault(result):
             return False
         entry.faults += 1
@@ -54,15 +54,15 @@ class Poison:
         return self._is_useless(entry.faults, entry.fault_since, operation.index, self._written)
 
     def note_read(self, table: TableName) -> None:
-        """Take note that a row was read, or found absent."""
+        """Record that a row was read, or found absent."""
         self._read[table] = self._last_read = self.now()
 
     def has_read_since(self, moment: float) -> bool:
-        """Tell whether any row was read since a moment (seconds, by `now`)."""
+        """Return whether any row was read since a given time (seconds, by `now`)."""
         return self._last_read > moment
 
     def gives_up_row(self, entry: Entry) -> bool:
-        """Take note that a row could not be read, alone; return whether it is useless to try again."""
+        """Record that a row could not be read alone; return whether a retry is useless."""
         if entry.unread and not self.has_read_since(entry.unread_at):
             return False
         now = self.now()

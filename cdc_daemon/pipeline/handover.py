@@ -1,4 +1,4 @@
-"""Signals handed over and waited for: what a part does that has no line of acknowledgements of its own."""
+"""Submits signals and waits for them, for callers without an acknowledgement line of their own."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
 
 Submit = Callable[[Sequence[Signal], Receipt], Awaitable[None]]
-"""Takes signals in, and holds the receipt for each until it is settled."""
+"""Submits signals, and holds the receipt for each until it is settled."""
 
 
 class BackgroundSink(Protocol):
-    """The pipeline, as far as work that may wait needs it."""
+    """The part of the pipeline that background work needs."""
 
     async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in that may wait for all others; wait while there is no room."""
+        """Submit signals that can wait for all others; wait while the pipeline is full."""
         ...
 
 
 class RowSink(BackgroundSink, Protocol):
-    """The pipeline, as far as work that may wait, and reads rows itself, needs it."""
+    """The part of the pipeline that background work needs if it reads rows itself."""
 
     async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
-        """Take rows in that were read already, aligned with the keys; wait while there is no room."""
+        """Submit rows that were already read, aligned with the keys; wait while the pipeline is full."""
         ...
 
 
 async def hand_over(submit: Submit, signals: Sequence[Signal], *, alias: str | None = None) -> None:
-    """Hand signals over and return when each is settled in Elasticsearch.
+    """Submit signals and return when each is settled in Elasticsearch.
 
     Raises `ElasticsearchRefusedError` when all others are settled, but some wait for an alias that takes no writes:
-    these have to be handed over again. With an `alias` no other concerns them.
+    these have to be submitted again. With an `alias`, only that alias is relevant.
     """
     refused = (await _hand_over(submit, signals, refusable=True, alias=alias)).refused
     if refused:
@@ -45,17 +45,17 @@ async def hand_over(submit: Submit, signals: Sequence[Signal], *, alias: str | N
 
 
 async def hand_over_each(submit: Submit, signals: Sequence[Signal]) -> Mapping[Key, Trouble]:
-    """Hand signals over and return, when all others are settled, the keys that wait for an alias, and why."""
+    """Submit signals; when all others are settled, return the keys that wait for an alias, each with the reason."""
     return (await _hand_over(submit, signals, refusable=True)).refused
 
 
 async def hand_over_for_good(submit: Submit, signals: Sequence[Signal]) -> None:
-    """Hand signals over that cannot come again; return when each is settled in Elasticsearch, or is in the spool."""
+    """Submit signals that cannot be repeated; return when each is settled in Elasticsearch or is in the spool."""
     await _hand_over(submit, signals, refusable=False)
 
 
 def refusal_of(trouble: Trouble) -> ElasticsearchRefusedError:
-    """Return the error that says that keys wait for an alias which takes no writes."""
+    """Return the error for keys that wait for an alias which takes no writes."""
     return ElasticsearchRefusedError(trouble.reason, alias=trouble.alias)
 
 

@@ -1,4 +1,4 @@
-"""What readings tell of when values expire."""
+"""Expiry times of values, as found in readings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import Expiries
 
 _SAME = 2
-"""Seconds within which two moments are one: both are whole seconds, of two clocks."""
+"""Seconds within which two times count as equal: both are whole seconds, from two clocks."""
 
 
 class Lifetimes:
-    """Has rows of tables with expiring values read with their lives, and keeps these before anything is acknowledged.
+    """Requests expiry times with the reads of tables with expiring values, and stores them before any acknowledgement.
 
-    `now` tells seconds since epoch.
+    `now` returns seconds since epoch.
     """
 
     def __init__(self, expiries: Expiries | None, *, now: Callable[[], float] = time.time) -> None:
@@ -26,14 +26,14 @@ class Lifetimes:
         self._now = now
 
     async def expect(self, table: TableName, entries: Sequence[Entry]) -> None:
-        """Take note, before their rows are read, of whether something that was written to them expires."""
+        """Record, before their rows are read, whether data written to them expires."""
         if self._expiries is None or self._expiries.tracks(table):
             return
         if any(entry.expires for entry in entries):
             await asyncio.to_thread(self._expiries.expect, table)
 
     async def keep(self, entries: Sequence[Entry], reading: Reading) -> None:
-        """Keep durably when something of these rows, or of what is joined to them, expires next."""
+        """Write durably when data of these rows, or of rows joined to them, expires next."""
         if self._expiries is None:
             return
         joined = any(state.joined_expires is not None for state in reading.states)
@@ -45,9 +45,9 @@ class Lifetimes:
 
 
 def lifetime(entry: Entry, state: RowState, now: float) -> Lifetime:
-    """Return when something of a row expires, by its reading and by what the log has told and the reading has not.
+    """Return when data of a row expires, from its reading and from the log where the reading does not show it.
 
-    What is joined to the row makes no moment of its own values known: the log tells of these alone.
+    Rows joined to the row add no expiry times of its own values: only the log supplies these.
     """
     if state.row is None:
         return Lifetime(entry.key, None, ())

@@ -1,4 +1,4 @@
-"""The pipeline's measurements."""
+"""The metrics of the pipeline."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from cdc_daemon.telemetry.tracing import ChangeTracer
 
 
 class PipelineMetrics:
-    """Counts what the pipeline settles, and how late.
+    """Counts the documents that the pipeline settles, and measures the lag.
 
-    It is told of every document, so labelled children are looked up once and kept. A change with a span leaves its
-    trace's id with the lag as an exemplar, which OpenMetrics shows. `aliases` are those that each table's mappings
+    It is called for every document, so labelled children are looked up once and kept. A change with a span adds its
+    trace's id to the lag as an exemplar, which OpenMetrics exposes. `aliases` are those that each table's mappings
     write to.
     """
 
@@ -41,7 +41,7 @@ class PipelineMetrics:
             metrics.dead_letters.labels(reason)
 
     def settled(self, table: TableName, outcome: str, alias: str) -> None:
-        """Count a document by its outcome; without an alias, each document that the table's mappings make of a row."""
+        """Count a document by its outcome; without an alias, count one for each of the table's mappings."""
         # A row that only other rows' documents show has no alias of its own.
         for each in (alias,) if alias else self._aliases.get(table, ("",)):
             counter = self._outcomes.get((each, outcome))
@@ -50,12 +50,12 @@ class PipelineMetrics:
             counter.inc()
 
     def set_aside(self, reasons: Sequence[str]) -> None:
-        """Count documents that are kept as dead letters and were not before; those refused have one reason here."""
+        """Count documents that are newly kept as dead letters; all rejected documents share one reason here."""
         for reason in reasons:
             self._metrics.dead_letters.labels(reason if reason in NOT_BUILT else "document").inc()
 
     def shown(self, table: TableName, oldest: int) -> None:
-        """Measure how long the oldest change of a key took to be shown."""
+        """Measure the time from the oldest change of a key until it was written."""
         if not oldest:
             return
         lag = self._lags.get(table)
@@ -70,15 +70,15 @@ class PipelineMetrics:
             self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(written / 1e6)
 
     def second_reads(self, count: int) -> None:
-        """Count rows read once more."""
+        """Count rows that were read a second time."""
         self._metrics.second_reads.inc(count)
 
     def retried(self, reason: str, count: int) -> None:
-        """Count nothing: the bulk writer has counted these by its own, bounded reasons."""
+        """Count nothing: the bulk writer already counts retries by its own, bounded reasons."""
 
 
 class FlowMetrics:
-    """Exports what became of signals, which the coalescer only counts: it is asked for every one of them."""
+    """Exports the coalescer's counts. The coalescer only counts, because it handles every signal."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._counters = (
@@ -91,7 +91,7 @@ class FlowMetrics:
         self._shown = Flow(0, 0, 0, 0, 0)
 
     def show(self, flow: Flow) -> None:
-        """Bring the counters up to what the coalescer has counted."""
+        """Advance the counters to the coalescer's counts."""
         for counter, now, before in zip(self._counters, flow, self._shown, strict=True):
             counter.inc(now - before)
         self._shown = flow

@@ -1,4 +1,4 @@
-"""A partition with pending work: which of its rows are in flight, and the removal that waits for them."""
+"""A partition with pending work: its rows in flight, and the removal that waits for them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from cdc_daemon.pipeline.entry import Entry
 
 
 class Partition:
-    """What is known of a partition while rows of it are pending or a removal of it is at work.
+    """The state of a partition while rows of it are pending or a removal of it is running.
 
-    Rows in flight when a removal of their partition arrives may write a document after the removal has
-    looked for documents. So the removal waits for exactly those (`before`); rows that are read later
-    suspect that the removal covers them and doubt an older row themselves. `rows` counts the entries that are
-    known of it, `since` the rows in flight that were handed out after the newest removal, and `waiting` is the removal
+    A row in flight when a removal of its partition arrives may write a document after the removal has
+    searched for documents. So the removal waits for exactly those rows (`before`). Rows that are read later
+    suspect that the removal covers them and doubt an older row themselves. `rows` counts the known entries of the
+    partition, `since` the rows in flight that were handed out after the newest removal, and `waiting` is the removal
     that waits.
     """
 
@@ -26,20 +26,20 @@ class Partition:
         self.waiting: Entry | None = None
 
     def take_off(self, entry: Entry) -> None:
-        """Take note that a row is handed out; it learns what was removed by then."""
+        """Record that a row is handed out, and add the removals so far to it."""
         self.since += 1
         entry.epoch = self.epoch
         entry.suspected = max(entry.suspected, self.removed)
 
     def note_removal(self, removed: int) -> None:
-        """Take note of a removal of everything up to a time (µs since epoch): it is to wait for all in flight."""
+        """Record a removal of everything up to a time (µs since epoch): it waits for all rows in flight."""
         self.removed = max(self.removed, removed)
         self.before += self.since
         self.since = 0
         self.epoch += 1
 
     def land(self, entry: Entry) -> Entry | None:
-        """Take note that a row's flight has ended; return the removal that waited for this one last, if any did."""
+        """Record that a row's flight has ended; return the removal if this was the last row it waited for."""
         if entry.epoch == self.epoch:
             self.since -= 1
             return None

@@ -1,4 +1,4 @@
-"""The documents of a Cassandra partition, by the bookkeeping fields that each of them carries."""
+"""The documents of a Cassandra partition, found by the bookkeeping fields in each of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PartitionDocuments:
         self._aliases = aliases
 
     async def find(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
-        """Return the clustering keys of the partition's documents page by page, as of a fresh refresh.
+        """Return the clustering keys of the partition's documents page by page, after a refresh of the index.
 
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, after the other indices were searched.
         """

@@ -1,4 +1,4 @@
-"""The rows of one page of a partition, waited for together."""
+"""The rows of one page of a partition, as a group to wait for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
 
 class Children:
-    """Rows that are settled before the next page of their partition is asked for, so that memory stays flat.
+    """Rows that are settled before the next page of their partition is requested, so that memory use stays flat.
 
-    Each of them is wanted for as long as the partition is. A `receipt` says so, or, where the partition is wanted by
-    nobody but those who watch it and may leave, this as one more watch.
+    Each row is needed for as long as the partition is. A `receipt` holds it; if only watches, which may close, need
+    the partition, this object is one more watch instead.
     """
 
     def __init__(self, partition: Entry) -> None:
@@ -29,43 +29,43 @@ class Children:
 
     @property
     def troubles(self) -> Mapping[str, Trouble]:
-        """The aliases that some of the rows wait for, and why these take no writes."""
+        """Return the aliases that some of the rows wait for, each with the reason."""
         if self.receipt is not None:
             return {trouble.alias or "": trouble for trouble in self.receipt.refused.values()}
         return self._troubles
 
     @property
     def closed(self) -> bool:
-        """Whether nobody wants the partition any more."""
+        """Return whether nobody needs the partition any more."""
         return self._partition.abandoned
 
     def watch(self, key: Key) -> Sequence[Watch]:
-        """Wait for a row as well, and return who watches it."""
+        """Add a row to wait for, and return its watches."""
         if self.receipt is not None:
             return [*self._partition.watches]
         self.open.add(key)
         return [*self._partition.watches, self]
 
     def settled(self, key: Key, _documents: Sequence[DocumentOutcome]) -> None:
-        """Take note that a row is settled."""
+        """Record that a row is settled."""
         self.open.discard(key)
         if not self.open:
             self._settled.set()
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
-        """Take note that a row has to be tried again: those who watch the partition are told themselves."""
+        """Do nothing for a row that has to be retried: the partition's watches are notified directly."""
 
     def refused(self, key: Key, troubles: Mapping[str, Trouble], _documents: Sequence[DocumentOutcome]) -> None:
-        """Note that a row waits for aliases that take no writes: it is not waited for here."""
+        """Record that a row waits for aliases that take no writes, and stop waiting for it."""
         self._troubles.update(troubles)
         self.settled(key, ())
 
     def abandon(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._settled.set()
 
     async def wait(self) -> None:
-        """Wait until each row is settled, or given up by `abandon`."""
+        """Wait until each row is settled, or until `abandon`."""
         if self.receipt is not None:
             self.receipt.release()
         elif not self.open:

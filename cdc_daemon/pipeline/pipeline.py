@@ -1,4 +1,4 @@
-"""The workers between the coalescer and the servers, and how they start, drain and stop."""
+"""The workers between the coalescer and the servers, and their start, drain and stop."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from cdc_daemon.pipeline.watch import Watch
 log = structlog.get_logger(__name__)
 
 EXPANDERS = 2
-"""Partitions expanded side by side: two, so that a huge one does not hold up every other."""
+"""Partitions expanded in parallel: two, so that a huge one does not block all others."""
 
 URGENT_WORKERS = 2
-"""Workers for nothing but what somebody waits for: the others may all be busy with full batches."""
+"""Workers reserved for watched keys: the others may all be busy with full batches."""
 
 ALIAS_PAUSE = 0.05
-"""Seconds that a worker pauses at most after a failure that concerns one alias."""
+"""Longest pause of a worker, in seconds, after a failure that concerns one alias."""
 
 USUAL = (Lane.USUAL,)
 URGENT = (Lane.URGENT,)
@@ -44,15 +44,15 @@ USUAL_FIRST = (Lane.USUAL, Lane.BACKGROUND)
 
 
 class Pipeline:
-    """Takes signals from every source and settles each key in Elasticsearch.
+    """Accepts signals from every source and settles each key in Elasticsearch.
 
-    `workers` batches of up to `batch` rows are read and written side by side. A worker takes what is
-    pending at once, so an idle pipeline adds no delay, and a busy one makes its batches full. What is watched
-    has workers of its own, so neither waits for the other's batches. What is in the background has one worker of its
-    own, and those of the others that find nothing else to do, except the first: however much is in the background,
-    a change finds a worker at once, and however many changes there are, the background goes on.
-    Keys whose documents wait for an alias that takes no writes are parked, which `troubled` tells.
-    `doubt` is told of the alias for which Elasticsearch did not answer something other than a write.
+    `workers` batches of up to `batch` rows are read and written in parallel. A worker takes what is
+    pending at once, so an idle pipeline adds no delay, and a busy one fills its batches. Watched keys
+    have their own workers, so neither waits for the other's batches. Background keys have one worker of their
+    own, and any other idle worker except the first. So a change finds a worker at once, however many keys are in
+    the background, and the background makes progress, however many changes there are.
+    Keys with documents that wait for an alias that takes no writes are parked; `troubled` reports these aliases.
+    `doubt` is called with the alias when Elasticsearch did not answer a request other than a write.
     """
 
     def __init__(
@@ -82,46 +82,46 @@ class Pipeline:
 
     @property
     def pending(self) -> int:
-        """How many keys are pending or in flight."""
+        """Return the number of keys pending or in flight."""
         return len(self._coalescer)
 
     @property
     def flow(self) -> Flow:
-        """What became of the signals so far."""
+        """Return the counts of the signals so far, by result."""
         return self._coalescer.flow
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in; wait while the pipeline is full."""
+        """Submit signals; wait while the pipeline is full."""
         await self._coalescer.submit(signals, receipt)
 
     async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Take signals in that may wait for all others; wait while the pipeline is full."""
+        """Submit signals that can wait for all others; wait while the pipeline is full."""
         await self._coalescer.submit(signals, receipt, background=True)
 
     async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
-        """Take rows in that were read already and may wait for all others; wait while the pipeline is full."""
+        """Submit rows that were already read and can wait for all others; wait while the pipeline is full."""
         await self._coalescer.submit_rows(keys, reading, receipt)
 
     def is_pending(self, key: Key) -> bool:
-        """Tell whether something is known of a key that is not settled yet."""
+        """Return whether a key has signals that are not settled yet."""
         return key in self._coalescer
 
     def request(self, signals: Iterable[Signal], watch: Watch) -> None:
-        """Take signals in past the pending limit; `watch` is told when each key is settled.
+        """Submit signals past the pending limit; `watch` is notified when each key is settled.
 
-        What is read for it is read after this call.
+        Rows are read for it after this call.
         """
         for signal in signals:
             self._coalescer.add(signal, None, (watch,))
 
     def withdraw(self, keys: Iterable[Key]) -> None:
-        """Forget keys whose watch was closed before they were settled, unless somebody else needs them."""
+        """Remove keys that are not settled and have a closed watch, unless someone else needs them."""
         given = list(keys)
         self._coalescer.withdraw(given)
         self._expansion.abandon(given)
 
     async def run(self) -> None:
-        """Work until cancelled: what is not settled then stays unacknowledged."""
+        """Run until cancelled; keys that are not settled then stay unacknowledged."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(self._workers):
@@ -173,7 +173,7 @@ class Pipeline:
                 raise
 
     async def _expand(self, entry: Entry, troubles: dict[str, Trouble]) -> None:
-        """Expand a partition and end its flight; where this raises, that is left to the caller."""
+        """Expand a partition and end its flight; if this raises, the caller ends the flight."""
         try:
             done = await self._expansion.expand(entry, troubles)
         except CassandraReadError as error:
@@ -195,7 +195,7 @@ class Pipeline:
     async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
         delay = backoff.next()
         if (alias := alias_of(error)) is not None:
-            # Its own keys wait longer; a worker that waits would let other indices' wait too.
+            # Its own keys wait longer; if the worker waited, keys of other indices would wait too.
             self._doubt(alias)
             delay = min(delay, ALIAS_PAUSE)
         log.warning("pipeline.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))

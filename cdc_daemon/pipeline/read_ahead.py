@@ -1,4 +1,4 @@
-"""Rows that were read before their turn came, page by page of a scan: nobody has to read them by their keys."""
+"""Rows read before their turn, page by page of a scan: they need no read by key."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.entry import Entry
 
 EARLY_SECONDS = 3.0
-"""How old such a reading may be when its row's turn comes; an older row is read again.
+"""Maximum age of such a reading when its row's turn comes; an older row is read again.
 
-Whoever waits for reads under way to be over, here or in another daemon, waits for these too."""
+Code that waits for the reads in flight to end, here or in another daemon, waits for these too."""
 
 
 GRACE = 0.1
-"""Seconds after which what was in the log can be read: it is there before it is in the memtable."""
+"""Seconds after which data in the log can be read: it is written to the log before the memtable."""
 
 
 class Doubts:
-    """When rows were changed in ways that do not name each of them.
+    """Records changes of rows that do not name each row.
 
-    A row's own change makes it be read again. A removal of several rows, or a change of rows that are shown in many
-    documents, cannot: its documents are looked for in the index, where a row that is on its way is not yet. So what was
-    read before such a change was settled is read again, and for a moment after a removal it is suspected to cover what
-    is read.
+    A row's own change causes it to be read again. A removal of several rows, or a change of rows that are shown in many
+    documents, cannot: its documents are searched in the index, which does not yet hold a row that is in flight. So rows
+    read before such a change was settled are read again, and for a moment after a removal it is suspected to cover the
+    rows that are read.
     """
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class Doubts:
         self._removals: dict[tuple[TableName, bytes], tuple[float, int]] = {}
 
     def doubt_table(self, table: TableName) -> None:
-        """Doubt what was read of a table before now."""
+        """Doubt all readings of a table from before now."""
         self._landed[table] = asyncio.get_running_loop().time()
 
     def doubt_partition(self, table: TableName, partition_key: bytes, removed: int) -> None:
-        """Doubt what was read of a partition before now, as rows of it were removed at a moment (µs since epoch)."""
+        """Doubt all readings of a partition from before now, because rows were removed at a time (µs since epoch)."""
         now = asyncio.get_running_loop().time()
         self._removals.pop((table, partition_key), None)
         self._removals[table, partition_key] = (now, removed)
@@ -47,7 +47,7 @@ class Doubts:
                 del self._removals[key]
 
     def judge(self, entries: Iterable[Entry]) -> None:
-        """Let those of the entries be read again, or with suspicion, whose rows may have been changed since."""
+        """Mark entries to be read again, or as suspected, if their rows may have been changed since their reading."""
         now = asyncio.get_running_loop().time()
         for entry in entries:
             settled, removed = self._removals.get(entry.key[:2], (float("-inf"), 0))
@@ -62,7 +62,7 @@ class Doubts:
 
 
 def early_readings(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Reading]]:
-    """Return, for each reading that the entries' rows came with, these entries and their part of it."""
+    """Return each early reading with the entries that it covers."""
     found: dict[int, tuple[list[Entry], Reading, list[int]]] = {}
     for entry in entries:
         if entry.early is not None:

@@ -1,4 +1,4 @@
-"""Entries that may be handed out, in the order they came: urgent ones, usual ones, and those that may wait."""
+"""Entries ready to be handed out, in order of arrival, in three lanes: urgent, usual and background."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cdc_daemon.pipeline.entry import Entry
 
 
 class Lane(Enum):
-    """How soon an entry's turn comes."""
+    """The priority of an entry."""
 
     URGENT = "urgent"
-    """Somebody waits for it."""
+    """A watch waits for the entry."""
 
     USUAL = "usual"
-    """A change that has to be shown."""
+    """A change that has to be written."""
 
     BACKGROUND = "background"
-    """Nothing is known to have changed: it is looked at because everything is (backfill, repair)."""
+    """No change is known: the row is read as part of a full scan (backfill, repair)."""
 
     @classmethod
     def of(cls, entry: Entry) -> Lane:
@@ -31,10 +31,10 @@ class Lane(Enum):
 
 
 class ReadyQueue:
-    """A queue for each lane. An entry is in one of them at most, `entry.queue`.
+    """A queue for each lane. An entry is in at most one of them, `entry.queue`.
 
-    An entry that leaves before its turn stays in the deque as a husk, which is passed over: taking it out
-    of the middle would cost as much as the queue is long.
+    An entry that leaves before its turn stays in the deque as an empty placeholder, which is skipped: removing it
+    from the middle takes time proportional to the length of the queue.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class ReadyQueue:
         self._woken: dict[Lane, list[asyncio.Event]] = {lane: [] for lane in Lane}
 
     def put(self, entry: Entry) -> None:
-        """Append an entry, or move it to the lane that it belongs to by now."""
+        """Append an entry, or move it to its present lane."""
         lane = Lane.of(entry)
         entries = self._lanes[lane]
         if entry.queue is not entries:
@@ -54,7 +54,7 @@ class ReadyQueue:
 
     @staticmethod
     def remove(entry: Entry) -> None:
-        """Take an entry out; nothing happens when it is in no queue."""
+        """Remove an entry; do nothing if it is in no queue."""
         entry.queue = None
 
     async def wait(self, lanes: Sequence[Lane]) -> None:
@@ -69,7 +69,7 @@ class ReadyQueue:
             await ready.wait()
 
     def take(self, lanes: Sequence[Lane]) -> Entry | None:
-        """Take the oldest entry out of the first of these lanes that has one."""
+        """Remove and return the oldest entry of the first of these lanes that has one."""
         for lane in lanes:
             if self._has_entries(lane):
                 entry = self._lanes[lane].popleft()

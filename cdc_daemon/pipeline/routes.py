@@ -1,4 +1,4 @@
-"""Which joined rows lead to which documents, for the declared mappings."""
+"""Finds the routes from joined rows to documents, for the declared mappings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TableOf = Callable[[TableName], TableMetadata]
 
 
 class Reference(NamedTuple):
-    """One place in a mapping where rows of another table are shown.
+    """One place in a mapping that shows rows of another table.
 
-    `on` pairs key columns of that table with columns of the mapping's own table, as far as these are known to equal
-    each other. `dependents` says how the documents are found where `on` does not tell them.
+    `on` pairs key columns of that table with columns of the mapping's own table that are known to equal them.
+    `dependents` defines how the documents are found if `on` is not sufficient.
     """
 
     mapping: DocumentMapping
@@ -31,12 +31,12 @@ class Reference(NamedTuple):
 
 
 def related_of(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> dict[TableName, Related]:
-    """Return, for each table, everything that its mappings read beside its rows."""
+    """Return, for each table, everything that its mappings read in addition to its rows."""
     return {table: sum((each.related for each in several), Related()) for table, several in mappings.items()}
 
 
 def references_of(mapping: DocumentMapping) -> Iterator[Reference]:
-    """Return every place in a mapping where rows of another table are shown."""
+    """Yield every place in a mapping that shows rows of another table."""
     for lookup in mapping.lookups:
         yield Reference(mapping, lookup.place, lookup.relation, lookup.relation.on, lookup.settings.dependents)
     for join in mapping.joins:
@@ -48,9 +48,9 @@ def references_of(mapping: DocumentMapping) -> Iterator[Reference]:
 
 
 def find_routes(mappings: Iterable[DocumentMapping], table_of: TableOf) -> list[tuple[TableName, Route]]:
-    """Return the routes that keys tell, each with the joined table it begins at.
+    """Return the routes that can be derived from keys, each with the joined table at its start.
 
-    Raises `ConfigError` where neither a joined row's key nor what is declared tells which documents show it.
+    Raises `ConfigError` if neither a joined row's key nor the declaration identifies the documents that show it.
     """
     found = []
     for mapping in mappings:

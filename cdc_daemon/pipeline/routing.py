@@ -1,8 +1,8 @@
-"""From rows of joined tables to the documents that show them.
+"""Routes changes of joined rows to the documents that show them.
 
-A change of a joined row is an entry of its own first: it is read, and doubted, like any other, so that what is
-read after it shows the change (architecture, promise 2). Then it is passed on to the rows whose documents show
-it, as signals that know of no write of theirs.
+A change of a joined row is first an entry of its own. It is read, and doubted, like any other, so that any later
+read shows the change (docs/guarantees.md, promise 2). Then it is passed on to the rows with documents that show
+it, as signals that contain no write time of these rows.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cdc_daemon.store.dependents import ChangedRow
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the key of a joined row tells the rows whose documents show it.
+    """Derives the rows to update from the key of a joined row.
 
-    `split` takes the joined table's partition key apart. `partition` are the places, among its components, of those of
-    the other table's partition key; `clustering` those, among all of the joined row's key, of its clustering values,
-    or None where these are not told: the whole partition is refreshed then.
+    `split` splits the joined table's partition key. `partition` holds the positions, among its components, of the
+    components of the other table's partition key. `clustering` holds the positions, among the whole key of the joined
+    row, of its clustering values, or None if the key does not contain them: then the whole partition is refreshed.
     """
 
     table: TableName
@@ -35,7 +35,7 @@ class Route:
     clustering: tuple[int, ...] | None
 
     def signal(self, partition_key: bytes, clustering: Sequence[bytes | None] | None, since: int) -> Signal:
-        """Say the change for the rows that show it; `clustering` is None where a whole partition was changed."""
+        """Return the signal for the rows that show it; `clustering` is None if a whole partition was changed."""
         parts: list[bytes | None] = list(self.split(partition_key))
         key = TableMetadata.join_key([parts[at] or b"" for at in self.partition])
         parts.extend(clustering or ())
@@ -48,10 +48,10 @@ class Route:
 def find_route(
     table: TableName, base: TableMetadata, joined: TableMetadata, on: Iterable[tuple[str, str]]
 ) -> Route | None:
-    """Return how rows of `joined` tell rows of `base`, whose columns they equal as `on` says; None where they do not.
+    """Return the route from rows of `joined` to rows of `base`, matched by `on`; None if keys do not identify them.
 
-    `on` pairs key columns of the joined table with columns of the base table. The base's partition key has to be told
-    by the joined table's, so that the removal of a whole partition of it tells it too.
+    `on` pairs key columns of the joined table with columns of the base table. The joined table's partition key has to
+    determine the base's, so that the removal of a whole joined partition can be routed too.
     """
     names = [column.name for column in (*joined.partition_key, *joined.clustering)]
     places = {column: names.index(other) for other, column in on if other in names}
@@ -65,9 +65,10 @@ def find_route(
 
 
 class Followed(NamedTuple):
-    """Tables whose rows' keys do not tell the documents that show them, and who keeps in mind that a row has changed.
+    """Tables with rows that do not identify their dependent documents by key, and the store that records their changes.
 
-    `keep` returns when that is durable; it raises `StoreError`. `clock` tells from which version on documents show it.
+    `keep` returns when the record is durable; it raises `StoreError`. `clock` gives the version from which documents
+    show the change.
     """
 
     tables: frozenset[TableName]
@@ -76,7 +77,7 @@ class Followed(NamedTuple):
 
 
 class Router:
-    """Passes settled changes of joined tables on. `mapped` are the tables that have documents of their own."""
+    """Passes settled changes of joined tables on. `mapped` are the tables with documents of their own."""
 
     def __init__(
         self,
@@ -93,21 +94,21 @@ class Router:
         self._leading = self._routes.keys() | (frozenset() if followed is None else followed.tables)
 
     def is_shown(self, table: TableName) -> bool:
-        """Whether the table has documents of its own, and is not only shown in others."""
+        """Return whether the table has documents of its own, and is not only shown in others."""
         return table in self._mapped or table not in self._leading
 
     def leads_on(self, entry: Entry) -> bool:
-        """Whether other rows' documents have to follow.
+        """Return whether documents of other rows have to be updated.
 
-        A table with documents of its own is also read without any change, by a re-sync, and what was passed on to it
-        goes no further: neither concerns anybody else.
+        A table with documents of its own is also read without any change, by a re-sync. A change passed on to it is not
+        passed on again. Neither affects other rows.
         """
         if entry.key.table not in self._leading:
             return False
         return entry.changed or entry.key.table not in self._mapped
 
     async def keep_in_mind(self, entries: Iterable[Entry]) -> None:
-        """Keep durably whose dependents have to be looked for, before the entries are settled. Raises `StoreError`."""
+        """Record durably which changed rows have dependents, before the entries are settled. Raises `StoreError`."""
         if self._followed is None:
             return
         tables, keep, clock = self._followed
@@ -120,7 +121,7 @@ class Router:
             await keep(changed)
 
     def pass_on(self, entry: Entry) -> None:
-        """Hand the change on to the rows that show it; they hold the entry's receipts from now on."""
+        """Pass the change on to the rows that show it; they hold the entry's receipts from now on."""
         if not self.leads_on(entry):
             return
         receipts = [receipt for receipt in entry.receipts if receipt.follows]
@@ -130,14 +131,14 @@ class Router:
                 target.hold(receipt)
 
     def signals(self, entry: Entry) -> Iterator[Signal]:
-        """Say what an entry's change means for the rows that show it."""
+        """Yield the signals of an entry's change for the rows that show it."""
         key = entry.key
         for route in self._routes.get(key.table, ()):
             yield route.signal(key.partition_key, key.clustering, entry.oldest)
 
 
 def group_routes(found: Iterable[tuple[TableName, Route]]) -> dict[TableName, list[Route]]:
-    """Return routes by the joined table they begin at."""
+    """Return the routes grouped by the joined table at their start."""
     grouped: dict[TableName, list[Route]] = defaultdict(list)
     for table, route in found:
         grouped[table].append(route)

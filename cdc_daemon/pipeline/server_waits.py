@@ -1,4 +1,4 @@
-"""Which server is waited for, and since when: to tell those who wait in vain whose fault it is."""
+"""Tracks which server is awaited, and since when, to report the cause of a delay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Wait:
-    """A server that is waited for since `began`. `inner` waits of others inside of it are what takes the time."""
+    """A wait for a server since `began`. If it has `inner` waits, these account for the time."""
 
     __slots__ = ("began", "entries", "inner", "service")
 
@@ -35,7 +35,7 @@ _outer: ContextVar[_Wait | None] = ContextVar("outer", default=None)
 
 
 class Waits:
-    """Knows the requests to servers that are under way, and what workers pause for after a failure."""
+    """Tracks the requests to servers in flight, and the pauses of workers after a failure."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -44,10 +44,9 @@ class Waits:
 
     @contextmanager
     def on(self, service: str, entries: Sequence[Entry] = ()) -> Iterator[None]:
-        """Wait for a server during a block, for the sake of entries.
+        """Record a wait for a server during a block, on behalf of entries.
 
-        Such a block inside of another, in what is awaited there, is for the sake of the same entries, and it alone
-        counts until it is over.
+        A nested block is on behalf of the same entries, and only the nested block counts until it ends.
         """
         outer = _outer.get()
         wait = _Wait(self._clock(), service, entries or (() if outer is None else outer.entries))
@@ -66,7 +65,7 @@ class Waits:
 
     @contextmanager
     def after(self, error: CdcError) -> Iterator[None]:
-        """Pause during a block because of an error."""
+        """Record a pause during a block because of an error."""
         mark = object()
         self._pauses[mark] = Trouble.of(error)
         try:
@@ -77,9 +76,9 @@ class Waits:
     async def each(
         self, service: str, pages: AsyncIterator[T], entries: Sequence[Entry] = ()
     ) -> AsyncGenerator[T, None]:
-        """Pass pages on; their server is waited for until each comes, and not while it is used.
+        """Yield the pages; the server counts as awaited until each page arrives, and not while the page is used.
 
-        An iteration that is broken off should be closed (`aclose`), which closes that of the pages.
+        Close an iteration that ends early (`aclose`); this also closes that of the pages.
         """
         try:
             while True:
@@ -93,10 +92,10 @@ class Waits:
                 await pages.aclose()
 
     def trouble(self, at_least: float, keys: Collection[Key] = ()) -> Trouble | None:
-        """Tell which server has been waited for so many seconds, the longest first, or what a worker pauses for.
+        """Return the server that has been awaited for at least so many seconds, the longest first, or a worker's pause.
 
-        A wait for the sake of `keys`, or of rows of these partitions, comes before all others. A pause comes last:
-        what it is for may be over by now.
+        A wait on behalf of `keys`, or of rows of these partitions, has priority. A pause comes last, because its cause
+        may have ended.
         """
         now = self._clock()
         waits = [wait for wait in self._open if not wait.inner and now - wait.began >= at_least]

@@ -1,4 +1,4 @@
-"""A batch of rows on its way: read back, doubted where need be, and written, or handed back to be read again."""
+"""Settles a batch of rows: reads them, reads doubtful ones again, and writes them or returns them for a retry."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ BATCH_SIZE = 16 * 1024 * 1024
 """Bytes of documents that one batch should not exceed; each worker holds one batch."""
 
 _SAID_AGAIN = 30.0
-"""Seconds after which it is said again that a table cannot be read."""
+"""Seconds between log messages that a table cannot be read."""
 
 
 class Settlement:
     """Settles batches of row entries.
 
-    `second_read_pause` (seconds) is waited before a row is read again that does not yet show what its
-    signal said. `router` passes on what is settled to the documents that show it. `waits` is told which server is
-    waited for. `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead. `dropped`
-    makes what is written for keys of tables that were dropped, `poison` tells which documents to give up.
-    `dead` knows which documents were set aside earlier: when one is shown after all, its letter goes.
-    `expiries` keeps in mind when values of rows expire, `suspects` which documents a lost request may still write.
-    `troubled` knows which aliases take no writes: rows whose documents all wait for such are parked, and not even read.
+    `second_read_pause` (seconds) is the pause before a second read of a row that does not yet show the change of
+    its signal. `router` passes settled changes on to the documents that show them. `waits` records which server is
+    awaited. `allowed_clock_difference` (µs) is how far another daemon's clock may correctly be ahead. `dropped`
+    builds the writes for keys of dropped tables, `poison` decides which documents to give up.
+    `dead` tracks the documents that were set aside earlier: when one is written after all, its letter is deleted.
+    `expiries` tracks when values of rows expire, `suspects` which documents a lost request may still write.
+    `troubled` tracks which aliases take no writes: a row with documents only under these is parked without a read.
     """
 
     def __init__(
@@ -107,15 +107,15 @@ class Settlement:
 
     @property
     def batch_limit(self) -> int:
-        """How many rows may be settled together so that their documents stay within `BATCH_SIZE`."""
+        """Return how many rows may be settled together so that their documents stay within `BATCH_SIZE`."""
         return max(1, BATCH_SIZE // self._batches.document_size)
 
     async def settle(self, entries: Sequence[Entry]) -> None:
-        """Settle each entry, or hand it back to be read again. Raises `CassandraUnavailableError` and `StoreError`.
+        """Settle each entry, or return it to be read again. Raises `CassandraUnavailableError` and `StoreError`.
 
-        When it raises, the entries that were not settled are back in the coalescer. Tables are settled side by
-        side: one that Cassandra refuses to read is tried again later and holds up no other. Keys of a table that
-        was dropped are settled by what is to become of its documents.
+        When it raises, the entries that were not settled are back in the coalescer. Tables are settled in parallel:
+        one that Cassandra refuses to read is retried later and blocks no other. Keys of a dropped table
+        are settled by the policy for its documents.
         """
         entries = self._park_hopeless(entries) if self._troubled.any else entries
         open_entries = dict.fromkeys(entries)
@@ -139,13 +139,13 @@ class Settlement:
         for table, failure in failures.items():
             if isinstance(failure, CassandraRefusedError):
                 _say("pipeline.table_refused", table, failure)
-        # What concerns all tables is raised rather than what concerns the index of one.
+        # An error that concerns all tables takes precedence over one that concerns a single index.
         for failure in sorted(failures.values(), key=lambda each: alias_of(each) is not None):
             if not isinstance(failure, CassandraRefusedError):
                 raise failure
 
     def _park_hopeless(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Park the rows of whose documents none can be written, but those that other tables' documents show."""
+        """Park the rows for which no document can be written, except those that other tables' documents show."""
         troubles = {table: self._troubled.whole_table(table) for table in {entry.key.table for entry in entries}}
         left = []
         for entry in entries:
@@ -158,8 +158,8 @@ class Settlement:
     def _hand_back(self, entry: Entry, failure: BaseException | None) -> None:
         if isinstance(failure, CdcError):
             entry.delay(Trouble.of(failure))
-        # What other workers need not meet at once: a table that is not there, an index that lacks something, a store
-        # that cannot keep what it has to.
+        # Errors that other workers need not meet at once: a missing table, an index with a missing setting, a store
+        # that cannot write.
         pauses = isinstance(failure, (CassandraRefusedError, StoreError)) or alias_of(failure) is not None
         self._coalescer.retry(entry, Backoff.delay(entry.attempts) if pauses else 0.0)
 
@@ -189,14 +189,14 @@ class Settlement:
                 raise outcome
 
     async def _settle_unread(self, table: TableName, entries: list[Entry], open_entries: dict[Entry, None]) -> None:
-        """Have rows read together, but those alone that cannot be; see `UnreadableRows`."""
+        """Read rows together, and those that fail alone; see `UnreadableRows`."""
         alone = dict.fromkeys(self._unreadable.suspects(entries) if len(entries) > 1 else entries)
         together = [entry for entry in entries if entry not in alone]
         work = [self._settle_together(table, together, open_entries)] if together else []
         if alone:
             work.append(self._settle_alone(table, list(alone), open_entries))
         failures = [each for each in await asyncio.gather(*work, return_exceptions=True) if each is not None]
-        # What else is wrong is told rather than that rows cannot be read.
+        # Any other error takes precedence over the one that rows cannot be read.
         for failure in sorted(failures, key=lambda each: isinstance(each, CassandraReadError)):
             raise failure
 
@@ -260,11 +260,11 @@ def _say(event: str, table: TableName, error: CdcError) -> None:
 
 
 def is_doubtful(entry: Entry, state: RowState) -> bool:
-    """Tell whether a first read does not show what the signals said (architecture, promise 2).
+    """Return whether a first read does not show what the signals said (docs/guarantees.md, promise 2).
 
-    An absent row is as expected when nothing newer than a removal is known. A row that is there has to
+    An absent row is as expected when nothing newer than a removal is known. A row that is present has to
     be at least as new as the newest write, and newer than any removal that may have covered it: at equal
-    times a deletion wins (Cassandra's `Cells.reconcile`). Where a table shows no write time, everything that a
+    times a deletion wins (Cassandra's `Cells.reconcile`). If a table shows no write time, everything that a
     signal said is doubtful.
     """
     if state.error is not None:

@@ -1,4 +1,4 @@
-"""Which aliases take no writes at present, and which tables' documents that concerns."""
+"""The aliases that take no writes at present, and the tables with documents under them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from cdc_daemon.search.alias_troubles import AliasTrouble
 
 
 class TroubledWriter(Protocol):
-    """The writer, as far as it knows of the trouble of aliases."""
+    """The part of the writer that reports aliases in trouble."""
 
     @property
     def troubled(self) -> bool:
-        """Whether any alias takes no writes."""
+        """Return whether any alias takes no writes."""
         ...
 
     def trouble(self, alias: str) -> AliasTrouble | None:
-        """Return why an alias takes no writes, or None where it is believed to take them."""
+        """Return why an alias takes no writes, or None if no trouble is known."""
         ...
 
     def live_index(self, alias: str) -> str | None:
-        """Return the index that was last seen behind an alias."""
+        """Return the index last seen behind an alias."""
         ...
 
 
 class Troubled:
-    """Tells which aliases, and so which tables' documents, cannot be written at present.
+    """Reports the aliases, and so the tables, with documents that cannot be written at present.
 
     `aliases` are those that each table feeds. Without a writer no alias is ever in trouble. Nothing here does I/O.
     """
@@ -45,11 +45,11 @@ class Troubled:
 
     @property
     def any(self) -> bool:
-        """Whether any alias takes no writes."""
+        """Return whether any alias takes no writes."""
         return self._writer is not None and self._writer.troubled
 
     def of(self, alias: str) -> Trouble | None:
-        """Return why an alias takes no writes, or None where it is believed to take them."""
+        """Return why an alias takes no writes, or None if no trouble is known."""
         if self._writer is None or (found := self._writer.trouble(alias)) is None:
             return None
         index = self._writer.live_index(alias)
@@ -58,24 +58,24 @@ class Troubled:
         return Trouble("elasticsearch", f"{place} takes no writes: {reason}", alias)
 
     def among(self, aliases: Iterable[str]) -> dict[str, Trouble]:
-        """Return those of these aliases that take no writes, and why."""
+        """Return the aliases among these that take no writes, each with the reason."""
         if not self.any:
             return {}
         return {alias: trouble for alias in aliases if (trouble := self.of(alias)) is not None}
 
     def all(self) -> dict[str, Trouble]:
-        """Return every alias that takes no writes, and why."""
+        """Return every alias that takes no writes, each with the reason."""
         return self.among(self._known)
 
     def of_table(self, table: TableName) -> dict[str, Trouble]:
-        """Return those of a table's aliases that take no writes, and why."""
+        """Return the aliases of a table that take no writes, each with the reason."""
         return self.among(self._aliases.get(table, ()))
 
     def whole_table(self, table: TableName) -> dict[str, Trouble]:
-        """Return why none of a table's aliases takes writes; empty where one does, or the table has none."""
+        """Return the reasons if all aliases of a table take no writes; empty if one does, or the table has none."""
         found = self.of_table(table)
         return found if len(found) == len(set(self._aliases.get(table, ()))) else {}
 
     def tables(self) -> list[TableName]:
-        """Return the tables none of whose aliases takes writes."""
+        """Return the tables for which no alias takes writes."""
         return [table for table in self._aliases if self.whole_table(table)] if self.any else []

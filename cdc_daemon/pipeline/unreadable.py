@@ -1,4 +1,4 @@
-"""Rows that cannot be read together: each alone, so that one that can never be read holds up no other."""
+"""Settles rows that cannot be read together one by one, so that a row that can never be read blocks no other."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from cdc_daemon.pipeline.ports import DeadDocuments
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 16
-"""Rows read alone side by side. Where none of so many can be read, and nobody reads any other, it is an outage."""
+"""Rows read alone in parallel. If none of so many can be read, and nobody reads any other, it is an outage."""
 
 LONGEST_PAUSE = 30.0
-"""Seconds after which a row is tried again at the latest: each try may cost the node a full timeout."""
+"""Longest pause in seconds before a row is retried: each retry may cost the node a full timeout."""
 
 SAID_AGAIN = 30.0
-"""Seconds until it is said again of a table that something of it cannot be read."""
+"""Seconds between log messages that part of a table cannot be read."""
 
 Settle = Callable[[Sequence[Entry]], Awaitable[None]]
-"""Reads rows and settles them. Raises `CassandraReadError` where Cassandra failed on them, and other errors."""
+"""Reads rows and settles them. Raises `CassandraReadError` if Cassandra failed on them, and other errors."""
 
 GiveUp = Callable[[Entry, RowState], Awaitable[None]]
-"""Sets a row aside, by a state that tells why it cannot be read."""
+"""Sets a row aside, with a state that contains the read error."""
 
 
 class UnreadableRows:
-    """Knows which rows could not be read, and settles these one by one.
+    """Tracks the rows that could not be read, and settles them one by one.
 
-    `dead` knows which rows are set aside for that already: they are tried once and set aside again, as their letters
-    are tried from time to time anyway.
+    `dead` tracks the rows that are already set aside for that: they are tried once and set aside again, because their
+    letters are retried periodically anyway.
     """
 
     def __init__(self, poison: Poison, coalescer: Coalescer, dead: DeadDocuments | None) -> None:
@@ -49,11 +49,11 @@ class UnreadableRows:
         self._dead = dead
 
     def suspects(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Return those that would spoil the read of others."""
+        """Return the entries that would make a read of several rows fail."""
         return [entry for entry in entries if entry.unread or self._is_dead(entry)]
 
     def note_read(self, table: TableName, entries: Iterable[Entry]) -> None:
-        """Take note that rows of a table were read."""
+        """Record that rows of a table were read."""
         for entry in entries:
             entry.unread = 0
         self._poison.note_read(table)
@@ -63,11 +63,11 @@ class UnreadableRows:
     ) -> None:
         """Settle each row alone. One that could not be read is pending again, or given up, and no longer open.
 
-        Raises `CassandraReadError` where it seems to be Cassandra that fails and not its rows, and what else `settle`
-        raises; what is open then is left to the caller.
+        Raises `CassandraReadError` if Cassandra itself seems to fail and not its rows, and the errors of `settle`;
+        the caller then handles the open entries.
         """
         began = self._poison.now()
-        # In any order: those that happen to be first may all be unreadable.
+        # In random order: the first ones may all be unreadable.
         shuffled = random.sample(entries, len(entries))
         for at in range(0, len(shuffled), AT_ONCE):
             several = shuffled[at : at + AT_ONCE]

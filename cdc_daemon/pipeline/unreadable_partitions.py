@@ -1,4 +1,4 @@
-"""Partitions whose rows cannot be listed: each waits by itself, so that one that never can be holds up no other."""
+"""Handles partitions with rows that cannot be listed: each waits alone, so that it blocks no other."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from cdc_daemon.pipeline.watch import DocumentOutcome
 log = structlog.get_logger(__name__)
 
 _MANY = 1000
-"""Partitions that could not be read, at which those that nobody wants any more are forgotten."""
+"""Number of unreadable partitions at which those that nobody needs any more are removed."""
 
 
 class UnreadablePartitions:
-    """Knows which partitions could not be read while others were settled, and sets aside those that never can be.
+    """Tracks the partitions that could not be read while others were settled, and sets aside those that never can be.
 
-    The parts are those of `Settlement`. A partition that is set aside already is tried once and set aside again, as its
-    letter is tried from time to time anyway.
+    The arguments are those of `Settlement`. A partition that is already set aside is tried once and set aside again,
+    because its letter is retried periodically anyway.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class UnreadablePartitions:
         self._failed_at: dict[Key, int] = {}
 
     async def note_read(self, entry: Entry) -> None:
-        """Take note that a partition was read: what was set aside of it is shown. Raises `StoreError`."""
+        """Record that a partition was read, and delete its letters. Raises `StoreError`."""
         self._failed_at.pop(entry.key, None)
         if self._dead is not None and self._is_dead(entry):
             await asyncio.to_thread(self._dead.revive, [(entry.key, "")])
 
     async def take(self, entry: Entry, error: CassandraReadError) -> bool:
-        """Take a partition that could not be read out of its expander's way: it waits, or is given up.
+        """Schedule a retry of a partition that could not be read, or give it up; return whether that was done.
 
-        Returns false where it seems to be Cassandra that fails, and not the partition: it is the caller's then, as it
-        is where this raises `StoreError`.
+        Returns false if Cassandra itself seems to fail, and not the partition. Then, and if this raises `StoreError`,
+        the caller keeps the partition.
         """
         if not self._spoils_no_other(entry):
             return False
@@ -73,7 +73,7 @@ class UnreadablePartitions:
         return True
 
     def _spoils_no_other(self, entry: Entry) -> bool:
-        """Tell whether others were settled since Cassandra failed on this partition last: it is no outage then."""
+        """Return whether others were settled since Cassandra last failed on this partition: then it is no outage."""
         flow = self._coalescer.flow
         settled = flow.rows + flow.partitions
         before = self._failed_at.get(entry.key, settled)

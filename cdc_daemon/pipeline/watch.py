@@ -1,4 +1,4 @@
-"""Who waits for keys: told of each what became of its documents, and of what holds it up."""
+"""The interface of callers that wait for keys: they receive each key's outcome and the cause of a delay."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class DocumentOutcome(NamedTuple):
-    """What became of one document of a key. `alias` and `id` are empty where it could not even be built.
+    """The outcome of one document of a key. `alias` and `id` are empty if it could not be built.
 
-    `existed` is false of a deletion that found nothing to delete.
+    `existed` is false for a deletion that found nothing to delete.
     """
 
     alias: str
@@ -27,31 +27,31 @@ class DocumentOutcome(NamedTuple):
 
 
 class Watch(Protocol):
-    """Somebody who asked for keys and waits for each of them.
+    """A caller that asked for keys and waits for each of them.
 
-    What is watched is urgent: it has workers of its own and goes past the pending limit. A watch that is
-    `closed` waits no more, and what nobody else wants is then forgotten.
+    Watched keys are urgent: they have their own workers and pass the pending limit. A `closed` watch
+    waits no more; keys that nobody else needs are then removed.
     """
 
     @property
     def closed(self) -> bool:
-        """Whether nobody waits any more."""
+        """Return whether nobody waits any more."""
         ...
 
     def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
-        """Take note that a key is settled: read after it was asked for, and its documents written or set aside.
+        """Record that a key is settled: read after the request, and its documents written or set aside.
 
-        A partition is settled after each of its rows, which are told as keys of their own; it has no documents.
+        A partition is settled after each of its rows, which are reported as keys of their own; it has no documents.
         """
         ...
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
-        """Take note that a key has to be tried again."""
+        """Record that a key has to be retried."""
         ...
 
     def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
-        """Note that a key waits for aliases that take no writes: `troubles` tells why, by alias.
+        """Record that a key waits for aliases that take no writes: `troubles` holds the reasons by alias.
 
-        `documents` are those under other aliases, which are settled. Nothing more is told of the key to this watch.
+        `documents` are those under other aliases, which are settled. This watch gets no further calls for the key.
         """
         ...

@@ -1,4 +1,4 @@
-"""Elasticsearch: indices behind aliases, documents written in bulk, conflicts settled, siblings found."""
+"""Elasticsearch: indices behind aliases, bulk writes, version conflicts, and searches for siblings."""
 
 from __future__ import annotations
 

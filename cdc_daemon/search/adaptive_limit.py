@@ -1,4 +1,4 @@
-"""How many bulk requests are under way at once: as many as Elasticsearch takes, up to a bound."""
+"""An adaptive limit on concurrent bulk requests: as many as Elasticsearch accepts, up to a maximum."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 class AdaptiveLimit:
     """A semaphore whose width shrinks under overload and grows back (additive increase, multiplicative decrease).
 
-    Overload halves the width, but requests that started before the last shrinking say nothing new and
-    leave it alone. Each success adds the reciprocal of the width, so about one width of successes
-    widens it by one.
+    Overload halves the width. Requests that started before the last reduction are ignored, as they add no
+    information. Each success adds the reciprocal of the width, so about one width of successes
+    increases the width by one.
     """
 
     def __init__(self, ceiling: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,12 +26,12 @@ class AdaptiveLimit:
 
     @property
     def width(self) -> int:
-        """How many may be under way at once now."""
+        """The number of requests that may be in flight now."""
         return int(self._width)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
-        """Hold one slot; the value is the moment it was had."""
+        """Hold one slot; yield the time at which it was acquired."""
         await self._slots.acquire()
         try:
             yield self._clock()
@@ -42,14 +42,14 @@ class AdaptiveLimit:
                 self._slots.release()
 
     def succeeded(self) -> None:
-        """Take note that a request was taken without overload."""
+        """Record a request that was accepted without overload."""
         self._width = min(self._width + 1 / self._width, float(self._ceiling))
         while self._withheld > self._ceiling - self.width:
             self._withheld -= 1
             self._slots.release()
 
     def overloaded(self, started: float) -> bool:
-        """Take note that the request which had its slot at `started` met overload; tell whether the width shrank."""
+        """Record overload of the request that got its slot at `started`; return whether the width shrank."""
         if started < self._shrunk or self.width == 1:
             return False
         self._width = max(self._width / 2, 1.0)

@@ -1,4 +1,4 @@
-"""Single aliases that take no writes while Elasticsearch as a whole does, and the probing until they do."""
+"""Aliases that reject writes while Elasticsearch itself is available, and the probes until they accept writes again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cdc_daemon.search.failure import Failure, Kind
 log = structlog.get_logger(__name__)
 
 _LONGEST_REASON = 300
-"""Characters of a reason that are shown."""
+"""The number of characters of a reason that are shown."""
 
 NOT_READY = "index_not_ready"
-"""The error type of an alias that could be written to, but lacks something that its documents need."""
+"""The error type of an alias that accepts writes but lacks something that its documents need."""
 
 Prepare = Callable[[str], Awaitable[None]]
-"""Checks, and completes, what an alias needs before it is written to again. Raises `CdcError` where it cannot."""
+"""Checks and completes what an alias needs before writes resume. Raises `CdcError` if it cannot."""
 
 
 async def prepare_nothing(_alias: str) -> None:
@@ -34,7 +34,7 @@ async def prepare_nothing(_alias: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AliasTrouble:
-    """Why an alias takes no writes: what Elasticsearch said last, and since when (seconds since epoch)."""
+    """Why an alias rejects writes: the last error of Elasticsearch, and the start time (seconds since epoch)."""
 
     alias: str
     failure: Failure
@@ -43,7 +43,7 @@ class AliasTrouble:
 
     @property
     def reason(self) -> str:
-        """What is wrong, for anybody to read: Elasticsearch's own words may name nodes, documents and logins."""
+        """The reason in a form safe to publish: Elasticsearch's own text may name nodes, documents and logins."""
         if self.failure.error_type == "security_exception":
             return "the login may not write to it"
         if self.failure.kind is not Kind.OPERATOR:
@@ -52,7 +52,7 @@ class AliasTrouble:
         return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
     def plain(self) -> dict[str, Any]:
-        """Return it in plain values, for anybody to read."""
+        """Return plain values that are safe to publish."""
         return {
             "error_type": self.failure.error_type,
             "reason": self.reason,
@@ -62,7 +62,7 @@ class AliasTrouble:
 
 
 class _Probing:
-    """One alias: how it is probed, and how long the pauses are. It outlives the trouble, which may come back."""
+    """The probe task and the pauses of one alias. It outlives the trouble, which may come back."""
 
     __slots__ = ("backoff", "ended", "task")
 
@@ -73,10 +73,10 @@ class _Probing:
 
 
 class AliasTroubles:
-    """An alias takes writes until trouble of it is reported, and again when a probe of it passes.
+    """The aliases in trouble. A report puts an alias in trouble, a successful probe ends the trouble.
 
-    Each alias has pauses of its own, which go on growing where its trouble comes back at once. No alias is probed while
-    Elasticsearch as a whole is unavailable. `changed` is called after each change of what is in trouble.
+    Each alias has its own pauses, which keep growing if the trouble returns at once. No alias is probed while
+    Elasticsearch as a whole is unavailable. `changed` is called after each change of the aliases in trouble.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class AliasTroubles:
 
     @property
     def failures(self) -> Mapping[str, Failure]:
-        """What was last said of each alias in trouble."""
+        """The last failure of each alias in trouble."""
         return self._failures
 
     def get(self, alias: str) -> AliasTrouble | None:
@@ -109,25 +109,26 @@ class AliasTroubles:
         return self._troubles.get(alias)
 
     def back_since(self, moment: float) -> Mapping[str, float]:
-        """Return, by alias, since when (monotonic seconds) those take writes again that did not at `moment`.
+        """Return when (monotonic seconds) each alias that rejected writes at `moment` accepted them again.
 
-        A body that was built before must not be sent: a closed index forgets its deletions (architecture, promise 5).
+        Do not send a body built before that time: a closed index forgets its deletions
+        (docs/guarantees.md, promise 5).
         """
         if self._back:
             self._back = {alias: since for alias, since in self._back.items() if since > moment}
         return self._back
 
     def report(self, trouble: Trouble) -> None:
-        """Note the trouble of aliases; the first report of each starts its probing."""
+        """Record the trouble of aliases; the first report of an alias starts its probes."""
         for target in trouble.targets:
             self._begin(target, trouble.failure, None)
 
     def report_error(self, alias: str, error: CdcError) -> None:
-        """Note that an alias cannot be written to because of an error."""
+        """Record that an error prevents writes to an alias."""
         self._begin(Target(alias, alias), _refusal_of(error), error.hint)
 
     def keep(self, aliases: Collection[str]) -> None:
-        """Forget the trouble of aliases that are not among these: they are not written to any more."""
+        """Delete the trouble of all aliases but these: the others are no longer written to."""
         for alias in [alias for alias in self._probings if alias not in aliases]:
             probing = self._probings.pop(alias)
             if probing.task is not None:
@@ -138,7 +139,7 @@ class AliasTroubles:
                 self.changed()
 
     async def close(self) -> None:
-        """Stop probing."""
+        """Stop the probes."""
         tasks = [each.task for each in self._probings.values() if each.task is not None]
         for task in tasks:
             task.cancel()
@@ -156,7 +157,7 @@ class AliasTroubles:
         self.changed()
 
     def _enter(self, trouble: AliasTrouble) -> None:
-        """Note what is wrong now, and log it where it is something else than before."""
+        """Record the current trouble; log it if it differs from the previous one."""
         before = self._troubles.get(trouble.alias)
         self._troubles[trouble.alias] = trouble
         self._failures[trouble.alias] = trouble.failure
@@ -184,13 +185,13 @@ class AliasTroubles:
         self.changed()
 
     async def _look(self, target: Target) -> AliasTrouble | Failure | None:
-        """Return what is wrong with an alias, a `Failure` that concerns Elasticsearch as a whole, or None."""
+        """Return the trouble of an alias, or a `Failure` of Elasticsearch as a whole, or None."""
         unprepared: CdcError | None = None
         try:
             await self._prepare(target.alias)
         except CdcError as error:
             unprepared = error
-        # Probed all the same: where Elasticsearch does not answer at all, that is what is wrong.
+        # Probe in any case: if Elasticsearch does not answer at all, that is the failure to report.
         found = await self._probe([target])
         if isinstance(found, Failure):
             return found
@@ -202,7 +203,7 @@ class AliasTroubles:
 
 
 def carry_on(before: Mapping[str, AliasTrouble], failures: Mapping[str, CdcError]) -> Mapping[str, AliasTrouble]:
-    """Return the trouble that looks at aliases have met, with its beginning; log what begins and what ends."""
+    """Return the trouble found by checks of the aliases, with its start time; log each start and each end."""
     now = {
         alias: before.get(alias) or AliasTrouble(alias, _refusal_of(error), time.time(), error.hint)
         for alias, error in failures.items()

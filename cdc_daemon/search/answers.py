@@ -1,8 +1,8 @@
-"""The shapes of Elasticsearch's answers: each answer is checked where it arrives.
+"""The shapes of Elasticsearch's responses: each response is validated on arrival.
 
-A proxy, a gateway or a broken node may answer with status 200 and JSON of another shape. `read` raises a
-`BrokenAnswerError` for it, to which `told_apart` adds what was tried. Only the members that the daemon uses are
-declared; others are kept or ignored. The answers to `_bulk` and to the bulk writer's `_mget` are checked by hand in
+A proxy, a gateway or a broken node may answer with status 200 and JSON of another shape. `read` then raises
+`BrokenAnswerError`, and `told_apart` adds the attempted action. Only the members that the daemon uses are
+declared; others are kept or ignored. The responses to `_bulk` and to the bulk writer's `_mget` are checked by hand in
 `endpoint`, as they are the hot path.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NotRequired, TypeVar
 
 from elastic_transport import ApiResponse
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
 from cdc_daemon.model.errors import BrokenAnswerError
 
@@ -24,12 +24,12 @@ _OPEN: Final = ConfigDict(strict=True, extra="allow")
 _CLOSED: Final = ConfigDict(strict=True, extra="forbid")
 
 _LONGEST_PLACE: Final = 200
-"""Characters that are shown of the place where an answer is wrong: it consists of keys of the answer."""
+"""The number of characters shown of the path to an invalid member. The path consists of keys of the response."""
 
 
 @with_config(_OPEN)
 class AliasOptions(TypedDict, total=False):
-    """The options of an alias. All of them are kept, as a swap takes them along."""
+    """The options of an alias. All of them are kept, as a swap copies them."""
 
     is_write_index: bool
 
@@ -43,7 +43,7 @@ class IndexAliases(TypedDict):
 
 @with_config(_STRICT)
 class IndexSettings(TypedDict):
-    """The flat settings of one index, and the defaults where they were requested."""
+    """The flat settings of one index, and its defaults if requested."""
 
     settings: NotRequired[dict[str, Any]]
     defaults: NotRequired[dict[str, Any]]
@@ -69,14 +69,14 @@ class IndexMapping(TypedDict):
 
 @with_config(_STRICT)
 class Acknowledgement(TypedDict):
-    """Whether all nodes know of a change of the cluster's state."""
+    """Whether all nodes have acknowledged a change of the cluster state."""
 
     acknowledged: bool
 
 
 @with_config(_STRICT)
 class Shards(TypedDict):
-    """How many shards did not do what was requested."""
+    """The number of shards that failed the request."""
 
     failed: int
 
@@ -125,7 +125,7 @@ class Page(TypedDict):
 
 @with_config(_STRICT)
 class GetError(TypedDict):
-    """Why a document of a multi-get could not be looked up."""
+    """The error of one document of a multi-get."""
 
     type: NotRequired[str]
 
@@ -150,7 +150,7 @@ class MultiGet(TypedDict):
 
 @with_config(_STRICT)
 class Count(TypedDict):
-    """How many documents a search finds."""
+    """The number of documents that match a search."""
 
     count: int
 
@@ -178,14 +178,14 @@ class Node(TypedDict):
 
 @with_config(_CLOSED)
 class Nodes(TypedDict, total=False):
-    """The nodes of the cluster; the request filters everything else out of the answer."""
+    """The nodes of the cluster; the request filters everything else out of the response."""
 
     nodes: dict[str, Node]
 
 
 @with_config(_STRICT)
 class Privileges(TypedDict):
-    """Which privileges a login has, by index and privilege."""
+    """The privileges of a login, by index and privilege."""
 
     index: dict[str, dict[str, bool]]
 
@@ -207,9 +207,9 @@ SIMULATED: Final = TypeAdapter(Simulated)
 
 
 def read(shape: TypeAdapter[T], answer: ApiResponse[Any]) -> T:
-    """Return the body of an answer if it has this shape.
+    """Return the body of a response if it has this shape.
 
-    Raises `BrokenAnswerError`, which names the place in the answer and never quotes what is there: it may be a
+    Raises `BrokenAnswerError`, which names the path in the response and never quotes the value: it may be a
     document.
     """
     try:
@@ -221,19 +221,19 @@ def read(shape: TypeAdapter[T], answer: ApiResponse[Any]) -> T:
 
 
 def of_index(entries: Mapping[str, T], index: str) -> T:
-    """Return what an answer says of an index. Raises `BrokenAnswerError` where it says nothing of it."""
+    """Return the entry of an index in a response. Raises `BrokenAnswerError` if there is none."""
     if index not in entries:
         raise BrokenAnswerError(f"the answer says nothing of the index {index}")
     return entries[index]
 
 
 def is_found(document: Got) -> bool:
-    """Tell whether there is such a document. Raises `BrokenAnswerError` where the answer does not tell."""
+    """Return whether the document exists. Raises `BrokenAnswerError` if the response does not say."""
     return required(document.get("found"), "found")
 
 
 def required(value: T | None, member: str) -> T:
-    """Return a member that an answer needs here. Raises `BrokenAnswerError` where it is absent."""
+    """Return a member that the response must have. Raises `BrokenAnswerError` if it is missing."""
     if value is None:
         raise BrokenAnswerError(f"the answer has an unexpected shape: {member} is missing")
     return value

@@ -1,4 +1,4 @@
-"""Whether Elasticsearch is believed to take writes, and the probing that finds out when it does again."""
+"""Whether Elasticsearch accepts writes, and the probes that detect its return."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from cdc_daemon.search.failure import Failure, Kind
 log = structlog.get_logger(__name__)
 
 Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[Trouble]]]
-"""Returns the failure of Elasticsearch as a whole, or the trouble of single aliases, which may be none."""
+"""Returns the failure of Elasticsearch as a whole, or the trouble of single aliases (possibly empty)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbePauses:
-    """Seconds between probes: the first pause, and the longest while Elasticsearch is down or refuses."""
+    """Seconds between probes: the first pause, and the longest while Elasticsearch is down or rejects writes."""
 
     first: float = 0.1
     down: float = 5.0
     refused: float = 30.0
 
     def longest(self, failure: Failure) -> float:
-        """Return the longest pause while this is what is wrong."""
+        """Return the longest pause for this failure."""
         return self.refused if failure.kind is Kind.OPERATOR else self.down
 
 
 class Availability:
-    """Elasticsearch as a whole is available until trouble is reported, and again when a probe is answered.
+    """The availability of Elasticsearch as a whole. Reported trouble ends it, a successful probe restores it.
 
-    Trouble of single aliases, which a probe may find, is reported to `on_alias`.
-    The pauses between probes go on growing where trouble comes back at once: some of it (a pipeline that
-    does not exist) shows in real writes only.
-    A body that was built before `since` (monotonic seconds) must not be sent: a node that went down forgot
-    the deletions which would have stopped an older state (architecture, promise 5).
+    Trouble of single aliases that a probe finds is reported to `on_alias`.
+    The pauses between probes keep growing if the trouble returns at once: some trouble (a missing pipeline)
+    affects real writes only.
+    Do not send a body built before `since` (monotonic seconds): a node that went down forgot
+    the deletions that would have rejected an older state (docs/guarantees.md, promise 5).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Availability:
         return self.failure is None
 
     def lost(self, trouble: Trouble) -> None:
-        """Take note of trouble; the first report starts the probing."""
+        """Record trouble; the first report starts the probes."""
         self._targets |= {target.alias: target for target in trouble.targets}
         if self.failure is not None:
             return
@@ -79,20 +79,20 @@ class Availability:
         self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
 
     def doubt(self, target: Target) -> None:
-        """Look, in the background, whether it takes writes: something other than a write has failed."""
+        """Start a background probe for writes, because something other than a write has failed."""
         if self.failure is None and target.alias not in self._looking:
             task = asyncio.get_running_loop().create_task(self._look(target))
             self._looking[target.alias] = task
             task.add_done_callback(lambda _: self._looking.pop(target.alias, None))
 
     def keep_targets(self, aliases: Collection[str]) -> None:
-        """Probe no target that is not among these; with none left the next probe passes."""
+        """Stop probing all targets but these; with none left the next probe succeeds."""
         self._targets = {alias: target for alias, target in self._targets.items() if alias in aliases}
 
     async def wait(self) -> None:
-        """Wait until Elasticsearch is believed to take writes.
+        """Wait until Elasticsearch is available for writes.
 
-        Raises `ElasticsearchUnavailableError` when nothing probes any more because of `close`.
+        Raises `ElasticsearchUnavailableError` if `close` has stopped the probes.
         """
         while self.failure is not None:
             assert self._probing is not None
@@ -102,7 +102,7 @@ class Availability:
             self._probing.result()
 
     async def close(self) -> None:
-        """Stop probing."""
+        """Stop the probes."""
         tasks = [*self._looking.values(), *([] if self._probing is None else [self._probing])]
         for task in tasks:
             task.cancel()

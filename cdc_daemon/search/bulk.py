@@ -1,4 +1,4 @@
-"""The bulk writer: operations in, one settled outcome for each out."""
+"""The bulk writer: takes operations and returns one outcome for each."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from cdc_daemon.search.failure import Failure, Kind
 log = structlog.get_logger(__name__)
 
 SMALLEST_SIZE = 64 * 1024
-"""Bytes below which the bound on a request's size is not lowered, whatever a proxy says."""
+"""The smallest bound on a request's size in bytes, even if a proxy rejects requests of this size."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkLimits:
-    """The bounds of a bulk writer.
+    """The limits of a bulk writer.
 
-    A request holds at most `documents` operations and `size` bytes (a single larger document goes alone);
-    at most `connections` requests are under way. `max_body_age` in seconds is half of the index's
-    `gc_deletes` (Elasticsearch's default is 60): an older body is never sent. `allowed_clock_difference` in
-    seconds is what the clocks of two daemons may differ by. `retry_pause` and `longest_retry_pause` in
-    seconds bound the pauses under overload, `probe_pauses` those between probes while Elasticsearch is away.
+    A request holds at most `documents` operations and `size` bytes (a single larger document is sent alone);
+    at most `connections` requests are in flight. `max_body_age` in seconds is half of the index's
+    `gc_deletes` (Elasticsearch's default is 60): an older body is never sent. `allowed_clock_difference` is the
+    allowed clock skew between two daemons in seconds. `retry_pause` and `longest_retry_pause` in seconds
+    bound the pauses under overload, `probe_pauses` those between probes while Elasticsearch is unavailable.
     """
 
     documents: int = 1000
@@ -54,16 +54,16 @@ class BulkLimits:
 class BulkWriter:
     """Writes and deletes documents by `_bulk` with external versions, over several connections at once.
 
-    Whoever calls takes care that no two operations for one document are under way at the same time. What
-    cannot be settled here comes back as REREAD, never as an exception, and never stays: the writer holds
-    operations only while `write` runs. An operation that comes back REREAD with a status of 500 or more may
-    do so every time, as its document may be what Elasticsearch fails on; pausing is the caller's.
+    The caller must never have two operations for one document in flight. An operation that cannot be completed
+    is returned as REREAD, never as an exception. The writer holds operations only while `write` runs.
+    An operation returned as REREAD with a status of 500 or more may fail every time, because Elasticsearch may
+    fail on its document. The caller must pause before it retries.
 
-    Trouble of one alias concerns its operations alone: they come back at once, and are not sent until the alias takes
-    writes again. `prepare` checks what an alias needs before that.
+    Trouble of one alias affects only its own operations: they are returned at once, and are not sent until the alias
+    accepts writes again. `prepare` checks what an alias needs before that.
 
-    Elasticsearch's whole answer time counts against the age of a body, so a request is given up after
-    `max_body_age` even where `request_timeout` is longer.
+    Elasticsearch's whole response time counts towards the age of a body, so a request is abandoned after
+    `max_body_age` even if `request_timeout` is longer.
     """
 
     def __init__(
@@ -98,66 +98,66 @@ class BulkWriter:
 
     @property
     def available(self) -> bool:
-        """Whether Elasticsearch as a whole is believed to take writes."""
+        """Whether Elasticsearch as a whole is available for writes."""
         return bool(self._availability)
 
     @property
     def failure(self) -> Failure | None:
-        """What Elasticsearch said last while it is not available."""
+        """The last failure while Elasticsearch is unavailable."""
         return self._availability.failure
 
     def trouble(self, alias: str) -> AliasTrouble | None:
-        """Return why an alias takes no writes, or None where it is believed to take them."""
+        """Return why an alias rejects writes, or None if it accepts them."""
         return self._troubles.get(alias)
 
     @property
     def troubled(self) -> Collection[str]:
-        """The aliases that take no writes."""
+        """The aliases that reject writes."""
         return self._troubles.failures.keys()
 
     def when_troubled(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after each change of which aliases take no writes."""
+        """Call `changed` after each change of the set of aliases that reject writes."""
         self._troubles.changed = changed
 
     def hold(self, alias: str, error: CdcError) -> None:
-        """Write nothing to an alias until what an error says is corrected."""
+        """Stop writes to an alias until the cause of an error is fixed."""
         self._troubles.report_error(alias, error)
 
     async def wait_available(self) -> None:
-        """Wait until Elasticsearch is believed to take writes; return at once if it is.
+        """Wait until Elasticsearch is available for writes; return at once if it is.
 
-        Rows should be read after this and not before: a body built before the end of an outage is not sent.
+        Read rows after this call, not before: a body built before the end of an outage is not sent.
         """
         await self._availability.wait()
 
     def lost(self, failure: Failure, operations: Sequence[Operation]) -> None:
-        """Note that Elasticsearch was unavailable to somebody else who was about to write these operations."""
+        """Record that Elasticsearch was unavailable to another component that was about to write these operations."""
         targets = {operation.index: Target.of(operation) for operation in operations}
         self._availability.lost(Trouble(failure, tuple(targets.values())))
 
     def keep_targets(self, indices: Collection[str]) -> None:
-        """Wait for no index that is not among these: it is not written to any more."""
+        """Stop waiting for all indices but these: the others are no longer written to."""
         self._availability.keep_targets(indices)
         self._troubles.keep(indices)
 
     def doubt(self, alias: str) -> None:
-        """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
+        """Probe soon whether Elasticsearch accepts writes, because something other than a write has failed."""
         self._availability.doubt(Target(alias, alias))
 
     def limit_body_age(self, seconds: float) -> None:
-        """Send no body that is older, from now on; a greater age than before changes nothing."""
+        """Lower the maximum age of a body from now on; a higher value than the current one has no effect."""
         self._limits = replace(self._limits, max_body_age=min(seconds, self._limits.max_body_age))
 
     async def close(self) -> None:
-        """Stop probing. The client is the caller's to close."""
+        """Stop the probes. The caller must close the client."""
         await self._troubles.close()
         await self._availability.close()
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
-        """Write the operations, in whatever order, and return the results in theirs.
+        """Write the operations in any order, and return the results in the order of the operations.
 
-        Returns when each of them is settled or has to be read again; under overload that takes at most
-        `max_body_age` and one request. Cancelling it leaves no request under way on this side.
+        Returns when each operation has a final outcome or must be read again; under overload that takes at most
+        `max_body_age` and one request. Cancellation leaves no request in flight on this side.
         """
         settlement = Settlement(operations)
         limits = self._limits
@@ -177,7 +177,7 @@ class BulkWriter:
             await self._deliver(settlement, batch)
 
     async def _deliver(self, settlement: Settlement, whole: Batch) -> None:
-        """Send a batch until nothing of it is left to be sent again."""
+        """Send a batch until none of its operations must be sent again."""
         backoff = Backoff(first=self._limits.retry_pause)
         batch = whole
         while True:
@@ -197,7 +197,7 @@ class BulkWriter:
         await self._take_apart(settlement, batch, answer)
 
     async def _send(self, settlement: Settlement, batch: Batch) -> Verdict | Failure:
-        """Send a batch once; a `Failure` says that the request as such is bad and has to be taken apart."""
+        """Send a batch once; return a `Failure` if the request itself is invalid and must be split."""
         body, guards = batch.encode(settlement.operations)
         started = self._clock()
         deletions = any(settlement.operations[position].body is None for position in batch.positions)
@@ -210,7 +210,7 @@ class BulkWriter:
         return settlement.settle(batch, guards, answer, self._clocks())
 
     async def _take_apart(self, settlement: Settlement, batch: Batch, failure: Failure) -> None:
-        """Halve a request that is too large or holds a poisonous operation, down to the operation itself."""
+        """Halve a request that is too large or holds an invalid operation, down to the single operation."""
         if failure.status == 413:
             self._shrink(batch.size // 2)
         if len(batch) == 1:
@@ -220,7 +220,7 @@ class BulkWriter:
             await self._deliver(settlement, half)
 
     async def _finish(self, settlement: Settlement, verdict: Verdict) -> None:
-        """Look up what conflicts did not tell, and pass on what became known."""
+        """Look up the versions that conflicts did not report, and pass on the results."""
         if verdict.trouble is not None:
             self._availability.lost(verdict.trouble)
         for trouble in verdict.troubled.values():
@@ -239,7 +239,10 @@ class BulkWriter:
             self._say_foreign(settlement)
 
     def _set_aside(self, settlement: Settlement, batch: Batch) -> Batch:
-        """Return what of the batch may be sent now; the rest has to be read again (architecture, promise 5)."""
+        """Return the part of the batch that may be sent now; the rest must be read again.
+
+        See docs/guarantees.md, promise 5.
+        """
         failure = self._availability.failure
         if failure is not None:
             for reason, count in settlement.settle_refused(batch, failure, sent=False).retries.items():

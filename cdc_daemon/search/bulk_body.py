@@ -1,4 +1,4 @@
-"""Operations as one bulk request: action lines, bodies, and how many fit."""
+"""Encoding of operations as bulk requests: action lines, bodies, and the number that fit."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.search.failure import Failure
 
 MAX_ID_BYTES = 512
-"""Longest `_id` in UTF-8 (Elasticsearch's `IndexRequest.MAX_DOCUMENT_ID_LENGTH_IN_BYTES`)."""
+"""The longest `_id` in bytes of UTF-8 (Elasticsearch's `IndexRequest.MAX_DOCUMENT_ID_LENGTH_IN_BYTES`)."""
 
 MAX_VERSION = 2**63 - 1
 """Versions are Java longs."""
 
 GUARD_ID = "cdc-daemon-guard"
-"""A document that nobody writes: see `encode_guard`."""
+"""The id of a document that is never written: see `encode_guard`."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Operations that go in one bulk request.
+    """Operations of one bulk request.
 
-    `positions` are places in the sequence of operations they came in, `actions` their encoded action lines
-    in the same order, `size` the bytes of actions and bodies with their line ends.
+    `positions` are indices into the caller's sequence of operations, `actions` are the encoded action lines
+    in the same order, `size` is the bytes of actions and bodies with their line ends.
     """
 
     positions: list[int]
@@ -38,10 +38,9 @@ class Batch:
     def encode(self, operations: Sequence[Operation]) -> tuple[bytes, list[Target]]:
         """Return the request's body, and the guards that follow the operations in it.
 
-        `require_alias` does not hold for deletions: one with an external version creates the missing index
-        under the alias's name. It holds for the whole request as soon as one other action on the same alias
-        is in it (`TransportBulkAction.populateMissingTargets`, 8.19), so an alias that gets deletions only
-        is given a guard.
+        Elasticsearch ignores `require_alias` for deletions: a deletion with an external version creates the missing
+        index under the alias's name. But one other action on the same alias enforces it for the whole request
+        (`TransportBulkAction.populateMissingTargets`, 8.19). So an alias with deletions only gets a guard.
         """
         lines: list[bytes] = []
         written: set[str] = set()
@@ -60,7 +59,7 @@ class Batch:
         return b"\n".join(lines), guards
 
     def keep(self, positions: Iterable[int], operations: Sequence[Operation]) -> Batch:
-        """Return the batch of only these of its positions."""
+        """Return a batch of these positions only."""
         wanted = set(positions)
         kept = Batch([], [], 0)
         for position, action in zip(self.positions, self.actions, strict=True):
@@ -69,7 +68,7 @@ class Batch:
         return kept
 
     def halves(self, operations: Sequence[Operation]) -> tuple[Batch, Batch]:
-        """Return the batch as two."""
+        """Return the two halves of the batch."""
         middle = len(self) // 2
         return self.keep(self.positions[:middle], operations), self.keep(self.positions[middle:], operations)
 
@@ -82,20 +81,20 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A shard to be written to: the alias, and a routing value that leads to that shard."""
+    """A shard to write to: the alias, and a routing value that maps to the shard."""
 
     alias: str
     routing: str
 
     @classmethod
     def of(cls, operation: Operation) -> Target:
-        """Return where an operation goes: without a routing value, the id is it."""
+        """Return the target of an operation. Without a routing value, the id is the routing value."""
         return cls(operation.index, operation.id if operation.routing is None else operation.routing)
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why Elasticsearch, or one alias, takes no writes: what it said, and the shards it said it of."""
+    """Why Elasticsearch, or one alias, rejects writes: the failure, and the affected shards."""
 
     failure: Failure
     targets: tuple[Target, ...]
@@ -104,7 +103,7 @@ class Trouble:
 def split(operations: Sequence[Operation], results: list[Result], *, documents: int, size: int) -> Iterator[Batch]:
     """Split operations into batches of at most `documents` operations and `size` bytes.
 
-    A single larger operation goes alone. An operation that would spoil its whole request is not sent: its
+    A single larger operation is sent alone. An operation that would fail its whole request is not sent: its
     entry in `results` becomes DEAD.
     """
     batch = Batch([], [], 0)
@@ -129,9 +128,9 @@ def line_size(action: bytes, body: bytes | None) -> int:
 
 
 def encode_action(operation: Operation) -> bytes | Result:
-    """Return an operation's action line without its line end, or DEAD with what is wrong with it.
+    """Return an operation's action line without its line end, or DEAD with the reason.
 
-    Checked is what Elasticsearch would refuse the whole request for, or what would be taken for several lines.
+    This checks for input that Elasticsearch would reject the whole request for, or would parse as several lines.
     """
     body = operation.body
     try:
@@ -163,10 +162,10 @@ def encode_action(operation: Operation) -> bytes | Result:
 
 
 def encode_guard(target: Target) -> bytes:
-    """Return an action that writes nothing, but needs everything that a write needs.
+    """Return an action that writes nothing, but requires everything that a write requires.
 
-    It is an update, without upsert, of a document that does not exist: it asks for the alias, an open write
-    index, an active shard, no block and the privilege to write, and then answers
+    It is an update, without upsert, of a document that does not exist: it requires the alias, an open write
+    index, an active shard, no block and the privilege to write, and then fails with
     `document_missing_exception`.
     """
     return b'{"update":{"_index":%b,"_id":"%b","routing":%b}}\n{"doc":{}}' % (

@@ -1,4 +1,4 @@
-"""Elasticsearch's `_bulk` and `_mget` as the bulk writer uses them: bytes out, items or a failure back."""
+"""Elasticsearch's `_bulk` and `_mget` for the bulk writer: sends bytes, returns items or a failure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Item = dict[str, Any]
 HEALTHY_GUARD = "document_missing_exception"
 
 _FILTER = "error,errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
-"""The status of each item keeps the positions: filtered to errors alone, the answer would not tell whose they are.
+"""The filter keeps the status of each item: with errors alone, they could not be matched to operations.
 
-It also filters the answer to a request refused as a whole, hence `error`. The answer to 1000 good
-operations is some 30 kB instead of 250.
+The filter also applies to the response to a request rejected as a whole, hence `error`. The response to 1000
+successful operations is about 30 kB instead of 250 kB.
 """
 
 _NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
@@ -30,10 +30,10 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 
 class BulkEndpoint:
-    """Sends bulk requests and probes. Nothing here is retried and nothing that Elasticsearch does is raised.
+    """Sends bulk requests and probes. It retries nothing and raises no error of Elasticsearch.
 
-    `request_timeout` is in seconds. Elasticsearch is told to wait only half as long for a shard or for a
-    change of a mapping, so that it answers before the connection is given up.
+    `request_timeout` is in seconds. Elasticsearch waits only half as long for a shard or for a mapping
+    update, so that it answers before the connection times out.
     """
 
     def __init__(self, client: AsyncElasticsearch, *, request_timeout: float, probe_timeout: float) -> None:
@@ -43,18 +43,18 @@ class BulkEndpoint:
         self._probe_path = _bulk_path(probe_timeout)
 
     async def send(self, body: bytes, count: int, *, deletions: bool = False) -> list[Item] | Failure | None:
-        """Send a request of `count` actions: the items in their order, or None when not one of them failed.
+        """Send a request of `count` actions; return the items in order, or None if none of them failed.
 
-        With `deletions` among them there are always items: they tell whether there was something to delete.
-        A `Failure` is that of the request as a whole.
+        With `deletions` there are always items: they say whether the document existed.
+        A `Failure` is a failure of the whole request.
         """
         return await _send(self._client, self._path, body, count, every=deletions)
 
     async def probe(self, targets: Sequence[Target]) -> Failure | Sequence[Trouble]:
-        """Find out whether each target could be written to now, without writing anything.
+        """Check whether each target accepts writes now, without writing anything.
 
-        Returns the trouble of single aliases. A `Failure` is that of Elasticsearch as a whole: a request that is
-        refused because of one alias is told apart by probing each target alone.
+        Returns the trouble of single aliases. A `Failure` is a failure of Elasticsearch as a whole: if a request is
+        rejected because of one alias, each target is probed alone to find that alias.
         """
         found = await self._probe(targets)
         if not isinstance(found, Failure) or found.kind is not Kind.OPERATOR or len(targets) == 1:
@@ -83,7 +83,7 @@ class BulkEndpoint:
         return found
 
     async def versions(self, operations: Sequence[Operation]) -> list[int | None]:
-        """Look up the versions that the operations' documents have now; None where there is none to be had."""
+        """Return the current versions of the operations' documents; None where no version is available."""
         wanted = [
             {"_index": operation.index, "_id": operation.id}
             | ({} if operation.routing is None else {"routing": operation.routing})
@@ -104,7 +104,7 @@ class BulkEndpoint:
 
 
 def guard_failure(item: Item) -> Failure | None:
-    """Return what a guard's item says is wrong with its alias, or None if a write would have gone through."""
+    """Return the failure of an alias that a guard's item reports, or None if a write would have succeeded."""
     error = item.get("error")
     if error is None:
         return None
@@ -139,7 +139,7 @@ def _read(answer: Any, count: int, *, every: bool) -> list[Item] | Failure | Non
             ((action, told),) = item.items()
             status, error = told["status"], told.get("error")
             failed = failed or error is not None
-            # By its exact type, as `True` is no status. A deletion of nothing has 404 and no error.
+            # Check the exact type, as `True` is no status. A deletion of a missing document has 404 and no error.
             if type(status) is not int or not (error or 200 <= status < 300 or (status == 404 and action == "delete")):
                 return _no_answer()
             flat.append(told)

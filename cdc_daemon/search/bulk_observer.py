@@ -1,4 +1,4 @@
-"""What the bulk writer tells whoever keeps the metrics."""
+"""The events that the bulk writer reports for metrics."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from typing import Protocol
 
 
 class RetryReason(StrEnum):
-    """Why operations are sent again or have to be read again; a metric's label."""
+    """Why operations are sent again or must be read again; a metric label."""
 
     OVERLOAD = "overload"
-    """Elasticsearch had no room for them: the same bodies are sent again after a pause."""
+    """Elasticsearch was overloaded: the same bodies are sent again after a pause."""
 
     STALE_BODY = "stale_body"
     """Their bodies grew too old, or were built before Elasticsearch came back from an outage."""
 
     CONNECTION = "connection"
-    """There was no answer, or no whole one, or Elasticsearch was not up."""
+    """There was no response or an incomplete one, or Elasticsearch was not up."""
 
     REFUSED = "refused"
-    """Something that an operator has to mend stood in the way."""
+    """An operator must fix the cause."""
 
     SERVER_FAULT = "server_fault"
     """Elasticsearch failed on these operations alone."""
 
     CONFLICT = "conflict"
-    """A version within the allowed clock difference was there already."""
+    """The index already has a version within the allowed clock difference."""
 
     FOREIGN_VERSION = "foreign_version"
-    """A version was there that lies further in the future than any honest clock."""
+    """The index has a version further in the future than the allowed clock difference."""
 
 
 class BulkObserver(Protocol):
-    """Takes note of the bulk writer's doings. Its methods are called in the event loop and must not block."""
+    """Receives the events of the bulk writer. Its methods run in the event loop and must not block."""
 
     def bulk_done(self, seconds: float, documents: int, size: int) -> None:
-        """Take note of one answered bulk request: how long, how many operations, how many bytes."""
+        """Record one answered bulk request: its duration, number of operations, and bytes."""
 
     def retried(self, reason: RetryReason, count: int) -> None:
-        """Take note of operations that go round once more."""
+        """Count operations that are retried."""
 
     def availability_changed(self, *, available: bool) -> None:
-        """Take note that Elasticsearch became unavailable, or is back."""
+        """Record that Elasticsearch became unavailable or available."""
 
 
 class SilentObserver:
-    """Takes no note of anything."""
+    """Ignores all events."""
 
     def bulk_done(self, seconds: float, documents: int, size: int) -> None:
         """Do nothing."""

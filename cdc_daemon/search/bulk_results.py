@@ -1,4 +1,4 @@
-"""From the items of a bulk answer to the outcome of each operation."""
+"""The outcome of each operation, computed from the items of a bulk response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdc_daemon.search.bulk_observer import RetryReason
 from cdc_daemon.search.failure import Failure, Kind
 
 _SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")
-"""`VersionType.EXTERNAL_GTE.explainConflictForWrites` of Elasticsearch 8.19; `EXTERNAL` has the other wording."""
+"""`VersionType.EXTERNAL_GTE.explainConflictForWrites` of Elasticsearch 8.19; `EXTERNAL` has different text."""
 
 _NO_MOMENTS: Mapping[str, float] = MappingProxyType({})
 
@@ -25,9 +25,9 @@ _PENDING = Result(Outcome.REREAD, "not_sent", "nothing was sent", status=0)
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """What a version found in the index is compared with, in microseconds (since epoch).
+    """The limits for a version found in the index, in microseconds (since epoch).
 
-    `now` is the wall clock, `allowed` the greatest difference between the clocks of honest writers.
+    `now` is the wall clock, `allowed` the greatest clock skew between daemons.
     """
 
     now: int
@@ -36,11 +36,11 @@ class Clocks:
 
 @dataclass(slots=True)
 class Verdict:
-    """What is left to do after an answer.
+    """The work that remains after a response.
 
-    `overloaded` are positions to be sent again, `unseen` those of conflicts whose reason does not tell the
-    version seen. `trouble` is set when Elasticsearch as a whole cannot be written to for now; `troubled` holds, by
-    alias, the trouble of single aliases. `retries` counts operations that have to be read again, by reason.
+    `overloaded` are positions to send again. `unseen` are positions of conflicts without a version in the
+    reason. `trouble` is set if Elasticsearch as a whole rejects writes; `troubled` holds the trouble of single
+    aliases, by alias. `retries` counts operations that must be read again, by reason.
     """
 
     overloaded: list[int] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Verdict:
     retries: Counter[RetryReason] = field(default_factory=Counter)
 
     def meet(self, failure: Failure, target: Target) -> None:
-        """Note the trouble that one operation met: that of its alias, unless the failure concerns every index."""
+        """Record the failure of one operation as trouble of its alias, unless it affects every index."""
         trouble = Trouble(failure, (target,))
         if failure.is_of_cluster:
             self.trouble = self.trouble or trouble
@@ -59,16 +59,16 @@ class Verdict:
 
 
 class Settlement:
-    """The operations of one write and, at the same positions, their results as far as they are known."""
+    """The operations of one write and, at the same positions, the results known so far."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = operations
         self.results = [_PENDING] * len(operations)
 
     def settle(self, batch: Batch, guards: Sequence[Target], items: Sequence[Item] | None, clocks: Clocks) -> Verdict:
-        """Enter the outcome of each operation of a batch; those that the verdict names are not settled yet.
+        """Record the outcome of each operation of a batch; the operations in the verdict have no final outcome yet.
 
-        `items` is None when nothing failed; after the operations' own items come those of the guards.
+        `items` is None if nothing failed; the items of the guards follow those of the operations.
         """
         verdict = Verdict()
         if items is None:
@@ -95,7 +95,7 @@ class Settlement:
         return verdict
 
     def settle_refused(self, batch: Batch, failure: Failure, *, sent: bool) -> Verdict:
-        """Enter REREAD for each operation of a request that was refused or lost as a whole, or never `sent`."""
+        """Record REREAD for each operation of a request that was rejected or lost as a whole, or never `sent`."""
         verdict = Verdict()
         targets: dict[str, Target] = {}
         result = _result(Outcome.REREAD, failure, unanswered=sent and failure.unanswered)
@@ -111,15 +111,16 @@ class Settlement:
         return verdict
 
     def settle_dead(self, position: int, failure: Failure) -> None:
-        """Enter DEAD for an operation that cannot be taken."""
+        """Record DEAD for an operation that Elasticsearch cannot accept."""
         self.results[position] = _result(Outcome.DEAD, failure)
 
     def settle_conflict(
         self, position: int, failure: Failure, seen: int | None, clocks: Clocks, verdict: Verdict
     ) -> None:
-        """Tell a fresher read from a clock that is ahead and from somebody else's writing (architecture, promise 4).
+        """Record SUPERSEDED for a version of a later read, and REREAD for clock skew or a foreign writer.
 
-        A version that is not known counts as a conflict to be written above.
+        An unknown version counts as a conflict: the operation is read again and written with a higher version.
+        See docs/guarantees.md, promise 4.
         """
         known = 0 if seen is None else seen
         foreign = known > clocks.now + clocks.allowed
@@ -130,7 +131,7 @@ class Settlement:
         self.results[position] = _result(Outcome.REREAD, failure, seen)
 
     def refuse(self, batch: Batch, failures: Mapping[str, Failure]) -> Batch:
-        """Enter REREAD for the operations of these aliases, which take no writes at present; return the others."""
+        """Record REREAD for the operations of these aliases, which reject writes at present; return the others."""
         left = []
         for position in batch.positions:
             failure = failures.get(self.operations[position].index)
@@ -141,9 +142,9 @@ class Settlement:
         return batch if len(left) == len(batch) else batch.keep(left, self.operations)
 
     def set_aside(self, batch: Batch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS) -> Batch:
-        """Enter REREAD for operations built at `built_after` (monotonic seconds) or before; return the others.
+        """Record REREAD for operations built at `built_after` (monotonic seconds) or before; return the others.
 
-        `of` holds later moments for single aliases.
+        `of` holds later times for single aliases.
         """
         fresh = [
             position
@@ -179,7 +180,7 @@ class Settlement:
                 verdict.meet(failure, Target.of(operation))
 
     def _distrust_deletions(self, batch: Batch, missing: set[str], verdict: Verdict) -> None:
-        """Settle no deletion by its word where the alias is none: it may have gone to an index of that name."""
+        """Record REREAD for deletions without an alias: they may have been applied to an index of that name."""
         for position in batch.positions if missing else ():
             if self.operations[position].index in missing and self.results[position].outcome is Outcome.DELETED:
                 self.results[position] = Result(
@@ -189,9 +190,9 @@ class Settlement:
 
 
 def read_seen_version(document_id: str, reason: str) -> int | None:
-    """Read the version that a conflict found from its reason, or None if it is not there to be read.
+    """Read the current version from the reason of a conflict; return None if the reason has none.
 
-    The reason begins with the id, and an id may look like anything: only what follows it counts.
+    The reason begins with the id, and an id may contain any text: only the text after it counts.
     """
     before = f"[{document_id}]: version conflict, "
     if not reason.startswith(before):
@@ -201,7 +202,7 @@ def read_seen_version(document_id: str, reason: str) -> int | None:
 
 
 def retry_reason(kind: Kind) -> RetryReason:
-    """Return the label under which operations of a failed request or a failed shard are counted."""
+    """Return the metric label for operations of a failed request or a failed shard."""
     if kind is Kind.OPERATOR:
         return RetryReason.REFUSED
     return RetryReason.CONNECTION if kind is Kind.UNAVAILABLE else RetryReason.SERVER_FAULT

@@ -1,4 +1,4 @@
-"""The Elasticsearch client: made from plain parameters, quiet, and without retries of its own."""
+"""The Elasticsearch client: built from plain parameters, without its own log lines and retries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cdc_daemon.search.failure import NotConnectedError
 log = structlog.get_logger(__name__)
 
 STREAMED_FROM = 1 << 20
-"""Bytes from which aiohttp wants a body as a stream: a larger one at once would hold up the event loop."""
+"""The size in bytes from which aiohttp expects a body as a stream: a larger body in one piece blocks the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ElasticsearchOptions:
 
     `hosts` are URLs with scheme, host and port, without credentials. Either `username` and `password`, or
     `api_key` (the encoded form), or neither. `ca_file` is a PEM file of certificate authorities instead of
-    the system's. `request_timeout` is in seconds. `connections` is the number kept to each host.
+    the system's. `request_timeout` is in seconds. `connections` is the number per host.
     """
 
     hosts: tuple[str, ...]
@@ -54,12 +54,12 @@ class ElasticsearchOptions:
 
 
 def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
-    """Make the client of Elasticsearch 8 and 9.
+    """Return a client for Elasticsearch 8 and 9.
 
-    It retries nothing (the bulk writer does, and knows what may be repeated), encodes with orjson, turns
-    deprecation warnings of the server into log lines, and keeps the transport's own log lines on each
-    request and each dead node out of the log: what matters is said once by whoever asked.
-    Raises `ConfigError` when the options cannot be used.
+    It retries nothing (the bulk writer does, and knows which requests may be repeated), encodes with orjson, and
+    logs the server's deprecation warnings. It suppresses the transport's log lines on each
+    request and each dead node: the caller logs a failure once.
+    Raises `ConfigError` if the options are invalid.
     """
     for host in options.hosts:
         _check_host(host)
@@ -119,7 +119,7 @@ def _make_ssl_context(options: ElasticsearchOptions) -> ssl.SSLContext:
 
 
 class _EncodedNdjson(Serializer):
-    """Bulk bodies come encoded; an answer is never NDJSON."""
+    """Passes on bulk bodies, which are already encoded; a response is never NDJSON."""
 
     mimetype: ClassVar[str] = "application/vnd.elasticsearch+x-ndjson"
 
@@ -132,7 +132,7 @@ class _EncodedNdjson(Serializer):
 
 
 class _Page(Serializer):
-    """What a proxy answers in Elasticsearch's place: text, more or less."""
+    """The response of a proxy instead of Elasticsearch, read as text."""
 
     mimetype: ClassVar[str] = "text/plain"
 
@@ -141,7 +141,7 @@ class _Page(Serializer):
 
 
 class _Node(AiohttpHttpNode):
-    """One host: large bodies go as a stream, warnings become log lines, foreign answers count as text."""
+    """One host: streams large bodies, logs warnings, and reads responses of other servers as text."""
 
     _warned: ClassVar[set[str]] = set()
 
@@ -157,14 +157,14 @@ class _Node(AiohttpHttpNode):
         try:
             meta, answer = await super().perform_request(method, target, sent, headers, request_timeout)
         except ConnectionError as error:
-            # An error of TLS keeps its type, which tells what is wrong.
+            # A TLS error keeps its type, which identifies the cause.
             if type(error) is ConnectionError and any(isinstance(c, ClientConnectorError) for c in error.errors):
                 raise NotConnectedError(error.message) from None
             raise
         return NodeApiResponse(self._tidy(meta), answer)
 
     def _log_request(self, *_: Any, **__: Any) -> None:
-        """Log nothing: the transport would decode whole bodies for it, and documents belong in no log."""
+        """Log nothing: the transport would decode whole bodies for it, and documents must not be logged."""
 
     def _tidy(self, meta: ApiResponseMeta) -> ApiResponseMeta:
         warning = meta.headers.get("warning")

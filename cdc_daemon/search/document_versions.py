@@ -1,4 +1,4 @@
-"""The versions that documents have, many at once and without a refresh."""
+"""Look-up of the versions of many documents at once, without a refresh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdc_daemon.search.failure import told_apart
 
 
 class DocumentName(NamedTuple):
-    """Where a document is."""
+    """The location of a document."""
 
     alias: str
     id: str
@@ -22,7 +22,7 @@ class DocumentName(NamedTuple):
 
 
 async def find_versions(client: AsyncElasticsearch, names: Sequence[DocumentName]) -> list[int | None]:
-    """Return the version of each document, None where there is none or it cannot be told.
+    """Return the version of each document, None where the document is missing or its version is unknown.
 
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     https://www.elastic.co/guide/en/elasticsearch/reference/8.19/docs-multi-get.html
@@ -42,7 +42,7 @@ async def find_versions(client: AsyncElasticsearch, names: Sequence[DocumentName
 
 
 def documents_of(answer: ApiResponse[Any], count: int) -> list[Got]:
-    """Return the documents of a multi-get of so many names. Raises `BrokenAnswerError`."""
+    """Return the documents of a multi-get of that many names. Raises `BrokenAnswerError`."""
     documents = read(MULTI_GET, answer)["docs"]
     if len(documents) != count:
         raise BrokenAnswerError(

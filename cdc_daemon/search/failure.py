@@ -1,6 +1,6 @@
-"""What Elasticsearch's failures mean, told by their type rather than by their status.
+"""Classification of Elasticsearch's failures by their type rather than by their status.
 
-The same status stands for very different things: 400 is a bad document or a closed index, 403 a missing
+The same status has very different meanings: 400 is a bad document or a closed index, 403 a missing
 privilege or a write block, 404 a missing index or a successful deletion of nothing, 429 overload or a full
 disk. Types and reasons are those of Elasticsearch 8.19.
 """
@@ -25,40 +25,40 @@ from cdc_daemon.model.errors import (
 )
 
 MAX_REASON = 2000
-"""Characters kept of a reason: it may quote the document, and a document may be of any size."""
+"""The number of characters kept of a reason: it may quote the document, and a document may be of any size."""
 
 
 class NotConnectedError(ConnectionError):
-    """No connection to Elasticsearch could be made, so nothing was sent."""
+    """The connection to Elasticsearch failed, so nothing was sent."""
 
 
 class Kind(Enum):
-    """What a failure means for the operation that met it."""
+    """The meaning of a failure for its operation."""
 
     CONFLICT = "conflict"
-    """A newer version is in the index."""
+    """The index has a newer version."""
 
     DOCUMENT = "document"
-    """The document itself cannot be taken."""
+    """Elasticsearch cannot accept the document."""
 
     OVERLOAD = "overload"
-    """There is no room now; the same again a little later will do."""
+    """Elasticsearch is overloaded; the same request will succeed later."""
 
     OPERATOR = "operator"
-    """Somebody has to mend something: an alias, a block, a privilege, a closed index."""
+    """An operator must fix the cause: an alias, a block, a privilege, a closed index."""
 
     UNAVAILABLE = "unavailable"
     """The cluster or the shard is not up."""
 
     SERVER_FAULT = "server fault"
-    """Elasticsearch failed in a way that says nothing about any other document."""
+    """Elasticsearch failed on this operation; other documents may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A refusal of an operation or of a whole request.
+    """A failure of an operation or of a whole request.
 
-    `status` is 0 when there was no answer. `sent` is False if no connection was made, so that nothing was sent.
+    `status` is 0 if there was no response. `sent` is False if no connection was made, so nothing was sent.
     """
 
     status: int
@@ -68,28 +68,28 @@ class Failure:
 
     @property
     def kind(self) -> Kind:
-        """What it means."""
+        """The kind of the failure."""
         return classify(self.status, self.error_type, self.reason)
 
     @property
     def unanswered(self) -> bool:
         """Whether Elasticsearch may have applied what was sent, or may still apply it.
 
-        An error of the server or of a proxy (5xx) does not say how far a request has come; one of the client (4xx)
-        says that it was refused.
+        An error of the server or of a proxy (5xx) does not say how far the request was processed. An error of the
+        client (4xx) means that the request was rejected.
         """
         return self.sent and (self.status in {0, 408} or self.status >= 500)
 
     @property
     def label(self) -> str:
-        """The error type for a metric's label, of a list that is known: a proxy may answer with anything."""
+        """The error type as a metric label, limited to known types: a proxy may answer with anything."""
         return self.error_type if self.error_type in _LABELS else "other"
 
     @property
     def is_of_cluster(self) -> bool:
-        """Whether it concerns every index, where an operation in an answered request met it.
+        """Whether the failure of an operation in an answered request affects every index.
 
-        The reason of a block on an index names the index (`ClusterBlockException.buildMessage`, 8.19).
+        The reason of an index block names the index (`ClusterBlockException.buildMessage`, 8.19).
         """
         if self.error_type == "cluster_block_exception":
             return self.reason.startswith("blocked by:")
@@ -97,18 +97,18 @@ class Failure:
 
     @property
     def hint(self) -> str | None:
-        """What an operator can do about it, where that is known."""
+        """How an operator can fix it, if known."""
         return hint_for(self.status, self.error_type)
 
     @classmethod
     def from_error(cls, status: int, error: Any) -> Failure:
-        """Read Elasticsearch's `error` object, or whatever stands in its place in a proxy's answer."""
+        """Return the failure in Elasticsearch's `error` object, or in a proxy's response without one."""
         if not isinstance(error, dict):
             return cls(status, f"http_{status}", _short(str(error)) if error else "no reason given")
         reason = str(error.get("reason") or "no reason given")
         cause = error
         while isinstance(cause.get("caused_by"), dict):
-            cause = cause["caused_by"]  # the innermost says what is wrong, those around it where
+            cause = cause["caused_by"]  # the innermost is the cause, the outer ones the location
         if cause.get("reason") and str(cause["reason"]) not in reason:
             reason = f"{reason}: {cause['reason']}"
         return cls(status, str(error.get("type") or f"http_{status}"), _short(reason))
@@ -164,11 +164,11 @@ _OPERATOR_ARGUMENT = re.compile(
     r"|explicit index in bulk is not allowed"
     r"|contains unrecognized parameter"
 )
-"""Reasons of `illegal_argument_exception` that speak of the index or the request and not of the document."""
+"""Reasons of `illegal_argument_exception` that concern the index or the request and not the document."""
 
 
 def classify(status: int, error_type: str, reason: str) -> Kind:
-    """Tell what a failure means from its type; the status decides only where the type is unknown."""
+    """Return the kind of a failure by its type; the status decides only if the type is unknown."""
     if error_type == "version_conflict_engine_exception":
         return Kind.CONFLICT
     if error_type in _OVERLOAD:
@@ -193,7 +193,7 @@ def _classify_status(status: int) -> Kind:
 
 
 BROKEN_ANSWER = "broken_answer"
-"""The type of a failure where there was an answer, but none to the request."""
+"""The type of a failure with a response that does not answer the request."""
 
 _CREDENTIALS_HINT = "correct the credentials, or grant write and view_index_metadata on the index"
 _ADDRESS_HINT = "check that the host is Elasticsearch itself and that no path is missing from its address"
@@ -212,7 +212,7 @@ _HINTS = {
 
 
 def hint_for(status: int, error_type: str) -> str | None:
-    """Say what an operator can do about a failure, where that is known."""
+    """Return how an operator can fix a failure, or None if unknown."""
     hint = _HINTS.get(error_type)
     if hint is None and status in {401, 403}:
         return _CREDENTIALS_HINT
@@ -222,10 +222,10 @@ def hint_for(status: int, error_type: str) -> str | None:
 
 
 def failure_of(error: Exception) -> Failure:
-    """Tell what an error of the client says of Elasticsearch; its answer's body is never quoted at length.
+    """Return the failure for an error of the client; the response body is never quoted in full.
 
-    `error` is an `ApiError` (there was an answer), a `TransportError` (there was none, or a broken one), or a
-    `BrokenAnswerError` (there was an answer of another shape).
+    `error` is an `ApiError` (there was a response), a `TransportError` (no response, or a broken one), or a
+    `BrokenAnswerError` (a response of another shape).
     """
     if isinstance(error, BrokenAnswerError):
         return Failure(0, BROKEN_ANSWER, error.message)
@@ -245,10 +245,10 @@ def failure_of(error: Exception) -> Failure:
 
 @contextmanager
 def told_apart(doing: str, **where: Any) -> Iterator[None]:
-    """Turn the client's errors into ours, for everything but bulk requests.
+    """Convert the client's errors to ours, for everything but bulk requests.
 
-    Raises `ElasticsearchUnavailableError` for what passes by itself and `ElasticsearchRefusedError` for
-    what an operator has to mend. A `BrokenAnswerError` raised inside becomes the former.
+    Raises `ElasticsearchUnavailableError` for a transient failure and `ElasticsearchRefusedError` for
+    a failure that an operator must fix. A `BrokenAnswerError` raised inside becomes the former.
     """
     try:
         yield
@@ -257,7 +257,7 @@ def told_apart(doing: str, **where: Any) -> Iterator[None]:
 
 
 def error_of(failure: Failure, doing: str, **where: Any) -> CdcError:
-    """Make the error that says what was tried and what Elasticsearch said to it."""
+    """Return the error that names the attempted action and Elasticsearch's failure."""
     message = f"could not {doing}: {failure.error_type}: {failure.reason}"
     if failure.kind in {Kind.OVERLOAD, Kind.UNAVAILABLE, Kind.SERVER_FAULT}:
         return ElasticsearchUnavailableError(message, hint=failure.hint, **where)

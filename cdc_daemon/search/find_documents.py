@@ -1,4 +1,4 @@
-"""Documents found in the index: all of them, or those of one partition by the key that each of them carries."""
+"""Searches for documents in the index: all of them, or those of one partition by its key in each document."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.search.pages import find_pages
 
 KEEP_ALIVE = "1m"
-"""How long Elasticsearch keeps the point in time between two pages."""
+"""The keep-alive of the point in time between two pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """A document found: its `_id`, the asked fields of its source, its routing value if it has one, its version."""
+    """A found document: its `_id`, the requested fields of its source, its routing value if any, its version."""
 
     id: str
     source: Mapping[str, Any]
@@ -34,10 +34,10 @@ async def find_siblings(
     source: Sequence[str] = (),
     page: int = 1000,
 ) -> AsyncGenerator[list[Sibling], None]:
-    """Find each document whose keyword field has the value, page by page, as of one moment after a refresh.
+    """Yield each document with this value in the keyword field, page by page, from one snapshot after a refresh.
 
-    Only `_id`, the routing value and the `source` fields are fetched. Nothing is left out silently: a shard
-    that does not answer is an error. An iteration that is broken off should be closed (`aclose`).
+    Only `_id`, the routing value and the `source` fields are fetched. Nothing is omitted silently: a shard
+    that does not answer is an error. Close an iteration that you abandon (`aclose`).
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
     query = {"bool": {"filter": [{"term": {field: value}}]}}
@@ -55,9 +55,9 @@ async def find_documents(
     page: int = 1000,
     keep_alive: str = KEEP_ALIVE,
 ) -> AsyncGenerator[list[Sibling], None]:
-    """Find each document that a query matches, or every one, page by page, as of one moment after a refresh.
+    """Yield each document that matches a query, or every document, page by page, from one snapshot after a refresh.
 
-    `keep_alive` bounds the time that may pass between two pages. Otherwise as `find_siblings`.
+    `keep_alive` limits the time between two pages. Otherwise as `find_siblings`.
     """
     search = {"query": query or {"match_all": {}}}
     async with aclosing(find_pages(client, alias, search, source=source, page=page, keep_alive=keep_alive)) as pages:

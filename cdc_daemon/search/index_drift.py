@@ -1,4 +1,4 @@
-"""Where an index is another than declared: settings and fields that were changed, or never were as they should be."""
+"""Differences between an index and its declaration: settings and fields that were changed or never matched."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _COMPARED = (
     *("type", "analyzer", "search_analyzer", "normalizer", "format", "dims", "enabled", "dynamic", "copy_to"),
     *("ignore_above", "scaling_factor", "similarity"),
 )
-"""Attributes of a field that change what is stored or found. Of others Elasticsearch leaves out what is the default."""
+"""Attributes of a field that change what is stored or found. Elasticsearch omits others with default values."""
 
 _INNER = ("properties", "fields")
-"""Where a field has fields of its own."""
+"""The members of a field that hold its subfields."""
 
 
 class Difference(NamedTuple):
-    """A place in an index's settings or mapping where something else is found than was declared."""
+    """One setting or field of an index that differs from the declaration."""
 
     place: str
     declared: Any
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 
     @property
     def is_new_field(self) -> bool:
-        """Whether the index lacks the field altogether."""
+        """Whether the field is missing in the index."""
         return self.found is None and self.place.startswith("mappings.") and self.place.count(".") == 1
 
     def __str__(self) -> str:
@@ -37,17 +37,17 @@ class Difference(NamedTuple):
 
 
 _NAMED = 5
-"""Differences that one sentence names; it counts the others."""
+"""The number of differences named in one sentence; the others are counted."""
 
 
 def describe_drift(index: str, differences: Sequence[Difference]) -> str:
-    """Return a sentence on how an index differs from its declaration."""
+    """Return a sentence that lists the differences of an index from its declaration."""
     more = f"; and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
     return f"{index} is not as declared: {'; '.join(map(str, differences[:_NAMED]))}{more}"
 
 
 def drift_hint(index: str, mapping: str) -> str:
-    """Return how to make an index as its declaration says; `mapping` is the mapping's name."""
+    """Return how to make an index match its declaration; `mapping` is the mapping's name."""
     return (
         f"documents are written all the same; PUT /{index}/_settings or /_mapping changes what can be changed; "
         f"`cdc-daemon backfill {mapping} --new-index` builds one as declared while the daemon runs"
@@ -57,7 +57,7 @@ def drift_hint(index: str, mapping: str) -> str:
 async def find_drift(
     client: AsyncElasticsearch, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
 ) -> list[Difference]:
-    """Compare an index with its declaration; only what is declared counts.
+    """Compare an index with its declaration; only declared settings and fields count.
 
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
@@ -84,14 +84,14 @@ def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) 
 
 
 def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
-    """Compare a declared mapping with an index's: fields that are not there, or are something else."""
+    """Compare a declared mapping with an index's; return the fields that are missing or differ."""
     if "dynamic" in declared and _plain(declared["dynamic"]) != _plain(found.get("dynamic", True)):
         yield Difference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
     yield from _fields("mappings", declared, found)
 
 
 def flat_settings(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Return declared settings, nested or flat, by their whole names."""
+    """Return declared settings, nested or flat, by their full names."""
     for name, value in _flat(declared):
         yield name if name.startswith("index.") else f"index.{name}", value
 
@@ -135,7 +135,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as Elasticsearch tells it: texts, and lists of texts."""
+    """Return a value in Elasticsearch's form: strings and lists of strings."""
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)

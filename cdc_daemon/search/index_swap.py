@@ -1,17 +1,17 @@
 """The two indices of an alias while it has two: the live one, and one that is being built or is kept for a rollback.
 
-Elasticsearch itself holds that state, in aliases, so that every daemon sees the same and nothing has to be agreed upon:
+Elasticsearch itself stores that state in aliases, so every daemon sees the same state and no coordination is needed:
 
     user               the live index
-    user-building      the index that is to take its place
-    user-kept          the index that was in its place
+    user-building      the index that will replace the live one
+    user-kept          the previous live index
     user-dropping      an index that is about to be deleted
-    user-behind        an index that lacks changes, as it could not be written
-    INDEX-direct       an index by a name of its own that no swap moves: what both are written through
+    user-behind        an index that lacks changes because writes to it failed
+    INDEX-direct       a name of one index that no swap moves: writes to both indices use it
 
-One change of aliases is atomic, so there is no state in between, whenever a daemon is killed. Whatever is written to
-both indices goes by their `-direct` names: it reaches both whether the swap comes before it, after it or between the
-two, and `require_alias` keeps a late write from making an index again that was deleted.
+A change of aliases is atomic, so there is no intermediate state, even if a daemon is killed. Writes to both
+indices use their `-direct` names: they reach both indices before, after and during a swap.
+`require_alias` prevents a late write from creating a deleted index again.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from enum import StrEnum
 from typing import Any
 
 Aliases = Mapping[str, Mapping[str, Any]]
-"""The aliases of one index: name to options, as Elasticsearch tells them."""
+"""The aliases of one index: name to options, as Elasticsearch returns them."""
 
 
 class Phase(StrEnum):
-    """What the other index is there for."""
+    """The purpose of the other index."""
 
     BUILDING = "building"
-    """It is filled, and written to, and is to take the live one's place."""
+    """It is filled and receives writes, and will replace the live one."""
 
     KEPT = "kept"
-    """It was live, is written to all the same, and can take its place again."""
+    """It is the previous live index. It still receives writes and can be made live again."""
 
     DROPPING = "dropping"
     """It is about to be deleted."""
@@ -46,9 +46,9 @@ BEHIND = "behind"
 class IndexPair:
     """The indices of one alias.
 
-    `live` is the index written to behind the alias, None where there is no such alias; `shared` tells that more than
-    one index is behind it. `other` is the second index with its `phase`. `behind` tells that the other one lacks
-    changes. `paired` tells that both are to be written to.
+    `live` is the write index of the alias, None if there is no such alias. `shared` is true if the alias has
+    more than one index. `other` is the second index with its `phase`. `behind` is true if the other one lacks
+    changes. `paired` is true if both receive writes.
     """
 
     alias: str
@@ -65,31 +65,31 @@ class IndexPair:
 
     @property
     def live_behind(self) -> bool:
-        """Whether the live index lacks changes that it refused just before it was put in place."""
+        """Whether the live index lacks changes that it rejected just before it became live."""
         return self._has(self.live, marker(self.alias, BEHIND))
 
     @property
     def named(self) -> bool:
-        """Whether the live index can be written to by a name of its own."""
+        """Whether the live index has its own name for writes."""
         return self.live is not None and self._has(self.live, direct(self.live))
 
     @property
     def paired(self) -> bool:
-        """Whether both indices are to be written to."""
+        """Whether both indices receive writes."""
         return self.named and self.phase in {Phase.BUILDING, Phase.KEPT} and self.writable
 
     @property
     def writable(self) -> bool:
-        """Whether the other index can be written to by a name of its own."""
+        """Whether the other index has its own name for writes."""
         return self.other is not None and self._has(self.other, direct(self.other))
 
     def is_own(self, name: str) -> bool:
-        """Tell whether an alias is one of those that hold the state."""
+        """Return whether an alias stores this state."""
         markers = {marker(self.alias, phase) for phase in (*Phase, BEHIND)}
         return name in markers or name in {direct(index) for index in self.aliases}
 
     def plain(self) -> dict[str, Any]:
-        """Tell it in plain values."""
+        """Return the state as plain values."""
         return {
             "alias": self.alias,
             "live": self.live,
@@ -104,24 +104,24 @@ class IndexPair:
 
 
 def direct(index: str) -> str:
-    """Return the alias that leads to this index whatever is swapped."""
+    """Return the alias that always points to this index, even after a swap."""
     return f"{index}-direct"
 
 
 def marker(alias: str, what: str) -> str:
-    """Return the alias that says what an index is to another alias."""
+    """Return the alias that marks the role of an index for another alias."""
     return f"{alias}-{what}"
 
 
 def asked_for(aliases: Iterable[str]) -> list[str]:
-    """Return the names behind which all indices of these aliases are."""
+    """Return the names that cover all indices of these aliases."""
     return [name for alias in aliases for name in (alias, *(marker(alias, phase) for phase in Phase))]
 
 
 def read_pair(alias: str, indices: Mapping[str, Aliases]) -> IndexPair:
-    """Read the state of an alias from the aliases of indices.
+    """Return the state of an alias, read from the aliases of indices.
 
-    Where an index was being built beside one that is to be dropped, the one that is built counts.
+    If one index is being built and another is about to be deleted, the one being built counts.
     """
     behind = {index: names[alias] for index, names in indices.items() if alias in names}
     live = write_index(behind)
@@ -135,7 +135,7 @@ def read_pair(alias: str, indices: Mapping[str, Aliases]) -> IndexPair:
 
 
 def write_index(behind: Aliases) -> str | None:
-    """Choose the index that writes to an alias go to, as Elasticsearch does; None when it would refuse them."""
+    """Return the write index of an alias, chosen as Elasticsearch does; None if it would reject writes."""
     flagged = [index for index, options in behind.items() if options.get("is_write_index") is True]
     if flagged:
         return flagged[0] if len(flagged) == 1 else None
@@ -146,17 +146,17 @@ def write_index(behind: Aliases) -> str | None:
 
 
 def following_names(alias: str, live: str, count: int = 100) -> Sequence[str]:
-    """Return names for the index that comes after this one: `user-000002` after `user-000001`."""
+    """Return names for the index after this one: `user-000002` after `user-000001`."""
     match = re.fullmatch(r"(.+-)(\d{1,18})", live)
     stem, digits = match.groups() if match else (f"{alias.lower()}-", "000001")
     return [f"{stem}{int(digits) + more:0{len(digits)}}" for more in range(1, count + 1)]
 
 
 def exchange_actions(pair: IndexPair) -> list[dict[str, Any]]:
-    """Return the one change of aliases that puts the other index in the live one's place, and keeps that.
+    """Return the alias actions that make the other index live and keep the live one, as one request.
 
-    Every other alias of the live index goes along with its options. Elasticsearch does all of it or, where something
-    is not any more as this state says, nothing.
+    All other aliases of the live index move with their options. Elasticsearch applies all actions, or none if
+    this state is out of date.
     """
     live, other, phase = pair.live, pair.other, pair.phase
     assert live is not None
@@ -177,7 +177,7 @@ def exchange_actions(pair: IndexPair) -> list[dict[str, Any]]:
     if pair.behind:
         actions.append({"remove": {"index": other, "alias": marker(pair.alias, BEHIND), "must_exist": True}})
     if not pair.paired:
-        # Until each daemon has seen the change, what was live may miss what is written meanwhile.
+        # Until every daemon has seen the change, the previous live index may miss changes written meanwhile.
         actions.append({"add": {"index": live, "alias": marker(pair.alias, BEHIND), "is_hidden": True}})
         actions += [{"add": {"index": each, "alias": direct(each), "is_hidden": True}} for each in (live, other)]
     return actions

@@ -1,4 +1,4 @@
-"""Indices behind aliases: created when absent, completed with the bookkeeping fields, never guessed at."""
+"""Indices behind aliases: created if missing, completed with the bookkeeping fields, never guessed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DEFAULT_GC_DELETES = 60.0
 
 @dataclass(frozen=True, slots=True)
 class IndexDefinition:
-    """The index that an alias is to have.
+    """The declared index of an alias.
 
-    `alias` is the name written to, `index` that of the index to be created behind it if the alias does not
-    exist. `settings` and `mappings` are Elasticsearch's; mappings that do not say `dynamic` are strict.
-    `extra_properties` are the daemon's own fields, as a mapping's properties: an index that exists already is
-    given those it lacks.
+    `alias` is the name for writes, `index` the name of the index to create if the alias does not
+    exist. `settings` and `mappings` are Elasticsearch's; mappings without `dynamic` are strict.
+    `extra_properties` are the daemon's own fields, as a mapping's properties: the missing ones are added
+    to an existing index.
     """
 
     alias: str
@@ -43,18 +43,18 @@ class IndexDefinition:
     extra_properties: Mapping[str, Any] = field(default_factory=dict)
 
     def whole_mapping(self) -> dict[str, Any]:
-        """Return the mapping that the index is created with."""
+        """Return the mapping for the creation of the index."""
         properties = {**(self.mappings.get("properties") or {}), **self.extra_properties}
         return {"dynamic": "strict", **self.mappings, "properties": properties}
 
 
 @dataclass(frozen=True, slots=True)
 class EnsuredIndex:
-    """The index behind an alias, as it is now.
+    """The current index behind an alias.
 
-    `index` is the one written to. `created` tells whether it was made just now, and `added` names the extra
-    properties that were added to it: documents that it holds already lack those. `gc_deletes` in seconds is
-    how long it remembers deletions.
+    `index` is the write index. `created` is true if it was created just now. `added` names the extra
+    properties that were added to it: documents already in it lack them. `gc_deletes` is the time in seconds
+    for which it remembers deletions.
     """
 
     index: str
@@ -65,7 +65,7 @@ class EnsuredIndex:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The index behind an alias, the fields that were added to it, and those that it does not take."""
+    """The index behind an alias, the fields that were added to it, and the fields that it rejects."""
 
     index: str
     added: tuple[str, ...] = ()
@@ -73,18 +73,18 @@ class Completion:
 
 
 class IndexManager:
-    """Looks after the indices written to.
+    """Creates and completes the indices that receive writes.
 
-    Its methods raise `ElasticsearchUnavailableError` for what passes by itself and
-    `ElasticsearchRefusedError` for what an operator has to mend; both may be tried again. `IndexRefusedError` is
-    for what only another declaration mends.
+    Its methods raise `ElasticsearchUnavailableError` for a transient failure and
+    `ElasticsearchRefusedError` for a failure that an operator must fix; both may be retried. `IndexRefusedError`
+    means that the declaration must be changed.
     """
 
     def __init__(self, client: AsyncElasticsearch) -> None:
         self._client = client
 
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
-        """Make sure that the alias leads to an index with the daemon's fields. Any number may do so at once."""
+        """Ensure that the alias points to an index with the daemon's fields. Concurrent calls are safe."""
         found = await self._find_write_index(definition.alias)
         created = found is None and await self.create(definition, {definition.alias: {"is_write_index": True}})
         index = found or await self._find_write_index(definition.alias)
@@ -99,7 +99,7 @@ class IndexManager:
         return EnsuredIndex(index, created, added, remembered)
 
     async def complete_own(self, definition: IndexDefinition) -> None:
-        """Add the daemon's own fields that the index behind an alias lacks. Raises as `ensure` does."""
+        """Add the daemon's own fields that are missing in the index of an alias. Raises as `ensure` does."""
         index = await self._find_write_index(definition.alias)
         if index is None:
             raise ElasticsearchRefusedError(
@@ -108,11 +108,11 @@ class IndexManager:
         await self._add_properties(index, definition)
 
     async def try_out(self, definition: IndexDefinition) -> None:
-        """Have Elasticsearch judge an index that is to be created, and create nothing.
+        """Check with Elasticsearch whether an index can be created, without creating it.
 
-        It is asked to resolve a template of that content, which checks settings, analyzers and fields
-        (`TransportSimulateTemplateAction`, 8.19). Raises as `ensure` does, and `ElasticsearchRefusedError` where the
-        login may not ask that.
+        Elasticsearch simulates a template with that content, which checks settings, analyzers and fields
+        (`TransportSimulateTemplateAction`, 8.19). Raises as `ensure` does, and `ElasticsearchRefusedError` if the
+        login lacks the privilege for it.
         """
         try:
             answer = await self._client.indices.simulate_template(
@@ -125,7 +125,7 @@ class IndexManager:
             raise _creation_error(failure_of(error), definition) from None
 
     async def gc_deletes(self, alias: str) -> float:
-        """Return how many seconds the index behind the alias remembers the versions of deletions."""
+        """Return the seconds for which the index behind the alias remembers the versions of deletions."""
         with told_apart("read the settings", alias=alias):
             answer = await self._client.indices.get_settings(
                 index=alias, name="index.gc_deletes", include_defaults=True, flat_settings=True
@@ -140,9 +140,9 @@ class IndexManager:
         return min(_parse_seconds(value, alias) for value in values)
 
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
-        """Add the fields that the index behind an alias lacks; without `add` only those inside of objects it has.
+        """Add the missing fields to the index of an alias; without `add` only those inside existing objects.
 
-        Fields that are there stay as they are. An index that is not strict takes any field, so it is left alone.
+        Existing fields are not changed. An index that is not strict accepts any field, so it is not changed.
         """
         index = await self._find_write_index(alias)
         if index is None:
@@ -168,7 +168,7 @@ class IndexManager:
         return Completion(index, tuple(wanted), refused)
 
     async def create(self, definition: IndexDefinition, aliases: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Create the index with its aliases in one step; False when somebody else just did."""
+        """Create the index with its aliases in one step; return False if another daemon has just created it."""
         try:
             _check_properties(definition.mappings.get("properties") or {}, definition)
         except ElasticsearchRefusedError as error:
@@ -190,7 +190,7 @@ class IndexManager:
         return True
 
     async def _find_write_index(self, alias: str) -> str | None:
-        """Return the index that writes to the alias go to, or None when the name is free."""
+        """Return the write index of the alias, or None if the name is free."""
         with told_apart("look up the alias", alias=alias):
             answer = await self._client.options(ignore_status=404).indices.get_alias(name=alias)
             if answer.meta.status == 404:
@@ -219,16 +219,16 @@ class IndexManager:
 
 
 _FOREMOST = 2_000_000_011
-"""The priority of a template that is only tried out: no other may have the same."""
+"""The priority of a simulated template: no other template may have the same."""
 
 _NAMES = frozenset({"invalid_alias_name_exception", "invalid_index_name_exception"})
 
 _OF_CLUSTER = frozenset({"validation_exception"})
-"""Refusals with status 400 that speak of the cluster, such as of its number of shards."""
+"""Failures with status 400 that concern the cluster, such as its number of shards."""
 
 
 def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
-    """Tell a declaration that Elasticsearch will never take from trouble that passes, or that is mended there."""
+    """Return the error of a failed creation: an invalid declaration, or a failure outside of it."""
     of_document = failure.kind is Kind.DOCUMENT and failure.error_type not in _OF_CLUSTER
     if of_document or failure.error_type in _NAMES:
         return IndexRefusedError(
@@ -241,7 +241,7 @@ def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
 
 
 def declared_gc_deletes(definition: IndexDefinition) -> float:
-    """Return how many seconds an index of this definition remembers deletions."""
+    """Return the seconds for which an index of this definition remembers deletions."""
     for name, value in flat_settings(definition.settings):
         if name == "index.gc_deletes":
             return _parse_seconds(value, definition.alias)
@@ -249,7 +249,7 @@ def declared_gc_deletes(definition: IndexDefinition) -> float:
 
 
 def indices_behind(alias: str, answer: ApiResponse[Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the options of an alias for each index behind it, from the answer of a look-up of the alias.
+    """Return the options of an alias for each index behind it, from the response to a look-up of the alias.
 
     Raises `BrokenAnswerError`.
     """
@@ -258,7 +258,7 @@ def indices_behind(alias: str, answer: ApiResponse[Any]) -> dict[str, Mapping[st
 
 
 def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a mapping's properties lack of those wanted, also inside of objects."""
+    """Return the wanted properties that a mapping lacks, also inside objects."""
     missing: dict[str, Any] = {}
     for name, declared in wanted.items():
         there = found.get(name)
@@ -274,7 +274,10 @@ def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> d
 
 
 def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> str:
-    """Choose as Elasticsearch does (`IndexAbstraction.Alias`): the flagged index, or an only one not flagged off."""
+    """Return the write index as Elasticsearch does (`IndexAbstraction.Alias`).
+
+    It is the index flagged as write index, or the only index unless flagged as no write index.
+    """
     chosen = write_index(behind)
     if chosen is None:
         raise ElasticsearchRefusedError(
@@ -286,7 +289,7 @@ def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _check_properties(properties: Mapping[str, Any], definition: IndexDefinition) -> None:
-    """Refuse a field of ours that is mapped as something else: searching it would find nothing."""
+    """Raise an error for a field of ours with another mapping: a search for it would find nothing."""
     for name, wanted in definition.extra_properties.items():
         found = properties.get(name)
         if found is not None and found.get("type") != wanted.get("type"):

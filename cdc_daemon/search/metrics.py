@@ -1,4 +1,4 @@
-"""The measurements of bulk requests."""
+"""Metrics of bulk requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class BulkMetrics:
-    """Measures bulk requests."""
+    """The metrics of bulk requests."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -21,23 +21,23 @@ class BulkMetrics:
             metrics.retries.labels(reason.value)
 
     def bulk_done(self, seconds: float, documents: int, size: int) -> None:
-        """Measure one answered bulk request."""
+        """Record one answered bulk request."""
         self._metrics.bulk_duration_seconds.observe(seconds)
         self._metrics.bulk_documents.observe(documents)
         self._metrics.bulk_bytes.observe(size)
         log.debug("elasticsearch.bulk", documents=documents, bytes=size, seconds=round(seconds, 4))
 
     def retried(self, reason: RetryReason, count: int) -> None:
-        """Count operations that go round once more."""
+        """Count operations that are retried."""
         self._metrics.retries.labels(reason.value).inc(count)
 
     def availability_changed(self, *, available: bool) -> None:
-        """Show whether Elasticsearch takes writes."""
+        """Record whether Elasticsearch accepts writes."""
         self._metrics.elasticsearch_available.set(available)
 
 
 class AliasMetrics:
-    """Shows which aliases take writes."""
+    """The metrics of aliases that reject writes."""
 
     def __init__(self, metrics: Metrics, aliases: Iterable[str]) -> None:
         self._metrics = metrics
@@ -46,7 +46,7 @@ class AliasMetrics:
             metrics.alias_available.labels(alias).set(1)
 
     def show(self, reasons: Mapping[str, str]) -> None:
-        """Show the aliases that take no writes now, each with the reason."""
+        """Set the aliases that reject writes now, each with the reason."""
         for alias in self._shown.keys() | reasons.keys():
             before, now = self._shown.get(alias), reasons.get(alias)
             if before == now:

@@ -1,4 +1,4 @@
-"""Pages of documents as of one moment: a refresh, a point in time, and searches in it."""
+"""Pages of documents from one snapshot: a refresh, a point in time, and searches in it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = structlog.get_logger(__name__)
 
 
 async def refresh(client: AsyncElasticsearch, index: str) -> None:
-    """Make visible to searches what was written to an index, or to those behind an alias.
+    """Refresh an index, or the indices behind an alias, so that searches see all writes.
 
-    To be used inside of `told_apart`. Raises `ElasticsearchUnavailableError` too, when a shard did not do it.
+    Call it inside `told_apart`. It also raises `ElasticsearchUnavailableError` if a shard failed to refresh.
     """
     refreshed = read(REFRESHED, await client.indices.refresh(index=index))
     _check_shards("refresh", index, failed=refreshed["_shards"]["failed"])
@@ -34,11 +34,11 @@ async def find_pages(
     page: int,
     keep_alive: str,
 ) -> AsyncGenerator[list[Hit], None]:
-    """Find documents page by page, as of one moment after a refresh, each with its version.
+    """Yield documents page by page, from one snapshot after a refresh, each with its version.
 
-    `search` holds the query or the slice. Only the `source` fields are fetched. `keep_alive` bounds the time between
-    two pages. Nothing is left out silently: a shard that does not answer is an error. An iteration that is broken off
-    should be closed (`aclose`). Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+    `search` holds the query or the slice. Only the `source` fields are fetched. `keep_alive` limits the time between
+    two pages. Nothing is omitted silently: a shard that does not answer is an error. Close an iteration that you
+    abandon (`aclose`). Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
     with told_apart("refresh", alias=alias):
         await refresh(client, alias)

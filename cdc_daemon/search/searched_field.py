@@ -1,4 +1,4 @@
-"""How an index answers which documents have a value in a field: exactly, by the value's words, or not at all."""
+"""How an index can find the documents with a value in a field: exactly, by the value's words, or not at all."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class SearchedField:
-    """What is asked for a value: `name` is the field itself or one below it that keeps values whole.
+    """The field to search for a value: `name` is the field itself or a keyword subfield with whole values.
 
-    `by_words` says that it is analysed: documents with the same words are found too. Values of more than `longest`
-    characters are not indexed. `nested` is the path of the nested objects that it is in. `problem` tells why documents
-    are not found exactly; where they are not found at all `answers` is false.
+    If `by_words` is true, the field is analysed: documents with the same words are found too. Values of more than
+    `longest` characters are not indexed. `nested` is the path of the nested objects around it. `problem` says why
+    documents are not found exactly; if they are not found at all, `answers` is false.
     """
 
     name: str
@@ -33,9 +33,9 @@ class SearchedField:
     answers: bool = True
 
     def query(self, value: Any) -> dict[str, Any]:
-        """Return the query for documents that have the value; it finds all of them, if need be others as well."""
+        """Return the query for documents that have the value; it finds all of them and possibly others."""
         if self.longest is not None and isinstance(value, str) and len(value) > self.longest:
-            return {"term": {"_ignored": self.name}}  # kept at the document, also where the field is nested
+            return {"term": {"_ignored": self.name}}  # stored on the document, even if the field is nested
         query: dict[str, Any] = {"term": {self.name: value}}
         if self.by_words:
             query = {"match": {self.name: {"query": value, "operator": "and", "zero_terms_query": "all"}}}
@@ -43,9 +43,9 @@ class SearchedField:
 
 
 def find_field(mapping: Mapping[str, Any], field: str, *, aliased: bool = False) -> SearchedField:
-    """Return how an index with this mapping answers for a field, given by its whole name.
+    """Return how an index with this mapping can search a field, given by its full name.
 
-    `aliased` says that an alias led to this field: Elasticsearch knows no alias of an alias.
+    `aliased` is true if an alias points to this field: Elasticsearch has no alias of an alias.
     """
     node, nested, dynamic = mapping, None, mapping.get("dynamic", True)
     names = field.split(".")
@@ -65,7 +65,7 @@ def find_field(mapping: Mapping[str, Any], field: str, *, aliased: bool = False)
 
 
 async def read_fields(client: AsyncElasticsearch, alias: str, field: str) -> Sequence[SearchedField]:
-    """Return how the indices behind an alias answer for a field, each way once.
+    """Return the distinct ways in which the indices behind an alias can search a field.
 
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
@@ -75,11 +75,11 @@ async def read_fields(client: AsyncElasticsearch, alias: str, field: str) -> Seq
 
 
 def _without(mapping: Mapping[str, Any], node: Mapping[str, Any], field: str, *, dynamic: Any) -> SearchedField:
-    """Return how a field is answered that the mapping does not name."""
+    """Return how a field that is not in the mapping can be searched."""
     if field in (mapping.get("runtime") or _NOTHING) or node.get("type") == "flattened":
         return SearchedField(field)
     if str(dynamic).lower() in {"true", "runtime"} and node.get("enabled") is not False:
-        return SearchedField(field)  # it comes with the first document that has it
+        return SearchedField(field)  # the first document with this field adds it to the mapping
     return SearchedField(field, problem=f"the index has no field {field}", answers=False)
 
 
@@ -98,7 +98,7 @@ def _judged(field: str, node: Mapping[str, Any]) -> SearchedField:
 
 
 def _whole(field: str, node: Mapping[str, Any]) -> SearchedField | None:
-    """Return the keyword below a field that keeps the longest values."""
+    """Return the keyword subfield that keeps the longest values."""
     keywords = [
         SearchedField(f"{field}.{name}", longest=each.get("ignore_above"))
         for name, each in (node.get("fields") or _NOTHING).items()

@@ -1,4 +1,4 @@
-"""Documents as they are in the index: some of them by their ids, or all of them one after another."""
+"""Reads of the documents in the index: some of them by their ids, or all of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cdc_daemon.search.failure import told_apart
 from cdc_daemon.search.pages import find_pages
 
 KEEP_ALIVE = "5m"
-"""How long Elasticsearch keeps a point in time between two pages, while the rows of one are compared."""
+"""The keep-alive of a point in time between two pages, while the rows of one page are compared."""
 
 
 class StoredDocument(NamedTuple):
-    """A document: its `_id`, routing value, version, and its source or the part of it that was asked for."""
+    """A document: its `_id`, routing value, version, and its source or the requested part of it."""
 
     id: str
     routing: str | None
@@ -30,9 +30,9 @@ class StoredDocument(NamedTuple):
 async def fetch_documents(
     client: AsyncElasticsearch, names: Sequence[DocumentName], *, source: bool | Sequence[str] = True
 ) -> list[StoredDocument | None]:
-    """Return each document as it is now, without a refresh; None where there is none.
+    """Return the current state of each document, without a refresh; None for a missing document.
 
-    `source` says whether its source is wanted, or which fields of it.
+    `source` selects the whole source, none of it, or some of its fields.
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     https://www.elastic.co/guide/en/elasticsearch/reference/8.19/docs-multi-get.html
     """
@@ -60,9 +60,9 @@ def _stored(name: DocumentName, document: Got) -> StoredDocument | None:
 
 
 class DocumentWalk:
-    """Every document behind an alias, as of one moment after a refresh.
+    """Every document behind an alias, from one snapshot after a refresh.
 
-    With `part`, a number and of how many, only that part of them: as many as there are parts share them out.
+    `part` is a part's number and the number of parts: it selects only that part. All parts together are all documents.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class DocumentWalk:
         self._part = part
 
     async def count(self) -> int:
-        """Return about how many documents there are. Raises as `pages` does."""
+        """Return the approximate number of documents. Raises as `pages` does."""
         with told_apart("count documents", alias=self._alias):
             counted = read(COUNT, await self._client.count(index=self._alias))
         return counted["count"] // (1 if self._part is None else self._part[1])
 
     async def pages(self) -> AsyncGenerator[list[StoredDocument], None]:
-        """Return the documents page by page. An iteration that is broken off should be closed (`aclose`).
+        """Yield the documents page by page. Close an iteration that you abandon (`aclose`).
 
-        Nothing is left out silently: a shard that does not answer is an error. Raises `ElasticsearchUnavailableError`
+        Nothing is omitted silently: a shard that does not answer is an error. Raises `ElasticsearchUnavailableError`
         and `ElasticsearchRefusedError`.
         """
         search = {} if self._part is None else {"slice": {"id": self._part[0], "max": self._part[1]}}

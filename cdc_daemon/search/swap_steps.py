@@ -1,4 +1,4 @@
-"""What is done to the indices of an alias: built, put in place, put back, removed. Each step may be done again."""
+"""The steps on the indices of an alias: build, swap in, roll back, delete. Each step may be repeated."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from cdc_daemon.search.swap_watch import SEEN_BY_ALL, PairWatch
 log = structlog.get_logger(__name__)
 
 WHILE_BUILDING: Mapping[str, Any] = {"index.refresh_interval": "-1", "index.number_of_replicas": 0}
-"""Settings of an index while it is filled: nobody searches it, and what is lost with a node is built again.
+"""Settings of an index while it is filled: nobody searches it, and data lost with a node is built again.
 https://www.elastic.co/guide/en/elasticsearch/reference/8.19/tune-for-indexing-speed.html"""
 
 LAGGARDS = 90.0
-"""Seconds until a node that does not follow is put out of the cluster (`cluster.follower_lag.timeout`)."""
+"""Seconds until a lagging node is removed from the cluster (`cluster.follower_lag.timeout`)."""
 
 _SHARDS_SECONDS = 600
-"""How long copies of shards may take to be made, before an index is put in place."""
+"""The timeout for the allocation of shard copies before an index is made live."""
 
 _HIDDEN = {"is_hidden": True}
 
 
 class PairChanges:
-    """Changes the indices of an alias. `seconds` are waited until all daemons have seen a change.
+    """Changes the indices of an alias. `seconds` is the wait until all daemons have seen a change.
 
-    Methods raise `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, and `IndexPairError` where the
-    indices are not as they have to be.
+    Methods raise `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, and `IndexPairError` if the
+    indices are not in the required state.
     """
 
     def __init__(self, client: AsyncElasticsearch, watch: PairWatch, *, seconds: float = SEEN_BY_ALL) -> None:
@@ -47,11 +47,11 @@ class PairChanges:
         self._seconds = seconds
 
     async def pair(self, alias: str) -> IndexPair:
-        """Return what there is now."""
+        """Return the current indices."""
         return (await self._watch.look())[alias]
 
     async def wait_seen(self) -> None:
-        """Return when every daemon writes by what was changed before this call."""
+        """Wait until every daemon's writes use the changes made before this call."""
         await asyncio.sleep(self._seconds)
 
     async def free_name(self, definition: IndexDefinition, live: str) -> str:
@@ -63,17 +63,17 @@ class PairChanges:
         raise IndexPairError("expected a free name for the index, found none", alias=definition.alias, index=live)
 
     async def try_out(self, definition: IndexDefinition) -> None:
-        """Have Elasticsearch judge an index that is to be created. Raises `IndexRefusedError` too."""
+        """Check with Elasticsearch whether an index can be created. Also raises `IndexRefusedError`."""
         await IndexManager(self._client).try_out(definition)
 
     async def create(self, definition: IndexDefinition, pair: IndexPair) -> None:
-        """Create the index that is to take the live one's place; from now on it is written to.
+        """Create the index that will replace the live one; it receives writes from now on.
 
-        It may be there already, if it was made for the same purpose.
+        It may already exist, if it was created for the same purpose.
         """
         alias, index, live = pair.alias, definition.index, str(pair.live)
         await self._check_names(alias)
-        # First of all: a pair is written by these names as soon as it is seen.
+        # Do this first: writes to a pair use these names as soon as the pair is seen.
         await self._change([{"add": {"index": live, "alias": direct(live), **_HIDDEN}}], "name the live index", alias)
         own = {marker(alias, Phase.BUILDING): _HIDDEN, direct(index): _HIDDEN}
         settings = {**dict(flat_settings(definition.settings)), **_building_settings(definition)}
@@ -82,20 +82,20 @@ class PairChanges:
             raise IndexPairError("expected a free name for the index, found an index of that name", index=index)
 
     async def write_again(self, pair: IndexPair) -> None:
-        """Have the other index written to again that was let go; it is still behind."""
+        """Resume writes to the other index after `let_go`; it is still behind."""
         actions = [
             {"add": {"index": each, "alias": direct(each), **_HIDDEN}} for each in (str(pair.live), str(pair.other))
         ]
         await self._change(actions, "have the index written again", pair.alias)
 
     async def drift(self, definition: IndexDefinition, index: str) -> list[Difference]:
-        """Tell where an index that is being built is another than declared."""
+        """Return the differences of an index being built from its declaration."""
         building = _building_settings(definition)
         settings = {name: value for name, value in flat_settings(definition.settings) if name not in building}
         return await find_drift(self._client, index, settings=settings, mappings=definition.mappings)
 
     async def complete(self, definition: IndexDefinition, index: str) -> None:
-        """Give an index that is filled the settings it is to have, refresh it, and wait for its copies."""
+        """Apply the final settings to a filled index, refresh it, and wait for its copies."""
         declared = dict(flat_settings(definition.settings))
         wanted = {name: declared.get(name) for name in _building_settings(definition)}
         with told_apart("set the settings", index=index):
@@ -107,7 +107,7 @@ class PairChanges:
             read(HEALTH, health)
 
     async def exchange(self, pair: IndexPair) -> None:
-        """Put the other index in the live one's place, in one step, and keep the live one."""
+        """Make the other index live, in one step, and keep the previous live one."""
         with told_apart("refresh", index=pair.other):
             await refresh(self._client, str(pair.other))
         await self._change(exchange_actions(pair), "swap the indices", pair.alias)
@@ -115,18 +115,18 @@ class PairChanges:
         await self._watch.look()
 
     async def mark_behind(self, pair: IndexPair) -> None:
-        """Have all daemons know that the other index lacks changes."""
+        """Mark for all daemons that the other index lacks changes."""
         add = {"add": {"index": pair.other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}}
         await self._change([add], "mark the index", pair.alias)
 
     async def unmark_behind(self, alias: str, index: str) -> None:
-        """Have all daemons mark the index again from now on, when it refuses changes: it is about to be compared."""
+        """Remove the mark before a comparison; daemons set it again if the index rejects changes from now on."""
         remove = {"remove": {"index": index, "alias": marker(alias, BEHIND), "must_exist": False}}
         await self._change([remove], "unmark the index", alias)
         await self._watch.look()
 
     async def let_go(self, pair: IndexPair) -> None:
-        """Have the other index written no more by anybody, and marked as behind."""
+        """Stop all writes to the other index, and mark it as behind."""
         other = str(pair.other)
         actions = [
             {"add": {"index": other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}},
@@ -135,7 +135,7 @@ class PairChanges:
         await self._change(actions, "let the index go", pair.alias)
 
     async def drop(self, pair: IndexPair) -> None:
-        """Delete the other index, when no daemon writes to it any more."""
+        """Delete the other index after all daemons have stopped writing to it."""
         alias, other = pair.alias, str(pair.other)
         if pair.phase is not Phase.DROPPING:
             assert pair.phase is not None
@@ -143,7 +143,7 @@ class PairChanges:
                 {"remove": {"index": other, "alias": marker(alias, pair.phase), "must_exist": True}},
                 {"add": {"index": other, "alias": marker(alias, Phase.DROPPING), **_HIDDEN}},
             ]
-            # From here on no swap can put it in place: that needs the alias that is gone.
+            # From here on no swap can make it live: that needs the removed alias.
             await self._change(actions, "mark the index", alias)
             await self._watch.look()
         await self.wait_seen()
@@ -171,13 +171,13 @@ class PairChanges:
         with told_apart(doing, alias=alias):
             done = read(ACKNOWLEDGEMENT, await self._client.indices.update_aliases(actions=actions))
         if not done["acknowledged"]:
-            # It is done, but some node has not said that it knows: that node follows, or is put out.
+            # It is done, but some node has not acknowledged it: that node follows, or is removed from the cluster.
             log.warning("elasticsearch.change_not_acknowledged", alias=alias, waiting_seconds=LAGGARDS)
             await asyncio.sleep(LAGGARDS)
 
 
 def _building_settings(definition: IndexDefinition) -> dict[str, Any]:
-    """Return the settings that differ while an index is filled, but no copies that follow the number of nodes."""
+    """Return the settings that differ while an index is filled, without the number of replicas if it auto-expands."""
     declared = dict(flat_settings(definition.settings))
     follows = str(declared.get("index.auto_expand_replicas", "false")).lower() != "false"
     return {

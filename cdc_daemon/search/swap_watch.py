@@ -1,4 +1,4 @@
-"""What every daemon knows of the indices behind its aliases, and how old that may be."""
+"""The daemon's view of the indices behind its aliases, and the maximum age of that view."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from cdc_daemon.search.indices import Completion, IndexManager
 log = structlog.get_logger(__name__)
 
 LOOK_INTERVAL = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 KNOWN_FOR = 3.0
-"""Seconds after a look was sent within which writes may still rely on it."""
+"""Seconds after a check was sent for which writes may rely on its result."""
 
 SEEN_BY_ALL = KNOWN_FOR + 0.5
-"""Seconds after a change of aliases from which on every daemon writes by it: none relies on an older look."""
+"""Seconds after a change of aliases until every daemon's writes use it: none relies on an older check by then."""
 
 Pairs = Mapping[str, IndexPair]
 
 
 class PairWatch:
-    """Looks at the aliases again and again, and lets nobody write by what was seen too long ago.
+    """Polls the aliases, and prevents writes that rely on an outdated view.
 
-    So whoever changes them knows without asking anybody when all daemons have seen it, those of other nodes, those
-    that are just starting and those that nobody knows of: after `SEEN_BY_ALL`. `clock` tells monotonic seconds,
-    `changed` is told what is known after each look.
+    So after a change, all daemons have seen it within `SEEN_BY_ALL`, without any coordination. This includes daemons of
+    other nodes, starting daemons and unknown daemons. `clock` returns monotonic seconds, `changed` receives the
+    result of each check.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class PairWatch:
         self._clock = clock
         self._pairs: Pairs = {alias: IndexPair(alias) for alias in aliases}
         self.unknown: Mapping[str, AliasTrouble] = {}
-        """Why single aliases could not be looked at last: nobody knows which indices their documents go to."""
+        """Why the last check of single aliases failed: the indices of their documents are unknown."""
         self._seen = float("-inf")
         self._lock = asyncio.Lock()
         self.changed: Callable[[Pairs], None] = lambda _pairs: None
 
     @property
     def last(self) -> Pairs:
-        """What was seen last, however long ago."""
+        """The result of the last check, of any age."""
         return self._pairs
 
     async def known(self) -> Pairs:
-        """Return what may be relied on for a write that begins now; look if that is too old.
+        """Return a view that a write may rely on now; check again if the last view is too old.
 
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
@@ -74,13 +74,13 @@ class PairWatch:
             return self._pairs
 
     async def look(self) -> Pairs:
-        """Return what is there now. Raises as `known` does."""
+        """Check now and return the result. Raises as `known` does."""
         async with self._lock:
             await self._look()
             return self._pairs
 
     async def run(self, interval: float = LOOK_INTERVAL) -> None:
-        """Look again and again, until cancelled."""
+        """Poll until cancelled."""
         while True:
             await asyncio.sleep(interval)
             try:
@@ -101,9 +101,9 @@ class PairWatch:
         self.changed(self._pairs)
 
     async def _look_at_each(self) -> tuple[Pairs, Mapping[str, ElasticsearchRefusedError]]:
-        """Return what is there now, and why single aliases cannot be looked at: a block of one refuses a look at all.
+        """Return the current indices, and why checks of single aliases fail: a block on one fails a check of all.
 
-        Raises the refusal where no alias can be looked at.
+        Raises the failure if no alias can be checked.
         """
         try:
             return await look_at_pairs(self._client, self._aliases), {}
@@ -121,7 +121,7 @@ class PairWatch:
 
 
 async def look_at_pairs(client: AsyncElasticsearch, aliases: Sequence[str]) -> Pairs:
-    """Return what is there now. Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`."""
+    """Return the current indices. Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`."""
     with told_apart("look at the aliases"):
         answer = await client.indices.get_alias(
             index=asked_for(aliases), ignore_unavailable=True, expand_wildcards="all"
@@ -132,20 +132,20 @@ async def look_at_pairs(client: AsyncElasticsearch, aliases: Sequence[str]) -> P
 
 
 class PairFields:
-    """The fields of both indices of an alias; what the live one takes counts."""
+    """The fields of both indices of an alias; the fields that the live one accepts count."""
 
     def __init__(self, client: AsyncElasticsearch, watch: PairWatch) -> None:
         self._manager = IndexManager(client)
         self._watch = watch
 
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
-        """Add the fields that the indices lack. Raises as `IndexManager` does; errors name the alias."""
+        """Add the fields that are missing in the indices. Raises as `IndexManager` does; errors name the alias."""
         try:
             pair = (await self._watch.known()).get(alias)
             if pair is not None and pair.paired:
                 await self._manager.complete(direct(str(pair.other)), properties, add=add)
             return await self._manager.complete(alias, properties, add=add)
         except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:
-            # Named, so that it is found out whether the alias takes writes: none may come before there are fields.
+            # Name the alias, so that it is probed for writes: no write may precede the fields.
             where = {**error.where, "alias": alias}
             raise type(error)(error.message, hint=error.hint, **where) from error

@@ -1,4 +1,4 @@
-"""Writes to both indices of an alias while there are two, and to the live one first of all."""
+"""Writes to both indices of an alias while there are two; the live one comes first."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from cdc_daemon.search.swap_watch import Pairs, PairWatch
 log = structlog.get_logger(__name__)
 
 PATIENCE = 60.0
-"""Seconds for which the live flow waits for an index that takes no writes while the live one does."""
+"""Seconds for which writes wait for the other index if it rejects writes and the live one accepts them."""
 
 Note = Callable[[IndexPair], Awaitable[None]]
-"""Makes durable, for all daemons to see, that the other index of a pair lacks changes."""
+"""Stores durably, for all daemons, that the other index of a pair lacks changes."""
 
 
 class Refusals(NamedTuple):
-    """Documents that the other index of an alias did not take, though the live one did: how many, and the last."""
+    """Documents that the live index of an alias accepted and the other one rejected: their number, and the last one."""
 
     documents: int
     id: str
@@ -37,18 +37,18 @@ class Refusals(NamedTuple):
 
 @dataclass(slots=True)
 class _Other:
-    """What writes to an index that is not live, and since when (seconds) that takes nothing."""
+    """The writer of an index that is not live, and the time (seconds) since which the index accepts nothing."""
 
     writer: BulkWriter
     troubled: float | None = None
 
 
 class PairWriter:
-    """Settles an operation when it is settled in both indices, so that each of them can take the other's place.
+    """Completes an operation when both indices have an outcome, so that each of them can replace the other.
 
-    What the other index refuses does not concern the live one: the live one's outcome counts. The other one is marked
-    as `behind` before such a change is acknowledged, so that it is not put in place as it is. One that takes nothing
-    for `patience` seconds, while the live one does, is written to no more. `let_go` and `mark_behind` make that
+    A rejection by the other index does not affect the live one: the live one's outcome counts. The other one is marked
+    as `behind` before such a change is acknowledged, so that it is not made live in that state. If it accepts nothing
+    for `patience` seconds while the live one does, writes to it stop. `let_go` and `mark_behind` make that
     durable.
     """
 
@@ -78,7 +78,7 @@ class PairWriter:
         watch.changed = self._follow
 
     def trouble(self, alias: str) -> AliasTrouble | None:
-        """Return why an alias takes no writes, or None where it is believed to; its live index counts."""
+        """Return why an alias rejects writes, or None if it accepts them; its live index counts."""
         unknown = self._watch.unknown.get(alias)
         if unknown is not None:
             return unknown
@@ -88,59 +88,59 @@ class PairWriter:
         return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.paired else alias)
 
     def troubles(self) -> dict[str, AliasTrouble]:
-        """Return why aliases take no writes, by alias."""
+        """Return why aliases reject writes, by alias."""
         if not self.troubled:
             return {}
         return {alias: trouble for alias in self._watch.last if (trouble := self.trouble(alias)) is not None}
 
     @property
     def troubled(self) -> bool:
-        """Whether any alias takes no writes."""
+        """Whether any alias rejects writes."""
         return bool(self._watch.unknown or self._live.troubled)
 
     def live_index(self, alias: str) -> str | None:
-        """Return the index that was last seen behind an alias."""
+        """Return the live index of an alias as of the last check."""
         pair = self._watch.last.get(alias)
         return None if pair is None else pair.live
 
     def when_troubled(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after each change of which aliases take no writes."""
+        """Call `changed` after each change of the set of aliases that reject writes."""
         self._changed = changed
         self._live.when_troubled(changed)
 
     def hold(self, alias: str, error: CdcError) -> None:
-        """Write nothing to an alias until what an error says is corrected."""
+        """Stop writes to an alias until the cause of an error is fixed."""
         self._live.hold(alias, error)
 
     @property
     def available(self) -> bool:
-        """Whether Elasticsearch as a whole is believed to take writes."""
+        """Whether Elasticsearch as a whole is available for writes."""
         return self._live.available
 
     @property
     def failure(self) -> Failure | None:
-        """What Elasticsearch said last while it is not available."""
+        """The last failure while Elasticsearch is unavailable."""
         return self._live.failure
 
     async def wait_available(self) -> None:
-        """Wait until Elasticsearch is believed to take writes."""
+        """Wait until Elasticsearch is available for writes."""
         await self._live.wait_available()
 
     def doubt(self, alias: str) -> None:
-        """Find out soon whether Elasticsearch takes writes, because something other than a write has failed."""
+        """Probe soon whether Elasticsearch accepts writes, because something other than a write has failed."""
         self._live.doubt(alias)
 
     async def close(self) -> None:
-        """Stop probing. The client is the caller's to close."""
+        """Stop the probes. The caller must close the client."""
         await self._live.close()
         for each in self._others.values():
             await each.writer.close()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
-        """Write the operations to every index that is to have them, and return the results in their order.
+        """Write the operations to each of their indices, and return the results in the order of the operations.
 
-        Nothing is raised: what cannot be settled comes back as REREAD.
+        It raises nothing: an operation that cannot be completed is returned as REREAD.
         """
         try:
             pairs = await self._watch.known()
@@ -174,7 +174,7 @@ class PairWriter:
         return results
 
     async def _write_known(self, operations: Sequence[Operation], unknown: Mapping[str, Failure]) -> list[Result]:
-        """Write only the operations whose alias could be looked at; the others come back as REREAD."""
+        """Write only the operations with a checked alias; the others are returned as REREAD."""
         known = [at for at, operation in enumerate(operations) if operation.index not in unknown]
         written = iter(await self.write([operations[at] for at in known]) if known else ())
         results: list[Result] = []
@@ -246,11 +246,11 @@ class PairWriter:
                 results[at] = replace(other, outcome=Outcome.REREAD)
 
     async def _must_be_repeated(self, pair: IndexPair, *, mark: bool) -> bool:
-        """Tell whether what the other index of a pair refused is to be settled once more.
+        """Return whether the changes that the other index of a pair rejected must be written again.
 
-        That is so where it was put in place meanwhile, as its refused concern the live index then, and where it could
-        not be marked as behind, as a swap would put it in place without the change. Nobody can tell without a look. A
-        mark that comes too late for a swap is seen as such.
+        This is true if it became live meanwhile, as its rejections then affect the live index. It is also true if it
+        could not be marked as behind, as a swap would make it live without the changes. This needs a new check of the
+        aliases. The second check detects a mark that came too late for a swap.
         """
         try:
             now = (await self._watch.look())[pair.alias]
@@ -274,7 +274,7 @@ class PairWriter:
             log.warning("elasticsearch.other_index_behind", index=pair.other, phase=pair.phase, reason=reason)
 
     def _follow(self, pairs: Pairs) -> None:
-        """Forget the writers of indices that are not written to any more, and names that are not in use."""
+        """Close the writers of indices that no longer receive writes, and drop unused names."""
         wanted = {pair.other for pair in pairs.values() if pair.paired}
         for index in [index for index in self._others if index not in wanted]:
             task = asyncio.create_task(self._others.pop(index).writer.close(), name=f"close-{index}")

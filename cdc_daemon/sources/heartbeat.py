@@ -1,7 +1,7 @@
-"""The heartbeat: a row written to Cassandra, which the daemon then sees, reads and shows as it does any other.
+"""The heartbeat: a row that the daemon writes to Cassandra and then replicates like any other row.
 
-Its lag and the time of its last acknowledgement are those of its table in the metrics: the true freshness from end to
-end, also while nobody else writes.
+The lag and the last acknowledgement time of its table in the metrics show the true end-to-end freshness, even while
+nobody else writes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _MOST_TRIES = 10_000
 
 
 class Heart:
-    """Writes one row of the table, whose key this node holds: it comes by in this node's log.
+    """Writes one row of the table. This node is a replica of the row's key, so the row appears in this node's log.
 
-    `name` tells the daemons' rows apart.
+    `name` distinguishes the rows of different daemons.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Heart:
 
 
 def own_key(session: Session, keyspace: str, name: str, contact_points: tuple[str, ...]) -> str:
-    """Return the name, or the name with a number, such that the node beside the daemon holds the key.
+    """Return the name, with a number appended if needed, so that the node beside the daemon is a replica of the key.
 
-    It is the plain name where no number does, as in a keyspace that this datacenter does not replicate.
+    Return the plain name where no number achieves that, as in a keyspace not replicated to this datacenter.
     """
     node: Any = find_node(session, contact_points)
     metadata = session.cluster.metadata

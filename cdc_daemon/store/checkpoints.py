@@ -1,12 +1,12 @@
-"""Where reading goes on after a restart, and which segments are behind that for good."""
+"""The position to resume reading from after a restart, and the segments that are fully consumed."""
 
 from __future__ import annotations
 
 from cdc_daemon.store.database import Database
 
 KEPT_CONSUMED_SEGMENTS = 100_000
-"""How many consumed segments are remembered: at 32 MiB a segment, 3 TiB of log. Older ids than the
-oldest remembered cannot come back: Cassandra re-links only what is still in its commit log."""
+"""Number of consumed segments kept: 3 TiB of log at 32 MiB per segment. Ids older than the oldest kept
+one cannot reappear: Cassandra re-links only segments that are still in its commit log."""
 
 
 class Checkpoints:
@@ -16,7 +16,7 @@ class Checkpoints:
         self._database = database
 
     def load(self, source: str) -> tuple[int, int] | None:
-        """Return the segment id and position behind which all is acknowledged, or None at the first start."""
+        """Return the segment id and position up to which everything is acknowledged, or None at the first start."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT segment_id, position FROM checkpoint WHERE source = ?", (source,)
@@ -24,7 +24,7 @@ class Checkpoints:
         return None if row is None else (row[0], row[1])
 
     def save(self, source: str, segment_id: int, position: int) -> None:
-        """Record durably that all up to `position` of `segment_id` is acknowledged. It never moves back."""
+        """Record durably that everything up to `position` of `segment_id` is acknowledged. It never moves back."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO checkpoint VALUES (?1, ?2, ?3) ON CONFLICT (source) DO UPDATE "
@@ -33,7 +33,7 @@ class Checkpoints:
             )
 
     def consumed(self, segment_id: int) -> int | None:
-        """Return the position up to which a finished segment was read, or None when it was not finished."""
+        """Return the position up to which a finished segment was read, or None if it was not finished."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT position FROM consumed_segment WHERE segment_id = ?", (segment_id,)
@@ -41,7 +41,7 @@ class Checkpoints:
         return None if row is None else int(row[0])
 
     def consumed_since(self, segment_id: int) -> list[int]:
-        """Return the ids of finished segments from this one on, and that of the last one before it, ascending."""
+        """Return the ids of finished segments from this one on, and of the last one before it, ascending."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT segment_id FROM consumed_segment WHERE segment_id >= coalesce("
@@ -51,7 +51,7 @@ class Checkpoints:
         return [row[0] for row in rows]
 
     def mark_consumed(self, segment_id: int, position: int) -> None:
-        """Record durably that a segment was read to its end and all in it is acknowledged."""
+        """Record durably that a segment was read to its end and everything in it is acknowledged."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO consumed_segment VALUES (?1, ?2) ON CONFLICT (segment_id) DO UPDATE "

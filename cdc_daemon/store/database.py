@@ -1,4 +1,4 @@
-"""One SQLite file, opened so that what was committed is on the disk."""
+"""One SQLite file, opened so that every commit is on the disk."""
 
 from __future__ import annotations
 
@@ -302,14 +302,14 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE dependent ADD COLUMN passed INTEGER;
     """,
 )
-"""Each step brings the file from the version of its index to the next; steps are only ever appended."""
+"""Each step migrates the file from the version of its index to the next. Only append steps."""
 
 
 class Database:
     """A SQLite file in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut.
 
-    It may be used from any thread; transactions of several threads take turns. After each commit the file has to be the
-    one that was opened, under its name: a commit to a deleted file survives nothing.
+    It may be used from any thread; transactions of several threads are serialised. Each commit checks that the opened
+    file still exists under its name: a commit to a deleted file is lost.
     Raises `StoreError` for a file that cannot be opened, is damaged, or was written by a newer version.
     """
 
@@ -327,7 +327,7 @@ class Database:
         self._identities = self._look()
 
     def check(self) -> None:
-        """Raise `StateLostError` unless the files that were opened are still there."""
+        """Raise `StateLostError` if the opened files no longer exist."""
         if self._look() != self._identities:
             raise StateLostError(
                 "expected the files that were opened at the start, found them deleted or replaced",
@@ -339,9 +339,9 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run the block as one durable transaction; an exception in it undoes all of it.
+        """Run the block as one durable transaction; an exception in it rolls everything back.
 
-        Raises `StoreError`, and `StateLostError` where what was committed is in a deleted file.
+        Raises `StoreError`, and `StateLostError` if the commit went to a deleted file.
         """
         with self._lock:
             try:
@@ -350,7 +350,7 @@ class Database:
                     yield self._connection
                     self._connection.execute("COMMIT")
                 except BaseException:
-                    # A disk that is full or fails may have undone it already.
+                    # A full or failing disk may have rolled it back already.
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                     raise
@@ -360,7 +360,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Run the block's queries; nothing is written."""
+        """Run the block's queries without writing."""
         with self._lock:
             try:
                 yield self._connection
@@ -368,12 +368,12 @@ class Database:
                 raise _store_error(error, self.path) from error
 
     def close(self) -> None:
-        """Close the file; what is committed stays."""
+        """Close the file. Committed data is kept."""
         with self._lock:
             self._connection.close()
 
     def _look(self) -> list[tuple[int, int] | None]:
-        """Return which files the database's names stand for now: the file, its log, and the log's index."""
+        """Return the identities of the database's current files: the file, its log, and the log's index."""
         return [_identity(path) for path in self._files]
 
     def _migrate(self) -> None:

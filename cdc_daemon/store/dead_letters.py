@@ -1,4 +1,4 @@
-"""What could not be used, kept with its reason so that nothing vanishes."""
+"""Dead letters: data that could not be processed, stored with the reason so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.values.shown import cut, json_bytes
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
-"""Bytes kept of one dead letter: Cassandra's largest mutation is half a segment, 16 MiB by default."""
+"""Maximum payload of one dead letter in bytes: Cassandra's largest mutation is half a segment, 16 MiB by default."""
 
 DOCUMENT_START = 2048
-"""Bytes kept of a document that cannot be shown, or of its row: enough to see what is wrong with most."""
+"""Bytes kept of a failed document, or of its row: enough to diagnose most failures."""
 
 DOCUMENT = "document"
-"""The kind of letter of which there is at most one for each row and alias."""
+"""The kind of a failed document's letter. There is at most one for each row and alias."""
 
 PARTITION = "partition"
-"""The kind of letter of a partition whose rows could not be listed; there is at most one for each."""
+"""The kind of letter for a partition with rows that could not be listed. There is at most one per partition."""
 
 Facet = Literal["kind", "reason", "table"]
-"""What letters can be counted by."""
+"""Columns by which letters can be counted."""
 
 _FACETS: Mapping[Facet, str] = {
     "kind": "kind",
@@ -36,21 +36,21 @@ _FACETS: Mapping[Facet, str] = {
 }
 
 DocumentPlace = tuple[str | None, str | None, bytes | None, tuple[bytes | None, ...] | None]
-"""A row: keyspace, table, serialised partition key and clustering values; without these a whole partition."""
+"""A row: keyspace, table, serialised partition key and clustering values (None: a whole partition)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """One piece of a segment, mutation, document or partition that could not be used.
+    """One piece of a segment, mutation, document or partition that could not be processed.
 
-    `kind` is what it is (`segment`, `mutation`, `document`, `partition`), `reason` a short stable name (an
-    Elasticsearch `error.type`, an error class), `detail` the whole story as a JSON-ready mapping; its `key` is the
-    row's key by its columns' names. `payload` holds a mutation's bytes, or the first of a document that Elasticsearch
-    does not take, or of what one that cannot be built would be made of; the document's row is read again when it is
-    replayed. `alias` is where the document was to be written; empty where it could be none of its row's documents.
-    `attempts` counts how often it failed.
-    `table_id` is the hexadecimal id of a table that no schema has: such a table has one letter for all of its
-    mutations. `count` is their number, `payload` the first of them; `segment_id` and `position` tell the last one.
+    `kind` is its type (`segment`, `mutation`, `document`, `partition`), `reason` a short stable name (an
+    Elasticsearch `error.type`, an error class), `detail` the full error as a JSON-ready mapping; its `key` is the
+    row's key by column name. `payload` holds a mutation's bytes, or the first bytes of a document that Elasticsearch
+    rejected, or of the values that an unbuildable document would be built from. A replay reads the document's row
+    again. `alias` is the alias to write the document to; empty if the failure belongs to no document of the row.
+    `attempts` is the number of failures.
+    `table_id` is the hexadecimal id of a table that is in no known schema. Such a table has one letter for all of its
+    mutations: `count` is their number, `payload` the first of them; `segment_id` and `position` are the last one's.
     """
 
     kind: str
@@ -66,16 +66,16 @@ class DeadLetter:
     alias: str = ""
     id: int | None = None
     at: int | None = None
-    """Microseconds since epoch at which it was set aside first."""
+    """Time of the first failure in microseconds since epoch."""
     attempts: int = 1
     last_at: int | None = None
-    """Microseconds since epoch at which it failed last, where that was more than once."""
+    """Time of the last failure in microseconds since epoch, if it failed more than once."""
     table_id: str | None = None
     count: int = 1
 
     @property
     def place(self) -> DocumentPlace:
-        """The row, or the partition, that it speaks of."""
+        """The row or partition that it belongs to."""
         clustering = None if self.clustering is None else tuple(self.clustering)
         return self.keyspace, self.table, self.partition_key, clustering
 
@@ -97,23 +97,23 @@ _ADD = (
     "AND table_id IS NULL DO NOTHING "
     "RETURNING id, attempts, count"
 )
-"""Adds a letter, or what is new of one that is there; returns nothing of one that stays as it is."""
+"""Inserts a letter or updates an existing one. Returns nothing for an unchanged letter."""
 
 
 class DeadLetters:
-    """The durable list of dead letters, and how to find those wanted."""
+    """The durable list of dead letters, with filters."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.on_new: Callable[[Sequence[DeadLetter]], None] = lambda _letters: None
-        """Called by `add`, in its thread, with the letters that were not there before, which have their ids then."""
+        """Called by `add`, in its thread, with the new letters, including their ids."""
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
-        """Set letters aside durably, all or none.
+        """Store letters durably, all or none.
 
-        A document or partition that is there already gets the new reason; a piece of a segment that is there already,
-        because the segment is read again after a crash, stays as it is. The letter of an unknown table grows by the new
-        one's count.
+        An existing letter of a document or partition gets the new reason. An existing letter of a piece of a segment
+        stays unchanged: the segment is read again after a crash. The letter of an unknown table adds the new letter's
+        count.
         """
         now = time.time_ns() // 1000
         rows = [
@@ -149,7 +149,7 @@ class DeadLetters:
     def counted_up_to(self, table_id: str) -> tuple[int, int] | None:
         """Return the segment and position of the last mutation that an unknown table's letter counts.
 
-        None where the table has no letter.
+        None if the table has no letter.
         """
         with self._database.reading() as connection:
             found = connection.execute("SELECT segment_id, position FROM dead_letter WHERE table_id = ?", (table_id,))
@@ -157,9 +157,9 @@ class DeadLetters:
             return row
 
     def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
-        """Keep why a letter could not be replayed.
+        """Record why a letter could not be replayed.
 
-        Nothing happens where it is gone, or was set aside anew since it was read: that failure counts already.
+        Does nothing if it was deleted, or failed again after it was read: that failure is already counted.
         """
         told = json_bytes(detail).decode()
         with self._database.transaction() as connection:
@@ -170,21 +170,21 @@ class DeadLetters:
             )
 
     def remove(self, identities: Iterable[int]) -> int:
-        """Forget letters by their ids; return how many there were."""
+        """Delete letters by id; return how many existed."""
         with self._database.transaction() as connection:
             found = connection.executemany("DELETE FROM dead_letter WHERE id = ?", ((each,) for each in identities))
             return found.rowcount
 
     def remove_matching(self, wanted: LetterFilter) -> int:
-        """Forget the letters wanted; return how many there were."""
+        """Delete the matching letters; return how many there were."""
         condition, values = wanted.condition()
         with self._database.transaction() as connection:
             return connection.execute(f"DELETE FROM dead_letter WHERE {condition}", values).rowcount  # noqa: S608
 
     def revive(self, shown: Iterable[tuple[DocumentPlace, str]]) -> None:
-        """Forget the letters of documents that are shown after all, given by their rows and aliases.
+        """Delete the letters of documents that have been written since, given by row and alias.
 
-        Those of partitions are forgotten likewise, without an alias.
+        Letters of partitions are deleted likewise, without an alias.
         """
         with self._database.transaction() as connection:
             connection.executemany(
@@ -194,7 +194,7 @@ class DeadLetters:
             )
 
     def documents(self) -> Iterator[tuple[DocumentPlace, str]]:
-        """Return the rows and aliases of all letters that are documents, and the partitions of those that are such."""
+        """Yield the row and alias of each document's letter, and the partition of each partition's letter."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT keyspace_name, table_name, partition_key, clustering, alias FROM dead_letter "
@@ -204,18 +204,18 @@ class DeadLetters:
             yield (keyspace, table, key, _decode_clustering(clustering)), alias
 
     def count(self, wanted: LetterFilter = EVERYTHING) -> int:
-        """Return how many there are of those wanted."""
+        """Return the number of matching letters."""
         condition, values = wanted.condition()
         with self._database.reading() as connection:
             found = connection.execute(f"SELECT count(*) FROM dead_letter WHERE {condition}", values)  # noqa: S608
             return int(found.fetchone()[0])
 
     def reasons(self, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
-        """Return how many there are of those wanted for each reason, the most frequent first."""
+        """Return the number of matching letters by reason, most frequent first."""
         return self.count_by("reason", wanted)
 
     def count_by(self, facet: Facet, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
-        """Return how many there are of those wanted for each value of a facet, the most frequent first."""
+        """Return the number of matching letters by a facet's value, most frequent first."""
         condition, values = wanted.condition()
         with self._database.reading() as connection:
             found = connection.execute(
@@ -232,15 +232,15 @@ class DeadLetters:
     def list(
         self, *, wanted: LetterFilter = EVERYTHING, limit: int = 100, oldest_first: bool = False
     ) -> Iterator[DeadLetter]:
-        """Return at most `limit` letters of those wanted, newest first unless `oldest_first`."""
+        """Yield at most `limit` matching letters, newest first unless `oldest_first`."""
         condition, values = wanted.condition()
         yield from self._select(condition, values, order="ASC" if oldest_first else "DESC", limit=limit)
 
     def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
-        """Return letters that may be tried again, oldest first: documents, partitions and mutations.
+        """Return letters to retry, oldest first: documents, partitions and mutations.
 
-        One that has failed once is due `pause` after that, and after each further failure twice as long, at most
-        `longest`. All are in microseconds, `now` since epoch.
+        A letter is due `pause` after its first failure. Each further failure doubles the delay, up to `longest`.
+        All are in microseconds, `now` since epoch.
         """
         return [
             *self._select(

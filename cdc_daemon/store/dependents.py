@@ -1,4 +1,4 @@
-"""Changed rows whose dependent documents are still to be refreshed."""
+"""Changed rows with dependent documents that still need a refresh."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cdc_daemon.store.keys import key_at, place_of
 
 
 class ChangedRow(NamedTuple):
-    """A row that others' documents show, and that has changed.
+    """A changed row that documents of other rows show.
 
-    `version` is a moment on the daemon's clock (µs since epoch) after the change could be read: documents whose own
-    version is above it show the change. `since` is when the change was written (µs since epoch, 0 where unknown).
+    `version` is a time on the daemon's clock (µs since epoch) after the change became readable: documents with a higher
+    version show the change. `since` is when the change was written (µs since epoch, 0 if unknown).
     """
 
     key: Key
@@ -25,7 +25,7 @@ class ChangedRow(NamedTuple):
 
 
 class Dependent(NamedTuple):
-    """A changed row as it is kept: `generation` grows whenever the row changes again; `requested` in µs since epoch."""
+    """A stored changed row. `generation` grows with each further change; `requested` is in µs since epoch."""
 
     id: int
     generation: int
@@ -34,7 +34,7 @@ class Dependent(NamedTuple):
 
 
 class DependentStore:
-    """The durable queue of changed rows, oldest first; a row is in it once. Methods block for the commit."""
+    """The durable queue of changed rows, oldest first, without duplicates. Methods block for the commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,11 +43,11 @@ class DependentStore:
 
     @property
     def count(self) -> int:
-        """How many rows' dependents are still to be refreshed. It only looks into memory."""
+        """Number of rows with dependents to refresh. Reads memory only."""
         return self._count
 
     def add(self, rows: Iterable[ChangedRow]) -> None:
-        """Keep changed rows durably, all or none."""
+        """Store changed rows durably, all or none."""
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             for row in rows:
@@ -55,13 +55,13 @@ class DependentStore:
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
     def forget(self, table: TableName) -> None:
-        """Forget the changed rows of a table."""
+        """Delete the changed rows of a table."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM dependent WHERE keyspace_name = ? AND table_name = ?", table)
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
     def oldest(self, limit: int, *, besides: Iterable[int] = ()) -> Sequence[Dependent]:
-        """Return the rows that have waited longest, but for those with the ids `besides`, or passed over."""
+        """Return the oldest rows, except those with the ids `besides` and those passed over."""
         passed = [*besides]
         marks = ", ".join("?" * len(passed))
         with self._database.reading() as connection:
@@ -73,17 +73,17 @@ class DependentStore:
         return [_dependent(row) for row in rows]
 
     def pass_over(self, dependent: Dependent) -> None:
-        """Return a row no more before it changes again, or `bring_back`."""
+        """Skip a row until it changes again, or until `bring_back`."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE dependent SET passed = ? WHERE id = ?", (dependent.generation, dependent.id))
 
     def bring_back(self) -> None:
-        """Return all rows again that were passed over."""
+        """Stop skipping the rows that were passed over."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE dependent SET passed = NULL WHERE passed IS NOT NULL")
 
     def done(self, dependent: Dependent) -> None:
-        """Forget a row, unless it changed again meanwhile."""
+        """Delete a row, unless it has changed again since."""
         with self._database.transaction() as connection:
             connection.execute(
                 "DELETE FROM dependent WHERE id = ? AND generation = ?", (dependent.id, dependent.generation)

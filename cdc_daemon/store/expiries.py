@@ -1,4 +1,4 @@
-"""When values of rows expire: kept, so that documents follow also after a restart."""
+"""Expiry times of row values, stored so that documents are updated also after a restart."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import key_at, place_of
 
 SEEN, TOLD, TOLD_AGAIN = range(3)
-"""Kinds of expiry: what a read has shown, one for each row; what only the log has told, looked at twice."""
+"""Kinds of expiry: found by a read (one per row), or known from the log only (checked twice)."""
 
 AGAIN_AFTER = 5
-"""Seconds between the two looks: clocks differ, and nobody can tell how much is left of what only the log told."""
+"""Seconds between the two checks: clocks differ, and the remaining lifetime is unknown for an expiry from the log."""
 
 
 class Expiry(NamedTuple):
-    """Something of a row that expires at `at`, seconds since epoch."""
+    """A row's values that expire at `at`, in seconds since epoch."""
 
     key: Key
     kind: int
@@ -38,17 +38,17 @@ class ExpiryStore:
 
     @property
     def count(self) -> int:
-        """How many expiries are waited for. It only looks into memory."""
+        """Number of pending expiries. Reads memory only."""
         return self._count
 
     def add_table(self, table: TableName) -> None:
-        """Keep that values of this table's rows expire."""
+        """Record that values of this table's rows expire."""
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO expiring_table VALUES (?, ?)", table)
         self.tables.add(table)
 
     def keep(self, lifetimes: Iterable[Lifetime]) -> None:
-        """Keep lifetimes: what was seen takes the place of what was seen before, what was told is added."""
+        """Store lifetimes. An expiry found by a read replaces the previous one; expiries from the log are added."""
         gone: list[tuple[object, ...]] = []
         new: list[tuple[object, ...]] = []
         for key, seen, told in lifetimes:
@@ -63,13 +63,13 @@ class ExpiryStore:
         self._count += max(added, 0) - max(deleted, 0)
 
     def forget(self, table: TableName) -> None:
-        """Forget what expires of a table's rows."""
+        """Delete the expiries of a table."""
         with self._database.transaction() as connection:
             gone = connection.execute("DELETE FROM expiry WHERE keyspace_name = ? AND table_name = ?", table).rowcount
         self._count -= gone
 
     def due(self, now: int, limit: int) -> list[Expiry]:
-        """Return what expires up to `now`, the first `limit` of it."""
+        """Return the first `limit` expiries that are due at `now`."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT keyspace_name, table_name, partition_key, clustering, kind, at FROM expiry "
@@ -79,7 +79,7 @@ class ExpiryStore:
         return [Expiry(key_at(*row[:4]), *row[4:]) for row in rows]
 
     def done(self, expiries: Sequence[Expiry]) -> None:
-        """Forget expiries whose rows were read since; what only the log has told is looked at once more."""
+        """Delete expiries after their rows were read. An expiry from the log is scheduled for a second check."""
         gone = [(*place_of(each.key), each.kind, each.at) for each in expiries]
         again = [(*place_of(each.key), TOLD_AGAIN, each.at + AGAIN_AFTER) for each in expiries if each.kind == TOLD]
         with self._database.transaction() as connection:

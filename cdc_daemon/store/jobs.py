@@ -1,4 +1,4 @@
-"""Work that was promised and is not done yet: kept, piece by piece, until it is."""
+"""Jobs: accepted work on rows, stored in parts until it is done."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import orjson
 from cdc_daemon.store.database import Database
 
 KEPT_SECONDS = 7 * 86400.0
-"""How long a finished job can be asked about."""
+"""Retention of finished jobs."""
 
 KEPT_FAILURES = 1000
-"""How many reasons of failure are kept of one job. The number of failures is always told."""
+"""Maximum number of failure reasons stored per job. The number of failures is always exact."""
 
 _COLUMNS = (
     "id, kind, object_type, refresh, state, message, created, started, finished, "
@@ -25,11 +25,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One promised piece of work and how far it is.
+    """One job and its progress.
 
-    `state` is `queued`, `running`, `done`, `cancelled`, or `failed` with a `message` when it could not be done at all.
-    `total` ids, `settled` of them so far, of which `failed` ones could not be shown; `indexed`, `deleted` and
-    `missing` count documents. Moments are in microseconds since epoch.
+    `state` is `queued`, `running`, `done`, `cancelled`, or `failed` with a `message` if it could not be done at all.
+    `total` counts the ids, `settled` those processed so far, `failed` those processed that could not be shown.
+    `indexed`, `deleted` and `missing` count documents. Times are in microseconds since epoch.
     """
 
     id: str
@@ -50,28 +50,28 @@ class Job:
 
     @property
     def open(self) -> bool:
-        """Whether there is still something to do."""
+        """Whether the job is unfinished."""
         return self.state in {"queued", "running"}
 
 
 @dataclass(frozen=True, slots=True)
 class JobPart:
-    """Ids of a job that are settled together. `number` is the part's place in the job."""
+    """Ids of a job that are processed together. `number` is the part's position in the job."""
 
     number: int
     ids: Sequence[Any]
 
 
 class Jobs:
-    """The jobs, oldest first, and the parts of them that are not settled."""
+    """The jobs, oldest first, and their unprocessed parts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
-        """Keep a new job durably, its ids in parts of `part`; None when `limit` jobs are open already.
+        """Store a new job durably, with its ids in parts of `part`; return None if `limit` jobs are open already.
 
-        Finished jobs that are older than `KEPT_SECONDS` are forgotten.
+        Finished jobs older than `KEPT_SECONDS` are deleted.
         """
         now = _now()
         with self._database.transaction() as connection:
@@ -94,7 +94,7 @@ class Jobs:
         return replace(job, created=now, total=len(ids))
 
     def get(self, identity: str) -> Job | None:
-        """Return a job, or None when there is none of that id."""
+        """Return a job, or None if there is none with this id."""
         with self._database.reading() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM job WHERE id = ?",  # noqa: S608 -- a constant
@@ -103,7 +103,7 @@ class Jobs:
         return None if row is None else _job(row)
 
     def failures(self, identity: str, *, limit: int = 100) -> dict[str, str]:
-        """Return the first failures of a job: what the id is called, and why it could not be shown."""
+        """Return the first failures of a job: the id's label, and why it could not be shown."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT label, reason FROM job_failure WHERE job = ? ORDER BY number LIMIT ?", (identity, limit)
@@ -111,7 +111,7 @@ class Jobs:
         return dict(rows)
 
     def newest(self, *, limit: int = 100) -> Iterator[Job]:
-        """Return the newest jobs, newest first."""
+        """Yield the newest jobs, newest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM job ORDER BY created DESC, id LIMIT ?",  # noqa: S608 -- a constant
@@ -120,7 +120,7 @@ class Jobs:
         return map(_job, rows)
 
     def count_open(self) -> tuple[int, int]:
-        """Return how many jobs are not finished, and when the newest of all was made, 0 where there is none."""
+        """Return the number of unfinished jobs, and when the newest job was created (0 if there is none)."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT count(*) FILTER (WHERE finished IS NULL), coalesce(max(created), 0) FROM job"
@@ -128,7 +128,7 @@ class Jobs:
         return row[0], row[1]
 
     def open_types(self, kind: str) -> frozenset[str]:
-        """Return the object types of a kind's jobs that are not finished."""
+        """Return the object types of a kind's unfinished jobs."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT object_type FROM job WHERE kind = ? AND finished IS NULL", (kind,)
@@ -136,9 +136,9 @@ class Jobs:
         return frozenset(row[0] for row in rows)
 
     def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
-        """Return the oldest job of a kind and type, of those that are not finished and came `after` another one.
+        """Return the oldest unfinished job of a kind and type that was created `after` another one.
 
-        It begins again with the oldest of all where none came after that, so that jobs can take turns.
+        If there is none, return the oldest unfinished job of all, so that jobs take turns.
         """
         came = (0, "") if after is None else (after.created, after.id)
         with self._database.reading() as connection:
@@ -150,7 +150,7 @@ class Jobs:
         return None if row is None else _job(row)
 
     def next_part(self, identity: str) -> JobPart | None:
-        """Return the first part of a job that is not settled, and mark the job as running."""
+        """Return the first unprocessed part of a job, and mark the job as running."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE job SET state = 'running', started = ? WHERE id = ? AND started IS NULL AND finished IS NULL",
@@ -171,7 +171,7 @@ class Jobs:
         missing: int = 0,
         failures: Mapping[str, str],
     ) -> None:
-        """Record durably that a part is settled. It is told once, however often it is done."""
+        """Record durably that a part is processed. Idempotent: a part is counted once."""
         with self._database.transaction() as connection:
             gone = connection.execute("DELETE FROM job_part WHERE job = ? AND number = ?", (identity, part.number))
             if not gone.rowcount:
@@ -190,16 +190,16 @@ class Jobs:
     def finish(self, identity: str, *, message: str | None = None) -> bool:
         """Record durably that a job is done, or has failed for the reason in `message`.
 
-        Return False where it had ended before: a job that was cancelled stays cancelled.
+        Return False if it had already ended: a cancelled job stays cancelled.
         """
         return self._end(identity, "done" if message is None else "failed", message)
 
     def cancel(self, identity: str) -> bool:
-        """Record durably that a job is cancelled; return False where it has ended before, or there is none."""
+        """Record durably that a job is cancelled; return False if it has already ended or does not exist."""
         return self._end(identity, "cancelled", None)
 
     def _end(self, identity: str, state: str, message: str | None) -> bool:
-        """Record an end; a job that has ended before keeps its first."""
+        """Record the end of a job. A job that has already ended stays unchanged."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM job_part WHERE job = ?", (identity,))
             changed = connection.execute(

@@ -10,10 +10,10 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Clustering, TableName
 
 _PARTITION = b""
-"""Stands for the clustering of a whole partition's key, where a column has to have a value."""
+"""Clustering value of a whole partition's key, for columns that are not null."""
 
 Place = tuple[str, str, bytes, bytes]
-"""Keyspace, table, partition key and clustering: the columns that tell a key."""
+"""Keyspace, table, partition key and clustering: the columns that identify a key."""
 
 
 def encode_clustering(clustering: Sequence[bytes | None]) -> bytes:
@@ -22,17 +22,17 @@ def encode_clustering(clustering: Sequence[bytes | None]) -> bytes:
 
 
 def decode_clustering(text: bytes | str) -> Clustering:
-    """Return what `encode_clustering` was given."""
+    """Decode the result of `encode_clustering`."""
     return tuple(None if part is None else bytes.fromhex(part) for part in orjson.loads(text))
 
 
 def place_of(key: Key) -> Place:
-    """Return the columns' values of a row's key, or of a whole partition's."""
+    """Return the column values for the key of a row or a whole partition."""
     (keyspace, table), partition_key, clustering = key
     return keyspace, table, partition_key, _PARTITION if clustering is None else encode_clustering(clustering)
 
 
 def key_at(keyspace: str, table: str, partition_key: bytes, clustering: bytes) -> Key:
-    """Return the key that `place_of` was given."""
+    """Return the key for the result of `place_of`."""
     decoded = None if clustering == _PARTITION else decode_clustering(clustering)
     return Key(TableName(keyspace, table), partition_key, decoded)

@@ -1,4 +1,4 @@
-"""Which dead letters are wanted: by what they are, why, of which table, since when."""
+"""A filter for dead letters: by kind, reason, table and time."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 KINDS = ("document", "partition", "mutation", "segment")
-"""What a dead letter can be."""
+"""Kinds of dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterFilter:
-    """Conditions that all have to hold; None stands for any.
+    """Conditions that must all match; None matches everything.
 
-    `table` is a table's name, with or without its keyspace. `before` and `since` bound the moment of the last
-    failure, in microseconds since epoch, `since` included. `above` and `below` bound the id, both excluded: ids rise
-    in the order in which letters were set aside.
+    `table` is a table's name, with or without its keyspace. `before` and `since` bound the time of the last
+    failure, in microseconds since epoch, `since` included. `above` and `below` bound the id, both excluded: ids ascend
+    in the order in which letters were stored.
     """
 
     kind: str | None = None
@@ -32,7 +32,7 @@ class LetterFilter:
         return self == EVERYTHING
 
     def conditions(self) -> dict[str, Any]:
-        """Return the conditions that are given, by their names."""
+        """Return the given conditions by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def condition(self) -> tuple[str, tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Long work on tables, range of tokens by range of tokens: kept so that it goes on where it was, whatever happens."""
+"""Long jobs on whole tables, one token range at a time. Progress is stored, so a job resumes after any interruption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from cdc_daemon.store.database import Database
 
 KEPT_SECONDS = 7 * 86400.0
-"""How long a finished job can be asked about."""
+"""Retention of finished jobs."""
 
 OPEN_STATES = ("queued", "running")
 
@@ -26,12 +26,12 @@ DOCUMENTS = "documents"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeJob:
-    """One job: `backfill`, `reconcile` or whatever else walks tables, and how far it is.
+    """One job that walks tables (`backfill`, `reconcile` or another kind) and its progress.
 
-    `origin` tells who wants it (`operator`, `gap`, `possible_gap`, `audit`). `state` is `queued`, `running`, `done`,
-    `cancelled`, or `failed` with a `message`. `options` are what was asked for, `report` what was found so far, both
+    `origin` is who requested it (`operator`, `gap`, `possible_gap`, `audit`). `state` is `queued`, `running`, `done`,
+    `cancelled`, or `failed` with a `message`. `options` are the request's options, `report` the results so far, both
     plain values.
-    Moments are in microseconds since epoch.
+    Times are in microseconds since epoch.
     """
 
     id: str
@@ -47,7 +47,7 @@ class RangeJob:
 
     @property
     def open(self) -> bool:
-        """Whether there is still something to do."""
+        """Whether the job is unfinished."""
         return self.state in OPEN_STATES
 
 
@@ -55,9 +55,9 @@ class RangeJob:
 class JobRange:
     """The tokens above `first` up to `last` of the table of one object type, in one job.
 
-    Everything up to `cursor` is settled, which were `rows` rows. Where `side` is `check`, rows that were settled before
-    are compared with what came of them; where it is `documents`, all documents of the type are walked through instead,
-    and the tokens only tell how far that is.
+    Everything up to `cursor` is processed: `rows` rows. If `side` is `check`, rows that were processed before are
+    compared with their documents. If it is `documents`, the job walks all documents of the type instead, and the
+    tokens only measure progress.
     """
 
     number: int
@@ -71,7 +71,7 @@ class JobRange:
 
 
 class Progress(NamedTuple):
-    """How far a job is: its ranges, and tokens and rows of them that are settled."""
+    """Progress of a job: its ranges, and the tokens and rows processed."""
 
     ranges: int
     ranges_done: int
@@ -81,7 +81,7 @@ class Progress(NamedTuple):
 
     @property
     def fraction(self) -> float:
-        """The part that is settled, 0 to 1: tokens are spread evenly over rows."""
+        """The processed share, 0 to 1: rows are spread evenly over tokens."""
         return self.tokens_done / self.tokens if self.tokens else 1.0
 
 
@@ -92,7 +92,7 @@ class RangeJobs:
         self._database = database
 
     def add(self, job: RangeJob, ranges: Iterable[tuple[str, int, int, str]], *, limit: int) -> RangeJob | None:
-        """Keep a new job with its ranges (object type, first, last, side); None when `limit` jobs are open already."""
+        """Store a new job with its ranges (object type, first, last, side). None if `limit` jobs are open already."""
         now = _now()
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM range_job WHERE finished < ?", (now - int(KEPT_SECONDS * 1e6),))
@@ -112,7 +112,7 @@ class RangeJobs:
         return self.get(job.id)
 
     def count_open(self) -> tuple[int, int]:
-        """Return how many jobs are not finished, and when the newest of all was made, 0 where there is none."""
+        """Return the number of unfinished jobs, and when the newest job was created (0 if there is none)."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT count(*) FILTER (WHERE finished IS NULL), coalesce(max(created), 0) FROM range_job"
@@ -120,7 +120,7 @@ class RangeJobs:
         return row[0], row[1]
 
     def get(self, identity: str) -> RangeJob | None:
-        """Return a job, or None when there is none of that id."""
+        """Return a job, or None if there is none with this id."""
         with self._database.reading() as connection:
             row = connection.execute(
                 f"SELECT {_JOB} FROM range_job WHERE id = ?",  # noqa: S608 -- a constant
@@ -138,7 +138,7 @@ class RangeJobs:
         return [_job(row) for row in rows]
 
     def open_jobs(self) -> Sequence[RangeJob]:
-        """Return the jobs that are not finished, oldest first."""
+        """Return the unfinished jobs, oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_JOB} FROM range_job WHERE finished IS NULL ORDER BY created, rowid"  # noqa: S608
@@ -146,7 +146,7 @@ class RangeJobs:
         return [_job(row) for row in rows]
 
     def progress(self, identity: str) -> Progress:
-        """Tell how far a job is."""
+        """Return a job's progress."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT count(*), coalesce(sum(done), 0), coalesce(sum(CAST(last AS REAL) - first), 0), "
@@ -157,7 +157,7 @@ class RangeJobs:
         return Progress(*row)
 
     def rows_by_type(self, identity: str) -> Mapping[str, int]:
-        """Return how many rows of each object type are settled."""
+        """Return the number of rows processed by object type."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT object_type, sum(rows) FROM job_range WHERE job = ? AND side = 'rows' "
@@ -167,7 +167,7 @@ class RangeJobs:
         return dict(rows)
 
     def open_ranges(self, identity: str) -> Sequence[JobRange]:
-        """Return the ranges of a job that are not done, in their order."""
+        """Return the unfinished ranges of a job, in order."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_RANGE} FROM job_range WHERE job = ? AND NOT done ORDER BY number",  # noqa: S608
@@ -176,7 +176,7 @@ class RangeJobs:
         return [_range(row) for row in rows]
 
     def begin(self, identity: str) -> None:
-        """Record that a job is worked on."""
+        """Record that a job is running."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE range_job SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
@@ -193,7 +193,7 @@ class RangeJobs:
         done: bool = False,
         report: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record that a range is settled up to `cursor`, `rows` rows in all, and with it what was found so far."""
+        """Record that a range is processed up to `cursor` (`rows` rows in all), together with the results so far."""
         with self._database.transaction() as connection:
             if report is not None:
                 connection.execute("UPDATE range_job SET report = ? WHERE id = ?", (_encode(report), identity))
@@ -203,12 +203,12 @@ class RangeJobs:
             )
 
     def report(self, identity: str, report: Mapping[str, Any]) -> None:
-        """Record what was found so far."""
+        """Record the results so far."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE range_job SET report = ? WHERE id = ?", (_encode(report), identity))
 
     def finish(self, identity: str, state: str, *, message: str | None = None) -> bool:
-        """Record that a job has ended as `done`, `failed` or `cancelled`; False when it had ended before."""
+        """Record that a job has ended as `done`, `failed` or `cancelled`; return False if it had already ended."""
         with self._database.transaction() as connection:
             changed = connection.execute(
                 "UPDATE range_job SET state = ?, message = ?, finished = ? WHERE id = ? AND finished IS NULL",

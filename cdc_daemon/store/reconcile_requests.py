@@ -1,4 +1,4 @@
-"""Reconciles that are wanted: what of the log was lost, kept until somebody has compared it with Cassandra."""
+"""Requested reconciles: parts of the log that were lost, stored until they are compared with Cassandra."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdc_daemon.store.database import Database
 from cdc_daemon.values.shown import json_bytes
 
 KEPT_SETTLED = 1000
-"""How many settled requests are kept, for people to look back."""
+"""Number of completed requests kept as history."""
 
 _FIELDS = (
     "reason, segment_id, from_position, to_position, to_segment_id, since, until, keyspace_name, table_name, "
@@ -25,53 +25,52 @@ _FIELDS = (
 
 
 class ReconcileReason(StrEnum):
-    """Why changes are believed to be lost."""
+    """Why changes may be lost."""
 
     DAMAGE = "damage"
     """A part of a segment cannot be read."""
 
     QUARANTINE = "quarantine"
-    """A whole segment cannot be read and was set aside."""
+    """A whole segment cannot be read and was quarantined."""
 
     GAP = "gap"
     """Segments are missing, or may be."""
 
     DROPPED_SEGMENTS = "dropped_segments"
-    """The daemon itself let segments go before they were read, so that Cassandra has room."""
+    """The daemon deleted segments before it read them, to free space for Cassandra."""
 
     CDC_OFF = "cdc_off"
-    """A table had no CDC for a while: its changes are in no segment."""
+    """CDC was off for a table for a while: its changes are in no segment."""
 
     ALTERED = "altered"
-    """A table was altered, nobody knows in what, so that it may have had no CDC for a while."""
+    """A table was altered in an unknown way, so CDC may have been off for a while."""
 
     KEY = "key"
-    """A table was created again with another primary key, so that nothing that was known of its rows holds."""
+    """A table was re-created with another primary key, so all stored state about its rows is invalid."""
 
     REPLICA_DOWN = "replica_down"
-    """A node went down to which more changes had been left of late than are kept in mind."""
+    """A node went down after more recent changes had been left to it than the daemon remembers."""
 
     TABLE = "table"
-    """A table was truncated or created again and its documents are to be built anew, or it was not to be found for a
-    while."""
+    """A table was truncated or re-created and its documents must be rebuilt, or it was missing for a while."""
 
     LATE_REQUESTS = "late_requests"
-    """More bulk requests were lost than their documents can be kept in mind; some may have been applied late."""
+    """More bulk requests were lost than the documents that can be remembered; some may have been applied late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileRequest:
-    """One stretch of the log whose changes were lost, or may be.
+    """One section of the log with changes that were lost or may be lost.
 
     It begins at `from_position` (logical bytes) of segment `segment_id` and ends at `to_position` of the same
-    segment, or, where `to_segment_id` is given, before that segment; None for an end that nobody knows.
-    Segment 0 stands for what no segment has.
-    `since` and `until` bound the write times of what was lost (microseconds since epoch), None where they are
-    not known. `keyspace` and `table` name the only table concerned; None means all mapped tables. `detail` is the
-    story as a JSON-ready mapping.
+    segment, or, if `to_segment_id` is given, before that segment; None for an unknown end.
+    Segment 0 stands for changes that are in no segment.
+    `since` and `until` bound the write times of the lost changes (microseconds since epoch), None if
+    unknown. `keyspace` and `table` name the only table concerned; None means all mapped tables. `detail` is the
+    cause as a JSON-ready mapping.
 
-    `requested` is when it was asked for last, `first_requested` when for the first time (microseconds since
-    epoch), `times` how often. Only a comparison begun after `requested` may settle it.
+    `requested` is the time of the last request, `first_requested` of the first (microseconds since
+    epoch), `times` the number of requests. Only a comparison begun after `requested` may complete it.
     """
 
     reason: ReconcileReason
@@ -92,12 +91,12 @@ class ReconcileRequest:
 
     @property
     def ends(self) -> bool:
-        """Whether it is known where the lost stretch ends, so that it cannot have grown since."""
+        """Whether the end of the lost section is known, so that the section cannot have grown since."""
         return self.to_position is not None or self.to_segment_id is not None
 
     @property
     def possible(self) -> bool:
-        """Whether the changes are only perhaps lost."""
+        """Whether the changes may be lost, without certainty."""
         return self.reason is ReconcileReason.GAP and self.detail.get("certain") is False
 
     def __str__(self) -> str:
@@ -116,11 +115,11 @@ class ReconcileRequest:
 
 
 class ReconcileRequests:
-    """The durable list of wanted reconciles. Methods block and raise `StoreError`.
+    """The durable list of requested reconciles. Methods block and raise `StoreError`.
 
-    Open requests of one reason, segment and table are one, which covers both stretches. It then has a new id,
-    so that a reconcile that began before it was asked for again does not settle it. A stretch with a known end
-    that is settled is not asked for again: nothing can have been added to it.
+    Open requests with the same reason, segment and table are merged into one that covers both sections. The merged
+    request has a new id, so that a reconcile that began before the second request does not complete it. A completed
+    section with a known end is not requested again: nothing can have been added to it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -130,11 +129,11 @@ class ReconcileRequests:
 
     @property
     def counts(self) -> Mapping[ReconcileReason, int]:
-        """How many are open, by reason. It only looks into memory."""
+        """Number of open requests by reason. Reads memory only."""
         return self._counts
 
     def add(self, requests: Sequence[ReconcileRequest]) -> None:
-        """Ask for reconciles durably, all or none."""
+        """Store requests durably, all or none."""
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             for request in requests:
@@ -144,12 +143,12 @@ class ReconcileRequests:
         self._counts = counts
 
     def open(self) -> list[ReconcileRequest]:
-        """Return what is not settled yet, the oldest request first."""
+        """Return the open requests, oldest first."""
         with self._database.reading() as connection:
             return read_open_requests(connection)
 
     def settle(self, ids: Collection[int]) -> None:
-        """Record durably that what these requests speak of was compared with Cassandra and mended."""
+        """Record durably that the sections of these requests were compared with Cassandra and repaired."""
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             connection.executemany(
@@ -166,7 +165,7 @@ class ReconcileRequests:
 
 
 def read_open_requests(connection: sqlite3.Connection) -> list[ReconcileRequest]:
-    """Return the open requests of an open store, the oldest request first."""
+    """Return the open requests of an open store, oldest first."""
     rows = connection.execute(
         f"SELECT id, {_FIELDS} FROM reconcile_request WHERE settled IS NULL ORDER BY first_requested, id"  # noqa: S608
     )
@@ -210,7 +209,7 @@ def _place(request: ReconcileRequest) -> tuple[str, int, str | None, str | None]
 
 
 def _is_settled(connection: sqlite3.Connection, request: ReconcileRequest) -> bool:
-    """Tell whether the whole stretch lies in one that was settled."""
+    """Return whether the whole section lies in a completed one."""
     if not request.ends:
         return False
     rows = connection.execute(
@@ -221,7 +220,7 @@ def _is_settled(connection: sqlite3.Connection, request: ReconcileRequest) -> bo
 
 
 def _union(one: ReconcileRequest, other: ReconcileRequest) -> ReconcileRequest:
-    """Return the stretch that covers both, with the story of the first, or of the one that is certain."""
+    """Return the section that covers both, with the cause of the first, or of the certain one."""
     return replace(
         one,
         detail=other.detail if one.possible and not other.possible else one.detail,
@@ -235,7 +234,7 @@ def _union(one: ReconcileRequest, other: ReconcileRequest) -> ReconcileRequest:
 
 
 def _furthest(one: int | None, other: int | None, *requests: ReconcileRequest) -> int | None:
-    """Return the later end; an unknown end is later than any."""
+    """Return the later end. An unknown end is the latest."""
     if not all(request.ends for request in requests):
         return None
     return max((end for end in (one, other) if end is not None), default=None)

@@ -1,4 +1,4 @@
-"""Every generation of every table seen, so that old segments still read after ALTER, DROP and a restart."""
+"""Every generation of every known table, so that old segments are readable after ALTER, DROP and a restart."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import NamedTuple
 from cdc_daemon.store.database import Database
 
 KEPT_REPLACED = 2000
-"""How many generations that are no longer current are kept, at some kilobytes each. They are needed as long as
-there are segments from before their end, which is hours; current ones are always kept."""
+"""Number of replaced generations kept, at some kilobytes each. They are needed while segments exist from before
+their end: hours. Current generations are always kept."""
 
 
 class TableDefinition(NamedTuple):
     """One table or view in one generation.
 
-    `table_id` has 16 bytes. `definition` is JSON, with the rows of `system_schema` that make the table: what
-    `Schema.from_rows` takes. Equal texts are equal definitions.
+    `table_id` has 16 bytes. `definition` is JSON, with the rows of `system_schema` that define the table: the input
+    of `Schema.from_rows`. Equal texts are equal definitions.
     """
 
     table_id: bytes
@@ -39,10 +39,10 @@ class SchemaHistory:
             return read_generations(connection)
 
     def record(self, current: Iterable[TableDefinition]) -> int:
-        """Take note of all tables as they are now; return how many generations are new.
+        """Record the current definitions of all tables; return the number of new generations.
 
-        A table that is known by id with another definition gets a new generation, one that is absent is marked
-        as replaced. Where nothing has changed nothing is written.
+        A table with a known id and another definition gets a new generation. A missing table is marked
+        as replaced. Without changes nothing is written.
         """
         now = time.time_ns() // 1000
         wanted = {each.table_id: each for each in current}
@@ -77,7 +77,7 @@ def read_generations(connection: sqlite3.Connection) -> list[TableDefinition]:
 
 
 def _add(connection: sqlite3.Connection, definition: TableDefinition, now: int) -> bool:
-    """Add a generation, or make one current again: nodes that do not agree yet show the old one in between."""
+    """Add a generation, or make one current again: nodes without schema agreement may still return the old one."""
     again = connection.execute(
         "UPDATE schema_generation SET replaced = NULL WHERE id = (SELECT max(id) FROM schema_generation "
         "WHERE table_id = ?1) AND definition = ?2",

@@ -1,4 +1,4 @@
-"""Which segments the daemon knows, so that it notices after an absence which of them are gone."""
+"""The segments that the daemon knows, so that it detects missing ones after downtime."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from cdc_daemon.store.database import Database
 
 
 class SegmentState(StrEnum):
-    """What is known of a segment in the folder."""
+    """State of a segment in the folder."""
 
     OPEN = "open"
-    """It holds no CDC data so far, and may still get some."""
+    """It has no CDC data yet, but may still get some."""
 
     CDC = "cdc"
-    """It holds CDC data: it has an index file."""
+    """It has CDC data: it has an index file."""
 
     PLAIN = "plain"
-    """It holds no CDC data and is not written to any more: Cassandra deletes it."""
+    """It has no CDC data and is no longer written to: Cassandra deletes it."""
 
 
 class SeenSegment(NamedTuple):
-    """A segment that was in the folder and was not consumed. `seen` is when (milliseconds since epoch)."""
+    """An unconsumed segment in the folder. `seen` is when it was seen (milliseconds since epoch)."""
 
     id: int
     state: SegmentState
@@ -31,9 +31,9 @@ class SeenSegment(NamedTuple):
 
 
 class SeenSegments:
-    """The segments that were in the folder at the last look and were not consumed yet.
+    """The unconsumed segments found by the last scan of the folder.
 
-    The newest segment is never forgotten: it tells up to which id segments are known. Methods block and raise
+    The newest segment is never deleted: it marks the highest known segment id. Methods block and raise
     `StoreError`.
     """
 
@@ -47,7 +47,7 @@ class SeenSegments:
         return [SeenSegment(segment_id, SegmentState(state), seen) for segment_id, state, seen in rows]
 
     def record(self, seen: Sequence[SeenSegment], gone: Collection[int]) -> None:
-        """Keep segments as they are now and forget those that are accounted for. CDC data stays on record."""
+        """Store the current state of segments and delete those that are gone. CDC data stays CDC data until then."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO seen_segment VALUES (?1, ?2, ?3) ON CONFLICT (segment_id) DO UPDATE "

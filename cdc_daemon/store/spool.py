@@ -1,4 +1,4 @@
-"""Changed keys that wait on disk, so that the segments which told of them can go."""
+"""Changed keys stored on disk, so that their segments can be deleted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cdc_daemon.store.keys import decode_clustering, encode_clustering, key_at, 
 
 @dataclass(frozen=True, slots=True)
 class SpooledKey:
-    """All that is known of a pending key; see `Entry`, whose fields these are."""
+    """The state of a pending key. It has the fields of `Entry`."""
 
     key: Key
     written: int = 0
@@ -29,7 +29,7 @@ class SpooledKey:
 
     @classmethod
     def of(cls, signal: Signal) -> SpooledKey:
-        """Return what one signal says."""
+        """Return the key and state of one signal."""
         prefixes: frozenset[Clustering] = frozenset()
         if signal.scope in (Scope.RANGE, Scope.PARTITION):
             prefixes = frozenset((signal.clustering if signal.scope is Scope.RANGE else (),))
@@ -44,7 +44,7 @@ class SpooledKey:
         )
 
     def signals(self) -> list[Signal]:
-        """Say it again as signals."""
+        """Convert it back to signals."""
         table, partition_key, clustering = self.key
         told = (self.written, self.removed, self.expires, self.suspected)
         if clustering is not None:
@@ -60,7 +60,7 @@ class SpooledKey:
 
 @dataclass(frozen=True, slots=True)
 class SpooledRow:
-    """A key as it lies in the spool: `generation` grows whenever more is said of it."""
+    """A stored key. `generation` grows with each further signal for it."""
 
     id: int
     generation: int
@@ -68,13 +68,13 @@ class SpooledRow:
 
 
 class Spool:
-    """The durable set of keys that wait, in the order in which they came first. Its methods block for the commit."""
+    """The durable set of waiting keys, in order of their first arrival. Methods block for the commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put(self, keys: Iterable[SpooledKey]) -> int:
-        """Keep keys durably, all or none, each with what is kept of it already. Returns how many were new."""
+        """Store keys durably, all or none, merged with their stored state. Return the number of new keys."""
         with self._database.transaction() as connection:
             before = _count(connection)
             for spooled in keys:
@@ -82,7 +82,7 @@ class Spool:
             return _count(connection) - before
 
     def oldest(self, limit: int, *, after: int = 0, besides: Collection[TableName] = ()) -> Sequence[SpooledRow]:
-        """Return the keys that have waited longest, of those with ids above `after`; none of the tables `besides`."""
+        """Return the oldest keys with ids above `after`, except those of the tables `besides`."""
         skipped = "".join(" AND NOT (keyspace_name = ? AND table_name = ?)" for _ in besides)
         with self._database.reading() as connection:
             rows = connection.execute(
@@ -92,14 +92,14 @@ class Spool:
         return [_spooled(row) for row in rows]
 
     def remove(self, rows: Iterable[SpooledRow]) -> None:
-        """Take settled keys out, but for those of which more was said meanwhile."""
+        """Delete completed keys, except those with further signals since."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "DELETE FROM spooled_key WHERE id = ? AND generation = ?", [(row.id, row.generation) for row in rows]
             )
 
     def forget(self, table: TableName) -> None:
-        """Take all keys of a table out."""
+        """Delete all keys of a table."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM spooled_key WHERE keyspace_name = ? AND table_name = ?", table)
 

@@ -1,4 +1,4 @@
-"""All of the daemon's durable state behind one door."""
+"""The daemon's durable state: one object for all of its parts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FILE_NAME = "cdc-daemon.sqlite3"
 
 
 class Store:
-    """The state directory's SQLite file and the rooms in it.
+    """The state directory's SQLite file and the stores in it.
 
-    Methods of the rooms block for a durable commit (well under a millisecond on an SSD): call them with
-    `asyncio.to_thread` from the event loop. Raises `StoreError` when the directory cannot be used.
+    Methods of the stores block for a durable commit (well under a millisecond on an SSD): call them with
+    `asyncio.to_thread` from the event loop. Raises `StoreError` if the directory cannot be used.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -55,17 +55,17 @@ class Store:
         self.table_marks = TableMarks(self._database)
 
     def check(self) -> None:
-        """Raise `StateLostError` where the file was deleted or replaced since it was opened."""
+        """Raise `StateLostError` if the file was deleted or replaced after it was opened."""
         self._database.check()
 
     def clock_bound(self) -> int:
-        """Return the microseconds since epoch above which no version was given out by an earlier process."""
+        """Return the upper bound of all versions that earlier processes gave out, in microseconds since epoch."""
         with self._database.reading() as connection:
             row = connection.execute("SELECT bound FROM clock").fetchone()
         return 0 if row is None else int(row[0])
 
     def raise_clock_bound(self, bound: int) -> None:
-        """Promise durably that no version above `bound` is given out before the bound is raised again."""
+        """Record durably that no version above `bound` is given out before the bound is raised again."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO clock VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET bound = max(bound, ?1)",

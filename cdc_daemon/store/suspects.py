@@ -1,4 +1,4 @@
-"""Documents that a lost bulk request may still write: kept until that is impossible, also across restarts."""
+"""Documents that a lost bulk request may still write. Stored across restarts, until a late write is impossible."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cdc_daemon.store.database import Database
 from cdc_daemon.store.keys import key_at, place_of
 
 MOST = 50_000
-"""Suspects that are kept. Those of one table beyond it become one suspect: the whole table."""
+"""Maximum number of suspects. Beyond it the suspects of one table become one suspect: the whole table."""
 
 
 class Suspect(NamedTuple):
     """A document that a lost request may write late.
 
-    `key` is the row's, `alias`, `document` (its `_id`) and `routing` say where the document is. Whatever a lost
-    request writes has at most `version`, and whatever was settled since has a higher one. `since` is when the last
+    `key` is the row's key; `alias`, `document` (its `_id`) and `routing` locate the document. A lost request
+    writes at most `version`; every later acknowledged write has a higher one. `since` is when the last
     request was lost, in microseconds since epoch. An empty `document` stands for every document of the key's table.
     """
 
@@ -32,12 +32,12 @@ class Suspect(NamedTuple):
 
     @property
     def is_table(self) -> bool:
-        """Whether it stands for a whole table."""
+        """Whether it represents a whole table."""
         return not self.document
 
 
 class SuspectRow(NamedTuple):
-    """A suspect as it is kept: `generation` grows with every further lost request."""
+    """A stored suspect. `generation` grows with each further lost request."""
 
     id: int
     generation: int
@@ -45,7 +45,7 @@ class SuspectRow(NamedTuple):
 
 
 class BrokenOff(NamedTuple):
-    """A stop that left requests without an answer, whose documents nobody knows.
+    """A stop that left unanswered requests with unknown documents.
 
     `at` is the next start, `bound` the highest version that may have been sent before it, both in microseconds since
     epoch. Both are 0 if there was no such stop.
@@ -56,7 +56,7 @@ class BrokenOff(NamedTuple):
 
 
 class SuspectStore:
-    """The durable suspects by the time of their next look. Methods block for a commit; they raise `StoreError`."""
+    """The durable suspects by the time of their next check. Methods block for a commit; they raise `StoreError`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,14 +65,14 @@ class SuspectStore:
 
     @property
     def count(self) -> int:
-        """How many suspects are kept. It only looks into memory."""
+        """Number of suspects. Reads memory only."""
         return self._count
 
     def add(self, suspects: Iterable[Suspect], *, now: int, first: int, last: int) -> None:
-        """Keep suspects durably, all or none.
+        """Store suspects durably, all or none.
 
-        The first look at each is due `first` microseconds after `now`, but no later than `last` after its `since`. A
-        whole table is looked at only then.
+        The first check of each is due `first` microseconds after `now`, but no later than `last` after its `since`. A
+        whole table is checked only at that later time.
         """
         with self._database.transaction() as connection:
             count = _count(connection)
@@ -87,7 +87,7 @@ class SuspectStore:
             self._count = _count(connection)
 
     def due(self, now: int, limit: int) -> Sequence[SuspectRow]:
-        """Return suspects whose look is due at `now`, longest due first."""
+        """Return suspects with a check due at `now`, longest overdue first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM suspect WHERE due <= ? ORDER BY due, id LIMIT ?",  # noqa: S608
@@ -96,7 +96,7 @@ class SuspectStore:
         return [_row(row) for row in rows]
 
     def looked(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
-        """Set when each is to be looked at next; forget those with None, unless another request was lost meanwhile."""
+        """Set the time of each next check. Delete those with None, unless another request was lost since."""
         with self._database.transaction() as connection:
             for row, due in rows:
                 if due is None:
@@ -106,15 +106,16 @@ class SuspectStore:
             self._count = _count(connection)
 
     def forget(self, table: TableName) -> None:
-        """Forget the suspects of a table."""
+        """Delete the suspects of a table."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM suspect WHERE keyspace_name = ? AND table_name = ?", table)
             self._count = _count(connection)
 
     def begin(self, now: int, bound: int) -> BrokenOff:
-        """Record that requests will be sent; return the last stop that left some without an answer.
+        """Record that requests will be sent; return the last stop that left unanswered requests.
 
-        If the previous writing was not ended, that stop is now: `bound` is the highest version given out before.
+        If the previous run did not call `end`, that stop is recorded as now, with `bound`: the highest version given
+        out before.
         """
         with self._database.transaction() as connection:
             found = connection.execute("SELECT running, broken_off, bound FROM bulk_writing").fetchone()
@@ -124,7 +125,7 @@ class SuspectStore:
         return broken_off
 
     def end(self) -> None:
-        """Record that every request has had its answer, or that its documents are kept here."""
+        """Record that every request was answered or its documents are stored here."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE bulk_writing SET running = 0")
 

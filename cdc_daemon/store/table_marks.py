@@ -1,4 +1,4 @@
-"""What each mapped table was when its documents were last made to follow it as a whole."""
+"""State of each mapped table when its documents were last updated as a whole."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cdc_daemon.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class TableMark:
-    """A table by its id (16 bytes) and its last truncation that was dealt with (ms since epoch, 0 for none).
+    """A table's id (16 bytes) and its last handled truncation (ms since epoch, 0 for none).
 
-    `dropped` tells that it was found to be gone, and that this was dealt with; `cdc` that its changes go to CDC
-    segments, and `altered` as of which alteration this is known (µs since epoch, 0 where that is not known).
+    `dropped`: the table was dropped and the drop was handled. `cdc`: its changes go to CDC segments.
+    `altered`: the alteration as of which `cdc` is known (µs since epoch, 0 if unknown).
     """
 
     table_id: bytes
@@ -30,7 +30,7 @@ class TableMarks:
         self._database = database
 
     def get(self, table: TableName) -> TableMark | None:
-        """Return a table's mark, or None when it was never seen."""
+        """Return a table's mark, or None if it was never seen."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT table_id, truncated, dropped, cdc, altered FROM table_mark "
@@ -40,7 +40,7 @@ class TableMarks:
         return None if row is None else TableMark(row[0], row[1], bool(row[2]), bool(row[3]), row[4])
 
     def put(self, table: TableName, mark: TableMark) -> None:
-        """Keep a table's mark durably."""
+        """Store a table's mark durably."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO table_mark VALUES (?, ?, ?, ?, ?, ?, ?)",

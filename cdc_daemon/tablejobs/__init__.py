@@ -1,1 +1,1 @@
-"""Long work on whole tables: backfill, reconcile. Durable, resumable, and behind everything else the daemon does."""
+"""Long jobs on whole tables: backfill, reconcile. Durable, resumable, and of lower priority than everything else."""

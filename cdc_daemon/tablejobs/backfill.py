@@ -1,4 +1,4 @@
-"""Backfill: each row of a table signalled once, so that each has its document, whatever was in the index before."""
+"""Backfill: signals each row of a table once, so that each has its document, whatever was in the index before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cdc_daemon.store.range_jobs import JobRange
 from cdc_daemon.tablejobs.run import JobRun
 
 OPEN_PAGES = 2
-"""Pages of one range that are in the pipeline at once: they bound what a backfill keeps there, and how old it gets."""
+"""Pages of one range that are in the pipeline at once: they limit a backfill's share of it, and the pages' age."""
 
 _LOOKED_EVERY = 0.25
 
 
 class Scanning(Protocol):
-    """What makes a scan that keeps a job's pace."""
+    """Builds a scan that keeps a job's pace."""
 
     def __call__(self, run: JobRun) -> TokenScan:
         """Return the scan."""
@@ -31,7 +31,7 @@ class Scanning(Protocol):
 
 
 class Settled(NamedTuple):
-    """Everything of a range up to `cursor`, which were `rows` rows."""
+    """Everything of a range up to `cursor` is written, `rows` rows in total."""
 
     cursor: int
     rows: int
@@ -41,15 +41,15 @@ class Extending(Protocol):
     """Completes readings of rows."""
 
     async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
-        """Return a reading of rows, aligned with `keys`, with what is joined to them."""
+        """Return a reading of rows, aligned with `keys`, with the joined rows."""
         ...
 
 
 class Backfill:
-    """Hands the rows of a range to the pipeline, behind everything else.
+    """Hands the rows of a range to the pipeline, at the lowest priority.
 
-    They are read as they are scanned, and a document's version is the moment its page was asked for, so live changes
-    and the backfill may cross in any order. A row of which something is known by its turn is read anew.
+    The rows of the scan are used as they were read, and a document's version is the moment its page was requested, so
+    live changes and the backfill may cross in any order. A row with a pending change at its turn is read again.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Backfill:
         self._aliases = aliases
 
     async def work(self, run: JobRun, part: JobRange) -> None:
-        """Settle what is left of a range. Raises what reading keys raises."""
+        """Process the rest of a range. Raises what reading keys raises."""
         table = self._tables[part.object_type]
         line = AcknowledgementLine(
             Settled(part.cursor, part.rows), limit=OPEN_PAGES, alias=self._aliases[part.object_type]
@@ -80,14 +80,14 @@ class Backfill:
                 raise refusal_of(line.refused)
         finally:
             noting.cancel()
-            # To await it would mix up its cancellation with one of this task, which then went on.
+            # Awaiting it would confuse its cancellation with one of this task, which would then continue.
             await asyncio.wait([noting])
             if not noting.cancelled():
                 noting.result()
         await run.move(part, *line.acknowledged, done=True)
 
     async def finish(self, run: JobRun) -> None:
-        """Do nothing more: each range is settled."""
+        """Do nothing more: each range is written."""
 
     async def _hand_over(
         self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[Settled]

@@ -1,4 +1,4 @@
-"""Which documents there are, in little memory: sums of their ids, by which two counts are told apart."""
+"""Compares sets of documents in little memory: sums of their ids show whether two counts differ."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from array import array
 from collections.abc import Iterable
 
 _BUCKETS = 1 << 16
-"""Sums kept, eight bytes each: of a hundred million documents some fifteen hundred share one."""
+"""Sums stored, eight bytes each: of a hundred million documents some fifteen hundred share one."""
 
 _WORD = (1 << 64) - 1
 
 
 class Census:
-    """Adds up the ids of documents by buckets.
+    """Sums the ids of documents by bucket.
 
-    Where two agree in a bucket, the same documents were counted in it: the sums are of 63 bits, salted for this process
-    (`hash`). Nothing else can be told of it.
+    Where two censuses agree in a bucket, they counted the same documents in it: the sums are of 63 bits, salted for
+    this process (`hash`). They show nothing else.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Census:
 
     @staticmethod
     def bucket(identity: str) -> int:
-        """Return where an id is counted."""
+        """Return the bucket of an id."""
         return hash(identity) % _BUCKETS
 
     def add(self, identities: Iterable[str]) -> None:
@@ -32,7 +32,7 @@ class Census:
         for identity in identities:
             value = hash(identity)
             at = value % _BUCKETS
-            sums[at] = (sums[at] + (value | 1)) & _WORD  # none adds nothing: an empty text's is zero
+            sums[at] = (sums[at] + (value | 1)) & _WORD  # no id may add zero: the hash of an empty text is zero
 
     def differing(self, other: Census) -> set[int]:
         """Return the buckets in which another census has counted other documents."""

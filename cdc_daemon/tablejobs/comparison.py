@@ -1,4 +1,4 @@
-"""One look at rows and their documents, by the same reader and builder that replicate them."""
+"""One comparison of rows with their documents, by the same reader and builder that replicate them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class ScannedReader(RowReader, Protocol):
     """Reads rows, and completes those that a scan has read."""
 
     async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
-        """Return a reading of rows, aligned with `keys`, with what is joined to them. Raises as `read` does."""
+        """Return a reading of rows, aligned with `keys`, with the joined rows. Raises as `read` does."""
         ...
 
 
 class Expected(NamedTuple):
-    """What the document of a key should be, and when its row was read."""
+    """The expected document of a key, and when its row was read."""
 
     key: Key
     write: Write
@@ -41,7 +41,7 @@ class Expected(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What differs, by key, the ids of documents that are there, and the keys of rows that no document can show."""
+    """The differences by key, the ids of existing documents, and the keys of rows that no document can show."""
 
     differences: Mapping[Key, Difference]
     there: Sequence[str]
@@ -49,11 +49,11 @@ class Look(NamedTuple):
 
 
 class Comparison:
-    """Compares rows of one table with their documents behind one alias, or in another `index` that is to be as it is.
+    """Compares rows of one table with their documents behind one alias, or in another `index` meant to equal it.
 
-    Where an ingest pipeline changes documents on their way, only their existence can be compared: `changed` says so.
-    `allowed_clock_difference` (µs) is how far another daemon's clock may honestly be ahead: a document further ahead
-    is somebody else's.
+    Where an ingest pipeline changes documents, only their existence can be compared: `changed` says so.
+    `allowed_clock_difference` (µs) is how far another daemon's clock may rightly be ahead: a document further ahead
+    was written by something else.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Comparison:
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
         self.client = client
-        """The client that it asks."""
+        """The client used for queries."""
         self._reader = reader
         self._builder = builder
         self._table = table
@@ -79,9 +79,9 @@ class Comparison:
         self._allowed_clock_difference = allowed_clock_difference
 
     async def expect(self, keys: Sequence[Key], reading: Reading | None = None) -> tuple[list[Expected], list[Key]]:
-        """Read rows; return what their documents should be, and the keys of those that cannot be shown.
+        """Read rows; return their expected documents, and the keys of those that cannot be shown.
 
-        With the `reading` of a scan, as of that. Raises what reading raises.
+        With the `reading` of a scan, use that. Raises what reading raises.
         """
         if reading is None:
             reading = await self._reader.read(self._table, keys)
@@ -92,7 +92,7 @@ class Comparison:
         return [each for each in found if each.write.error is None], unreadable
 
     async def look(self, keys: Sequence[Key], reading: Reading | None = None) -> Look:
-        """Compare what the keys' rows and documents are now. Raises what reading and fetching raise."""
+        """Compare the keys' current rows and documents. Raises what reading and fetching raise."""
         expected, unreadable = await self.expect(keys, reading)
         names = [DocumentName(self._index, each.write.id, each.write.routing) for each in expected]
         documents = await fetch_documents(self.client, names, source=not self._changed)
@@ -145,7 +145,7 @@ class Comparison:
 
 
 async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
-    """Tell whether an index has an ingest pipeline of its own. Raises as `fetch_documents` does."""
+    """Return whether an index has an ingest pipeline of its own. Raises as `fetch_documents` does."""
     with told_apart("read the settings", alias=alias):
         answer = await client.indices.get_settings(index=alias, name=list(_PIPELINES), flat_settings=True)
         found = read(SETTINGS, answer)
@@ -155,9 +155,9 @@ async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
 
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
-    """Return the fields that differ as JSON tells values apart: true is not 1.
+    """Return the fields that differ as JSON values: true is not 1.
 
-    A field that is null is one that is not there, as for every search: documents from before a column was added.
+    A null field equals a missing field, as in every search: documents may be older than an added column.
     """
     return {name for name in wanted.keys() | found.keys() if _plain(wanted.get(name)) != _plain(found.get(name))}
 

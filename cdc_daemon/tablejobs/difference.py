@@ -1,4 +1,4 @@
-"""What differs between rows and documents, and the account of it."""
+"""Differences between rows and documents, and their counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.tablejobs.report import LONGEST_LIST
 
 FIELDS = 50
-"""Differing fields named of one document."""
+"""Maximum differing fields named per document."""
 
 
 class Kind(StrEnum):
@@ -20,36 +20,36 @@ class Kind(StrEnum):
     """There is a row to show, and no document."""
 
     DIFFERENT = "different"
-    """The document is not what its row is."""
+    """The document does not match its row."""
 
     SURPLUS = "surplus"
     """There is a document, and no row to show."""
 
 
 class Verdict(StrEnum):
-    """What a comparison has shown of one object type."""
+    """The result of comparing one object type."""
 
     EQUAL = "equal"
-    """Every row and every document that was looked at was judged, and none differs."""
+    """Every row and every document was judged, and none differs."""
 
     REPAIRED = "repaired"
     """Every one was judged, and each that differed was repaired."""
 
     DIFFERENT = "different"
-    """Some differ still."""
+    """Some still differ."""
 
     UNDECIDED = "undecided"
-    """None that was judged differs still, but some could not be judged: they changed all the while, or the tail did not
+    """None that was judged still differs, but some could not be judged: they changed all the while, or the tail did not
     pass them, or no document can show their rows."""
 
 
 class Difference(NamedTuple):
     """One document that is not as it should be.
 
-    `fields` are the names of those that differ. `expected` is the hash of the body that it should have, `found` that
-    of the source it has, `version` its version; None where there is none. `fresh` says that it was written by a read
-    later than ours, so that nothing is known yet. `key` is None, and `routing` what the document has, for one that no
-    row can have.
+    `fields` are the names of the differing fields. `expected` is the hash of the expected body, `found` that of the
+    document's source, `version` its version; None where there is none. `fresh` says that it was written by a read later
+    than ours, so it cannot be judged yet. For a document that cannot belong to any row, `key` is None, and `routing` is
+    the document's routing.
     """
 
     kind: Kind
@@ -63,14 +63,14 @@ class Difference(NamedTuple):
     routing: str | None = None
 
     def persists(self, before: Difference | None) -> bool:
-        """Tell whether nothing has moved since it was looked at before."""
+        """Return whether nothing has changed since the previous check."""
         return not self.fresh and before is not None and self._replace(fresh=before.fresh) == before
 
 
 class Account:
-    """What was found of one object type since it was last taken, in plain values that add up to a job's report.
+    """Counts findings of one object type since the last `take`, in plain values that add up to a job's report.
 
-    `rows` and `documents` count those that were looked at, `repaired` differences that are gone after a repair, `left`
+    `rows` and `documents` count those that were checked, `repaired` differences that are gone after a repair, `left`
     those that are not, `unsettled` those that never stood still long enough to be judged, `unreadable` rows that no
     document can show.
     """
@@ -80,17 +80,17 @@ class Account:
         self._plain = _nothing()
 
     def take(self) -> Mapping[str, Any]:
-        """Return what was found since the last call, and begin anew."""
+        """Return the findings since the last call, and reset them."""
         taken, self._plain = self._plain, _nothing()
         return {"types": {self._object_type: taken}}
 
     def add(self, **counts: int) -> None:
-        """Count."""
+        """Add to the counts."""
         for name, count in counts.items():
             self._plain[name] += count
 
     def drift(self, differences: Iterable[Difference]) -> None:
-        """Take in differences that stand."""
+        """Record confirmed differences."""
         for each in differences:
             self._plain[each.kind.value] += 1
             self._plain["left"][each.kind.value] += 1
@@ -99,7 +99,7 @@ class Account:
                 kept.append({"id": each.id, "version": each.version, "fields": list(each.fields[:FIELDS])})
 
     def repaired(self, differences: Iterable[Difference]) -> None:
-        """Take in that differences are gone."""
+        """Record that differences are gone."""
         for each in differences:
             self._plain["repaired"] += 1
             self._plain["left"][each.kind.value] -= 1
@@ -111,7 +111,7 @@ def _nothing() -> dict[str, Any]:
 
 
 def verdict_of(found: Mapping[str, Any]) -> Verdict:
-    """Return what an object type's entry in a report of a whole comparison shows."""
+    """Return the verdict for an object type's entry in a report of a whole comparison."""
     if any(found["left"].values()):
         return Verdict.DIFFERENT
     if found["unsettled"] or found["unreadable"]:
@@ -120,5 +120,5 @@ def verdict_of(found: Mapping[str, Any]) -> Verdict:
 
 
 def remaining(report: Mapping[str, Any]) -> int:
-    """Return how many differences a report tells of that were not repaired."""
+    """Return how many differences in a report were not repaired."""
     return sum(sum(each["left"].values()) for each in report.get("types", {}).values())

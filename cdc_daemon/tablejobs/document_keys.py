@@ -22,10 +22,10 @@ from cdc_daemon.sources.requests.identifier import Identifiers
 
 
 class DocumentKeys:
-    """Tells which row a document of one mapping shows."""
+    """Finds the row that a document of one mapping shows."""
 
     FIELDS = (PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD)
-    """The fields of a document's source that it takes."""
+    """The required fields of a document's source."""
 
     def __init__(self, mapping: DocumentMapping, settings: MappingSettings) -> None:
         self._table = TableName(mapping.table.keyspace, mapping.table.name)
@@ -41,7 +41,7 @@ class DocumentKeys:
         return self.of_id(source.get(KEY_FIELD) or document.id)
 
     def of_id(self, identity: str) -> Key | None:
-        """Return the key that a document's readable id names, or None where it names none."""
+        """Return the key in a document's readable id, or None where it contains none."""
         try:
             key = self._identifiers.read_one(identity).key
         except InvalidIdError:
@@ -53,5 +53,5 @@ class DocumentKeys:
         if found is None or len(found[1]) != self._depth:
             return None
         partition, parts = found
-        # A document may be from before the table was created again with another key.
+        # A document may be older than the re-creation of its table with another key.
         return Key(self._table, partition, parts) if self._takes(partition, parts) else None

@@ -1,4 +1,4 @@
-"""Comparisons that nobody has to ask for: after changes were lost, and from time to time."""
+"""Comparisons that start automatically: after changes were lost, and periodically."""
 
 from __future__ import annotations
 
@@ -20,51 +20,52 @@ from cdc_daemon.tablejobs.runner import JobReport
 log = structlog.get_logger(__name__)
 
 LOOKED_EVERY = 5.0
-"""Seconds between two looks for changes that were lost."""
+"""Seconds between two checks for lost changes."""
 
 FIRST_PAUSE = 60.0
-"""Seconds after which what a failed repair was for is repaired again; twice as long after each further failure."""
+"""Seconds after which a failed repair is retried; twice as long after each further failure."""
 
 LONGEST_PAUSE = 3600.0
-"""Seconds after which it is repaired again at the latest."""
+"""Maximum seconds until it is retried."""
 
 
 class _Pause(NamedTuple):
-    """How often the repair of a request has failed, and when (seconds, by the clock) it is tried again."""
+    """How often the repair of a request has failed, and when (seconds, by the clock) it is retried."""
 
     failures: int
     until: float
 
 
 class Starting(Protocol):
-    """The runner, as far as jobs of the daemon's own need it."""
+    """The runner, as far as the daemon's own jobs need it."""
 
     async def start(self, request: JobRequest) -> JobReport:
-        """Take a job in durably."""
+        """Submit a job durably."""
         ...
 
     async def has_open(self, origin: Origin) -> bool:
-        """Return whether a job of this origin is not finished, and can be worked on."""
+        """Return whether a job of this origin is not finished, and can be processed."""
         ...
 
     async def stalled_requests(self, origin: Origin) -> set[int]:
-        """Return what jobs of this origin are for that wait for aliases in trouble."""
+        """Return the requests of jobs of this origin that wait for aliases in trouble."""
         ...
 
     def is_in_trouble(self, object_type: str) -> bool:
-        """Return whether the alias of a type takes no writes."""
+        """Return whether the alias of a type accepts no writes."""
         ...
 
 
 class Healing:
-    """Has the node's own token ranges reconciled where its log lost changes (architecture, promise 8).
+    """Reconciles the node's own token ranges where its log lost changes (docs/guarantees.md, promise 8).
 
-    `types` are the object types whose documents show a table, `ranges` tells of which tokens of a keyspace the node
-    holds a replica: no other changes were in its log. A request is settled when a repair that began after it is done;
-    one that is asked for again meanwhile has another id, and another repair. Those of `held` tables, whose mappings
-    do not fit them, wait. Those whose repair failed, or was cancelled, wait as well, longer each time: a job that fails
-    for good would be made anew at every look. What is lost meanwhile does not wait with them. Where changes are only
-    perhaps lost, a repair reads at most `possible_rate` rows a second, and does not delay one of what is lost for sure.
+    `types` are the object types with documents that show a table. `ranges` returns the tokens of a keyspace for which
+    the node is a replica: no other changes were in its log. A request is closed when a repair that began after it is
+    done; a repeated request has another id, and needs another repair. Requests of `held` tables, with mappings that do
+    not fit, wait. Requests with a failed or cancelled repair wait as well, longer each time: one that fails permanently
+    would otherwise be created again at every check. Later losses do not wait with them. Where changes are only
+    possibly lost, a repair reads at most `possible_rate` rows a second, and does not delay a repair of a certain
+    loss.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Healing:
         self._pauses: dict[int | None, _Pause] = {}
 
     async def look(self) -> None:
-        """Start the repairs that are wanted and not under way. Raises `CdcError`."""
+        """Start the requested repairs that are not in progress. Raises `CdcError`."""
         wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
         if not wanted or await self._runner.has_open("gap"):
             return
@@ -100,7 +101,7 @@ class Healing:
         if not slow:
             self._note_failure("possible_gap", {request.id for request in wanted})
         due = [request for request in wanted if not self._is_paused(request)]
-        # A repair after a certain loss compares the same rows, so what is only possible needs none of its own.
+        # A repair after a certain loss compares the same rows, so a possible loss needs no repair of its own.
         if any(not request.possible for request in due):
             await self._repair("gap", due)
         elif due and not slow:
@@ -115,11 +116,11 @@ class Healing:
         }
         identities = tuple(request.id for request in wanted if request.id is not None)
         if not tables:
-            # Nothing of what was lost is shown in any document.
+            # No document shows any of the lost changes.
             await asyncio.to_thread(self._requests.settle, identities)
             return
-        # Of a table with another key every node's documents are in doubt, and not those of its own tokens alone: the
-        # documents of the old key belong to none.
+        # Of a table with another key the documents of every node are in doubt, not only those of the node's own tokens:
+        # the documents of the old key belong to no token.
         if any(request.reason is ReconcileReason.KEY for request in wanted):
             ranges = [WHOLE_RING]
         else:
@@ -140,7 +141,7 @@ class Healing:
         self._under_way[origin] = identities
 
     def _note_failure(self, origin: Origin, wanted: Collection[int | None]) -> None:
-        """Have those of the last repair's requests wait that it has not settled, though it has ended."""
+        """Delay the last repair's requests that it has not closed, though it has ended."""
         self._pauses = {each: pause for each, pause in self._pauses.items() if each in wanted}
         failed = [each for each in self._under_way.pop(origin, ()) if each in wanted]
         if not failed:
@@ -158,7 +159,7 @@ class Healing:
         return (request.keyspace, request.table) in self._held
 
     async def settle(self, run: JobRun) -> None:
-        """Take note that a repair is done. Raises `StoreError`."""
+        """Record that a repair is done. Raises `StoreError`."""
         if run.request.requests:
             await asyncio.to_thread(self._requests.settle, run.request.requests)
             self._under_way.pop(run.request.origin, None)
@@ -166,10 +167,10 @@ class Healing:
 
 
 class Audit:
-    """Compares a part of everything from time to time, slowly.
+    """Compares a part of all data periodically, slowly.
 
-    `types` are the object types by their tables' keyspaces, `ranges` tells which tokens of a keyspace are this daemon's
-    to compare: where each node has a daemon, all of them together compare everything once.
+    `types` are the object types by their tables' keyspaces. `ranges` returns the tokens of a keyspace that this daemon
+    compares: where each node has a daemon, all daemons together compare everything once.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class Audit:
         self._ranges = ranges
 
     async def begin(self) -> None:
-        """Start a comparison of types whose aliases take writes, unless one is under way. Raises `CdcError`."""
+        """Start a comparison of types with aliases that accept writes, unless one is running. Raises `CdcError`."""
         if await self._runner.has_open("audit"):
             return
         settings = self._settings

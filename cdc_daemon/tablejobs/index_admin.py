@@ -1,4 +1,4 @@
-"""The indices behind the aliases, for operators: which there are, the one before put back, the second one removed."""
+"""The indices behind the aliases, for operators: list them, restore the previous one, delete the second one."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Jobs(Protocol):
     """The runner, as far as indices need it."""
 
     async def start(self, request: JobRequest) -> JobReport:
-        """Take a job in durably."""
+        """Submit a job durably."""
         ...
 
     async def newest(self, limit: int) -> Sequence[JobReport]:
-        """Tell of the newest jobs, newest first."""
+        """Return the status of the newest jobs, newest first."""
         ...
 
 
 class IndexAdmin:
-    """Tells of the indices of each object type, and changes them. `aliases` are those of the types.
+    """Lists the indices of each object type, and changes them. `aliases` are those of the types.
 
     Methods raise `UnknownObjectTypeError`, `IndexPairError`, `ElasticsearchUnavailableError` and
-    `ElasticsearchRefusedError`. With `dry_run` they tell what they would do, and do nothing.
+    `ElasticsearchRefusedError`. With `dry_run` they return what they would do, and do nothing.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class IndexAdmin:
         self._jobs = jobs
 
     async def list(self) -> Sequence[Mapping[str, Any]]:
-        """Return what there is of each object type, in plain values, with the number of documents."""
+        """Return the indices of each object type, in plain values, with the number of documents."""
         listed = []
         for object_type in sorted(self._aliases):
             pair = await self._changes.pair(self._aliases[object_type])
@@ -59,9 +59,9 @@ class IndexAdmin:
         return listed
 
     async def rollback(self, object_type: str, *, dry_run: bool = False, behind: bool = False) -> Mapping[str, Any]:
-        """Put the index back that was live before, and keep the present one; a second time it is the other way round.
+        """Restore the previous live index, and keep the present one; a second call reverses it.
 
-        An index that lacks changes is put back with `behind` only, and compared and mended afterwards.
+        An index that lacks changes is restored with `behind` only, and compared and repaired afterwards.
         """
         pair = await self._pair(object_type)
         if pair.phase is not Phase.KEPT:
@@ -127,7 +127,7 @@ class IndexAdmin:
         return None
 
     async def _count(self, index: str) -> int | None:
-        """Return how many documents searches find; None where its shards are not there, as right after its creation."""
+        """Return how many documents searches find; None if its shards are missing, as right after its creation."""
         try:
             with told_apart("count documents", index=index):
                 return read(COUNT, await self._client.count(index=index))["count"]

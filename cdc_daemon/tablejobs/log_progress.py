@@ -1,4 +1,4 @@
-"""Whether everything written before a moment is shown by now, as far as the log can tell."""
+"""Whether everything written to Cassandra before a moment is in the documents, as far as the log can show."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Protocol
 from cdc_daemon.model.key import Key
 
 PATIENCE = 120.0
-"""Seconds that changes under way are waited for."""
+"""Maximum seconds to wait for changes in flight."""
 
 _LOOKED_EVERY = 0.05
 
 
 class Passing(Protocol):
-    """Waits for what is under way."""
+    """Waits for changes in flight."""
 
     async def wait(self, keys: Sequence[Key]) -> bool:
-        """Return when what was written before this call, and is known of these keys, is settled; False if it is not."""
+        """Return when all changes before this call, and all known ones of these keys, are written; False if not."""
         ...
 
 
 class PassedTail(Protocol):
-    """The tail, as far as one can wait for it."""
+    """The tail, as far as it can be waited for."""
 
     async def wait_passed(self, seconds: float) -> None:
-        """Return when all is acknowledged that was in the log `seconds` after this call."""
+        """Return when everything that was in the log `seconds` after this call is acknowledged."""
         ...
 
 
 class PendingKeys(Protocol):
-    """The pipeline, as far as it tells what is pending."""
+    """The pipeline, as far as it shows pending keys."""
 
     def is_pending(self, key: Key) -> bool:
-        """Tell whether something is known of a key that is not settled yet."""
+        """Return whether a key has a change that is not written yet."""
         ...
 
 
 class LogPassing:
-    """Waits for the tail to pass, and for keys that came from elsewhere.
+    """Waits for the tail to pass, and for keys from other sources.
 
-    `pause` is how many seconds a write may take from being acknowledged to being readable in the log.
+    `pause` is the maximum seconds between the acknowledgement of a write and its appearance in the log.
     """
 
     def __init__(self, tail: PassedTail, pending: PendingKeys, *, pause: float, patience: float = PATIENCE) -> None:
@@ -52,12 +52,12 @@ class LogPassing:
         self._patience = patience
 
     async def wait(self, keys: Sequence[Key]) -> bool:
-        """Return when what was written before this call, and is known of these keys, is settled; False if it is not."""
+        """Return when all changes before this call, and all known ones of these keys, are written; False if not."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause + self._patience):
                 await self._tail.wait_passed(self._pause)
                 for key in keys:
-                    while self._pending.is_pending(key):  # noqa: ASYNC110 -- one look is cheaper than an event a key
+                    while self._pending.is_pending(key):  # noqa: ASYNC110 -- one check is cheaper than an event per key
                         await asyncio.sleep(_LOOKED_EVERY)
                 return True
         return False

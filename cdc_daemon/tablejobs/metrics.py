@@ -9,7 +9,7 @@ from cdc_daemon.telemetry.metrics import Metrics
 
 
 class DriftMetrics:
-    """Shows what the last comparison of rows and documents left."""
+    """Shows the differences that the last comparison of rows and documents left."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

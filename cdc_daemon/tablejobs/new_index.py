@@ -1,6 +1,6 @@
-"""A fresh index beside the live one: filled, compared with the rows, and put in its place without a search failing.
+"""A new index beside the live one: filled, compared with the rows, and swapped in without a failing search.
 
-What there is already is read from Elasticsearch each time; the job only remembers which index is its own. So it goes on
+The existing indices are read from Elasticsearch each time; the job only stores which index is its own. So it resumes
 wherever it was killed: before the index was created, while it was filled or compared, before or after the swap.
 """
 
@@ -28,7 +28,7 @@ from cdc_daemon.tablejobs.run import JobRun
 log = structlog.get_logger(__name__)
 
 MOST_CHECKS = 3
-"""Comparisons of an index with its rows, each of which mends what it finds, until the index is given up."""
+"""Comparisons of an index with its rows, each of which repairs differences, before the job gives up on the index."""
 
 _LOOKED_EVERY = 0.25
 
@@ -37,11 +37,11 @@ class Filling(Protocol):
     """The plain backfill."""
 
     async def work(self, run: JobRun, part: JobRange) -> None:
-        """Settle what is left of a range."""
+        """Process the rest of a range."""
         ...
 
     async def finish(self, run: JobRun) -> None:
-        """Do what is left when each range is done."""
+        """Finish the job when each range is done."""
         ...
 
 
@@ -56,13 +56,13 @@ class Comparing(Protocol):
 
 
 class NewIndex:
-    """Does backfills, and with `new_index` builds a fresh index by them.
+    """Runs backfills, and with `new_index` builds a new index by them.
 
-    `definitions` tells what the index of an object type is to be like, `is_dead` whether the document of a key under an
-    alias is set aside as a dead letter, `refused` what the index that is built did not take, by alias.
+    `definitions` returns the intended definition of an object type's index. `is_dead` returns whether the document of a
+    key under an alias is a dead letter. `refused` holds what the index being built did not accept, by alias.
     An index that refuses a change is marked as behind, whichever daemon wrote it. Such a mark is removed before a
-    comparison only, and one that is there after it means another comparison, so nothing is missed.
-    Raises `IndexPairError` when the indices are not as they have to be, or are not equal to the rows in the end.
+    comparison only, and a mark that is there after it requires another comparison, so nothing is missed.
+    Raises `IndexPairError` when the indices are not as required, or still differ from the rows at the end.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class NewIndex:
         self._prepared: set[str] = set()
 
     async def work(self, run: JobRun, part: JobRange) -> None:
-        """Fill, or compare, what is left of a range."""
+        """Fill, or compare, the rest of a range."""
         if run.request.new_index:
             await self._prepare(run)
         if part.side == ROWS:
             await self._filling.work(run, part)
             return
-        while not await run.is_done(part.object_type, ROWS):  # noqa: ASYNC110 -- others may be at the last of them
+        while not await run.is_done(part.object_type, ROWS):  # noqa: ASYNC110 -- other tasks may still process the last of them
             await asyncio.sleep(_LOOKED_EVERY)
         alias = self._definitions(part.object_type).alias
         if (await self._changes.pair(alias)).live == _plan(run, part.object_type)["index"]:
@@ -100,7 +100,7 @@ class NewIndex:
         await self._compare(run, part)
 
     async def finish(self, run: JobRun) -> None:
-        """Put each index in place that is equal to its rows."""
+        """Swap in each index that equals its rows."""
         await self._filling.finish(run)
         if not run.request.new_index or run.request.dry_run:
             return
@@ -117,7 +117,7 @@ class NewIndex:
             raise failures[0]
 
     async def _prepare(self, run: JobRun) -> None:
-        """Make sure that each index is there and that every daemon writes to it, before any row is read for it."""
+        """Ensure that each index exists and that every daemon writes to it, before any row is read for it."""
         async with self._locks.setdefault(run, asyncio.Lock()):
             if run.job.id in self._prepared:
                 return
@@ -133,7 +133,7 @@ class NewIndex:
         plans = run.found.setdefault("new_index", {})
         if object_type not in plans:
             plans[object_type] = await self._choose(pair, definition)
-            # Before anything is created: after a crash it is known as one's own.
+            # Before anything is created: after a crash the job recognises the index as its own.
             await run.keep_found()
         plan = plans[object_type]
         index = plan["index"]
@@ -163,7 +163,7 @@ class NewIndex:
             log.info("new_index.begun", alias=definition.alias, index=index, live=pair.live)
 
     async def _choose(self, pair: IndexPair, definition: IndexDefinition) -> dict[str, Any]:
-        """Return which index is to be built: the one begun before, otherwise one that is not there yet."""
+        """Return which index to build: the one already begun, otherwise one that does not exist yet."""
         if pair.live is None or pair.shared:
             raise IndexPairError(
                 "expected one index behind the alias" + (", found several" if pair.shared else ", found none"),
@@ -195,9 +195,9 @@ class NewIndex:
         await run.keep_found()
 
     async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> IndexPair:
-        """Return the indices when the one that is built is equal, and has refused nothing since it was compared.
+        """Return the indices when the one being built is equal, and has refused nothing since it was compared.
 
-        Compare again where something was left, as a change under way may have been taken for a difference.
+        Compare again where differences were left, as a change in flight may have been taken for a difference.
         """
         plan = _plan(run, object_type)
         for checks in range(MOST_CHECKS):
@@ -207,7 +207,7 @@ class NewIndex:
                 return pair
             if checks == MOST_CHECKS - 1:
                 break
-            # Durable before the mark is removed: a process that is killed must not take the removal for a result.
+            # Durable before the mark is removed: a killed process must not take the removal for a result.
             plan["compare_again"] = True
             await run.keep_found()
             if pair.behind:
@@ -232,9 +232,9 @@ class NewIndex:
         )
 
     async def _make_up(self, run: JobRun, object_type: str, alias: str) -> None:
-        """Make up for what the index refused just before it was put in place.
+        """Repeat the changes that the index refused just before it was swapped in.
 
-        Each such change is settled once more: what is refused now becomes a dead letter.
+        Each such change is written once more: a change that is refused now becomes a dead letter.
         """
         await self._changes.wait_seen()
         if (await self._changes.pair(alias)).live_behind:

@@ -1,4 +1,4 @@
-"""Reconcile: the rows of ranges against their documents, then the documents against their rows."""
+"""Reconcile: compares the rows of ranges with their documents, then the documents with their rows."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from cdc_daemon.tablejobs.run import JobRun
 from cdc_daemon.tablejobs.settling import AT_ONCE, DirectWriter, Settling
 
 SUSPECTS = 2000
-"""Differences that are gathered before they are looked at again: each time costs a wait, and each takes memory."""
+"""Differences gathered before they are checked again: each check costs a wait, and each difference takes memory."""
 
 IDS = 5000
-"""Ids of documents in a page of nothing else."""
+"""Document ids in a page that contains only ids."""
 
 MOST_PARTS = 1000
-"""Parts that a walk is cut into for a sample (`index.max_slices_per_pit` is 1024)."""
+"""Parts that a walk is split into for a sample (`index.max_slices_per_pit` is 1024)."""
 
 OF_ROWS = frozenset((Kind.MISSING, Kind.DIFFERENT))
-"""What is found from the rows."""
+"""Differences found from the rows."""
 
 OF_DOCUMENTS = frozenset((Kind.SURPLUS,))
-"""What is found from the documents."""
+"""Differences found from the documents."""
 
 
 class Compared(NamedTuple):
-    """One mapping, with what its settings say."""
+    """One mapping, with its settings."""
 
     mapping: DocumentMapping
     settings: MappingSettings
@@ -57,8 +57,8 @@ class Compared(NamedTuple):
 class Reconcile:
     """Compares page by page, so that memory stays flat at any size.
 
-    What differs is not believed at once: it is looked at again after the tail has passed it, as a change under way is
-    no drift. Raises what reading rows, fetching documents and noting progress raise.
+    A difference is not trusted at once: it is checked again after the tail has passed it, as a change in flight is not
+    drift. Raises what reading rows, fetching documents and recording progress raise.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Reconcile:
         self._censuses: WeakKeyDictionary[JobRun, dict[str, Census]] = WeakKeyDictionary()
 
     async def work(self, run: JobRun, part: JobRange) -> None:
-        """Compare what is left of a range, or walk the documents of a type."""
+        """Compare the rest of a range, or walk the documents of a type."""
         await self.compare(run, part, repair=run.request.repair)
 
     async def compare(
@@ -100,7 +100,7 @@ class Reconcile:
         index: str | None = None,
         set_aside: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
-        """Do `work` on another index than that behind the alias; `set_aside` tells which documents cannot be shown."""
+        """Do `work` on an index other than the alias's; `set_aside` returns whether a document cannot be shown."""
         compared = self._compared[part.object_type]
         mapping = compared.mapping
         place = index or mapping.alias
@@ -135,7 +135,7 @@ class Reconcile:
             await self._recount(run, part, side, compared)
 
     async def finish(self, run: JobRun) -> None:
-        """Tell what was found, and that it is done."""
+        """Report the remaining differences, and that the job is done."""
         for object_type in run.request.types:
             account = run.found.get("types", {}).get(object_type, {})
             self._told(object_type, account.get("left", {kind.value: 0 for kind in Kind}))
@@ -170,8 +170,8 @@ class Reconcile:
     async def _recount(self, run: JobRun, part: JobRange, side: _Side, compared: Compared) -> None:
         """Check the documents that were not seen from their rows.
 
-        They are told by their ids alone; only those that share a sum with one that was not seen are held against their
-        rows. A census is no more after a crash: then each document is checked.
+        They are identified by their ids alone; only documents that share a sum with an unseen one are compared with
+        their rows. A census does not survive a crash: then each document is checked.
         """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
@@ -205,9 +205,9 @@ class Reconcile:
             await self._check(run, side, mapping, [(each, keys_of.of(each)) for each in found if each is not None])
 
     async def _walk(self, run: JobRun, part: JobRange, side: _Side, compared: Compared) -> None:
-        """Check that each document's row is there.
+        """Check that each document's row exists.
 
-        It is walked anew after a crash, as nothing of it can be resumed; so what is found counts when it is done.
+        The walk restarts after a crash, as it cannot be resumed; so its findings count when it is done.
         """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
@@ -216,7 +216,7 @@ class Reconcile:
             self._client,
             side.place,
             source=DocumentKeys.FIELDS,
-            part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- no secret
+            part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- not a secret
         )
         async for page in self._pages(run, part, walk):
             await run.pace.take(len(page))
@@ -225,7 +225,7 @@ class Reconcile:
         await run.move(part, part.last, part.rows, done=True, found=side.account)
 
     async def _pages(self, run: JobRun, part: JobRange, walk: DocumentWalk) -> AsyncIterator[Sequence[StoredDocument]]:
-        """Return the pages of a walk, noting how far it is."""
+        """Yield the pages of a walk, and record its progress."""
         total = max(1, await walk.count())
         walked = 0
         async with aclosing(walk.pages()) as pages:
@@ -256,7 +256,7 @@ class Reconcile:
                 elif each.write.body is None:
                     suspects.add(each.key)
         if suspects:
-            # The walk shows documents as they were when it began; this look is the first that counts.
+            # The walk shows documents as of its beginning; this is the first check that counts.
             look = await side.comparison.look(list(suspects))
             side.account.add(unreadable=len(look.unreadable))
             await side.settling.judge(look.differences, OF_DOCUMENTS)

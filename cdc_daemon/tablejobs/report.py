@@ -1,4 +1,4 @@
-"""What a job has found, as plain values that can be added up and stored."""
+"""A job's findings, as plain values that can be added up and stored."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 LONGEST_LIST = 20
-"""Entries kept of a list: they are examples."""
+"""Entries kept per list: they are examples."""
 
 
 class Finding(Protocol):
-    """What was found in a range, gathered until it is kept together with how far the range is."""
+    """The findings in a range, gathered until they are stored together with the range's progress."""
 
     def take(self) -> Mapping[str, Any]:
-        """Return what was found since the last call, in plain values, and begin anew."""
+        """Return the findings since the last call, in plain values, and reset them."""
         ...
 
 
 def add_up(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two reports as one: numbers added, lists joined up to `LONGEST_LIST`, mappings likewise below.
+    """Return the sum of two reports: numbers added, lists joined up to `LONGEST_LIST`, nested mappings likewise.
 
-    Neither is changed, nor shared with what is returned.
+    Neither is changed, nor shared with the result.
     """
     added: dict[str, Any] = {}
     for name in (*one, *(each for each in other if each not in one)):

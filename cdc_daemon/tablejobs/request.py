@@ -1,4 +1,4 @@
-"""What somebody wants to be done with whole tables, in plain values that can be stored."""
+"""A request for a job on whole tables, in plain values that can be stored."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Origin = Literal["operator", "gap", "possible_gap", "audit"]
 class JobRequest:
     """A job for the tables of some object types.
 
-    `ranges` are the tokens looked at, all of the ring where there are none, and `sample` the part of them that is taken
-    by chance, 0 to 1. `rate` bounds the rows a second. A backfill with `dry_run` counts only; with `new_index` it fills
-    a fresh index beside the live one, compares it with the rows, and puts it in the live one's place. A reconcile with
-    `repair` has each difference settled, and then settles the `requests` for it.
+    `ranges` are the tokens to process, the whole ring where there are none, and `sample` is the random fraction of them
+    that is processed, 0 to 1. `rate` limits the rows a second. A backfill with `dry_run` counts only; with `new_index`
+    it fills a new index beside the live one, compares it with the rows, and swaps it in. A reconcile with `repair`
+    repairs each difference, and then closes the `requests` for it.
     """
 
     kind: Kind
@@ -36,11 +36,11 @@ class JobRequest:
 
     @property
     def wanted(self) -> Sequence[TokenRange]:
-        """The tokens looked at, before a sample is taken of them."""
+        """The tokens to process, before a sample is taken of them."""
         return self.ranges or (WHOLE_RING,)
 
     def options(self) -> Mapping[str, Any]:
-        """Return it as plain values."""
+        """Return the options as plain values."""
         plain: dict[str, Any] = {"types": list(self.types), "ranges": [str(each) for each in self.ranges]}
         plain |= {"rate": self.rate}
         if self.kind == "backfill":
@@ -50,7 +50,7 @@ class JobRequest:
 
     @classmethod
     def of(cls, kind: Kind, origin: Origin, options: Mapping[str, Any]) -> Self:
-        """Return what `options` spells. Raises `ConfigError` for ranges that are none."""
+        """Return the request for `options`. Raises `ConfigError` for invalid ranges."""
         return cls(
             kind=kind,
             types=tuple(options["types"]),
@@ -66,7 +66,7 @@ class JobRequest:
 
 
 def take_sample(token_range: TokenRange, part: float, chance: random.Random) -> TokenRange:
-    """Return a piece of a range that has this part of its tokens, somewhere in it by chance."""
+    """Return a randomly placed piece of a range that has this fraction of its tokens."""
     width = max(1, min(token_range.width, round(token_range.width * part)))
     first = token_range.first + chance.randint(0, token_range.width - width)
     return TokenRange(first, first + width)

@@ -1,4 +1,4 @@
-"""A job while it is worked on: its pace, how far it is, what it found."""
+"""A running job: its pace, progress and findings."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cdc_daemon.tablejobs.report import Finding, add_up
 from cdc_daemon.tablejobs.request import JobRequest
 
 SAVED_EVERY = 1.0
-"""Seconds between two durable notes of how far a range is: what a crash repeats at most."""
+"""Seconds between two durable records of a range's progress: the maximum that a crash repeats."""
 
 
 class JobRun:
-    """One job under way in this process. Its methods raise `StoreError`."""
+    """One job that runs in this process. Its methods raise `StoreError`."""
 
     def __init__(self, job: RangeJob, request: JobRequest, store: RangeJobs, progress: Progress) -> None:
         self.job = job
         self.request = request
         self.pace = Pace(request.rate)
         self.found: dict[str, Any] = dict(job.report)
-        """What was found in what is settled, in plain values; durable from the next `move` on."""
+        """The findings in the finished parts, in plain values; durable from the next `move` on."""
         self._store = store
         self._progress = progress
         self._resumed = progress.tokens_done > 0
@@ -39,20 +39,20 @@ class JobRun:
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """The progress of the job."""
         return self._progress
 
     @property
     def resumed(self) -> bool:
-        """Whether something of it was done before this process, or this attempt, took it up."""
+        """Whether part of it was done before this process, or this attempt, started."""
         return self._resumed
 
     def begin(self, ranges: Iterable[JobRange]) -> None:
-        """Take note of the ranges that are to be worked on."""
+        """Record the ranges to process."""
         self._rows_left = Counter(part.object_type for part in ranges if part.side == ROWS)
 
     async def wait_rows(self, object_type: str) -> None:
-        """Wait until all rows of an object type are settled."""
+        """Wait until all rows of an object type are written."""
         async with self._rows_done:
             await self._rows_done.wait_for(lambda: not self._rows_left[object_type])
 
@@ -66,9 +66,9 @@ class JobRun:
         found: Finding | None = None,
         now: bool = False,
     ) -> None:
-        """Take note that a range is settled up to a token, and of what was found on the way there.
+        """Record that a range is finished up to a token, and the findings on the way there.
 
-        Both become durable together, so that nothing counts twice when the rest is done again after a crash: at least
+        Both become durable together, so that nothing counts twice when the rest is repeated after a crash: at least
         every `SAVED_EVERY` seconds, and at once with `now`.
         """
         if self._is_beside:
@@ -80,7 +80,7 @@ class JobRun:
         moment = time.monotonic()
         if not (done or now) and moment < self._saved_at.get(part.number, float("-inf")) + SAVED_EVERY:
             return
-        async with self._moving:  # what is found adds up in the order in which it is kept
+        async with self._moving:  # findings add up in the order in which they are stored
             self._add(found)
             report = deepcopy(self.found) or None  # the thread must not see it change
             await asyncio.to_thread(self._store.move, self.job.id, part.number, cursor, rows, done=done, report=report)
@@ -106,18 +106,18 @@ class JobRun:
                 self._rows_done.notify_all()
 
     async def is_done(self, object_type: str, side: str) -> bool:
-        """Tell whether each range of a type and a side is done."""
+        """Return whether each range of a type and a side is done."""
         left = await asyncio.to_thread(self._store.open_ranges, self.job.id)
         return not any(part.object_type == object_type and part.side == side for part in left)
 
     def beside(self) -> JobRun:
-        """Return a run of the same job for work outside its ranges, which notes what was found, and no progress."""
+        """Return a run of the same job for work outside its ranges, which records findings, and no progress."""
         beside = JobRun(self.job, self.request, self._store, self._progress)
         beside.pace, beside.found, beside._is_beside = self.pace, self.found, True
         return beside
 
     async def keep_found(self) -> None:
-        """Make what was found durable."""
+        """Store the findings durably."""
         async with self._moving:
             await asyncio.to_thread(self._store.report, self.job.id, deepcopy(self.found))
 

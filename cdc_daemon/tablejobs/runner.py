@@ -1,4 +1,4 @@
-"""Takes jobs in durably and works them off, side by side those of operators, repairs and audits."""
+"""Accepts jobs durably and runs them. Jobs of operators, repairs and audits run concurrently."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from cdc_daemon.tablejobs.run import JobRun
 log = structlog.get_logger(__name__)
 
 OPEN_JOBS = 100
-"""Jobs that may wait or be worked on."""
+"""Jobs that may wait or run."""
 
 STALLED_SECONDS = 1.0
-"""Seconds between two looks whether jobs that wait for an alias in trouble can go on."""
+"""Seconds between two checks whether jobs that wait for an alias in trouble can continue."""
 
 MOST_REFUSALS = 5
 """How often Cassandra may refuse a job's queries until the job has failed: the schema may just be changing."""
 
 
 class Work(Protocol):
-    """What is done in a kind of job. Both raise `CdcError`; what is retryable is tried again."""
+    """The work of a kind of job. Both methods raise `CdcError`; retryable errors are retried."""
 
     async def work(self, run: JobRun, part: JobRange) -> None:
-        """Do what is left of a range, noting with `run.move` how far it is."""
+        """Process the rest of a range, recording progress with `run.move`."""
         ...
 
     async def finish(self, run: JobRun) -> None:
-        """Do what is left when each range is done. It may be done again after a crash."""
+        """Finish the job when each range is done. It may be repeated after a crash."""
         ...
 
 
 class Pieces(Protocol):
-    """Cuts the ring."""
+    """Splits the ring."""
 
     async def pieces(self, table: TableName, wanted: Sequence[TokenRange]) -> Sequence[TokenRange]:
-        """Return the wanted tokens in ranges that are worked on one by one."""
+        """Return the wanted tokens in ranges that are processed one by one."""
         ...
 
 
 class JobReport(NamedTuple):
-    """A job, how far it is, and the rows settled by object type."""
+    """A job, its progress, and the rows written by object type."""
 
     job: RangeJob
     progress: Progress
@@ -65,16 +65,16 @@ class JobReport(NamedTuple):
 
 
 class RangeJobRunner:
-    """Works off jobs on whole tables, one at a time of each origin.
+    """Runs jobs on whole tables, one at a time of each origin.
 
     Origins are an operator, a repair after a loss, one after a possible loss, and an audit. So a repair of lost changes
-    waits for no audit and for no repair of what may not be lost, which are slow on purpose, and for nobody's backfill.
+    never waits for an audit or a repair of a possible loss, which are slow on purpose, nor for an operator's backfill.
 
-    Of each job `ranges_at_once` ranges are under way, at `rate` rows a second where it names none itself. What is done
-    is durable range by range, so that a job goes on where it was after whatever happened to the process.
+    Of each job `ranges_at_once` ranges run concurrently, at `rate` rows a second where the job has no rate of its own.
+    Progress is durable range by range, so that a job resumes after any failure of the process.
 
-    Ranges of a type whose alias takes no writes, which `trouble` tells, wait; the job's other ranges, and other jobs,
-    go on.
+    Ranges of a type with an alias that accepts no writes, which `trouble` returns, wait; the job's other ranges, and
+    other jobs, continue.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class RangeJobRunner:
         return sorted(self._tables)
 
     async def start(self, request: JobRequest) -> JobReport:
-        """Take a job in durably.
+        """Submit a job durably.
 
-        Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and what cutting the ring raises.
+        Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and what splitting the ring raises.
         """
         for object_type in request.types:
             if object_type not in self._tables:
@@ -124,16 +124,16 @@ class RangeJobRunner:
         return await self._report(kept)
 
     async def report(self, identity: str) -> JobReport | None:
-        """Tell of a job; None when there is none of that id."""
+        """Return the status of a job; None when there is none with that id."""
         job = await asyncio.to_thread(self._store.get, identity)
         return None if job is None else await self._report(job)
 
     async def newest(self, limit: int) -> Sequence[JobReport]:
-        """Tell of the newest jobs, newest first."""
+        """Return the status of the newest jobs, newest first."""
         return [await self._report(job) for job in await asyncio.to_thread(self._store.newest, limit=limit)]
 
     async def cancel(self, identity: str) -> JobReport | None:
-        """End a job; None when there is none of that id. What it has handed over is settled all the same."""
+        """Cancel a job; None when there is none with that id. Rows already handed over are written all the same."""
         if await asyncio.to_thread(self._store.finish, identity, "cancelled"):
             log.info("job.cancelled", job=identity)
             if identity in self._running:
@@ -141,19 +141,19 @@ class RangeJobRunner:
         return await self.report(identity)
 
     async def has_open(self, origin: Origin) -> bool:
-        """Return whether a job of this origin is not finished, and can be worked on. Raises `StoreError`."""
+        """Return whether a job of this origin is not finished, and can be processed. Raises `StoreError`."""
         return len(await self._open_jobs(origin)) > len(await self._stalled(origin))
 
     async def stalled_requests(self, origin: Origin) -> set[int]:
-        """Return what jobs of this origin are for that wait for aliases in trouble. Raises `StoreError`."""
+        """Return the requests of jobs of this origin that wait for aliases in trouble. Raises `StoreError`."""
         return {number for job in await self._stalled(origin) for number in job.options.get("requests", ())}
 
     def is_in_trouble(self, object_type: str) -> bool:
-        """Return whether the alias of a type takes no writes."""
+        """Return whether the alias of a type accepts no writes."""
         return self._trouble(object_type) is not None
 
     def status(self) -> Sequence[Mapping[str, Any]]:
-        """Tell of the jobs under way, in plain values."""
+        """Return the status of the running jobs, in plain values."""
         return [
             {
                 "job": run.job.id,
@@ -167,7 +167,7 @@ class RangeJobRunner:
         ]
 
     async def run(self) -> None:
-        """Work jobs off until cancelled."""
+        """Run jobs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for origin in get_args(Origin):
                 tasks.create_task(self._work_off(origin), name=f"jobs-{origin}")
@@ -175,14 +175,14 @@ class RangeJobRunner:
     async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int, str]]:
         pieces = await self._ring.pieces(self._tables[object_type], request.wanted)
         if request.sample < 1:
-            chance = random.Random()  # noqa: S311 -- no secret
+            chance = random.Random()  # noqa: S311 -- not a secret
             pieces = [take_sample(piece, request.sample, chance) for piece in pieces]
         ranges = [(object_type, *piece, ROWS) for piece in pieces]
         compared = request.new_index and not request.dry_run
         if compared:
             ranges += [(object_type, *piece, CHECK) for piece in pieces]
         if compared or request.kind == "reconcile":
-            # Its tokens only weigh it against the rows in the job's progress.
+            # Its tokens only weight it against the rows in the job's progress.
             ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
         return ranges
 
@@ -202,7 +202,7 @@ class RangeJobRunner:
                 await asyncio.sleep(delay)
 
     async def _wait_next(self, origin: Origin) -> RangeJob:
-        """Wait for a job that can be worked on."""
+        """Wait for a job that can be processed."""
         async with self._wake:
             while True:
                 waiting = await self._open_jobs(origin)
@@ -219,14 +219,14 @@ class RangeJobRunner:
         return [job for job in await self._open_jobs(origin) if await self._is_stalled(job)]
 
     async def _is_stalled(self, job: RangeJob) -> bool:
-        """Tell whether all that is left of a job waits for aliases in trouble."""
+        """Return whether all remaining ranges of a job wait for aliases in trouble."""
         if all(self._trouble(object_type) is None for object_type in self._tables):
             return False
         left = await asyncio.to_thread(self._store.open_ranges, job.id)
         return bool(left) and all(self._trouble(part.object_type) is not None for part in left)
 
     async def _attend(self, job: RangeJob) -> None:
-        """Work on a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""
+        """Process a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""
         try:
             run, work = await self._open(job)
         except ConfigError as error:
@@ -250,7 +250,7 @@ class RangeJobRunner:
         elif isinstance(failure, CdcError):
             raise failure
         elif failure is not None:
-            # It would meet the same again at each start, and the live changes with it.
+            # It would fail again at each start, and stop the live changes with it.
             log.error("job.broken", job=job.id, exc_info=failure)
             await self._fail(job, CdcError(f"{type(failure).__name__}: {failure}"))
 
@@ -264,14 +264,14 @@ class RangeJobRunner:
         return JobRun(job, request, self._store, progress), self._works[job.kind]
 
     def _is_final(self, job: RangeJob, failure: CdcError) -> bool:
-        """Tell whether trying again is of no use: a table that is gone is refused again and again."""
+        """Return whether a retry is useless: queries of a dropped table are refused again and again."""
         return self._refusals[job.id] >= MOST_REFUSALS or not (failure.retryable or isinstance(failure, StoreError))
 
     async def _work(self, run: JobRun, work: Work) -> None:
         await asyncio.to_thread(self._store.begin, run.job.id)
         log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
         left = await asyncio.to_thread(self._store.open_ranges, run.job.id)
-        # A type at a time: the documents of one are walked when all of its rows are done.
+        # One type at a time: the documents of a type are walked when all of its rows are done.
         stalled = {
             part.object_type: trouble for part in left if (trouble := self._trouble(part.object_type)) is not None
         }

@@ -1,4 +1,4 @@
-"""From a first look to a verdict: what differs is looked at again until it stands still, then counted and mended."""
+"""From a first check to a verdict: checks a difference again until it stands still, then counts and repairs it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from cdc_daemon.tablejobs.log_progress import Passing
 log = structlog.get_logger(__name__)
 
 ROUNDS = 5
-"""Times that a difference is looked at, each time after what was under way has passed."""
+"""Times that a difference is checked, each time after the changes in flight have passed."""
 
 AT_ONCE = 500
-"""Keys looked at together."""
+"""Keys checked together."""
 
 _REMOVALS = 3
 
@@ -33,15 +33,15 @@ class DirectWriter(Protocol):
     """Writes documents by their versions."""
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
-        """Write them and return a result for each, in order."""
+        """Write documents and return a result for each, in order."""
         ...
 
 
 class Settling:
-    """Judges differences of one object type, and with `repair` has them mended.
+    """Judges differences of one object type, and with `repair` has them repaired.
 
-    What is mended goes through the pipeline as any change does: the row is read once more, and its document written at
-    the version of that read. Only a document that no row can have is removed directly, as it has no key to signal.
+    Repairs go through the pipeline as any change does: the row is read once more, and its document written at the
+    version of that read. Only a document that cannot belong to any row is deleted directly, as it has no key to signal.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Settling:
         self._set_aside = set_aside
 
     async def judge(self, suspects: Mapping[Key, Difference], kinds: Container[Kind]) -> None:
-        """Look again at what differed; count what stands of these kinds, and mend it. Raises what looking raises.
+        """Check differences again; count and repair those of these kinds that persist. Raises what checking raises.
 
-        Each direction answers for kinds of its own, so that nothing is counted twice.
+        Each direction is responsible for its own kinds, so that nothing is counted twice.
         """
         open_suspects = {key: each for key, each in suspects.items() if each.kind in kinds}
         for _ in range(ROUNDS):
@@ -95,7 +95,7 @@ class Settling:
             await self._signal(list(open_suspects))
 
     async def judge_strangers(self, strangers: Sequence[Difference]) -> None:
-        """Look again at documents that no row can have; count those that are still there, and remove them."""
+        """Check documents again that cannot belong to any row; count those that still exist, and delete them."""
         left = await self._still_there(strangers)
         self._account.drift(left)
         if left and self._repair:
@@ -109,7 +109,7 @@ class Settling:
                     break
 
     async def _look(self, keys: Sequence[Key]) -> tuple[dict[Key, Difference], set[Key]]:
-        """Return what differs now, and the keys of rows that no document can show now."""
+        """Return the current differences, and the keys of rows that no document can show now."""
         seen: dict[Key, Difference] = {}
         unreadable: set[Key] = set()
         for start in range(0, len(keys), AT_ONCE):
@@ -127,7 +127,7 @@ class Settling:
             log.warning("reconcile.not_repaired", index=self._alias, id=difference.id, kind=difference.kind.value)
 
     async def _signal(self, keys: Sequence[Key]) -> None:
-        """Have keys settled as any change is."""
+        """Signal keys as for any change, and wait until they are written."""
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
         await hand_over(self._sink.submit_background, signals, alias=self._alias)
 

@@ -1,1 +1,1 @@
-"""Metrics, logs, traces, and the state that the status page shows."""
+"""Metrics, logs, traces, and the state shown on the status page."""

@@ -1,8 +1,8 @@
 """The daemon's log: events with stable names and fields, as JSON lines for machines or as text for people.
 
-Own events go through structlog; what libraries write through the standard `logging` takes the same way from
-warnings on. An event that may repeat is given `every=SECONDS`: one is written in that time, and the next one
-tells in `repeats` how many were held back.
+The daemon's events go through structlog. Library records of the standard `logging`, from level warning on, take
+the same path. An event that may repeat has `every=SECONDS`: one is written per interval, and the next one has the
+number of suppressed repeats in `repeats`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from cdc_daemon.model.errors import CdcError
 from cdc_daemon.model.printable import printable
 
 LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvicorn", "watchfiles")
-"""The loggers of libraries whose warnings are worth an operator's time."""
+"""The loggers of libraries with warnings that are useful to an operator."""
 
 _LIBRARY_REPEAT_SECONDS = 30.0
 _MOST_EVENTS = 1000
 
 
 def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
-    """Set up logging for the whole process; `stream` is standard error when absent."""
+    """Set up logging for the whole process; `stream` defaults to standard error."""
     stream = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
@@ -73,22 +73,22 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
 
 
 def set_level(level: str) -> None:
-    """Change the least severe events that are written from now on: a level of the configuration."""
+    """Set the minimum level of events to write, as named in the configuration."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
     logging.getLogger().setLevel(max(number, logging.WARNING))
 
 
 def silence_libraries() -> None:
-    """Let libraries log nothing: a command that reports what went wrong itself has no use for their words."""
+    """Disable the logging of libraries, for commands that report errors themselves."""
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class _Forgiving(io.TextIOBase):
-    """A stream that drops what cannot be written: its reader is gone, or its disk is full.
+    """A stream that drops output it cannot write: its reader is gone, or its disk is full.
 
-    Whoever logs must not fail because of it.
+    Logging must never fail the caller.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -108,9 +108,9 @@ class _Forgiving(io.TextIOBase):
 
 
 class RateLimit:
-    """A processor that holds back repeats of events which carry `every`, a number of seconds.
+    """A processor that suppresses repeats of events with `every`, a number of seconds.
 
-    Events are told apart by their names and, where given, by `every_key`.
+    Events are distinguished by name and, if given, by `every_key`.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -118,7 +118,7 @@ class RateLimit:
         self._seen: dict[tuple[str, Any], tuple[float, int]] = {}
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Let the event through with the number of repeats held back before it, or drop it."""
+        """Return the event with the number of repeats suppressed before it, or drop it."""
         seconds = event.pop("every", None)
         key = (str(event.get("event")), event.pop("every_key", None))
         if seconds is None:
@@ -131,7 +131,7 @@ class RateLimit:
         return event
 
     def admit(self, key: tuple[str, Any], seconds: float) -> int | None:
-        """Tell how many were held back before this one, or None when this one is to be held back too."""
+        """Return the number of events suppressed before this one, or None if this one must be suppressed too."""
         now = self._now()
         if len(self._seen) >= _MOST_EVENTS:
             self._seen.clear()
@@ -144,7 +144,7 @@ class RateLimit:
 
 
 class _RepeatFilter(logging.Filter):
-    """Holds back what a library says over and over, told apart by the text before its values are filled in."""
+    """Suppresses repeated library messages. They are distinguished by their text before formatting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class _RepeatFilter(logging.Filter):
 
 
 def describe_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Spread an `error` that is an exception into fields: its text, type, hint and place."""
+    """Expand an exception in `error` into fields: its text, type, hint and place."""
     error = event.get("error")
     if isinstance(error, BaseException):
         event["error_type"] = type(error).__name__
@@ -170,12 +170,12 @@ def describe_errors(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put stars in place of whatever looks like a secret. Nobody should log one; this is the second guard."""
+    """Mask values that look like secrets with stars. No code should log a secret; this is a second safeguard."""
     return {name: redact(value, name) for name, value in event.items()}
 
 
 def _short_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep of a library's traceback what it says; the calls inside the library help nobody."""
+    """Reduce a library's traceback to its error; the calls inside the library are not useful."""
     record = event.get("_record")
     if isinstance(record, logging.LogRecord) and record.exc_info and (error := record.exc_info[1]) is not None:
         record.exc_info = record.exc_text = None
@@ -185,9 +185,9 @@ def _short_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 
 
 def escape_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Escape what could steer a terminal, forge a line or reorder text, in each value however deep, and in each name.
+    """Escape terminal control, line breaks and text reordering in every name and every value, at any depth.
 
-    It runs right before the renderer, so no value takes another way. A traceback keeps its lines.
+    It runs immediately before the renderer, so no value bypasses it. A traceback keeps its lines.
     """
     return {
         printable(name): printable(value, keep="\n\t") if name in _OF_SEVERAL_LINES else _escaped(value)
@@ -196,7 +196,7 @@ def escape_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 
 _OF_SEVERAL_LINES = frozenset({"exception", "stack"})
-"""Fields that structlog itself makes of tracebacks."""
+"""Fields that structlog generates from tracebacks."""
 
 
 def _escaped(value: Any) -> Any:
@@ -208,7 +208,7 @@ def _escaped(value: Any) -> Any:
         return [_escaped(inner) for inner in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    # The JSON renderer shows such an object by its `str`, the console renderer by its `repr`.
+    # The JSON renderer writes the object's `str`, the console renderer its `repr`.
     shown = str(value)
     return value if shown.isprintable() and repr(value).isprintable() else printable(shown)
 
@@ -228,8 +228,8 @@ def _head_first(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 def _console_renderer(*, colors: bool) -> list[Processor]:
-    # The traceback is made first, so that its text is escaped too. It is a plain one: the richer ones show the values
-    # of local variables, secrets among them.
+    # The traceback is formatted first, so that its text is escaped too. It is a plain one: richer ones show the values
+    # of local variables, including secrets.
     return [
         structlog.processors.format_exc_info,
         escape_event,

@@ -1,4 +1,4 @@
-"""The daemon's metrics as a table for people: what each means, in which unit, and which alerts watch it."""
+"""The daemon's metrics as a table for people: meaning, unit and alerts of each."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _UNITS = (
 
 
 def unit(description: Description) -> str:
-    """Tell a metric's unit by its name, as Prometheus wants it to be spelt there; what has none is a number."""
+    """Return a metric's unit from its name's suffix (Prometheus naming). Without a unit: number."""
     name = description.name.removesuffix("_total")
     return next((words for ending, words in _UNITS if name.endswith(ending)), "number")
 
 
 def names_in(expression: str) -> frozenset[str]:
-    """Return the names of our and the process's series in a PromQL expression; a histogram's is its own."""
+    """Return the daemon's and process's metrics in a PromQL expression. A histogram's series give its own name."""
     names = _NAME.findall(_TEXT.sub("", expression))
     return frozenset(_SERIES.sub("", name) for name in names if _OURS.search(name))
 
 
 def alerts_by_metric(rules: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return, of a Prometheus rule file's content, the alerts that use each metric, also through recorded series."""
+    """Return the alerts of a Prometheus rule file by metric they use, directly or through recording rules."""
     every = [rule for group in rules["groups"] for rule in group["rules"]]
     recorded = {rule["record"]: names_in(rule["expr"]) for rule in every if "record" in rule}
     uses: dict[str, set[str]] = defaultdict(set)
@@ -54,7 +54,7 @@ def _resolved(names: Iterable[str], recorded: Mapping[str, frozenset[str]]) -> s
 
 
 def as_markdown(descriptions: Sequence[Description], alerts: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Write the table in Markdown; with a column of alerts where these are given."""
+    """Return the table in Markdown, with a column of alerts if they are given."""
     heads = ["Metric", "Type", "Labels", "Unit", "Meaning", *([] if alerts is None else ["Alerts"])]
     rows = [heads, ["---"] * len(heads), *(_cells(description, alerts) for description in descriptions)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)

@@ -1,7 +1,7 @@
-"""Everything the daemon counts and measures, by the naming rules of Prometheus.
+"""The daemon's metrics, named by the rules of Prometheus.
 
 Labels are bounded: tables and aliases come from the configuration, every other label from a short list in the
-code. Moments are exported as timestamps, so that a reader can tell a standstill from an old value.
+code. Times are exported as timestamps, so that a reader can distinguish a standstill from an old value.
 https://prometheus.io/docs/practices/naming/
 """
 
@@ -26,7 +26,7 @@ LAG_BUCKETS = (
     *(0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600),
 )
-"""Seconds: fine where a healthy daemon is, coarse up to the hour of an outage."""
+"""Seconds: fine in the range of a healthy daemon, coarse up to an outage of an hour."""
 
 _BULK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -35,12 +35,12 @@ _BULK_BYTES = tuple(4**power * 1024 for power in range(9))
 
 _TABLE = ("keyspace", "table")
 
-# In the text format each would be a gauge beside its counter: a tenth more series, which nothing here asks for.
+# In the text format each counter would get an extra gauge: a tenth more series, which nothing here uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Description(NamedTuple):
-    """What one metric is: its exported name, `counter`, `gauge`, `histogram` or `info`, its labels, its meaning."""
+    """One metric: its exported name, `counter`, `gauge`, `histogram` or `info`, its labels, its meaning."""
 
     name: str
     kind: str
@@ -49,10 +49,10 @@ class Description(NamedTuple):
 
 
 class Metrics:
-    """The daemon's metrics in a registry of their own, so that several daemons fit into one process.
+    """The daemon's metrics in their own registry, so that several daemons can run in one process.
 
-    An attribute is a metric of prometheus-client; its exported name is `cdc_daemon_` and the attribute's, for a
-    counter with `_total`. `descriptions` lists them; docs/metrics.md is made of it.
+    Each attribute is a metric of prometheus-client. Its exported name is `cdc_daemon_` plus the attribute's name, plus
+    `_total` for a counter. `descriptions` lists them; docs/metrics.md is generated from it.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What is happening now, gathered for people: one look at measures and state each second, whoever asks."""
+"""The current state for people: metrics and state are read once a second, independent of the number of readers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cdc_daemon.telemetry.trend import STEP_SECONDS, Measure, Trend
 from cdc_daemon.telemetry.warnings import BEHIND_SECONDS, find_problems
 
 WINDOW_SECONDS = 60.0
-"""Over how long freshness is measured, to within a step of the trend."""
+"""Period over which freshness is measured, to within a step of the trend."""
 
 SHARE = 0.02
-"""How much of the time looking may take: with hundreds of tables it is not done each second."""
+"""Maximum share of time spent on measuring: with hundreds of tables it runs less often than every second."""
 
 _RATE_SECONDS = 10
 
@@ -42,9 +42,9 @@ class _State(NamedTuple):
 
 
 class Overview:
-    """Watches the metrics and the daemon's state; `measure` is to be called once a second.
+    """Reads the metrics and the daemon's state. Call `measure` once a second.
 
-    It passes over as many calls as keep its part of the time at `share`.
+    It skips calls to keep its share of time at `share`.
     """
 
     def __init__(self, metrics: Metrics, mappings: Mapping[str, MappingSettings], *, share: float = SHARE) -> None:
@@ -62,11 +62,11 @@ class Overview:
         self._stored: dict[str, float] = {}
 
     def count(self, **stored: float) -> None:
-        """Take note of how much the store holds: `dead_letters`, `open_jobs`, and when the `newest_job` was made."""
+        """Record counts from the store: `dead_letters`, `open_jobs`, and when the `newest_job` was created."""
         self._stored.update(stored)
 
     def measure(self, now: float, state: Mapping[str, Any]) -> None:
-        """Look at the metrics and at the daemon's `state` of this moment (seconds since epoch)."""
+        """Read the metrics and the daemon's `state` at time `now` (seconds since epoch)."""
         began = time.perf_counter()
         if began >= self._next:
             self._look(now, state)
@@ -130,7 +130,7 @@ class Overview:
             self._window.keep(counts)
 
     def show(self) -> Mapping[str, Any]:
-        """Return what was found last, in plain values; empty before the first look."""
+        """Return the last results in plain values; empty before the first measurement."""
         return self._shown
 
     def trend(self) -> Mapping[str, Any]:
@@ -138,10 +138,10 @@ class Overview:
         return self._trend.show()
 
     def _behind(self, now: float, state: Mapping[str, Any], newest: float) -> float | None:
-        """Return how old the newest change is that is known to be shown; None before anything is known.
+        """Return how far the documents lag behind, in seconds; None before anything is known.
 
-        With nothing left to do that is nothing. Otherwise everything was shown when last there was nothing left to
-        do, and a change that Elasticsearch acknowledged since is at least a sign of how far it has come.
+        Without pending work it is 0. Otherwise it is the time since there was last no pending work, or the age of the
+        newest change acknowledged by Elasticsearch since, whichever is smaller.
         """
         if "backlog" not in state:
             return None
@@ -181,7 +181,7 @@ class Overview:
         documents: Mapping[str, Mapping[str, int]],
     ) -> dict[str, Any]:
         table = tuple(mapping.table)
-        # What could not even be built is counted for its table.
+        # Documents that could not be built are counted under their table.
         outcomes = Counter(documents.get(mapping.alias, {})) + Counter(documents.get(str(mapping.table), {}))
         return {
             "name": name,
@@ -202,7 +202,7 @@ def _quantiles(children: Iterable[Counts]) -> dict[str, float | None]:
 
 
 def _by_outcome(documents: prometheus.Counter) -> dict[str, dict[str, int]]:
-    """Return how many documents there were, by alias (or table) and outcome."""
+    """Return the number of documents by alias (or table) and outcome."""
     found: dict[str, dict[str, int]] = {}
     for (alias, outcome), count in _by_labels(documents).items():
         found.setdefault(alias, {})[outcome] = int(count)

@@ -1,4 +1,4 @@
-"""Quantiles of what a histogram counted lately."""
+"""Quantiles of a histogram's recent observations."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import Histogram
 
 Counts = tuple[float, ...]
-"""How often each bucket was met, from the lowest bound to infinity; not cumulative."""
+"""Observations per bucket, from the lowest bound to infinity; not cumulative."""
 
 
 def read_counts(histogram: Histogram, label_names: Sequence[str]) -> dict[tuple[str, ...], Counts]:
-    """Return the counts of each labelled child, by the values of its labels."""
+    """Return the counts of each labelled child, by label values."""
     cumulative: dict[tuple[str, ...], list[float]] = {}
     for family in histogram.collect():
         for sample in family.samples:
@@ -26,20 +26,20 @@ def read_counts(histogram: Histogram, label_names: Sequence[str]) -> dict[tuple[
 
 
 def difference(now: Counts, before: Counts | None) -> Counts:
-    """Return what was counted between two readings."""
+    """Return the observations between two readings."""
     return now if before is None else tuple(new - old for new, old in zip(now, before, strict=True))
 
 
 def total(counts: Sequence[Counts], buckets: int) -> Counts:
-    """Add the counts of several children up."""
+    """Sum the counts of several children."""
     return tuple(map(sum, zip(*counts, strict=True))) if counts else (0.0,) * buckets
 
 
 def quantile(share: float, counts: Counts, bounds: Sequence[float]) -> float | None:
-    """Estimate the value below which `share` of the observations lie; None when there are none.
+    """Estimate the value below which `share` of the observations lie; None if there are none.
 
-    Within a bucket observations are taken as spread evenly, and those above the last bound as lying on it, as
-    `histogram_quantile` of Prometheus does.
+    It assumes that observations are spread evenly within a bucket, and that those above the last bound equal it, like
+    `histogram_quantile` of Prometheus.
     """
     observations = sum(counts)
     if observations <= 0:
@@ -53,21 +53,21 @@ def quantile(share: float, counts: Counts, bounds: Sequence[float]) -> float | N
 
 
 class Window:
-    """Counts of children over about the last minute: the present ones less those of a while ago."""
+    """Counts of children over about the last minute: the current counts minus older ones."""
 
     def __init__(self, readings: int) -> None:
         self._earlier: deque[Mapping[tuple[str, ...], Counts]] = deque(maxlen=readings)
 
     def keep(self, counts: Mapping[tuple[str, ...], Counts]) -> None:
-        """Remember a reading; the oldest one of those remembered begins the window."""
+        """Store a reading. The oldest stored reading begins the window."""
         self._earlier.append(counts)
 
     def since_oldest(self, counts: Mapping[tuple[str, ...], Counts]) -> dict[tuple[str, ...], Counts]:
-        """Return what was counted since the window began."""
+        """Return the observations since the window began."""
         return self._since(counts, self._earlier[0] if self._earlier else {})
 
     def since_newest(self, counts: Mapping[tuple[str, ...], Counts]) -> dict[tuple[str, ...], Counts]:
-        """Return what was counted since the last reading that was kept."""
+        """Return the observations since the last stored reading."""
         return self._since(counts, self._earlier[-1] if self._earlier else {})
 
     @staticmethod

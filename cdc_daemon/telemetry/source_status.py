@@ -1,4 +1,4 @@
-"""Where changes come from, each with its state and a few facts, for people."""
+"""The sources of changes, each with its state and a few facts, for people."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from prometheus_client import Counter
 from cdc_daemon.telemetry.metrics import Metrics
 
 Unit = Literal["count", "seconds", "bytes", "moment", "text"]
-"""How a fact is to be written; a moment is in seconds since epoch."""
+"""How a fact is displayed; a moment is in seconds since epoch."""
 
 _POLLER = "poll "
-"""How the names of scheduled jobs that poll a table begin."""
+"""Name prefix of scheduled jobs that poll a table."""
 
 
 def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return each source's `name`, `state` (a word or two) and `facts`.
+    """Yield each source's `name`, `state` (a word or two) and `facts`.
 
     A fact has a `title`, a `value`, a `unit`, and `since_start`: whether it counts from the start of the process.
-    `state` is the daemon's. Pollers are those of its scheduled jobs that find changes.
+    `state` is the daemon's. Pollers are the scheduled jobs that find changes.
     """
     if "backlog" not in state:
         return
@@ -52,12 +52,12 @@ def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[st
 
 
 def list_tasks(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the scheduled jobs that find no changes, as `list_sources` returns sources."""
+    """Return the scheduled jobs that find no changes, in the format of `list_sources`."""
     return (_scheduled(job) for job in state.get("schedule", ()) if not is_poller(job["name"]))
 
 
 def is_poller(scheduled: str) -> bool:
-    """Return whether a scheduled job of this name polls a table, and so is a source of changes."""
+    """Return whether a scheduled job of this name polls a table and is therefore a source of changes."""
     return scheduled.startswith(_POLLER)
 
 

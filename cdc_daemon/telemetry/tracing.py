@@ -1,7 +1,7 @@
 """Spans of changes: from a change's write time in Cassandra to its acknowledgement by Elasticsearch.
 
-A change is decoded, waits, is joined with others of its key, read and written in batches: no part of its way is its
-own. So it has one span, back-dated to its write time, and no children; bulk requests have their metrics.
+A change shares every stage with others: it is decoded, waits, is merged with other changes of its key, and is read
+and written in batches. So it has one span, back-dated to its write time, without children. Bulk requests have metrics.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 300.0
-"""Seconds after which it is said again that a collector does not take spans."""
+"""Seconds between repeated log messages that a collector does not accept spans."""
 
 _LIBRARY = "opentelemetry.exporter"
-"""The loggers of what sends spans: each try of each batch is a sentence of its own, and an error."""
+"""The loggers of the span exporter. They log every failed attempt of every batch as an error."""
 
 
 class ChangeTracer:
-    """Makes spans of a share of the changes; they are sent in batches by a thread, and dropped where it is behind."""
+    """Creates spans for a share of the changes. A thread sends them in batches; they are dropped if it falls behind."""
 
     def __init__(self, provider: TracerProvider, share: float) -> None:
         self._provider = provider
@@ -40,9 +40,9 @@ class ChangeTracer:
         self._share = share
 
     def acknowledged(self, table: TableName, written: float, shown: float) -> str | None:
-        """Make the span of a change, both moments in seconds since epoch.
+        """Create the span of a change. `written` and `shown` are in seconds since epoch.
 
-        Returns the trace's id in hexadecimal digits, None for a change that has no span.
+        Return the trace's id in hexadecimal digits, or None for a change without a span.
         """
         if random.random() >= self._share:  # noqa: S311 -- no secret
             return None
@@ -59,12 +59,12 @@ class ChangeTracer:
         return f"{span.get_span_context().trace_id:032x}"
 
     def close(self) -> None:
-        """Send what is left, for a few seconds at most; it blocks."""
+        """Send the remaining spans. Blocks for a few seconds at most."""
         self._provider.shutdown()
 
 
 def make_tracer(settings: TracingSettings, *, node: str) -> ChangeTracer | None:
-    """Make a tracer, or none where none is configured. Raises `ConfigError` where OpenTelemetry is not installed."""
+    """Create a tracer; None if tracing is not configured. Raises `ConfigError` if OpenTelemetry is not installed."""
     if settings.endpoint is None:
         return None
     try:
@@ -86,7 +86,7 @@ def make_tracer(settings: TracingSettings, *, node: str) -> ChangeTracer | None:
 
 
 def _make_exporter(endpoint: str) -> SpanExporter:
-    """Return what sends spans, and tells now and then that it cannot. Raises `ImportError`."""
+    """Return a span exporter with rate-limited warnings about failures. Raises `ImportError`."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  an extra
     from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415  likewise
 

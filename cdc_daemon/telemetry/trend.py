@@ -1,4 +1,4 @@
-"""How a few measures went lately: kept in memory, of bounded size."""
+"""Recent values of a few measures, in memory, of bounded size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS = 4
 
 
 class Measure(NamedTuple):
-    """One line of a trend. `worst` says which of the values that fall into one step stands for it."""
+    """One line of a trend. `worst` selects the value that represents a step."""
 
     name: str
     title: str
@@ -23,9 +23,9 @@ class Measure(NamedTuple):
 
 
 class Trend:
-    """The last hour of some measures, in steps of equal length; the worst value of a step stands for it.
+    """The last hour of some measures, in steps of equal length. The worst value of a step represents it.
 
-    A step in which nothing was recorded, such as one the process was held in, has no value.
+    A step without a recorded value, e.g. while the process was suspended, has no value.
     """
 
     def __init__(self, measures: Sequence[Measure], *, step: float = STEP_SECONDS, kept: float = KEPT_SECONDS) -> None:
@@ -38,9 +38,9 @@ class Trend:
         self._worst: dict[str, float | None] = {}
 
     def record(self, now: float, values: Mapping[str, float | None]) -> bool:
-        """Take in what was measured at `now`, in seconds since epoch; return whether a step ended by it.
+        """Record the values measured at `now`, in seconds since epoch; return whether a step ended.
 
-        Measures that `values` does not name, and those that are None or no number, have no value at that moment.
+        Measures that are missing in `values`, None or not a number have no value at that time.
         """
         number = math.floor(now / self._step)
         ended = self._number is not None and number > self._number
@@ -58,10 +58,10 @@ class Trend:
         return ended
 
     def show(self) -> Mapping[str, Any]:
-        """Return the steps that have ended, oldest first, in plain values.
+        """Return the completed steps, oldest first, in plain values.
 
-        `end` is when the last of them ended, in seconds since epoch, and None when there is none; `step` is in
-        seconds; each of `lines` has a `name`, a `title`, a `unit` and its `values`, null where there is none.
+        `end` is when the last of them ended, in seconds since epoch, or None if there is none. `step` is in
+        seconds. Each of `lines` has a `name`, a `title`, a `unit` and its `values`, null for a missing value.
         """
         ended = self._number is not None and any(self._lines.values())
         return {
@@ -83,12 +83,12 @@ class Trend:
             return
         for name, line in self._lines.items():
             line.append(self._worst.get(name))
-            # More than the line holds would only push each other out.
+            # The line cannot hold more.
             line.extend([None] * min(number - self._number - 1, line.maxlen or 0))
 
 
 def _short(value: float) -> float:
-    """Round to a few significant digits: a viewer gets hundreds of them."""
+    """Round to a few significant digits: a response has hundreds of values."""
     if value == 0:
         return 0.0
     return round(value, _DIGITS - 1 - math.floor(math.log10(abs(value))))

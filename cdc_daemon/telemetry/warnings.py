@@ -1,4 +1,4 @@
-"""What needs a person's attention, in sentences, with the place to look and the runbook's section."""
+"""Problems that need a person's attention, as sentences with the status page's and the runbook's section."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 from cdc_daemon.telemetry.source_status import is_poller
 
 BEHIND_SECONDS = 10.0
-"""From here on documents count as late: a healthy daemon is within a second."""
+"""Lag from which documents count as late. A healthy daemon is within a second."""
 
 RAW_WARNING, RAW_CRITICAL = 0.75, 0.95
-"""Shares of cdc_raw's limit, at which Cassandra rejects writes."""
+"""Shares of cdc_raw's limit. At the limit Cassandra rejects writes."""
 
 Section = Literal["now", "servers", "tables", "indices", "letters", "jobs", "tasks"]
-"""Where the status page shows more: an id of one of its sections."""
+"""Id of the status page's section with more details."""
 
 
 class Problem(NamedTuple):
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 
 def find_problems(state: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the problems that a daemon's state shows, critical ones first, as plain values of `Problem`."""
+    """Return the problems in a daemon's state, critical ones first, as plain values of `Problem`."""
     found = [*_state(state), *_servers(state), *_room(state), *_progress(state), *_work(state)]
     return [problem._asdict() for problem in sorted(found, key=lambda problem: problem.severity != "critical")]
 
@@ -79,7 +79,7 @@ def _progress(state: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("warning", f"The commit log is paused by {by}: its changes wait.", "servers", "cdcdaemonpaused")
     behind = state.get("freshness", {}).get("behind")
     if behind is not None and behind >= BEHIND_SECONDS:
-        # No number: a sentence that changes each second is read out each second.
+        # No number: a screen reader would read out a sentence that changes each second.
         causes = {
             "cassandra": "Documents are late, as Cassandra does not answer.",
             "elasticsearch": "Documents are late, as Elasticsearch takes no writes.",

@@ -1,1 +1,1 @@
-"""CQL values as JSON values, moments, and the expression language of mappings."""
+"""CQL values as JSON values, timestamps and dates, and the expression language of mappings."""

@@ -1,4 +1,4 @@
-"""Closures of expressions: what each node of a tree does with a row."""
+"""Compiles expressions to closures, one for each node of the tree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdc_daemon.values.functions import FUNCTIONS
 from cdc_daemon.values.operands import check_operands
 
 Evaluate = Callable[[Sequence[Any], Mapping[str, Any]], Any]
-"""An expression ready for use: takes the row, and by name the fields built so far or a comprehension's element."""
+"""A compiled expression: takes the row, and by name the fields built so far or a comprehension's element."""
 
 CONSTANTS: Mapping[str, Any] = {"null": None, "true": True, "false": False}
 
@@ -44,14 +44,14 @@ _EQUALITY: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 def is_comparison(sort: ast.cmpop) -> bool:
-    """Whether expressions may compare so."""
+    """Return whether expressions may use this comparison."""
     return type(sort) in _ORDER or type(sort) in _EQUALITY or isinstance(sort, ast.In | ast.NotIn)
 
 
 class Compiler:
-    """Makes closures of a tree whose nodes are all of the kinds that expressions may have.
+    """Compiles a tree of nodes that are all permitted in expressions to closures.
 
-    `places` are those of the columns in a row; below zero for a column that is not there: it is null.
+    `places` are the positions of the columns in a row; negative for a missing column, which is null.
     """
 
     def __init__(self, places: Mapping[str, int]) -> None:
@@ -59,7 +59,7 @@ class Compiler:
         self._bound: frozenset[str] = frozenset()
 
     def compile(self, node: ast.expr) -> Evaluate:  # noqa: C901, PLR0912 -- a table of cases
-        """Make the closure of one node and of all below it."""
+        """Compile one node and all nodes below it to a closure."""
         match node:
             case ast.Name(id=name):
                 return self._name(name)
@@ -184,7 +184,7 @@ def _compare(sort: ast.cmpop) -> Callable[[Any, Any], bool]:
 
 
 def _bounded(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """Return a comparison that refuses to make a `Decimal` of a whole number that is too long for it."""
+    """Return a comparison that raises for an integer too long to be converted to `Decimal`."""
 
     def apply(one: Any, other: Any) -> bool:
         if isinstance(one, Decimal) or isinstance(other, Decimal):

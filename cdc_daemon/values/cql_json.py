@@ -1,4 +1,4 @@
-"""CQL values as JSON values: one converter for each type, chosen once for a column and not for each value."""
+"""CQL values as JSON values: one converter for each type, selected once for a column and not for each value."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cdc_daemon.values.integers import integer_text
 Converter = Callable[[Any], Any]
 
 NULL = "null"
-"""The text by which an empty value, which the driver takes for none, is known in an `_id`."""
+"""The text of an empty value, which the driver returns as None, in an `_id`."""
 
 Rename = Callable[[str], str]
-"""From a name in Cassandra to the one that documents show."""
+"""Converts a name in Cassandra to the one in documents."""
 
 
 def _as_is(name: str) -> str:
@@ -27,14 +27,14 @@ def _as_is(name: str) -> str:
 
 
 def converter(kind: CqlType, *, rename: Rename = _as_is, scalars: Mapping[str, Converter] = {}) -> Converter | None:
-    """Return what turns a driver's value of this type into a JSON value; None when it is one already.
+    """Return the converter of a driver's value of this type to a JSON value; None if the value already is one.
 
-    Nothing is lost on the way: decimals and varints become texts, as JSON readers make floats of long
-    numbers; blobs base64; timestamps ISO 8601 in UTC with milliseconds; dates and times ISO 8601;
+    The conversion loses nothing: decimals and varints become texts, because JSON readers convert long
+    numbers to floats; blobs base64; timestamps ISO 8601 in UTC with milliseconds; dates and times ISO 8601;
     durations CQL's ISO form. Sets become lists, maps objects with text keys, UDTs objects with their
-    fields renamed by `rename`, tuples and vectors lists. A float that is no number becomes null:
-    Elasticsearch takes none. `scalars` are converters that hold in place of these, by the type's name,
-    at any depth but in a map's keys.
+    fields renamed by `rename`, tuples and vectors lists. A float that is not a number or infinite becomes null:
+    Elasticsearch accepts neither. `scalars` are converters that replace these, by the type's name,
+    at any depth except in a map's keys.
     """
     if kind.name in scalars:
         return scalars[kind.name]
@@ -84,10 +84,10 @@ def _fields_of(names: list[str], converts: list[Converter | None]) -> Converter:
 
 
 def key_converter(kind: CqlType) -> Callable[[Any], str]:
-    """Return what turns a driver's value into the text it is known by in an `_id` or as an object's key.
+    """Return the converter of a driver's value to its text in an `_id` or as an object's key.
 
-    No two values have the same text: those that are made of others are known by their JSON, floats that are no number
-    by their names. None, which the driver makes of empty bytes, is known as `null`.
+    No two values have the same text: composite values use their JSON, floats that are not finite
+    their names. None, which the driver returns for empty bytes, becomes `null`.
     """
     if kind.name in {"text", "ascii"}:
         return str
@@ -102,10 +102,10 @@ def key_converter(kind: CqlType) -> Callable[[Any], str]:
 
 
 def json_value(value: Any) -> Any:
-    """Return the JSON value of whatever the driver or an expression gives, told by what it is in Python.
+    """Return the JSON value of a value from the driver or an expression, chosen by its Python type.
 
-    It agrees with `converter`, which is faster where a column's type is known, but for varints: they are numbers here,
-    as far as JSON's readers keep each digit, and texts beyond.
+    It agrees with `converter`, which is faster if a column's type is known, except for varints: here they are numbers
+    if JSON readers keep each digit, and texts otherwise.
     """
     if value is None or isinstance(value, str | bool):
         return value
@@ -129,7 +129,7 @@ def json_value(value: Any) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """Return the one text of a JSON value: `true`, not `True`."""
+    """Return the canonical text of a JSON value: `true`, not `True`."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -158,7 +158,7 @@ def _blob(value: bytes) -> str:
 
 
 _LONGS = range(-(2**63), 2**63)
-"""What Elasticsearch takes as a whole number, and orjson writes."""
+"""The integers that Elasticsearch accepts and orjson writes."""
 
 _PLAIN = frozenset(("text", "ascii", "int", "bigint", "smallint", "tinyint", "boolean", "counter"))
 _SCALARS: dict[str, Converter] = {

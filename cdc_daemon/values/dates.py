@@ -1,4 +1,4 @@
-"""Moments and days as texts: ISO 8601 unless a pattern is declared."""
+"""Timestamps and dates as texts: ISO 8601 unless a pattern is declared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdc_daemon.model.errors import ConfigError
 
 
 class Moment(NamedTuple):
-    """A moment in UTC by the calendar; years may lie beyond Python's, as those of CQL's `date` do."""
+    """A calendar time in UTC; years may exceed Python's range, as those of CQL's `date` do."""
 
     year: int
     month: int
@@ -23,13 +23,13 @@ class Moment(NamedTuple):
 
     @property
     def year_text(self) -> str:
-        """The year as ISO 8601 has it: in its expanded form beyond four digits and before the year 0."""
+        """Return the year in ISO 8601: in its expanded form beyond four digits and before the year 0."""
         sign = "-" if self.year < 0 else "+" if self.year > 9999 else ""
         return f"{sign}{abs(self.year):04}"
 
 
 def moment_of(value: Any) -> Moment:
-    """Return the moment of a driver's value of type `timestamp` (a datetime, naive ones in UTC) or `date`."""
+    """Return the moment of a driver's value of type `timestamp` (a datetime, UTC if naive) or `date`."""
     if isinstance(value, datetime):
         value = _rounded(value)
         return Moment(
@@ -54,17 +54,17 @@ def timestamp_text(value: datetime) -> str:
 
 
 def date_text(value: Any) -> str:
-    """Return ISO 8601, for years beyond four digits in its expanded form; the driver's own text is then a number."""
+    """Return ISO 8601, in expanded form for years beyond four digits; the driver's own text is then a number."""
     moment = moment_of(value)
     return f"{moment.year_text}-{moment.month:02}-{moment.day:02}"
 
 
 def date_format(pattern: str) -> Callable[[Any], str | int]:
-    """Return what writes a `timestamp` or `date` by a pattern, always in UTC.
+    """Return a function that formats a `timestamp` or `date` by a pattern, always in UTC.
 
     The letters are those of Elasticsearch and Java: `yyyy MM dd HH mm ss SSS`, `Z` (+0000), `XXX` (Z); any other
-    text stands in single quotes or has no letters. `epoch_millis` and `epoch_second` give numbers. Raises
-    `ConfigError` for letters that are none of these.
+    text is in single quotes or has no letters. `epoch_millis` and `epoch_second` give numbers. Raises
+    `ConfigError` for any other letters.
     https://www.elastic.co/guide/en/elasticsearch/reference/8.19/mapping-date-format.html
     """
     if pattern in _EPOCHS:
@@ -106,7 +106,7 @@ def _epoch(divisor: int) -> Callable[[Any], int]:
 
 
 def _rounded(value: datetime) -> datetime:
-    # The driver computes in floating seconds, which in far years miss the millisecond by a little.
+    # The driver computes in floating-point seconds, which are slightly off the millisecond in distant years.
     return _in_utc(value + _HALF_A_MILLISECOND)
 
 

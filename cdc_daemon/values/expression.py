@@ -1,7 +1,7 @@
-"""Small expressions over a row: read as Python reads them, evaluated by nothing but what is listed here.
+"""Small expressions over a row: Python syntax, with an evaluator for the listed node types only.
 
-An expression is parsed once (`ast`), each node of it must be one of a short list, and it becomes closures. There
-is no `eval`, no attribute of a Python object, no name but a column's, a field's or a function's.
+An expression is parsed once (`ast`), each node of it must be one of a short list, and it is compiled to closures.
+There is no `eval`, no access to attributes of Python objects, and no name except of a column, a field or a function.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from cdc_daemon.values.closures import BINARY, CONSTANTS, Compiler, Evaluate, is
 from cdc_daemon.values.functions import FUNCTIONS
 
 LONGEST = 4000
-"""Characters of an expression."""
+"""Maximum number of characters of an expression."""
 
 
 class Expression:
-    """A parsed expression. Raises `ConfigError` for what is no expression, or uses what expressions may not.
+    """A parsed expression. Raises `ConfigError` for an invalid expression, or one that uses a forbidden construct.
 
-    Null is nothing's equal but its own: a comparison of order with null is false, arithmetic with null is null, and
-    so is a function of null, an element or a member that is not there.
+    Null equals only null. An order comparison with null is false. Arithmetic with null is null, and
+    so are a function of null and a missing element or member.
     """
 
     def __init__(self, text: str) -> None:
@@ -38,10 +38,10 @@ class Expression:
             raise ConfigError(f"expected an expression, found one that cannot be read: {error}") from None
 
     def compile(self, places: Mapping[str, int], fields: Iterable[str] = ()) -> Evaluate:
-        """Make the expression ready for rows in which the columns' values have these places.
+        """Compile the expression for rows with the columns' values at these positions.
 
-        `fields` are further names that it may use, of fields built before. Raises `ConfigError` for a name that is
-        neither. What is made raises whatever Python's operators raise on values that they do not fit.
+        `fields` are further names that it may use, of fields built before. Raises `ConfigError` for any other
+        name. The compiled expression raises the errors of Python's operators on values that do not fit them.
         """
         known = {*places, *fields}
         for name in sorted(self.names - known):
@@ -52,12 +52,12 @@ class Expression:
 
     @property
     def is_boolean(self) -> bool:
-        """Whether its value can only be true or false."""
+        """Return whether its value can only be true or false."""
         return _is_boolean(self._tree)
 
     @property
     def only_name(self) -> str | None:
-        """The column or field that it is, where it is nothing else."""
+        """Return the name of the column or field if the expression is only that name."""
         return self._tree.id if isinstance(self._tree, ast.Name) and self._tree.id not in CONSTANTS else None
 
 
@@ -65,7 +65,7 @@ _HINT = "such as flagsvalue >= 4, or firstname + ' ' + lastname"
 
 
 class _Reader:
-    """Walks a tree, refuses what is not listed, and finds the names that have to be known."""
+    """Walks a tree, rejects nodes that are not listed, and collects the names that must be known."""
 
     def __init__(self, text: str) -> None:
         self.text = text

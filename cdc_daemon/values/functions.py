@@ -1,4 +1,4 @@
-"""The functions that expressions may call. None knows of the time or of chance: the same row gives the same."""
+"""The functions that expressions may call. They do not depend on time or chance: equal rows give equal results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cdc_daemon.values.operands import LONGEST_OPERAND, check_operands
 
 
 class Function(NamedTuple):
-    """A function, and what it gives as its documentation says it.
+    """A function, and its result as documentation text.
 
-    It is called with null only if it `takes_null`; of every other a null first argument gives null.
+    It is called with null only if it `takes_null`; any other returns null for a null first argument.
     """
 
     call: Callable[..., Any]
@@ -54,7 +54,7 @@ def _number(value: Any, default: Any = None) -> Any:
 
 
 def _plain_number(value: int, default: Any) -> Any:
-    # Not by way of a Decimal: that takes time that grows with the square of the digits.
+    # Without a Decimal: that conversion takes time that grows with the square of the digits.
     try:
         return int(value) if abs(value) < 2**63 else float(value)
     except OverflowError:
@@ -130,4 +130,4 @@ FUNCTIONS: Mapping[str, Function] = {
     "upper": Function(str.upper, "the text in upper case"),
     "values": Function(lambda entries: list(entries.values()), "the values of a map"),
 }
-"""What expressions may call, by name. Lists are taken without their nulls where these have no meaning."""
+"""The functions that expressions may call, by name. Nulls are removed from lists if they have no meaning there."""

@@ -1,8 +1,8 @@
-"""Whole numbers of any length as text and back, in time that does not grow with the square of their length.
+"""Integers of any length as text and back, in time that does not grow with the square of their length.
 
-A CQL `varint` has no largest value. Python converts at most 4,300 digits (`sys.set_int_max_str_digits`) and raises
-`ValueError` beyond, because its own method takes 3 s for 400,000 digits. The limit holds for the whole process. A
-higher one would let one value stop the event loop. This module splits a long number instead, as Python 3.12 does
+A CQL `varint` has no maximum. Python converts at most 4,300 digits (`sys.set_int_max_str_digits`) and raises
+`ValueError` beyond, because its own method takes 3 s for 400,000 digits. The limit applies to the whole process. With
+a higher one, a single value could block the event loop. This module splits a long number instead, as Python 3.12 does
 (`Lib/_pylong.py`).
 """
 
@@ -14,26 +14,26 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, localcontext
 from typing import Final
 
 LONGEST: Final = 65_535
-"""Bytes of the longest number that has a text: every key fits (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
+"""Bytes of the longest number that can be converted to text: every key fits (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
 
 LONGEST_TEXT: Final = 157_825
 """Characters of the longest text, sign included: log10(2) * 8 * `LONGEST`."""
 
 PLAIN_BITS: Final = 14_000
-"""Bits that Python converts by itself: they have fewer than 4,300 digits."""
+"""Bits that Python converts directly: they have fewer than 4,300 digits."""
 
 _PLAIN_DIGITS: Final = 4096
-"""Digits that Python converts by itself."""
+"""Digits that Python converts directly."""
 
 _STEP_BITS: Final = 512
-"""Bits that are made a `Decimal` in one step."""
+"""Bits that are converted to a `Decimal` in one step."""
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,157824}")
 _EXACT: Final = Context(prec=LONGEST_TEXT, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
 
 
 def integer_text(value: int) -> str:
-    """Return a whole number in decimal digits. Raises `ValueError` for one of more than `LONGEST` bytes."""
+    """Return an integer in decimal digits. Raises `ValueError` for one of more than `LONGEST` bytes."""
     if value.bit_length() <= PLAIN_BITS:
         return str(value)
     size = integer_size(value)
@@ -44,14 +44,14 @@ def integer_text(value: int) -> str:
 
 
 def parse_integer(text: str) -> int:
-    """Return the whole number that decimal digits spell. Raises `ValueError` for other texts and for longer ones."""
+    """Parse an integer from decimal digits. Raises `ValueError` for other texts and for longer ones."""
     if not _NUMBER.fullmatch(text):
         raise ValueError("expected a whole number in decimal digits")
     return -_integer(text[1:]) if text[0] == "-" else _integer(text)
 
 
 def integer_size(value: int) -> int:
-    """Return the bytes of a whole number in two's complement, as Cassandra stores it."""
+    """Return the number of bytes of an integer in two's complement, as Cassandra stores it."""
     return (value if value >= 0 else ~value).bit_length() // 8 + 1
 
 

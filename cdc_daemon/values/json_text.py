@@ -1,4 +1,4 @@
-"""Texts that hold JSON, shown as what they hold."""
+"""Text columns that hold JSON, shown as the parsed value."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from cdc_daemon.values.cql_json import Converter, converter
 
 
 class Bad(Enum):
-    """What becomes of a text that is no JSON."""
+    """The handling of a text that is not valid JSON."""
 
     NULL = None
-    """Null."""
+    """The value becomes null."""
 
     TEXT = "text"
-    """The text as it is."""
+    """The text is kept unchanged."""
 
     EMPTY = "empty"
-    """What a blank text becomes."""
+    """The value becomes that of a blank text."""
 
     DEAD_LETTER = "dead_letter"
     """The document is set aside."""
 
 
 def json_text_converter(column: str, kind: CqlType, *, bad: Bad, empty: Any) -> Converter:
-    """Return what turns a column's value, null too, into what its text holds.
+    """Return the converter of a column's value, including null, to the JSON value in its text.
 
-    In a list, set or map of texts each of them is parsed; a map's keys stay texts. A blank text becomes `empty`,
+    In a list, set or map of texts each text is parsed; a map's keys stay texts. A blank text becomes `empty`,
     and so does a column without a value. Raises `ConfigError` for a column that holds no texts.
     """
     parse = text_parser(column, bad=bad, empty=empty)
@@ -49,7 +49,7 @@ def json_text_converter(column: str, kind: CqlType, *, bad: Bad, empty: Any) -> 
 
 
 def text_parser(column: str, *, bad: Bad, empty: Any) -> Callable[[str], Any]:
-    """Return what parses one text. What it returns raises `JsonTextError` where bad texts are to be set aside."""
+    """Return the parser of one text. The parser raises `JsonTextError` if bad texts are to be set aside."""
 
     def parse(text: str) -> Any:
         try:
@@ -65,7 +65,7 @@ def text_parser(column: str, *, bad: Bad, empty: Any) -> Callable[[str], Any]:
 
 
 def parse_or(text: str, default: Any) -> Any:
-    """Return what a text holds as JSON, or `default` where it is none."""
+    """Return the JSON value of a text, or `default` if the text is not valid JSON."""
     try:
         return orjson.loads(text)
     except ValueError:
@@ -73,7 +73,7 @@ def parse_or(text: str, default: Any) -> Any:
 
 
 def compact_text(value: Mapping[str, Any] | list[Any] | Any) -> str:
-    """Return a JSON value as a text without spaces."""
+    """Return a JSON value as text without spaces."""
     return orjson.dumps(value).decode()
 
 

@@ -1,4 +1,4 @@
-"""Which numbers expressions may calculate with: such that no operation stops the event loop."""
+"""The limit for numbers in expressions, so that no operation blocks the event loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Final
 from cdc_daemon.values.integers import PLAIN_BITS, integer_size
 
 LONGEST_OPERAND: Final = 4200
-"""Digits of the longest number in arithmetic. Python's time for products, quotients and the change of a whole number to
+"""Digits of the longest number in arithmetic. Python's time for products, quotients and the conversion of an integer to
 a `Decimal` grows with the square of the digits, and a `varint` may have 38 million."""
 
 
 def check_operands(*values: Any) -> None:
-    """Raise `ValueError` for a whole number that is too long to calculate with."""
+    """Raise `ValueError` for an integer that is too long for arithmetic."""
     for value in values:
         if isinstance(value, int) and value.bit_length() > PLAIN_BITS:
             raise ValueError(

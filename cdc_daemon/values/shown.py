@@ -1,4 +1,4 @@
-"""Values as bounded text for messages, and plain data as JSON: neither fails on any value."""
+"""Values as bounded text for messages, and plain data as JSON: neither function fails on any value."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import orjson
 from cdc_daemon.values.integers import PLAIN_BITS, integer_size
 
 LONGEST: Final = 2000
-"""Characters of a text that `shown` and `cut` return at most."""
+"""Maximum number of characters that `shown` and `cut` return."""
 
 _DEEPEST: Final = 32
-"""Levels of nested data below which only a text is kept."""
+"""Levels of nested data; below them only a text is kept."""
 
 
 class _Shown(reprlib.Repr):
-    """Python's own bounded `repr`, which knows no bound for the digits of a number."""
+    """Python's bounded `repr`, with an added limit for the digits of a number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ _SHOWN: Final = _Shown()
 
 
 def shown(value: Any) -> str:
-    """Return a value of any type as text for a message: at most `LONGEST` characters, all of which UTF-8 can encode."""
+    """Return a value of any type as text for a message: at most `LONGEST` characters, all encodable in UTF-8."""
     try:
         text = _SHOWN.repr(value)
     except Exception:  # noqa: BLE001 -- a message must not fail on what it is about
@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Return an error's type and its text, bounded as `cut` bounds it: the text may hold a value."""
+    """Return an error's type and its text, shortened by `cut`: the text may contain a value."""
     try:
         return cut(f"{type(error).__name__}: {error}")
     except Exception:  # noqa: BLE001 -- its arguments may hold a number that Python does not convert
@@ -71,7 +71,7 @@ def encodable(text: str) -> str:
 
 
 def json_bytes(content: Any, *, option: int = 0) -> bytes:
-    """Encode plain data as JSON with `orjson`; values that have no form in JSON become text."""
+    """Encode plain data as JSON with `orjson`; values without a JSON form become text."""
     with contextlib.suppress(TypeError, RecursionError):  # orjson.JSONEncodeError is a TypeError
         return orjson.dumps(content, default=str, option=option)
     return orjson.dumps(_plain(content, 0), option=option)

@@ -1,4 +1,4 @@
-"""Moments that a text column spells, by a declared pattern and zone."""
+"""Timestamps in a text column, by a declared pattern and zone."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _DAY = 86_400_000_000
 
 
 class TextMoment:
-    """Reads and writes moments by a pattern in the letters of Java's `SimpleDateFormat`, as Sunbird's services do.
+    """Parses and formats times by a pattern in the letters of Java's `SimpleDateFormat`, as Sunbird's services do.
 
-    `zone` holds for patterns without one. `finest` is the shortest time, in microseconds, that two texts can be
-    apart. Raises `ConfigError` for letters that are none.
+    `zone` applies to patterns without one. `finest` is the smallest difference, in microseconds, that two texts can
+    express. Raises `ConfigError` for unknown letters.
     """
 
     def __init__(self, pattern: str, zone: str = "UTC") -> None:
@@ -77,10 +77,10 @@ class TextMoment:
         )
 
     def read(self, text: str) -> int | None:
-        """Return the moment in microseconds since epoch, or None where the text is none of this pattern.
+        """Return the moment in microseconds since epoch, or None if the text does not match the pattern.
 
-        Where clocks are set back an hour of local time comes twice: the later one is meant then, so that a change is
-        rather looked at again than missed.
+        When clocks are set back, an hour of local time occurs twice. The later one is returned, so that a change is
+        checked twice rather than missed.
         """
         match = self._expression.fullmatch(text.strip())
         if match is None:
@@ -98,7 +98,7 @@ class TextMoment:
                 int(fraction.ljust(6, "0")),
                 tzinfo=_offset(found["zone"]) if found.get("zone") else self._zone,
             )
-            # A local day may have more than 24 hours: what stands for all of it is told by its end.
+            # A local day may have more than 24 hours: a text for a whole day is represented by the end of the day.
             days = timedelta(days=self.finest // _DAY)
             moments = [((local + days).replace(fold=fold) - _BEGINNING - days) // _MICROSECOND for fold in (0, 1)]
         except (ValueError, OverflowError):
@@ -106,7 +106,7 @@ class TextMoment:
         return max(moments)
 
     def write(self, moment: int) -> str:
-        """Spell a moment, given in microseconds since epoch, in the pattern's zone; what is finer is cut off."""
+        """Format a moment, given in microseconds since epoch, in the pattern's zone; finer digits are truncated."""
         local = (_BEGINNING + timedelta(microseconds=moment)).astimezone(self._zone)
         return "".join([_spell(part, local) if letters else part for part, letters in self._parts])
 

@@ -1,4 +1,4 @@
-"""Each answered request as an event, and its ids in every event that is logged on the way."""
+"""Log each request as an event, and add the request's ids to every event that is logged while it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cdc_http.envelope import message_id
 log = structlog.get_logger(__name__)
 
 ROUTINE = frozenset({"/", "/events", "/livez", "/readyz", "/metrics", "/status", "/openapi.yaml", "/runbook"})
-"""Paths that are asked for all the time: logged at debug level unless they fail. Not to be ready is no failure."""
+"""Paths that are requested all the time: logged at debug level unless they fail. Not being ready is no failure."""
 
 _LONGEST_PATH = 256
 _PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -23,10 +23,10 @@ _PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16
 
 
 class AccessLog:
-    """Wraps an application.
+    """Wraps an application and logs one event for each request.
 
-    The event has the path without its query, and of the headers only the message id and the trace context. Whom a
-    token belongs to is added by `Admission`; nothing of the token is.
+    The event has the path without its query. Of the headers it has only the message id and the trace context.
+    `Admission` adds the token's owner. No part of the token is logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -67,20 +67,20 @@ class AccessLog:
 
 
 DETAILS = "cdc_http.details"
-"""Key of the scope under which a request's handlers leave what the event shall tell besides."""
+"""Key of the scope under which a request's handlers leave further fields of its event."""
 
 
 def note(request: Request, **details: Any) -> None:
-    """Have the request's event tell something besides."""
+    """Add fields to the request's event."""
     request.scope.setdefault(DETAILS, {}).update(details)
 
 
 def _level(method: str, path: str, status: int) -> Any:
-    # A daemon that is not ready says why in events of its own, and a probe comes every few seconds.
+    # A daemon that is not ready logs the reason in its own events, and a probe comes every few seconds.
     not_ready = path == "/readyz" and status == 503
     if (not status or status >= 500) and not not_ready:
         return log.warning
-    followed = method == "GET" and path.startswith("/admin/jobs/")  # a command looks at its job every few seconds
+    followed = method == "GET" and path.startswith("/admin/jobs/")  # a command polls its job every few seconds
     return log.debug if followed or path in ROUTINE or path.startswith("/static/") else log.info
 
 

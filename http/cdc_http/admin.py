@@ -1,4 +1,4 @@
-"""What an operator does: hold the tail and let it go on, see what runs. Always for known callers only."""
+"""An operator's actions: pause and resume the tail, list what runs. Only for authenticated callers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_JOBS = 1000
 
 
 class AdminEndpoint:
-    """Answers an operator in plain JSON."""
+    """Answers operators in plain JSON."""
 
     def __init__(self, daemon: DaemonView, admission: Admission) -> None:
         self._operators = Operators(daemon, admission)
@@ -53,7 +53,7 @@ class AdminEndpoint:
 
 
 def _told(handle: Callable[[Request, View], Awaitable[Any]]) -> Callable[[Request, View], Awaitable[Any]]:
-    """Return a handler whose `StoreError`s are answers."""
+    """Return a handler that answers a `StoreError` with 503."""
 
     async def told(request: Request, view: View) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""The indices behind the aliases: told of, put back, removed. Always for known callers only."""
+"""The indices behind the aliases: list, roll back, delete. Only for authenticated callers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cdc_http.view import DaemonView, IndicesView
 
 
 class IndicesEndpoint:
-    """Answers an operator in plain JSON."""
+    """Answers operators in plain JSON."""
 
     def __init__(self, daemon: DaemonView, admission: Admission) -> None:
         self._operators = Operators(daemon, admission)
@@ -41,7 +41,7 @@ class IndicesEndpoint:
 def _told(
     handle: Callable[[Request, IndicesView], Awaitable[Any]],
 ) -> Callable[[Request, IndicesView], Awaitable[Any]]:
-    """Return a handler whose errors are answers."""
+    """Return a handler that answers its errors with an HTTP status."""
 
     async def told(request: Request, indices: IndicesView) -> Any:
         try:

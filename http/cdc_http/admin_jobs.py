@@ -1,4 +1,4 @@
-"""Jobs on whole tables: taken in, looked at, ended. Always for known callers only."""
+"""Jobs on whole tables: start, report, cancel. Only for authenticated callers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_JOBS = 1000
 
 
 class JobsEndpoint:
-    """Answers an operator in plain JSON."""
+    """Answers operators in plain JSON."""
 
     def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies) -> None:
         self._settings = settings
@@ -86,7 +86,7 @@ class JobsEndpoint:
 def _told(
     handle: Callable[[Request, RangeJobsView], Awaitable[Any]],
 ) -> Callable[[Request, RangeJobsView], Awaitable[Any]]:
-    """Return a handler whose errors are answers."""
+    """Return a handler that answers its errors with an HTTP status."""
 
     async def told(request: Request, jobs: RangeJobsView) -> Any:
         try:
@@ -129,7 +129,7 @@ def plain_job(report: JobReport) -> Mapping[str, Any]:
 
 
 def _verdicts(job: RangeJob) -> Mapping[str, str]:
-    """Return what a comparison has shown of each object type, once it has ended."""
+    """Return the verdict of a finished comparison for each object type."""
     if job.kind != "reconcile" or job.state != "done":
         return {}
     return {object_type: verdict_of(found).value for object_type, found in job.report.get("types", {}).items()}

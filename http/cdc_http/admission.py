@@ -1,4 +1,4 @@
-"""Who may do what: a caller's token against what the configuration allows."""
+"""Authorization: checks a caller's token against the scopes that the configuration allows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cdc_http.web_token import KeysUnavailableError, WebTokens
 
 
 class Authority(Protocol):
-    """Knows some callers by their tokens."""
+    """Identifies callers by their tokens."""
 
     async def find(self, token: str) -> Caller | None:
-        """Return whose token it is, or None for one that is not known. Raises `KeysUnavailableError`."""
+        """Return the token's owner, None for an unknown token. Raises `KeysUnavailableError`."""
         ...
 
 
 class Admission:
-    """Lets callers in, or refuses them. Whose a token is may be logged; nothing of the token is."""
+    """Admits or refuses callers. A token's owner may be logged; no part of the token is."""
 
     def __init__(self, settings: AuthSettings) -> None:
         authorities: list[Authority] = []
@@ -35,7 +35,7 @@ class Admission:
         self._authorities: Sequence[Authority] = authorities
 
     async def admit(self, request: Request, scope: Scope) -> None:
-        """Return when the caller may do this. Raises `RequestError` (401, 403, or 503 when keys cannot be had)."""
+        """Check that the caller may do this. Raises `RequestError` (401, 403, or 503 when the keys are unavailable)."""
         if not self._authorities:
             if scope == "sync":
                 return

@@ -16,5 +16,5 @@ class Json(JSONResponse):
     """Plain values as JSON."""
 
     def render(self, content: Any) -> bytes:
-        """Encode; what JSON has no form for becomes text."""
+        """Encode as JSON; a value without a JSON form becomes text."""
         return json_bytes(content, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)

@@ -30,9 +30,9 @@ from cdc_http.view import DaemonView
 
 
 def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, events: Events | None = None) -> Starlette:
-    """Make the application that answers for `daemon`; `openapi.yaml` describes what it answers.
+    """Create the application that answers for `daemon`; `openapi.yaml` describes its answers.
 
-    `events` are to be closed before the server is stopped, by whoever gives them.
+    The caller closes `events` before it stops the server.
     Raises `ConfigError` when files of `settings.auth` cannot be used.
     """
     settings = settings or HttpSettings()
@@ -66,7 +66,7 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
         exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(AccessLog), Middleware(BrowserGuard, settings, admission)],
     )
-    # A redirection would be made of the Host header.
+    # A redirect would be built from the Host header.
     app.router.redirect_slashes = False
     return app
 

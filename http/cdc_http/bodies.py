@@ -1,4 +1,4 @@
-"""The bytes of all bodies that are received or whose requests wait for their turn: bounded, in fair shares."""
+"""A bound, in fair shares, on the bytes of all bodies: those being received and those of waiting requests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SAID_AGAIN = 30.0
 class Bodies:
     """At most `most` bytes of bodies at once.
 
-    When they run out, the caller that holds the most of them loses its newest body: that request is answered with 429
-    and with the seconds that `retry_after` estimates for its caller.
+    Beyond that, the caller that holds the most bytes loses its newest body. That request is answered with 429 and
+    with the seconds that `retry_after` estimates for its caller.
     """
 
     def __init__(self, most: int, retry_after: Callable[[str], int]) -> None:
@@ -30,9 +30,9 @@ class Bodies:
 
     @asynccontextmanager
     async def lease(self, share: str) -> AsyncIterator[Lease]:
-        """Give a block room for the body of one request of a caller. The block ends early when it loses the room.
+        """Reserve room for the body of one request of a caller while a block runs.
 
-        Raises `RequestError` then.
+        The block ends early when it loses the room. Raises `RequestError` then.
         """
         lease = Lease(self, share)
         try:
@@ -46,7 +46,7 @@ class Bodies:
             self._leases.remove(share, lease)
 
     def add(self, lease: Lease, size: int) -> None:
-        """Take bytes for a body. Raises `RequestError` when its own caller holds the most of too many bytes."""
+        """Add bytes to a body. Raises `RequestError` when there are too many and its own caller holds the most."""
         self._leases.add(lease.share, lease, size)
         while self._leases.total > self._most:
             share, loser = self._leases.newest_of_largest()
@@ -57,7 +57,7 @@ class Bodies:
             loser.lose()
 
     def give_back(self, lease: Lease) -> None:
-        """Return a body's bytes."""
+        """Release a body's bytes."""
         self._leases.remove(lease.share, lease)
 
     def refusal(self, share: str) -> RequestError:
@@ -77,17 +77,17 @@ class Lease:
         self.scope = asyncio.timeout(None)
 
     def add(self, size: int) -> None:
-        """Take room for so many more bytes. Raises `RequestError` where there is none."""
+        """Reserve room for `size` more bytes. Raises `RequestError` when there is none."""
         if size:
             self._bodies.add(self, size)
 
     def lose(self) -> None:
-        """End the block that has the room, at its next await."""
+        """Cancel the block that has the room, at its next await."""
         self.lost = True
         self.scope.reschedule(asyncio.get_running_loop().time())
 
     def end(self) -> None:
-        """Give the room back before the block ends; from then on it cannot be lost."""
+        """Release the room before the block ends; from then on the block cannot lose it."""
         self._bodies.give_back(self)
         if not self.scope.expired():
             self.lost = False

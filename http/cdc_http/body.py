@@ -1,4 +1,4 @@
-"""A request's body: read within bounds, and taken for what its content type says."""
+"""A request's body: read within limits and parsed by its content type."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ CONTENT_TYPES = ("application/json", "multipart/form-data", "application/x-www-f
 _FORM_KEY = re.compile(r"request\[(\w{1,64})\](\[\])?")
 _KEYS_BESIDE_IDS = 100
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""U+FEFF in UTF-8, which some programs put before a text (RFC 8259, 8.1, lets readers pass over it)."""
+"""U+FEFF in UTF-8, which some programs put before a text (RFC 8259, 8.1, allows readers to ignore it)."""
 
 _SMALL = 16 * 1024
-"""Bytes of a body that is parsed at once."""
+"""Largest body, in bytes, that is parsed in one step."""
 
 _PIECE = 8 * 1024
-"""Bytes of a multipart form that its parser gets at once, which takes it about a millisecond."""
+"""Bytes of a multipart form that its parser gets at once: about a millisecond of work."""
 
 _VALUES_PER_ID = 8
-"""Values of a JSON text for each id that may be asked for: an object names each column of a key."""
+"""Values of a JSON text allowed for each requested id: an object names each column of a key."""
 
 _PASSED_OVER = 16
-"""Times `max_body` that are read and thrown away: most clients look for an answer only when all is sent, and never see
-the one to a body that is broken off."""
+"""Multiple of `max_body` that is read and discarded. Most clients read the answer only after they have sent the whole
+body, and miss it when the connection is closed before."""
 
 
 async def read_body(request: Request, limits: HttpSettings, lease: Lease) -> dict[str, Any]:
-    """Return the body as the JSON object that it is, or that its form spells.
+    """Return the body as a JSON object: the body itself, or the object that its form describes.
 
-    Its bytes take room of the `lease` as they come. Raises `RequestError`.
+    Received bytes use the room of the `lease`. Raises `RequestError`.
     """
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
@@ -110,7 +110,7 @@ def _too_large(limits: HttpSettings) -> RequestError:
 
 async def _object(field: str, text: bytes | str, limits: HttpSettings) -> dict[str, Any]:
     if len(text) > _SMALL:
-        # Nothing else can be done while it is parsed, which takes as long as it has values.
+        # Parsing blocks the event loop, for a time that grows with the number of values.
         comma, bracket, brace = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
         most = _VALUES_PER_ID * limits.max_ids + _KEYS_BESIDE_IDS
         if text.count(comma) + text.count(bracket) + text.count(brace) > most:  # type: ignore[arg-type]  # both alike
@@ -161,7 +161,7 @@ async def _multipart(headers: Headers, body: bytes, limits: HttpSettings) -> lis
 
 
 async def _from_form(fields: list[tuple[str, str]], limits: HttpSettings) -> dict[str, Any]:
-    """Return the object that a form spells: `params` and `request` as JSON texts, or `request[key]` and `[]`."""
+    """Return the object that a form describes: `params` and `request` as JSON texts, or `request[key]` and `[]`."""
     found: dict[str, Any] = {}
     request: dict[str, Any] = {}
     for name, value in fields:

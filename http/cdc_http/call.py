@@ -1,4 +1,4 @@
-"""A request for rows: its headers and body against the contract."""
+"""A request for rows: checks its headers and body against the contract."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authoriza
 
 @dataclass(frozen=True, slots=True)
 class SyncCall:
-    """What a caller wants: rows of a type by their ids, now or later, and searchable before the answer or not.
+    """A call for rows of a type by their ids: now or later, and with or without a refresh before the answer.
 
     No ids mean all rows of the type, later.
     """
@@ -38,7 +38,7 @@ def check_headers(request: Request, settings: HttpSettings) -> None:
 
 
 def read_call(request: Request, body: Mapping[str, Any], settings: HttpSettings) -> SyncCall:
-    """Return what the body asks for. Raises `RequestError`, which names the field that is wrong."""
+    """Return the call that the body describes. Raises `RequestError`, which names the wrong field."""
     refresh = _refresh(request.query_params.getlist("refresh"))
     documented = settings.contract == "documented"
     params = body.get("params")

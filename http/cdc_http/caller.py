@@ -1,4 +1,4 @@
-"""Who asks."""
+"""The caller of a request."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from starlette.requests import Request
 from cdc_daemon.config.http import Scope
 
 UNAUTHENTICATED = "unauthenticated local"
-"""What a caller without a token is called."""
+"""Name of a caller without a token."""
 
 _CALLER = "cdc_http.caller"
 
 
 class Caller(NamedTuple):
-    """A caller whose token is known: what they are called in the log, and what they may do."""
+    """A caller with a known token: the name for the log, and the allowed scopes."""
 
     name: str
     scopes: frozenset[Scope]
 
 
 def keep_caller(request: Request, caller: Caller) -> None:
-    """Keep with a request whose token it shows."""
+    """Record the owner of a request's token with the request."""
     request.scope[_CALLER] = caller
 
 
 def kept_caller(request: Request) -> Caller | None:
-    """Return whose valid token a request shows; None without one."""
+    """Return the owner of a request's valid token; None without one."""
     caller = request.scope.get(_CALLER)
     return caller if isinstance(caller, Caller) else None
 

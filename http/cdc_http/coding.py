@@ -1,4 +1,4 @@
-"""Compressed bodies, which are bounded as they are when decompressed."""
+"""Compressed bodies: the limit applies to the decompressed size."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_coding(headers: Headers) -> bool:
 
 
 async def decompress(body: bytes, limit: int) -> bytes | None:
-    """Return what a gzip body holds, None where that is more than `limit` bytes. Raises `RequestError` (400)."""
-    # A thread: zlib needs some milliseconds for a megabyte, and leaves the interpreter to others meanwhile.
+    """Return the content of a gzip body, None when it exceeds `limit` bytes. Raises `RequestError` (400)."""
+    # In a thread: zlib needs some milliseconds for a megabyte and releases the GIL meanwhile.
     return await asyncio.to_thread(_decompress, body, limit)
 
 

@@ -1,7 +1,7 @@
-"""One connection of a caller, which holds neither memory nor a place for longer than it is used.
+"""One connection of a caller. It holds memory and a place only while it is used.
 
-uvicorn itself bounds how long a connection may be idle after an answer, and nothing before: a head that comes byte by
-byte, or an answer that nobody reads, would keep a connection for ever.
+uvicorn itself limits only the idle time after an answer. Without further limits a head that comes byte by byte, or an
+answer that nobody reads, would keep a connection open for ever.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from cdc_http.wire import Wire
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 30.0
-"""Seconds after which it is said again that connections are refused."""
+"""Seconds between two log events about refused connections."""
 
 _NO_ROOM = Response(status_code=503, headers={"retry-after": "1"})
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What connections may take: how many there may be at once, and seconds.
+    """Limits of connections: their number, and timeouts in seconds.
 
-    Beyond `connections`, `reserved` further ones may ask for `reserved_paths` only, so that strangers cannot keep the
-    probes out. `head_timeout` is for a request's line and headers, from the first byte on, and for a TLS handshake
-    before them. `idle_timeout` is how long a connection may wait for its first or its next request, `answer_timeout`
-    how long a caller may leave an answer unread.
+    Beyond `connections`, `reserved` further ones may request `reserved_paths` only, so that strangers cannot block the
+    probes. `head_timeout` is for a request's line and headers, from the first byte on, and for a TLS handshake
+    before them. `idle_timeout` is how long a connection may wait for its first or its next request. `answer_timeout`
+    is how long a caller may leave an answer unread.
     """
 
     connections: int = 512
@@ -68,12 +68,12 @@ class Connection(H11Protocol):
 
     @classmethod
     def within(cls, limits: ConnectionLimits) -> type[Connection]:
-        """Return the class of one server's connections, as uvicorn makes connections of a class."""
+        """Return the connection class of one server; uvicorn creates connections from a class."""
         rooms = {"usual": Room(limits.connections), "reserve": Room(limits.reserved)}
         return type(cls.__name__, (cls,), {"limits": limits, **rooms})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
-        """Accept a connection, or refuse it when there is no room for it."""
+        """Accept a connection, or refuse it when there is no room."""
         super().connection_made(transport)
         self.flow: HeldFlow = HeldFlow(transport)
         self._address = network_of(self.client)
@@ -89,21 +89,21 @@ class Connection(H11Protocol):
         self._idle.start(idle_timeout, self._close)
 
     def make_place(self) -> None:
-        """Close the connection for another one; a request that has come in part is refused."""
+        """Close the connection to free its place; refuse a request that has only partly arrived."""
         if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
             self._refuse(503, (b"retry-after", b"1"))
         else:
             self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was waited for."""
+        """Stop the timers."""
         super().connection_lost(exc)
         self._room.leave(self, self._address)
         for timer in (self._idle, self._head, self._answer):
             timer.stop()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; those of a head have to become a whole one in time."""
+        """Handle received bytes; a head must be complete in time."""
         if self.transport.is_closing():
             return
         self._idle.stop()
@@ -112,22 +112,22 @@ class Connection(H11Protocol):
         self._watch_head()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's name and text, for any refusal
-        """Answer what is no valid request with the status that fits, and close."""
+        """Answer an invalid request with the matching status, and close."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._refuse(self.conn.refusal)
         else:
-            # The answer has begun, so there is no place for another one.
+            # The answer has begun: a second one cannot be sent.
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, of which the first bytes may be here already."""
+        """Wait for the next request; its first bytes may have arrived already."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._answer.start(self.limits.answer_timeout, self.transport.abort)
         self._watch_head()
 
     def handle_events(self) -> None:
-        """Handle what has come, a part of it in this round of the loop where it is very much."""
+        """Handle the received events; when there are very many, only a part in this round of the loop."""
         super().handle_events()
         if self.conn.held and not self._going_on:
             self._going_on = True
@@ -145,21 +145,21 @@ class Connection(H11Protocol):
             self._watch_head()
 
     def pause_writing(self) -> None:
-        """Give the caller some time to read what was sent."""
+        """Start the timeout within which the caller must read what was sent."""
         super().pause_writing()
         self._answer.start(self.limits.answer_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Wait no more for the caller to read."""
+        """Stop the timeout for the caller to read."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._answer.stop()
 
     def _watch_head(self) -> None:
-        """Limit the time in which a begun request has to become a whole one; more bytes do not make it longer.
+        """Limit the time in which a begun request must be complete; further bytes do not extend it.
 
-        The rest of a body counts too where its request is answered already. That of a request under way is the
-        application's to wait for.
+        The limit also applies to the rest of a body whose request is answered already. While a request is in progress,
+        the application waits for its body.
         """
         cycle: RequestResponseCycle | None = self.cycle
         answering = cycle is not None and not cycle.response_complete
@@ -181,20 +181,20 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _refuse(self, status: int, *headers: tuple[bytes, bytes]) -> None:
-        """Answer what is no request yet, and close."""
+        """Answer an incomplete request with a status, and close."""
         closing = [(b"content-length", b"0"), (b"connection", b"close"), *headers]
         self.transport.write(self.conn.send(h11.Response(status_code=status, headers=closing)) or b"")
         self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
         self._close()
 
     def _close(self) -> None:
-        """Close the connection once the caller has read the rest of its answer, for which its time is limited."""
+        """Close the connection once the caller has read the rest of its answer, or after the timeout."""
         self._answer.start(self.limits.answer_timeout, self.transport.abort)
         self.transport.close()
 
 
 class _Reserved:
-    """An application on a connection beyond the usual ones: one answer, to one of a few paths."""
+    """An application on a reserved connection: one answer, to one of a few paths."""
 
     def __init__(self, app: Any, paths: frozenset[str]) -> None:
         self._app = app
@@ -211,7 +211,7 @@ class _Reserved:
 
 
 class HeldFlow(FlowControl):
-    """Reads nothing more while it is held, as what has come is still being handled, and then as others want it."""
+    """Flow control that reads nothing while it is held, because received data is still being handled."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
@@ -225,7 +225,7 @@ class HeldFlow(FlowControl):
         self._held = True
 
     def release(self) -> None:
-        """Read on, unless others want nothing more for now."""
+        """Resume reading, unless reading was paused while it was held."""
         self._held = False
         if not self._unwanted:
             super().resume_reading()
@@ -238,7 +238,7 @@ class HeldFlow(FlowControl):
             super().pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on, once it is not held."""
+        """Resume reading, or do so on release while it is held."""
         if self._held:
             self._unwanted = False
         else:
@@ -253,7 +253,7 @@ class _Timer:
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self, seconds: float, action: Callable[[], None]) -> None:
-        """Act in so many seconds, unless stopped before; one that runs goes on as it is."""
+        """Call the action after some seconds unless stopped before; a running timer is not restarted."""
         if self._handle is None:
             self._handle = self._loop.call_later(seconds, action)
 

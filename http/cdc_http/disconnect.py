@@ -1,4 +1,4 @@
-"""A caller that goes away before it is answered."""
+"""A caller that disconnects before it is answered."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from starlette.types import Receive
 
 
 async def left(receive: Receive) -> None:
-    """Return when the caller has closed the connection. The request's body has to be read before."""
+    """Wait until the caller closes the connection. The request's body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The envelope that every answer of the sync contract comes in: all keys always, null where there is nothing."""
+"""The envelope of every answer of the sync contract: it always has all keys, with null for missing values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESPONSE_CODES = {401: "UNAUTHORIZED", 500: "SERVER_ERROR", 503: "SERVICE_UNAVA
 
 
 def message_id(request: Request) -> str:
-    """Return what the caller calls the request, or a new name for it: the same one each time it is asked."""
+    """Return the caller's id of the request, or a generated one that stays the same for this request."""
     given = request.headers.get("x-request-id") or request.headers.get("x-msgid")
     msgid: str = request.scope.setdefault(_MESSAGE_ID, given[:_LONGEST_ID] if given else str(uuid.uuid4()))
     return msgid
@@ -28,7 +28,7 @@ def message_id(request: Request) -> str:
 def succeeded(
     msgid: str, result: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Json:
-    """Return the answer to a request that was done, or promised."""
+    """Return the answer to a request that was done or accepted."""
     return _answer(msgid, status, result, headers)
 
 
@@ -66,5 +66,5 @@ def _answer(
 
 
 def timestamp(moment: datetime) -> str:
-    """Spell a moment as live services do: `2023-09-20 12:02:24:452+0000`."""
+    """Format a moment as live services do: `2023-09-20 12:02:24:452+0000`."""
     return f"{moment:%Y-%m-%d %H:%M:%S}:{moment.microsecond // 1000:03}{moment:%z}"

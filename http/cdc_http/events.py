@@ -1,4 +1,4 @@
-"""What happens, told as it happens: server-sent events, computed once for all viewers.
+"""Live status as server-sent events, computed once for all viewers.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -24,10 +24,10 @@ from cdc_http.view import DaemonView
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 1.0
-"""Between two looks at the daemon."""
+"""Seconds between two reads of the daemon's status."""
 
 HEARTBEAT_SECONDS = 5.0
-"""Without a change a beat is sent, so that a viewer can tell stillness from a lost connection."""
+"""Seconds without a change after which a beat is sent: a viewer can tell an idle daemon from a lost connection."""
 
 MOST_VIEWERS = 32
 
@@ -40,7 +40,7 @@ _BUSY = {**NO_STORE, "retry-after": "10"}
 class Events:
     """A stream for each viewer: `status` and `trend` when they have changed, `beat` when they have not.
 
-    Nobody has a queue: whoever is slow misses what came between. Without viewers nothing is computed.
+    There are no queues: a slow viewer misses intermediate states. Without viewers nothing is computed.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Events:
         return _Stream(self)
 
     def enter(self) -> bool:
-        """Let one more viewer in; false when there may be no more of them."""
+        """Add a viewer; return False when the limit is reached or the events have ended."""
         if self.ended.is_set() or self.viewers >= self._most:
             return False
         self.viewers += 1
@@ -81,7 +81,7 @@ class Events:
         return True
 
     def leave(self) -> None:
-        """Let a viewer out."""
+        """Remove a viewer."""
         self.viewers -= 1
         if not self.viewers:
             self._nobody.set()
@@ -91,12 +91,12 @@ class Events:
             self._status = self._trend = b""
 
     async def stream(self, send: Send) -> None:
-        """Tell one viewer what happens, without end."""
+        """Send the events to one viewer, without end."""
         async for message in self._messages():
             await send({"type": "http.response.body", "body": message, "more_body": True})
 
     async def close(self) -> None:
-        """End each stream, and give no more. A server that stops would wait for them."""
+        """End all streams and accept no new ones. A stopping server would otherwise wait for them."""
         self.ended.set()
         await self._nobody.wait()
 
@@ -123,7 +123,7 @@ class Events:
             try:
                 self._status, self._trend = _plain(self._daemon.status()), _plain(self._daemon.trend())
             except Exception:
-                # Whoever watches should go on watching.
+                # An error must not end the viewers' streams.
                 log.exception("events.failed", every=60.0)
             if before != (self._status, self._trend):
                 self._changed.set()
@@ -132,7 +132,7 @@ class Events:
 
 
 class _Stream(Response):
-    """An answer without an end of its own."""
+    """An answer that does not end by itself."""
 
     def __init__(self, events: Events) -> None:
         super().__init__(headers=_HEADERS, media_type="text/event-stream")
@@ -140,7 +140,7 @@ class _Stream(Response):
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the viewer goes, or the events end."""
+        """Send until the viewer disconnects or the events end."""
         if not self._events.enter():
             busy = Json({"error": "The daemon is stopping, or as many watch it as may."}, 503, headers=_BUSY)
             await busy(scope, receive, send)

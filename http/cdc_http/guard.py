@@ -1,6 +1,6 @@
-"""What stands between browsers and the daemon: requests that a page of another site makes them send.
+"""A guard against requests that a page of another site makes a browser send.
 
-Such a page has no token of ours. So a valid token opens what is refused otherwise.
+Such a page has no token of ours, so a request with a valid token passes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from cdc_http.refusal import refuse
 from cdc_http.request_error import RequestError
 
 Check = Callable[[Request], Awaitable[RequestError | None]]
-"""Returns why a request is refused, None where nothing is wrong with it."""
+"""Returns why a request is refused, None when it is allowed."""
 
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class BrowserGuard:
-    """Wraps an application. Each answer says that browsers have to believe its content type."""
+    """Wraps an application. Each answer tells browsers to trust its content type (no sniffing)."""
 
     def __init__(self, app: ASGIApp, settings: HttpSettings, admission: Admission) -> None:
         self._app = app
@@ -66,7 +66,7 @@ class BrowserGuard:
         return None
 
     async def _shows_token(self, request: Request) -> bool:
-        """Whether the caller shows a valid token. Raises `RequestError` (503) when nobody can tell."""
+        """Return whether the caller shows a valid token. Raises `RequestError` (503) when that cannot be checked."""
         if not self._tokens:
             return False
         try:
@@ -74,6 +74,6 @@ class BrowserGuard:
         except RequestError as problem:
             if problem.status == 503:
                 raise
-            # 403: the token is valid, and for something else. The endpoint decides about that.
+            # 403: the token is valid, but for another scope. The endpoint decides about that.
             return problem.status == 403
         return True

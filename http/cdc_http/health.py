@@ -1,4 +1,4 @@
-"""How the daemon is, for probes and Prometheus: never what Cassandra or Elasticsearch do."""
+"""The daemon's own health, for probes and Prometheus; it never depends on Cassandra or Elasticsearch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cdc_http.answer import NO_STORE, Json
 from cdc_http.view import DaemonView
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
-"""The paths that Kubernetes and Prometheus ask for."""
+"""The paths that Kubernetes and Prometheus request."""
 
 
 def create_health_app(daemon: DaemonView) -> Starlette:
-    """Make the application of the health port: the probes and the metrics, and nothing else."""
+    """Create the application of the health port: only the probes and the metrics."""
     app = Starlette(routes=health_routes(daemon), middleware=[Middleware(AccessLog)])
-    # A redirect would be built from the Host header, which anybody may send.
+    # A redirect would be built from the Host header, which a caller can choose.
     app.router.redirect_slashes = False
     return app
 

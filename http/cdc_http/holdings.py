@@ -1,6 +1,6 @@
-"""Who holds how much of something bounded, and what to take back first when it runs out.
+"""How much of a bounded resource each caller holds, and what is reclaimed first when the resource runs out.
 
-Whoever holds the most loses its newest part. So a greedy caller displaces only itself, and whoever holds less than a
+The caller that holds the most loses its newest item. So a greedy caller displaces only itself, and a caller below its
 fair share loses nothing (longest-queue drop, as in buffers of routers).
 """
 
@@ -13,7 +13,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Holdings(Generic[T]):
-    """Items and their sizes, by the caller that holds them."""
+    """Items and their sizes, grouped by the caller that holds them."""
 
     def __init__(self) -> None:
         self._items: dict[str, dict[T, int]] = {}
@@ -26,7 +26,7 @@ class Holdings(Generic[T]):
         return self._items.keys()
 
     def held_by(self, share: str) -> int:
-        """Return the size of all that a caller holds."""
+        """Return the total size of a caller's items."""
         return self._sums.get(share, 0)
 
     def add(self, share: str, item: T, size: int = 1) -> None:
@@ -48,10 +48,10 @@ class Holdings(Generic[T]):
             del self._items[share], self._sums[share]
 
     def oldest_of(self, share: str) -> T:
-        """Return the item that a caller has held for longest. Raises `KeyError` where it holds none."""
+        """Return a caller's oldest item. Raises `KeyError` when it has none."""
         return next(iter(self._items[share]))
 
     def newest_of_largest(self) -> tuple[str, T]:
-        """Return the caller that holds the most, and its newest item. Raises `ValueError` where nobody holds any."""
+        """Return the caller that holds the most, and its newest item. Raises `ValueError` when there are no items."""
         largest = max(self._sums, key=self._sums.__getitem__)
         return largest, next(reversed(self._items[largest]))

@@ -1,6 +1,6 @@
-"""Under which names the daemon answers: none that a stranger can bind to its address (DNS rebinding).
+"""The host names that the daemon answers to: none that a stranger can bind to its address (DNS rebinding).
 
-A page that a browser has loaded from a name may read whatever that name's address answers. Whoever owns a name can
+A page that a browser has loaded from a name may read all answers from that name's address. The owner of a name can
 bind it to any address, also to a loopback or private one, after the page is loaded.
 """
 
@@ -23,8 +23,8 @@ _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?", re.IGNORE
 _SHOWN = 256
 
 _RESERVED: Final = ("*.localhost", "*.internal", "*.svc", "*.svc.cluster.local")
-"""Names that nobody can register: RFC 6761 (6.3), ICANN's resolution 2024.07.29.06, and those of a cluster's Services,
-whose last parts are no top-level domains."""
+"""Names that nobody can register: RFC 6761 (6.3), ICANN's resolution 2024.07.29.06, and names of a cluster's Services,
+which end in no top-level domain."""
 
 _TRUSTED = "cdc_http.host"
 
@@ -32,8 +32,8 @@ _TRUSTED = "cdc_http.host"
 class HostCheck:
     """Refuses requests whose Host header names none of `http.allowed_hosts`.
 
-    Addresses are answered always: a page's name is what its owner binds, and probes of the kubelet carry the pod's
-    address. Without the setting names are answered that no stranger can own: those without a dot, reserved ones,
+    IP addresses are always accepted: DNS rebinding needs a name, and probes of the kubelet carry the pod's address.
+    Without the setting, names that no stranger can own are accepted: those without a dot, reserved ones,
     `http.host`, and the machine's name. HTTP/1.0 needs no Host; a browser always sends one.
     """
 
@@ -42,11 +42,11 @@ class HostCheck:
         names = settings.allowed_hosts
         if names is None:
             names = (*_RESERVED, settings.host, socket.gethostname())
-        # It is asked for its opinion: its own answer is a text that says nothing of what to do.
+        # Only its verdict is used: its own answer is a text that does not help the caller.
         self._middleware = TrustedHostMiddleware(_trusted, allowed_hosts=names, www_redirect=False)
 
     async def __call__(self, request: Request) -> RequestError | None:
-        """Return why the request is refused, None where it is answered."""
+        """Return why the request is refused, None when it is allowed."""
         given = request.headers.get("host")
         if given is None:
             return None

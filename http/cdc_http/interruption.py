@@ -1,4 +1,4 @@
-"""Requests that are still under way when the server stops."""
+"""Requests that are still in progress when the server stops."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _HEADERS = {**NO_STORE, "retry-after": "5", "connection": "close"}
 class Interruptible:
     """Wraps an application whose requests can be interrupted.
 
-    An interrupted request is answered with 503, unless its answer has begun: then its connection is closed. uvicorn
-    would log its cancellation as an error of the application.
+    An interrupted request is answered with 503. When its answer has begun already, its connection is closed. Without
+    this, uvicorn would log the cancellation as an error of the application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -26,7 +26,7 @@ class Interruptible:
         self._requests: set[asyncio.Task[None]] = set()
 
     def interrupt(self) -> None:
-        """Interrupt every request that is under way."""
+        """Interrupt every request in progress."""
         for task in self._requests:
             task.cancel()
 

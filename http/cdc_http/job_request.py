@@ -1,4 +1,4 @@
-"""What an operator asks a job for, out of a JSON object."""
+"""Parse an operator's request for a job from a JSON object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 1000
 
 
 def read_job_request(kind: Kind, body: Mapping[str, Any]) -> JobRequest:
-    """Return what a body asks for. Raises `RequestError`, which names the field that is wrong."""
+    """Return the job request that a body describes. Raises `RequestError`, which names the wrong field."""
     for key in body:
         if key not in _KEYS[kind]:
             raise _wrong(key[:64], f"expected one of {', '.join(sorted(_KEYS[kind]))}")

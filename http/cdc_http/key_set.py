@@ -1,4 +1,4 @@
-"""The public keys of those who sign tokens (JWKS, RFC 7517), from a file or from where they are published."""
+"""The public keys of token signers (JWKS, RFC 7517), from a file or a URL."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from cdc_http.rotation import RotatedFile
 log = structlog.get_logger(__name__)
 
 REFRESH_SECONDS = 600.0
-"""How long published keys are believed, so that one that was withdrawn is not taken for long."""
+"""Seconds for which published keys are trusted; it limits how long a withdrawn key is still accepted."""
 
 RETRY_SECONDS = 10.0
-"""The least time between two questions, whatever tokens come."""
+"""Least seconds between two requests for the keys, regardless of the tokens received."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 _LARGEST = 1 << 20
@@ -37,21 +37,21 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class KeysUnavailableError(CdcError):
-    """The signers' keys cannot be had now."""
+    """The signers' keys are unavailable."""
 
     retryable = True
 
 
 class KeySource(Protocol):
-    """Knows keys by their names."""
+    """Finds keys by their ids."""
 
     async def find(self, kid: str | None) -> Sequence[Any]:
-        """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
+        """Return the keys with this id, all keys when the token names none. Raises `KeysUnavailableError`."""
         ...
 
 
 class StoredKeys:
-    """Keys in a file, which is read again when it changes."""
+    """Keys in a file; the file is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         self._file = RotatedFile(path)
@@ -64,7 +64,7 @@ class StoredKeys:
             raise ConfigError(f"expected a set of keys (JWKS), found {error}", file=str(path)) from None
 
     async def find(self, kid: str | None) -> Sequence[Any]:
-        """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
+        """Return the keys with this id, all keys when the token names none. Raises `KeysUnavailableError`."""
         try:
             self._load()
         except ValueError as error:
@@ -81,10 +81,10 @@ class StoredKeys:
 
 
 class PublishedKeys:
-    """Keys behind a URL: asked for again when they are old, and for a name that is not known yet.
+    """Keys from a URL, fetched again when they are old and for an id that is not known yet.
 
-    At most one question is under way, and only those wait for it who need its answer: for a name that is not known, or
-    because what is known is old and could still be had the last time.
+    At most one fetch is in flight. A caller waits for it only when its key is unknown, or when the keys are old and
+    the last fetch succeeded.
     """
 
     def __init__(self, url: str) -> None:
@@ -96,7 +96,7 @@ class PublishedKeys:
         self._loading: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None) -> Sequence[Any]:
-        """Return the keys of this name, all of them where a token names none. Raises `KeysUnavailableError`."""
+        """Return the keys with this id, all keys when the token names none. Raises `KeysUnavailableError`."""
         known, now = _named(self._keys, kid), time.monotonic()
         if not known or now - self._loaded > REFRESH_SECONDS:
             if self._loading is None and now - self._asked > RETRY_SECONDS:
@@ -105,7 +105,7 @@ class PublishedKeys:
             if self._loading is not None and not (known and self._away):
                 await asyncio.shield(self._loading)
         found = _named(self._keys, kid)
-        # The signer may have made a key of this name since its keys were last read.
+        # The signer may have added a key with this id since the last fetch.
         if not found and (self._away or not self._keys):
             raise KeysUnavailableError("the signers' keys cannot be had")
         return found
@@ -121,7 +121,7 @@ class PublishedKeys:
             self._loaded = time.monotonic()
             self._away = False
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Keys that were had before go on: a signer that is away for a while locks nobody out.
+            # Keys fetched before stay in use: a signer that is unavailable for a while locks nobody out.
             self._away = True
             log.warning("http.keys_unavailable", url=_without_secrets(self._url), error=type(error).__name__)
         finally:
@@ -129,15 +129,15 @@ class PublishedKeys:
 
 
 def _without_secrets(url: str) -> str:
-    """Return a URL without what may hold a secret in it: login, query and fragment."""
+    """Return a URL without the parts that may hold a secret: login, query and fragment."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """Return the whole of an answer. Raises ValueError where there is too much."""
+    """Return the complete answer. Raises ValueError when it is too large."""
     content = bytearray()
-    # One read gives what has come by then: perhaps a piece only.
+    # One read returns what has arrived so far, perhaps only a part.
     while piece := await answer.content.read(_LARGEST):
         content += piece
         if len(content) > _LARGEST:
@@ -146,7 +146,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def parse_keys(content: bytes) -> Mapping[str | None, Sequence[Any]]:
-    """Return the verifying keys of a set by their names. Raises ValueError when there is none in it.
+    """Return the verifying keys of a set by their ids. Raises ValueError when it has none.
 
     Shared secrets, keys for encryption and RSA keys of fewer than 2,048 bits are left out.
     """
@@ -167,7 +167,7 @@ def parse_keys(content: bytes) -> Mapping[str | None, Sequence[Any]]:
             else:
                 found.setdefault(key.key_id, []).append(key.key)
         except (jwt.PyJWTError, TypeError):
-            # TypeError: a member that should be a text is none. The other keys of the set are as good as before.
+            # TypeError: a member that should be a text is none. The other keys of the set can still be used.
             continue
     if not found:
         raise ValueError(f"only RSA keys of fewer than {SHORTEST_RSA:,} bits" if short else _NONE)

@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: looked at, replayed, dropped."""
+"""Dead letters over HTTP: list, replay, drop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from cdc_http.view import ControlView
 
 _LARGEST = 2**63 - 1
 _LATEST = 9e9
-"""Seconds since 1970: the year 2255. Milliseconds that somebody takes for seconds are beyond it."""
+"""Seconds since 1970: the year 2255. Milliseconds given by mistake exceed it."""
 
 
 async def list_letters(request: Request, control: ControlView) -> Any:
-    """Answer with the newest letters of those that the query names, and with what they can be narrowed down by."""
+    """Answer with the newest letters that match the query, and with the values they can be filtered by."""
     wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     letters = await control.dead_letters(limit, wanted)
     total = await control.count_dead_letters(wanted)
@@ -38,7 +38,7 @@ async def list_letters(request: Request, control: ControlView) -> Any:
 
 
 async def replay_letters(request: Request, control: ControlView) -> Any:
-    """Replay the oldest letters of those that the query names; with `dry_run` only tell how many there are."""
+    """Replay the oldest letters that match the query; with `dry_run` only return their number."""
     wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     total = await control.count_dead_letters(wanted)
     if read_flag(request, "dry_run"):
@@ -62,7 +62,7 @@ async def replay_letter(request: Request, control: ControlView) -> Any:
 
 
 async def drop_letters(request: Request, control: ControlView) -> Any:
-    """Delete the letters that the query names; with `dry_run` only answer how many there are."""
+    """Delete the letters that match the query; with `dry_run` only return their number."""
     wanted = _filter(request)
     if wanted.is_everything != read_flag(request, "all"):
         raise RequestError(400, "", "all: expected a filter, or all=true, and not both")

@@ -1,4 +1,4 @@
-"""What only operators may ask, and how they are answered."""
+"""Endpoints for operators only: admission and answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ View = TypeVar("View")
 
 
 class Operators:
-    """Admits operators to a part of the daemon and answers them in plain JSON that nobody keeps."""
+    """Admits operators to a part of the daemon and answers them in plain JSON that is never cached."""
 
     def __init__(self, daemon: DaemonView, admission: Admission) -> None:
         self._daemon = daemon
@@ -30,9 +30,10 @@ class Operators:
     def admitted(
         self, part: Callable[[DaemonView], View | None], handle: Callable[[Request, View], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Return an endpoint that has an operator's request handled with the part, which is None until it runs.
+        """Return an endpoint that handles an operator's request with a part of the daemon.
 
-        `handle` returns the answer's content or a whole answer, and raises `RequestError` for what cannot be done.
+        `part` returns None until that part runs. `handle` returns the answer's content or a whole answer. It raises
+        `RequestError` when the request cannot be done.
         """
 
         async def admit(request: Request) -> Response:

@@ -1,8 +1,8 @@
-"""Which pages may have a browser act: our own. Those of other sites may not (cross-site request forgery).
+"""A check that only our own pages make a browser act, not those of other sites (cross-site request forgery).
 
-As Go's `net/http.CrossOriginProtection` does, `Sec-Fetch-Site` decides where a browser sends it, else `Origin`
-against `Host`: schemes are not compared, as a proxy may have taken the encryption off. Beside that, no form is taken
-from a browser, as old ones send neither header with it, and the status page has none.
+As in Go's `net/http.CrossOriginProtection`, `Sec-Fetch-Site` decides when a browser sends it. Otherwise `Origin` is
+compared with `Host`, without the scheme, as a proxy may terminate TLS. In addition, forms are refused from browsers:
+old browsers send neither header with a form, and the status page has no form.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110, 9.2.1)."""
 
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
-"""Content types that a page may send anywhere without being asked (Fetch, CORS-safelisted request-header)."""
+"""Content types that a page may send to any site without a preflight (Fetch, CORS-safelisted request-header)."""
 
 _OF_BROWSERS: Final = ("origin", "referer", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 
 
 async def check_origin(request: Request) -> RequestError | None:
-    """Return why a request that would change something is refused, None where it is not."""
+    """Return why a request that would change something is refused, None when it is allowed."""
     if request.method in _SAFE:
         return None
     headers = request.headers

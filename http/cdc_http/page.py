@@ -1,4 +1,4 @@
-"""The status page, a few files that are served as they are, and the runbook."""
+"""The status page, its static files, and the runbook."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    # Kept, but asked for each time: a new version of the daemon shows its own page.
+    # Cached, but revalidated each time: a new version of the daemon shows its own page.
     "cache-control": "no-cache",
 }
 
@@ -50,7 +50,7 @@ class _File(NamedTuple):
 
 
 def page_routes() -> list[Route]:
-    """Return the routes of the page, of what it loads, and of the runbook. The page's files are read now."""
+    """Return the routes of the page, of the files it loads, and of the runbook. The page's files are read now."""
     files = dict(_read())
 
     async def index(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What a request's query says: each parameter once at most, so that no proxy or client takes another than we do."""
+"""Query parameters, each at most once, so that no proxy or client reads another value than the daemon does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cdc_http.request_error import RequestError
 
 
 def read_parameter(request: Request, name: str) -> str | None:
-    """Return a parameter's value, None where it is not given. Raises `RequestError` where it is given twice."""
+    """Return a parameter's value, None when it is not given. Raises `RequestError` when it is given twice."""
     given = request.query_params.getlist(name)
     if len(given) > 1:
         raise RequestError(400, "", f"{name}: expected once, found {len(given)} times")
@@ -16,7 +16,7 @@ def read_parameter(request: Request, name: str) -> str | None:
 
 
 def read_flag(request: Request, name: str) -> bool:
-    """Return a flag, off where it is not given. Raises `RequestError`."""
+    """Return a flag, False when it is not given. Raises `RequestError`."""
     given = read_parameter(request, name)
     if given not in {None, "", "true", "false"}:
         raise RequestError(400, "", f"{name}: expected true or false")
@@ -24,7 +24,7 @@ def read_flag(request: Request, name: str) -> bool:
 
 
 def read_limit(request: Request, most: int) -> int:
-    """Return how many things are wanted at most: 100 unless the query says. Raises `RequestError`."""
+    """Return the query's limit on the number of results, 100 by default. Raises `RequestError`."""
     given = read_parameter(request, "limit")
     if given is None:
         return 100

@@ -1,4 +1,4 @@
-"""A request that is refused before an endpoint has it, answered in the form that its path promises."""
+"""The answer to a request that is refused before it reaches an endpoint, in the format of its path."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cdc_http.sync import PATHS
 
 
 def refuse(request: Request, problem: RequestError) -> Response:
-    """Return the answer: the contract's envelope on its paths, else plain JSON."""
-    # Not `request.url`, which the Host header is a part of, whatever is in it.
+    """Return the answer: the contract's envelope on the contract's paths, otherwise plain JSON."""
+    # Not `request.url`: it includes the Host header, with any content.
     if request.scope["path"].startswith(PATHS):
         return failed(message_id(request), problem)
     return Json({"error": problem.message}, status_code=problem.status, headers={**NO_STORE, **problem.headers})

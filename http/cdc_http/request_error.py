@@ -1,4 +1,4 @@
-"""Answers that are not what the caller wanted, as exceptions."""
+"""Error answers as exceptions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 class RequestError(Exception):
     """A request that is answered with an error.
 
-    `status` is HTTP's, `code` the contract's error code, `message` what is shown. `result` goes with it, such as
-    the `field` that is wrong.
+    `status` is the HTTP status, `code` the contract's error code, `message` the text shown. `result` has further
+    values, such as the wrong `field`.
     """
 
     def __init__(
@@ -31,55 +31,55 @@ class RequestError(Exception):
 
 
 CLOSE = {"connection": "close"}
-"""Ends the connection with the answer, where the rest of the body is not read."""
+"""Header that ends the connection with the answer when the rest of the body is not read."""
 
 WRONG_TYPE = "UOS_0003"
 """A mandatory parameter is missing or of the wrong type."""
 
 UNMAPPABLE = "UOS_0028"
-"""The body, or a value in it, says nothing that can be done."""
+"""The body, or a value in it, cannot be used."""
 
 WRONG_OBJECT_TYPE = "UOS_0072"
 """No such object type."""
 
 WRONG_HEADER = "UOS_0061"
-"""A mandatory header is missing, or the content type is none of those taken."""
+"""A mandatory header is missing, or the content type is not supported."""
 
 INTERNAL = "UOS_0069"
-"""The daemon failed; the log tells why, under the same message id."""
+"""The daemon failed; the log has the reason under the same message id."""
 
 
 def wrong_type(field: str, expected: str, message: str | None = None) -> RequestError:
-    """Return the problem of a parameter that is missing or of the wrong type."""
+    """Return the error for a parameter that is missing or of the wrong type."""
     return RequestError(400, WRONG_TYPE, message or f"Data type of {field} should be {expected}.", field=field)
 
 
 def unmappable(field: str, message: str) -> RequestError:
-    """Return the problem of a value that cannot be used."""
+    """Return the error for a value that cannot be used."""
     return RequestError(
         400, UNMAPPABLE, f"Requested data for this operation is not valid. {field}: {message}", field=field
     )
 
 
 def missing_header(name: str) -> RequestError:
-    """Return the problem of a header that the contract requires."""
+    """Return the error for a missing header that the contract requires."""
     return RequestError(400, WRONG_HEADER, f"Mandatory header parameter {name} is missing.", field=name)
 
 
 def unavailable(message: str, *, retry_after: int = 5, **result: Any) -> RequestError:
-    """Return the problem of a service that is away; `retry_after` is in seconds."""
+    """Return the error for an unavailable service; `retry_after` is in seconds."""
     return RequestError(503, "SERVICE_UNAVAILABLE", message, headers={"retry-after": str(retry_after)}, **result)
 
 
 def too_many(message: str, retry_after: int, *, close: bool = False) -> RequestError:
-    """Return the problem of a caller that asks for more than its share; `retry_after` is in seconds.
+    """Return the error for a caller that exceeds its share; `retry_after` is in seconds.
 
-    `close` ends the connection, where the rest of the body is not read.
+    `close` ends the connection when the rest of the body is not read.
     """
     headers = {"retry-after": str(retry_after), **(CLOSE if close else {})}
     return RequestError(429, "TOO_MANY_REQUESTS", message, headers=headers)
 
 
 def broken_off() -> RequestError:
-    """Return the problem of a caller that has closed its connection."""
+    """Return the error for a caller that has closed its connection."""
     return RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the answer.", headers=CLOSE)

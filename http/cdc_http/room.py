@@ -1,7 +1,7 @@
-"""The connections that a server has room for, and who leaves when there are too many.
+"""The limit on a server's connections, and which one is closed when there are too many.
 
-Idle sockets are free of cost for whoever opens them. So when there is no more room, the one that has been idle for
-longest makes place for the next one, and one address cannot have all of the room.
+Idle sockets cost nothing to those who open them. So when the room is full, the connection that has been idle for
+longest is closed for the next one, and one address cannot use all of the room.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from typing import Protocol
 
 _MOST_OF_ONE = 0.75
-"""The part of the room that one address may have."""
+"""The largest part of the room that one address may use."""
 
 
 class Guest(Protocol):
     """A connection. Compared by identity."""
 
     def make_place(self) -> None:
-        """Close the connection, on which no request is worked on."""
+        """Close the connection; it has no request in progress."""
         ...
 
 
@@ -33,7 +33,7 @@ class Room:
         self._count = 0
 
     def enter(self, guest: Guest, address: str) -> bool:
-        """Give a connection a place, the place of an idle one if need be. Return False when there is none."""
+        """Give a connection a place, if necessary that of an idle one. Return False when there is none."""
         if len(self._guests.get(address, ())) >= self._most_of_one:
             candidates: Iterable[str] = [address] if address in self._idle else []
         elif self._count >= self._most:
@@ -62,12 +62,12 @@ class Room:
             del self._guests[address]
 
     def rests(self, guest: Guest, address: str) -> None:
-        """Note that a connection is idle from now on, unless it was before."""
+        """Record that a connection is idle from now on, unless it was before."""
         if guest in self._guests.get(address, ()):
             self._idle.setdefault(address, {}).setdefault(guest)
 
     def works(self, guest: Guest, address: str) -> None:
-        """Note that a request of a connection is worked on."""
+        """Record that a connection has a request in progress."""
         idle = self._idle.get(address, {})
         idle.pop(guest, None)
         if not idle:

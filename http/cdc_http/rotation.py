@@ -1,4 +1,4 @@
-"""Files that somebody replaces while the daemon runs."""
+"""Files that are replaced while the daemon runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Mark = tuple[int, int, int] | None
 
 
 def mark_of(path: Path) -> Mark:
-    """Return what changes when a file is replaced or written, None when it is not there."""
+    """Return a mark that changes when a file is replaced or written, None when the file is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -19,7 +19,7 @@ def mark_of(path: Path) -> Mark:
 
 
 class RotatedFile:
-    """The content of a file as it is now; a file that is gone has none. Looking costs one `stat`."""
+    """The current content of a file, None when it is missing. A check costs one `stat`."""
 
     LARGEST = 1 << 20
 
@@ -34,7 +34,7 @@ class RotatedFile:
             raise ConfigError(f"expected {what}, found a file that cannot be read", file=str(self._path))
 
     def content(self) -> bytes | None:
-        """Return the file's bytes, or None when there is nothing to be read."""
+        """Return the file's bytes, None when the file cannot be read."""
         mark = mark_of(self._path)
         if mark != self._mark:
             self._mark = mark

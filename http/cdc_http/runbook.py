@@ -1,4 +1,4 @@
-"""`docs/runbook.md` as a page of the daemon's own: at hand where there is no way out of the cluster."""
+"""`docs/runbook.md` as a page of the daemon: readable without access to the internet."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _FOOT = "</main>\n</body>\n</html>\n"
 def runbook_page() -> bytes:
     """Return the runbook as HTML; each heading has the anchor that GitHub gives it.
 
-    The text lies inside the package where it is installed, in `docs` in a checkout.
+    The text is inside the package when installed, in `docs` in a checkout.
     """
     file = _HERE / "runbook.md"
     text = (file if file.exists() else _HERE.parents[1] / "docs" / "runbook.md").read_text(encoding="utf-8")
-    # Raw HTML is off by "js-default": nothing in the text becomes markup but Markdown.
+    # "js-default" disables raw HTML: only Markdown in the text becomes markup.
     markdown = MarkdownIt("js-default", {"linkify": False})
     tokens = markdown.parse(text)
     _add_anchors(tokens)
@@ -61,7 +61,7 @@ def _add_anchors(tokens: Sequence[Token]) -> None:
 
 
 def _without_links_to_files(tokens: Sequence[Token]) -> list[Token]:
-    """Return inline tokens whose links to other files of the repository, which are not served, are plain text."""
+    """Return inline tokens with links to other files of the repository, which are not served, as plain text."""
     kept, inside = [], False
     for token in tokens:
         if token.type == "link_open" and not str(token.attrGet("href")).startswith(("#", "https:")):

@@ -1,4 +1,4 @@
-"""A web server inside the daemon's own loop."""
+"""A web server inside the daemon's event loop."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from cdc_http.connection import Connection, ConnectionLimits
 from cdc_http.interruption import Interruptible
 
 _STOP_SECONDS = 5.0
-"""How long a stop waits for requests under way before it interrupts them."""
+"""Seconds that a stop waits for requests in progress before it interrupts them."""
 
 _INTERRUPTION_SECONDS = 2
-"""How long interrupted requests may take to answer that they were."""
+"""Seconds that interrupted requests may take to answer."""
 
 _BACKLOG = 128
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which bounds how long a TLS handshake may take: `handshake_timeout` seconds."""
+    """uvicorn's server with a limit of `handshake_timeout` seconds on a TLS handshake."""
 
     def __init__(self, config: uvicorn.Config, *, handshake_timeout: float) -> None:
         super().__init__(config)
@@ -36,7 +36,7 @@ class _Server(uvicorn.Server):
         self._handshake_timeout = handshake_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen as uvicorn does, which leaves a handshake the minute that is asyncio's default; tell when that is."""
+        """Listen as uvicorn does, but with our handshake timeout instead of asyncio's minute; then set `listening`."""
         config = self.config
         loop = asyncio.get_running_loop()
         seconds = None if config.ssl is None else self._handshake_timeout
@@ -61,14 +61,14 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the daemon, which has more to end than this server."""
+        """Leave signals to the daemon, which has more to stop than this server."""
         yield
 
 
 class HttpServer:
     """Serves an application from `start` to `stop`, as a task of the running loop; encrypted with a TLS `context`.
 
-    `setting` is the key of the configuration that the port is from, for error messages.
+    `setting` is the configuration key of the port, for error messages.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # A caller could name another address in each request, and the shares are counted by addresses.
+                # A caller could claim another address in each request, and the shares are counted by address.
                 proxy_headers=False,
                 timeout_graceful_shutdown=math.ceil(stop_seconds) + _INTERRUPTION_SECONDS,
                 ssl_context_factory=None if context is None else lambda _config, _default: context,
@@ -110,13 +110,13 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on: after `start` the real one, also when 0 was asked for."""
+        """The port of the listener: after `start` the real one, also when 0 was configured."""
         return self._port
 
     async def start(self) -> None:
-        """Listen, and return as soon as requests are answered.
+        """Start the server; return as soon as it answers requests.
 
-        Raises `ConfigError` when the address cannot be listened on.
+        Raises `ConfigError` when it cannot listen on the address.
         """
         assert self._task is None, "a server is started once"
         listener = _listen(self._host, self._port, self._setting)
@@ -131,7 +131,7 @@ class HttpServer:
             await self._task
 
     async def stop(self) -> None:
-        """Stop listening and wait a few seconds for the requests under way; then interrupt them.
+        """Stop listening and wait a few seconds for the requests in progress; then interrupt them.
 
         Does nothing unless started.
         """
@@ -146,9 +146,9 @@ class HttpServer:
 
 
 def try_listening(host: str, port: int, setting: str = "http.port") -> None:
-    """Listen on an address for a moment. `setting` names the port in the configuration.
+    """Check that an address can be listened on. `setting` is the configuration key of the port.
 
-    Raises `ConfigError` when that is not possible.
+    Raises `ConfigError` when it cannot.
     """
     _listen(host, port, setting).close()
 

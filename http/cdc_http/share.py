@@ -1,4 +1,4 @@
-"""The caller that a request counts against where callers share something: its token's owner, else its address."""
+"""The caller that a request is counted for in shared limits: its token's owner, otherwise its address."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from starlette.requests import Request
 from cdc_http.caller import kept_caller
 
 _SITE = 64
-"""Bits of an IPv6 address that name a network. Whoever has one address of it has all of them (RFC 4291, 2.5.4)."""
+"""Bits of an IPv6 address that name a network. The owner of one address has all of them (RFC 4291, 2.5.4)."""
 
 
 def share_of(request: Request) -> str:
-    """Return the name of the caller that the request counts against.
+    """Return the name of the caller that the request is counted for.
 
-    A token counts only after it was found valid: otherwise one caller could invent many.
+    Only a token that was found valid is used: otherwise one caller could invent many.
     """
     caller = kept_caller(request)
     if caller is not None:
@@ -25,7 +25,7 @@ def share_of(request: Request) -> str:
 
 
 def network_of(peer: Any) -> str:
-    """Return the IPv4 address or the IPv6 network of a peer (host, port), "" where it has none."""
+    """Return the IPv4 address or the IPv6 network of a peer (host, port), "" when it has none."""
     if not peer:
         return ""
     try:

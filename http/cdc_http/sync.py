@@ -1,4 +1,4 @@
-"""`POST …/sync`: rows read and settled now, or promised; `GET …/sync/{job}`: how far a promise is."""
+"""`POST …/sync`: write rows now or accept a job for them; `GET …/sync/{job}`: report the job's progress."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Handler = Callable[[Request, str], Awaitable[Response]]
 
 
 class SyncEndpoint:
-    """Answers requests for rows: `bodies` bounds what they send, `turns` how many are worked on at once."""
+    """Answers requests for rows: `bodies` limits the bytes they send, `turns` how many run at once."""
 
     def __init__(
         self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies, turns: Turns
@@ -82,7 +82,7 @@ class SyncEndpoint:
                 log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
                 response = failed(msgid, unavailable("The daemon cannot keep jobs at present.", service="daemon"))
             except asyncio.CancelledError:
-                # The server stops and has waited long enough, for a body perhaps. Who asked is told so.
+                # The server stops and has waited long enough, perhaps for a body. The caller gets an answer.
                 response = failed(msgid, unavailable("The daemon is stopping.", service="daemon"))
             except Exception:
                 log.exception("http.failed", route=route)
@@ -97,7 +97,7 @@ class SyncEndpoint:
         check_headers(request, self._settings)
         share = share_of(request)
         async with self._bodies.lease(share) as lease:
-            # A place is taken after the body was read: whoever sends slowly holds up nobody.
+            # A place is taken after the body was read: a slow sender blocks nobody.
             body = await read_body(request, self._settings, lease)
             call = read_call(request, body, self._settings)
             del body

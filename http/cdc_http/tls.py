@@ -1,4 +1,4 @@
-"""Transport encryption with certificates that are replaced while the daemon runs."""
+"""TLS with certificates that are replaced while the daemon runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cdc_http.rotation import mark_of
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 5.0
-"""How often the files are looked at."""
+"""Seconds between two checks of the files."""
 
 
 _TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
@@ -26,10 +26,10 @@ OpenSSL's security level 2 refuses RSA keys of fewer than 2,048 bits, of clients
 
 
 class RotatedContext:
-    """The TLS context of the newest files that can be used.
+    """The TLS context of the newest usable files.
 
-    Connections made from then on get what is new; a replacement that cannot be used is told and leaves what
-    was. Raises `ConfigError` when the files cannot be used at the start.
+    New connections use the new files. A replacement that cannot be used is logged and the previous files stay in use.
+    Raises `ConfigError` when the files cannot be used at the start.
     """
 
     def __init__(self, settings: HttpTlsSettings) -> None:
@@ -37,25 +37,25 @@ class RotatedContext:
         self._marks = self._look()
         self._current = _load(settings)
         self.context = _load(settings)
-        # Asked before the certificate is chosen, also when the client names no host: what is swapped in
-        # here brings its certificate and the authorities that it believes.
+        # Called before the certificate is chosen, also when the client names no host: the context that is swapped in
+        # here brings its certificate and its trusted authorities.
         self.context.sni_callback = self._swap
 
     async def run(self, *, pause: float = LOOK_SECONDS) -> None:
-        """Look after the files until cancelled."""
+        """Check the files for changes until cancelled."""
         while True:
             await asyncio.sleep(pause)
             self.reload()
 
     def reload(self) -> None:
-        """Take up files that have changed."""
+        """Load the files if they have changed."""
         marks = self._look()
         if marks == self._marks:
             return
         try:
             self._current = _load(self._settings)
         except ConfigError as error:
-            # Perhaps only one of them is there yet: they are tried again at the next look.
+            # Perhaps only one of them is replaced yet: the next check tries again.
             log.error("http.certificate_unusable", error=str(error))  # noqa: TRY400 -- the error tells its place
             return
         self._marks = marks
@@ -75,7 +75,7 @@ def _load(settings: HttpTlsSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS_1_2)
     context.set_alpn_protocols(["http/1.1"])
-    # A session made under other authorities must not be resumed.
+    # A session made with other authorities must not be resumed.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     place: dict[str, Any] = {"certificate_file": settings.certificate_file, "key_file": settings.key_file}

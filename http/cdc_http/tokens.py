@@ -1,4 +1,4 @@
-"""Bearer tokens that are known beforehand."""
+"""Configured bearer tokens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cdc_http.rotation import RotatedFile
 
 
 class KnownTokens:
-    """Knows tokens by their hashes. Raises `ConfigError` for a token's file that cannot be read."""
+    """Identifies tokens by their hashes. Raises `ConfigError` for a token file that cannot be read."""
 
     def __init__(self, settings: Sequence[TokenSettings]) -> None:
         self._tokens = [_Known(each) for each in settings]
 
     async def find(self, token: str) -> Caller | None:
-        """Return whose token it is. Each known one is compared whole, so that time tells nothing."""
+        """Return the token's owner. All known tokens are compared in full, so that the time reveals nothing."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         found: Caller | None = None
         for known in self._tokens:

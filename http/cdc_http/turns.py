@@ -1,4 +1,4 @@
-"""Whose request is worked on next: a fair share for each caller, and a bounded queue with a deadline."""
+"""Scheduling of requests: a fair share for each caller, and a bounded queue with a deadline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_RETRY = 60
 """The most seconds that a refused caller is told to wait."""
 
 _MOST_OF_ONE = 0.75
-"""The part of the places that one caller may take. The rest is free for others at once, however long its work takes."""
+"""The largest part of the places that one caller may use. The rest stays free for others, however long it works."""
 
 _SMOOTHING = 0.1
 """Weight of the newest request in the mean duration: about the last ten of them count."""
@@ -34,11 +34,11 @@ Waiter = asyncio.Future[bool]
 
 
 class Turns:
-    """`places` for requests that are worked on at once, and a queue of `most_waiting` others.
+    """`places` for requests that run at once, and a queue of `most_waiting` others.
 
-    A free place goes to the caller with the fewest requests at work; of equal ones to the one that has gone unserved
-    for longest. When the queue is full, the newest request of the caller with the most waiting ones is refused. Nobody
-    waits longer than `patience` seconds.
+    A free place goes to the caller with the fewest running requests; among equals, to the one that was not served
+    for longest. When the queue is full, the newest request of the caller with the most waiting ones is refused. No
+    request waits longer than `patience` seconds.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, share: str, left: Callable[[], Awaitable[None]]) -> AsyncIterator[float]:
-        """Wait for a place and keep it for a block, which gets the seconds that it has waited.
+        """Wait for a place and keep it for a block, which gets the seconds of the wait.
 
-        `left` returns when the caller goes away. Raises `RequestError`: 429 when the queue is full or the deadline
+        `left` returns when the caller disconnects. Raises `RequestError`: 429 when the queue is full or the deadline
         passes, 400 when the caller has left.
         """
         came = self._clock()
@@ -84,7 +84,7 @@ class Turns:
             self._leave(share)
 
     def retry_after(self, share: str) -> int:
-        """Estimate in how many whole seconds one more request of a caller would have its turn, 1 to 60."""
+        """Estimate the whole seconds until one more request of a caller would have its turn, 1 to 60."""
         callers = len({share, *self._working, *self._waiting.shares})
         places = min(max(self._places / callers, 1.0), self._most_of_one)
         ahead = self._waiting.held_by(share) + 1
@@ -120,7 +120,7 @@ class Turns:
 
     def _give_up(self, share: str, waiter: Waiter) -> None:
         if waiter.done() and waiter.result():
-            # The place was granted to a request that is cancelled.
+            # The place was granted to a request that was cancelled.
             self._leave(share)
         else:
             self._forget(share, waiter)
@@ -168,7 +168,7 @@ class Turns:
         self._mean += (seconds - self._mean) * (_SMOOTHING if self._mean else 1.0)
 
     def _duration(self) -> float:
-        """Return how long a request takes: the mean, or more where those at work have taken longer already."""
+        """Return how long a request takes: the mean, or more when running requests have taken longer already."""
         now = self._clock()
         ages = [now - began for began in self._began.values()]
         return max(self._mean, sum(ages) / len(ages) if ages else 0.0)

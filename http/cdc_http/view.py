@@ -1,4 +1,4 @@
-"""What the HTTP surface may know of the daemon, and ask of it."""
+"""The HTTP surface's interface to the daemon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
 
 
 class LoopState(NamedTuple):
-    """One of the daemon's loops: when it last came round (seconds since epoch), and whether that is soon enough."""
+    """State of one of the daemon's loops: when it last ran (seconds since epoch), and whether that is recent enough."""
 
     last_beat: float
     ok: bool
@@ -30,11 +30,11 @@ class SyncView(Protocol):
 
     @property
     def object_types(self) -> Sequence[str]:
-        """The types that may be asked for."""
+        """The object types that may be requested."""
         ...
 
     async def read(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
-        """Return what ids stand for. It waits for no server, only for others' turns.
+        """Return the keys for the ids. It waits for no server, only for its turn.
 
         Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
         """
@@ -43,28 +43,28 @@ class SyncView(Protocol):
     async def settle(
         self, object_type: str, asked: Sequence[Asked], *, seconds: float | None = None, refresh: Refresh = Refresh.NO
     ) -> SyncOutcome:
-        """Settle each id, read after this call. Raises `NotSettledError`."""
+        """Read each id's row after this call and write its document. Raises `NotSettledError`."""
         ...
 
 
 class JobsView(Protocol):
-    """Rows by name, later but surely."""
+    """Rows by name as durable jobs."""
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
-        """Take a job in durably. Raises `TooManyJobsError`, what `SyncView.read` raises, and `StoreError`."""
+        """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.read`, and `StoreError`."""
         ...
 
     async def report(self, identity: str) -> JobReport | None:
-        """Return how far a job is; None when there is none."""
+        """Return a job's progress; None when there is no such job."""
         ...
 
     async def cancel(self, identity: str) -> JobReport | None:
-        """Cancel a job that has not ended and return its report; None when there is none. Raises `StoreError`."""
+        """Cancel a job that has not ended; return its report, None when there is none. Raises `StoreError`."""
         ...
 
 
 class ControlView(Protocol):
-    """What an operator may do."""
+    """An operator's actions."""
 
     def pause(self, by: str) -> Pause:
         """Stop reading changes from the commit log; requests for rows go on. Return who paused it first, and when."""
@@ -75,84 +75,84 @@ class ControlView(Protocol):
         ...
 
     async def dead_letters(self, limit: int, wanted: LetterFilter) -> Sequence[DeadLetter]:
-        """Return the newest of the dead letters wanted, newest first."""
+        """Return the newest matching dead letters, newest first."""
         ...
 
     async def count_dead_letters(self, wanted: LetterFilter) -> int:
-        """Return how many dead letters there are of those wanted."""
+        """Count the matching dead letters."""
         ...
 
     async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
-        """Return how many dead letters of those wanted there are for each value of a column, most frequent first."""
+        """Count the matching dead letters by each value of a column, most frequent first."""
         ...
 
     async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
-        """Replay the oldest of the dead letters wanted. Raises `StoreError`."""
+        """Replay the oldest matching dead letters. Raises `StoreError`."""
         ...
 
     async def replay_one(self, identity: int) -> Replayed | None:
-        """Replay one dead letter; None when there is none of this id. Raises `StoreError`."""
+        """Replay the dead letter with this id; None when there is none. Raises `StoreError`."""
         ...
 
     async def drop_dead_letter(self, identity: int) -> bool:
-        """Forget a dead letter; tell whether there was one of this id. Raises `StoreError`."""
+        """Delete the dead letter with this id; return whether there was one. Raises `StoreError`."""
         ...
 
     async def drop_dead_letters(self, wanted: LetterFilter) -> int:
-        """Delete the dead letters wanted; return how many there were. Raises `StoreError`."""
+        """Delete the matching dead letters; return how many there were. Raises `StoreError`."""
         ...
 
     async def sync_jobs(self, limit: int) -> Sequence[Job]:
-        """Return the newest requests that were answered before they were done, newest first."""
+        """Return the newest jobs of requests that were answered before they were done, newest first."""
         ...
 
     def configuration(self) -> Mapping[str, Any]:
-        """Return what the daemon runs with, without secrets."""
+        """Return the daemon's effective configuration, without secrets."""
         ...
 
 
 class RangeJobsView(Protocol):
-    """Work on whole tables, later but surely."""
+    """Durable jobs on whole tables."""
 
     async def start(self, request: JobRequest) -> RangeJobReport:
-        """Take a job in durably. Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and `CdcError`."""
+        """Record a job durably. Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and `CdcError`."""
         ...
 
     async def report(self, identity: str) -> RangeJobReport | None:
-        """Tell how far a job is; None when there is none."""
+        """Return a job's progress; None when there is no such job."""
         ...
 
     async def newest(self, limit: int) -> Sequence[RangeJobReport]:
-        """Tell of the newest jobs, newest first."""
+        """Return the newest jobs, newest first."""
         ...
 
     async def cancel(self, identity: str) -> RangeJobReport | None:
-        """End a job; None when there is none."""
+        """Cancel a job; None when there is no such job."""
         ...
 
 
 class IndicesView(Protocol):
     """The indices behind the aliases.
 
-    Methods raise `UnknownObjectTypeError`, `IndexPairError` and `CdcError`; with `dry_run` they only tell what they
+    Methods raise `UnknownObjectTypeError`, `IndexPairError` and `CdcError`. With `dry_run` they only return what they
     would do.
     """
 
     async def list(self) -> Sequence[Mapping[str, Any]]:
-        """Return what there is of each object type."""
+        """Return the indices of each object type."""
         ...
 
     async def rollback(self, object_type: str, *, dry_run: bool = False, behind: bool = False) -> Mapping[str, Any]:
-        """Put the index back that was live before; with `behind` also one that lacks changes."""
+        """Switch back to the previous live index; with `behind` also to one that lacks changes."""
         ...
 
     async def drop(self, object_type: str, *, dry_run: bool = False) -> Mapping[str, Any]:
-        """Delete the index that is kept, or that was being built."""
+        """Delete the kept previous index, or the one that was being built."""
         ...
 
 
 class DaemonView(Protocol):
-    """A running daemon, seen from outside. What is no coroutine is at hand: it waits for no server.
+    """A running daemon, seen from outside. Synchronous members do no I/O.
 
     `sync`, `jobs`, `range_jobs`, `indices` and `control` are None while the daemon starts or stops.
     """
@@ -164,7 +164,7 @@ class DaemonView(Protocol):
 
     @property
     def node_id(self) -> str:
-        """What the daemon is called in answers."""
+        """The daemon's name in answers."""
         ...
 
     @property
@@ -174,12 +174,12 @@ class DaemonView(Protocol):
 
     @property
     def jobs(self) -> JobsView | None:
-        """Rows by name, later."""
+        """Rows by name, as jobs."""
         ...
 
     @property
     def range_jobs(self) -> RangeJobsView | None:
-        """Work on whole tables."""
+        """Jobs on whole tables."""
         ...
 
     @property
@@ -189,25 +189,25 @@ class DaemonView(Protocol):
 
     @property
     def control(self) -> ControlView | None:
-        """What an operator may do."""
+        """An operator's actions."""
         ...
 
     def livez(self) -> Mapping[str, LoopState]:
-        """Tell of each loop whether it beats. What Cassandra or Elasticsearch do has no part in this."""
+        """Return for each loop whether it is alive. It does not depend on Cassandra or Elasticsearch."""
         ...
 
     def readyz(self) -> Mapping[str, bool]:
-        """Tell of each thing that requests for rows need of the daemon itself whether it is there."""
+        """Return for each part of the daemon that requests for rows need whether it is ready."""
         ...
 
     def status(self) -> Mapping[str, Any]:
-        """Tell what the daemon does and how far it is, in plain values."""
+        """Return the daemon's activity and progress, in plain values."""
         ...
 
     def trend(self) -> Mapping[str, Any]:
-        """Tell how a few measures went in the last hour, in plain values."""
+        """Return the last hour of a few measures, in plain values."""
         ...
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Take note of a request for rows, or an operator's, that was answered."""
+        """Record an answered request for rows or of an operator."""
         ...

@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519): only by the algorithms, from the signer and for the audience that are configured."""
+"""JSON Web Tokens (RFC 7519): only the configured algorithms, signer and audience are accepted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cdc_http.key_set import KeySource, KeysUnavailableError, PublishedKeys, Sto
 __all__ = ["KeysUnavailableError", "WebTokens"]
 
 LONGEST = 16 * 1024
-"""Characters of a token that is looked at."""
+"""Longest token, in characters, that is checked."""
 
 _LONGEST_SUBJECT = 128
 
 
 class WebTokens:
-    """Knows callers by tokens that somebody else signed. A token without expiry is not taken.
+    """Identifies callers by tokens of an external signer. A token without expiry is refused.
 
     Raises `ConfigError` for a key set that cannot be read.
     """
@@ -35,7 +35,7 @@ class WebTokens:
             self._keys = PublishedKeys(settings.key_set_url)
 
     async def find(self, token: str) -> Caller | None:
-        """Return whose token it is, None when it is forged, expired or another's. Raises `KeysUnavailableError`."""
+        """Return the token's owner, None when it is forged, expired or for others. Raises `KeysUnavailableError`."""
         if len(token) > LONGEST:
             return None
         try:
@@ -67,7 +67,7 @@ class WebTokens:
                 options={"require": ["exp"], "verify_aud": self._settings.audience is not None},
             )
         except (jwt.PyJWTError, TypeError, ValueError):
-            # TypeError: the key is of another kind than the algorithm wants.
+            # TypeError: the key is of another kind than the algorithm requires.
             return None
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
@@ -89,7 +89,7 @@ def _has(claims: Mapping[str, Any], wanted: Mapping[str, Sequence[str]]) -> bool
 
 
 def _values(claim: Any) -> set[str]:
-    """Return the values of a claim: a text, a list of texts, or texts between spaces as `scope` has them."""
+    """Return the values of a claim: a text, a list of texts, or texts separated by spaces as in `scope`."""
     if isinstance(claim, str):
         return {claim, *claim.split()}
     return {value for value in claim if isinstance(value, str)} if isinstance(claim, list) else set()

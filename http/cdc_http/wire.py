@@ -1,6 +1,6 @@
-"""HTTP/1.1 as h11 reads it, held to what RFC 9112 leaves to servers and h11 lets through.
+"""HTTP/1.1 as h11 reads it, with the checks that RFC 9112 leaves to servers and h11 does not make.
 
-Whoever stands between a caller and the daemon must not read a request in another way than the daemon does.
+A proxy between a caller and the daemon must not interpret a request differently from the daemon.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any, Final
 import h11
 
 MOST_HEAD: Final = 16 * 1024
-"""Bytes of a request's line and headers."""
+"""Most bytes of a request's line and headers."""
 
 MOST_CHUNKS: Final = 64
-"""Pieces of a body that are read in one round of the loop. h11 needs 14 µs for each, however small a chunk is."""
+"""Most pieces of a body that are read in one round of the loop. h11 needs 14 µs for each, however small it is."""
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)([/?].*)?", re.IGNORECASE)
 """A target in absolute form (RFC 9112, 3.2.2), its authority, and the rest."""
 
 
 class Wire(h11.Connection):
-    """A server's side of a connection. `refusal` is the status that answers what could not be read.
+    """A server's side of a connection. `refusal` is the status for a request that could not be read.
 
-    `held` says that a round has had its pieces of a body, and that perhaps there are more: `begin_round` goes on.
+    `held` is true when a round has read its share of a body's pieces and there may be more. `begin_round` continues.
     """
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Wire(h11.Connection):
         self._left = MOST_CHUNKS
 
     def begin_round(self) -> None:
-        """Read on."""
+        """Start a new round of reading."""
         self.held = False
         self._left = MOST_CHUNKS
 
     def next_event(self) -> Any:
-        """Return what came next, a request with its target in origin form. Raises `h11.RemoteProtocolError`."""
+        """Return the next event; a request has its target in origin form. Raises `h11.RemoteProtocolError`."""
         if not self._left:
             self.held = True
             return h11.NEED_DATA
@@ -56,13 +56,13 @@ class Wire(h11.Connection):
 
 
 def _checked(request: h11.Request, size: int) -> h11.Request:
-    # h11 bounds the bytes of a head that is not whole yet, and one that comes at once is whole.
+    # h11 limits the bytes of an incomplete head only; a head that arrives at once is complete.
     if size > MOST_HEAD:
         raise h11.RemoteProtocolError("the head is too large", error_status_hint=431)
     if not request.http_version.startswith(b"1."):
         raise h11.RemoteProtocolError("expected HTTP/1.0 or HTTP/1.1", error_status_hint=505)
     names = {name for name, _ in request.headers}
-    # Two ways to tell where a body ends: the next one on the way may take the other (RFC 9112, 6.1).
+    # Two ways to determine where a body ends: the next server may use the other one (RFC 9112, 6.1).
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
         raise h11.RemoteProtocolError("expected one length of the body")
     if request.target.startswith(b"/") or request.target == b"*":

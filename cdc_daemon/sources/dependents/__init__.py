@@ -1,1 +1,1 @@
-"""Documents that show another table's row, refreshed when that row has changed, however many they are."""
+"""Documents that show another table's row: refreshed when that row has changed, however many there are."""

@@ -1,4 +1,4 @@
-"""Where the documents are that show a row: named by a field of theirs, or by a table."""
+"""Finds the documents that show a row: by one of their fields, or by a listing table."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ log = structlog.get_logger(__name__)
 PAGE = 1000
 
 _SAID_AGAIN = 600.0
-"""Seconds after which it is said again that a field does not answer as it should."""
+"""Seconds after which a field that does not answer as it should is logged again."""
 
 
 class DependentFinder(Protocol):
-    """Finds the rows whose documents show a row of another table."""
+    """Finds the rows with documents that show a row of another table."""
 
     @property
     def shown_in(self) -> TableName:
@@ -51,8 +51,8 @@ class DependentFinder(Protocol):
 class ByField:
     """Finds documents by a field that holds the other row's key.
 
-    How it is asked is told by the index, each time, as another may have come behind the alias. Raises `ConfigError`
-    where the other table's key is more than one column, which no field can hold.
+    The index is asked each time how the field can be queried, as the alias may point to another index by now. Raises
+    `ConfigError` where the other table's key has more than one column, which no field can hold.
     """
 
     def __init__(self, rows: IndexRows, alias: str, shown_in: TableName, other: TableMetadata, field: str) -> None:
@@ -71,13 +71,13 @@ class ByField:
         self._convert = converter(key[0].type)
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
-        """Return the keys of the documents whose field holds the row's key, as of a fresh refresh."""
+        """Return the keys of the documents with the row's key in the field, as of a fresh refresh."""
         try:
             (value,) = self._other.key_values(key.partition_key)
             if self._convert is not None:
                 value = self._convert(value)
-        except Exception as error:  # noqa: BLE001 -- whatever a key does to Python
-            # No document can hold such a value either, as it is built of the same.
+        except Exception as error:  # noqa: BLE001 -- a key may raise anything in Python
+            # No document can hold such a value either, as documents are built of the same values.
             log.warning("dependents.key_without_value", table=str(key.table), error=told(error), every=_SAID_AGAIN)
             return
         fields = await self._rows.fields(self._alias, self._field)
@@ -92,7 +92,7 @@ class ByField:
 
 
 def say_problems(alias: str, fields: Iterable[SearchedField]) -> None:
-    """Say in the log where an index cannot tell exactly which documents have a value in a field."""
+    """Log where an index cannot return exactly the documents with a value in a field."""
     for field in fields:
         if field.problem is not None:
             log.warning(
@@ -110,9 +110,9 @@ def say_problems(alias: str, fields: Iterable[SearchedField]) -> None:
 
 
 class ByTable:
-    """Finds documents by a table whose partition, named by columns of the other row's key, lists their keys.
+    """Finds documents by a listing table: a partition, named by columns of the other row's key, lists their keys.
 
-    Raises `ConfigError` where the columns named are not there or not enough.
+    Raises `ConfigError` where the named columns do not exist or are not enough.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class ByTable:
         self._prepared: PreparedStatement | None = None
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
-        """Return the keys that the table's partition lists; where several rows were removed, those of all documents."""
+        """Return the keys in the table's partition; where several rows were removed, the keys of all documents."""
         parts = (*self._other.split_key(key.partition_key), *(key.clustering or ()))
         if any(at >= len(parts) for at in self._places):
             async with aclosing(self._rows.find(self.shown_in, read_before=read_before)) as every:

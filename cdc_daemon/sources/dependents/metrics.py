@@ -18,9 +18,9 @@ class DependentsMetrics:
             metrics.dependents_failed.labels(*table)
 
     def refreshed(self, table: TableName, count: int) -> None:
-        """Count documents built anew because of a row of `table`."""
+        """Count documents rebuilt because of a row of `table`."""
         self._metrics.dependents_refreshed.labels(*table).inc(count)
 
     def failed(self, table: TableName) -> None:
-        """Count a refresh that failed, because of a row of `table`, and is tried again."""
+        """Count a failed refresh because of a row of `table`; it is retried."""
         self._metrics.dependents_failed.labels(*table).inc()

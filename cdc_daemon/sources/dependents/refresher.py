@@ -1,4 +1,4 @@
-"""Works off changed rows: finds the documents that show each, and has them built anew."""
+"""Processes changed rows: finds the documents that show each row, and requests that they are rebuilt."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from cdc_daemon.store.dependents import ChangedRow, Dependent
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 4
-"""Changed rows worked off side by side, so that one that a million documents show does not hold up the others."""
+"""Changed rows processed concurrently, so that one that a million documents show does not block the others."""
 
 INTERVAL = 0.2
-"""Seconds between two looks into the queue."""
+"""Seconds between two checks of the queue."""
 
 LANDING_SECONDS = 60.0
 
 LONGEST_REST = 30.0
-"""Seconds after which a row whose refresh fails again and again is tried once more at the latest."""
+"""Maximum seconds until a row with repeatedly failing refreshes is retried."""
 
 LONGEST_HOLD = 1.0
-"""Seconds that a refresh which failed keeps its place at most: so a whole queue is not run through while a server is
-away."""
+"""Maximum seconds that a failed refresh keeps its place: so the whole queue is not tried in turn while a server is
+unavailable."""
 
 MOST_FAILING = 1000
-"""Rows whose refresh has failed until no others are begun with: they are kept in memory, and passed over one by one."""
+"""Failed rows after which no others are started: failed rows are kept in memory, and skipped one by one."""
 
 _SAID_AGAIN = 30.0
 
@@ -50,41 +50,41 @@ class Queue(Protocol):
         ...
 
     async def pass_over(self, dependent: Dependent) -> None:
-        """Return a row no more before it changes again, or `bring_back`."""
+        """Skip a row until it changes again, or until `bring_back`."""
         ...
 
     async def bring_back(self) -> None:
-        """Return all rows again that were passed over."""
+        """Return all skipped rows to the queue."""
         ...
 
     async def done(self, dependent: Dependent) -> None:
-        """Forget a row, unless it changed again meanwhile."""
+        """Delete a row, unless it changed again in the meantime."""
         ...
 
 
 class Flights(Protocol):
-    """Knows what is being read or written now."""
+    """The rows that are being read or written."""
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
-        """Wait until each row of a table that is being read or written now has landed, at most so long."""
+        """Wait until each row of a table that is being read or written now is written, with a timeout."""
         ...
 
 
 class DependentsObserver(Protocol):
-    """Is told what is refreshed."""
+    """Observes refreshes."""
 
     def refreshed(self, table: TableName, count: int) -> None:
-        """Take note of documents that were built anew because a row of `table` had changed."""
+        """Count documents that were rebuilt because a row of `table` had changed."""
         ...
 
     def failed(self, table: TableName) -> None:
-        """Take note that the refresh of documents that show a row of `table` failed, and is tried again."""
+        """Count a failed refresh of documents that show a row of `table`; it is retried."""
         ...
 
 
 @dataclass(slots=True)
 class _Failing:
-    """A row whose refresh has failed; it rests until a moment of the loop's clock."""
+    """A row with a failed refresh; it waits until a moment of the loop's clock."""
 
     until: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(last=LONGEST_REST))
@@ -93,17 +93,16 @@ class _Failing:
 class DependentsRefresher:
     """Refreshes, for each changed row in the queue, the documents that show it.
 
-    A document built from a read that began before the change was believed may still be on its way when the row comes
-    into the queue, and a search would not find it, or find it and be overtaken: so the search begins when every row in
-    flight has landed, and after a refresh. Reads that begin later see the change. A document whose version is above the
-    row's was read after the change and needs nothing: a search that was broken off, by an outage or a crash, is begun
-    anew and passes over what was done. A row whose refresh fails is tried again after pauses of its own, and of such
-    rows no two at once, so that the others go on. `rate` bounds the documents a second, `margin` (µs) is how far
-    another daemon's versions may be ahead; `settle_others` waits for what other daemons have in flight, which cannot be
-    seen.
+    A document built from a read before the change may still be in flight when the row enters the queue. A search would
+    miss it, or find it and be overtaken by it. So the search begins when every row in flight is written, and after a
+    refresh of the index. Reads that begin later see the change. A document with a version above the row's was read
+    after the change and needs nothing: a search broken off by an outage or a crash is restarted and skips what is done.
+    A row with a failed refresh is retried after pauses of its own, one such row at a time, so that the others go on.
+    `rate` limits the documents a second. `margin` (µs) is how far another daemon's versions may be ahead.
+    `settle_others` waits for what other daemons have in flight, which cannot be observed.
 
-    A row that documents under an alias in trouble show, which `troubled` tells, is passed over when its other documents
-    are refreshed, until an alias takes writes again. `doubt` is told of an alias that could not be searched.
+    `troubled` returns the aliases in trouble. A row shown by documents under such an alias is skipped after its other
+    documents are refreshed, until an alias accepts writes again. `doubt` receives an alias that could not be searched.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class DependentsRefresher:
         self._hold = Backoff(last=LONGEST_HOLD)
 
     async def turn(self) -> None:
-        """Work off what waits in the queue, and what comes into it meanwhile. Raises `StoreError`."""
+        """Process the rows in the queue, and those that enter it in the meantime. Raises `StoreError`."""
         try:
             while await self._start_more():
                 await asyncio.wait(self._under_way.values(), timeout=INTERVAL, return_when=asyncio.FIRST_COMPLETED)
@@ -149,7 +148,7 @@ class DependentsRefresher:
             self._under_way = {}
 
     async def _start_more(self) -> bool:
-        """Begin with as many rows as there is room for; return whether any are under way."""
+        """Start as many rows as there is room for; return whether any are in progress."""
         await self._follow_troubles()
         self._under_way = {identity: task for identity, task in self._under_way.items() if not task.done()}
         room = AT_ONCE - len(self._under_way)
@@ -159,27 +158,27 @@ class DependentsRefresher:
             begun = await self._begin(1, besides=self._failing.keys() - due)
             room -= begun
             if not begun:
-                for identity in due:  # they are not in the queue any more
+                for identity in due:  # they are no longer in the queue
                     del self._failing[identity]
         if room > 0 and len(self._failing) < MOST_FAILING:
             await self._begin(room, besides=self._failing)
         return bool(self._under_way)
 
     async def _follow_troubles(self) -> None:
-        """Take up again what was passed over: at first, and where an alias takes writes again that it waits for."""
+        """Bring skipped rows back: at first, and when an alias that they wait for accepts writes again."""
         if self._waited is None or (self._waited and self._waited - self._troubled.among(self._waited).keys()):
             self._waited = set()
             await self._queue.bring_back()
 
     async def _begin(self, room: int, *, besides: Iterable[int]) -> int:
-        """Begin with the rows that have waited longest, but for those `besides`; return with how many."""
+        """Start the rows that have waited longest, except those in `besides`; return how many were started."""
         waiting = await self._queue.oldest(room, besides=[*{*besides, *self._under_way}])
         for dependent in waiting:
             self._under_way[dependent.id] = asyncio.create_task(self._follow(dependent), name="dependents")
         return len(waiting)
 
     async def _follow(self, dependent: Dependent) -> None:
-        """Refresh a row's dependents, or have it tried again later."""
+        """Refresh a row's dependents, or schedule a retry."""
         table = dependent.row.key.table
         try:
             count, waited = await self._refresh(dependent.row)
@@ -240,9 +239,9 @@ class DependentsRefresher:
         return count, waited
 
     async def _signal(self, keys: Sequence[Key], row: ChangedRow) -> set[str]:
-        """Have rows read and their documents built, no faster than they are settled, and than the rate.
+        """Request that rows are read and their documents built, no faster than they are written and than the rate.
 
-        Return the aliases in trouble that some wait for.
+        Return the aliases in trouble that some of them wait for.
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()

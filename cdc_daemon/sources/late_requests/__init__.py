@@ -1,1 +1,1 @@
-"""Documents that a lost bulk request may still write, and the looks at them until that is impossible."""
+"""Documents that a lost bulk request may still write, and the checks on them until that is impossible."""

@@ -1,4 +1,4 @@
-"""Records the documents of requests that were lost, before anything else is settled of them."""
+"""Records the documents of lost requests before anything else is acknowledged for them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from cdc_daemon.store.suspects import BrokenOff, Suspect
 log = structlog.get_logger(__name__)
 
 MARGIN = 30_000_000
-"""Microseconds from the moment at which an index may forget a deletion to the first look at a suspect."""
+"""Microseconds from the moment at which an index may forget a deletion to the first check of a suspect."""
 
 _REMOVED = frozenset({Outcome.DELETED, Outcome.FILTERED, Outcome.SUPERSEDED})
 
 
 Blocking = Callable[..., Awaitable[Any]]
-"""Runs a call that blocks, with its arguments, beside the event loop."""
+"""Runs a blocking call, with its arguments, outside the event loop."""
 
 
 class Times(NamedTuple):
-    """When suspects are looked at, in microseconds after their request was lost.
+    """When suspects are checked, in microseconds after their request was lost.
 
-    `first` is the first look, and `last` the one after which no request can arrive any more. `remembered` is how long
+    `first` is the first check. After `last`, the last check, no request can arrive any more. `remembered` is how long
     the index remembers a deletion.
     """
 
@@ -53,11 +53,11 @@ class Kept(Protocol):
     """Durable suspects; methods block."""
 
     def add(self, suspects: Iterable[Suspect], *, now: int, first: int, last: int) -> None:
-        """Keep suspects. Raises `StoreError`."""
+        """Store suspects. Raises `StoreError`."""
         ...
 
     def begin(self, now: int, bound: int) -> BrokenOff:
-        """Record that requests will be sent; return the last stop that left some without an answer."""
+        """Record that requests will be sent; return the last stop that left requests without an answer."""
         ...
 
     def end(self) -> None:
@@ -66,15 +66,15 @@ class Kept(Protocol):
 
 
 class SuspectRecorder:
-    """Keeps a document whose write had no answer as a suspect, durably, before its key is settled or read again.
+    """Records a document whose write had no answer as a suspect, durably, before its key is acknowledged or reread.
 
     Only a write can bring a deleted document back; a late deletion meets a higher version, or no document. So only
-    writes are kept.
+    writes are recorded.
 
-    After a stop that left requests without an answer (kill -9) nobody knows whose documents these wrote. Their changes
-    were not acknowledged, so these rows are read again. What can still go wrong is a deletion that is settled after the
-    start and that such a request undoes: for as long as that is possible, the deleted documents are the suspects.
-    `bound` is the highest version that was given out before the start. The constructor and `close` block for a commit;
+    After a stop that left requests without an answer (kill -9) the documents of those requests are unknown. Their
+    changes were not acknowledged, so these rows are read again. One risk remains: such a request may undo a deletion
+    that is acknowledged after the start. For as long as that is possible, the deleted documents are the suspects.
+    `bound` is the highest version that was assigned before the start. The constructor and `close` block for a commit;
     the constructor raises `StoreError`.
     """
 
@@ -94,7 +94,7 @@ class SuspectRecorder:
         self._unsaved: dict[tuple[str, str], Suspect] = {}
         self._left_unanswered = False
         self._broken_off = kept.begin(now(), bound)
-        # A deletion after this time is remembered until no request of before the stop can arrive any more.
+        # A deletion after this time is remembered until no request from before the stop can arrive any more.
         self._until = self._broken_off.at + times.last - times.remembered if self._broken_off.at else 0
         seconds = (self._until - now()) / 1e6
         if seconds > 0:
@@ -102,7 +102,7 @@ class SuspectRecorder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Notice when a write in this block is broken off: its requests are left without an answer."""
+        """Record an interrupted write in this block: its requests are left without an answer."""
         try:
             yield
         except BaseException:
@@ -110,9 +110,9 @@ class SuspectRecorder:
             raise
 
     async def note(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> None:
-        """Keep the suspects among these results durably.
+        """Store the suspects among these results durably.
 
-        Raises `StoreError`. Suspects that could not be kept are kept by the next call.
+        Raises `StoreError`. The next call stores the suspects that could not be stored.
         """
         for suspect in self._find(judged):
             self._unsaved[suspect.alias, suspect.document] = suspect
@@ -125,7 +125,7 @@ class SuspectRecorder:
                 del self._unsaved[name]
 
     def close(self) -> None:
-        """Record that no request is left without an answer, if none is."""
+        """Record that no request is left without an answer, if that is so."""
         if self._left_unanswered or self._unsaved:
             return
         try:

@@ -1,4 +1,4 @@
-"""Looks at the documents that a lost request may still write, and has those that it has written read again."""
+"""Checks the documents that a lost request may still write, and rereads the rows of those that it has written."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ INTERVAL = 1.0
 """Seconds between two turns."""
 
 AT_ONCE = 500
-"""Suspects looked at together."""
+"""Suspects checked together."""
 
 PATIENCE = 60.0
-"""Seconds that a turn waits for documents that are written again; others have their turn then."""
+"""Seconds that a turn waits for rewritten documents; the turn then continues with other documents."""
 
 _SHOWN = 5
 """Ids in a log line."""
 
 _AGAIN = 60_000_000
-"""Microseconds until a look that was not possible is tried again."""
+"""Microseconds until a failed check is retried."""
 
 Look = Callable[[str, Sequence[Suspect]], Awaitable[Sequence[int | None]]]
 """Returns the lowest version that each suspect of an alias has in the alias's indices; None where it has none.
 
-Raises `CdcError` if they cannot be looked at now."""
+Raises `CdcError` if they cannot be checked now."""
 
 
 class Kept(Protocol):
@@ -45,29 +45,30 @@ class Kept(Protocol):
 
     @property
     def count(self) -> int:
-        """How many suspects are kept. It does not block."""
+        """Number of stored suspects. Does not block."""
         ...
 
     def due(self, now: int, limit: int) -> Sequence[SuspectRow]:
-        """Return suspects whose look is due."""
+        """Return suspects that are due for a check."""
         ...
 
     def looked(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
-        """Set when each is to be looked at next; forget those with None."""
+        """Set the time of each suspect's next check; delete those with None."""
         ...
 
 
 class SuspectWatch:
     """Compares each suspect's version in the index with the highest version that a lost request can have written.
 
-    Whatever was settled since the request was lost has a higher version. So a document with no higher one was written
-    late: its row is read again, and the document is written or deleted by that read. `tables` are those with documents.
-    A turn without suspects does nothing.
+    Everything acknowledged since the request was lost has a higher version. So a document with no higher version was
+    written late: its row is read again, and that read writes or deletes the document. `tables` are those with
+    documents. A turn without suspects does nothing.
 
-    The first look comes when the index may have forgotten a deletion; the further ones ever later, until no request can
-    arrive any more (`times`). The last look also waits until Elasticsearch has been available (`ready`) for as long as
-    the first one waits, because a server that was frozen works off what it had received. `reconcile` asks for the
-    comparison of a whole table, where too many of its documents are suspect. `returned` counts documents written late.
+    The first check takes place when the index may have forgotten a deletion. The intervals of further checks grow until
+    no request can arrive any more (`times`). The last check also waits until Elasticsearch has been available (`ready`)
+    for as long as the first one waits, because a server that was frozen still processes what it had received.
+    `reconcile` requests the comparison of a whole table where too many of its documents are suspect. `returned` counts
+    documents written late.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class SuspectWatch:
         self._ready_since: int | None = None
 
     async def turn(self) -> None:
-        """Look at everything that is due. Raises `StoreError`."""
+        """Check everything that is due. Raises `StoreError`."""
         if not self._ready():
             self._ready_since = None
             return
@@ -128,7 +129,7 @@ class SuspectWatch:
         await self._blocking(self._kept.looked, next_looks)
 
     async def _find_late(self, alias: str, rows: Sequence[SuspectRow]) -> list[SuspectRow] | None:
-        """Return those that a lost request has written, or None if they cannot be looked at now."""
+        """Return the suspects that a lost request has written, or None if they cannot be checked now."""
         if not rows:
             return []
         try:
@@ -147,7 +148,7 @@ class SuspectWatch:
         ]
 
     async def _read_again(self, alias: str, late: Sequence[SuspectRow]) -> set[int]:
-        """Have rows read again, and return the ids of those that have to be looked at once more."""
+        """Request a new read of rows, and return the ids that must be checked once more."""
         if not late:
             return set()
         log.warning(
@@ -164,7 +165,7 @@ class SuspectWatch:
         return set()
 
     def _next_look(self, suspect: Suspect) -> int | None:
-        """Return when to look next, each time after twice as long; None after the last look."""
+        """Return the time of the next check, each time after twice as long; None after the last check."""
         now, times = self._now(), self._times
         if suspect.key.table not in self._tables:
             return None

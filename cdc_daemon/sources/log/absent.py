@@ -1,4 +1,4 @@
-"""In place of a tail, where the commit log cannot be reached."""
+"""Replace the tail if the commit log cannot be reached."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from cdc_daemon.sources.log.tracked import Backlog
 
 
 class NoTail:
-    """Follows nothing: it only waits for the stop, as a tail does between changes."""
+    """Reads nothing and only waits for the stop, as a tail does between changes."""
 
     def __init__(self) -> None:
         self._stop = asyncio.Event()
 
     @property
     def position(self) -> Position:
-        """The beginning: nothing was ever read."""
+        """The start position: nothing was ever read."""
         return START
 
     def backlog(self) -> Backlog:
-        """Tell that nothing waits."""
+        """Return an empty backlog."""
         return Backlog(0, 0, None)
 
     async def wait_passed(self, seconds: float) -> None:
-        """Wait so long: there is nothing else that could tell."""
+        """Wait for `seconds`: there is no log position to wait for."""
         await asyncio.sleep(seconds)
 
     async def run(self) -> None:

@@ -8,23 +8,23 @@ from typing import NamedTuple
 
 
 class FileState(NamedTuple):
-    """What the open file shows now: its size in bytes and how many names it still has."""
+    """The open file's current size in bytes and its number of names."""
 
     size: int
     links: int
 
 
 class SegmentBuffer:
-    """An open segment file that looks like bytes: a length, and slices that are read when asked for.
+    """An open segment file that behaves like bytes: it has a length, and reads slices on demand.
 
-    It is read with `pread` and not mapped on purpose. Both see Cassandra's own map at once, as both are the
-    page cache (`MemoryMappedSegment`; the marker is read by one call and what it covers by a later one).
-    But a map of a file that somebody truncates kills the process with SIGBUS, and no check before the access
-    can rule that out, while `pread` comes back short. Sections are copied out either way, so it costs nothing.
+    It uses `pread` instead of a memory map on purpose. Both see Cassandra's own map at once, as both use the page
+    cache (`MemoryMappedSegment`; one call reads the marker and a later one the section that it covers).
+    But if a mapped file is truncated, an access kills the process with SIGBUS, and no check before the access can
+    rule that out. `pread` returns fewer bytes instead. Sections are copied either way, so `pread` costs nothing.
 
-    The descriptor keeps the file readable after its name has gone from the folder. The length is that of the last
-    `look`, so that a file which grows does so between reads only; if it has become shorter meanwhile, slices
-    are shorter too. Everything raises `OSError` when the system will not let us read.
+    The descriptor keeps the file readable after its name was deleted from the folder. The length is that of the last
+    `look`, so the buffer grows between reads only. If the file has become shorter since, slices are shorter too.
+    Every method raises `OSError` when the system denies reading.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class SegmentBuffer:
         self.look()
 
     def look(self) -> FileState:
-        """Take note of the file's present size and return it with the number of its names."""
+        """Update the length to the file's current size; return it with the number of names."""
         status = os.fstat(self._descriptor)
         self._size = status.st_size
         return FileState(status.st_size, status.st_nlink)

@@ -1,4 +1,4 @@
-"""How far everything is acknowledged, and how far that is durable."""
+"""Track the position up to which everything is acknowledged, and save it durably."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ log = structlog.get_logger(__name__)
 
 
 class Reached(NamedTuple):
-    """The place where a portion ends. `sequence` numbers portions in the order in which they were handed over."""
+    """The position where a portion ends. `sequence` numbers portions in the order of submission."""
 
     sequence: int
     position: Position
 
 
 class CheckpointKeeper:
-    """Opens receipts in order and saves the position behind which all of them are done.
+    """Opens receipts in order and saves the position up to which all of them are acknowledged.
 
-    It saves in a thread, at most once in `interval` seconds, and tries again until it succeeds: a store that
-    fails holds segments back and nothing else.
+    It saves in a thread, at most once in `interval` seconds, and retries until it succeeds. A failing store only
+    delays the release of segments.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class CheckpointKeeper:
         self.opened = 0
         """The sequence of the newest portion."""
         self.saved = Reached(0, start)
-        """What is durable."""
+        """The durable position."""
 
     @property
     def open_receipts(self) -> int:
-        """How many portions are handed over and not acknowledged yet."""
+        """The number of portions that are submitted and not yet acknowledged."""
         return len(self._line)
 
     @property
     def acknowledged(self) -> Reached:
-        """The place behind which everything is acknowledged."""
+        """The position up to which everything is acknowledged."""
         return self._line.acknowledged
 
     async def open(self, position: Position) -> Receipt:
@@ -71,7 +71,7 @@ class CheckpointKeeper:
         return receipt
 
     async def run(self) -> None:
-        """Save whenever the line has moved, until cancelled."""
+        """Save whenever the acknowledged position has advanced, until cancelled."""
         backoff = Backoff()
         while True:
             await self._line.wait_moved(self.saved)
@@ -91,7 +91,7 @@ class CheckpointKeeper:
             await asyncio.sleep(self._interval)
 
     async def save(self) -> None:
-        """Make the present place durable. Raises `StoreError`."""
+        """Save the acknowledged position durably. Raises `StoreError`."""
         async with self._saving:
             reached = self._line.acknowledged
             if reached == self.saved:
@@ -102,5 +102,5 @@ class CheckpointKeeper:
             self._on_saved()
 
     async def wait_empty(self, *, but: int = 0) -> None:
-        """Wait until every portion is acknowledged, or all but so many of the newest."""
+        """Wait until every portion is acknowledged, except the newest `but`."""
         await self._line.wait_empty(but=but)

@@ -1,4 +1,4 @@
-"""Where blocking work is done."""
+"""Executors for blocking work."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ T = TypeVar("T")
 
 
 class Executor(Protocol):
-    """Runs blocking work somewhere."""
+    """Runs blocking work."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """Run it and return what it returns."""
+        """Run the work and return its result."""
         ...
 
 
 async def in_thread(work: Callable[[], T], /) -> T:
-    """Run work in a worker thread of the loop."""
+    """Run work in a worker thread of the event loop."""
     return await asyncio.to_thread(work)
 
 
 async def inline(work: Callable[[], T], /) -> T:
-    """Run work at once, in the loop: for tests and simulations."""
+    """Run work directly in the event loop; for tests and simulations."""
     return work()

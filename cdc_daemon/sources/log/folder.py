@@ -1,4 +1,4 @@
-"""The `cdc_raw` folder: which segments are in it, and what their index files say."""
+"""List the segments in the `cdc_raw` folder and read their index files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ log = structlog.get_logger(__name__)
 _INDEX_SUFFIX = "_cdc.idx"
 
 _SAID_AGAIN = 60.0
-"""Seconds after which it is said again that a file cannot be looked at."""
+"""Seconds after which an inaccessible file is logged again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFile:
     """One segment as the folder shows it.
 
-    `size` is in bytes, `modified` in seconds since epoch. `links` counts the file's names: two while it is in
-    Cassandra's commit-log folder as well. `has_index` is true also while the index file is being rewritten and
-    cannot be read; `index` then is what it said before, if anything.
+    `size` is in bytes, `modified` in seconds since epoch. `links` counts the file's names: two while it is also in
+    Cassandra's commit-log folder. `has_index` is also true while the index file is being rewritten and cannot be
+    read; `index` then is its previous content, if any.
     """
 
     id: int
@@ -40,10 +40,10 @@ class SegmentFile:
 
     @property
     def replayed(self) -> bool:
-        """Whether Cassandra crashed with this segment and has replayed it: its index file then tells the file's length.
+        """Whether Cassandra replayed this segment after a crash: its index file then holds the file's length.
 
-        So it does, by chance and without harm, for a segment that was closed full to the last byte.
-        (`CommitLogReplayer.handleCDCReplayCompletion`)
+        (`CommitLogReplayer.handleCDCReplayCompletion`.) It is also true, without harm, for a segment that was closed
+        full to the last byte.
         """
         return self.index is not None and self.index.completed and self.index.offset == self.size
 
@@ -55,7 +55,7 @@ class SegmentFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What was in the folder at one moment: segments by ascending id, and index files without a segment.
+    """The folder's content at one moment: segments by ascending id, and index files without a segment.
 
     `total_bytes` is the size of all segments and index files, as Cassandra counts it against `cdc_total_space`.
     """
@@ -66,9 +66,9 @@ class Listing:
 
 
 class CdcFolder:
-    """Lists `cdc_raw`. Files of other names are left out; files that vanish while being looked at too.
+    """Lists `cdc_raw`. It omits files with other names and files that vanish during the listing.
 
-    One that the system does not let us look at is listed as it was before, and hides no other.
+    A file that the system denies access to is listed as it was before and does not affect the others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +107,7 @@ class CdcFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            # It is there: were it left out, it would be taken for lost.
+            # The file exists: if it were omitted, it would count as lost.
             _say(path, error)
             return self._files.get(name)
         return SegmentFile(
@@ -123,7 +123,7 @@ class CdcFolder:
         )
 
     def _read_index(self, path: Path) -> CdcIndex | None:
-        """Read an index file, or return what it said before while Cassandra is rewriting it."""
+        """Read an index file; return its previous content while Cassandra is rewriting it."""
         known = self._indexes.get(path.name)
         before = None if known is None else known[1]
         try:

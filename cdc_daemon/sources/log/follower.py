@@ -1,4 +1,4 @@
-"""Reading one segment while Cassandra still writes to it: section by section, in portions."""
+"""Read one segment while Cassandra still writes to it: section by section, in portions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from cdc_daemon.sources.log.lifecycle import Evidence
 
 @dataclass(slots=True, kw_only=True)
 class Portion:
-    """What was read at once: the updates, and the logical offset behind them.
+    """The updates of one read, and the logical offset behind them.
 
-    `mutations` counts entries, `skipped` updates of unwanted tables, `unknown` updates by table id of tables
-    that no schema has, `strangers` the entries with these, `size` the bytes passed. `problems` are entries that
-    cannot be read and never will.
+    `mutations` counts entries, `skipped` counts updates of unwanted tables, `unknown` counts updates of unknown tables
+    by table id, and `size` is the number of bytes read. `strangers` are the entries with unknown tables. `problems`
+    are permanently unreadable entries.
     """
 
     start: int
@@ -42,17 +42,16 @@ class Portion:
 
 
 class SegmentFollower:
-    """Reads a segment's updates from the logical offset `position` on, which ends an entry or is 0.
+    """Reads a segment's updates from the logical offset `position`, which is the end of an entry or 0.
 
-    The order of use is `fetch`, then `take_damages`, and where something was found `decode` and `advance`.
-    Nothing is consumed before `advance`, so a portion can be decoded again with a newer schema. `fetch` reads
-    the file, `decode` only computes; neither is for two threads at a time.
+    Call `fetch`, then `take_damages`, and if a section was found `decode` and `advance`. Only `advance` consumes, so a
+    portion can be decoded again with a newer schema. `fetch` reads the file, `decode` only computes; neither is safe
+    for two threads at a time.
 
-    What lies before the offset of the index file, or in a segment that is closed, is durable: whatever does
-    not hold together there is damage. Anything after it can be a write in progress and is only looked at again
-    later, until it is durable.
+    Bytes before the offset of the index file, and all bytes of a closed segment, are durable: invalid data there is
+    damage. Invalid data after that offset can be a write in progress. It is read again until it is durable.
 
-    Creating one raises `OSError`, `UnsupportedSegmentError`, or `DamagedSegmentError` for the header.
+    The constructor raises `OSError`, `UnsupportedSegmentError`, or `DamagedSegmentError` for the header.
     """
 
     def __init__(self, file: SegmentFile, *, position: int = 0, keyring: Keyring | None = None) -> None:
@@ -80,32 +79,32 @@ class SegmentFollower:
 
     @property
     def at_end(self) -> bool:
-        """Whether the last `fetch` found nothing more that is written so far."""
+        """Whether the last `fetch` reached the end of the written data."""
         return self._at_end
 
     @property
     def is_close(self) -> bool:
-        """Whether the next `fetch` only looks at what Cassandra has just written, which is in memory."""
+        """Whether the next `fetch` only reads recent writes of Cassandra, which are in the page cache."""
         return self._at_end or self._section is not None
 
     @property
     def begun(self) -> bool:
-        """Whether Cassandra has put a marker into this segment."""
+        """Whether Cassandra has written a sync marker to this segment."""
         return self._section is not None or (self._reader is not None and self._reader.position > self._header_size)
 
     @property
     def end(self) -> int:
-        """The logical offset up to which everything is read, empty sections included."""
+        """The logical offset up to which everything was read, empty sections included."""
         if self._section is not None or self._reader is None:
             return self.position
         return max(self.position, self._reader.position)
 
     def look(self) -> int:
-        """Take note of the file's present size; return how many names the file still has."""
+        """Update the file's known size; return the file's number of names."""
         return self._buffer.look().links
 
     def fetch(self, evidence: Evidence, *, stay_durable: bool = False) -> bool:
-        """Find the next section; tell whether there is one. With `stay_durable` only what is durable counts."""
+        """Find the next section; return whether there is one. With `stay_durable`, find durable sections only."""
         self._at_end = False
         if self._section is None:
             self._buffer.look()
@@ -140,14 +139,14 @@ class SegmentFollower:
         return portion
 
     def advance(self, portion: Portion) -> None:
-        """Go on behind a portion."""
+        """Continue behind a portion."""
         assert self._section is not None
         self.position = portion.end
         if portion.end >= self._section.end:
             self._section = None
 
     def look_again(self) -> None:
-        """Forget what was read but not consumed: it may be read differently now."""
+        """Discard data that was read but not consumed: its bytes may have changed."""
         self._section = None
         self._reader = None
 
@@ -168,7 +167,7 @@ class SegmentFollower:
         return self._reader
 
     def _read_header(self, durable: int) -> SegmentDescriptor | None:
-        """Read the header; where it is damaged note that, and go by the file's name. None where there is none yet."""
+        """Read the header; None if it is not yet written. If it is damaged, record that and use the file's name."""
         missing = DamagedSegmentError("expected a header, found none", segment=self.name, position=0)
         try:
             descriptor = read_descriptor(self._buffer, segment=self.name)
@@ -215,13 +214,13 @@ class SegmentFollower:
         return None
 
     def _cut_short(self, reader: SectionReader, evidence: Evidence) -> DamagedSegmentError | None:
-        """Say what is wrong where the chain of markers ends before a place that must have been written."""
+        """Return an error if the chain of markers ends before an offset that must have been written."""
         if (reader.position, evidence) == self._sound_end:
             return None
         error = reader.unread(evidence.durable)
         if error is None and (
             (evidence.closed and reader.missing)
-            # After a crash the index file holds the file's length, which says nothing of data.
+            # After a crash the index file holds the file's length, which does not show where the data ends.
             or (self._counts_file_bytes and reader.position < evidence.durable != len(self._buffer))
         ):
             error = self._shortage(reader, evidence)
@@ -239,9 +238,10 @@ class SegmentFollower:
         )
 
     def _pass_damage(self, reader: SectionReader, error: DamagedSegmentError) -> None:
-        """Note damage that the reader met, and find the next section where it cannot by itself.
+        """Record damage that the reader found, and find the next section if the reader cannot.
 
-        It can behind a section whose bytes cannot be undone. At a bad marker it stays and raises again.
+        The reader itself passes a section that cannot be decompressed or decrypted. At a bad marker it stays and raises
+        again.
         """
         place = (error.where.get("position"), error.where.get("file_position"))
         if place != self._bad_place:
@@ -251,7 +251,7 @@ class SegmentFollower:
             self._resume_behind(reader, error)
 
     def _resume_behind(self, reader: SectionReader, error: DamagedSegmentError) -> None:
-        """Note damage, and look for the next good marker; if there is none the rest of the segment is lost."""
+        """Record damage and search for the next valid marker; without one the rest of the segment is lost."""
         resumed = reader.resynchronise()
         self._lost = resumed is None
         ending = how_it_ends(resumed, has_rest=reader.has_rest)
@@ -261,14 +261,14 @@ class SegmentFollower:
         self._note(DamagedSegmentError(f"{error.message}; {ending}", data=error.data, hint=error.hint, **where))
 
     def _note(self, error: DamagedSegmentError) -> None:
-        """Note damage, unless it lies before where reading began: then an earlier process has told of it."""
+        """Record damage, unless it lies before the start of reading: then a previous process has reported it."""
         place = int(error.where.get("position", 0))
         self.damages = [known for known in self.damages if known.where.get("position") != place]
         if place >= self._started and place not in self._noted:
             self.damages.append(error)
 
     def take_damages(self) -> list[CommitLogError]:
-        """Return damage to the chain of markers that was met since the last call."""
+        """Return damage to the chain of markers that was found since the last call."""
         damages, self.damages = self.damages, []
         self._noted.update(int(error.where.get("position", 0)) for error in damages)
         return damages
@@ -279,7 +279,7 @@ def _counts_file_bytes(descriptor: SegmentDescriptor) -> bool:
 
 
 def _stop_before_damage(portion: Portion) -> None:
-    """End a portion before the first entry that may only be a write in progress."""
+    """End a portion before the first damaged entry, which may be a write in progress."""
     torn = [
         int(problem.where.get("position", portion.start))
         for problem in portion.problems

@@ -1,22 +1,22 @@
-"""Segments that are missing: what can be known of them, and what cannot.
+"""Detect missing segments: which gaps are certain, which are possible, and which cannot be detected.
 
-That a segment is gone proves nothing by itself. Cassandra removes the link of a segment without CDC data when
-it discards it, never makes one while CDC space is used up, and starts each run with ids far above the last.
+A missing segment alone proves no loss. Cassandra removes the link of a segment without CDC data when it discards the
+segment, creates no link while CDC space is used up, and starts each run with ids far above the last.
 But a segment *with* CDC data stays until its consumer deletes it, unless `cdc_block_writes: false` lets Cassandra
-prune the folder (see `lifecycle`). So a gap is certain when the missing segment is known to have held CDC data: it
-had an index file, or signals came from it. It is possible when segments were there in our absence that we
-never saw; pruning goes by ascending ids, so as long as the segment at the checkpoint is there, or the next id after
-it, nothing behind it was pruned.
+prune the folder (see `lifecycle`). So a gap is certain if the missing segment is known to have held CDC data: it
+had an index file, or signals were read from it. A gap is possible if segments may have existed only while the daemon
+was down. Pruning goes by ascending ids: as long as the segment at the checkpoint, or the next id after it, exists,
+no later segment was pruned.
 
-Anybody can delete a segment between two others, though. A hole in the ids is a possible gap when all of this holds:
+But anyone can delete a segment between two others. A hole in the ids is a possible gap if all of this holds:
 
 - the segment was not consumed, and was not seen to be without CDC data while the daemon ran;
-- the segments on both sides of the hole hold CDC data, so that a segment without any is rather unlikely;
-- both sides are of one run of Cassandra. A new run begins at the wall clock's milliseconds, and within a run one
+- the segments on both sides of the hole hold CDC data, so a segment without CDC data is rather unlikely;
+- both sides belong to one run of Cassandra. A new run begins at the wall clock's milliseconds, and within a run one
   segment takes far more than a millisecond. So the first id of a new run, taken as a time, is later than the last
   write to every older segment, and an id within a run is earlier than the last write to the segment before it.
 
-What cannot be known: a segment that is missing at the very border of two runs, or next to one without CDC data.
+A segment that is missing at the border of two runs, or next to one without CDC data, cannot be detected.
 """
 
 from __future__ import annotations
@@ -30,28 +30,27 @@ from cdc_daemon.sources.log.position import Position
 
 
 class GapReason(Enum):
-    """Why changes are believed to be lost."""
+    """The reason to assume that changes are lost."""
 
     VANISHED = "vanished"
-    """A segment with CDC data is gone before it was read to its end."""
+    """A segment with CDC data was deleted before it was read to its end."""
 
     INDEX_WITHOUT_SEGMENT = "index_without_segment"
-    """There is an index file, so there was CDC data, but the segment is gone."""
+    """An index file exists, so there was CDC data, but its segment was deleted."""
 
     ABSENT = "absent"
-    """While the daemon was away, segments may have come and gone that it never saw."""
+    """While the daemon was down, segments may have been created and deleted."""
 
     HOLE = "hole"
-    """While the daemon was away, a segment between two with CDC data came and went, or got its data and went."""
+    """While the daemon was down, a segment between two with CDC data was deleted; it may have held CDC data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A hole in what was read.
+    """A gap in the log that was read.
 
-    What is missing begins at `after` and ends before the segment `before`; None where no such end is known.
-    `certain` tells whether changes are lost for sure or only perhaps, `segments` how many ids are concerned, as far
-    as that is known.
+    The missing part begins at `after` and ends before the segment `before`; None if its end is unknown. `certain` is
+    true if changes are certainly lost, false if they may be. `segments` is the number of missing ids, if known.
     """
 
     reason: GapReason
@@ -71,7 +70,7 @@ class Gap:
 
     @property
     def hint(self) -> str:
-        """What an operator can do about it."""
+        """Advice for the operator."""
         return self.HOLE_HINT if self.reason is GapReason.HOLE else self.HINT
 
     def __str__(self) -> str:
@@ -84,11 +83,11 @@ class Gap:
 
 
 def gap_at_start(checkpoint: Position, listing: Listing, *, consumed: bool, may_prune: bool) -> Gap | None:
-    """Tell what was missed between an earlier look at the folder and this one.
+    """Return the gap between a previous listing of the folder and this one, or None.
 
-    `checkpoint` is where reading stopped; an offset above 0 says that the segment held CDC data. `consumed` says
-    that its segment was read to its end and released. `may_prune` is false where Cassandra is known to reject
-    writes rather than to prune, so that only what somebody else deleted can be missing.
+    `checkpoint` is where reading stopped; an offset above 0 means that the segment held CDC data. `consumed` means
+    that its segment was read to its end and released. `may_prune` is false if Cassandra is known to reject writes
+    instead of pruning: then only segments that someone else deleted can be missing.
     """
     present = {file.id for file in listing.segments}
     if checkpoint.segment_id == 0 or checkpoint.segment_id in present or checkpoint.segment_id in listing.orphans:

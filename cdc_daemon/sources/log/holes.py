@@ -1,4 +1,4 @@
-"""Segments that are missing after an absence of the daemon, found by their ids (see `gap` for what can be known)."""
+"""Find segments that were deleted while the daemon was down, by their ids (see `gap` for the limits)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
 
 
 class Known(NamedTuple):
-    """What was known before the absence, and what is known without the folder.
+    """Knowledge about segments from before the daemon was down and from other sources than the folder.
 
-    `seen` are the segments of the last look, `newest` is the highest id that was ever seen, `consumed` are segments
-    that were read to their end. `tracked` are those whose open files can still be read, and whether they hold CDC data.
+    `seen` are the segments of the last listing, `newest` is the highest id that was ever seen, `consumed` are the
+    segments that were read to their end. `tracked` are segments with open, readable files; its values are true for
+    those that hold CDC data.
     """
 
     seen: Sequence[SeenSegment] = ()
@@ -27,14 +28,14 @@ class Known(NamedTuple):
 
 
 class _Neighbour(NamedTuple):
-    """A segment that is accounted for. `alive` is when it was last known to be in use (ms since epoch)."""
+    """A segment that is not missing. `alive` is when it was last known to be in use (ms since epoch)."""
 
     holds_cdc: bool
     alive: float = 0.0
 
 
 def find_missing(listing: Listing, known: Known) -> list[Gap]:
-    """Return a certain gap for each stretch of segments that were seen with CDC data and are gone unread."""
+    """Return a certain gap for each range of segments that were seen with CDC data and deleted unread."""
     present = [file.id for file in listing.segments]
     accounted = {*present, *known.consumed, *known.tracked, *listing.orphans}
     gaps: list[Gap] = []
@@ -51,11 +52,11 @@ def find_missing(listing: Listing, known: Known) -> list[Gap]:
 
 
 def find_holes(listing: Listing, known: Known) -> list[Gap]:
-    """Return a possible gap for each hole in the ids that Cassandra need not have made (see `gap`).
+    """Return a possible gap for each hole in the ids that Cassandra's own behaviour does not explain (see `gap`).
 
-    Of the segments that were known before the absence only those that were still open may have got CDC data since.
-    The last segment with an index file may be followed by segments whose index files are still to come: these count as
-    holding CDC data where they end a hole.
+    Of the segments that were known before the daemon was down, only open ones may have received CDC data since.
+    The last segment with an index file may be followed by segments that will still get index files: these count as
+    holding CDC data if they end a hole.
     """
     neighbours = _neighbours(listing, known)
     opened = {each.id: each.seen for each in known.seen if each.id not in neighbours}
@@ -78,7 +79,7 @@ def find_holes(listing: Listing, known: Known) -> list[Gap]:
 
 
 def _neighbours(listing: Listing, known: Known) -> dict[int, _Neighbour]:
-    """Return every segment that is accounted for, by its id: all but those that were open and are gone."""
+    """Return every segment that is not missing, by id: all except those that were open and were deleted."""
     found = {
         each.id: _Neighbour(each.state is SegmentState.CDC, each.seen)
         for each in known.seen

@@ -1,4 +1,4 @@
-"""What the daemon remembers of the folder, and what is missing of it after an absence."""
+"""Store the folder's state durably, and find the segments that are missing after a restart."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
 
 
 class Inventory:
-    """Keeps durably which segments are in the folder, and compares that with the folder after an absence.
+    """Stores durably which segments are in the folder, and compares the stored list with the folder after a restart.
 
-    The order is: gaps are found, the caller keeps them durably, and only then `record` makes the folder's present state
-    what is known. So each gap is found once, and twice at most where the process is killed in between.
+    First `find_gaps` finds gaps, then the caller stores them durably, and only then `record` stores the folder's
+    current state. So each gap is found once, or twice if the process is killed in between.
     """
 
     def __init__(self, seen: SeenSegments, checkpoints: Checkpoints, segments: TrackedSegments) -> None:
@@ -29,9 +29,9 @@ class Inventory:
         self._recorded: dict[int, SegmentState] | None = None
 
     async def find_gaps(self, listing: Listing, checkpoint: Position, *, may_prune: bool) -> list[Gap]:
-        """Return what is missing since the last look. Raises `StoreError`.
+        """Return the gaps since the last listing. Raises `StoreError`.
 
-        A new state directory knows nothing, so nothing is missing for it.
+        With a new state directory there are no gaps.
         """
         seen = await asyncio.to_thread(self._seen.load)
         self._recorded = {each.id: each.state for each in seen}
@@ -48,7 +48,7 @@ class Inventory:
         return _without_repeats(at_checkpoint, [*find_missing(listing, known), *find_holes(listing, known)])
 
     async def record(self) -> None:
-        """Keep the state of the tracked segments where it has changed. Raises `StoreError`."""
+        """Store the changed states of the tracked segments. Raises `StoreError`."""
         if self._recorded is None:
             return
         states = {segment.id: self._state(segment) for segment in self._segments}
@@ -65,9 +65,9 @@ class Inventory:
             self._recorded |= {each.id: each.state for each in changed}
 
     def _state(self, segment: TrackedSegment) -> SegmentState:
-        """Say what is known of a segment.
+        """Return a segment's state.
 
-        One without an index file behind one that has begun gets no CDC data any more (see `lifecycle`).
+        A segment without an index file gets no more CDC data once a newer segment has begun (see `lifecycle`).
         """
         if segment.file.has_index:
             return SegmentState.CDC
@@ -75,7 +75,7 @@ class Inventory:
 
 
 def _without_repeats(at_checkpoint: Gap | None, found: Sequence[Gap]) -> list[Gap]:
-    """Return each gap once: what was found by the ids may lie in the gap at the checkpoint, or be the surer one."""
+    """Return each gap once: a gap found by ids may lie in the gap at the checkpoint, or be the certain one."""
     if at_checkpoint is None:
         return list(found)
     within = [gap for gap in found if _covers(at_checkpoint, gap)]

@@ -1,4 +1,4 @@
-"""The keys of encrypted segments, from what a command line or the environment names."""
+"""Load the keys of encrypted segments, from files or passwords that a command line or the environment names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KEY_PASSWORD: Final = "CDC_DAEMON_KEY_PASSWORD"  # noqa: S105 -- the variable's 
 
 
 def open_keyring(keystore: Path | None, password_file: Path | None, key_password_file: Path | None) -> Keyring | None:
-    """Open a JCEKS keystore; None where none is named.
+    """Open a JCEKS keystore; return None if none is named.
 
-    Passwords come from files, whose newline at the end does not count, or from the environment. The keys'
-    password is the keystore's where no other is given. Raises `ConfigError`.
+    Passwords come from files, without a newline at the end, or from the environment. The keys' password defaults to
+    the keystore's. Raises `ConfigError`.
     """
     if keystore is None:
         if password_file is not None or key_password_file is not None:
@@ -36,7 +36,7 @@ def open_keyring(keystore: Path | None, password_file: Path | None, key_password
 
 
 def configured_keyring(settings: CommitLogSettings) -> Keyring | None:
-    """Open the keystore of a daemon's configuration; None where none is named. Raises `ConfigError`."""
+    """Open the keystore that the configuration names; return None if it names none. Raises `ConfigError`."""
     if settings.keystore is None or settings.keystore_password is None:
         return None
     key_password = settings.key_password

@@ -1,7 +1,7 @@
-"""When a segment is finished for good, from Cassandra's own sources (4.0.18, 4.1.10, 5.0.6: the same in all).
+"""Decide when a segment is finished for good, from Cassandra's own sources (4.0.18, 4.1.10, 5.0.6: the same in all).
 
 Birth. `AbstractCommitLogSegmentManager` prepares the next segment ahead of its use (`availableSegment`), so
-behind the one in use there is always an empty one. `CommitLogSegmentManagerCDC.createSegment` links it into
+the segment in use is always followed by an empty one. `CommitLogSegmentManagerCDC.createSegment` links it into
 `cdc_raw` after its header is written, unless the CDC space is used up (state FORBIDDEN): then it is linked
 later, when space is free (`permitSegmentMaybe`), so a link may appear with a *lower* id than one already there.
 Ids of one run of Cassandra are consecutive; a new run begins at the wall clock's milliseconds, or above the
@@ -14,11 +14,11 @@ Growth. `CommitLogSegment.sync` writes a marker over entries only after all of t
 Two segments at once. A writer that saw the old segment in `allocatingFrom` may still place an entry in it after
 `advanceAllocatingFrom` has made the new one current and before it calls `discardUnusedTail` on the old one.
 In that window both may even get a marker. So markers in a newer segment do **not** prove that the older one is
-finished. But whatever the window lets in is synced by the pass that closes the segment, and that pass writes
-`_cdc.idx` if any of it is CDC. A segment without `_cdc.idx` behind one that has begun needs no more looking at
-until an index file appears.
+finished. But the pass that closes the segment syncs all entries from that window, and it writes `_cdc.idx` if any of
+them is CDC. A segment without `_cdc.idx`, followed by one that has begun, needs no more reading until an index file
+appears.
 
-End. Once `discardUnusedTail` has succeeded no allocation can (`allocatePosition` is past the buffer's end, "Can
+End. Once `discardUnusedTail` has succeeded, no allocation can (`allocatePosition` is past the buffer's end, "Can
 only succeed once"). The next `sync` of that segment, whether it was asked to flush or not, writes the last
 marker, zeroes the one after it if there is room, forces the file, writes `_cdc.idx` with COMPLETED when there
 are CDC mutations, and unmaps the file (`internalClose`). A later `close` finds nothing to do, so neither the
@@ -28,7 +28,7 @@ with no room for one. The last section may be empty.
 Therefore a segment is finished for good when one of these holds:
 
 - its index file says COMPLETED: it was closed, or replayed by a later process, which never appends to it
-  (`CommitLogReplayer.handleCDCReplayCompletion`; the offset is then the file's length and says nothing of data);
+  (`CommitLogReplayer.handleCDCReplayCompletion`; the offset is then the file's length, not the end of the data);
 - its link in `cdc_raw` is the last one: Cassandra removes a segment from its commit-log folder only after
   closing it (`CommitLogSegmentManagerCDC.discard`, `CommitLogSegment.discard`) or, after a restart, after the
   replay (`handleReplayedSegment`). This is the only evidence for two kinds that never become COMPLETED: the
@@ -38,11 +38,11 @@ Therefore a segment is finished for good when one of these holds:
 
 Death. A segment is discarded when no memtable needs it. Its link goes too if it holds no CDC data; otherwise the
 link stays until the consumer deletes it, or, with `cdc_block_writes: false`, until Cassandra prunes the folder:
-oldest ids first, never the segment in use (`deleteOldLinkedCDCCommitLogSegment`, since 4.1). Log first, index file
-second, so an index file without its log is what a pruning in the midst of closing leaves.
+oldest ids first, never the segment in use (`deleteOldLinkedCDCCommitLogSegment`, since 4.1). It deletes
+the log first and the index file second, so a pruning during the closing leaves an index file without its log.
 
-Rebirth. After a crash every segment still in the commit-log folder is replayed. One with a CDC mutation is linked
-again if its link is gone, although it may long be consumed, and its index file is written COMPLETED.
+Rebirth. After a crash every segment still in the commit-log folder is replayed. If it has a CDC mutation and no
+link, it is linked again, even if it was consumed long ago, and its index file is written COMPLETED.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ from cdc_daemon.sources.log.folder import SegmentFile
 
 
 class Evidence(NamedTuple):
-    """What is known of a segment before it is looked into.
+    """The known state of a segment before it is read.
 
-    `durable` is the logical offset up to which Cassandra has forced it to disk, `closed` says that nothing will ever
-    be appended to it. It has to be gathered *before* the markers are read: an end that is found after the segment
-    was known to be closed is the end.
+    `durable` is the logical offset up to which Cassandra has forced it to disk. `closed` means that nothing will ever
+    be appended to it. Collect it *before* reading the markers: only then is the end of the markers in a closed segment
+    its final end.
     """
 
     durable: int = 0
@@ -65,20 +65,20 @@ class Evidence(NamedTuple):
 
     @classmethod
     def of(cls, file: SegmentFile, *, newer_begun: bool) -> Self:
-        """Gather what the folder shows. `newer_begun` says that a segment with a higher id has a marker."""
+        """Return the evidence from the folder. `newer_begun` means that a segment with a higher id has a marker."""
         durable = 0 if file.index is None else file.index.offset
         return cls(durable, is_closed(file, newer_begun=newer_begun))
 
     def covers(self, offset: int) -> bool:
-        """Tell whether everything before this logical offset is written for good."""
+        """Return whether everything before this logical offset is final."""
         return self.closed or offset <= self.durable
 
 
 def is_closed(file: SegmentFile, *, newer_begun: bool) -> bool:
-    """Tell whether nothing will ever be appended to this segment (see the module's text for the proof).
+    """Return whether nothing will ever be appended to this segment (see the module's text for the proof).
 
-    The begun newer segment is asked for beside a link count of one, so that a file system that does not count
-    links cannot make the segment in use look finished.
+    A link count of one counts only if a newer segment has begun. So on a file system that does not count links, the
+    segment in use is not taken for finished.
     """
     if file.index is not None and file.index.completed:
         return True
@@ -86,9 +86,9 @@ def is_closed(file: SegmentFile, *, newer_begun: bool) -> bool:
 
 
 def is_resting(file: SegmentFile, *, at_end: bool, newer_begun: bool) -> bool:
-    """Tell whether this segment needs no more looking at unless its entry in the folder changes.
+    """Return whether this segment needs no more reading until its entry in the folder changes.
 
-    True of a segment read to its last marker that holds no durable CDC data while a newer one has begun:
-    most segments of a node where only some tables have CDC.
+    True for a segment that was read to its last marker and holds no durable CDC data, while a newer one has begun:
+    most segments of a node on which only some tables have CDC.
     """
     return at_end and newer_begun and not file.has_index

@@ -22,13 +22,13 @@ LOCK_FILE = "daemon.lock"
 class DaemonLock:
     """An exclusive `flock` on a file in the state directory and on the `cdc_raw` folder itself.
 
-    Two daemons with one state would tear each other's checkpoint; two on one folder would delete segments the
-    other has not read. The kernel drops both locks when the process ends, however it ends. The folder is
-    locked through a descriptor of the directory, so nothing is ever created in what Cassandra counts as CDC
-    space; Cassandra itself takes no such lock. The state directory is created when absent.
+    Two daemons with one state directory would overwrite each other's checkpoint; two on one folder would delete
+    segments that the other has not read. The kernel releases both locks when the process ends, however it ends. The
+    folder is locked through a descriptor of the directory, so no file is created in the folder, which Cassandra counts
+    as CDC space. Cassandra itself takes no such lock. The state directory is created if missing.
 
-    Entering raises `LockedError`, naming the holder's process where it can be known, or `StoreError` when the
-    state directory cannot be used. Without a `folder` only the state is locked.
+    Entering raises `LockedError`, with the holder's process if known, or `StoreError` if the state directory cannot be
+    used. Without a `folder` only the state directory is locked.
     """
 
     def __init__(self, *, state: Path, folder: Path | None) -> None:
@@ -52,7 +52,7 @@ class DaemonLock:
         self.release()
 
     def release(self) -> None:
-        """Give both locks back; a second call does nothing."""
+        """Release both locks; a second call does nothing."""
         while self._held:
             os.close(self._held.pop())
 
@@ -91,7 +91,7 @@ class DaemonLock:
         try:
             taken = _take(descriptor)
         except OSError as error:
-            # Some network file systems cannot lock a directory; the state's lock then has to do.
+            # Some network file systems cannot lock a directory; the state's lock then has to suffice.
             log.warning("tail.folder_not_lockable", folder=str(folder), error=str(error))
             return
         if not taken:
@@ -113,7 +113,7 @@ def _take(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int, pid_file: Path | None) -> str:
-    """Name the process that holds the lock on the file behind `descriptor`."""
+    """Return a text that names the process with the lock on the file behind `descriptor`."""
     status = os.fstat(descriptor)
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     candidates: list[str] = []

@@ -1,4 +1,4 @@
-"""The log tail's measurements."""
+"""The metrics of the log tail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _letter(problem: type[CommitLogError]) -> str:
 
 
 class TailMetrics:
-    """Counts what the tail reads, and what it gives back. `on_listed` is told the bytes in the folder."""
+    """Counts the changes read and the segments released. `on_listed` is called with the bytes in the folder."""
 
     def __init__(self, metrics: Metrics, on_listed: Callable[[int], None] = lambda _bytes: None) -> None:
         self._metrics = metrics
@@ -36,22 +36,22 @@ class TailMetrics:
             metrics.dead_letters.labels(_letter(kind))
 
     def read(self, table: TableName, scope: str, count: int) -> None:
-        """Count changes by the table and how much of it they speak of."""
+        """Count changes by table and scope."""
         self._metrics.mutations.labels(*table, scope).inc(count)
         self._metrics.signals.inc(count)
 
     def passed_over(self, reason: str, count: int) -> None:
-        """Count updates that make no signal."""
+        """Count updates without a signal."""
         self._metrics.updates_passed_over.labels(reason).inc(count)
 
     def listed(self, segments: int, total_bytes: int) -> None:
-        """Show what is in the folder."""
+        """Record the segments and bytes in the folder."""
         self._metrics.cdc_raw_segments.set(segments)
         self._metrics.cdc_raw_bytes.set(total_bytes)
         self._on_listed(total_bytes)
 
     def saved(self, position: Position) -> None:
-        """Show the durable checkpoint's segment."""
+        """Record the segment of the durable checkpoint."""
         self._metrics.checkpoint_segment_id.set(position.segment_id)
 
     def released(self, segment_id: int, size: int) -> None:  # noqa: ARG002 -- counted, not named: ids have no end
@@ -59,16 +59,16 @@ class TailMetrics:
         self._metrics.segments_released.inc()
 
     def unreadable(self, problem: CommitLogError) -> None:
-        """Count a piece of a segment that cannot be read, and is a dead letter."""
+        """Count an unreadable piece of a segment, which is a dead letter."""
         self._metrics.decode_errors.labels(type(problem).__name__).inc()
         self._metrics.dead_letters.labels(_letter(type(problem))).inc()
 
     def table_unknown(self) -> None:
-        """Count the one dead letter of a table that no schema has; its updates are counted as passed over."""
+        """Count the one dead letter of an unknown table; its updates are counted as passed over."""
         self._metrics.dead_letters.labels(_letter(UnknownTableError)).inc()
 
     def gap(self, gap: Gap) -> None:
-        """Count missing segments, which are a dead letter where it is certain that changes were in them."""
+        """Count missing segments, which are a dead letter if they certainly held changes."""
         self._metrics.gaps.labels(gap.reason.value).inc()
         if gap.certain:
             self._metrics.dead_letters.labels("segment").inc()

@@ -1,4 +1,4 @@
-"""How the tail is to work."""
+"""The tail's settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class TailOptions:
     """Settings of a tail; times are in seconds.
 
     follow_markers       read as far as sync markers reach; when false, only what `_cdc.idx` says is durable
-    release              delete finished segments; when false they are only remembered as consumed
-    may_prune            whether Cassandra may delete unread segments (`cdc_block_writes: false`); give false only
-                         where it is known, as it silences the mere possibility of a gap
-    poll_interval        how often a growing segment is looked at
-    list_interval        how often the folder is listed when no event tells of a change
+    release              delete finished segments; when false they are only recorded as consumed
+    may_prune            whether Cassandra may delete unread segments (`cdc_block_writes: false`); set false only
+                         if that is known, as it suppresses gaps that are merely possible
+    poll_interval        time between two reads of a growing segment
+    list_interval        time between two listings of the folder without file events
     checkpoint_interval  the least time between two checkpoints
-    portion_mutations    the most mutations handed over at once
-    open_portions        the most portions handed over and not acknowledged
-    source               the name under which the store keeps the checkpoint
+    portion_mutations    the most mutations submitted at once
+    open_portions        the most portions submitted and not acknowledged
+    source               the checkpoint's name in the store
     """
 
     follow_markers: bool = True

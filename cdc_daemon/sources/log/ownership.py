@@ -1,4 +1,4 @@
-"""Of the changes in this node's log, those that are its daemon's to act on; the others are left to other replicas'."""
+"""Split the changes in this node's log: its daemon processes its own; daemons of other replicas process the rest."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileReques
 log = structlog.get_logger(__name__)
 
 INTERVAL = 1.0
-"""Seconds between two looks at who is up."""
+"""Seconds between two checks for nodes that are down."""
 
 REMEMBERED_SECONDS = 60.0
-"""How long what was left to a node is kept in mind. Others notice by gossip that it is down, mostly within twenty
-seconds (`FailureDetector`, phi_convict_threshold 8), and its daemon needs a moment for what it has."""
+"""Seconds for which changes left to another node are remembered. Other nodes detect by gossip that it is down, mostly
+within twenty seconds (`FailureDetector`, phi_convict_threshold 8), and its daemon needs time for its backlog."""
 
 REMEMBERED = 50_000
-"""The most changes that are kept in mind."""
+"""The most changes that are remembered."""
 
 
 class Owners(Protocol):
-    """Knows whose a change is; `cassandra.ownership.Ownership`."""
+    """Decides which node owns a change; implemented by `cassandra.ownership.Ownership`."""
 
     def refresh(self) -> None:
-        """Take note of the ring as it is now."""
+        """Update to the current ring."""
         ...
 
     def is_live(self, node: str) -> bool:
-        """Whether a node is up."""
+        """Return whether a node is up."""
         ...
 
     def left_to(self, keyspace: str, partition_key: bytes) -> str | None:
-        """Return the node to which a key's changes are left; None where they are this node's."""
+        """Return the node that owns a key's changes; None if this node does."""
         ...
 
 
 class OwnSignals:
-    """Hands on the signals that are this node's, and leaves the others, which are settled by that.
+    """Submits the signals that this node owns and drops the others, which counts as acknowledged.
 
-    A change that is left is in another replica's log too, or comes there by a hint or a repair. Only where that node
-    goes down right after, before it has acted, would the document wait for its return. So what was left of late is kept
-    in mind, and acted on when the node is seen down; where that was more than is kept, the node's own ranges are
-    reconciled.
+    A dropped change is also in another replica's log, or arrives there by a hint or a repair. But if that node goes
+    down before it processes the change, the document would stay stale until it returns. So recently dropped signals
+    are remembered, and submitted when their owner is down. If there were more than the limit, this node's own ranges
+    are reconciled.
 
-    `everywhere` are tables whose rows each daemon acts on, `left` and `taken_over` count signals, and `now` tells
-    seconds of a monotonic clock.
+    `everywhere` are tables that each daemon processes in full, `left` and `taken_over` count signals, and `now`
+    returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class OwnSignals:
         self._forgotten: dict[str, float] = {}
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Hand on what is this node's; wait while there is no room for it."""
+        """Submit the signals that this node owns; wait while the sink is full."""
         self._owners.refresh()
         now = self._now()
         own = []
@@ -99,7 +99,7 @@ class OwnSignals:
             await self._sink.submit(own, receipt)
 
     async def look(self) -> None:
-        """Act on what was left of late to nodes that are down now. Raises `StoreError`."""
+        """Submit recent signals of nodes that are down now. Raises `StoreError`."""
         self._owners.refresh()
         now = self._now()
         self._forget(now)

@@ -1,4 +1,4 @@
-"""A place in the commit log: which segment, how far into it."""
+"""A position in the commit log: a segment and an offset in it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Position(NamedTuple):
     """A segment's id and a logical offset in it, in bytes (Cassandra's `CommitLogPosition`).
 
-    Ids grow in the order in which Cassandra takes segments into use, so positions compare in the order of
-    the log. Offset 0 means that nothing of the segment was used yet.
+    Ids ascend in the order in which Cassandra starts to use segments, so positions sort in the order of the log.
+    Offset 0 means that nothing of the segment was read yet.
     """
 
     segment_id: int

@@ -1,4 +1,4 @@
-"""Copies of damaged segments, kept for people after the segments themselves are gone."""
+"""Keep copies of damaged segments for operators after the segments themselves are deleted."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ ADVICE = (
     "until `cdc-daemon check` no longer shows state.reconcile, then delete them, and their letters with "
     "`cdc-daemon dead-letters drop --kind segment`; `cdc-daemon segments verify {folder}` shows what is damaged"
 )
-"""What to do about damaged segments: the log, `cdc-daemon check`, dead letters and the runbook say the same."""
+"""Advice on damaged segments, used by the log, `cdc-daemon check`, dead letters and the runbook."""
 
 
 class Quarantine:
-    """A folder of its own, `quarantine` in the state directory. The daemon deletes nothing in it."""
+    """The folder `quarantine` in the state directory. The daemon deletes nothing in it."""
 
     def __init__(self, state: Path) -> None:
         self.directory = state / "quarantine"
 
     @property
     def advice(self) -> str:
-        """What an operator is to do with the copies."""
+        """Advice for the operator on the copies."""
         return ADVICE.format(folder=self.directory)
 
     def holds(self, name: str) -> bool:
-        """Tell whether there is a copy of the segment of this name."""
+        """Return whether there is a copy of the segment with this name."""
         return (self.directory / name).exists()
 
     def segments(self) -> list[Path]:
-        """Return the copies, oldest segment first. Raises `OSError` where the folder cannot be listed."""
+        """Return the copies, oldest segment first. Raises `OSError` if the folder cannot be listed."""
         try:
             named = [(parse_segment_name(path.name), path) for path in self.directory.iterdir()]
         except FileNotFoundError:
@@ -40,9 +40,9 @@ class Quarantine:
         return [path for parsed, path in sorted(named, key=lambda each: each[1].name) if parsed is not None]
 
     def keep(self, path: Path) -> None:
-        """Copy a segment durably, in place of an earlier copy. It blocks; raises `OSError`.
+        """Copy a segment durably and replace an earlier copy. It blocks; raises `OSError`.
 
-        A segment that is gone by then is left out: there is nothing to copy.
+        It does nothing if the segment no longer exists.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         target = self.directory / path.name

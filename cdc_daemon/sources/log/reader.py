@@ -1,4 +1,4 @@
-"""The reading half of the tail: from open segments to signals in the pipeline."""
+"""The reading half of the tail: read open segments and submit signals to the pipeline."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _BEAT = 1.0
 """Seconds between two heartbeats while waiting for the pipeline or for Cassandra's schema."""
 
 _RETRY = 5.0
-"""Seconds after which a segment is tried again that the system would not let us read."""
+"""Seconds until the next attempt to read a segment after the system denied it."""
 
 
 class Reader:
-    """Reads tracked segments, oldest first, and hands their signals over.
+    """Reads tracked segments, oldest first, and submits their signals.
 
-    Each portion is one receipt. A portion is consumed only after all of it is handed over and everything in
-    it that cannot be read is durably kept, so whatever interrupts the reader, the portion is read again.
+    Each portion has one receipt. A portion is consumed only after all its signals are submitted and all its unreadable
+    entries are stored durably. So if the reader is interrupted, it reads the portion again.
 
-    When Cassandra crashes it may lose writes of its last moments that were acknowledged, and that rows read
-    back then showed. So a segment that was being read when it crashed is read once more from its beginning after
-    the replay: each of its rows is read again, and documents that were ahead of Cassandra come back to it.
+    When Cassandra crashes, it may lose its last acknowledged writes, although reads returned them before the crash.
+    So a segment that was being read at the crash is read again from its beginning after the replay. Each of its rows is
+    read again, which corrects documents that were ahead of Cassandra.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Reader:
         self._furthest = furthest
 
     def stop(self) -> None:
-        """Ask to begin no further portion."""
+        """Stop before the next portion."""
         self._stopping = True
 
     async def read_all(self) -> bool:
-        """Read what there is in every segment; tell whether there was anything."""
+        """Read the new data of every segment; return whether there was any."""
         self._beat("tail")
         progressed = False
         for segment in self._segments:
@@ -117,7 +117,7 @@ class Reader:
                 )
             return False
         except CommitLogError as error:
-            # Its header may have come long after the file, so it is not only an opening that can fail.
+            # The header may be written long after the file is created, so this can fail after opening too.
             segment.close()
             segment.error = error
             await self._beating(self._trouble.unreadable(segment, [error]))
@@ -140,7 +140,7 @@ class Reader:
                 break
             portion = await self._decode(follower)
             if portion.end == portion.start:
-                # An entry there may be a write in progress, so its bytes may be others the next time.
+                # An entry there may be a write in progress, so its bytes may change.
                 follower.look_again()
                 break
             await self._hand_over(segment, portion)
@@ -157,12 +157,12 @@ class Reader:
     async def _fetch(self, follower: SegmentFollower, evidence: Evidence) -> bool:
         stay_durable = not self._options.follow_markers
         if follower.is_close:
-            # What was written since the last look is in the page cache, so this is quicker than any thread.
+            # Writes since the last read are in the page cache, so this is faster than a thread.
             return follower.fetch(evidence, stay_durable=stay_durable)
         return await self._executor(lambda: follower.fetch(evidence, stay_durable=stay_durable))
 
     async def _decode(self, follower: SegmentFollower) -> Portion:
-        """Decode a portion, asking once for the schema where something in it is not understood."""
+        """Decode a portion; refresh the schema once if the known one cannot decode all of it."""
         while True:
             decode = partial(
                 follower.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
@@ -174,7 +174,7 @@ class Reader:
             await self._beating(self._ask(questions))
 
     async def _ask(self, questions: set[bytes | str]) -> None:
-        """Refresh the schema; while that cannot be done, what depends on it must not be passed."""
+        """Refresh the schema; retry until it succeeds, as entries that depend on it must not be skipped."""
         backoff = Backoff()
         while True:
             try:
@@ -204,7 +204,7 @@ class Reader:
             for (table, scope), count in Counter((signal.table, signal.scope.value) for signal in signals).items():
                 self._observer.read(table, scope, count)
         elif not segment.holds_cdc:
-            # A checkpoint in a segment says that it holds CDC data: see `gap`.
+            # A checkpoint in a segment means that it holds CDC data: see `gap`.
             return
         position = Position(segment.id, portion.end)
         receipt = await self._beating(self._keeper.open(position))
@@ -215,7 +215,7 @@ class Reader:
         receipt.release()
 
     async def _end_of(self, segment: TrackedSegment, follower: SegmentFollower, evidence: Evidence) -> None:
-        """Decide what becomes of a segment in which nothing more is found."""
+        """Complete a segment at its end, read it again after a crash of Cassandra, or put it to rest."""
         if not follower.at_end:
             return
         if evidence.closed and segment.may_be_ahead and segment.file.replayed:
@@ -241,13 +241,13 @@ class Reader:
             await self._step_behind(segment)
 
     async def _step_behind(self, segment: TrackedSegment) -> None:
-        """Move the checkpoint to the beginning of the next segment, as this one is read."""
+        """Move the checkpoint to the beginning of the next segment: this one is read."""
         following = self._segments.next_after(segment)
         if following is not None and await self._step_to(following):
             segment.sequence = self._keeper.opened
 
     async def _step_to(self, segment: TrackedSegment) -> bool:
-        """Move the checkpoint to the beginning of a segment, unless it is further already."""
+        """Move the checkpoint to the beginning of a segment, unless it is already further."""
         position = Position(segment.id, 0)
         if position <= self._furthest or segment.position > 0:
             return False
@@ -257,7 +257,7 @@ class Reader:
         return True
 
     async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for others and show meanwhile that waiting is all that is wrong."""
+        """Wait for other work; send heartbeats meanwhile to show that the tail is alive."""
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
@@ -269,5 +269,5 @@ class Reader:
 
 
 def _appearance(segment: TrackedSegment, evidence: Evidence) -> tuple[bool, bool]:
-    """Say what has to change before a resting segment is looked at again."""
+    """Return the state that must change before a resting segment is read again."""
     return segment.file.has_index, evidence.closed

@@ -1,4 +1,4 @@
-"""Giving finished segments back: remembered first, deleted second."""
+"""Release finished segments: record them as consumed first, delete them second."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cdc_daemon.sources.log.tracked import TrackedSegment
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 60.0
-"""Seconds after which a failure that lasts is said once more."""
+"""Seconds after which a lasting failure is logged again."""
 
 
 class Releaser:
     """Releases segments that are complete, acknowledged, and behind a durable checkpoint.
 
-    First the store remembers the segment as consumed, so that it is recognised when Cassandra links it again
-    after a crash. Then its log is deleted and after it its index file, as Cassandra does when it prunes. With
-    `delete` false it is only remembered. A failure is logged with its mend and tried again at the next call.
+    First the store records the segment as consumed, so that it is recognised if Cassandra links it again after a
+    crash. Then its log is deleted, and then its index file, as Cassandra does when it prunes. With `delete` false the
+    segment is only recorded. A failure is logged with its fix and retried at the next call.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Releaser:
         self._said: dict[int, float] = {}
 
     async def release(self, segment: TrackedSegment) -> bool:
-        """Release one segment. Tell whether it is done with: gone, or remembered where nothing is deleted."""
+        """Release one segment. Return whether it is deleted, or recorded if nothing may be deleted."""
         try:
             await self._remember(segment)
             if not self._delete:
@@ -54,7 +54,7 @@ class Releaser:
         return True
 
     async def remove_index(self, path: Path) -> None:
-        """Delete an index file whose segment is gone, unless nothing may be deleted."""
+        """Delete an index file without a segment, unless nothing may be deleted."""
         if self._delete:
             try:
                 await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -84,7 +84,7 @@ class Releaser:
 
 
 def _delete_files(log_path: Path, index_path: Path) -> bool:
-    """Delete a segment's files; tell whether the segment itself was there."""
+    """Delete a segment's files; return whether the segment itself existed."""
     try:
         log_path.unlink()
         found = True

@@ -1,4 +1,4 @@
-"""From what the commit log says of an update to what the pipeline is told."""
+"""Convert updates in the commit log to signals for the pipeline."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class NamedTables(SchemaView, Protocol):
     """Tables by their ids and names."""
 
     def find(self, keyspace: str, name: str) -> TableMetadata | None:
-        """Return the table of this name; of several generations the one that is there now, or was last."""
+        """Return the table with this name: the current generation, or the last one if it was dropped."""
         ...
 
 
 class WantedTables:
-    """The ids of those tables of a schema that have a mapping, for one generation of the schema.
+    """The ids of a schema's mapped tables, for one generation of the schema.
 
-    Several ids may have one name: a table that was dropped and created again. Where it has another primary key since,
-    changes from before are of rows that nothing can name any more.
+    Several ids may share one name: a table that was dropped and created again. If its primary key has changed since,
+    earlier ids are not included, as the keys in their changes name no row of the new table.
     """
 
     def __init__(self, schema: NamedTables, mapped: frozenset[TableName]) -> None:
@@ -36,7 +36,7 @@ class WantedTables:
         if wanted is None:
             table = self._schema.get(table_id)
             if table is None:
-                return False  # and not remembered: the schema may learn of it
+                return False  # not cached: a later schema may have the table
             now = self._schema.find(table.keyspace, table.name)
             wanted = TableName(table.keyspace, table.name) in self._mapped
             wanted = self._known[table_id] = wanted and (now is None or table.has_key_of(now))
@@ -44,17 +44,17 @@ class WantedTables:
 
 
 def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:
-    """Say each update as signals: one for each row, range, static row and removed partition in it.
+    """Yield the signals of updates: one for each row, range, static row and removed partition.
 
-    In a table without clustering columns the partition is the row, and its removal that row's. A removed
-    range is said as the clustering prefix that all of it lies under, so it can name more rows than were
-    removed: each of them is read before anything is done to it.
+    In a table without clustering columns the partition is the row, so its removal removes that row. A removed range
+    becomes the clustering prefix that both its bounds share, so the signal can cover more rows than were removed. This
+    is safe, as each row is read before it is processed.
     """
     for update in updates:
         table = TableName(update.table.keyspace, update.table.name)
         key = update.partition_key
         removed = update.partition_deletion or 0
-        # Older than everything written means that nothing is known of the time.
+        # A time older than every write means that the time is unknown.
         written = max(update.timestamp, 0)
         if not update.table.clustering:
             yield _only_row(update, table, written, removed)

@@ -1,4 +1,4 @@
-"""The looking-after half of the tail: what is in the folder, what is missing, what can be released."""
+"""The monitoring half of the tail: list the folder, report missing segments, release finished ones."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from cdc_daemon.sources.log.trouble import Trouble
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 60.0
-"""Seconds after which it is said again that the folder cannot be listed."""
+"""Seconds after which a failure to list the folder is logged again."""
 
 _ABSENCE = 30.0
-"""Seconds between two listings after which segments may have come and gone unseen: a node needs longer to
-fill its whole CDC space. So long a pause means that the process was suspended."""
+"""Seconds between two listings after which segments may have been created and deleted unseen: a node needs longer to
+fill its whole CDC space. Such a long pause means that the process was suspended."""
 
 
 class Survey:
-    """Lists the folder, keeps the tracked segments up to date, reports gaps, releases what is done with."""
+    """Lists the folder, updates the tracked segments, reports gaps, and releases finished segments."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Survey:
         self._orphans: dict[int, float] = {}
 
     def call(self) -> None:
-        """Ask for a listing soon: something in the folder has changed."""
+        """Request a listing: the folder has changed."""
         self._list_now = True
         self._called.set()
 
     def look_after(self) -> None:
-        """Ask for segments to be released soon: something was acknowledged, or read to its end."""
+        """Request a release of segments: something was acknowledged or read to its end."""
         self._called.set()
 
     async def run(self) -> None:
@@ -95,7 +95,7 @@ class Survey:
         return self._listed_at + self._options.list_interval - time.monotonic()
 
     async def list(self) -> None:
-        """List the folder and take in what has changed. What fails is said, and made up for by a later call."""
+        """List the folder and process changes. A failure is logged, and a later call retries."""
         self._list_now = False
         self._listed_at = now = time.monotonic()
         try:
@@ -107,7 +107,7 @@ class Survey:
         try:
             await self._take(listing, absent=self._taken_at is None or now - self._taken_at > _ABSENCE)
         except StoreError as error:
-            # What was not taken in now is new again in the next listing.
+            # Unprocessed changes are new again in the next listing.
             log.warning("tail.store_unavailable", error=str(error), hint=error.hint)
             return
         self._taken_at = now
@@ -134,7 +134,7 @@ class Survey:
         self._segments.add(TrackedSegment(file, started=started, consumed=consumed is not None))
 
     async def _settle_vanished(self, segment: TrackedSegment) -> None:
-        """Decide what it means that a segment's name is gone, unless its open file is still being read."""
+        """Report a deleted segment as a gap if it held CDC data, unless its open file is still being read."""
         if segment.complete or segment.reading or segment.follower is not None:
             return
         self._segments.drop(segment)
@@ -153,7 +153,7 @@ class Survey:
             log.debug("tail.segment_without_cdc_forgotten", segment=segment.file.name)
 
     async def _report_gaps(self, listing: Listing) -> None:
-        """Report what is missing since the last look; an attempt that failed half-way repeats nothing."""
+        """Report the gaps since the last listing; a retry after a failure does not repeat reported gaps."""
         checkpoint = self._keeper.saved.position
         gaps = await self._inventory.find_gaps(listing, checkpoint, may_prune=self._options.may_prune)
         for gap in gaps:
@@ -162,10 +162,10 @@ class Survey:
                 self._reported.add(gap)
 
     async def _look_for_orphans(self, listing: Listing) -> None:
-        """Find index files whose segments are gone: they held CDC data that nobody read.
+        """Find index files without segments: the segments held unread CDC data.
 
-        Cassandra makes the index file after the segment and both may be deleted one after the other just
-        now, so an orphan counts only when it is there for a while.
+        Cassandra creates the index file after the segment, and both may just be being deleted one after the other. So
+        an orphan counts only after it has existed for a while.
         """
         now = time.monotonic()
         self._orphans = {key: since for key, since in self._orphans.items() if key in listing.orphans}

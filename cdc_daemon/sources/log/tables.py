@@ -1,4 +1,4 @@
-"""Which tables a portion speaks of, and when to ask for the schema once more."""
+"""Check a portion for unknown tables, and decide when to refresh the schema."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from cdc_daemon.sources.log.signals import WantedTables
 log = structlog.get_logger(__name__)
 
 PATIENCE = 60.0
-"""Seconds for which a table is waited for while nodes disagree: an agreement takes seconds where they are up."""
+"""Seconds to wait for an unknown table while nodes disagree: live nodes agree within seconds."""
 
 _PAUSE = 1.0
 
 _REMEMBERED = 10_000
-"""Questions remembered; beyond that all are forgotten, which costs one more refresh each."""
+"""Most remembered questions; beyond that all are forgotten, which costs one more refresh each."""
 
 
 class TableKnowledge:
-    """The schema at hand, the wanted tables in it, and what it was refreshed for already.
+    """The known schema, its wanted tables, and the questions for which it was already refreshed.
 
-    A table that was created, or a column that was added, a moment ago is in the log before anybody has told us.
-    So each table id that is not known, and each way in which mutations cannot be read, is a reason to refresh
-    the schema once. What is still not understood after that never will be: but for a table that is not known while
-    nodes disagree about the schema. Who was asked may be behind, so it is asked for again until they agree, for at most
-    `patience` seconds of one disagreement: old segments may hold very many tables that were dropped.
+    A new table or column is in the log before the daemon's schema has it. So each unknown table id, and each reason why
+    mutations cannot be read, triggers one refresh of the schema. What remains unknown after that is never understood,
+    with one exception: an unknown table while nodes disagree about the schema. The queried node may be behind, so the
+    schema is refreshed until the nodes agree, for at most `patience` seconds of one disagreement. The limit exists
+    because old segments may hold very many dropped tables.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TableKnowledge:
 
     @property
     def schema(self) -> SchemaView:
-        """The schema as known now."""
+        """The currently known schema."""
         current = self._provider.current
         if current is not self._schema:
             self._schema = current
@@ -63,13 +63,13 @@ class TableKnowledge:
         return current
 
     def questions(self, portion: Portion) -> set[bytes | str]:
-        """Return what in a portion may be understood with a newer schema and was not asked for yet."""
+        """Return the portion's new questions: unknown tables and errors that a newer schema may resolve."""
         asked: set[bytes | str] = set(portion.unknown)
         asked.update(problem.message for problem in portion.problems if not isinstance(problem, DamagedSegmentError))
         return asked - self._asked
 
     async def ask(self, questions: set[bytes | str]) -> None:
-        """Refresh the schema for the sake of these questions. Raises what the provider raises."""
+        """Refresh the schema for these questions. Raises what the provider raises."""
         tables = [question for question in questions if isinstance(question, bytes)]
         await self._provider.refresh()
         while not self._knows(tables) and await self._is_behind():
@@ -84,11 +84,11 @@ class TableKnowledge:
         return all(self._provider.current.get(table) is not None for table in tables)
 
     async def _is_behind(self) -> bool:
-        """Tell whether it is worth waiting for a table that is not known."""
+        """Return whether to wait longer for an unknown table."""
         if await self._provider.agreed():
             if self._disagreed is None:
                 return False
-            # What was fetched may be from before the nodes agreed.
+            # The fetched schema may be older than the agreement.
             self._disagreed = None
             await self._provider.refresh()
             return False

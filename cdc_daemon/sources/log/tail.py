@@ -1,4 +1,4 @@
-"""The source of change: everything in `cdc_raw`, oldest segment first, from where the checkpoint says."""
+"""The source of changes: read everything in `cdc_raw`, oldest segment first, from the checkpoint on."""
 
 from __future__ import annotations
 
@@ -41,26 +41,25 @@ from cdc_daemon.sources.log.watch import FolderWatch
 log = structlog.get_logger(__name__)
 
 _HELD_SECONDS = 1.0
-"""Time for a portion in work to come to its end, or to the sink that takes nothing in."""
+"""Seconds for the current portion to finish, or to reach the sink that accepts nothing."""
 
 
 class Tail:
-    """Follows a node's CDC segments and hands a signal for every change of a mapped table to `sink`.
+    """Follows a node's CDC segments and submits a signal for every change of a mapped table to `sink`.
 
-    A change is handed over at least once. What was handed over is acknowledged by its receipt; the checkpoint
-    follows the acknowledgements in order, and a segment is deleted only when it is closed, read to its end,
-    acknowledged, and the checkpoint behind it is durable (architecture, promise 6).
+    Each change is submitted at least once, and its receipt acknowledges it. The checkpoint follows the
+    acknowledgements in order. A segment is deleted only when it is closed, read to its end, acknowledged, and the
+    checkpoint behind it is durable (docs/guarantees.md, promise 6).
 
     The checkpoint is one position, although for a moment two segments can grow (see `lifecycle`), and a segment
-    may appear with a lower id than the one being read. It says: of *this* segment everything before the offset is
-    acknowledged. Every other segment in the folder that the store does not know as consumed is read from its
-    beginning, lower ids too. So a store that keeps only the highest position loses nothing, and a restart
-    repeats at most what was in flight and the few segments below it that are not closed.
+    may appear with a lower id than the one being read. It means that in *this* segment everything before the offset is
+    acknowledged. Every other segment in the folder that the store has not recorded as consumed is read from its
+    beginning, lower ids too. So a store that keeps only the highest position loses nothing. A restart repeats at most
+    the signals in flight and the few segments below the checkpoint that are not closed.
 
-    `state` is the daemon's state directory, for the quarantine. `mapped` are the tables that have a mapping;
-    updates of others are counted and dropped while decoding. `beat` is called with `tail` at least once a second
-    while the tail is alive, also while it waits for a full pipeline. Files and locks are another's: hold a
-    `DaemonLock` around it.
+    `state` is the daemon's state directory, for the quarantine. `mapped` are the tables with a mapping; updates of
+    other tables are counted and dropped while decoding. `beat` is called with `tail` at least once a second while the
+    tail is alive, also while it waits for a full pipeline. The tail takes no locks: hold a `DaemonLock` around it.
     """
 
     def __init__(
@@ -110,17 +109,17 @@ class Tail:
 
     @property
     def position(self) -> Position:
-        """The place behind which everything is acknowledged and durably recorded."""
+        """The position up to which everything is acknowledged and durably recorded."""
         return START if self._keeper is None else self._keeper.saved.position
 
     def backlog(self) -> Backlog:
-        """Count what is in the folder and not acknowledged yet."""
+        """Count the unacknowledged data in the folder."""
         if self._keeper is None:
             return Backlog(0, 0, None)
         return self._segments.backlog(self._keeper.acknowledged)
 
     async def wait_passed(self, seconds: float) -> None:
-        """Return when all is acknowledged that can be read in the log `seconds` from now."""
+        """Wait until everything that the log will hold `seconds` from now is acknowledged."""
         moment = time.monotonic() + seconds
         while self._keeper is None or self._read_all_at < moment:  # noqa: ASYNC110 -- asked for seldom, read all the time
             await asyncio.sleep(self._options.poll_interval)
@@ -131,7 +130,7 @@ class Tail:
     async def run(self) -> None:
         """Follow the folder until `stop` is called.
 
-        Raises what cannot be helped by waiting: a `StoreError` when the checkpoint cannot be loaded.
+        Raises only permanent errors: a `StoreError` when the checkpoint cannot be loaded.
         """
         self._started = True
         try:
@@ -162,10 +161,10 @@ class Tail:
             self._ended.set()
 
     async def stop(self, deadline: float = 10.0, *, held: bool = False) -> None:
-        """Begin no further portion, wait up to `deadline` seconds for the open ones, save, and end `run`.
+        """Stop reading, wait up to `deadline` seconds for the open portions, save, and end `run`.
 
-        With `held` the sink takes nothing in, so a portion that waits for it is not waited for.
-        What is not acknowledged by then is read again at the next start.
+        With `held` the sink accepts nothing, so a portion that waits for the sink is abandoned.
+        Unacknowledged changes are read again at the next start.
         """
         self._held = held
         self._deadline = time.monotonic() + deadline
@@ -236,7 +235,7 @@ class Tail:
             self._work.clear()
 
     async def _drain(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:
-        """Let the portion in work end, wait for receipts, and save, all before the deadline."""
+        """Wait for the current portion and for receipts, and save, all before the deadline."""
         seconds = max(0.0, self._deadline - time.monotonic())
         done, _ = await asyncio.wait({reading}, timeout=min(seconds, _HELD_SECONDS) if self._held else seconds)
         if done or self._held:

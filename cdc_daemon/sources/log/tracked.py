@@ -1,4 +1,4 @@
-"""What the tail knows of each segment between its first sight and its release."""
+"""The tail's state of each segment, from its first listing to its release."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cdc_daemon.sources.log.lifecycle import Evidence
 class TrackedSegment:
     """One segment.
 
-    `started` is the logical offset at which this process began to read it, `position` how far it has read.
-    `sequence` is that of its newest portion: when it is durable, all of the segment up to `position` is
-    acknowledged. `complete` says that it is closed and read to its end, `remembered` that the store knows it,
-    `holds_cdc` that CDC data was seen in it, `damaged` that something in it could not be read, `error` why it
-    cannot be read at all. `gone` says that its name is no longer in the folder, `reading` that the reader is
-    at it. `may_be_ahead` says that part of it was read before Cassandra crashed, if it did (see `Reader`).
-    `rested` is how it looked when it was put to rest, `retry_at` when (monotonic seconds) it may be tried
-    again after the system refused to let us read it.
+    `started` is the logical offset at which this process began to read, `position` the offset it has reached.
+    `sequence` is that of its newest portion: when it is acknowledged, so is all of the segment up to `position`.
+    `complete` means that it is closed and read to its end, `remembered` that the store has recorded it as consumed,
+    `holds_cdc` that it holds CDC data, and `damaged` that part of it could not be read. `error` is the reason why it
+    cannot be read at all. `gone` means that its name is no longer in the folder, `reading` that the reader is reading
+    it, and `may_be_ahead` that part of it was read before a possible crash of Cassandra (see `Reader`). `rested` is its
+    state when it was put to rest. `retry_at` is the time (monotonic seconds) of the next attempt after the system
+    denied reading.
     """
 
     __slots__ = (
@@ -66,13 +66,13 @@ class TrackedSegment:
         return self.file.id
 
     def see(self, file: SegmentFile) -> None:
-        """Take note of how the folder shows the segment now."""
+        """Update the segment from its current entry in the folder."""
         self.file = file
         self.gone = False
         self.holds_cdc = self.holds_cdc or file.has_index
 
     def close(self) -> None:
-        """Close the file; what is known stays."""
+        """Close the file; keep the state."""
         if self.follower is not None:
             self.position = max(self.position, self.follower.end)
             self.follower.close()
@@ -80,14 +80,14 @@ class TrackedSegment:
 
 
 class Change(NamedTuple):
-    """What a listing brought: files seen for the first time, and tracked segments that are not in it any more."""
+    """The changes in a listing: new files, and tracked segments that are no longer listed."""
 
     arrived: list[SegmentFile]
     vanished: list[TrackedSegment]
 
 
 class Backlog(NamedTuple):
-    """What is in the folder and not acknowledged: bytes, segments, and the oldest of these."""
+    """The unacknowledged data in the folder: bytes, segments, and the oldest segment."""
 
     size: int
     segments: int
@@ -113,12 +113,12 @@ class TrackedSegments:
         self.note_begun(segment)
 
     def drop(self, segment: TrackedSegment) -> None:
-        """Track it no longer."""
+        """Stop tracking a segment."""
         segment.close()
         self._segments.pop(segment.id, None)
 
     def compare(self, listing: Listing) -> Change:
-        """Take a listing in; tell what is new and what is gone."""
+        """Update the segments from a listing; return new files and vanished segments."""
         arrived = []
         present = set()
         for file in listing.segments:
@@ -135,30 +135,30 @@ class TrackedSegments:
         return Change(arrived, vanished)
 
     def note_begun(self, segment: TrackedSegment) -> None:
-        """Take note of whether Cassandra has written to the segment."""
+        """Record whether Cassandra has written to the segment."""
         begun = segment.file.has_index or segment.position > 0
         if begun or (segment.follower is not None and segment.follower.begun):
             self._newest_begun = max(self._newest_begun, segment.id)
 
     def newer_begun(self, segment: TrackedSegment) -> bool:
-        """Tell whether Cassandra has written to a segment newer than this one."""
+        """Return whether Cassandra has written to a segment newer than this one."""
         return self._newest_begun > segment.id
 
     def evidence(self, segment: TrackedSegment) -> Evidence:
-        """Gather what is known of the segment before it is looked into."""
+        """Return the known state of the segment before it is read."""
         evidence = Evidence.of(segment.file, newer_begun=self.newer_begun(segment))
         if segment.gone and segment.follower is not None and segment.follower.look() == 0:
-            # The file has no name left, so Cassandra has removed its own, and it closes a segment first.
+            # The file has no name left, so Cassandra has deleted its own link, and it closes a segment before that.
             return evidence._replace(closed=True)
         return evidence
 
     def next_after(self, segment: TrackedSegment) -> TrackedSegment | None:
-        """Return the segment with the next higher id, if any is there."""
+        """Return the segment with the next higher id, or None."""
         later = [other for other in self._segments.values() if other.id > segment.id]
         return min(later, key=lambda other: other.id, default=None)
 
     def backlog(self, acknowledged: Reached) -> Backlog:
-        """Count what is not acknowledged yet."""
+        """Count the unacknowledged data."""
         size = count = 0
         oldest = None
         for segment in self:

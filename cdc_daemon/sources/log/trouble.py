@@ -1,4 +1,4 @@
-"""What cannot be read, and what is missing: kept durably, counted, said."""
+"""Record unreadable and missing data: store it durably, count it, log it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ log = structlog.get_logger(__name__)
 
 
 MOST_TABLES = 10_000
-"""Unknown tables that are remembered; beyond that all are forgotten, which costs one look at the store each."""
+"""Most remembered unknown tables; beyond that all are forgotten, which costs one read of the store each."""
 
 _Kept = TypeVar("_Kept")
 
 
 class Trouble:
-    """Keeps dead letters of what is lost before reading goes on behind it.
+    """Stores dead letters of lost data before reading continues behind it.
 
-    Damage (bytes that a marker covers and that do not hold together) also gets the segment copied to the
-    quarantine at once, and again when it is released. For whatever is lost, or may be, a reconcile is requested
-    as durably: only a comparison with Cassandra can tell what it was.
+    If a segment is damaged (bytes covered by a marker are invalid), it is also copied to the quarantine at once, and
+    again when it is released. For all data that is or may be lost, a reconcile is requested durably too: only a
+    comparison with Cassandra can show what it was.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Trouble:
         self._counted: dict[str, tuple[int, int]] = {}
 
     async def unreadable(self, segment: TrackedSegment, problems: Sequence[CommitLogError]) -> None:
-        """Keep what can be kept of entries or markers that cannot be read. It returns when that is durable."""
+        """Store dead letters of unreadable entries or markers; return when they are durable."""
         if not problems:
             return
         damages = [problem for problem in problems if isinstance(problem, DamagedSegmentError)]
@@ -79,10 +79,10 @@ class Trouble:
         return "; ".join(filter(None, (problem.hint, self._quarantine.advice)))
 
     async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
-        """Keep one letter for each table that no schema has, with the number of its mutations and the first of them.
+        """Store one letter for each unknown table, with its first mutation and the number of its mutations.
 
-        Such a table is gone with all its rows, as a rule: the others are only counted. A mutation that is read again
-        after a crash counts once.
+        Usually such a table was dropped with all its rows, so further mutations are only counted. A mutation that is
+        read again after a crash counts once.
         """
         by_table: dict[str, list[UnknownTableError]] = defaultdict(list)
         for stranger in strangers:
@@ -116,7 +116,7 @@ class Trouble:
             )
 
     async def missing(self, gap: Gap) -> None:
-        """Keep and tell of segments that are missing; only a certain gap becomes a dead letter."""
+        """Record and log missing segments; only a certain gap becomes a dead letter."""
         if gap.certain:
             letter = DeadLetter(
                 kind="segment",
@@ -136,7 +136,7 @@ class Trouble:
         await self._until_done(lambda: self._reconcile_requests.add(requests), name)
 
     async def _until_done(self, keep: Callable[[], _Kept], name: str) -> _Kept:
-        """Do blocking work in a thread until it succeeds, and return its result: what is passed has to be kept."""
+        """Retry blocking work in a thread until it succeeds; return its result. Lost data must be recorded."""
         backoff = Backoff()
         while True:
             try:
@@ -154,7 +154,7 @@ class Trouble:
 
 
 _NOTHING_COUNTED = (0, 0)
-"""Before every position."""
+"""A position before every other."""
 
 
 def _letter(segment: TrackedSegment, problem: CommitLogError, hint: str | None) -> DeadLetter:
@@ -171,14 +171,14 @@ def _letter(segment: TrackedSegment, problem: CommitLogError, hint: str | None) 
 
 
 def _lost_to(segment: TrackedSegment, problem: CommitLogError) -> ReconcileRequest:
-    """Say which stretch of a segment a problem makes doubtful: all of it where the problem has no place in it."""
+    """Return the part of a segment that a problem affects: all of it if the problem has no position."""
     detail = {"error": type(problem).__name__, "message": problem.message}
     start = problem.where.get("position")
     if not isinstance(start, int) or segment.error is problem:
         return ReconcileRequest(reason=ReconcileReason.QUARANTINE, segment_id=segment.id, detail=detail)
     end = problem.where.get("end")
     if not isinstance(problem, DamagedSegmentError):
-        # A mutation whose checksums hold is named by the place behind it.
+        # The position of a mutation with valid checksums is its end.
         start, end = start - len(problem.data or b"") - OVERHEAD, start
     return ReconcileRequest(
         reason=ReconcileReason.DAMAGE,

@@ -1,4 +1,4 @@
-"""Being told that something in `cdc_raw` changed, instead of finding out."""
+"""Watch `cdc_raw` for file events."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from watchfiles import awatch
 log = structlog.get_logger(__name__)
 
 _GATHER = 20
-"""Milliseconds in which changes that come together are told as one."""
+"""Milliseconds in which changes are combined into one event."""
 
 
 class FolderWatch:
     """Calls `changed` when a file in the folder is created, renamed, deleted or rewritten.
 
-    It only saves waiting for the next listing: Cassandra's writes through memory maps make no events, and on
-    some file systems nothing does. So a watch that cannot be had is said once and tried again now and then.
+    It only avoids waiting for the next listing: Cassandra's writes through memory maps cause no events, and some file
+    systems send none at all. So a watch that cannot be started is logged once and retried from time to time.
     """
 
     def __init__(self, folder: Path, changed: Callable[[], None], *, retry: float = 60.0) -> None:
@@ -30,7 +30,7 @@ class FolderWatch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        # Its line for each change at level INFO would drown the daemon's own.
+        # It logs each change at level INFO, which would bury the daemon's own lines.
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         said = False
         while True:
@@ -40,7 +40,7 @@ class FolderWatch:
                 ):
                     self._changed()
             except (OSError, RuntimeError) as error:
-                # RuntimeError is what the watcher's Rust half raises when the kernel's limits are reached.
+                # The watcher's Rust half raises RuntimeError when the kernel's limits are reached.
                 if not said:
                     log.warning(
                         "tail.watch_unavailable",

@@ -1,1 +1,1 @@
-"""Changes that no log tells: rows whose timestamp column, or write time, is past a watermark."""
+"""Changes that are in no log: rows with a timestamp column, or write time, past a watermark."""

@@ -1,4 +1,4 @@
-"""Statements of a poller, prepared once and answered page by page."""
+"""A poller's statements, prepared once and read page by page."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PAGE = 1000
 """Rows in a page: about a tenth of a megabyte of keys."""
 
 PATIENCE = 60.0
-"""Seconds for which a page is asked for again."""
+"""Seconds for which the read of a page is retried."""
 
 
 class Asking:
-    """Asks for the polled columns of a table, at the daemon's consistency level."""
+    """Queries the polled columns of a table, at the daemon's consistency level."""
 
     def __init__(self, session: Session, columns: PolledColumns) -> None:
         self._session = session
@@ -36,8 +36,9 @@ class Asking:
     async def rows(self, where: str, values: Sequence[Any]) -> AsyncIterator[Sequence[SeenRow]]:
         """Return the rows for which `where` holds with these values, page by page.
 
-        A page that Cassandra does not answer in time is asked for again, smaller: a turn is repeated as a whole.
-        Raises `CassandraUnavailableError` when there was no answer for `PATIENCE` seconds, and `CassandraRefusedError`.
+        A page that Cassandra does not return in time is requested again with fewer rows, as a turn can only be repeated
+        as a whole. Raises `CassandraUnavailableError` when there was no answer for `PATIENCE` seconds, and
+        `CassandraRefusedError`.
         """
         columns = self._columns
         query = select_keys(columns.plan.table, columns.others, where=where)
@@ -47,7 +48,7 @@ class Asking:
                 self._prepared[query] = await prepare(self._session, query)
             read = key_reader(columns.table, columns.plan.table, self._prepared[query])
             ask = partial(self._ask, self._prepared[query], values)
-            # The pace is the poller's.
+            # The poller sets the pace.
             async for page, _ in Pages(ask, page_rows=PAGE, pace=Pace(), patience=PATIENCE):
                 yield [columns.row(key, row[width:]) for row in page if (key := read(row)) is not None]
         except CassandraRefusedError:

@@ -1,4 +1,4 @@
-"""Newer rows in partitions that are cut by time."""
+"""Newer rows in partitions that are split by time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cdc_daemon.sources.poll.time_buckets import NUMBERS, TimeBuckets
 
 
 class BucketRows:
-    """Reads the buckets that a span of time touches, and the one after now for clocks that are ahead.
+    """Reads the buckets that a period overlaps, and the one after now for clocks that are ahead.
 
     Raises `ConfigError` where the buckets' columns are not the table's partition key.
     """

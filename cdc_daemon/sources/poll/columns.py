@@ -1,4 +1,4 @@
-"""What is selected of a table to see its changes, and rows made of the answers."""
+"""The columns selected from a table to detect its changes, and rows made of the results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cdc_daemon.sources.poll.row import SeenRow
 
 
 class PolledColumns:
-    """The key's columns, the timestamp column, and the write times that tell a row's change.
+    """The key's columns, the timestamp column, and the write times that show a row's change.
 
-    A row goes by its timestamp column and the time at which that was written. One whose column is null, or tells no
-    moment, goes by the write times of all its columns; so does every row where no column is declared. An index does not
-    find rows without a value, so that nothing more is read of those that it does.
+    A row is dated by its timestamp column and the write time of that column. A row with null in the column, or a value
+    that is not a moment, is dated by the write times of all its columns; so is every row where no column is declared.
+    An index does not find rows without a value, so nothing more is read for the rows that it finds.
 
-    Raises `ConfigError` where the column does not exist or cannot tell a moment.
+    Raises `ConfigError` where the column does not exist or cannot hold a moment.
     """
 
     def __init__(self, plan: ReadPlan, settings: PollSettings) -> None:

@@ -1,4 +1,4 @@
-"""Which rows' documents were read before the rows' last change."""
+"""Finds rows with documents that were read before the rows' last change."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class DocumentVersions:
         self._mappings = mappings
 
     async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
-        """Return the rows of which some document is missing or may not show the last change.
+        """Return the rows with a document that is missing or may not show the last change.
 
-        A document shows it that was read more than `margin` microseconds after it. Raises
+        A document shows the change if it was read more than `margin` microseconds after it. Raises
         `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
         if not rows:
@@ -44,10 +44,10 @@ class DocumentVersions:
 
 
 def document_name(mapping: DocumentMapping, row: SeenRow) -> DocumentName | None:
-    """Return the name of a row's document, or None where its key makes none."""
+    """Return the name of a row's document, or None where no name can be built from its key."""
     table = mapping.table
     try:
         values = (*table.key_values(row.key.partition_key), *table.clustering_values(row.key.clustering or ()))
         return DocumentName(mapping.alias, mapping.id_of(values), mapping.routing_of(values))
-    except Exception:  # noqa: BLE001 -- whatever the key is
-        return None  # the pipeline sets such a key aside with its reason
+    except Exception:  # noqa: BLE001 -- any key may fail
+        return None  # the pipeline makes such a key a dead letter

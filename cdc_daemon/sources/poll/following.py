@@ -1,4 +1,4 @@
-"""Rows of a table that is altered, dropped or created again while it is polled."""
+"""Rows of a table that is altered, dropped or re-created while it is polled."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from cdc_daemon.sources.poll.row import RowSource, SeenRow
 
 
 class FollowingRows:
-    """Asks a table as it is now: what asks for its rows is made anew once the table is another.
+    """Queries the current table: the row source is rebuilt when the table has changed.
 
-    `plan` tells how the table is read, the same object while it stays as it is; `make` makes what asks by that.
+    `plan` returns how the table is read, the same object while the table is unchanged; `make` builds the row source
+    from it.
     """
 
     def __init__(self, plan: Callable[[], ReadPlan], make: Callable[[ReadPlan], Awaitable[RowSource]]) -> None:
@@ -20,7 +21,7 @@ class FollowingRows:
         self._made: tuple[ReadPlan, RowSource] | None = None
 
     async def source(self) -> RowSource:
-        """Return what asks for the rows.
+        """Return the row source.
 
         Raises `ConfigError` where the table cannot be polled as declared, `CassandraUnavailableError`, and
         `CassandraRefusedError` where there is no such table.
@@ -31,7 +32,7 @@ class FollowingRows:
         return self._made[1]
 
     async def pages(self, since: int) -> AsyncIterator[Sequence[SeenRow]]:
-        """Return rows as the source of the table as it is does. Raises as `source` does, too."""
+        """Return the rows of the current table's source. Raises as `source` does, too."""
         source = await self.source()
         async for page in source.pages(since):
             yield page

@@ -12,13 +12,13 @@ from cdc_daemon.sources.poll.moment import DAY
 from cdc_daemon.sources.poll.row import SeenRow
 
 AHEAD = 2 * DAY
-"""How far into the future days are asked for, in microseconds: for clocks and time zones ahead of ours."""
+"""How far into the future days are queried, in microseconds: for clocks and time zones ahead of ours."""
 
 
 class IndexedRows:
-    """Asks a storage-attached or SASI index for everything from a moment on, the future too.
+    """Queries a storage-attached or SASI index for all rows from a moment on, including the future.
 
-    Another kind of index knows only equality: with it a column of type `date` is asked for day by day.
+    Any other index supports only equality: with it a column of type `date` is queried day by day.
     """
 
     def __init__(self, asking: Asking, columns: PolledColumns, *, ordered: bool, now: Callable[[], int]) -> None:
@@ -35,7 +35,7 @@ class IndexedRows:
             async for page in self._asking.rows(f"{self._name} >= ?", [self._moments.bound(since)]):
                 yield page
             return
-        # In steps that miss no local day, however clocks are changed in it.
+        # In steps that miss no local day, even when clocks are changed on it.
         moments = range(since, self._now() + AHEAD, DAY // 4)
         for day in dict.fromkeys(map(self._moments.bound, moments)):
             async for page in self._asking.rows(f"{self._name} = ?", [day]):
@@ -43,14 +43,14 @@ class IndexedRows:
 
 
 ORDERED_INDICES = ("storageattachedindex", "sai", "sasiindex")
-"""Ends of the names of index classes that answer ranges."""
+"""Suffixes of the names of index classes that support ranges."""
 
 
 def check_index(columns: PolledColumns, indices: Sequence[tuple[str | None, str]]) -> bool:
-    """Tell whether a column's index answers ranges.
+    """Return whether a column's index supports ranges.
 
     `indices` are the class (None for Cassandra's own) and the target of each of the table's indices. Raises
-    `ConfigError` where there is no index that tells newer rows.
+    `ConfigError` where no index can find newer rows.
     """
     assert columns.moments is not None
     column = columns.moments.column

@@ -1,4 +1,4 @@
-"""Pollers made of what is declared, checked against the live schema."""
+"""Pollers built from the configuration, checked against the live schema."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _INDICES = "SELECT options FROM system_schema.indexes WHERE keyspace_name = ? AN
 
 
 def check_polled_tables(polled: Iterable[PollSettings], shown: Iterable[TableName]) -> None:
-    """Raise `ConfigError` for a table that no document shows: polling it would be in vain."""
+    """Raise `ConfigError` for a table that no document shows: polling it would have no effect."""
     names = {str(table) for table in shown}
     for settings in polled:
         if str(settings.table) not in names:
@@ -46,7 +46,7 @@ def check_polled_tables(polled: Iterable[PollSettings], shown: Iterable[TableNam
 
 
 class PollerMaker:
-    """Makes the pollers of a daemon, with everything that they share."""
+    """Builds the pollers of a daemon, with everything that they share."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class PollerMaker:
         self._observer = observer
 
     async def make(self, settings: PollSettings) -> Poller:
-        """Return the poller of one table. Where that is not there, its turns fail until it is, and nothing else does.
+        """Return the poller of one table. While the table is missing, its turns fail, and nothing else does.
 
         Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
         """

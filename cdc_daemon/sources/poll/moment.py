@@ -1,4 +1,4 @@
-"""What a timestamp column says, whatever its type, as microseconds since epoch."""
+"""The value of a timestamp column, of any type, as microseconds since epoch."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _UUID_EPOCH = 0x01B21DD213814000
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FURTHEST = 2**80
-"""Microseconds from 1970 to the furthest moment kept, beyond every `timestamp`: a varint may be any length."""
+"""Microseconds from 1970 to the furthest moment stored, beyond every `timestamp`: a varint may be any length."""
 _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _BEGINNING) // _MICROSECOND
 
 
 class ColumnMoments:
     """Reads the moments of one column.
 
-    `expression` is what is selected of the column to read it. `finest` is how long, in microseconds, one value stands
-    for: a change that it tells may be that much later. `sortable` says whether the server's order of values is that of
-    time. Raises `ConfigError` where the column's type is none that tells a moment, or is text without a format.
+    `expression` is the expression selected to read the column. `finest` is the period that one value covers, in
+    microseconds: the change may be that much later than its value. `sortable` says whether the server orders values by
+    time. Raises `ConfigError` where the column's type cannot hold a moment, or is text without a format.
     """
 
     def __init__(self, column: Column, settings: PollSettings) -> None:
@@ -47,7 +47,7 @@ class ColumnMoments:
         self._bound: Callable[[int], Any]
         match column.type.name:
             case "timestamp":
-                # As its bytes: the driver makes no value of a moment beyond Python's years, and fails the whole page.
+                # As bytes: the driver cannot convert a moment beyond Python's years, and fails the whole page.
                 self.expression = f"timestampasblob({self.expression})"
                 self.finest, self._read, self._bound = 1000, _of_timestamp, _to_datetime
             case "timeuuid":
@@ -76,7 +76,7 @@ class ColumnMoments:
                 )
 
     def latest(self, value: Any) -> int | None:
-        """Return the last moment that a value can stand for, or None where it is null or tells none."""
+        """Return the last moment that a value covers, or None where it is null or not a moment."""
         if value is None:
             return None
         try:
@@ -86,7 +86,7 @@ class ColumnMoments:
         return None if moment is None else max(-_FURTHEST, min(moment + self.finest - 1, _FURTHEST))
 
     def bound(self, moment: int) -> Any:
-        """Return the value from which on rows are asked for to see each change since `moment`."""
+        """Return the value from which rows are queried to find each change since `moment`."""
         return self._bound(min(max(moment, 0), _LAST))
 
 
@@ -107,13 +107,13 @@ def _to_timeuuid(moment: int) -> UUID:
 
 
 class LocalDays:
-    """Dates by the calendar of a time zone, whose days are longer or shorter where clocks are changed."""
+    """Dates by the calendar of a time zone, with days that are longer or shorter where clocks are changed."""
 
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
 
     def read(self, value: Date) -> int:
-        """Return what with a day's 24 hours is the end of this one, in microseconds since epoch."""
+        """Return this day's end less what a 24-hour day adds, in microseconds since epoch."""
         end = datetime.combine(value.date() + timedelta(days=1), time(), tzinfo=self._zone)
         return (end - _BEGINNING) // _MICROSECOND - DAY
 

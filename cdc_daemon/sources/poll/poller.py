@@ -1,4 +1,4 @@
-"""One table's turns: what changed since the watermark goes to the pipeline, then the watermark moves."""
+"""One table's turns: the changes since the watermark go to the pipeline, then the watermark moves."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from cdc_daemon.sources.poll.row import RowSource, SeenRow
 log = structlog.get_logger(__name__)
 
 OPEN_PAGES = 8
-"""Pages handed to the pipeline and not settled yet; the next is not asked for while there are more."""
+"""Pages handed to the pipeline and not yet written; the next one is not requested while there are more."""
 
 _SAID_AGAIN = 3600.0
-"""Seconds after which it is said again what a poller cannot see."""
+"""Seconds after which changes that a poller cannot detect are logged again."""
 
 
 class WatermarkStore(Protocol):
-    """Keeps watermarks durably; its methods block for the commit."""
+    """Stores watermarks durably; its methods block for the commit."""
 
     def load(self, table: str) -> int | None:
         """Return a table's watermark in microseconds since epoch, or None."""
@@ -39,47 +39,47 @@ class WatermarkStore(Protocol):
 
 
 class Versions(Protocol):
-    """Knows how fresh documents are."""
+    """The versions of documents."""
 
     async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
-        """Return the rows whose documents may not show the last change."""
+        """Return the rows with documents that may not show the last change."""
         ...
 
 
 class PollObserver(Protocol):
-    """Is told what a poller sees."""
+    """Observes a poller."""
 
     def polled(self, table: TableName, *, submitted: int, known: int, fresh: int) -> None:
-        """Take note of rows: handed on, seen in an earlier turn, or shown by a later read already."""
+        """Count rows: handed on, seen in an earlier turn, or already shown by a later read."""
         ...
 
     def planned(self, table: TableName, interval: float) -> None:
-        """Take note of how often the table is asked, in seconds."""
+        """Record the interval at which the table is polled, in seconds."""
         ...
 
     def watermark(self, table: TableName, moment: int) -> None:
-        """Take note of how far the table was seen, in microseconds since epoch."""
+        """Record the table's watermark, in microseconds since epoch."""
         ...
 
     def untimed(self, table: TableName, rows: int) -> None:
-        """Take note of how many rows of a turn told nothing of when they were changed."""
+        """Record how many rows of a turn had no timestamp."""
         ...
 
 
 class Poller:
     """Polls one table.
 
-    A turn asks for every row changed since `overlap` before the watermark. Those that a turn before saw just so, and
-    those whose documents were read when the change must have been there, need nothing; the others are read and settled
-    like every change. As a change may appear `overlap` after its moment, by a clock that is behind or a slow write, a
-    document shows it for certain that was read more than `overlap` and `lag` after it. A row that is met within `lag`
-    of its change is read at once, and once more in a later turn, when all of a slow write is there. Only where more
-    rows change within the overlap than are remembered, a read `lag` after the change is believed: else each turn would
-    read them all again.
+    A turn queries every row changed since `overlap` before the watermark. Rows that an earlier turn saw in the same
+    state, and rows with documents that were read when the change must have been there, need nothing; the others are
+    read and written like every change. A change may appear `overlap` after its moment, by a slow clock or a slow
+    write. So a document shows it for certain only if it was read more than `overlap` and `lag` after it. A row found
+    within `lag` of its change is read at once, and once more in a later turn, when all of a slow write is there. Only
+    where more rows change within the overlap than are remembered, a read `lag` after the change is trusted: otherwise
+    each turn would read them all again.
 
-    Then, and only then, the watermark moves, to `lag` before the turn's beginning: a turn that is broken off is
-    repeated as a whole. `whole` is asked instead of `source` the first time, where that begins with
-    every row. `now` tells the time in microseconds since epoch, and `most_seen` rows are remembered.
+    Then, and only then, the watermark moves, to `lag` before the turn's beginning: an interrupted turn is repeated as a
+    whole. `whole` is queried instead of `source` the first time, where polling begins with every row. `now` returns
+    the time in microseconds since epoch, and `most_seen` rows are remembered.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Poller:
         observer.planned(settings.table, settings.every)
 
     async def poll(self) -> None:
-        """Do one turn. Raises what reading rows and looking at documents raises; nothing is lost by it."""
+        """Run one turn. Raises what reading rows and checking documents raises; nothing is lost by it."""
         reached = self._now() - self._lag
         watermark = await asyncio.to_thread(self._watermarks.load, self._name)
         if watermark is None and self._settings.start == "now":
@@ -119,9 +119,9 @@ class Poller:
             await asyncio.to_thread(self._watermarks.save, self._name, watermark)
         first = watermark is None
         if watermark is not None:
-            # Told before the turn: one that takes long, or fails from the start on, is late by this.
+            # Reported before the turn: a turn that takes long, or fails from the start, would report it late.
             self._observer.watermark(self._settings.table, min(watermark, reached))
-        # A watermark from a clock that was ahead says nothing of what happened since.
+        # A watermark from a clock that was ahead does not cover later changes.
         since = 0 if watermark is None else max(min(watermark, reached) - self._overlap, 0)
         if first:
             log.info("poll.first_turn", table=self._name, hint="every row of the table is looked at once")
@@ -207,9 +207,9 @@ class Poller:
 
 
 def _signal(row: SeenRow, now: int, *, first: bool) -> Signal:
-    """Say that a row changed. In a first turn that is not known: every row is looked at, and says nothing of a lag.
+    """Return the signal of a changed row. In a first turn every row is read, changed or not, so its signal has no lag.
 
-    A moment ahead of the clock says nothing of one either.
+    A moment ahead of the clock gives no lag either.
     """
     return Signal(
         row.key.table,

@@ -1,4 +1,4 @@
-"""A row as a poller sees it: its key, and when it was changed."""
+"""A polled row: its key, and when it was changed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from cdc_daemon.model.key import Key
 
 
 class SeenRow(NamedTuple):
-    """A row's key and what tells its last change, in microseconds since epoch.
+    """A row's key and the times of its last change, in microseconds since epoch.
 
-    `moment` is the last one that its timestamp column can stand for, `written` its write time; None where it has
-    none.
+    `moment` is the last one that its timestamp column covers, `written` its write time; None where it has none.
     """
 
     key: Key
@@ -21,7 +20,7 @@ class SeenRow(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """The moment by which the change had happened, as far as the row tells; 0 where it tells none."""
+        """The moment by which the change had happened, as far as the row shows; 0 where it has no time."""
         return max(self.moment or 0, self.written or 0)
 
 

@@ -1,4 +1,4 @@
-"""Every row of a table, with what tells its last change."""
+"""Every row of a table, with the times of its last change."""
 
 from __future__ import annotations
 

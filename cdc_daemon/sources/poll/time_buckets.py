@@ -1,4 +1,4 @@
-"""Which buckets hold the rows of a span of time, by the clock of the place where they are cut."""
+"""Which buckets hold the rows of a period, in the time zone of the buckets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMBERS = ("int", "bigint", "varint")
 """Types of columns that number the buckets since 1970."""
 
 _QUARTER = 900_000_000
-"""Microseconds in a quarter of an hour, of which all offsets of time zones are multiples today."""
+"""Microseconds in a quarter of an hour: all offsets of time zones are multiples of it today."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -23,8 +23,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class TimeBuckets:
     """Names the buckets of a partition key's column.
 
-    They begin by a wall clock: a local day that clocks make an hour shorter or longer is one bucket, and so is an hour
-    that comes twice. Raises `ConfigError` where the column's type cannot name a span of time.
+    Buckets begin by local time: a local day that a clock change makes an hour shorter or longer is one bucket; so is
+    an hour that occurs twice. Raises `ConfigError` where the column's type cannot name a period.
     """
 
     def __init__(self, column: Column, bucket: BucketSettings, settings: PollSettings) -> None:
@@ -37,11 +37,11 @@ class TimeBuckets:
         if column.type.name not in NUMBERS:
             self._moments = ColumnMoments(column, declared)
             self._plain = ColumnMoments(column, declared.model_copy(update={"zone": "UTC"}))
-        # No bucket is that much shorter by a change of clocks that a step of a quarter could miss it.
+        # No clock change shortens a bucket so much that a step of a quarter could miss it.
         self._step = min(self.width, max(self.width // 4, _QUARTER))
 
     def between(self, first: int, last: int) -> Sequence[Any]:
-        """Return the values of all buckets that two moments (microseconds since epoch) and those between fall into."""
+        """Return the values of all buckets that overlap the period between two moments (microseconds since epoch)."""
         moments = (first, *range(first - first % self._step + self._step, last, self._step), last)
         return list(dict.fromkeys(value for moment in moments for value in self._of(moment)))
 
@@ -55,5 +55,5 @@ class TimeBuckets:
         first, second = ((begin.replace(tzinfo=self._zone, fold=at) - _BEGINNING) // _MICROSECOND for at in (0, 1))
         if first == second:
             return [self._moments.bound(first)]
-        # The beginning comes twice and may be told by either, or it is missing and told as if it were there.
+        # The beginning occurs twice and may be returned as either, or it is skipped and returned as if it occurred.
         return [self._moments.bound(first), self._moments.bound(second), self._plain.bound(number * self.width)]

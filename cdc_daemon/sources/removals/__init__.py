@@ -1,1 +1,1 @@
-"""Removals that no change in the log tells: truncated, dropped and re-created tables, values that expire."""
+"""Removals that are not in the log: truncated, dropped and re-created tables, values that expire."""

@@ -1,4 +1,4 @@
-"""When tables were altered last, as their node keeps it: what tells of a time without CDC that nobody saw."""
+"""When tables were last altered, as their node records it: reveals periods without CDC that nobody observed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cdc_daemon.model.signal import TableName
 
 
 class Alteration(NamedTuple):
-    """A table by its id (16 bytes), whether it has CDC, and when it was created or altered last.
+    """A table by its id (16 bytes), whether it has CDC, and when it was created or last altered.
 
     `altered` is the write time (µs since epoch) of its row in `system_schema.tables`. Each statement that alters a
-    table writes the whole row anew (`SchemaKeyspace.addTableToSchemaMutation`, 4.0 to 5.0), whatever it alters. One
-    that alters nothing writes nothing, nor does the alteration of a user type.
+    table rewrites the whole row (`SchemaKeyspace.addTableToSchemaMutation`, 4.0 to 5.0), whatever it alters. A
+    statement that alters nothing writes nothing. The alteration of a user type does not write the row either.
     """
 
     table_id: bytes
@@ -30,8 +30,8 @@ class Alteration(NamedTuple):
 class Shape(NamedTuple):
     """When the oldest and the newest part of a table were written: its columns and indices (µs since epoch).
 
-    The oldest is as old as the table. The newest is as new as the table's last alteration where that was one of such
-    parts, and only then: a statement that alters columns cannot alter CDC with them.
+    The oldest is as old as the table. The newest is as new as the table's last alteration only if that altered such
+    parts: a statement that alters columns cannot alter CDC with them.
     """
 
     oldest: int
@@ -47,14 +47,14 @@ _OTHERS = (
 
 
 class Alterations:
-    """Reads the schema of the node beside the daemon: what that node holds for true decides what its log has."""
+    """Reads the schema of the node beside the daemon: that node's own view decides what its log contains."""
 
     def __init__(self, session: Session, contact_points: tuple[str, ...]) -> None:
         self._session = session
         self._contact_points = contact_points
 
     async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
-        """Return what is known of the tables of these keyspaces. Raises as `execute` does."""
+        """Return the alteration records of the tables of these keyspaces. Raises as `execute` does."""
         answers = await asyncio.gather(*(self._ask(_TABLES, keyspace) for keyspace in sorted(keyspaces)))
         return {
             TableName(row.keyspace_name, row.table_name): Alteration(row.id.bytes, bool(row.cdc), row.written or 0)

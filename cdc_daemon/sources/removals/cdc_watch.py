@@ -1,4 +1,4 @@
-"""Times without CDC: a table's changes are in no segment then, and have to be looked for when it is on again."""
+"""Periods without CDC: no segment has a table's changes then, so they must be searched for when CDC is on again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cdc_daemon.store.table_marks import TableMark
 log = structlog.get_logger(__name__)
 
 SHORT = 10.0
-"""Seconds between two looks in which a table is altered once at most, as far as nothing speaks against it."""
+"""Seconds between two checks in which a table is assumed to be altered once at most, unless contradicted."""
 
 
 class AlterationRecords(Protocol):
-    """When tables were altered, as the node keeps it."""
+    """When tables were altered, as the node records it."""
 
     async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
-        """Return what is known of the tables of these keyspaces."""
+        """Return the alteration records of the tables of these keyspaces."""
         ...
 
     async def shape(self, table: TableName) -> Shape:
@@ -32,16 +32,16 @@ class AlterationRecords(Protocol):
 
 
 Reconcile = Callable[[TableName, ReconcileReason, int | None], Awaitable[None]]
-"""Asks for a table to be compared and mended, and says since when (µs since epoch) changes may be lost."""
+"""Requests that a table is compared and repaired, and from when on (µs since epoch) changes may be lost."""
 
 
 class CdcWatch:
-    """Compares each table's CDC with what it was at the last look, in this process or an earlier one.
+    """Compares each table's CDC setting with that of the last check, in this process or an earlier one.
 
-    CDC that was switched off and on again between two looks shows only in the time of the table's last alteration.
-    One that moved is explained where the looks were short after one another and the alteration was one of the table's
-    columns or a new index, as no such statement alters CDC. All others are doubted: the table is reconciled, which
-    is slow but loses nothing. What is not found is CDC switched off and on within two seconds and a column altered
+    CDC that was switched off and on again between two checks shows only in the time of the table's last alteration.
+    A new alteration time is explained where the checks were close together and the alteration was one of the table's
+    columns or a new index, as no such statement alters CDC. In all other cases the table is reconciled, which is slow
+    but loses nothing. One case is not detected: CDC switched off and on within two seconds, and a column altered
     just after that, within the same two seconds.
     """
 
@@ -55,15 +55,15 @@ class CdcWatch:
         self._last: dict[TableName, float] = {}
 
     async def look(self, tables: Collection[TableName]) -> Mapping[TableName, Alteration]:
-        """Return what tables are now, for `compare`. Raises as `execute` does."""
+        """Return the current tables, for `compare`. Raises as `execute` does."""
         self._looked = self._now()
         return await self._records.read({table.keyspace for table in tables})
 
     async def compare(self, table: TableName, mark: TableMark | None, seen: TableMark) -> bool:
-        """Ask for what the log cannot have told since `mark`; return whether all since then has been judged.
+        """Request what the log may have missed since `mark`; return whether everything since then has been judged.
 
-        A table that is altered again while it is looked at is judged by a later look, `SHORT` seconds after the last
-        one that judged it at most. Until then its mark has to stay as it is.
+        A table that is altered while it is checked is judged by a later check, at most `SHORT` seconds after the last
+        one that judged it. Until then its mark must not change.
         Raises as `execute` does, and `StoreError`.
         """
         if mark is not None and mark != seen and not await self._is_judged(table, mark, seen):

@@ -1,4 +1,4 @@
-"""Values that expire: kept in mind when their rows are read, and their rows read again when they have."""
+"""Values that expire: stored when their rows are read; the rows are read again after the expiry."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cdc_daemon.store.expiries import Expiry
 log = structlog.get_logger(__name__)
 
 INTERVAL = 0.5
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks for due expiries."""
 
 AFTER = 1.0
 """Seconds after an expiry at which its row is read: Cassandra counts in whole seconds."""
 
 AT_ONCE = 1000
-"""Rows that are signalled together; the next ones when these are settled."""
+"""Rows that are signalled together; the next ones follow when these are written."""
 
 
 Count = Callable[[int], object]
-"""Takes note of a number of rows or documents."""
+"""Counts a number of rows or documents."""
 
 
 def _count_nothing(_number: int) -> None:
-    """Take no note."""
+    """Count nothing."""
 
 
 class Kept(Protocol):
@@ -41,40 +41,40 @@ class Kept(Protocol):
     tables: set[TableName]
 
     def add_table(self, table: TableName) -> None:
-        """Keep that values of this table's rows expire."""
+        """Store that values of this table's rows expire."""
         ...
 
     def keep(self, lifetimes: Iterable[Lifetime]) -> None:
-        """Keep lifetimes of rows."""
+        """Store lifetimes of rows."""
         ...
 
     def due(self, now: int, limit: int) -> list[Expiry]:
-        """Return what expires up to `now` (seconds since epoch)."""
+        """Return the expiries up to `now` (seconds since epoch)."""
         ...
 
     def done(self, expiries: Sequence[Expiry]) -> None:
-        """Forget what was dealt with."""
+        """Delete expiries that were handled."""
         ...
 
 
 class LifeReading(Protocol):
-    """Decides for which tables rows are read with what remains of their values' lives."""
+    """Decides for which tables the remaining lifetimes of values are read with the rows."""
 
     def tracks(self, name: TableName) -> bool:
-        """Tell whether this is such a table."""
+        """Return whether lifetimes are read for this table."""
         ...
 
     def expect_ttl(self, names: Iterable[TableName]) -> None:
-        """Make these such tables."""
+        """Read lifetimes for these tables from now on."""
         ...
 
 
 class Expirations:
-    """Keeps in mind when values of rows expire, for those tables that have such values.
+    """Stores when values of rows expire, for those tables that have such values.
 
-    They are the tables with a `default_time_to_live`, those `declared` to have them, and those of which the log has
-    told a change that expires. A read of theirs tells what remains of the first value to expire, and that is kept
-    durably before the read's signal is acknowledged. Reads of other tables do not ask.
+    They are the tables with a `default_time_to_live`, those `declared` to have them, and those for which the log
+    contained a change that expires. A read of such a table returns the time until the first value expires. That time is
+    stored durably before the read's signal is acknowledged. Reads of other tables do not ask for it.
     """
 
     def __init__(self, kept: Kept, reading: LifeReading, *, declared: Iterable[TableName] = ()) -> None:
@@ -83,25 +83,26 @@ class Expirations:
         reading.expect_ttl({*kept.tables, *declared})
 
     def tracks(self, table: TableName) -> bool:
-        """Tell whether rows of a table are read with the lives of their values."""
+        """Return whether rows of a table are read with the lifetimes of their values."""
         return self._reading.tracks(table)
 
     def expect(self, table: TableName) -> None:
-        """Take note that values of a table's rows expire. It blocks for a commit."""
+        """Record that values of a table's rows expire. Blocks for a commit."""
         self._kept.add_table(table)
         self._reading.expect_ttl([table])
         log.info("removal.table_expires", table=str(table))
 
     def keep(self, lifetimes: Sequence[Lifetime]) -> None:
-        """Keep the lifetimes of rows in place of what was known of them. It blocks for a commit."""
+        """Replace the stored lifetimes of rows. Blocks for a commit."""
         self._kept.keep(lifetimes)
 
 
 class ExpiryWatch:
-    """Has rows read again just after something of them has expired.
+    """Requests a new read of rows just after one of their values has expired.
 
-    Cassandra's clock decides: where by it there is something left, that read tells how much, which is kept, and so it
-    goes on until the value is gone. `count` is told of rows settled, `now` tells seconds since epoch.
+    Cassandra's clock decides: if by its clock the value has not expired, that read returns the remaining time, which is
+    stored. This repeats until the value is gone. `count` receives the number of rows written; `now` returns seconds
+    since epoch.
     """
 
     def __init__(
@@ -120,12 +121,12 @@ class ExpiryWatch:
         self._now = now
 
     async def turn(self) -> None:
-        """Settle everything that is due. Raises `StoreError`."""
+        """Process everything that is due. Raises `StoreError`."""
         while await self.look():
             pass
 
     async def look(self) -> bool:
-        """Settle the first rows of which something has expired; return whether there may be more."""
+        """Process the first rows with an expired value; return whether there may be more."""
         due = await asyncio.to_thread(self._kept.due, int(self._now() - AFTER), AT_ONCE)
         if not due:
             return False

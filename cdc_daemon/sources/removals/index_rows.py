@@ -1,4 +1,4 @@
-"""Which rows the documents of an index say they show."""
+"""Which rows the documents of an index show, according to the documents."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cdc_daemon.search.searched_field import SearchedField, read_fields
 log = structlog.get_logger(__name__)
 
 KEEP_ALIVE = "10m"
-"""How long a page may take to be settled. A search that ran out is begun anew."""
+"""Lifetime of a search while a page is processed. A search that expired is restarted."""
 
 KeyOfId = Callable[[str], Key | None]
-"""Reads the key of a row from a document's readable id; None where it is not to be read from it."""
+"""Reads the key of a row from a document's readable id; None where the id does not contain it."""
 
 
 class Feed(NamedTuple):
@@ -33,14 +33,14 @@ class Feed(NamedTuple):
 
 
 class IndexRows:
-    """Finds the keys of rows that have documents, in each index that their table feeds."""
+    """Finds the keys of rows that have documents, in each index of their table."""
 
     def __init__(self, client: AsyncElasticsearch, feeds: Mapping[TableName, Sequence[Feed]]) -> None:
         self._client = client
         self._feeds = feeds
 
     async def fields(self, alias: str, field: str) -> Sequence[SearchedField]:
-        """Return how the indices behind an alias are asked for a field. Raises as `find` does."""
+        """Return how each index behind an alias can be queried for a field. Raises as `find` does."""
         return await read_fields(self._client, alias, field)
 
     async def find(
@@ -53,9 +53,9 @@ class IndexRows:
     ) -> AsyncGenerator[Sequence[Key], None]:
         """Return the keys page by page, as of a fresh refresh of each index.
 
-        With `alias` only that one is looked at, with `query` only documents that it matches, and with `read_before`
-        (µs since epoch) only those whose version is not above it. A document whose row cannot be told is said in the
-        log and left out.
+        With `alias` only that one is searched, with `query` only documents that it matches, and with `read_before`
+        (µs since epoch) only those whose version is not above it. A document without a recognisable row is logged and
+        left out.
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
         fields = [PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD]
@@ -70,7 +70,7 @@ class IndexRows:
 
 
 def keys_of_page(page: Iterable[Sibling], table: TableName, feed: Feed) -> Iterator[Key]:
-    """Return the keys of the rows that documents show; log those whose row cannot be told."""
+    """Return the keys of the rows that documents show; log the documents without a recognisable row."""
     for document in page:
         key = _bookkept(document, table) or feed.key_of(str(document.source.get(KEY_FIELD, document.id)))
         if key is not None:

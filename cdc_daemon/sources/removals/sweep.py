@@ -1,4 +1,4 @@
-"""A sweep: each document of a table is held against its row, and removed where there is none."""
+"""A sweep: compares each document of a table with its row, and deletes documents without a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 
 DOCUMENTS_PER_SECOND = 5000.0
-"""The most documents that a sweep looks at: it is seldom urgent, and changes are."""
+"""Maximum rate of a sweep: it is seldom urgent, and changes are."""
 
 
 class RowFinder(Protocol):
@@ -24,10 +24,10 @@ class RowFinder(Protocol):
 
 
 class Sweep:
-    """Signals every row that a table's documents show, a page at a time, as fast as they are settled and no faster.
+    """Signals every row that a table's documents show, page by page, no faster than the rows are written.
 
-    Rows are read and settled as for any other signal, so what was written meanwhile stays, and the freshest read wins.
-    `counted` is told of each page that is settled.
+    Rows are read and written as for any other signal, so rows written in the meantime stay, and the newest read wins.
+    `counted` is called for each page that is written.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class Sweep:
         self._rate = rate
 
     async def run(self, table: TableName, *, suspected: int = 0) -> int:
-        """Settle the row of each document and return how many there were.
+        """Process the row of each document and return the number of documents.
 
-        `suspected` is when rows of the table were removed (µs since epoch). Raises what searching raises; what was
-        done until then stays done.
+        `suspected` is when rows of the table were removed (µs since epoch). Raises what searching raises; work done
+        until then is kept.
         """
         loop = asyncio.get_running_loop()
         count = 0

@@ -1,4 +1,4 @@
-"""Tables that are truncated, dropped and created again while the daemon runs, or while it does not."""
+"""Tables that are truncated, dropped or re-created while the daemon runs, or while it is stopped."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from cdc_daemon.store.table_marks import TableMark
 log = structlog.get_logger(__name__)
 
 INTERVAL = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 AT_ONCE = 4
-"""Tables swept side by side. A sweep may take an hour; other tables are looked at all the same."""
+"""Tables swept concurrently. A sweep may take an hour; other tables are checked in the meantime."""
 
 LANDING = 60.0
-"""Seconds that are waited at most for rows that were read before a truncation: no body is sent that is older."""
+"""Maximum seconds to wait for rows that were read before a truncation: no body older than that is sent."""
 
 OTHER_NODES = 60.0
-"""Seconds after which a sweep is made again where there are other nodes: `truncate_request_timeout`'s default. Until
-then another replica may still have shown what it was about to truncate. It is Cassandra's time, not that of other
-daemons, which jobs and dependents wait for."""
+"""Seconds after which a sweep is repeated where there are other nodes: the default of `truncate_request_timeout`.
+Until then another replica may still have returned rows that it was about to truncate. It is Cassandra's time, not that
+of other daemons, which jobs and dependents wait for."""
 
 _SAID_AGAIN = 60.0
 
@@ -44,14 +44,14 @@ class Policy(NamedTuple):
 
 
 class LiveSchema(Protocol):
-    """What tables there are."""
+    """The current tables."""
 
     def table(self, name: TableName) -> TableMetadata:
-        """Return a table. Raises `CassandraRefusedError` when none is known."""
+        """Return a table. Raises `CassandraRefusedError` when there is no such table in the schema."""
         ...
 
     async def look_again(self, name: TableName) -> None:
-        """Read the schema anew. Raises `TableDroppedError` when the table is gone for certain."""
+        """Read the schema again. Raises `TableDroppedError` when the table is certainly gone."""
         ...
 
 
@@ -60,7 +60,7 @@ class TruncationRecords(Protocol):
 
     @property
     def nodes(self) -> int:
-        """How many nodes the cluster has."""
+        """Number of nodes in the cluster."""
         ...
 
     async def read(self) -> Mapping[bytes, int]:
@@ -76,41 +76,41 @@ class Marks(Protocol):
         ...
 
     def put(self, table: TableName, mark: TableMark) -> None:
-        """Keep a table's mark."""
+        """Store a table's mark."""
         ...
 
 
 class Sweeping(Protocol):
-    """Holds documents against their rows."""
+    """Compares documents with their rows."""
 
     async def run(self, table: TableName, *, suspected: int = 0) -> int:
-        """Settle the row of each document of a table and return how many there were."""
+        """Process the row of each document of a table and return the number of documents."""
         ...
 
 
 class Landing(Protocol):
-    """Knows what is in flight."""
+    """The rows in flight."""
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
-        """Wait until each row of a table that is in flight now has landed."""
+        """Wait until each row of a table that is in flight now is written."""
         ...
 
 
 Rebuild = Callable[[TableName, ReconcileReason], Awaitable[None]]
-"""Asks for the documents that show a table's rows to be compared and mended as a whole."""
+"""Requests that all documents that show a table's rows are compared and repaired."""
 
 
 class TableWatch:
-    """Makes documents follow their tables as a whole.
+    """Applies truncations, drops and re-creations of tables to their documents.
 
-    For each table it is kept durably which table it was, by its id, and which truncation of it was dealt with last. A
-    mark moves only when all that it says is settled, so after a restart a sweep is made again: what is removed stays
-    removed, and the rest is read once more. A table that is swept has a task of its own, `AT_ONCE` of them at most;
-    what happens to it meanwhile is found when its sweep is over.
+    For each table its id and its last handled truncation are stored durably. A mark moves only when everything that it
+    stands for is done, so a sweep is repeated after a restart: removed documents stay removed, and the other rows are
+    read once more. Each table that is swept has a task of its own, `AT_ONCE` of them at most; what happens to the table
+    during its sweep is detected afterwards.
 
-    `shown_in` names, for a table whose rows others join, the tables whose documents show them, itself among them where
-    it has documents of its own. `cdc` watches over the tables' CDC where the log is followed.
-    `is_rekeyed` tells of a table that was created again with another primary key.
+    `shown_in` lists, for a table with rows that others join, the tables with documents that show them, including the
+    table itself where it has documents of its own. `cdc` monitors the tables' CDC where the log is followed.
+    `is_rekeyed` returns whether a table was re-created with another primary key.
     """
 
     def __init__(
@@ -140,9 +140,9 @@ class TableWatch:
         self._swept: dict[TableName, asyncio.Task[None]] = {}
 
     async def turn(self) -> None:
-        """Deal with each table that is another than before, looking again and again while documents are swept.
+        """Process each table that has changed, checking again and again while documents are swept.
 
-        Raises what reading and searching raise. A sweep that fails ends no other, and is begun again.
+        Raises what reading and searching raise. A sweep that fails stops no other sweep, and is restarted.
         """
         try:
             while True:
@@ -166,7 +166,7 @@ class TableWatch:
             _say_failed("removal.look_failed", error)
 
     def _take_ended(self) -> None:
-        """Forget the sweeps that have ended; raise why one failed where no other is under way."""
+        """Remove the sweeps that have ended; raise the error of a failed one when no other sweep is running."""
         ended = {table: task for table, task in self._swept.items() if task.done()}
         self._swept = {table: task for table, task in self._swept.items() if table not in ended}
         failed = {table: error for table, task in ended.items() if (error := task.exception()) is not None}
@@ -176,7 +176,7 @@ class TableWatch:
             raise next(iter(failed.values()))
 
     async def _look(self) -> None:
-        """Look at each table that is not swept just now, and begin with what is to be done."""
+        """Check each table that is not being swept, and start the required work."""
         truncated = await self._records.read()
         altered = {} if self._cdc is None else await self._cdc.look(self._policies.keys())
         for table in self._policies:
@@ -190,14 +190,14 @@ class TableWatch:
                     await self._look_for(table, mark)
                 continue
             if self._is_rekeyed(table):
-                continue  # its documents cannot be held against rows: all is put together anew, and compared
+                continue  # its documents cannot be compared with rows: all parts are rebuilt, then compared
             before = mark if mark is not None and mark.table_id == found.id else TableMark(found.id)
-            # A record may be gone again; what was dealt with stays so.
+            # A record may be deleted again; a handled truncation stays handled.
             seen = replace(before, truncated=max(before.truncated, truncated.get(found.id, 0)), dropped=False)
             if self._cdc is not None:
                 now = altered.get(table)
                 if now is None or now.table_id != found.id:
-                    continue  # the schema and the node speak of different tables: one of them lags
+                    continue  # the schema and the node name different tables: one of them lags
                 seen = replace(seen, cdc=now.cdc, altered=now.altered)
             emptied = _is_created(mark, seen) or seen.truncated != (0 if mark is None else mark.truncated)
             if emptied and not self._has_room:
@@ -234,7 +234,7 @@ class TableWatch:
         await asyncio.to_thread(self._marks.put, table, seen)
 
     async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark, *, emptied: bool) -> None:
-        """Make the documents of a table those of its rows; it was truncated or created again where it is `emptied`."""
+        """Make the documents of a table match its rows; it was truncated or re-created if `emptied`."""
         created = _is_created(mark, seen)
         if mark is not None and mark.dropped and not created:
             log.warning("removal.table_back", table=str(table), hint="it was not there for a while: it is read anew")
@@ -255,7 +255,7 @@ class TableWatch:
             self._begin(table, self._refill(table, seen, policy))
 
     async def _refill(self, table: TableName, seen: TableMark, policy: str) -> None:
-        """Hold the documents of a table that was truncated or created again against its rows."""
+        """Compare the documents of a table that was truncated or re-created with its rows."""
         documents = await self._sweep_all(table, seen.truncated)
         if documents and self._records.nodes > 1:
             await asyncio.sleep(OTHER_NODES)
@@ -266,7 +266,7 @@ class TableWatch:
         await asyncio.to_thread(self._marks.put, table, seen)
 
     async def _sweep_all(self, table: TableName, truncated: int) -> int:
-        """Hold the documents of a table, and those that show its rows among others, against their rows."""
+        """Compare the documents of a table, and those that show its rows among others, with their rows."""
         documents = 0
         failure: CdcError | None = None
         for shown_in in self._shown_in.get(table, (table,)):
@@ -277,14 +277,14 @@ class TableWatch:
             except CdcError as error:
                 if alias_of(error) is None:
                     raise
-                failure = failure or error  # of one index, and others' documents have to follow all the same
+                failure = failure or error  # of one index; the documents of other indices must follow regardless
         if failure is not None:
             raise failure
         return documents
 
 
 def _is_created(mark: TableMark | None, seen: TableMark) -> bool:
-    """Tell whether a table was created again."""
+    """Return whether a table was re-created."""
     return mark is not None and mark.table_id != seen.table_id
 
 

@@ -1,4 +1,4 @@
-"""When tables were truncated, as their node keeps it."""
+"""When tables were truncated, as their node records it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Truncations:
 
     @property
     def nodes(self) -> int:
-        """How many nodes the cluster has."""
+        """Number of nodes in the cluster."""
         return len(self._session.cluster.metadata.all_hosts())
 
     async def read(self) -> Mapping[bytes, int]:
-        """Return when tables were truncated last (ms since epoch), by table id. Raises as `execute` does."""
+        """Return when tables were last truncated (ms since epoch), by table id. Raises as `execute` does."""
         node = find_node(self._session, self._contact_points)
         rows = await execute(self._session, _QUERY, host=node)
         return decode_records(rows[0].truncated_at if rows else None)
 
 
 def decode_records(records: Mapping[UUID, Any] | None) -> dict[bytes, int]:
-    """Return the times of truncation records by table id; what is no record is left out."""
+    """Return the times of truncation records by table id; anything that is not a record is left out."""
     found = {}
     for table_id, record in (records or {}).items():
         if len(record) == _RECORD.size:

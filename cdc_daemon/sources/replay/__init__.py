@@ -1,1 +1,1 @@
-"""Dead letters at work: documents set aside and shown after all, replaying, and how letters are shown."""
+"""Dead letters: replaying them, retrying them on a schedule, logging them, and rendering them as plain values."""

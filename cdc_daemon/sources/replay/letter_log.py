@@ -1,4 +1,4 @@
-"""A log line for each dead letter that is set aside, up to a number in a time; the others are counted."""
+"""Log a line for each new dead letter, up to a limit for each period; the others are only counted."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PERIOD: Final = 60.0
 """Seconds of one period."""
 
 _REASONS: Final = 5
-"""Reasons named of the letters that have no line of their own."""
+"""Number of reasons that the summary of unlogged letters names."""
 
 
 class LetterLog:
     """Logs new dead letters as warnings, with the letter's id and reason.
 
     A period begins with the first letter and has at most `LINES` lines. `flush` ends it and logs how many letters had
-    no line, with their most frequent reasons. The methods may be called from any thread. `now` tells seconds.
+    no line, with their most frequent reasons. The methods may be called from any thread. `now` returns seconds.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class LetterLog:
         self._suppressed: Counter[str] = Counter()
 
     def note(self, letters: Sequence[DeadLetter]) -> None:
-        """Log letters that were set aside and have their ids."""
+        """Log letters that are stored and have their ids."""
         self.flush()
         for letter in letters:
             with self._lock:
@@ -53,7 +53,7 @@ class LetterLog:
             log.warning("dead_letters.set_aside", **_fields(letter))
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Log how many letters had no line, where the period is over, or `at_once`."""
+        """Log how many letters had no line if the period is over, or in any case with `at_once`."""
         with self._lock:
             if not at_once and self._now() < self._ends:
                 return
@@ -69,7 +69,7 @@ class LetterLog:
 
 
 def _fields(letter: DeadLetter) -> dict[str, object]:
-    """Return what a line tells: no values but the document's id, as the reason's text may quote personal data."""
+    """Return a line's fields: no values except the document's id, as the reason's text may quote personal data."""
     identity = letter.detail.get("id")
     told: dict[str, object | None] = {
         "letter": letter.id,

@@ -11,9 +11,9 @@ from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter
 def plain_letter(letter: DeadLetter) -> dict[str, Any]:
     """Return a letter as JSON-ready values: moments in seconds since epoch, bytes hexadecimal.
 
-    `count` is how many mutations it stands for: all those of a table that no schema has are one letter. `key` is the
-    row's key by its columns' names, where it could be decoded; `document` the first characters of a document that
-    Elasticsearch does not take, `row` those of what one that cannot be built would be made of.
+    `count` is the number of mutations that the letter covers: all mutations of an unknown table share one letter. `key`
+    is the row's key by column name, if it could be decoded. `document` holds the first characters of a document that
+    Elasticsearch rejected. `row` holds the first characters of a row from which no document can be built.
     """
     clustering, payload = letter.clustering, letter.payload
     start = None if payload is None or letter.kind != DOCUMENT else payload.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Replaying dead letters: what they speak of is read again, and the letters of what is shown then are gone."""
+"""Replay dead letters: read their rows again, and delete the letters of the rows that are then indexed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 log = structlog.get_logger(__name__)
 
 WINDOW = 1000
-"""Keys that are asked for at once, so that requests for rows do not wait behind a replay."""
+"""Most keys in flight for a replay, so that requests for rows do not wait behind it."""
 
 MOST_AT_ONCE = 1000
 """Letters replayed by one call: their bytes, up to 16 MiB each, are read one by one."""
 
 _OF_ROWS = frozenset((DOCUMENT, PARTITION))
-"""Kinds of letters that name what is to be read again: they go as soon as that is shown."""
+"""Kinds of letters that name a row or a partition: they are deleted as soon as it is indexed."""
 
 
 async def _never() -> str:
@@ -40,42 +40,42 @@ async def _never() -> str:
 
 
 class Requested(Protocol):
-    """The pipeline, as far as a replay needs it."""
+    """The part of the pipeline that a replay needs."""
 
     def request(self, signals: Iterable[Signal], watch: Watch) -> None:
-        """Take signals in at once; the watch is told of each key."""
+        """Accept signals without waiting; report the outcome of each key to the watch."""
         ...
 
     def withdraw(self, keys: Iterable[Key]) -> None:
-        """Forget keys that nobody waits for any more."""
+        """Forget keys that no caller waits for."""
         ...
 
 
 class KnownSchema(Protocol):
-    """The tables as known now."""
+    """The tables as currently known."""
 
     @property
     def current(self) -> NamedTables:
-        """All tables, those of earlier generations included."""
+        """All tables, earlier generations included."""
         ...
 
 
 class Ending(Enum):
-    """What became of a letter that was replayed."""
+    """The outcome of replaying a letter."""
 
     REPLAYED = "replayed"
-    """What it speaks of is shown as it is in Cassandra now: the letter is gone."""
+    """Its rows are indexed as they are in Cassandra now; the letter is deleted."""
 
     FAILED = "failed"
     """The letter stays, with the reason of this attempt."""
 
     WAITING = "waiting"
-    """It took longer than was to be waited for: the letter stays as it was."""
+    """The replay timed out or its row cannot be written now; the letter stays as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One letter that was replayed, and why it stays where it does."""
+    """One replayed letter; `reason` and `message` explain why a letter that stays was not removed."""
 
     id: int
     ending: Ending
@@ -85,25 +85,26 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The letters replayed by one call, oldest first. `more` is whether there are others behind the last of them."""
+    """The letters replayed by one call, oldest first. `more` is true if further letters match."""
 
     letters: Sequence[Replayed]
     more: bool
 
     def count(self, ending: Ending) -> int:
-        """Tell how many came to this end."""
+        """Count the letters with this outcome."""
         return sum(letter.ending is ending for letter in self.letters)
 
 
 class Replayer:
     """Replays letters through the pipeline.
 
-    A document's row is read again and settled as any other, and so is each row of a partition. A mutation is decoded
-    with the schema as it is known now, and the rows that it speaks of are settled. A piece of a segment that is damaged
-    or missing cannot be read at all: what was in it is healed by comparing tables with their indices. `shown` are the
-    tables whose rows documents show, their own or others'. `unreadable` returns, with the reason, when Cassandra is
-    unavailable: a replay then waits no longer. A letter that counts several mutations has only the first of
-    them: when its table has become known, `reconcile` requests durably that the whole table is compared with its index.
+    A document's row, and each row of a partition, is read again and processed like any other. A mutation is decoded
+    with the current schema, and its rows are processed. A damaged or missing piece of a segment cannot be read:
+    a reconcile, which compares tables with their indices, repairs its changes. A letter that counts several mutations
+    keeps only the first of them: once its table is known, `reconcile` durably requests a reconcile of the whole table.
+
+    `shown` holds the tables that any document takes rows from. `unreadable` returns the reason when Cassandra is
+    unavailable; a replay then stops waiting.
     """
 
     def __init__(
@@ -126,14 +127,14 @@ class Replayer:
     async def replay(
         self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
     ) -> Replay:
-        """Replay the oldest `limit` letters of those wanted, and wait for at most so long. Raises `StoreError`."""
+        """Replay the oldest `limit` wanted letters; wait for at most `seconds`. Raises `StoreError`."""
         found = await asyncio.to_thread(
             lambda: list(self._letters.list(wanted=wanted, limit=limit + 1, oldest_first=True))
         )
         return Replay(await self.replay_letters(found[:limit], seconds=seconds), more=len(found) > limit)
 
     async def replay_one(self, identity: int, *, seconds: float = 30.0) -> Replayed | None:
-        """Replay one letter; None when there is none of this id. Raises `StoreError`."""
+        """Replay one letter; return None if no letter has this id. Raises `StoreError`."""
         letter = await asyncio.to_thread(self._letters.get, identity)
         if letter is None:
             return None
@@ -141,7 +142,7 @@ class Replayer:
         return replayed
 
     async def replay_letters(self, letters: Sequence[DeadLetter], *, seconds: float = 30.0) -> list[Replayed]:
-        """Replay letters that were kept, and wait for at most so long. Raises `StoreError`."""
+        """Replay stored letters; wait for at most `seconds`. Raises `StoreError`."""
         ended: dict[int, Replayed] = {}
         signals: dict[int, Sequence[Signal]] = {}
         for letter in letters:
@@ -163,7 +164,7 @@ class Replayer:
             if identity in signals:
                 ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
                 if ended[identity].ending is Ending.REPLAYED and letter.kind not in _OF_ROWS:
-                    shown.append(identity)  # the others went when their rows were settled
+                    shown.append(identity)  # the others were deleted when their rows were written
                     if letter.count > 1:
                         for table in {signal.table for signal in signals[identity]}:
                             await self._reconcile(table)
@@ -176,7 +177,7 @@ class Replayer:
         return [ended[_id(letter)] for letter in letters]
 
     def _count_failure(self, letter: DeadLetter, failure: Replayed) -> None:
-        """Count a failure that left nothing behind: no mapping, another document of the row, a table that is gone."""
+        """Count a failure that stored no letter: no mapping, another document of the row, a dropped table."""
         detail = {**letter.detail, "message": failure.message or letter.detail.get("message")}
         self._letters.failed_again(letter, failure.reason or letter.reason, detail)
 
@@ -209,12 +210,12 @@ class Replayer:
         return list(signals_of(wanted))
 
     def _is_wanted(self, table: TableMetadata) -> bool:
-        """Tell whether documents show a table; of an earlier one with another primary key there is nothing to show."""
+        """Return whether documents use a table. A previous generation with another primary key has nothing to index."""
         now = self._schema.current.find(table.keyspace, table.name)
         return TableName(table.keyspace, table.name) in self._shown and (now is None or now.has_key_of(table))
 
     async def _settle_within(self, seconds: float, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
-        """Wait for the keys, at most so long, and not while Cassandra is unavailable."""
+        """Wait for the keys for at most `seconds`; stop waiting when Cassandra is unavailable."""
         settling = asyncio.ensure_future(self._settle(signals, watch))
         losing = asyncio.ensure_future(self._unreadable())
         try:
@@ -243,7 +244,7 @@ class Replayer:
 
 
 class _CannotBeReplayedError(Exception):
-    """A letter that says nothing which could be asked for."""
+    """A letter names no row that could be read again."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -251,7 +252,7 @@ class _CannotBeReplayedError(Exception):
 
 
 class _Waiting:
-    """Waits for keys, and keeps what became of their documents under every alias."""
+    """Waits for keys and keeps the outcomes of their documents under every alias."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -293,7 +294,7 @@ def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> Replaye
     for each in documents:
         if each.outcome is Outcome.DEAD:
             return Replayed(identity, Ending.FAILED, each.error_type, each.reason)
-    if not documents and letter.alias:  # others than documents of one index have none of their own
+    if not documents and letter.alias:  # letters without an alias may have no documents
         return Replayed(identity, Ending.FAILED, "unmapped", f"no mapping writes to {letter.alias} any more")
     return Replayed(identity, Ending.REPLAYED)
 

@@ -1,4 +1,4 @@
-"""Dead letters that are tried again from time to time: what they failed on may be mended."""
+"""Retry dead letters on a schedule: the cause of a failure may have been fixed."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from cdc_daemon.sources.replay.replay import Ending, Replayed
 from cdc_daemon.store.dead_letters import DeadLetter
 
 INTERVAL = 60.0
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks for due letters."""
 
 LONGEST_PAUSE = 86_400.0
-"""Seconds after its last failure at which a letter is tried again at the latest."""
+"""Longest time in seconds between a letter's last failure and its next retry."""
 
 AT_ONCE = 100
-"""Letters replayed together: their bytes, up to 16 MiB each, are read with them."""
+"""Letters replayed together: their bytes, up to 16 MiB each, are read at the same time."""
 
 
 class Letters(Protocol):
     """The durable list of dead letters; methods block."""
 
     def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
-        """Return letters that may be tried again, oldest first; all but `limit` in microseconds."""
+        """Return letters that are due for a retry, oldest first; all arguments except `limit` are in microseconds."""
         ...
 
     def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
-        """Count a failure of a letter, unless it is gone or was counted since it was read."""
+        """Count a failure of a letter, unless it was deleted or counted since it was read."""
         ...
 
 
 class Replaying(Protocol):
-    """Has what letters speak of read and written again."""
+    """Reads and writes the rows of letters again."""
 
     async def replay_letters(self, letters: Sequence[DeadLetter]) -> Sequence[Replayed]:
-        """Replay letters, and wait for a while. Raises `StoreError`."""
+        """Replay letters; wait for a limited time. Raises `StoreError`."""
         ...
 
 
 class Retries:
-    """Replays letters again, each after a pause that doubles with every failure.
+    """Retries letters, each after a pause that doubles with every failure.
 
-    A mapping that was corrected, a field's limit that was raised, or a table that has become known since mends letters
-    without anybody asking. Those that fail stay, with their new reason. One that comes to no end while the servers are
-    there, as Elasticsearch fails on its document each time, waits as long as one that fails, so that it keeps no other
-    from its turn. `pause` is in seconds; `ready` tells whether a
-    replay makes sense at present; `now` tells seconds since epoch.
+    A corrected mapping, a raised field limit or a newly known table lets a retry succeed without an operator's request.
+    Letters that fail stay, with their new reason. A letter may time out while the servers answer, if Elasticsearch
+    fails on its document each time. It is then paused like a failed one, so that it does not block other letters.
+
+    `pause` is in seconds; `ready` returns whether a replay makes sense now; `now` returns seconds since epoch.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Retries:
         self._now = now
 
     async def turn(self) -> None:
-        """Replay what is due. Raises `StoreError`."""
+        """Replay the due letters. Raises `StoreError`."""
         while self._ready():
             due = await asyncio.to_thread(
                 self._letters.due,
@@ -87,4 +87,4 @@ class Retries:
                     found = waiting.get(letter.id or 0)
                     if found is not None and (servers_answer or found.reason != "cassandra"):
                         await asyncio.to_thread(self._letters.failed_again, letter, letter.reason, letter.detail)
-            return  # the others that are due may meet the same: the next turn may not
+            return  # other due letters may time out too; the next turn may not

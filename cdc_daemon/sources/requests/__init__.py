@@ -1,4 +1,4 @@
-"""Rows asked for by name: from the ids of a request to keys, and from keys to what became of each."""
+"""Requests for rows by id: parse ids to keys, write their documents, and report the outcome of each."""
 
 from cdc_daemon.sources.requests.errors import (
     HeldObjectTypeError,

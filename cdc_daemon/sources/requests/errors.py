@@ -1,4 +1,4 @@
-"""Why a request for rows by name is not done, or not done yet."""
+"""Errors of requests for rows by id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdc_daemon.sources.requests.outcome import SyncOutcome
 
 
 class SyncError(CdcError):
-    """A request for rows by name cannot be done as it is."""
+    """A request for rows by id cannot be processed."""
 
 
 class UnknownObjectTypeError(SyncError):
@@ -24,7 +24,7 @@ class UnknownObjectTypeError(SyncError):
 
 
 class HeldObjectTypeError(SyncError):
-    """The object type's mapping does not fit its table at present, which was created again."""
+    """The object type's table was created again, and the mapping does not fit it at present."""
 
     retryable = True
 
@@ -36,7 +36,7 @@ class HeldObjectTypeError(SyncError):
 
 
 class InvalidIdError(SyncError):
-    """An id is none of the object type's table. `at` is its place in the list, `column` the part that is wrong."""
+    """An id is invalid for the object type's table. `at` is its index in the list, `column` the invalid part."""
 
     def __init__(self, message: str, *, at: int = 0, column: str | None = None) -> None:
         super().__init__(message, at=at, column=column)
@@ -48,16 +48,16 @@ class InvalidIdError(SyncError):
 
 
 class TooManyJobsError(SyncError):
-    """As many jobs wait as may."""
+    """The limit of waiting jobs is reached."""
 
     retryable = True
 
 
 class NotSettledError(CdcError):
-    """Not every id could be settled in time.
+    """Some ids could not be processed in time.
 
-    `service` is what is away: `cassandra`, `elasticsearch` or `daemon`. `alias` is the one that takes no writes, where
-    that is the reason. `outcome` tells of the ids that were settled; of the others nothing is done any more.
+    `service` is the unavailable service: `cassandra`, `elasticsearch` or `daemon`. `alias` is the alias that takes no
+    writes, if that is the reason. `outcome` covers the ids that were processed; the request drops the others.
     """
 
     retryable = True

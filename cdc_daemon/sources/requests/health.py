@@ -1,4 +1,4 @@
-"""What the pipeline knows of the servers, for those who would rather not wait for them."""
+"""The pipeline's view of the servers, for callers that must not wait for an unavailable one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ServerHealth:
         self._troubled = troubled
 
     def trouble(self, alias: str) -> Trouble | None:
-        """Return why no row can be read, or nothing be written to an alias; None while nothing is known to be wrong."""
+        """Return why no row can be read or an alias cannot be written; None while no problem is known."""
         if self._cassandra.failure is not None:
             return Trouble("cassandra", self._cassandra.failure)
         if self._writer.available:
@@ -31,9 +31,9 @@ class ServerHealth:
         return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
 
     async def wait_unreadable(self) -> str:
-        """Wait until Cassandra is unavailable; return why. It has answered nothing for seconds by then."""
+        """Wait until Cassandra is unavailable, that is, has not answered for seconds; return the reason."""
         return await self._cassandra.wait_lost()
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
-        """Tell which server lets workers wait, for so many seconds or because of a failure; of `keys` first of all."""
+        """Return which server delays workers, by `at_least` seconds or by a failure; check `keys` first."""
         return self._waits.trouble(at_least, keys)

@@ -1,4 +1,4 @@
-"""The ids of one object type: what callers write, and the key of the row, or of the partition, that they mean."""
+"""Parse the ids of one object type to the keys of rows or partitions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.values import encoder
 
 LONGEST_PART = 65_535
-"""Bytes that Cassandra takes of a partition key and of a clustering value (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
+"""Most bytes that Cassandra accepts for a partition key or a clustering value (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
 
 _SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One id of a request: what it is called in the answer, and the key it stands for."""
+    """One id of a request: its label in the answer, and its key."""
 
     label: str
     key: Key
 
     @property
     def signal(self) -> Signal:
-        """Return what to tell the pipeline. No write time: what the row is now is what is wanted."""
+        """Return the signal for the pipeline. It has no write time: the request wants the current row."""
         key = self.key
         scope = Scope.STATIC if key.clustering is None else Scope.ROW
         return Signal(key.table, key.partition_key, scope, key.clustering or ())
@@ -41,11 +41,11 @@ class Asked:
 class Identifiers:
     """Reads the ids of one mapping.
 
-    A text is the document's readable `_id` as `Identity` makes it, with backslashes before separators inside of
-    values, or the beginning of one that names the partition key, which means all of its rows. Where the `_id` leaves
-    columns of the key out, it means all rows of the partition that it names; where it does not name the partition, a
-    text is the partition key itself, if that is one column (as the live services read ids of batches: by the course).
-    An object names columns, or the document fields that show them.
+    A string is a document's readable `_id` as `Identity` makes it, with backslashes before separators inside values.
+    A prefix of an `_id` that names the partition key means all rows of the partition. If the `_id` leaves out key
+    columns, it also means all rows of the partition that it names. If it does not name the partition, a string is the
+    partition key itself, provided that is one column (as the live services read ids of batches: by the course).
+    An object names columns, or the document fields that hold them.
     """
 
     def __init__(self, settings: MappingSettings, table: TableMetadata) -> None:
@@ -63,7 +63,7 @@ class Identifiers:
         self._expected = _expected(settings.id, self._partition, self._columns)
 
     def read(self, ids: Sequence[Any]) -> list[Asked]:
-        """Return what each id stands for, in order. Raises `InvalidIdError` for the first that is none."""
+        """Return the parsed ids in order. Raises `InvalidIdError` for the first invalid one."""
         found = []
         for at, identity in enumerate(ids):
             try:
@@ -73,7 +73,7 @@ class Identifiers:
         return found
 
     def read_one(self, identity: Any) -> Asked:
-        """Return what an id stands for. Raises `InvalidIdError`."""
+        """Parse one id. Raises `InvalidIdError`."""
         if isinstance(identity, str):
             return Asked(identity, self._key(self._values_of_text(identity)))
         if isinstance(identity, dict):
@@ -140,7 +140,7 @@ class Identifiers:
 
 
 def _expected(template: str | None, partition: Sequence[str], columns: Sequence[str]) -> str:
-    """Say which ids there are."""
+    """Return a description of the valid ids."""
     an_object = f"an object with {_names(columns)}"
     spelt = template or ":".join(f"{{{name}}}" for name in columns)
     parts = parse_template(spelt)
@@ -164,7 +164,7 @@ def _names_partition(template: str | None, partition: Sequence[str]) -> bool:
 
 
 def _spellings(columns: Sequence[str], fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns by the names that callers know them by; a column's own name comes first."""
+    """Return the columns by the names that callers use; a column's own name takes precedence."""
     found = {fields[column].lower(): column for column in columns if column in fields}
     found |= {fields[column]: column for column in columns if column in fields}
     found |= {column.lower(): column for column in columns}
@@ -176,6 +176,6 @@ def _names(columns: Sequence[str]) -> str:
 
 
 def _show(value: Any) -> str:
-    """Show a value that was not expected, in few characters."""
+    """Return a short text of an unexpected value."""
     text = json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,4 +1,4 @@
-"""Requests that are answered before they are done: kept durably, worked off in turns, resumed at the next start."""
+"""Background jobs: stored durably, processed in turns, resumed at the next start."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 KIND = "sync"
 
 PART = 500
-"""Ids settled between two durable notes of progress; what a crash repeats at most."""
+"""Ids processed between two durable records of progress; the most that a crash repeats."""
 
 
 class JobStore(Protocol):
-    """Where jobs are kept. Every method blocks for the disk."""
+    """Durable storage for jobs. Every method blocks for the disk."""
 
     def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
-        """Keep a new job durably; None when `limit` are open."""
+        """Store a new job durably; return None if `limit` jobs are open."""
         ...
 
     def get(self, identity: str) -> Job | None:
@@ -40,49 +40,49 @@ class JobStore(Protocol):
         ...
 
     def failures(self, identity: str) -> dict[str, str]:
-        """Return ids that could not be shown, with reasons."""
+        """Return the ids that failed, with reasons."""
         ...
 
     def open_types(self, kind: str) -> Collection[str]:
-        """Return the object types of jobs that are to be worked on."""
+        """Return the object types of open jobs."""
         ...
 
     def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
-        """Return the job to work on, after another one had its turn."""
+        """Return the job to process after the turn of `after`."""
         ...
 
     def next_part(self, identity: str) -> JobPart | None:
-        """Return the part to work on."""
+        """Return the part to process next."""
         ...
 
     def settle_part(
         self, identity: str, part: JobPart, *, indexed: int, deleted: int, missing: int, failures: Mapping[str, str]
     ) -> None:
-        """Record that a part is settled."""
+        """Record that a part is processed."""
         ...
 
     def finish(self, identity: str, *, message: str | None = None) -> bool:
-        """Record that a job has ended; return False where it had ended before."""
+        """Record that a job has ended; return False if it had already ended."""
         ...
 
     def cancel(self, identity: str) -> bool:
-        """Record that a job is cancelled; return False where it has ended before, or there is none."""
+        """Record that a job is cancelled; return False if it has already ended or is unknown."""
         ...
 
 
 class JobReport(NamedTuple):
-    """A job, and reasons of its failures by id."""
+    """A job and the reasons of its failures, by id."""
 
     job: Job
     failures: Mapping[str, str]
 
 
 class JobRunner:
-    """Takes jobs in durably and settles them. `limit` bounds those that wait.
+    """Accepts jobs durably and processes them. `limit` is the most waiting jobs.
 
-    Each object type has a worker of its own, so one whose documents cannot be written holds up no other, and the jobs
-    of a type take turns, part by part, so a huge one holds up none. Those of a type whose mapping does not fit its
-    table at present wait until it does.
+    Each object type has its own worker, so a type with unwritable documents does not block the others. The jobs of a
+    type take turns, part by part, so a huge job does not block the others. If a type's mapping does not fit its table
+    at present, its jobs wait until it does.
     """
 
     def __init__(self, service: SyncService, store: JobStore, *, limit: int = 100, part: int = PART) -> None:
@@ -94,9 +94,9 @@ class JobRunner:
         self._wake = {object_type: asyncio.Event() for object_type in service.object_types}
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
-        """Take a job in; when this returns it will be done, whatever happens to this process.
+        """Store a job and return it. From then on the job is durable: it survives a crash of this process.
 
-        Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then there is none.
+        Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then no job is stored.
         """
         pairs = zip(ids, await self._service.read(object_type, ids), strict=True)
         distinct = list({asked.key: identity for identity, asked in pairs}.values())
@@ -109,7 +109,7 @@ class JobRunner:
         return kept
 
     async def report(self, identity: str) -> JobReport | None:
-        """Tell how far a job is; None when there is none of that id."""
+        """Return a job's progress; None if no job has that id."""
         job = await asyncio.to_thread(self._store.get, identity)
         if job is None or job.kind != KIND:
             return None
@@ -118,9 +118,9 @@ class JobRunner:
         return JobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
 
     async def cancel(self, identity: str) -> JobReport | None:
-        """Cancel a job and return its report; None when there is none of that id.
+        """Cancel a job and return its report; None if no job has that id.
 
-        What is on its way to Elasticsearch is still written. A job that has ended stays as it is. Raises `StoreError`.
+        Writes in flight to Elasticsearch are still completed. A job that has ended stays as it is. Raises `StoreError`.
         """
         if await asyncio.to_thread(self._store.cancel, identity):
             log.info("job.cancelled", job=identity)
@@ -129,14 +129,14 @@ class JobRunner:
         return await self.report(identity)
 
     async def run(self) -> None:
-        """Work jobs off until cancelled. What is not settled then goes on at the next start."""
+        """Process jobs until cancelled. Unfinished jobs continue at the next start."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._end_unknown(), name="jobs-unknown")
             for object_type, wake in self._wake.items():
                 tasks.create_task(self._work_off(object_type, wake), name=f"jobs-{object_type}")
 
     async def _end_unknown(self) -> None:
-        """End the jobs of types that the configuration knows no more, which only an earlier process took in."""
+        """End the jobs of types that are no longer configured; only a previous process can have accepted them."""
         backoff = Backoff()
         while True:
             try:
@@ -169,7 +169,7 @@ class JobRunner:
                 await _pause(error, backoff)
 
     async def _work(self, job: Job) -> None:
-        """Settle a job's next part, or end it where there is none."""
+        """Process a job's next part, or end the job if there is none."""
         part = await asyncio.to_thread(self._store.next_part, job.id)
         if part is None:
             await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
@@ -190,7 +190,7 @@ class JobRunner:
         )
 
     async def _unless_cancelled(self, job: Job, settling: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
-        """Return what becomes of a part; None as soon as its job is cancelled."""
+        """Return the outcome of a part; None as soon as its job is cancelled."""
         task = asyncio.create_task(settling, name=f"job-{job.id}")
         self._settling[job.id] = task
         try:
@@ -210,7 +210,7 @@ class JobRunner:
                 try:
                     asked.extend(self._service.read_ids(job.object_type, [identity]))
                 except InvalidIdError as error:
-                    # Another configuration than the one under which it was accepted.
+                    # The configuration has changed since the job was accepted.
                     refused[identity if isinstance(identity, str) else repr(identity)] = error.message
 
         await in_slices(part.ids, read)

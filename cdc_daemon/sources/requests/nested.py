@@ -1,4 +1,4 @@
-"""Frozen collections, tuples, user types and vectors in a key: their JSON, and the bytes that Cassandra stores."""
+"""Encode frozen collections, tuples, user types and vectors of a key, from JSON to the bytes Cassandra stores."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Encoder = Callable[[Any], bytes]
 """Turns a JSON value into serialised bytes. Raises ValueError, whose text says what was expected."""
 
 NESTED: Final = frozenset(("list", "set", "vector", "map", "tuple", "udt"))
-"""Types that are made of others."""
+"""Types with element types."""
 
 
 def nested_encoder(kind: CqlType, encoder: Callable[[CqlType], Encoder]) -> Encoder:
-    """Return what serialises the values of a type that is made of others, which `encoder` serialises.
+    """Return the encoder of a type with element types; `encoder` returns the encoders of those.
 
-    It takes the JSON that a document's `_id` shows, as a text or as what the text holds.
+    It takes the JSON of a document's `_id`, either as a text or already parsed.
     """
     encode = _structure(kind, [encoder(each) for each in kind.parameters])
     expected = f"a value of type {kind} as JSON"
@@ -71,7 +71,7 @@ def _fields(encoders: Sequence[Encoder], values: Sequence[Any]) -> list[bytes | 
 
 
 def _element(encode: Encoder, value: Any) -> bytes:
-    """Serialise an element, which is never null: JSON's null stands for empty bytes, as the driver makes it of them."""
+    """Serialise an element, which is never null: JSON's null means empty bytes, as the driver reads them as null."""
     return b"" if value is None else encode(value)
 
 

@@ -1,4 +1,4 @@
-"""What became of the ids of a request."""
+"""The outcome of a request's ids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cdc_daemon.pipeline.watch import DocumentOutcome
 
 @dataclass(slots=True)
 class SyncOutcome:
-    """The ids that are settled, by what they are called in the request, and how many documents that took.
+    """The processed ids, by their labels in the request, and document counts.
 
-    `settled` tells of each id whether all of its documents are in Elasticsearch as its rows are in Cassandra;
-    where it is false, `failures` tells why. `indexed` documents were written, `deleted` ones removed because
-    their rows are gone; `missing` had neither a row nor a document.
+    `settled` holds for each id whether all of its documents match its rows in Cassandra; if false, `failures` holds
+    the reason. `indexed` counts documents that were written, `deleted` those removed because their rows are gone, and
+    `missing` those that had neither a row nor a document.
     """
 
     settled: dict[str, bool] = field(default_factory=dict)
@@ -26,14 +26,14 @@ class SyncOutcome:
 
     @property
     def failed(self) -> int:
-        """How many ids are settled without being shown as they are."""
+        """The number of processed ids with documents that do not match their rows."""
         return len(self.failures)
 
 
 class KeyResult:
-    """What became of the documents of one key: of a partition's, each as it was settled last."""
+    """The outcomes of one key's documents; for a partition, the latest outcome of each document."""
 
-    # Most keys have a single document, and a request has many keys: a dictionary for each is much to keep.
+    # Most keys have a single document, and a request has many keys: a dictionary for each costs much memory.
     __slots__ = ("_first", "_others", "_row")
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class KeyResult:
         self._others: dict[object, DocumentOutcome] | None = None
 
     def add(self, row: object, document: DocumentOutcome) -> None:
-        """Take in one document of a row; a row of a partition may come more than once."""
+        """Add the outcome of a row's document; a row of a partition may be added more than once."""
         first = self._first
         if first is None or (row, document.alias, document.id) == (self._row, first.alias, first.id):
             self._row, self._first = row, document
@@ -53,7 +53,7 @@ class KeyResult:
 
     @property
     def failures(self) -> list[str]:
-        """Why documents are not shown as their rows are."""
+        """Return why documents do not match their rows."""
         return [
             f"{document.id}: {document.error_type}: {document.reason}" if document.id else str(document.reason)
             for document in self._documents
@@ -61,7 +61,7 @@ class KeyResult:
         ]
 
     def count(self, outcome: Outcome, *, existed: bool = True) -> int:
-        """Tell how many documents were written, removed, or not there to be removed."""
+        """Count the documents that were written, removed, or already absent."""
         return sum(each.outcome is outcome and each.existed is existed for each in self._documents)
 
     @property

@@ -1,4 +1,4 @@
-"""Making what was written visible to searches, at once or together with what others wait for."""
+"""Make written documents visible to searches, at once or with a shared refresh."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cdc_daemon.search.pages import refresh
 
 
 class Refresh(Enum):
-    """When an answer is given: before, or after searches see what was written."""
+    """Whether to answer before or after searches see the written documents."""
 
     NO = "false"
     NOW = "true"
     """An extra refresh, at once."""
 
     SHARED = "wait_for"
-    """The next of at most one extra refresh a second, however many wait for it."""
+    """The next of at most one extra refresh a second, however many requests wait for it."""
 
 
 class Refresher:
-    """Refreshes aliases. `interval` is the least time in seconds between two refreshes that are shared.
+    """Refreshes aliases. `interval` is the least time in seconds between two shared refreshes.
 
     Elasticsearch's own `wait_for` belongs to a write request, which would have to stay open for as long as
-    the index's `refresh_interval`, forever where that is -1. A bounded number of refreshes does the same for
-    whoever waits, and spares the index as well.
+    the index's `refresh_interval`, or forever if that is -1. A bounded number of refreshes has the same effect for
+    callers and costs the index little.
     """
 
     def __init__(self, client: AsyncElasticsearch, *, interval: float = 1.0) -> None:
@@ -38,7 +38,7 @@ class Refresher:
         self._next: dict[str, asyncio.Task[None]] = {}
 
     async def refresh(self, alias: str, when: Refresh) -> None:
-        """Return when searches see what was written before this call.
+        """Wait until searches see everything written before this call.
 
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
@@ -51,7 +51,7 @@ class Refresher:
             await asyncio.shield(shared)
 
     async def close(self) -> None:
-        """Give up the refreshes that are waited for."""
+        """Cancel the pending refreshes."""
         tasks = list(self._next.values())
         for task in tasks:
             task.cancel()
@@ -59,7 +59,7 @@ class Refresher:
 
     async def _refresh_later(self, alias: str) -> None:
         await asyncio.sleep(max(0.0, self._last.get(alias, 0.0) + self._interval - time.monotonic()))
-        # Whoever comes from here on wants what this refresh may not show.
+        # Later callers need writes that this refresh may not show.
         del self._next[alias]
         self._last[alias] = time.monotonic()
         await self._refresh(alias)

@@ -1,4 +1,4 @@
-"""Force: each row asked for is read from Cassandra now and settled in Elasticsearch before the answer."""
+"""Forced sync: read each requested row from Cassandra now and write it to Elasticsearch before the answer."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ from cdc_daemon.sources.requests.refresh import Refresh
 from cdc_daemon.sources.requests.waiting import KeyWatch
 
 WINDOW = 1500
-"""Keys of one request that are asked for at once: enough for the urgent workers' batches and one more, so that a
-request of a single id never waits behind all of another's thousands."""
+"""Most keys of one request in flight: enough for the urgent workers' batches and one more. A request for a single id
+thus never waits behind all the thousands of another request."""
 
 
 _SUSPICIOUS_SECONDS = 1.0
-"""A server that lets a batch wait for this long, or a quarter of its time, is why a request was not done in time."""
+"""A server that delays a batch by this long, or by a quarter of the request's time, is the cause of its timeout."""
 
 
 class Requested(Protocol):
-    """The pipeline, as far as a request needs it."""
+    """The part of the pipeline that a request needs."""
 
     def request(self, signals: Iterable[Signal], watch: Watch) -> None:
-        """Take signals in at once; the watch is told of each key."""
+        """Accept signals without waiting; report the outcome of each key to the watch."""
         ...
 
     def withdraw(self, keys: Iterable[Key]) -> None:
-        """Forget keys that nobody waits for any more."""
+        """Forget keys that no caller waits for."""
         ...
 
 
 class Refreshing(Protocol):
-    """What makes writes visible to searches."""
+    """Makes writes visible to searches."""
 
     async def refresh(self, alias: str, when: Refresh) -> None:
-        """Return when searches see what was written before this call."""
+        """Wait until searches see everything written before this call."""
         ...
 
 
 class Health(Protocol):
-    """What is known of the servers."""
+    """The known state of the servers."""
 
     def trouble(self, alias: str) -> Trouble | None:
-        """Return why no row can be read, or nothing be written to an alias; None while nothing is known to be wrong."""
+        """Return why no row can be read or an alias cannot be written; None while no problem is known."""
         ...
 
     async def wait_unreadable(self) -> str:
@@ -69,14 +69,14 @@ class Health(Protocol):
         ...
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
-        """Tell which server lets workers wait, for so many seconds or because of a failure; of `keys` first of all."""
+        """Return which server delays workers, by `at_least` seconds or by a failure; check `keys` first."""
         ...
 
 
 class SyncService:
-    """Settles the rows that requests name, ahead of everything else the pipeline has to do.
+    """Reads and writes the rows that requests name, ahead of the pipeline's other work.
 
-    `held` are the object types whose mappings do not fit their tables at present, and why.
+    `held` maps each object type with a mapping that does not fit its table at present to the reason.
     """
 
     def __init__(
@@ -102,16 +102,16 @@ class SyncService:
 
     @property
     def object_types(self) -> Sequence[str]:
-        """The types that may be asked for."""
+        """The object types that requests may name."""
         return sorted(self._aliases)
 
     @property
     def held(self) -> Mapping[str, str]:
-        """The types whose mappings do not fit their tables at present, and why."""
+        """The object types with mappings that do not fit their tables at present, and the reasons."""
         return self._held
 
     def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
-        """Return what ids stand for.
+        """Parse ids.
 
         Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
         """
@@ -123,7 +123,7 @@ class SyncService:
         return identifiers.read(ids)
 
     async def read(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
-        """Return what ids stand for, as `read_ids` does, slice by slice. Raises the same errors."""
+        """Parse ids as `read_ids` does, slice by slice. Raises the same errors."""
         asked: list[Asked] = []
 
         def read(start: int, part: Sequence[Any]) -> None:
@@ -143,11 +143,11 @@ class SyncService:
         seconds: float | None = None,
         refresh: Refresh = Refresh.NO,
     ) -> SyncOutcome:
-        """Settle each id: read after this call, then written, removed or set aside.
+        """Read each id's rows after this call; then write or delete their documents, or store dead letters.
 
-        Raises `NotSettledError` when that takes longer than `seconds` (None: however long it takes), when the type's
-        alias takes no writes, and when the daemon stops meanwhile. With `seconds` it also raises when Elasticsearch is
-        known to be unavailable before the call, and when Cassandra is, or becomes, unavailable.
+        Raises `NotSettledError` when that takes longer than `seconds` (None: no limit), when the type's alias takes no
+        writes, and when the daemon stops meanwhile. With `seconds` it also raises when Elasticsearch is known to be
+        unavailable before the call, and when Cassandra is, or becomes, unavailable.
         """
         alias = self._aliases[object_type]
         wanted = await _by_key(asked)
@@ -175,7 +175,7 @@ class SyncService:
         return await _outcome(watch, wanted)
 
     def stop(self) -> None:
-        """Take no more requests, and end those under way: the pipeline is about to stop."""
+        """Reject new requests and end those in flight: the pipeline is about to stop."""
         self._stopping.set()
 
     async def _settle(self, watch: KeyWatch, wanted: Mapping[Key, Asked]) -> None:
@@ -197,7 +197,7 @@ class SyncService:
                 raise refusal_of(watch.refusal)
 
     async def _until_stop(self, settling: Any, *, waits_long: bool) -> None:
-        """Wait for the work, but not past a stop of the daemon or, unless it `waits_long`, the loss of Cassandra."""
+        """Wait for the work until the daemon stops or, unless it `waits_long`, Cassandra becomes unavailable."""
         work = asyncio.create_task(settling, name="sync")
         stopping = asyncio.create_task(self._stopping.wait(), name="sync-stop")
         losing = asyncio.create_task(self._health.wait_unreadable(), name="sync-cassandra")
@@ -213,12 +213,12 @@ class SyncService:
         finally:
             for task in (work, stopping, losing):
                 task.cancel()
-            # To await them would mix up their cancellation with one of this task, which then went on.
+            # Awaiting them directly would confuse their cancellation with this task's own, which would then be lost.
             await asyncio.gather(work, stopping, losing, return_exceptions=True)
 
 
 class _Wanted(NamedTuple):
-    """The keys of a request: what names each first, and what else the rows of some are called."""
+    """The keys of a request: the first label of each, and further labels of the same keys."""
 
     first: Mapping[Key, Asked]
     aliases: Mapping[Key, Sequence[str]]

@@ -1,7 +1,7 @@
-"""Values of key columns as callers write them, and the bytes that Cassandra stores for them.
+"""Encode values of key columns, from the form callers write to the bytes that Cassandra stores.
 
-The texts are those that a document's `_id` shows (`cdc_daemon.values.cql_json.key_converter`), so that an
-id can be copied from the index into a request. Numbers and booleans may be JSON's own as well.
+The text form is that of a document's `_id` (`cdc_daemon.values.cql_json.key_converter`), so that an id can be
+copied from the index into a request. Numbers and booleans may also be JSON numbers and booleans.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DATE: Final = re.compile(r"([0-9]{4}|[+-][0-9]{4,7})-([0-9]{2})-([0-9]{2})")
 _LONGEST_DECIMAL: Final = 4400
 """Characters of the longest decimal that the driver decodes, and of its exponent."""
 _NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
-"""Floats that are no numbers, as a document's `_id` shows them."""
+"""Non-finite floats, as a document's `_id` shows them."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _DAY_ZERO: Final = 2**31
@@ -41,7 +41,7 @@ _DAY_ZERO: Final = 2**31
 
 
 def encoder(kind: CqlType) -> Encoder:
-    """Return what serialises the values of a key column of this type."""
+    """Return the encoder for key columns of this type."""
     if kind.name in NESTED:
         return nested_encoder(kind, encoder)
     encode = _ENCODERS.get(kind.name) or _unsupported(kind)
@@ -49,7 +49,7 @@ def encoder(kind: CqlType) -> Encoder:
 
 
 def _or_empty(encode: Encoder) -> Encoder:
-    """Return an encoder that takes the text by which an `_id` shows empty bytes as well."""
+    """Return an encoder that also accepts the text that stands for empty bytes in an `_id`."""
     return lambda value: b"" if value == NULL else encode(value)
 
 
@@ -195,7 +195,7 @@ def _inet(value: Any) -> bytes:
         except ValueError:
             pass
         else:
-            # As Java's InetAddress does: a mapped address is the one that is mapped.
+            # As Java's InetAddress does: an IPv4-mapped address becomes the IPv4 address.
             mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
             return (mapped or address).packed
     raise ValueError("an IP address")
@@ -213,7 +213,7 @@ def _blob(value: Any) -> bytes:
 _MAY_BE_EMPTY: Final = frozenset(
     ("bigint", "boolean", "decimal", "double", "float", "inet", "int", "timestamp", "timeuuid", "uuid", "varint")
 )
-"""Types of which Cassandra stores empty bytes, which the driver takes for none (their serialisers' `validate`)."""
+"""Types for which Cassandra stores empty bytes, which the driver reads as null (their serialisers' `validate`)."""
 
 _ENCODERS: Final[dict[str, Encoder]] = {
     "ascii": _ascii,

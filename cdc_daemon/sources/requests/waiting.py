@@ -1,4 +1,4 @@
-"""Waiting for keys: what became of those that are settled, and what holds the others up."""
+"""Wait for keys: the outcomes of the processed keys, and what blocks the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdc_daemon.sources.requests.outcome import KeyResult
 
 
 class KeyWatch:
-    """Waits for keys, rows or whole partitions, and gathers what becomes of their documents under one alias."""
+    """Waits for keys, rows or whole partitions, and collects their documents' outcomes under one alias."""
 
     def __init__(self, alias: str) -> None:
         self.closed = False
@@ -24,13 +24,13 @@ class KeyWatch:
         self._moved = asyncio.Event()
 
     def expect(self, keys: Iterable[Key]) -> None:
-        """Wait for these as well; they must be new."""
+        """Start to wait for further keys; they must be new."""
         for key in keys:
             self.open.add(key)
             self.results[key] = KeyResult()
 
     def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
-        """Take note of a key that is settled: one of those waited for, or a row of a partition waited for."""
+        """Record a processed key: one that is waited for, or a row of a partition that is waited for."""
         for asked in (key, key._replace(clustering=None)):
             if asked in self.open:
                 for document in documents:
@@ -41,12 +41,12 @@ class KeyWatch:
             self._moved.set()
 
     def delayed(self, key: Key, trouble: Trouble) -> None:
-        """Take note of what holds a key up."""
+        """Record what delays a key."""
         if key in self.open or key._replace(clustering=None) in self.open:
             self.trouble = trouble
 
     def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
-        """Note that a key waits for other aliases, whose documents are not asked for here, or for the one asked for."""
+        """Record that a key is blocked by the requested alias, or by other aliases, which do not matter here."""
         if self._alias not in troubles:
             self.settled(key, documents)
         elif key in self.open or key._replace(clustering=None) in self.open:
@@ -54,6 +54,6 @@ class KeyWatch:
             self._moved.set()
 
     async def wait_moved(self) -> None:
-        """Wait until a key was settled, or refused, since the last time."""
+        """Wait until a key was processed or refused since the previous call."""
         await self._moved.wait()
         self._moved.clear()

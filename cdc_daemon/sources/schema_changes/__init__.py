@@ -1,1 +1,1 @@
-"""Tables that are altered while the daemon runs: their mappings and indices follow."""
+"""Tables that are altered while the daemon runs: updates their mappings and indices."""

@@ -1,4 +1,4 @@
-"""Mappings that fitted their tables until these were created again: they wait, and hold up no other."""
+"""Mappings that fitted their tables until the tables were re-created: they wait, and block no other mapping."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A mapping that does not fit its table as it is now, and why."""
+    """A mapping that does not fit the current table, and the reason."""
 
     mapping: str
     table: TableName
@@ -32,11 +32,11 @@ class Held:
 
 
 class HeldMappings:
-    """Decides which mappings wait instead of ending the start: those that fitted once.
+    """Decides which mappings wait instead of failing the start: those that fitted before.
 
-    A mapping that does not fit is a mistake in the configuration, unless a table that it shows was created again
-    meanwhile. Then its table is left out with all of its mappings, and a durable request for a comparison stands for
-    every change of it, until it fits again.
+    A mapping that does not fit is a configuration error, unless a table that it shows was re-created in the meantime.
+    Then its table is left out with all of its mappings. A durable request for a comparison stands for all changes of
+    the table until it fits again.
     """
 
     def __init__(self, schema: SchemaSource, marks: Mapping[TableName, TableMark], held: Collection[TableName]) -> None:
@@ -44,11 +44,11 @@ class HeldMappings:
         self._marks = marks
         self._before = held
         self.found: list[Held] = []
-        """The mappings that have to wait."""
+        """The mappings that wait."""
 
     @classmethod
     async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> HeldMappings:
-        """Read what is needed from the store. Raises `StoreError`."""
+        """Read the required state from the store. Raises `StoreError`."""
 
         def read() -> tuple[dict[TableName, TableMark], frozenset[TableName]]:
             marks = {table: store.table_marks.get(table) for table in _shown_in(settings)}
@@ -60,15 +60,15 @@ class HeldMappings:
 
     @property
     def tables(self) -> frozenset[TableName]:
-        """The tables that have to wait."""
+        """The tables that wait."""
         return frozenset(each.table for each in self.found)
 
     def begin(self) -> None:
-        """Forget what was found: the mappings are laid against a schema that was read anew."""
+        """Clear the findings: the mappings are checked against a schema that was just read."""
         self.found.clear()
 
     def holds(self, name: str, declared: MappingSettings, error: CdcError) -> bool:
-        """Tell whether a mapping that does not fit has to wait."""
+        """Return whether a mapping that does not fit waits."""
         shown = {declared.table, *declared.joined_tables}
         if declared.table not in self._before and not any(map(self._is_another, shown)):
             return False
@@ -76,7 +76,7 @@ class HeldMappings:
         return True
 
     def has_run(self, declared: MappingSettings) -> bool:
-        """Tell whether a daemon has replicated a mapping's table before, as it is or with more columns."""
+        """Return whether a daemon has replicated a mapping's table before, as it is or with more columns."""
         mark, now = self._marks.get(declared.table), _live(self._schema, declared.table)
         return mark is not None and now is not None and mark.table_id == now.id
 
@@ -85,7 +85,7 @@ class HeldMappings:
         return mark is not None and now is not None and mark.table_id != now.id
 
     def say(self) -> None:
-        """Say in the log what has to wait."""
+        """Log what waits."""
         for each in self.found:
             log.error(
                 "mapping.held",
@@ -98,7 +98,7 @@ class HeldMappings:
             )
 
     def without(self, settings: Settings) -> Settings:
-        """Return settings that speak of no table that has to wait."""
+        """Return the settings without the tables that wait."""
         tables = self.tables
         if not tables:
             return settings
@@ -108,7 +108,7 @@ class HeldMappings:
         return settings.model_copy(update={"mappings": mappings, "poll": poll})
 
     def types(self, settings: Settings) -> Mapping[str, str]:
-        """Return the mappings that `without` leaves out, and why: those of another mapping's table wait with it."""
+        """Return the mappings that `without` leaves out, and why: mappings to a waiting table wait with it."""
         reasons = {each.table: each.reason for each in self.found}
         own = {each.mapping: each.reason for each in self.found}
         return {
@@ -118,7 +118,7 @@ class HeldMappings:
         }
 
     def watched(self, settings: Settings) -> frozenset[TableName]:
-        """Return the tables that mappings which have to wait show."""
+        """Return the tables that the waiting mappings show."""
         names = {each.mapping for each in self.found}
         return frozenset(
             table
@@ -129,10 +129,10 @@ class HeldMappings:
 
 
 def take_up_keys(settings: Settings, schema: SchemaSource, store: Store, *, held: Collection[TableName]) -> None:
-    """Ask for comparisons of tables that were created again with another primary key, and of those that have to wait.
+    """Request comparisons of tables that were re-created with another primary key, and of tables that wait.
 
-    Nothing that was known of the old keys is of use: what is kept of them is forgotten, and so are changes of the new
-    ones that were kept meanwhile, which the comparison covers. It blocks for commits and raises `StoreError`.
+    Nothing stored about the old keys is of use, so it is deleted. Stored changes of the new keys are deleted too: the
+    comparison covers them. Blocks for commits and raises `StoreError`.
     """
     wanted: set[TableName] = set(held)
     rekeyed: dict[TableName, TableMetadata] = {}

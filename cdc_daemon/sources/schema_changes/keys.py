@@ -1,4 +1,4 @@
-"""Tables that are created again with another primary key while the daemon runs."""
+"""Tables that are re-created with another primary key while the daemon runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cdc_daemon.model.errors import CassandraRefusedError, TableRekeyedError
 from cdc_daemon.model.signal import TableName
 
 INTERVAL = 0.5
-"""Seconds between two looks at tables that nobody reads; a look is at what is known of the schema."""
+"""Seconds between two checks of tables that nobody reads. A check uses the cached schema."""
 
 
 class LiveTables(Protocol):
-    """Knows what tables are now."""
+    """The current tables."""
 
     def generation(self, name: TableName) -> str | None:
-        """Return a text that is another whenever the table is; None when there is none."""
+        """Return a text that changes whenever the table changes; None when there is no such table."""
         ...
 
     def table(self, name: TableName) -> TableMetadata:
@@ -28,12 +28,12 @@ class LiveTables(Protocol):
 
 
 class KeyWatch:
-    """Compares tables with those that the daemon's parts were put together for.
+    """Compares tables with those that the daemon's parts were built for.
 
-    Routes, ids, readers and jobs are all made for a table's primary key. That of a table never changes, but one of the
-    same name may be created again with another. Then nothing of it may be read or built until all is put together
-    anew, which `wait_changed` calls for. So it does for a change of any kind in `held` tables: what did not fit them
-    may fit now.
+    Routes, ids, readers and jobs are all built for a table's primary key. The primary key of a table never changes, but
+    a table of the same name may be re-created with another one. Then nothing of it may be read or built until all parts
+    are rebuilt; `wait_changed` returns to request that. It also returns after any change of a `held` table: a mapping
+    that did not fit may fit now.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class KeyWatch:
         self._changed = asyncio.Event()
 
     def check(self, table: TableName) -> None:
-        """Raise `TableRekeyedError` where a table has another primary key than it had.
+        """Raise `TableRekeyedError` where a table's primary key has changed.
 
-        Raises `CassandraRefusedError` too, where what the table is cannot be understood.
+        Also raises `CassandraRefusedError` where the table's schema cannot be interpreted.
         """
         generation = self._schema.generation(table)
         if generation is None or generation == self._known.get(table) or table not in self._tables:
@@ -60,7 +60,7 @@ class KeyWatch:
         self._known[table] = generation
 
     def is_rekeyed(self, table: TableName) -> bool:
-        """Tell whether a table has another primary key than it had."""
+        """Return whether a table's primary key has changed."""
         try:
             self.check(table)
         except TableRekeyedError:
@@ -70,7 +70,7 @@ class KeyWatch:
         return False
 
     async def run(self, interval: float = INTERVAL) -> None:
-        """Look at all tables every `interval` seconds, until cancelled."""
+        """Check all tables every `interval` seconds, until cancelled."""
         while True:
             for table in self._tables:
                 with suppress(CassandraRefusedError):
@@ -81,5 +81,5 @@ class KeyWatch:
             await asyncio.sleep(interval)
 
     async def wait_changed(self) -> None:
-        """Return when the parts have to be put together anew."""
+        """Return when the parts must be rebuilt."""
         await self._changed.wait()

@@ -1,4 +1,4 @@
-"""Mappings that follow their tables: columns that come and go, user types that grow, tables that are created again."""
+"""Mappings that follow their tables: added and dropped columns, extended user types, re-created tables."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from cdc_daemon.sources.schema_changes.keys import KeyWatch
 log = structlog.get_logger(__name__)
 
 NOTICED_WITHIN = 10.0
-"""Seconds within which a change of the schema is noticed, with time to spare."""
+"""Seconds within which a schema change is noticed, with a margin."""
 
 LOOK_INTERVAL = 1.0
-"""Seconds between two looks at tables that nobody reads."""
+"""Seconds between two checks of tables that nobody reads."""
 
 MOST_RECENT = 200
-"""Batches of rows that are kept in mind for that long; there are seldom so many."""
+"""Batches of rows that are remembered for that long; there are seldom so many."""
 
 Again = Callable[[Iterable[Key]], None]
-"""Has rows read again."""
+"""Requests that rows are read again."""
 
 Make = Callable[[str, MappingSettings], DocumentMapping]
-"""Lays one declared mapping against the live schema. Raises `ConfigError`, or `CassandraRefusedError`."""
+"""Checks one declared mapping against the live schema. Raises `ConfigError`, or `CassandraRefusedError`."""
 
 Replace = Callable[[TableName, Sequence[DocumentMapping]], None]
-"""Puts mappings of a table in place of those in use."""
+"""Replaces the mappings of a table that are in use."""
 
 
 class ExtendingReader(RowReader, Protocol):
-    """A reader that also takes rows that somebody else has read."""
+    """A reader that also accepts rows that were read elsewhere."""
 
     async def extend(self, table: TableName, reading: Reading) -> Reading:
-        """Return a reading of a table's rows with what is joined to them. Raises as `read` does."""
+        """Return a reading of a table's rows with the joined rows. Raises as `read` does."""
         ...
 
 
 class Generations(Protocol):
-    """Knows what tables are now."""
+    """The current tables."""
 
     def generation(self, name: TableName) -> str | None:
-        """Return a text that is another whenever the table is; None when there is none."""
+        """Return a text that changes whenever the table changes; None when there is no such table."""
         ...
 
 
@@ -64,17 +64,17 @@ class Fields(Protocol):
     """The fields of indices."""
 
     async def complete(self, alias: str, properties: Mapping[str, object], *, add: bool) -> Completion:
-        """Add the fields that an index lacks, or tell which they are. Raises as all of Elasticsearch's parts do."""
+        """Add the missing fields to an index, or return them. Raises as all Elasticsearch code does."""
         ...
 
 
 class LiveMappings:
-    """Lays the declared mappings against their tables anew whenever these have changed.
+    """Checks the declared mappings against their tables again whenever the tables have changed.
 
-    A column that is new is shown where a mapping shows all columns. Its field is added to the index first; where the
-    index's mapping is the operator's own, and strict, the column is left out, which is said. A mapping that does not
-    fit any more, because it names a column that is gone, stays as it is, which is said as well.
-    `waits` is told that Elasticsearch is waited for.
+    A new column is shown where a mapping shows all columns. Its field is added to the index first. Where the index's
+    mapping is the operator's own, and strict, the column is left out and that is logged. A mapping that no longer fits,
+    because it names a dropped column, stays as it is; that is logged as well.
+    `waits` is called while Elasticsearch is waited for.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class LiveMappings:
         self._locks = {table: asyncio.Lock() for table in mappings}
 
     async def follow(self, table: TableName) -> bool:
-        """Bring a table's mappings up to what the table is now; return whether it has changed since they were made.
+        """Update a table's mappings to the current table; return whether the table has changed since they were made.
 
-        Raises `ElasticsearchUnavailableError` where that has to be tried again before anything is written.
+        Raises `ElasticsearchUnavailableError` where the update must be retried before anything is written.
         """
         generation = self._generation(table)
         if self._generations.get(table) == generation or generation is None or table not in self._locks:
@@ -121,7 +121,7 @@ class LiveMappings:
         return before is not None
 
     def _generation(self, table: TableName) -> str | None:
-        """Return what tells generations of a table, and of those joined to it, apart; None without the table."""
+        """Return a text that identifies the generation of a table and of those joined to it; None without the table."""
         own = self._schema.generation(table)
         if own is None or table not in self._mappings:
             return own
@@ -129,7 +129,7 @@ class LiveMappings:
         return " ".join([own, *(str(self._schema.generation(each)) for each in sorted(joined))])
 
     def has_user_types(self, table: TableName) -> bool:
-        """Tell whether values of a table may grow without a change of its columns."""
+        """Return whether values of a table may gain fields without a change of its columns."""
         return any(
             _has_user_type(column.type)
             for mapping in self._mappings.get(table, ())
@@ -151,7 +151,7 @@ class LiveMappings:
             log.info("mapping.fields_added", mapping=old.name, index=completion.index, fields=completion.added)
         if not completion.refused:
             return fresh
-        # What the configuration names is meant to be there; what comes with the table can be left out.
+        # Columns named in the configuration must be there; columns that come with the table can be left out.
         columns = {column for column, field in fresh.fields.items() if field in completion.refused}
         named = {*declared.fields, *declared.json_text, *declared.dates}
         left_out = set() if declared.include is not None else columns - named
@@ -184,9 +184,9 @@ def _has_user_type(kind: CqlType) -> bool:
 
 
 class FollowingReader:
-    """Reads rows, and has their table's mappings follow before anybody builds documents of them.
+    """Reads rows, and updates their table's mappings before documents are built of them.
 
-    A user type may grow a moment before that is noticed; rows that were read in between are read once more.
+    A user type may change a moment before the change is noticed; rows that were read in between are read once more.
     """
 
     def __init__(self, reader: ExtendingReader, mappings: LiveMappings, *, again: Again, keys: KeyWatch) -> None:
@@ -204,7 +204,7 @@ class FollowingReader:
         return reading
 
     async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
-        """Return a reading of rows, aligned with `keys`, with what is joined to them. Raises as `read` does."""
+        """Return a reading of rows, aligned with `keys`, with the joined rows. Raises as `read` does."""
         self._keys.check(table)
         extended = await self._reader.extend(table, reading)
         await self._note(table, keys, extended)
@@ -220,12 +220,12 @@ class FollowingReader:
             recent.popleft()
 
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
-        """Make sure that later reads see a partition as all of its replicas together know it."""
+        """Ensure that later reads see the merged state of all of the partition's replicas."""
         self._keys.check(table)
         await self._reader.confirm_partition(table, partition_key)
 
     async def run(self, interval: float = LOOK_INTERVAL) -> None:
-        """Have tables followed that nobody reads just now, every `interval` seconds, until cancelled."""
+        """Update the mappings of tables that nobody reads at present, every `interval` seconds, until cancelled."""
         while True:
             await asyncio.sleep(interval)
             try:
@@ -246,7 +246,7 @@ class FollowingReader:
 
 
 def read_again(coalescer: Coalescer) -> Again:
-    """Return what has rows read again that were settled a moment ago."""
+    """Return a function that requests a new read of rows that were just written."""
 
     def again(keys: Iterable[Key]) -> None:
         receipt = Receipt(lambda: None)

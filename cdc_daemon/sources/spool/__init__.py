@@ -1,1 +1,1 @@
-"""Cassandra comes first: changed keys go to disk before cdc_raw is full (architecture, promise 9)."""
+"""Cassandra comes first: changed keys go to disk before cdc_raw is full (docs/guarantees.md, promise 9)."""

@@ -6,7 +6,7 @@ from cdc_daemon.telemetry.metrics import Metrics
 
 
 class SpoolMetrics:
-    """Counts what goes to the spool and comes back."""
+    """Counts keys that go to the spool and come back."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -18,5 +18,5 @@ class SpoolMetrics:
         self._metrics.keys_spooled.labels("out").inc(count)
 
     def unspooled(self, count: int) -> None:
-        """Count keys that came back and are settled."""
+        """Count keys that came back and are written."""
         self._metrics.keys_spooled.labels("in").inc(count)

@@ -1,4 +1,4 @@
-"""Takes what is pending to disk while cdc_raw is filling, and brings it back when there is room."""
+"""Moves pending keys to disk while cdc_raw is filling, and brings them back when there is room."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cdc_daemon.store.spool import Spool, SpooledKey, SpooledRow
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.25
-"""How often the space is looked at: a node fills a segment of 32 MiB in a few tenths of a second at most."""
+"""Interval of the space checks: a node fills a segment of 32 MiB in a few tenths of a second at most."""
 
 BATCH = 1000
 """Keys brought back together."""
@@ -30,37 +30,37 @@ PATIENCE = 2.0
 """Seconds that an alias is in trouble before keys that wait for it go to disk: most trouble of one shard is shorter."""
 
 LONGEST_REST = 30.0
-"""Seconds after which keys that wait for an alias in trouble are looked at again, for the sake of other aliases."""
+"""Seconds after which keys that wait for an alias in trouble are checked again, for the sake of other aliases."""
 
 _STORE_SECONDS = 1.0
-"""How long to wait before a store that failed is tried again."""
+"""Seconds before a store that failed is retried."""
 
 _SAID_AGAIN = 60.0
 
 
 class SpoolObserver(Protocol):
-    """Is told what goes to disk and comes back."""
+    """Observes keys that go to disk and come back."""
 
     def spooled(self, count: int) -> None:
-        """Take note of pending keys that went to disk."""
+        """Count pending keys that went to disk."""
         ...
 
     def unspooled(self, count: int) -> None:
-        """Take note of keys that came back and are settled."""
+        """Count keys that came back and are written."""
         ...
 
 
 class Spooler:
-    """Keeps cdc_raw from filling while documents cannot be written, or not as fast as changes come.
+    """Keeps cdc_raw from filling while documents cannot be written, or are written more slowly than changes arrive.
 
-    While `space` is filling, every pending key goes to the spool with all that is known of it, and its receipts are
-    released: checkpoints move on and segments go. What waits at a closed gate goes to the spool at once. When there is
-    room again and `ready` says that documents can be written, keys come back, those first that have waited longest. A
-    key is taken out of the spool when it is settled, unless more was said of it meanwhile: a crash repeats, and loses
-    nothing.
+    While `space` is filling, every pending key goes to the spool with everything known about it, and its receipts are
+    released: checkpoints advance and segments are released. Keys that wait at a closed gate go to the spool at once.
+    When there is room again and `ready` says that documents can be written, keys come back, oldest first. A key is
+    removed from the spool when it is written, unless a newer change of it was spooled in the meantime. A crash repeats
+    work, and loses nothing.
 
-    Keys that wait for a single alias, which `troubled` tells, go to the spool whether `space` is filling or not: they
-    would fill the pipeline and hold the checkpoint back, and so stop all others.
+    Keys that wait for a single alias, which `troubled` returns, go to the spool whether `space` is filling or not: they
+    would fill the pipeline and block the checkpoint, and so stop all others.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Spooler:
         self.waiting = 0
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         self.waiting = await asyncio.to_thread(self._spool.__len__)
         if self.waiting:
             log.info("spool.left_by_last_run", keys=self.waiting)
@@ -112,7 +112,7 @@ class Spooler:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _has_waited(self) -> bool:
-        """Tell whether an alias has been in trouble for so long that keys which wait for it go to disk."""
+        """Return whether an alias has been in trouble long enough for its waiting keys to go to disk."""
         if not self._troubled.any:
             self._trouble_began = None
             return False
@@ -129,7 +129,7 @@ class Spooler:
             try:
                 left = await self._bring_all_back()
             except StoreError as error:
-                # What is settled and could not be taken out comes back once more, which is harmless.
+                # Keys that are written and could not be removed come back once more, which is harmless.
                 _say_failed(error)
                 await asyncio.sleep(_STORE_SECONDS)
             else:
@@ -139,12 +139,12 @@ class Spooler:
         return bool(self.waiting and not self._space.filling and self._ready() and not self._gate.closed)
 
     async def _rest(self, left: Collection[str]) -> None:
-        """Rest after all keys were brought back; where some are left, until aliases they wait for take writes again."""
+        """Wait after all keys were brought back; if some are left, until aliases they wait for accept writes again."""
         until = asyncio.get_running_loop().time() + (LONGEST_REST if left else 0.0)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._more:
-                return  # what has come since may not wait for these aliases
+                return  # keys spooled since may not wait for these aliases
             if asyncio.get_running_loop().time() >= until or not self._troubled.among(left).keys() >= set(left):
                 return
 
@@ -163,7 +163,7 @@ class Spooler:
         await self._spool_entries(self._coalescer.held())
 
     async def _spool_parked(self) -> None:
-        """Take to disk what waits for aliases in trouble."""
+        """Move keys that wait for aliases in trouble to disk."""
         count = await self._spool_entries(self._coalescer.parked())
         if count:
             log.warning(
@@ -191,7 +191,7 @@ class Spooler:
         return len(pending)
 
     async def _put(self, keys: Sequence[SpooledKey]) -> bool:
-        """Keep keys durably; where that fails they stay where they are, and cdc_raw fills."""
+        """Store keys durably; where that fails they stay where they are, and cdc_raw fills."""
         try:
             async with self._counting:
                 new = await asyncio.to_thread(self._spool.put, keys)
@@ -207,14 +207,14 @@ class Spooler:
         log.info("spool.ended", keys_waiting=self.waiting, cdc_raw_bytes=self._space.used)
 
     async def _divert(self, signals: Sequence[Signal]) -> None:
-        """Keep what waits at a closed gate."""
+        """Store the keys that wait at a closed gate."""
         keys = [SpooledKey.of(signal) for signal in signals]
-        while not await self._put(keys):  # noqa: ASYNC110 -- a disk that is full tells nobody when it no longer is
+        while not await self._put(keys):  # noqa: ASYNC110 -- a full disk sends no event when it has room again
             await asyncio.sleep(_STORE_SECONDS)
         self._observer.spooled(len(keys))
 
     async def _bring_all_back(self) -> set[str]:
-        """Bring every key back once, but those none of whose documents can be written; return the aliases waited for.
+        """Bring every key back once, except those with no writable document; return the aliases waited for.
 
         A key that waits for one of several aliases is brought back for the sake of the others.
         """
@@ -227,7 +227,7 @@ class Spooler:
                 break
             after = rows[-1].id
             signals = [signal for row in rows for signal in row.spooled.signals()]
-            # What goes to the spool once more meanwhile is settled too: it has another generation then, and stays.
+            # Keys spooled again in the meantime are written too: they have another generation then, and stay.
             refused = await hand_over_each(self._coalescer.submit, signals)
             left |= {trouble.alias for trouble in refused.values() if trouble.alias is not None}
             await self._take_out([row for row in rows if row.spooled.key not in refused])
