@@ -55,7 +55,7 @@ class CassandraSettings(Section):
     tls: TlsSettings = TlsSettings()
     """Transport encryption."""
     consistency: Consistency = "LOCAL_QUORUM"
-    """The level rows are read at. Below a quorum a fresh write may be missed (architecture, promise 2)."""
+    """The level rows are read at. Below a quorum a fresh write may be missed (docs/guarantees.md, promise 2)."""
     request_timeout: Duration = 10.0
     """How long a query may take."""
     keys_per_query: int = Field(default=100, ge=1, le=1000)
@@ -122,7 +122,7 @@ class ElasticsearchSettings(Section):
     because it may bring a deleted one back. The default is what TCP takes to give up on Linux (15 retransmissions,
     924 s), and a margin."""
     allowed_clock_difference: DurationOrZero = 2.0
-    """How far the clocks of two daemons may be apart (architecture, promise 4)."""
+    """How far the clocks of two daemons may be apart (docs/guarantees.md, promise 4)."""
 
     @field_validator("password")
     @classmethod
