@@ -122,7 +122,7 @@ def test_a_second_sigterm_ends_it_at_once_and_nothing_is_lost(stage: Stage) -> N
         stage.daemon.terminate()
         code = stage.daemon.wait_exit()
     finally:
-        stage.elastic.indices.open(index=stage.alias("t"))
+        stage.elastic.cluster.put_settings(persistent={"cluster.blocks.read_only": None})
     assert code == 128 + signal.SIGTERM
     assert time.monotonic() - asked_again < 5  # the drain would have taken ten seconds
     stage.daemon.run()
