@@ -81,5 +81,5 @@ def configured_url(config: Path | None) -> str:
     http = load_settings(find_config(config)).http
     if not http.listens or not http.port:
         raise ConfigError("expected a daemon that listens at a port", hint="name its address with --url")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 -- not bound to, asked
+    host = http.local_host
     return f"{'http' if http.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{http.port}"

@@ -237,6 +237,11 @@ class HttpSettings(Section):
         return 16 * self.max_body if self.max_bodies is None else self.max_bodies
 
     @property
+    def local_host(self) -> str:
+        """The address at which this machine reaches the daemon, also where it listens on all addresses."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- asked, not bound to
+
+    @property
     def listens(self) -> bool:
         """Whether the daemon listens for requests."""
         return self.enabled and self.port is not None

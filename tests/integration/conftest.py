@@ -21,6 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.fixture(scope="session")
+def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
+    """A client of the shared Elasticsearch."""
+    with Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as client:
+        yield client
+
+
 @pytest.fixture
 def keyspace(cql: Session) -> Iterator[str]:
     """The name of an empty keyspace that only this test uses."""

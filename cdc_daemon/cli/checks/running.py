@@ -19,8 +19,6 @@ from cdc_daemon.sources.log.lock import LOCK_FILE
 _SECONDS = 3.0
 """How long the daemon may take to answer: somebody is waiting at a terminal."""
 
-_UNBOUND = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- asked, not bound to
-
 
 class Answer(NamedTuple):
     """What the daemon answered to a request for its readiness: the HTTP status, and the JSON body's states."""
@@ -31,7 +29,7 @@ class Answer(NamedTuple):
 
 def ask_readiness(settings: HttpSettings) -> Answer | None:
     """Ask the daemon at the configured address whether it is ready; None where nothing answers there."""
-    host = _UNBOUND.get(settings.host, settings.host)
+    host = settings.local_host
     connection: http.client.HTTPConnection
     if settings.enabled and settings.health_port:
         connection = http.client.HTTPConnection(host, settings.health_port, timeout=_SECONDS)

@@ -13,13 +13,6 @@ from sandbox import Sandbox
 from tests.integration.daemon.stage import Stage, new_stage
 
 
-@pytest.fixture(scope="session")
-def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
-    """A client of the shared Elasticsearch."""
-    with Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as client:
-        yield client
-
-
 @pytest.fixture
 def stage(box: Sandbox, cql: Session, elastic: Elasticsearch, tmp_path: Path) -> Iterator[Stage]:
     """Tables, indices and a daemon of this test alone."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.daemon.conftest import elastic, stage
+from tests.integration.daemon.conftest import stage
 
-__all__ = ["elastic", "stage"]
+__all__ = ["stage"]

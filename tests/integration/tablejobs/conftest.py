@@ -18,13 +18,6 @@ from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.sources.requests.asking import TOKEN, send
 
 
-@pytest.fixture(scope="session")
-def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
-    """A client of the shared Elasticsearch."""
-    with Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
 def stage(
     box: Sandbox, cql: Session, elastic: Elasticsearch, tmp_path_factory: pytest.TempPathFactory
@@ -62,7 +55,7 @@ def fill(stage: Stage, table: str, rows: Sequence[Sequence[Any]]) -> None:
 
 
 def start(stage: Stage, kind: str, **wanted: Any) -> str:
-    """Have a job taken in; return its id."""
+    """Start a job; return its id."""
     answer = send(stage, "POST", f"/admin/{kind}", wanted)
     assert answer.status == 202, answer
     return str(answer.content["job"])

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from cassandra.cluster import Session
-from elasticsearch import Elasticsearch
 
-from sandbox import FAST_START, Sandbox
 from tests.integration.daemon.harness import wait_for
-from tests.integration.daemon.stage import Stage, new_stage
+from tests.integration.daemon.stage import Stage
+from tests.integration.sources.spool.small import TOTAL_MIB
 
-TOTAL_MIB = 24
 ROUNDS, ROWS = 40, 150
 PAUSE = 0.2
 """Seconds between two rounds: half the space is left when the spool begins, and a machine may be slow just then."""
-
-
-@pytest.fixture
-def small_stage(tmp_path: Path) -> Iterator[Stage]:
-    """Servers of this test's own: cdc_raw may hold 24 MiB, in segments of 1 MiB."""
-    changes = {
-        "commitlog_segment_size": "1MiB",
-        "cdc_total_space": f"{TOTAL_MIB}MiB",
-        "commitlog_sync_period": "200ms",
-        "periodic_commitlog_sync_lag_block": "10s",
-    }
-    with (
-        Sandbox(yaml=changes, java_options=FAST_START) as box,
-        box.connect() as cql,
-        Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as elastic,
-        new_stage(box, cql, elastic, tmp_path / "daemon") as stage,
-    ):
-        yield stage
 
 
 def write(cql: Session, keyspace: str, failures: list[Exception]) -> None:

@@ -24,20 +24,6 @@ def _on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "filesystem", lambda _path: "ext4")
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "cdc_raw"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    return folder
-
-
 def _check(
     raw: Path,
     state: Path,
@@ -83,7 +69,7 @@ def test_no_segments_folder(tmp_path: Path, state: Path) -> None:
 
 
 def _deny(monkeypatch: pytest.MonkeyPatch, denied: Path, right: int) -> None:
-    """Let one path lack a right; as root nothing else would."""
+    """Take a right on one path away; as root no file mode does."""
     real = os.access
 
     def access(path: Any, mode: int, **options: Any) -> bool:
@@ -245,6 +231,15 @@ def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
     )
     assert "yet: altered of k.t" in _check(raw, state)["state.reconcile"].found
     store.reconcile_requests.settle([8])
+    store.reconcile_requests.add(
+        [
+            ReconcileRequest(
+                reason=ReconcileReason.GAP, segment_id=1, from_position=0, to_segment_id=3, detail={"certain": False}
+            )
+        ]
+    )
+    assert "possible gap from 1:0 up to segment 3" in _check(raw, state)["state.reconcile"].found
+    store.reconcile_requests.settle([9])
     assert "state.reconcile" not in _check(raw, state)
     store.close()
 

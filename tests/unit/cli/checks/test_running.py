@@ -19,20 +19,6 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log.lock import LOCK_FILE
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "cdc_raw"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    return folder
-
-
 def _check(raw: Path, state: Path, http: HttpSettings) -> tuple[Finding, bool]:
     settings = Settings(
         commit_log=CommitLogSettings(cdc_raw_directory=raw),
