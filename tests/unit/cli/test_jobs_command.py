@@ -33,7 +33,7 @@ def served(token: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def ending(served: Served) -> Iterator[Callable[..., None]]:
-    """Have the first job that is taken in end so."""
+    """Return what ends the first job that is started, with a state and a report."""
     threads: list[threading.Thread] = []
 
     def end(state: str, **found: object) -> None:
@@ -74,6 +74,24 @@ def test_one_that_does_not_end_well(served: Served, token: Path, ending: Callabl
     result = run(served, token, "backfill", "user", "--dry-run")
     assert result.exit_code == 1
     assert f"backfill 0000000000000001 {state}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("created", "told"),
+    [
+        (False, "user: user-000001 is live as before; no index was created\n"),
+        (True, "user: user-000001 is live as before; user-000002 stays to be gone on with"),
+    ],
+)
+def test_a_new_index_that_failed_is_named_only_if_it_exists(
+    served: Served, token: Path, ending: Callable[..., None], created: bool, told: str
+) -> None:
+    plan = {"index": "user-000002", "in_place_of": "user-000001", "created": created, "swapped": False}
+    ending("failed", new_index={"user": plan})
+    result = run(served, token, "backfill", "user", "--new-index")
+    assert result.exit_code == 1
+    assert told in result.stdout
+    assert ("user-000002" in result.stdout) is created
 
 
 def test_one_that_nobody_waits_for(served: Served, token: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -14,9 +15,13 @@ from typing import Any
 import pytest
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from cdc_daemon.app.preparing import Preparation
+from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cli.checks import Finding, run_checks
+from cdc_daemon.cli.checks.cassandra import check_cassandra
 from cdc_daemon.cli.main import app
 from cdc_daemon.config import (
     CassandraSettings,
@@ -306,6 +311,33 @@ def test_a_table_that_no_document_shows_is_not_polled(settings: Settings, keyspa
     declared = PollSettings(table=TableName(keyspace, "other"), strategy="scan")
     findings = {each.name: each for each in run_checks(settings.model_copy(update={"poll": (declared,)}))}
     assert findings[f"poll.{keyspace}.other"].status == "fail"
+
+
+def test_a_field_type_that_elasticsearch_does_not_have(check: Check) -> None:
+    finding = check(field_types={"active": {"type": "nonsense"}})["index.course"]
+    assert finding.status == "fail"
+    assert "nonsense" in finding.found
+
+
+def test_drift_has_the_same_words_in_the_log_of_the_start(settings: Settings, client: Elasticsearch) -> None:
+    declared = settings.mappings["course"]
+    properties = {"userid": {"type": "keyword"}, "courseid": {"type": "keyword"}, "active": {"type": "keyword"}}
+    client.indices.create(
+        index=declared.index,
+        aliases={declared.alias: {}},
+        mappings={"dynamic": "strict", "properties": properties},
+    )
+    mapping = check_cassandra(settings).mappings["course"]
+
+    async def prepare() -> None:
+        async with connect_elasticsearch(settings.elasticsearch) as connected:
+            await Preparation(connected, settings.mappings, {declared.table: [mapping]}).at_start()
+
+    with capture_logs() as logged:
+        asyncio.run(prepare())
+    (event,) = [each for each in logged if each["event"] == "elasticsearch.index_drift"]
+    (finding,) = [each for each in run_checks(settings) if each.name == "drift.course"]
+    assert (event["found"], event["hint"]) == (finding.found, finding.mend)
 
 
 def test_an_index_whose_generated_fields_are_not_as_declared(
