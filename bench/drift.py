@@ -112,7 +112,7 @@ class Planted:
         self.counts = {kind: len(ids) for kind, ids in self.ids.items()}
 
     def plant(self, session: Session, elastic: Elasticsearch) -> None:
-        """Let rows and documents part: documents removed, old or foreign, rows that no log told of, come or gone."""
+        """Make rows and documents differ: missing, old and foreign documents; rows changed without a log."""
         elastic.indices.refresh(index=ALIAS)
         bulk(elastic, ({"_op_type": "delete", "_index": ALIAS, "_id": each} for each in self._removed))
         documents = {each: elastic.get(index=ALIAS, id=each) for each in (*self._stale, *self._ahead)}

@@ -76,7 +76,7 @@ def measure(kind: str, *, rows: int, runs: int, say: Say) -> TableFigures:
 
 
 def run_job(client: JobsClient, kind: str, rows: int) -> float:
-    """Have a job done; return rows a second from its beginning to its end."""
+    """Run a job; return rows a second from its start to its end."""
     *_, told = client.follow(client.start(kind, {"types": ["person"]})["job"])
     assert told["state"] == "done", told
     assert told["rows"] == rows, told

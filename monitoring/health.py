@@ -7,7 +7,7 @@ from monitoring.queries import LAG, quantile, quantiles, rate
 
 
 def glance() -> list[Panel]:
-    """Tell at a glance whether all is well."""
+    """Show at a glance whether the daemon is healthy."""
     return [
         Panel(
             "Late changes, last hour",

@@ -68,7 +68,7 @@ class Background:
         raise SandboxError(f"the sandbox's process ended before its servers were up\n{said}".strip())
 
     def leave(self) -> None:
-        """Let the sandbox outlive this process; `down` ends it."""
+        """Keep the sandbox running after this process ends; `down` ends it."""
         if self._supervisor.stdin is not None:
             self._supervisor.stdin.write(_STAY)
         self._close_pipes()

@@ -215,7 +215,7 @@ def _wanted(document: _Document) -> dict[str, str]:
 
 
 def differing(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> str:
-    """Tell the fields in which two documents differ, or nothing where they are equal as JSON.
+    """Return the fields in which two documents differ, none where they are equal as JSON.
 
     Unlike in Python, `true` is not 1 and 1 is not 1.0.
     """

@@ -24,7 +24,7 @@ _LARGEST_MESSAGE = 65_536
 
 @contextmanager
 def listening(box: Sandbox) -> Iterator[socket.socket]:
-    """Let orders to the sandbox come in; `serve` carries them out."""
+    """Accept orders to the sandbox; `serve` carries them out."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with listener, _address(box.directory) as address:
         listener.bind(address)
@@ -41,12 +41,12 @@ def serve(box: Sandbox, listener: socket.socket) -> NoReturn:
 
 
 def takes_orders(directory: Path) -> bool:
-    """Tell whether the sandbox of this folder is up in a process of its own, started by `up`."""
+    """Return whether the sandbox of this folder runs in a process of its own, started by `up`."""
     return is_running(directory) and (directory / _SOCKET).exists()
 
 
 def order(directory: Path, action: str, server: str) -> None:
-    """Have the process that runs the sandbox of this folder do `action` to `server`; return when it is done.
+    """Ask the process that runs the sandbox of this folder to do `action` to `server`; return when it is done.
 
     `start` returns when the server answers. Raises SandboxError when it cannot be done.
     """
@@ -54,7 +54,7 @@ def order(directory: Path, action: str, server: str) -> None:
 
 
 def run_program(directory: Path, name: str, command: Sequence[str], *, output: Path) -> None:
-    """Have the process that runs the sandbox of this folder start a program beside its servers.
+    """Ask the process that runs the sandbox of this folder to start a program beside its servers.
 
     The program lives as long as they do and takes orders by its name. `command` has an absolute program
     first; `output` gets what it writes. Raises SandboxError when it cannot be done.

@@ -18,7 +18,7 @@ _QUESTION = b"SELECT release_version FROM system.local"
 
 
 def answers(host: str, port: int, *, timeout: float = 2.0, tls: bool = False) -> bool:
-    """Tell whether the node answers a query over CQL (native protocol version 4) within `timeout` seconds.
+    """Return whether the node answers a query over CQL (native protocol version 4) within `timeout` seconds.
 
     A node that asks for authentication counts as answering. With `tls` the certificate is not looked at.
     """

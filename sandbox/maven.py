@@ -19,7 +19,7 @@ _TAIL_LINES = 15
 
 
 def silent(_line: str) -> None:
-    """Say nothing: the default for `progress`."""
+    """Print nothing: the default for `progress`."""
 
 
 def fetch(sets: Iterable[ArtifactSet], *, progress: Callable[[str], None] = silent) -> None:

@@ -115,7 +115,7 @@ class ServerProcess:
             time.sleep(0.001)
 
     def resume(self) -> None:
-        """Let a paused process go on (SIGCONT)."""
+        """Resume a paused process (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
         self._paused = False
 
@@ -184,7 +184,7 @@ class Server(ABC):
         self._process.pause()
 
     def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
+        """Resume a paused server (SIGCONT)."""
         self._process.resume()
 
     @abstractmethod
@@ -193,7 +193,7 @@ class Server(ABC):
 
 
 def _is_frozen(pid: int) -> bool:
-    """Tell whether all threads of the process are stopped (state T in /proc; the kernel takes its time)."""
+    """Return whether all threads of the process are stopped (state T in /proc). The kernel may take a moment."""
     try:
         threads = [thread / "stat" for thread in Path(f"/proc/{pid}/task").iterdir()]
         return all(path.read_text().rpartition(")")[2].split()[0] == "T" for path in threads)

@@ -74,7 +74,7 @@ class Prometheus:
         ]
 
     def is_ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether it answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=_TIMEOUT):  # noqa: S310 -- our own URL
                 return True

@@ -131,7 +131,7 @@ class Sandbox:
             self._folder.write(self.describe())
 
     def add(self, name: str, command: Sequence[str], *, output: Path) -> ServerProcess:
-        """Let a program live beside the servers and die with them; it is not started yet.
+        """Add a program that ends with the servers; it is not started yet.
 
         `command` has an absolute program first; `output` gets what it writes.
         """
@@ -266,7 +266,7 @@ class Sandbox:
 
 
 def _agree(session: Session) -> bool:
-    """Tell whether each node knows all others and has the same schema: one that is asked too early forgets a table."""
+    """Return whether each node knows all others and has the same schema. Before that a node may forget a table."""
     hosts = session.cluster.metadata.all_hosts()
     versions, peers = set(), []
     try:

@@ -153,7 +153,7 @@ def _order(url: str, path: str, body: dict[str, Any]) -> None:
 
 @contextmanager
 def _load(session: Session, rate: int) -> Iterator[None]:
-    """Let an application write for the time of a block."""
+    """Run an application that writes for the time of a block."""
     writer = Writer(session, rate=rate, source=random.Random(1))  # noqa: S311 -- no secret
     loop = asyncio.new_event_loop()
     other = threading.Event()

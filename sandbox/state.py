@@ -53,7 +53,7 @@ class SandboxFolder:
         partial.rename(self.path / _STATE)
 
     def close(self) -> None:
-        """Let the folder go; a temporary one is removed with all that is in it."""
+        """Release the folder; a temporary one is removed with its content."""
         if self._temporary:
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
@@ -89,7 +89,7 @@ def checked_name(name: str) -> str:
 
 
 def is_running(path: Path) -> bool:
-    """Tell whether a living process holds the sandbox of this folder."""
+    """Return whether a living process holds the sandbox of this folder."""
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR)
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def is_running(path: Path) -> bool:
 
 
 def is_unnamed(path: Path) -> bool:
-    """Tell whether the sandbox of this folder was started without a name, by a program for itself."""
+    """Return whether the sandbox of this folder was started without a name, by a program for itself."""
     return path.name.startswith(_UNNAMED)
 
 

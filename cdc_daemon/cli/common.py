@@ -43,7 +43,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for machin
 
 
 def find_config(named: Path | None) -> Path:
-    """Tell which configuration file to use. Raises `ConfigError` when there is none."""
+    """Return the configuration file to use. Raises `ConfigError` when there is none."""
     if named is not None:
         return named
     if variable := os.environ.get(CONFIG_VARIABLE):

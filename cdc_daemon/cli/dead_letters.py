@@ -148,7 +148,7 @@ def replay(  # noqa: PLR0917 -- the command line's order
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a running daemon read again what was set aside.
+    """Read dead letters again and write their documents, by a running daemon.
 
     A letter whose rows are shown then is gone; one that fails again stays, with the new reason. Exit code 0: all
     are shown, 1: some are not, an id was named that no letter has, or the daemon did not answer, 2: the command line

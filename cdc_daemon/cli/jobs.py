@@ -63,7 +63,7 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have each row of tables read and its document written, beside the live changes.
+    """Read each row of tables and write its document, beside the live changes.
 
     The running daemon does it, behind live changes and requests for rows, and goes on where it was after a restart.
     With `--new-index` live changes go to both indices, only one that is equal to the rows takes the place, in one step,
@@ -163,7 +163,7 @@ def _moment(seconds: float) -> str:
 
 @app.command("show")
 def show(context: typer.Context, job: Annotated[str, typer.Argument(metavar="JOB")]) -> None:
-    """Tell everything about a job, as JSON."""
+    """Show everything about a job, as JSON."""
     typer.echo(json.dumps(context.obj().job(job), indent=2))
 
 
@@ -234,11 +234,11 @@ class _Lines:
 
 
 def say_begun(told: Mapping[str, Any]) -> None:
-    """Say how to ask for a job that nobody waits for."""
+    """Print how to look at a job that the command does not wait for."""
     typer.echo(f"{told['kind']} {told['job']} {told['state']}: cdc-daemon jobs show {told['job']}")
 
 
 def say_ended(told: Mapping[str, Any]) -> None:
-    """Say on standard error that a job did not end well, and why."""
+    """Print on standard error that a job failed or was cancelled, and why."""
     reason = f": {told['message']}" if told["message"] else ""
     typer.echo(f"{told['kind']} {told['job']} {told['state']}{reason}", err=True)

@@ -20,7 +20,7 @@ class JobsClient:
         self._client = client
 
     def start(self, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Have a job taken in; return what is told of it."""
+        """Start a job; return its state."""
         told: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
         return told
 
@@ -40,7 +40,7 @@ class JobsClient:
         return told
 
     def follow(self, identity: str) -> Iterator[dict[str, Any]]:
-        """Tell of a job again and again until it has ended, also over restarts of the daemon."""
+        """Yield the state of a job until it has ended, also across restarts of the daemon."""
         pause = FIRST_PAUSE
         while True:
             told = self.job(identity)
@@ -63,11 +63,11 @@ class IndicesClient:
         return listed
 
     def rollback(self, object_type: str, *, behind: bool = False, dry_run: bool = False) -> dict[str, Any]:
-        """Have the index put back that was live before; return what is told of it."""
+        """Roll back to the index that was live before; return the state of the indices."""
         return self._change(object_type, f"rollback?behind={_flag(behind)}&dry_run={_flag(dry_run)}")
 
     def drop(self, object_type: str, *, dry_run: bool = False) -> dict[str, Any]:
-        """Have the second index deleted; return what is told of it."""
+        """Delete the second index; return the state of the indices."""
         return self._change(object_type, f"drop?dry_run={_flag(dry_run)}")
 
     def _change(self, object_type: str, what: str) -> dict[str, Any]:

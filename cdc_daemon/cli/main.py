@@ -61,7 +61,7 @@ def options(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Take note of the options before the command."""
+    """Keep the options that stand before the command."""
     if context.obj is not None:
         context.obj["debug"] = debug
 
@@ -89,7 +89,7 @@ def run(config: ConfigOption = None) -> None:
 
 @app.command()
 def version() -> None:
-    """Tell the versions of the daemon and of what it runs on, for a bug report."""
+    """Show the versions of the daemon and of what it runs on, for a bug report."""
     import platform  # noqa: PLC0415  commands start fast
     from importlib.metadata import version as installed  # noqa: PLC0415  likewise
 

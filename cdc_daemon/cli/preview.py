@@ -72,7 +72,7 @@ def plain_preview(found: Preview) -> dict[str, Any]:
 
 
 def _reason(found: Preview) -> str | None:
-    """Tell in a word why there would be no document."""
+    """Return one word that says why there would be no document."""
     if found.error is not None:
         return type(found.error).__name__
     if found.document is None:

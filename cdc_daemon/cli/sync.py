@@ -104,7 +104,7 @@ def _lines(file: str) -> Iterator[str]:
 
 
 def _tell_done(summary: Summary, wanted: int, *, as_json: bool, refused: bool) -> None:
-    """Tell what was done before the end came too early.
+    """Print what was done before the command ended too early.
 
     Of a request that was `refused` as it is nothing more was done; where nothing was at all, its error says enough.
     """

@@ -190,5 +190,5 @@ class Settings(Section):
         return mappings
 
     def redacted(self) -> dict[str, Any]:
-        """Tell the effective configuration as plain values, units spelt, with stars in place of secrets."""
+        """Return the effective configuration as plain values, with units, and with stars in place of secrets."""
         return self.model_dump(mode="json")

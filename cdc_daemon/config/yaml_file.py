@@ -59,7 +59,7 @@ class YamlFile:
             self.problems.append(Problem((), f"expected YAML, found {type(error).__name__}"))
 
     def line(self, path: KeyPath) -> int | None:
-        """Tell the line of a value, or of the nearest thing around it that the file holds."""
+        """Return the line of a value, or of the nearest value around it that the file holds."""
         while path not in self._lines and path:
             path = path[:-1]
         return self._lines.get(path)

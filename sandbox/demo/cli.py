@@ -109,7 +109,7 @@ def _tell_log(stage: Stage) -> None:
 
 
 def _end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does."""
+    """Make SIGTERM and SIGHUP end the demo as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
     for number in heard(signal.SIGTERM, signal.SIGHUP):

@@ -138,7 +138,7 @@ class Stage:
         return Path(shutil.copy(self.log_path, cache_directory() / "demo-daemon.log"))
 
     def leave(self) -> None:
-        """Let everything outlive this process; `python -m sandbox down demo` ends it."""
+        """Keep everything running after this process ends; `python -m sandbox down demo` ends it."""
         self._background.leave()
 
     def close(self) -> None:

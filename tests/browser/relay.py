@@ -25,7 +25,7 @@ class Relay:
         self.port = 0
 
     def open(self) -> None:
-        """Let connections in, at the port of before if there was one."""
+        """Accept connections, at the previous port if there was one."""
         self._do(self._open())
 
     def shut(self) -> None:

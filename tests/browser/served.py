@@ -45,11 +45,11 @@ class Served:
         self._running: tuple[HttpServer, Events] | None = None
 
     def tell(self, scene: Scene) -> None:
-        """Tell something else from now on."""
+        """Replace parts of the status from now on."""
         self.daemon.state, self.daemon.lines = scene
 
     def order(self, request: JobRequest) -> JobReport:
-        """Have a job begun."""
+        """Add a job that is running."""
         assert self.daemon.range_jobs is not None
         return self._do(self.daemon.range_jobs.start(request))
 

@@ -61,7 +61,7 @@ def commands() -> Iterator[Command]:
 
 
 def is_command(text: str) -> bool:
-    """Tell whether inline code is a command line and not only a program's name."""
+    """Return whether inline code is a command line, and not only a program's name."""
     first, _, rest = text.partition(" ")
     return bool(rest) and first in {*AT_THE_DESK, *MISSING, *(each for names in PROGRAMS.values() for each in names)}
 
@@ -152,7 +152,7 @@ PATHS: Final = yaml.safe_load((CHECKOUT / "http" / "openapi.yaml").read_text(enc
 
 
 def is_something_else(text: str) -> bool:
-    """Tell whether inline code of several words is known not to be a command: a key and its value, CQL, a request."""
+    """Return whether inline code of several words is known not to be a command: a key and its value, CQL, a request."""
     if re.fullmatch(r"[\w.]+:? (= )?\S+", text) and re.match(r"[\w.]+(:| =)", text):
         return True
     if CQL.fullmatch(text):

@@ -80,7 +80,7 @@ def _check_freshness(node: NodeSettings, *, follow_markers: bool) -> Finding:
 
 
 def _why_late(node: NodeSettings, *, follow_markers: bool) -> tuple[str, str] | None:
-    """Say why sync markers do not come between syncs or are not followed, and what would change that."""
+    """Explain why there are no sync markers between syncs, or why they are not followed, and what would change that."""
     shorter = f"set commitlog_sync_period: 1s {_RESTART}"
     if is_encrypted(node):
         return "the commit log is encrypted", shorter

@@ -192,7 +192,7 @@ def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
 
 
 def filesystem(path: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Tell the type of the file system a path is on, such as `ext4`; empty when that cannot be known.
+    """Return the type of the file system a path is on, such as `ext4`; empty when it cannot be known.
 
     The format of `mountinfo` is that of proc(5).
     """

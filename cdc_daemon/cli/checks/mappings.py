@@ -55,7 +55,7 @@ def _table(schema: Schema, name: TableName) -> TableMetadata:
 
 
 def _warn_of_maps(mapping: DocumentMapping) -> Iterator[Finding]:
-    """Tell of maps that may lack children, because others have the same entry's name."""
+    """Warn of maps that may lack children, because several children have the same entry name."""
     for join in mapping.joins:
         if join.ambiguous:
             yield warn(

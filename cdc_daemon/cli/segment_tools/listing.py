@@ -37,7 +37,7 @@ class Progressed:
     consumed: dict[int, int]
 
     def of(self, segment_id: int) -> tuple[str, int | None]:
-        """Say of a segment whether it is consumed (`yes`, `partly`, `no`), and up to where."""
+        """Return whether a segment is consumed (`yes`, `partly`, `no`), and up to where."""
         if segment_id in self.consumed:
             return "yes", self.consumed[segment_id]
         if self.checkpoint is not None and self.checkpoint[0] == segment_id and self.checkpoint[1] > 0:
@@ -73,7 +73,7 @@ class ListedSegment:
 
     @property
     def state(self) -> str:
-        """Say what the index file says."""
+        """Return the content of the index file as text."""
         if self.index is None:
             return "being written" if self.has_index else "none"
         return f"{self.index.offset} completed" if self.index.completed else str(self.index.offset)

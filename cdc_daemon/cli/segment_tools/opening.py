@@ -75,7 +75,7 @@ def _remembered(settings: Settings, error: CassandraUnavailableError) -> FixedTa
 
 
 def progress_of_daemon(settings: Settings | None) -> Progressed | None:
-    """Tell how far the daemon of this configuration is; None where that is not known."""
+    """Return how far the daemon of this configuration is; None where that is not known."""
     if settings is None:
         return None
     state = DaemonState(settings.state.directory)

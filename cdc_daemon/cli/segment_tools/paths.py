@@ -36,7 +36,7 @@ def find_segments(arguments: Sequence[str], standard_input: Iterable[str]) -> It
 
 
 def only_segment(arguments: Sequence[str]) -> bool:
-    """Tell whether arguments stand for one segment, and will do so later too."""
+    """Return whether arguments stand for one segment, and will do so later too."""
     return len(arguments) == 1 and arguments[0] != STANDARD_INPUT and not Path(arguments[0]).is_dir()
 
 

@@ -26,7 +26,7 @@ class Progress:
         self._shown = False
 
     def step(self, name: str, done: int, size: int) -> None:
-        """Tell that of file `name` `done` bytes are read of `size`."""
+        """Show that `done` of `size` bytes of the file `name` are read."""
         if not self._wanted or (now := time.monotonic()) < self._next:
             return
         self._next = now + _INTERVAL

@@ -25,14 +25,14 @@ class Report:
         self._progress = progress
 
     def problem(self, error: CdcError) -> None:
-        """Say a problem, unless too many were said already."""
+        """Print a problem, unless too many were printed already."""
         self.count += 1
         if self.count <= _SHOWN:
             self._progress.clear()
             say(f"error: {error}")
 
     def end(self, unknown: Mapping[bytes, int]) -> None:
-        """Say how many problems were not said, and what is left out for want of a schema."""
+        """Print how many problems were not printed, and which updates were left out because their table is unknown."""
         self._progress.clear()
         if self.count > _SHOWN:
             say(f"error: and {self.count - _SHOWN} more problems")
@@ -45,7 +45,7 @@ class Report:
 
 
 def is_own(table_id: bytes) -> bool:
-    """Tell whether a table is one of Cassandra's: their ids are made from their names (`TableId.forSystemTable`)."""
+    """Return whether a table is Cassandra's own. Such ids are made from names (`TableId.forSystemTable`)."""
     return len(table_id) == _ID_SIZE and UUID(bytes=table_id).version == _FROM_NAME
 
 

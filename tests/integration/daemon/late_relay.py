@@ -37,7 +37,7 @@ class LateRelay(Relay):
         self._marker = marker
 
     def release(self) -> list[dict[str, Any]]:
-        """Let the request arrive; return the items of Elasticsearch's answer, for whom nobody waits any more."""
+        """Deliver the held request; return the items of Elasticsearch's answer, which no client awaits any more."""
         assert self._held is not None
         with socket.create_connection(self._target, timeout=60) as connection:
             connection.sendall(self._held)

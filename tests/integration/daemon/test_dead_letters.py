@@ -262,7 +262,7 @@ def test_the_counters_add_up(stage: Stage) -> None:
 
 
 def add_up(stage: Stage) -> bool:
-    """Tell whether nothing vanished: from changes decoded to documents by outcome (docs/guarantees.md, promise 7)."""
+    """Return whether the counters of changes and of documents add up (docs/guarantees.md, promise 7)."""
     metric = stage.daemon.metric
     decoded, taken = metric("mutations_total"), metric("signals_taken_total")
     coalesced, settled = metric("signals_coalesced_total"), metric("keys_settled_total")

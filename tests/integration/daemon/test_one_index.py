@@ -74,7 +74,7 @@ def deleted(stage: Stage, name: str) -> Iterator[None]:
 
 @contextmanager
 def wrong_alias(stage: Stage, name: str) -> Iterator[None]:
-    """Let the alias lead to two indices, and to none of them for writing."""
+    """Point the alias at two indices, none of which is its write index."""
     index, alias = index_of(stage, name), stage.alias(name)
     stage.elastic.indices.create(index=f"{index}-second", settings=SMALL)
     stage.elastic.indices.put_alias(index=[index, f"{index}-second"], name=alias, is_write_index=False)

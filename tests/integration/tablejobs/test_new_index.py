@@ -68,7 +68,7 @@ class Searches:
 
 @contextmanager
 def busy(stage: Stage) -> Iterator[Searches]:
-    """Have rows changed and removed, and documents searched, all the time."""
+    """Change and remove rows, and search documents, for the time of a block."""
     searches = Searches(stage)
     stop = threading.Event()
 

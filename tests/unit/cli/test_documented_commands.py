@@ -46,7 +46,7 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
 
 
 def is_name(words: Sequence[str]) -> bool:
-    """Tell whether words are the name of a command or a group of commands, without arguments."""
+    """Return whether words are the name of a command or a group of commands, without arguments."""
     every = set(leaves(tree()))
     return any(path[: len(words)] == tuple(words) for path in every)
 

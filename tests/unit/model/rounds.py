@@ -24,7 +24,7 @@ class Rounds:
         self._handle.cancel()
 
     def count(self, work: int = 1) -> None:
-        """Take note of some work."""
+        """Record some work."""
         self._now += work
         self.most = max(self.most, self._now)
 

@@ -16,7 +16,7 @@ from cdc_daemon.pipeline.server_waits import Waits
 
 @asynccontextmanager
 async def elsewhere(waits: Waits, service: str, entries: Sequence[Entry] = ()) -> AsyncIterator[None]:
-    """Have another worker wait."""
+    """Make another worker wait."""
     begun, over = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:

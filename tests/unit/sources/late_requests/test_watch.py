@@ -61,7 +61,7 @@ class World:
         self.store.suspects.add([suspect], now=LOST_AT, first=TIMES.first, last=TIMES.last)
 
     async def at(self, seconds: float) -> None:
-        """Have the turns come round until so many seconds after the request was lost."""
+        """Run the turns until so many seconds after the request was lost."""
         until = LOST_AT + int(seconds * SECOND)
         while self.now < until:
             self.now = min(self.now + SECOND, until)

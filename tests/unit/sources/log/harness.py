@@ -276,7 +276,7 @@ class Harness:
             await asyncio.sleep(0.001)
 
     async def settle(self, turns: int = 30) -> None:
-        """Let the tail come round a few times, to see that something does *not* happen."""
+        """Run the tail for a few rounds, to see that something does *not* happen."""
         before = self.beats
         await self.until(lambda: self.beats >= before + turns)
 

@@ -206,7 +206,7 @@ class Interleavings(RuleBasedStateMachine):
         assert self.store.letters == []
 
     def teardown(self) -> None:
-        """Let both sides come to rest: everything was handed over, and what is finished is gone."""
+        """Run until both sides are idle: every change was handed over, and finished segments are gone."""
         try:
             for segment in self.closing():
                 segment.close()

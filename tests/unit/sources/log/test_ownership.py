@@ -65,7 +65,7 @@ class World:
         self.taken += [signal.partition_key for signal in signals]
 
     async def read(self, *keys: str, table: TableName = TABLE) -> None:
-        """Have changes read of the log; their portion is settled when each is handed on or left."""
+        """Hand over changes as read from the log; their portion is done when each is passed on or left."""
         receipt = Receipt(lambda: None)
         await self.signals.submit([Signal(table, key.encode(), Scope.ROW) for key in keys], receipt)
         receipt.release()

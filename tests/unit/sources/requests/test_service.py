@@ -127,7 +127,7 @@ async def test_rows_of_a_partition_count_once_and_fail_their_partition() -> None
 
 
 def hold(daemon: FakeDaemon) -> asyncio.Event:
-    """Let no key be settled; return the event of a request that has reached the pipeline."""
+    """Keep every key pending; return the event of a request that has reached the pipeline."""
     reached = asyncio.Event()
 
     def request(signals: Iterable[Signal], watch: Watch) -> None:
