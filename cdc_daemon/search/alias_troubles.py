@@ -96,13 +96,17 @@ class AliasTroubles:
         self._prepare = prepare
         self._clock = clock
         self._troubles: dict[str, AliasTrouble] = {}
-        self._failures: dict[str, Failure] = {}
         self._probings: dict[str, _Probing] = {}
+
+    @property
+    def aliases(self) -> Collection[str]:
+        """The aliases in trouble, always as they are now."""
+        return self._troubles.keys()
 
     @property
     def failures(self) -> Mapping[str, Failure]:
         """The last failure of each alias in trouble."""
-        return self._failures
+        return {alias: trouble.failure for alias, trouble in self._troubles.items()}
 
     def get(self, alias: str) -> AliasTrouble | None:
         """Return the trouble of an alias, or None."""
@@ -135,7 +139,6 @@ class AliasTroubles:
                 probing.task.cancel()
             self._back.pop(alias, None)
             if self._troubles.pop(alias, None) is not None:
-                del self._failures[alias]
                 self.changed()
 
     async def close(self) -> None:
@@ -160,7 +163,6 @@ class AliasTroubles:
         """Record the current trouble; log it if it differs from the previous one."""
         before = self._troubles.get(trouble.alias)
         self._troubles[trouble.alias] = trouble
-        self._failures[trouble.alias] = trouble.failure
         if before is None or before.failure.error_type != trouble.failure.error_type:
             _log_unavailable(trouble)
 
@@ -180,7 +182,6 @@ class AliasTroubles:
         probing.ended = self._back[alias] = self._clock()
         probing.task = None
         del self._troubles[alias]
-        del self._failures[alias]
         _log_available(trouble)
         self.changed()
 

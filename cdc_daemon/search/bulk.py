@@ -113,7 +113,7 @@ class BulkWriter:
     @property
     def troubled(self) -> Collection[str]:
         """The aliases that reject writes."""
-        return self._troubles.failures.keys()
+        return self._troubles.aliases
 
     def when_troubled(self, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of the set of aliases that reject writes."""
@@ -249,7 +249,7 @@ class BulkWriter:
                 self._observer.retried(reason, count)
             return Batch([], [], 0)
         taken = batch
-        if self._troubles.failures:
+        if self._troubles.aliases:
             taken = settlement.refuse(batch, self._troubles.failures)
             if len(taken) < len(batch):
                 self._observer.retried(RetryReason.REFUSED, len(batch) - len(taken))
