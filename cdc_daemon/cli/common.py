@@ -66,8 +66,10 @@ def load_settings(named: Path | None) -> Settings:
 
 def unexpected(error: Exception) -> CdcError:
     """Return one of our errors for an exception that no command should end with."""
+    from cdc_daemon.values.shown import told  # noqa: PLC0415  commands start fast
+
     return CdcError(
-        f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:500]}",
+        f"unexpected {' '.join(told(error).split())}",
         hint="this is a defect of cdc-daemon: please report it, with what `cdc-daemon --debug COMMAND` prints",
     )
 
