@@ -142,7 +142,10 @@ class RangeJobRunner:
 
     async def has_open(self, origin: Origin) -> bool:
         """Return whether a job of this origin is not finished, and can be processed. Raises `StoreError`."""
-        return len(await self._open_jobs(origin)) > len(await self._stalled(origin))
+        for job in await self._open_jobs(origin):
+            if not await self._is_stalled(job):
+                return True
+        return False
 
     async def stalled_requests(self, origin: Origin) -> set[int]:
         """Return the requests of jobs of this origin that wait for aliases in trouble. Raises `StoreError`."""
