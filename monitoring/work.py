@@ -85,12 +85,12 @@ def elasticsearch() -> list[Panel]:
         ),
         Panel(
             "Takes writes",
-            "1 while the daemon believes that Elasticsearch takes writes. A single index has a line, at 0, while it "
-            "takes none.",
+            "1 while the daemon believes that Elasticsearch takes writes, as a whole and through each alias. The alert "
+            "CdcIndexTakesNoWrites says why an alias takes none.",
             "bool_yes_no",
             [
                 Query("cdc_daemon_elasticsearch_available{of}", "{{instance}}"),
-                Query("cdc_daemon_alias_trouble{of} - 1", "{{instance}} {{alias}}: {{reason}}"),
+                Query("cdc_daemon_alias_available{of}", "{{instance}} {{alias}}"),
             ],
         ),
         Panel(
