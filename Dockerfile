@@ -20,12 +20,12 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 # What does not change with the code comes first. Every wheel is checked by its hash; the lock files are complete, so
 # nothing is resolved again.
-COPY requirements.build.lock requirements.runtime.lock ./
+COPY requirements/build.lock requirements/runtime.lock requirements/
 RUN python -m venv /build/tools \
-    && /build/tools/bin/pip install --no-deps --require-hashes -r requirements.build.lock
+    && /build/tools/bin/pip install --no-deps --require-hashes -r requirements/build.lock
 RUN python -m venv --without-pip /opt/cdc-daemon \
     && /build/tools/bin/pip --python /opt/cdc-daemon install \
-        --no-deps --require-hashes -r requirements.runtime.lock
+        --no-deps --require-hashes -r requirements/runtime.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY cdc_daemon ./cdc_daemon

@@ -13,9 +13,9 @@ COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements/development.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/development.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip --disable-pip-version-check check
 	@touch $@
@@ -70,21 +70,22 @@ format: $(READY) ## Let ruff mend what it can
 observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
 	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep) $(if $(PICTURE),--picture $(PICTURE))
 
-docs: $(READY) ## Make anew what is made from the code: docs/metrics.md, alerts, dashboard
+docs: $(READY) ## Make anew what is made from the code: docs/metrics.md, docs/config.schema.json, alerts, dashboard
 	$(BIN)/python -m monitoring
+	$(BIN)/cdc-daemon config schema > docs/config.schema.json
 
 fixtures: setup ## Make the commit-log fixtures anew, on real servers (half an hour)
 	$(BIN)/python -m tests.fixtures_maker $(FIXTURES)
 
 lock: ## Choose the newest allowed versions anew
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	$(COMPILE) pyproject.toml --group dev --upgrade -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev --upgrade -o requirements/development.lock
 	$(MAKE) --no-print-directory image-locks
 
-image-locks: ## Take the versions of the container image out of requirements.lock
+image-locks: ## Take the versions of the container image out of requirements/development.lock
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	$(COMPILE) pyproject.toml --extra otel --constraints requirements.lock -o requirements.runtime.lock
-	$(COMPILE) --constraints requirements.lock --group image -o requirements.build.lock
+	$(COMPILE) pyproject.toml --extra otel --constraints requirements/development.lock -o requirements/runtime.lock
+	$(COMPILE) --constraints requirements/development.lock --group image -o requirements/build.lock
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -56,6 +56,6 @@ def make_config(sandbox: dict[str, Any], *, state_directory: Path, port: int) ->
 def example_mappings(indices: str = "plain") -> dict[str, Any]:
     """Return the example's mappings, with the set of index files so called; their paths are whole."""
     text = _EXAMPLE.read_text(encoding="utf-8").replace("${SUNBIRD_INDICES:-plain}", indices)
-    whole: Any = YamlFile(text.replace("_file: indices/", f"_file: {CHECKOUT}/indices/")).value
+    whole: Any = YamlFile(text.replace("_file: examples/", f"_file: {CHECKOUT}/examples/")).value
     found: dict[str, Any] = whole["mappings"]
     return found

@@ -1,4 +1,4 @@
-"""compose.yaml: read by a parser of the Compose Specification, its files there, its daemon's configuration right."""
+"""compose/compose.yaml fits the Compose Specification, its files are there, and its configuration is right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sandbox.artifacts import CASSANDRA_VERSIONS, ELASTICSEARCH_VERSION
 from tests.container.dockerfile import read
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TEXT = (CHECKOUT / "compose.yaml").read_text(encoding="utf-8")
+FOLDER = CHECKOUT / "compose"
+TEXT = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_the_parser_finds_mistakes(right: str, wrong: str) -> None:
 
 def test_every_file_it_names_is_there(compose: dict[str, Any]) -> None:
     for name, config in compose["configs"].items():
-        assert (CHECKOUT / config["file"]).is_file(), name
+        assert (FOLDER / config["file"]).is_file(), name
     used = {config["source"] for service in compose["services"].values() for config in service.get("configs", [])}
     assert used == set(compose["configs"])
 
@@ -93,7 +94,7 @@ def test_the_head_makes_the_token_as_the_daemon_wants_it(tmp_path: Path, monkeyp
     )
     name, _, value = (tmp_path / ".env").read_text().strip().partition("=")
     monkeypatch.setenv(name, value)
-    (token,) = load(CHECKOUT / "deploy" / "compose" / "config.yaml").http.auth.tokens
+    (token,) = load(FOLDER / "config.yaml").http.auth.tokens
     assert token.hash == f"sha256:{hashlib.sha256(made.stdout.encode()).hexdigest()}"
 
 
@@ -101,7 +102,7 @@ def test_cassandra_is_started_without_the_images_script_and_asked_where_it_liste
     service = compose["services"]["cassandra"]
     assert service["entrypoint"] == ["cassandra", "-f"]
     assert "command" not in service
-    settings = yaml.safe_load((CHECKOUT / compose["configs"]["cassandra"]["file"]).read_text())
+    settings = yaml.safe_load((FOLDER / compose["configs"]["cassandra"]["file"]).read_text())
     assert "rpc_address" not in settings
     assert service["environment"]["CQLSH_HOST"] == "cassandra"
 
@@ -117,7 +118,7 @@ def test_the_servers_are_those_that_the_tests_run_with(compose: dict[str, Any]) 
 
 def test_the_daemons_configuration_is_right(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_TOKEN_HASH", f"sha256:{'0' * 64}")
-    settings = load(CHECKOUT / compose["configs"]["daemon"]["file"])
+    settings = load(FOLDER / compose["configs"]["daemon"]["file"])
     daemon = compose["services"]["cdc-daemon"]
     mounts = {mount.split(":")[1] for mount in daemon["volumes"]}
     assert str(settings.state.directory) in mounts
@@ -128,14 +129,14 @@ def test_the_daemons_configuration_is_right(compose: dict[str, Any], monkeypatch
     assert image.all("EXPOSE") == [f"{settings.http.port} {settings.http.health_port}"]
     assert set(settings.cassandra.contact_points) <= set(compose["services"])
     assert str(settings.elasticsearch.hosts[0]) == "http://elasticsearch:9200"
-    cassandra = yaml.safe_load((CHECKOUT / compose["configs"]["cassandra"]["file"]).read_text())
+    cassandra = yaml.safe_load((FOLDER / compose["configs"]["cassandra"]["file"]).read_text())
     assert cassandra["cdc_enabled"] is True
     assert cassandra["cdc_raw_directory"] == str(settings.commit_log.cdc_raw_directory)
     assert cassandra["commitlog_directory"].startswith("/var/lib/cassandra/")
 
 
 def test_prometheus_scrapes_the_daemon_and_knows_the_rules(compose: dict[str, Any]) -> None:
-    scraping = yaml.safe_load((CHECKOUT / compose["configs"]["prometheus"]["file"]).read_text())
+    scraping = yaml.safe_load((FOLDER / compose["configs"]["prometheus"]["file"]).read_text())
     (job,) = scraping["scrape_configs"]
     assert "cdc-daemon" in job["job_name"]  # as the rules want it
     assert job["static_configs"] == [{"targets": ["cdc-daemon:8081"]}]

@@ -62,20 +62,22 @@ def test_the_linter_finds_nothing() -> None:
     assert (linted.returncode, linted.stdout) == (0, "")
 
 
-@pytest.mark.parametrize(("name", "least"), [("requirements.runtime.lock", 30), ("requirements.build.lock", 3)])
+@pytest.mark.parametrize(("name", "least"), [("requirements/runtime.lock", 30), ("requirements/build.lock", 3)])
 def test_the_images_packages_are_those_that_the_tests_ran_with(name: str, least: int) -> None:
-    whole = _pins(CHECKOUT / "requirements.lock")
+    whole = _pins(CHECKOUT / "requirements/development.lock")
     part = _pins(CHECKOUT / name)
     assert len(part) >= least
     for package, pinned in part.items():
-        assert whole.get(package) == pinned, f"{package} of {name} is not that of requirements.lock: make image-locks"
+        assert whole.get(package) == pinned, (
+            f"{package} of {name} is not that of requirements/development.lock: make image-locks"
+        )
 
 
 def test_the_image_has_every_dependency() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     named = {re.split(r"[<>=;\[ ]", each)[0].lower() for each in project["project"]["dependencies"]}
-    missing = named - set(_pins(CHECKOUT / "requirements.runtime.lock"))
-    assert not missing, "requirements.runtime.lock lacks them: make image-locks"
+    missing = named - set(_pins(CHECKOUT / "requirements/runtime.lock"))
+    assert not missing, "requirements/runtime.lock lacks them: make image-locks"
 
 
 def _pins(lock: Path) -> dict[str, str]:

@@ -58,6 +58,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for word, rest in BUILD.instructions:
         if word == "COPY":
             *sources, target = rest.split()
+            if target.endswith("/"):
+                (build / target).mkdir(exist_ok=True)
             for source in sources:
                 _copy(CHECKOUT / source, build / target if target != "./" else build / source)
         elif word == "RUN":
@@ -115,7 +117,7 @@ def test_it_says_what_it_is_made_of(root: Path) -> None:
     assert bill["bomFormat"] == "CycloneDX"
     assert bill["metadata"]["component"]["name"] == "cdc-daemon"
     found = {component["name"].lower().replace("_", "-"): component.get("version") for component in bill["components"]}
-    lock = (CHECKOUT / "requirements.runtime.lock").read_text()
+    lock = (CHECKOUT / "requirements/runtime.lock").read_text()
     assert found["elasticsearch"] == dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE))["elasticsearch"]
     assert "pytest" not in found
 

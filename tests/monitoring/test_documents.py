@@ -64,7 +64,7 @@ def keys(schema: dict[str, Any], whole: dict[str, Any], path: str = "") -> Itera
 
 
 EVENTS = {*events("cdc_daemon"), *events("http/cdc_http")}
-SCHEMA = json.loads((CHECKOUT / "config.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((CHECKOUT / "docs" / "config.schema.json").read_text(encoding="utf-8"))
 KNOWN = {*EVENTS, *findings(), *keys(SCHEMA, SCHEMA), *ELSEWHERE}
 BEGINNINGS = {word.partition(".")[0] for word in KNOWN}
 
