@@ -43,23 +43,23 @@ from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.routing import Followed, Router, group_routes
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.swap_watch import PairFields
+from cdc_daemon.sources.dead_letters.replay import Replayer
+from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
 from cdc_daemon.sources.dependents.metrics import DependentsMetrics
 from cdc_daemon.sources.dependents.refresher import DependentsRefresher
 from cdc_daemon.sources.log.metrics import TailMetrics
 from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.poll.documents import DocumentVersions
-from cdc_daemon.sources.poll.making import PollerMaker
+from cdc_daemon.sources.poll.factory import PollerFactory
 from cdc_daemon.sources.poll.metrics import PollMetrics
-from cdc_daemon.sources.removals.expiry import Expirations, ExpiryWatch
-from cdc_daemon.sources.replay.replay import Replayer
-from cdc_daemon.sources.replay.retries import Retries
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.health import ServerHealth
-from cdc_daemon.sources.requests.jobs import JobRunner
+from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.sources.requests.refresh import Refresher
 from cdc_daemon.sources.schema_changes.mappings import FollowingReader, read_again
 from cdc_daemon.sources.spool.metrics import SpoolMetrics
 from cdc_daemon.sources.spool.spooler import Spooler
+from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker, ExpiryWatch
 from cdc_daemon.store import Store
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.metrics import DriftMetrics
@@ -132,7 +132,7 @@ async def assemble(
             again=read_again(coalescer),
             keys=keys,
         )
-        expirations = Expirations(
+        expirations = ExpiryTracker(
             store.expiries,
             schema,
             declared=[table for mapping in settings.mappings.values() for table in mapping.expiring_tables],
@@ -175,7 +175,7 @@ async def assemble(
         )
         stack.callback(sync.stop)
         schedule = Schedule()
-        makers = PollerMaker(
+        makers = PollerFactory(
             session,
             schema,
             sink=gate,
@@ -246,7 +246,7 @@ async def assemble(
                 dependents=dependents,
                 tables=tables,
                 expiries=ExpiryWatch(store.expiries, sink=pipeline, gate=gate, count=metrics.rows_expired.inc),
-                retries=Retries(
+                retries=DeadLetterRetries(
                     store.dead_letters,
                     replayer,
                     pause=settings.dead_letters.retry_every,
@@ -306,7 +306,7 @@ async def assemble(
             keys=keys,
             held=laid.held,
             sync=sync,
-            jobs=JobRunner(sync, store.jobs, limit=settings.http.max_jobs),
+            jobs=SyncJobRunner(sync, store.jobs, limit=settings.http.max_jobs),
             schedule=schedule,
             range_jobs=range_jobs,
             indices=IndexAdmin(

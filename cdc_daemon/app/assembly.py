@@ -19,14 +19,14 @@ from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.search.metrics import AliasMetrics
 from cdc_daemon.search.swap_watch import PairWatch
 from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.sources.dead_letters.replay import Replayer
 from cdc_daemon.sources.log.absent import NoTail
 from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.log.tail import Tail
-from cdc_daemon.sources.replay.replay import Replayer
 from cdc_daemon.sources.requests import SyncService
-from cdc_daemon.sources.requests.jobs import JobRunner
-from cdc_daemon.sources.schema_changes.held import Held
-from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.sources.requests.jobs import SyncJobRunner
+from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
+from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMapping
 from cdc_daemon.sources.spool.spooler import Spooler
 from cdc_daemon.store.expiries import ExpiryStore
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
@@ -57,10 +57,10 @@ class Assembly:
         watching: asyncio.Task[None],
         quarantine: Quarantine,
         gate: Gate,
-        keys: KeyWatch,
-        held: Sequence[Held],
+        keys: PrimaryKeyWatch,
+        held: Sequence[SuspendedMapping],
         sync: SyncService,
-        jobs: JobRunner,
+        jobs: SyncJobRunner,
         range_jobs: RangeJobRunner,
         indices: IndexAdmin,
         pairs: PairWatch,

@@ -14,8 +14,8 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.read_ahead import EARLY_SECONDS
 from cdc_daemon.pipeline.routes import references_of
 from cdc_daemon.pipeline.routing import find_route
-from cdc_daemon.sources.dependents.finding import ByField, ByTable, DependentFinder
-from cdc_daemon.sources.removals.index_rows import IndexRows
+from cdc_daemon.sources.dependents.finders import ByField, ByTable, DependentFinder
+from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
 from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 
 TableOf = Callable[[TableName], TableMetadata]

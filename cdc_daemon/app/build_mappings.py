@@ -11,8 +11,8 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.schema_changes.held import Held, HeldMappings, take_up_keys
-from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
+from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMapping, SuspendedMappings, take_up_keys
 from cdc_daemon.store import Store
 
 
@@ -26,8 +26,8 @@ class LaidMappings(NamedTuple):
     settings: Settings
     mappings: dict[TableName, list[DocumentMapping]]
     shown: Sequence[TableName]
-    keys: KeyWatch
-    held: Sequence[Held]
+    keys: PrimaryKeyWatch
+    held: Sequence[SuspendedMapping]
     held_tables: frozenset[TableName]
     held_types: Mapping[str, str]
 
@@ -37,7 +37,7 @@ async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *
 
     Raises `StoreError`, and `ConfigError` for a mapping that has never fitted its table.
     """
-    holding = await HeldMappings.load(store, schema, settings)
+    holding = await SuspendedMappings.load(store, schema, settings)
     mappings = await make_mappings(settings, schema, held=holding, tell=tell)
     holding.say()
     await asyncio.to_thread(take_up_keys, settings, schema, store, held=holding.tables)
@@ -46,7 +46,7 @@ async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *
         holding.without(settings),
         mappings,
         shown,
-        KeyWatch({table: schema.known(table) for table in shown}, schema, held=holding.watched(settings)),
+        PrimaryKeyWatch({table: schema.known(table) for table in shown}, schema, held=holding.watched(settings)),
         tuple(holding.found),
         holding.tables,
         holding.types(settings),

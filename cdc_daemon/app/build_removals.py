@@ -18,15 +18,15 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.sources.removals.alterations import Alterations
-from cdc_daemon.sources.removals.cdc_watch import CdcWatch
-from cdc_daemon.sources.removals.index_rows import Feed, IndexRows, KeyOfId
-from cdc_daemon.sources.removals.sweep import Sweep
-from cdc_daemon.sources.removals.tables import Policy, TableWatch
-from cdc_daemon.sources.removals.truncations import Truncations
 from cdc_daemon.sources.requests.errors import InvalidIdError
-from cdc_daemon.sources.requests.identifier import Identifiers
-from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.sources.requests.ids import IdParser
+from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
+from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecordReader
+from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
+from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows, KeyOfId
+from cdc_daemon.sources.unlogged_removals.sweep import Sweep
+from cdc_daemon.sources.unlogged_removals.table_watch import Policy, TableWatch
+from cdc_daemon.sources.unlogged_removals.truncations import TruncationRecordReader
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 
@@ -69,7 +69,7 @@ def make_table_watch(
     sink: BackgroundSink,
     gate: Gate,
     counted: Callable[[int], object],
-    keys: KeyWatch,
+    keys: PrimaryKeyWatch,
 ) -> TableWatch:
     """Return the watch that updates documents after tables are truncated, dropped or re-created."""
     shown_in = _shown_in(mappings)
@@ -78,13 +78,15 @@ def make_table_watch(
     return TableWatch(
         {table: declared.get(table, _JOINED) for table in shown_in},
         schema=schema,
-        records=Truncations(session, settings.cassandra.contact_points),
+        records=TruncationRecordReader(session, settings.cassandra.contact_points),
         marks=store.table_marks,
         sweep=Sweep(rows, sink, gate, counted=counted),
         flights=coalescer,
         rebuild=reconcile,
         shown_in=shown_in,
-        cdc=CdcWatch(Alterations(session, settings.cassandra.contact_points), reconcile) if settings.tail else None,
+        cdc=CdcWatch(SchemaRecordReader(session, settings.cassandra.contact_points), reconcile)
+        if settings.tail
+        else None,
         is_rekeyed=keys.is_rekeyed,
     )
 
@@ -115,7 +117,7 @@ def _shown_in(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> Mappin
 
 
 def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:
-    identifiers = Identifiers(settings.mappings[mapping.name], mapping.table)
+    identifiers = IdParser(settings.mappings[mapping.name], mapping.table)
 
     def key_of(identity: str) -> Key | None:
         try:

@@ -13,17 +13,17 @@ from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.app.startup import persist
 from cdc_daemon.config import Settings
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.sources.dead_letters import retries
+from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
 from cdc_daemon.sources.dependents import refresher as dependents
 from cdc_daemon.sources.dependents.refresher import DependentsRefresher
 from cdc_daemon.sources.heartbeat import Heart
 from cdc_daemon.sources.late_requests import watch as suspects
 from cdc_daemon.sources.late_requests.watch import SuspectWatch
-from cdc_daemon.sources.poll.making import PollerMaker, check_polled_tables
-from cdc_daemon.sources.removals import expiry, tables
-from cdc_daemon.sources.removals.expiry import ExpiryWatch
-from cdc_daemon.sources.removals.tables import TableWatch
-from cdc_daemon.sources.replay import retries
-from cdc_daemon.sources.replay.retries import Retries
+from cdc_daemon.sources.poll.factory import PollerFactory, check_polled_tables
+from cdc_daemon.sources.unlogged_removals import expiry, table_watch
+from cdc_daemon.sources.unlogged_removals.expiry import ExpiryWatch
+from cdc_daemon.sources.unlogged_removals.table_watch import TableWatch
 from cdc_daemon.telemetry.metrics import Metrics
 
 
@@ -33,7 +33,7 @@ class Turns(NamedTuple):
     dependents: DependentsRefresher
     tables: TableWatch
     expiries: ExpiryWatch
-    retries: Retries
+    retries: DeadLetterRetries
     suspects: SuspectWatch
 
 
@@ -42,14 +42,14 @@ async def fill_schedule(
     settings: Settings,
     *,
     shown: Sequence[TableName],
-    makers: PollerMaker,
+    makers: PollerFactory,
     session: Session,
     metrics: Metrics,
     turns: Turns,
 ) -> None:
     """Add all tasks to the schedule, waiting until pollers can start. Raises `ConfigError`."""
     schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
-    schedule.every(tables.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
+    schedule.every(table_watch.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
     schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)
     schedule.every(suspects.INTERVAL, "late requests", turns.suspects.turn, rests=True)
     if (pause := settings.dead_letters.retry_every) > 0:

@@ -12,7 +12,7 @@ import structlog
 from cdc_daemon.config import Settings
 from cdc_daemon.config.redaction import redact
 from cdc_daemon.pipeline.gate import Gate, Pause
-from cdc_daemon.sources.replay.replay import Replay, Replayed, Replayer
+from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, Replayer, ReplayResult
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
@@ -60,11 +60,11 @@ class Control:
         """Return the number of matching dead letters."""
         return await asyncio.to_thread(self._dead_letters.count, wanted)
 
-    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+    async def replay(self, wanted: LetterFilter, limit: int) -> ReplayResult:
         """Replay the oldest matching dead letters."""
         return await self._replayer.replay(wanted, limit=limit, seconds=self._patience)
 
-    async def replay_one(self, identity: int) -> Replayed | None:
+    async def replay_one(self, identity: int) -> ReplayedLetter | None:
         """Replay one dead letter; return None if there is none with this id."""
         return await self._replayer.replay_one(identity, seconds=self._patience)
 

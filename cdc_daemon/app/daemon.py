@@ -25,10 +25,10 @@ from cdc_daemon.app.surroundings import Surroundings
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError, StateLostError, StoreError
 from cdc_daemon.pipeline.gate import Pause
+from cdc_daemon.sources.dead_letters.dead_letter_log import DeadLetterLog
 from cdc_daemon.sources.log.lock import DaemonLock
-from cdc_daemon.sources.replay.letter_log import LetterLog
 from cdc_daemon.sources.requests import SyncService
-from cdc_daemon.sources.requests.jobs import JobRunner
+from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.store import Store
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.runner import RangeJobRunner
@@ -75,7 +75,7 @@ class Daemon:
         self._assembly: Assembly | None = None
         self._store: Store | None = None
         self._state_lost: StateLostError | None = None
-        self._letter_log = LetterLog()
+        self._letter_log = DeadLetterLog()
         self.node_id = socket.gethostname()
 
     @property
@@ -89,7 +89,7 @@ class Daemon:
         return None if self._assembly is None or self._stop.is_set() else self._assembly.sync
 
     @property
-    def jobs(self) -> JobRunner | None:
+    def jobs(self) -> SyncJobRunner | None:
         """Asynchronous requests for rows; None while the daemon starts or stops."""
         return None if self._assembly is None or self._stop.is_set() else self._assembly.jobs
 

@@ -16,7 +16,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.indices import IndexDefinition, IndexManager, declared_gc_deletes
 from cdc_daemon.search.searched_field import read_fields
-from cdc_daemon.sources.dependents.finding import say_problems
+from cdc_daemon.sources.dependents.finders import say_problems
 
 log = structlog.get_logger(__name__)
 

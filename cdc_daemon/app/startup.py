@@ -27,8 +27,8 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.client import ElasticsearchOptions, make_client
-from cdc_daemon.sources.schema_changes.held import HeldMappings
 from cdc_daemon.sources.schema_changes.mappings import Fields, LiveMappings
+from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +85,7 @@ async def connect_cassandra(settings: Settings, *, tell: Tell = tell_nobody) -> 
 
 
 async def make_mappings(
-    settings: Settings, schema: SchemaSource, *, held: HeldMappings | None = None, tell: Tell = tell_nobody
+    settings: Settings, schema: SchemaSource, *, held: SuspendedMappings | None = None, tell: Tell = tell_nobody
 ) -> dict[TableName, list[DocumentMapping]]:
     """Apply the declared mappings to the live schema, waiting for tables that do not exist yet.
 

@@ -90,7 +90,7 @@ def list_(  # noqa: PLR0917 -- the command line's order
     """
     from cdc_daemon.cli.letter_output import show_letters  # noqa: PLC0415  commands start fast
     from cdc_daemon.cli.segment_tools.output import to_pipe  # noqa: PLC0415  likewise
-    from cdc_daemon.sources.replay.plain import plain_letter  # noqa: PLC0415  likewise
+    from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
     with _letters(config) as letters:
@@ -102,7 +102,7 @@ def list_(  # noqa: PLR0917 -- the command line's order
         more = letters is not None and last is not None and letters.count(dataclasses.replace(wanted, below=last)) > 0
     with to_pipe():
         if as_json:
-            shown = [plain_letter(letter) for letter in found]
+            shown = [dead_letter_as_json(letter) for letter in found]
             _write_json({"total": sum(reasons.values()), "reasons": reasons, "dead_letters": shown})
         else:
             show_letters(found, reasons, kept, more=more)
@@ -117,7 +117,7 @@ def show(
 ) -> None:
     """Show all that is known of one letter. Exit code 0: shown, 1: there is none of this id."""
     from cdc_daemon.cli.letter_output import show_letter  # noqa: PLC0415  commands start fast
-    from cdc_daemon.sources.replay.plain import plain_letter  # noqa: PLC0415  likewise
+    from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json  # noqa: PLC0415  likewise
 
     with _letters(config) as letters:
         letter = None if letters is None else letters.get(identity)
@@ -125,7 +125,7 @@ def show(
         raise _unknown(identity)
     if as_json:
         start = letter.payload[:256].hex() if letter.payload is not None and letter.kind == "mutation" else None
-        _write_json({**plain_letter(letter), "payload_start": start})
+        _write_json({**dead_letter_as_json(letter), "payload_start": start})
     else:
         show_letter(letter)
 

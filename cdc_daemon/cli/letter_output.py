@@ -12,7 +12,7 @@ import typer
 
 from cdc_daemon.cli.segment_tools.output import plain_table, show_table, spell_age, spell_time, text
 from cdc_daemon.model.printable import printable
-from cdc_daemon.sources.replay.plain import plain_letter
+from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.values.shown import cut
 
@@ -67,7 +67,7 @@ def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept
 
 def show_letter(letter: DeadLetter) -> None:
     """Show all of one letter, one thing a line."""
-    plain = plain_letter(letter)
+    plain = dead_letter_as_json(letter)
     told = plain["detail"].pop("message", None)
     for name, value in {**plain, "message": told}.items():
         if name in {"at", "last_at"}:

@@ -28,7 +28,7 @@ from cdc_daemon.pipeline.routes import related_of
 from cdc_daemon.search.answers import GOT, is_found, read, required
 from cdc_daemon.search.failure import told_apart
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
-from cdc_daemon.sources.requests.identifier import Identifiers
+from cdc_daemon.sources.requests.ids import IdParser
 from cdc_daemon.values.shown import json_bytes
 
 CHUNK = 100
@@ -100,7 +100,7 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
         documents = MappedDocuments(only)
         keys: list[Key] = []
         empty: list[tuple[int, Preview]] = []
-        for asked in Identifiers(declared, mapping.table).read(ids):
+        for asked in IdParser(declared, mapping.table).read(ids):
             if asked.key.clustering is not None:
                 keys.append(asked.key)
                 continue

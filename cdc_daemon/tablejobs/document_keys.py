@@ -18,7 +18,7 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.stored_documents import StoredDocument
 from cdc_daemon.sources.requests.errors import InvalidIdError
-from cdc_daemon.sources.requests.identifier import Identifiers
+from cdc_daemon.sources.requests.ids import IdParser
 
 
 class DocumentKeys:
@@ -31,7 +31,7 @@ class DocumentKeys:
         self._table = TableName(mapping.table.keyspace, mapping.table.name)
         self._depth = len(mapping.table.clustering)
         self._takes = mapping.table.takes_key
-        self._identifiers = Identifiers(settings, mapping.table)
+        self._identifiers = IdParser(settings, mapping.table)
 
     def of(self, document: StoredDocument) -> Key | None:
         """Return the key, or None where no row can have such a document."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from cdc_daemon.sources.replay.plain import plain_letter
-from cdc_daemon.sources.replay.replay import MOST_AT_ONCE, Ending, Replayed
+from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
+from cdc_daemon.sources.dead_letters.replay import MOST_AT_ONCE, ReplayedLetter, ReplayOutcome
 from cdc_daemon.store.letter_filter import KINDS, LetterFilter
 from cdc_http.access_log import note
 from cdc_http.query import read_flag, read_limit, read_parameter
@@ -29,7 +29,7 @@ async def list_letters(request: Request, control: ControlView) -> Any:
     total = await control.count_dead_letters(wanted)
     whole = replace(wanted, above=None, below=None)
     return {
-        "dead_letters": [plain_letter(letter) for letter in letters],
+        "dead_letters": [dead_letter_as_json(letter) for letter in letters],
         "total": total,
         "kinds": await control.count_dead_letters_by(replace(whole, kind=None), "kind"),
         "reasons": await control.count_dead_letters_by(replace(whole, reason=None), "reason"),
@@ -46,7 +46,7 @@ async def replay_letters(request: Request, control: ControlView) -> Any:
     replay = await control.replay(wanted, limit)
     return {
         "total": total,
-        **{ending.value: replay.count(ending) for ending in Ending},
+        **{ending.value: replay.count(ending) for ending in ReplayOutcome},
         "letters": [_plain_replayed(letter) for letter in replay.letters],
         "next": replay.letters[-1].id if replay.more else None,
     }
@@ -81,7 +81,7 @@ async def drop_letter(request: Request, control: ControlView) -> Any:
     return {"dropped": identity}
 
 
-def _plain_replayed(letter: Replayed) -> Mapping[str, Any]:
+def _plain_replayed(letter: ReplayedLetter) -> Mapping[str, Any]:
     return {"id": letter.id, "outcome": letter.ending.value, "reason": letter.reason, "message": letter.message}
 
 

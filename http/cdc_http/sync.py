@@ -16,14 +16,14 @@ from starlette.routing import Route
 from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.model.errors import CassandraUnavailableError, StoreError
 from cdc_daemon.sources.requests import (
-    HeldObjectTypeError,
     InvalidIdError,
     NotSettledError,
+    SuspendedObjectTypeError,
     SyncOutcome,
     TooManyJobsError,
     UnknownObjectTypeError,
 )
-from cdc_daemon.sources.requests.jobs import JobReport
+from cdc_daemon.sources.requests.jobs import SyncJobReport
 from cdc_daemon.tablejobs.request import JobRequest
 from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
 from cdc_http.admission import Admission
@@ -114,7 +114,7 @@ class SyncEndpoint:
                 return await self._backfill(call.object_type, msgid, path)
             if call.later:
                 job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
-                result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(JobReport(job, {}))}
+                result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(SyncJobReport(job, {}))}
                 headers = {"location": f"{path}/{job.id}", "preference-applied": "respond-async"}
                 return succeeded(msgid, result, status=202, headers=headers)
             return succeeded(msgid, self._result(await self._settle(service, call, seconds)))
@@ -123,7 +123,7 @@ class SyncEndpoint:
             raise RequestError(
                 400, WRONG_OBJECT_TYPE, "Invalid Object Type.", field="objectType", expected=types
             ) from None
-        except HeldObjectTypeError as error:
+        except SuspendedObjectTypeError as error:
             message = f"The object type {call.object_type} waits: {error.message}."
             raise unavailable(message, retry_after=60, service="daemon") from None
         except InvalidIdError as error:
@@ -185,7 +185,7 @@ class SyncEndpoint:
         return succeeded(msgid, {**told, **_whole_progress(whole)})
 
 
-def _progress(report: JobReport) -> Mapping[str, Any]:
+def _progress(report: SyncJobReport) -> Mapping[str, Any]:
     job = report.job
     return {
         "job": job.id,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 from prometheus_client import CollectorRegistry
 
 from cdc_daemon.pipeline.gate import Pause
-from cdc_daemon.sources.replay.replay import Replay, Replayed
-from cdc_daemon.sources.requests import Asked, Refresh, SyncOutcome
-from cdc_daemon.sources.requests.jobs import JobReport
+from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayResult
+from cdc_daemon.sources.requests import Refresh, RequestedId, SyncOutcome
+from cdc_daemon.sources.requests.jobs import SyncJobReport
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import LetterFilter
@@ -33,15 +33,20 @@ class SyncView(Protocol):
         """The object types that may be requested."""
         ...
 
-    async def read(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+    async def read(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
         """Return the keys for the ids. It waits for no server, only for its turn.
 
-        Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
+        Raises `UnknownObjectTypeError`, `SuspendedObjectTypeError` and `InvalidIdError`.
         """
         ...
 
     async def settle(
-        self, object_type: str, asked: Sequence[Asked], *, seconds: float | None = None, refresh: Refresh = Refresh.NO
+        self,
+        object_type: str,
+        asked: Sequence[RequestedId],
+        *,
+        seconds: float | None = None,
+        refresh: Refresh = Refresh.NO,
     ) -> SyncOutcome:
         """Read each id's row after this call and write its document. Raises `NotSettledError`."""
         ...
@@ -54,11 +59,11 @@ class JobsView(Protocol):
         """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.read`, and `StoreError`."""
         ...
 
-    async def report(self, identity: str) -> JobReport | None:
+    async def report(self, identity: str) -> SyncJobReport | None:
         """Return a job's progress; None when there is no such job."""
         ...
 
-    async def cancel(self, identity: str) -> JobReport | None:
+    async def cancel(self, identity: str) -> SyncJobReport | None:
         """Cancel a job that has not ended; return its report, None when there is none. Raises `StoreError`."""
         ...
 
@@ -86,11 +91,11 @@ class ControlView(Protocol):
         """Count the matching dead letters by each value of a column, most frequent first."""
         ...
 
-    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+    async def replay(self, wanted: LetterFilter, limit: int) -> ReplayResult:
         """Replay the oldest matching dead letters. Raises `StoreError`."""
         ...
 
-    async def replay_one(self, identity: int) -> Replayed | None:
+    async def replay_one(self, identity: int) -> ReplayedLetter | None:
         """Replay the dead letter with this id; None when there is none. Raises `StoreError`."""
         ...
 

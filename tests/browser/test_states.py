@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from cdc_daemon.sources.requests.jobs import JobReport
+from cdc_daemon.sources.requests.jobs import SyncJobReport
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.tablejobs.request import JobRequest
 from tests.browser.conftest import TOKEN, WAIT, Show
@@ -306,10 +306,10 @@ def test_jobs_of_both_kinds_are_cancelled(served: Served, show_at: Show) -> None
     cancelled: list[str] = []
 
     class Jobs:
-        async def cancel(self, identity: str) -> JobReport:
+        async def cancel(self, identity: str) -> SyncJobReport:
             cancelled.append(identity)
             kept[:] = [replace(kept[0], state="cancelled", finished=1)]
-            return JobReport(kept[0], {})
+            return SyncJobReport(kept[0], {})
 
     served.daemon.jobs = Jobs()  # type: ignore[assignment]
     page = show_at(served.url)

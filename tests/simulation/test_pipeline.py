@@ -29,7 +29,7 @@ from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.watch import DocumentOutcome
-from cdc_daemon.sources.removals.sweep import Sweep
+from cdc_daemon.sources.unlogged_removals.sweep import Sweep
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.servers import (
     VISIBLE_WITHIN,

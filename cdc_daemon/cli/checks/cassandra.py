@@ -25,7 +25,7 @@ from cdc_daemon.cli.checks.tables import check_tables
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ConfigError
-from cdc_daemon.sources.removals.index_rows import IndexRows
+from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
 
 OLDEST, NEWEST = (4, 0), (5, 0)
 """Releases whose segments are known."""

@@ -11,7 +11,7 @@ from cdc_daemon.cli.checks.finding import Finding, fail, ok
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.poll.making import check_polled_tables, open_rows
+from cdc_daemon.sources.poll.factory import check_polled_tables, open_rows
 
 
 async def check_polls(

@@ -16,7 +16,7 @@ from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_each
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.sources.dependents.finding import DependentFinder
+from cdc_daemon.sources.dependents.finders import DependentFinder
 from cdc_daemon.store.dependents import ChangedRow, Dependent
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ MOST_FAILING = 1000
 _SAID_AGAIN = 30.0
 
 
-class Queue(Protocol):
+class ChangedRowQueue(Protocol):
     """The durable queue of changed rows."""
 
     async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
@@ -62,7 +62,7 @@ class Queue(Protocol):
         ...
 
 
-class Flights(Protocol):
+class InFlightRows(Protocol):
     """The rows that are being read or written."""
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
@@ -107,10 +107,10 @@ class DependentsRefresher:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: ChangedRowQueue,
         finders: Mapping[TableName, Sequence[DependentFinder]],
         *,
-        flights: Flights,
+        flights: InFlightRows,
         sink: BackgroundSink,
         gate: Gate,
         observer: DependentsObserver,

@@ -23,7 +23,7 @@ class UnknownObjectTypeError(SyncError):
         return SyncError, (self.message,)
 
 
-class HeldObjectTypeError(SyncError):
+class SuspendedObjectTypeError(SyncError):
     """The object type's table was created again, and the mapping does not fit it at present."""
 
     retryable = True

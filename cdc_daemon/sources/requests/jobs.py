@@ -14,7 +14,7 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, StoreError
 from cdc_daemon.model.slices import in_slices
 from cdc_daemon.sources.requests.errors import InvalidIdError, NotSettledError, TooManyJobsError
-from cdc_daemon.sources.requests.identifier import Asked
+from cdc_daemon.sources.requests.ids import RequestedId
 from cdc_daemon.sources.requests.outcome import SyncOutcome
 from cdc_daemon.sources.requests.refresh import Refresh
 from cdc_daemon.sources.requests.service import SyncService
@@ -70,14 +70,14 @@ class JobStore(Protocol):
         ...
 
 
-class JobReport(NamedTuple):
+class SyncJobReport(NamedTuple):
     """A job and the reasons of its failures, by id."""
 
     job: Job
     failures: Mapping[str, str]
 
 
-class JobRunner:
+class SyncJobRunner:
     """Accepts jobs durably and processes them. `limit` is the most waiting jobs.
 
     Each object type has its own worker, so a type with unwritable documents does not block the others. The jobs of a
@@ -108,16 +108,16 @@ class JobRunner:
         log.info("job.accepted", job=kept.id, object_type=object_type, ids=kept.total)
         return kept
 
-    async def report(self, identity: str) -> JobReport | None:
+    async def report(self, identity: str) -> SyncJobReport | None:
         """Return a job's progress; None if no job has that id."""
         job = await asyncio.to_thread(self._store.get, identity)
         if job is None or job.kind != KIND:
             return None
         if job.open and (reason := self._service.held.get(job.object_type)) is not None:
             job = replace(job, message=f"it waits, as its type's mapping does not fit its table: {reason}")
-        return JobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
+        return SyncJobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
 
-    async def cancel(self, identity: str) -> JobReport | None:
+    async def cancel(self, identity: str) -> SyncJobReport | None:
         """Cancel a job and return its report; None if no job has that id.
 
         Writes in flight to Elasticsearch are still completed. A job that has ended stays as it is. Raises `StoreError`.
@@ -202,7 +202,7 @@ class JobRunner:
         return None if task.cancelled() else task.result()
 
     async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
-        asked: list[Asked] = []
+        asked: list[RequestedId] = []
         refused: dict[str, str] = {}
 
         def read(_start: int, ids: Sequence[Any]) -> None:

@@ -18,15 +18,15 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.pipeline.watch import Watch
 from cdc_daemon.sources.requests.errors import (
-    HeldObjectTypeError,
     InvalidIdError,
     NotSettledError,
+    SuspendedObjectTypeError,
     UnknownObjectTypeError,
 )
-from cdc_daemon.sources.requests.identifier import Asked, Identifiers
+from cdc_daemon.sources.requests.ids import IdParser, RequestedId
 from cdc_daemon.sources.requests.outcome import KeyResult, SyncOutcome
 from cdc_daemon.sources.requests.refresh import Refresh
-from cdc_daemon.sources.requests.waiting import KeyWatch
+from cdc_daemon.sources.requests.waiting import RequestedKeys
 
 WINDOW = 1500
 """Most keys of one request in flight: enough for the urgent workers' batches and one more. A request for a single id
@@ -98,7 +98,7 @@ class SyncService:
         self._held = held
         listed = list(mappings)
         self._aliases = {mapping.name: mapping.alias for mapping in listed}
-        self._identifiers = {mapping.name: Identifiers(settings[mapping.name], mapping.table) for mapping in listed}
+        self._identifiers = {mapping.name: IdParser(settings[mapping.name], mapping.table) for mapping in listed}
 
     @property
     def object_types(self) -> Sequence[str]:
@@ -110,21 +110,21 @@ class SyncService:
         """The object types with mappings that do not fit their tables at present, and the reasons."""
         return self._held
 
-    def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+    def read_ids(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
         """Parse ids.
 
-        Raises `UnknownObjectTypeError`, `HeldObjectTypeError` and `InvalidIdError`.
+        Raises `UnknownObjectTypeError`, `SuspendedObjectTypeError` and `InvalidIdError`.
         """
         identifiers = self._identifiers.get(object_type)
         if object_type in self._held:
-            raise HeldObjectTypeError(object_type, self._held[object_type])
+            raise SuspendedObjectTypeError(object_type, self._held[object_type])
         if identifiers is None:
             raise UnknownObjectTypeError(object_type, self._identifiers)
         return identifiers.read(ids)
 
-    async def read(self, object_type: str, ids: Sequence[Any]) -> list[Asked]:
+    async def read(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
         """Parse ids as `read_ids` does, slice by slice. Raises the same errors."""
-        asked: list[Asked] = []
+        asked: list[RequestedId] = []
 
         def read(start: int, part: Sequence[Any]) -> None:
             try:
@@ -138,7 +138,7 @@ class SyncService:
     async def settle(
         self,
         object_type: str,
-        asked: Sequence[Asked],
+        asked: Sequence[RequestedId],
         *,
         seconds: float | None = None,
         refresh: Refresh = Refresh.NO,
@@ -151,7 +151,7 @@ class SyncService:
         """
         alias = self._aliases[object_type]
         wanted = await _by_key(asked)
-        watch = KeyWatch(alias)
+        watch = RequestedKeys(alias)
         trouble = self._health.trouble(alias)
         if trouble is not None and (seconds is not None or trouble.alias is not None):
             raise _not_settled(trouble, SyncOutcome())
@@ -178,7 +178,7 @@ class SyncService:
         """Reject new requests and end those in flight: the pipeline is about to stop."""
         self._stopping.set()
 
-    async def _settle(self, watch: KeyWatch, wanted: Mapping[Key, Asked]) -> None:
+    async def _settle(self, watch: RequestedKeys, wanted: Mapping[Key, RequestedId]) -> None:
         def request(_start: int, keys: Sequence[Key]) -> None:
             watch.expect(keys)
             self._pipeline.request([wanted[key].signal for key in keys], watch)
@@ -220,18 +220,18 @@ class SyncService:
 class _Wanted(NamedTuple):
     """The keys of a request: the first label of each, and further labels of the same keys."""
 
-    first: Mapping[Key, Asked]
+    first: Mapping[Key, RequestedId]
     aliases: Mapping[Key, Sequence[str]]
 
     def labels(self, key: Key) -> Iterable[str]:
         return self.first[key].label, *self.aliases.get(key, ())
 
 
-async def _by_key(asked: Sequence[Asked]) -> _Wanted:
-    first: dict[Key, Asked] = {}
+async def _by_key(asked: Sequence[RequestedId]) -> _Wanted:
+    first: dict[Key, RequestedId] = {}
     aliases: dict[Key, list[str]] = {}
 
-    def add(_start: int, part: Sequence[Asked]) -> None:
+    def add(_start: int, part: Sequence[RequestedId]) -> None:
         for each in part:
             if first.setdefault(each.key, each) is not each:
                 aliases.setdefault(each.key, []).append(each.label)
@@ -240,7 +240,7 @@ async def _by_key(asked: Sequence[Asked]) -> _Wanted:
     return _Wanted(first, aliases)
 
 
-async def _outcome(watch: KeyWatch, wanted: _Wanted) -> SyncOutcome:
+async def _outcome(watch: RequestedKeys, wanted: _Wanted) -> SyncOutcome:
     outcome = SyncOutcome()
 
     def gather(_start: int, results: Sequence[tuple[Key, KeyResult]]) -> None:

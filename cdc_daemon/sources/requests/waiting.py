@@ -11,7 +11,7 @@ from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.sources.requests.outcome import KeyResult
 
 
-class KeyWatch:
+class RequestedKeys:
     """Waits for keys, rows or whole partitions, and collects their documents' outcomes under one alias."""
 
     def __init__(self, alias: str) -> None:

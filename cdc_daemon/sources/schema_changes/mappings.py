@@ -21,7 +21,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.ports import RowReader
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.indices import Completion
-from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 
 log = structlog.get_logger(__name__)
 
@@ -189,7 +189,7 @@ class FollowingReader:
     A user type may change a moment before the change is noticed; rows that were read in between are read once more.
     """
 
-    def __init__(self, reader: ExtendingReader, mappings: LiveMappings, *, again: Again, keys: KeyWatch) -> None:
+    def __init__(self, reader: ExtendingReader, mappings: LiveMappings, *, again: Again, keys: PrimaryKeyWatch) -> None:
         self._keys = keys
         self._reader = reader
         self._mappings = mappings

@@ -11,7 +11,7 @@ from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 from elasticsearch import Elasticsearch
 
-from cdc_daemon.sources.removals.tables import INTERVAL
+from cdc_daemon.sources.unlogged_removals.table_watch import INTERVAL
 from sandbox import Sandbox
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage

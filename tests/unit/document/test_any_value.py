@@ -34,10 +34,10 @@ from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.search.bulk_body import encode_action
 from cdc_daemon.search.find_documents import Sibling
 from cdc_daemon.search.stored_documents import StoredDocument
+from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
 from cdc_daemon.sources.poll.documents import document_name
 from cdc_daemon.sources.poll.row import SeenRow
-from cdc_daemon.sources.removals.index_rows import Feed, keys_of_page
-from cdc_daemon.sources.replay.plain import plain_letter
+from cdc_daemon.sources.unlogged_removals.index_rows import Feed, keys_of_page
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.letter_filter import EVERYTHING
@@ -177,7 +177,7 @@ def keep_and_look(store: Store, table: TableMetadata, letters: Sequence[DeadLett
     dead.set_aside(letters)
     kept = list(store.dead_letters.list())
     assert len(kept) == len({letter.alias for letter in letters})
-    content = {"dead_letters": [plain_letter(each) for each in kept], "total": len(kept)}
+    content = {"dead_letters": [dead_letter_as_json(each) for each in kept], "total": len(kept)}
     assert json.loads(bytes(Json(content).body))["total"] == len(kept)
     assert json.dumps(content)
     show_letters(kept, store.dead_letters.reasons(), len(kept), more=False)

@@ -24,9 +24,9 @@ from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
-from cdc_daemon.sources.replay.replay import Ending, Replay, Replayed
+from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayOutcome, ReplayResult
 from cdc_daemon.sources.requests import Refresh, SyncService, UnknownObjectTypeError
-from cdc_daemon.sources.requests.jobs import JobRunner
+from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
@@ -181,11 +181,11 @@ class FakeControl:
             found[f"{letter.keyspace}.{letter.table}" if column == "table" else getattr(letter, column)] += 1
         return dict(found.most_common())
 
-    async def replay(self, wanted: LetterFilter, limit: int) -> Replay:
+    async def replay(self, wanted: LetterFilter, limit: int) -> ReplayResult:
         oldest = self._wanted(wanted)[::-1]
-        return Replay([self._replayed(letter) for letter in oldest[:limit]], more=len(oldest) > limit)
+        return ReplayResult([self._replayed(letter) for letter in oldest[:limit]], more=len(oldest) > limit)
 
-    async def replay_one(self, identity: int) -> Replayed | None:
+    async def replay_one(self, identity: int) -> ReplayedLetter | None:
         return next((self._replayed(letter) for letter in self.letters if letter.id == identity), None)
 
     async def drop_dead_letter(self, identity: int) -> bool:
@@ -214,12 +214,12 @@ class FakeControl:
             and (wanted.above or 0) < (letter.id or 0) < (wanted.below or float("inf"))
         ]
 
-    def _replayed(self, letter: DeadLetter) -> Replayed:
+    def _replayed(self, letter: DeadLetter) -> ReplayedLetter:
         assert letter.id is not None
         if letter.reason in self.unmended:
-            return Replayed(letter.id, Ending.FAILED, letter.reason, "still no date")
+            return ReplayedLetter(letter.id, ReplayOutcome.FAILED, letter.reason, "still no date")
         self.letters = [each for each in self.letters if each.id != letter.id]
-        return Replayed(letter.id, Ending.REPLAYED)
+        return ReplayedLetter(letter.id, ReplayOutcome.REPLAYED)
 
 
 class FakeRangeJobs:
@@ -335,7 +335,9 @@ class FakeDaemon:
             held=held,
         )
         self.sync: SyncService | None = self.service
-        self.jobs: JobRunner | None = JobRunner(self.service, NO_JOBS if store is None else store.jobs, **limits)
+        self.jobs: SyncJobRunner | None = SyncJobRunner(
+            self.service, NO_JOBS if store is None else store.jobs, **limits
+        )
 
         self.range_jobs: FakeRangeJobs | None = FakeRangeJobs()
         self.indices: FakeIndices | None = FakeIndices()

@@ -14,7 +14,7 @@ import pytest
 
 from cdc_daemon.config import HttpSettings
 from cdc_daemon.model.slices import SLICE
-from cdc_daemon.sources.requests.identifier import Asked, Identifiers
+from cdc_daemon.sources.requests.ids import IdParser, RequestedId
 from cdc_daemon.sources.requests.outcome import KeyResult
 from cdc_http import HttpServer, create_app
 from tests.unit.http.asking import ask, ask_json, rows
@@ -39,8 +39,8 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Rounds]:
 
         return call
 
-    monkeypatch.setattr(Identifiers, "read_one", counted(Identifiers.read_one))
-    monkeypatch.setattr(Asked, "signal", property(counted(vars(Asked)["signal"].fget)))
+    monkeypatch.setattr(IdParser, "read_one", counted(IdParser.read_one))
+    monkeypatch.setattr(RequestedId, "signal", property(counted(vars(RequestedId)["signal"].fget)))
     monkeypatch.setattr(KeyResult, "failures", property(counted(vars(KeyResult)["failures"].fget)))
 
     def start() -> Rounds:

@@ -22,7 +22,7 @@ from cdc_daemon.search import Outcome
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_watch import PairWatch
 from cdc_daemon.search.swap_writer import PairWriter
-from cdc_daemon.sources.removals.index_rows import Feed, IndexRows
+from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows
 from tests.segments import USERS
 from tests.unit.search.conftest import Bench
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch

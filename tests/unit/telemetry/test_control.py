@@ -15,7 +15,7 @@ from cdc_daemon.app.control import Control
 from cdc_daemon.app.daemon import Daemon
 from cdc_daemon.config import Settings
 from cdc_daemon.pipeline.gate import Gate, Pause
-from cdc_daemon.sources.replay.replay import Replayer
+from cdc_daemon.sources.dead_letters.replay import Replayer
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.jobs import Job

@@ -20,7 +20,7 @@ from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.sources.dependents.finding import DependentFinder
+from cdc_daemon.sources.dependents.finders import DependentFinder
 from cdc_daemon.sources.dependents.refresher import AT_ONCE, DependentsRefresher
 from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow

@@ -17,7 +17,7 @@ from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 from cdc_daemon.sources.requests import InvalidIdError, Refresh, TooManyJobsError, UnknownObjectTypeError
-from cdc_daemon.sources.requests.jobs import JobReport, JobRunner
+from cdc_daemon.sources.requests.jobs import SyncJobReport, SyncJobRunner
 from cdc_daemon.store import Store
 from cdc_daemon.store.jobs import Job, Jobs
 from tests.unit.http.fake import FakeDaemon, running
@@ -32,7 +32,7 @@ def opened(directory: Path) -> Iterator[Store]:
         store.close()
 
 
-def runner_of(daemon: FakeDaemon) -> JobRunner:
+def runner_of(daemon: FakeDaemon) -> SyncJobRunner:
     assert daemon.jobs is not None
     return daemon.jobs
 
@@ -43,7 +43,7 @@ async def until(look: Callable[[], Any]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def ended(jobs: JobRunner, job: Job) -> JobReport:
+async def ended(jobs: SyncJobRunner, job: Job) -> SyncJobReport:
     async with asyncio.timeout(30):
         while True:
             report = await jobs.report(job.id)

@@ -17,8 +17,8 @@ from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import Clustering, TableName
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.indices import Completion, missing_properties
-from cdc_daemon.sources.schema_changes.keys import KeyWatch
 from cdc_daemon.sources.schema_changes.mappings import FollowingReader, LiveMappings
+from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 
 TABLE = TableName("k", "t")
 
@@ -88,7 +88,7 @@ class World:
             replace=self.replace,
             waits=self.waits,
         )
-        self.reader = FollowingReader(self, self.live, again=self.again.update, keys=KeyWatch({}, NoTables()))
+        self.reader = FollowingReader(self, self.live, again=self.again.update, keys=PrimaryKeyWatch({}, NoTables()))
 
     def make(self, name: str, declared: MappingSettings) -> DocumentMapping:
         return DocumentMapping(name, declared, self.table)

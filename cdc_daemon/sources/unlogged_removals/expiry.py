@@ -35,7 +35,7 @@ def _count_nothing(_number: int) -> None:
     """Count nothing."""
 
 
-class Kept(Protocol):
+class ExpiryStore(Protocol):
     """Durable expiries; methods block."""
 
     tables: set[TableName]
@@ -57,7 +57,7 @@ class Kept(Protocol):
         ...
 
 
-class LifeReading(Protocol):
+class TtlReader(Protocol):
     """Decides for which tables the remaining lifetimes of values are read with the rows."""
 
     def tracks(self, name: TableName) -> bool:
@@ -69,7 +69,7 @@ class LifeReading(Protocol):
         ...
 
 
-class Expirations:
+class ExpiryTracker:
     """Stores when values of rows expire, for those tables that have such values.
 
     They are the tables with a `default_time_to_live`, those `declared` to have them, and those for which the log
@@ -77,7 +77,7 @@ class Expirations:
     stored durably before the read's signal is acknowledged. Reads of other tables do not ask for it.
     """
 
-    def __init__(self, kept: Kept, reading: LifeReading, *, declared: Iterable[TableName] = ()) -> None:
+    def __init__(self, kept: ExpiryStore, reading: TtlReader, *, declared: Iterable[TableName] = ()) -> None:
         self._kept = kept
         self._reading = reading
         reading.expect_ttl({*kept.tables, *declared})
@@ -107,7 +107,7 @@ class ExpiryWatch:
 
     def __init__(
         self,
-        kept: Kept,
+        kept: ExpiryStore,
         *,
         sink: BackgroundSink,
         gate: Gate,

@@ -60,7 +60,7 @@ class KnownSchema(Protocol):
         ...
 
 
-class Ending(Enum):
+class ReplayOutcome(Enum):
     """The outcome of replaying a letter."""
 
     REPLAYED = "replayed"
@@ -74,23 +74,23 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayedLetter:
     """One replayed letter; `reason` and `message` explain why a letter that stays was not removed."""
 
     id: int
-    ending: Ending
+    ending: ReplayOutcome
     reason: str | None = None
     message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class ReplayResult:
     """The letters replayed by one call, oldest first. `more` is true if further letters match."""
 
-    letters: Sequence[Replayed]
+    letters: Sequence[ReplayedLetter]
     more: bool
 
-    def count(self, ending: Ending) -> int:
+    def count(self, ending: ReplayOutcome) -> int:
         """Count the letters with this outcome."""
         return sum(letter.ending is ending for letter in self.letters)
 
@@ -126,14 +126,14 @@ class Replayer:
 
     async def replay(
         self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
-    ) -> Replay:
+    ) -> ReplayResult:
         """Replay the oldest `limit` wanted letters; wait for at most `seconds`. Raises `StoreError`."""
         found = await asyncio.to_thread(
             lambda: list(self._letters.list(wanted=wanted, limit=limit + 1, oldest_first=True))
         )
-        return Replay(await self.replay_letters(found[:limit], seconds=seconds), more=len(found) > limit)
+        return ReplayResult(await self.replay_letters(found[:limit], seconds=seconds), more=len(found) > limit)
 
-    async def replay_one(self, identity: int, *, seconds: float = 30.0) -> Replayed | None:
+    async def replay_one(self, identity: int, *, seconds: float = 30.0) -> ReplayedLetter | None:
         """Replay one letter; return None if no letter has this id. Raises `StoreError`."""
         letter = await asyncio.to_thread(self._letters.get, identity)
         if letter is None:
@@ -141,16 +141,16 @@ class Replayer:
         (replayed,) = await self.replay_letters([letter], seconds=seconds)
         return replayed
 
-    async def replay_letters(self, letters: Sequence[DeadLetter], *, seconds: float = 30.0) -> list[Replayed]:
+    async def replay_letters(self, letters: Sequence[DeadLetter], *, seconds: float = 30.0) -> list[ReplayedLetter]:
         """Replay stored letters; wait for at most `seconds`. Raises `StoreError`."""
-        ended: dict[int, Replayed] = {}
+        ended: dict[int, ReplayedLetter] = {}
         signals: dict[int, Sequence[Signal]] = {}
         for letter in letters:
             identity = _id(letter)
             try:
                 signals[identity] = self._signals(letter)
             except _CannotBeReplayedError as error:
-                ended[identity] = Replayed(identity, Ending.FAILED, error.reason, str(error))
+                ended[identity] = ReplayedLetter(identity, ReplayOutcome.FAILED, error.reason, str(error))
         watch = _Waiting()
         try:
             asked = {Key.of(each): each for several in signals.values() for each in several}
@@ -163,20 +163,20 @@ class Replayer:
             identity = _id(letter)
             if identity in signals:
                 ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
-                if ended[identity].ending is Ending.REPLAYED and letter.kind not in _OF_ROWS:
+                if ended[identity].ending is ReplayOutcome.REPLAYED and letter.kind not in _OF_ROWS:
                     shown.append(identity)  # the others were deleted when their rows were written
                     if letter.count > 1:
                         for table in {signal.table for signal in signals[identity]}:
                             await self._reconcile(table)
         await asyncio.to_thread(self._letters.remove, shown)
         for letter in letters:
-            if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is Ending.FAILED:
+            if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is ReplayOutcome.FAILED:
                 await asyncio.to_thread(self._count_failure, letter, failure)
-        replayed = sum(each.ending is Ending.REPLAYED for each in ended.values())
+        replayed = sum(each.ending is ReplayOutcome.REPLAYED for each in ended.values())
         log.info("dead_letters.replayed", replayed=replayed, left=len(letters) - replayed)
         return [ended[_id(letter)] for letter in letters]
 
-    def _count_failure(self, letter: DeadLetter, failure: Replayed) -> None:
+    def _count_failure(self, letter: DeadLetter, failure: ReplayedLetter) -> None:
         """Count a failure that stored no letter: no mapping, another document of the row, a dropped table."""
         detail = {**letter.detail, "message": failure.message or letter.detail.get("message")}
         self._letters.failed_again(letter, failure.reason or letter.reason, detail)
@@ -281,22 +281,24 @@ class _Waiting:
         self._moved.clear()
 
 
-def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> Replayed:
+def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> ReplayedLetter:
     identity = _id(letter)
     if any(key not in watch.settled_keys for key in keys):
         trouble = watch.trouble or Trouble("daemon", "it takes longer")
-        return Replayed(identity, Ending.WAITING, trouble.service, trouble.reason)
+        return ReplayedLetter(identity, ReplayOutcome.WAITING, trouble.service, trouble.reason)
     if letter.kind not in _OF_ROWS:
-        return Replayed(identity, Ending.REPLAYED)
+        return ReplayedLetter(identity, ReplayOutcome.REPLAYED)
     documents = [
         each for key in keys for each in watch.settled_keys[key] if not letter.alias or each.alias in {letter.alias, ""}
     ]
     for each in documents:
         if each.outcome is Outcome.DEAD:
-            return Replayed(identity, Ending.FAILED, each.error_type, each.reason)
+            return ReplayedLetter(identity, ReplayOutcome.FAILED, each.error_type, each.reason)
     if not documents and letter.alias:  # letters without an alias may have no documents
-        return Replayed(identity, Ending.FAILED, "unmapped", f"no mapping writes to {letter.alias} any more")
-    return Replayed(identity, Ending.REPLAYED)
+        return ReplayedLetter(
+            identity, ReplayOutcome.FAILED, "unmapped", f"no mapping writes to {letter.alias} any more"
+        )
+    return ReplayedLetter(identity, ReplayOutcome.REPLAYED)
 
 
 def _id(letter: DeadLetter) -> int:

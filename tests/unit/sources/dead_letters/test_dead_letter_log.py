@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from cdc_daemon.sources.replay.letter_log import LINES, PERIOD, LetterLog
+from cdc_daemon.sources.dead_letters.dead_letter_log import LINES, PERIOD, DeadLetterLog
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 
@@ -40,15 +40,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def letter_log(clock: Clock) -> LetterLog:
-    return LetterLog(now=clock)
+def letter_log(clock: Clock) -> DeadLetterLog:
+    return DeadLetterLog(now=clock)
 
 
 def letters(count: int, reason: str = "clash") -> list[DeadLetter]:
     return [replace(LETTER, id=number, reason=reason) for number in range(1, count + 1)]
 
 
-def test_a_letter_is_logged_with_its_id_and_reason_and_without_the_value(letter_log: LetterLog) -> None:
+def test_a_letter_is_logged_with_its_id_and_reason_and_without_the_value(letter_log: DeadLetterLog) -> None:
     with capture_logs() as logs:
         letter_log.note([replace(LETTER, id=7)])
     assert logs == [
@@ -66,7 +66,7 @@ def test_a_letter_is_logged_with_its_id_and_reason_and_without_the_value(letter_
     ]
 
 
-def test_letters_beyond_the_rate_are_counted_and_told(letter_log: LetterLog, clock: Clock) -> None:
+def test_letters_beyond_the_rate_are_counted_and_told(letter_log: DeadLetterLog, clock: Clock) -> None:
     with capture_logs() as logs:
         letter_log.note(letters(LINES + 5))
         letter_log.note(letters(7, "other"))
@@ -81,7 +81,7 @@ def test_letters_beyond_the_rate_are_counted_and_told(letter_log: LetterLog, clo
     assert (told["suppressed"], told["reasons"], told["seconds"]) == (12, {"other": 7, "clash": 5}, PERIOD)
 
 
-def test_a_letter_after_the_period_has_a_line_again(letter_log: LetterLog, clock: Clock) -> None:
+def test_a_letter_after_the_period_has_a_line_again(letter_log: DeadLetterLog, clock: Clock) -> None:
     with capture_logs() as logs:
         letter_log.note(letters(LINES + 1))
         clock.now += PERIOD
@@ -89,7 +89,7 @@ def test_a_letter_after_the_period_has_a_line_again(letter_log: LetterLog, clock
     assert [each["event"] for each in logs[LINES:]] == ["dead_letters.suppressed", "dead_letters.set_aside"]
 
 
-def test_what_was_suppressed_is_told_at_the_end(letter_log: LetterLog) -> None:
+def test_what_was_suppressed_is_told_at_the_end(letter_log: DeadLetterLog) -> None:
     with capture_logs() as logs:
         letter_log.note(letters(LINES + 3))
         letter_log.flush(at_once=True)

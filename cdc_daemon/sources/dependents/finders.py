@@ -20,7 +20,7 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.suggestion import nearest_hint
 from cdc_daemon.search.searched_field import SearchedField
-from cdc_daemon.sources.removals.index_rows import IndexRows
+from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
 from cdc_daemon.values.cql_json import converter
 from cdc_daemon.values.shown import told
 

@@ -18,7 +18,7 @@ _RECORD = struct.Struct(">qiq")
 """Segment id, position, milliseconds since epoch (`SystemKeyspace.truncationAsMapEntry`, 4.0 to 5.0)."""
 
 
-class Truncations:
+class TruncationRecordReader:
     """Reads the truncation records of the node beside the daemon: each node keeps its own."""
 
     def __init__(self, session: Session, contact_points: tuple[str, ...]) -> None:

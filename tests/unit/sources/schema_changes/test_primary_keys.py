@@ -16,8 +16,8 @@ from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError, TableRekeyedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.sources.schema_changes.held import HeldMappings, take_up_keys
-from cdc_daemon.sources.schema_changes.keys import KeyWatch
+from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
+from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings, take_up_keys
 from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow
 from cdc_daemon.store.reconcile_requests import ReconcileReason
@@ -116,7 +116,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     ids=["alike", "a clustering column more", "another name", "another type"],
 )
 def test_a_table_created_again_is_compared_by_its_key(cluster: Cluster, now: TableMetadata, *, same: bool) -> None:
-    watch = KeyWatch({TABLE: cluster.table(TABLE)}, cluster)
+    watch = PrimaryKeyWatch({TABLE: cluster.table(TABLE)}, cluster)
     watch.check(TABLE)
     del cluster.tables[TABLE]
     watch.check(TABLE)  # a table that is gone has no other key
@@ -129,7 +129,7 @@ def test_a_table_created_again_is_compared_by_its_key(cluster: Cluster, now: Tab
 
 async def test_all_is_put_together_anew_for_another_key_and_for_what_was_held(cluster: Cluster) -> None:
     for held in (False, True):
-        watch = KeyWatch({} if held else {TABLE: cluster.table(TABLE)}, cluster, held=[TABLE] if held else [])
+        watch = PrimaryKeyWatch({} if held else {TABLE: cluster.table(TABLE)}, cluster, held=[TABLE] if held else [])
         looking = asyncio.create_task(watch.run(0.01))
         changed = asyncio.create_task(watch.wait_changed())
         await asyncio.sleep(0.05)
@@ -183,8 +183,8 @@ async def test_a_mapping_that_fitted_once_waits_and_one_that_never_did_is_a_mist
     settings = Settings.model_validate(SETTINGS)
     error = ConfigError("no such column", hint="did you mean 'id'?")
 
-    async def load() -> HeldMappings:
-        return await HeldMappings.load(store, cluster, settings)  # type: ignore[arg-type]
+    async def load() -> SuspendedMappings:
+        return await SuspendedMappings.load(store, cluster, settings)  # type: ignore[arg-type]
 
     assert not (await load()).holds("plain", settings.mappings["plain"], error)
     store.table_marks.put(TABLE, TableMark(UUID(int=1).bytes))

@@ -25,7 +25,7 @@ _REASONS: Final = 5
 """Number of reasons that the summary of unlogged letters names."""
 
 
-class LetterLog:
+class DeadLetterLog:
     """Logs new dead letters as warnings, with the letter's id and reason.
 
     A period begins with the first letter and has at most `LINES` lines. `flush` ends it and logs how many letters had

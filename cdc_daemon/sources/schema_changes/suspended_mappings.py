@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SuspendedMapping:
     """A mapping that does not fit the current table, and the reason."""
 
     mapping: str
@@ -31,7 +31,7 @@ class Held:
     hint: str | None = None
 
 
-class HeldMappings:
+class SuspendedMappings:
     """Decides which mappings wait instead of failing the start: those that fitted before.
 
     A mapping that does not fit is a configuration error, unless a table that it shows was re-created in the meantime.
@@ -43,11 +43,11 @@ class HeldMappings:
         self._schema = schema
         self._marks = marks
         self._before = held
-        self.found: list[Held] = []
+        self.found: list[SuspendedMapping] = []
         """The mappings that wait."""
 
     @classmethod
-    async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> HeldMappings:
+    async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> SuspendedMappings:
         """Read the required state from the store. Raises `StoreError`."""
 
         def read() -> tuple[dict[TableName, TableMark], frozenset[TableName]]:
@@ -72,7 +72,7 @@ class HeldMappings:
         shown = {declared.table, *declared.joined_tables}
         if declared.table not in self._before and not any(map(self._is_another, shown)):
             return False
-        self.found.append(Held(name, declared.table, error.message, error.hint))
+        self.found.append(SuspendedMapping(name, declared.table, error.message, error.hint))
         return True
 
     def has_run(self, declared: MappingSettings) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.removals.alterations import Alteration, Shape
+from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -19,14 +19,14 @@ SHORT = 10.0
 """Seconds between two checks in which a table is assumed to be altered once at most, unless contradicted."""
 
 
-class AlterationRecords(Protocol):
+class SchemaRecords(Protocol):
     """When tables were altered, as the node records it."""
 
-    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
+    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, SchemaRecord]:
         """Return the alteration records of the tables of these keyspaces."""
         ...
 
-    async def shape(self, table: TableName) -> Shape:
+    async def shape(self, table: TableName) -> SchemaWriteTimes:
         """Return when the parts of a table were written."""
         ...
 
@@ -45,16 +45,14 @@ class CdcWatch:
     just after that, within the same two seconds.
     """
 
-    def __init__(
-        self, records: AlterationRecords, reconcile: Reconcile, *, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, records: SchemaRecords, reconcile: Reconcile, *, now: Callable[[], float] = time.time) -> None:
         self._records = records
         self._reconcile = reconcile
         self._now = now
         self._looked = float("-inf")
         self._last: dict[TableName, float] = {}
 
-    async def look(self, tables: Collection[TableName]) -> Mapping[TableName, Alteration]:
+    async def look(self, tables: Collection[TableName]) -> Mapping[TableName, SchemaRecord]:
         """Return the current tables, for `compare`. Raises as `execute` does."""
         self._looked = self._now()
         return await self._records.read({table.keyspace for table in tables})
@@ -98,7 +96,7 @@ class CdcWatch:
             await self._reconcile(table, ReconcileReason.ALTERED, mark.altered)
         return True
 
-    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, shape: Shape) -> bool:
+    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, shape: SchemaWriteTimes) -> bool:
         if mark.table_id != seen.table_id:
             return shape.oldest == seen.altered  # created with CDC and not altered since
         return self._is_soon(table) and shape.newest == seen.altered

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from cdc_daemon.sources.replay.replay import Ending, Replayed
+from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
 
 INTERVAL = 60.0
@@ -35,12 +35,12 @@ class Letters(Protocol):
 class Replaying(Protocol):
     """Reads and writes the rows of letters again."""
 
-    async def replay_letters(self, letters: Sequence[DeadLetter]) -> Sequence[Replayed]:
+    async def replay_letters(self, letters: Sequence[DeadLetter]) -> Sequence[ReplayedLetter]:
         """Replay letters; wait for a limited time. Raises `StoreError`."""
         ...
 
 
-class Retries:
+class DeadLetterRetries:
     """Retries letters, each after a pause that doubles with every failure.
 
     A corrected mapping, a raised field limit or a newly known table lets a retry succeed without an operator's request.
@@ -78,7 +78,7 @@ class Retries:
             if not due:
                 return
             replayed = await self._replaying.replay_letters(due)
-            waiting = {each.id: each for each in replayed if each.ending is Ending.WAITING}
+            waiting = {each.id: each for each in replayed if each.ending is ReplayOutcome.WAITING}
             if not waiting:
                 continue
             if self._ready():

@@ -8,7 +8,7 @@ from cdc_daemon.model.errors import NOT_BUILT
 from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter
 
 
-def plain_letter(letter: DeadLetter) -> dict[str, Any]:
+def dead_letter_as_json(letter: DeadLetter) -> dict[str, Any]:
     """Return a letter as JSON-ready values: moments in seconds since epoch, bytes hexadecimal.
 
     `count` is the number of mutations that the letter covers: all mutations of an unknown table share one letter. `key`

@@ -12,8 +12,8 @@ import pytest
 
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.removals import tables as tables_module
-from cdc_daemon.sources.removals.tables import AT_ONCE, Policy, TableWatch
+from cdc_daemon.sources.unlogged_removals import table_watch as tables_module
+from cdc_daemon.sources.unlogged_removals.table_watch import AT_ONCE, Policy, TableWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 

@@ -15,7 +15,7 @@ INTERVAL = 0.5
 """Seconds between two checks of tables that nobody reads. A check uses the cached schema."""
 
 
-class LiveTables(Protocol):
+class TableGenerations(Protocol):
     """The current tables."""
 
     def generation(self, name: TableName) -> str | None:
@@ -27,7 +27,7 @@ class LiveTables(Protocol):
         ...
 
 
-class KeyWatch:
+class PrimaryKeyWatch:
     """Compares tables with those that the daemon's parts were built for.
 
     Routes, ids, readers and jobs are all built for a table's primary key. The primary key of a table never changes, but
@@ -37,7 +37,7 @@ class KeyWatch:
     """
 
     def __init__(
-        self, tables: Mapping[TableName, TableMetadata], schema: LiveTables, *, held: Collection[TableName] = ()
+        self, tables: Mapping[TableName, TableMetadata], schema: TableGenerations, *, held: Collection[TableName] = ()
     ) -> None:
         self._tables = tables
         self._schema = schema

@@ -14,21 +14,19 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.identity import Identity
 from cdc_daemon.model.signal import Scope
 from cdc_daemon.sources.requests import InvalidIdError
-from cdc_daemon.sources.requests.identifier import Identifiers
+from cdc_daemon.sources.requests.ids import IdParser
 from tests.unit.http.fake import table
 
 TEXTS = st.text(alphabet=st.sampled_from("ab:\\_-"), max_size=6)
 
 
-def identifiers(
-    partition: Mapping[str, str], clustering: Mapping[str, str] | None = None, **mapping: Any
-) -> Identifiers:
+def identifiers(partition: Mapping[str, str], clustering: Mapping[str, str] | None = None, **mapping: Any) -> IdParser:
     found = table("t", partition, clustering)
     settings = MappingSettings.model_validate({"table": "sunbird.t", "alias": "a", **mapping})
-    return Identifiers(settings, found)
+    return IdParser(settings, found)
 
 
-def key_of(reader: Identifiers, identity: Any) -> tuple[bytes, tuple[bytes | None, ...] | None]:
+def key_of(reader: IdParser, identity: Any) -> tuple[bytes, tuple[bytes | None, ...] | None]:
     key = reader.read_one(identity).key
     return key.partition_key, key.clustering
 

@@ -45,7 +45,7 @@ def check_polled_tables(polled: Iterable[PollSettings], shown: Iterable[TableNam
             )
 
 
-class PollerMaker:
+class PollerFactory:
     """Builds the pollers of a daemon, with everything that they share."""
 
     def __init__(

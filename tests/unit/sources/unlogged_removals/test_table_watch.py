@@ -12,11 +12,11 @@ import pytest
 
 from cdc_daemon.model.errors import CassandraRefusedError, ElasticsearchUnavailableError, TableDroppedError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.removals import tables as tables_module
-from cdc_daemon.sources.removals.alterations import Alteration, Shape
-from cdc_daemon.sources.removals.cdc_watch import CdcWatch
-from cdc_daemon.sources.removals.tables import Policy, TableWatch
-from cdc_daemon.sources.removals.truncations import decode_records
+from cdc_daemon.sources.unlogged_removals import table_watch as tables_module
+from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecord, SchemaWriteTimes
+from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
+from cdc_daemon.sources.unlogged_removals.table_watch import Policy, TableWatch
+from cdc_daemon.sources.unlogged_removals.truncations import decode_records
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -31,12 +31,12 @@ class Node:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
+    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, SchemaRecord]:
         assert set(keyspaces) == {"k"}
         assert self.cluster.node is not None
         return {TABLE: self.cluster.node}
 
-    async def shape(self, table: TableName) -> Shape:
+    async def shape(self, table: TableName) -> SchemaWriteTimes:
         assert table == TABLE
         return self.cluster.shape
 
@@ -49,8 +49,8 @@ class Cluster:
         self.lags = False
         self.truncated: dict[bytes, int] = {}
         self.nodes = 1
-        self.node: Alteration | None = None
-        self.shape = Shape(0, 0)
+        self.node: SchemaRecord | None = None
+        self.shape = SchemaWriteTimes(0, 0)
         self.down = False
         self.mark: TableMark | None = None
         self.done: list[str] = []
@@ -205,14 +205,14 @@ async def test_a_table_that_was_not_to_be_found_for_a_while_is_read_anew() -> No
 async def test_the_state_of_cdc_is_kept_as_the_node_tells_it() -> None:
     cluster = Cluster()
     cluster.truncated = {FIRST: 5}
-    cluster.node = Alteration(FIRST, cdc=True, altered=7)
+    cluster.node = SchemaRecord(FIRST, cdc=True, altered=7)
     await cluster.look()
     assert cluster.mark == TableMark(FIRST, 5, altered=7)
-    cluster.node = Alteration(FIRST, cdc=False, altered=8)
+    cluster.node = SchemaRecord(FIRST, cdc=False, altered=8)
     cluster.truncated = {}
     assert await cluster.look() == []
     assert cluster.mark == TableMark(FIRST, 5, cdc=False, altered=8)
-    cluster.node = Alteration(FIRST, cdc=True, altered=9)
+    cluster.node = SchemaRecord(FIRST, cdc=True, altered=9)
     assert await cluster.look() == ["reconcile cdc_off"]
     assert await cluster.look() == []
     assert cluster.mark == TableMark(FIRST, 5, altered=9)
@@ -221,19 +221,19 @@ async def test_the_state_of_cdc_is_kept_as_the_node_tells_it() -> None:
 async def test_a_table_that_is_altered_while_it_is_looked_at_keeps_its_mark_until_it_is_judged() -> None:
     cluster = Cluster()
     cdc = cluster.cdc_watch()
-    cluster.node = Alteration(FIRST, cdc=True, altered=7)
+    cluster.node = SchemaRecord(FIRST, cdc=True, altered=7)
     await cluster.look(cdc=cdc)
-    cluster.node, cluster.shape = Alteration(FIRST, cdc=True, altered=8), Shape(7, 9)
+    cluster.node, cluster.shape = SchemaRecord(FIRST, cdc=True, altered=8), SchemaWriteTimes(7, 9)
     assert await cluster.look(cdc=cdc) == []
     assert cluster.mark == TableMark(FIRST, altered=7)
-    cluster.node = Alteration(FIRST, cdc=True, altered=9)
+    cluster.node = SchemaRecord(FIRST, cdc=True, altered=9)
     assert await cluster.look(cdc=cdc) == []
     assert cluster.mark == TableMark(FIRST, altered=9)
 
 
 async def test_a_node_that_speaks_of_another_table_is_asked_again() -> None:
     cluster = Cluster()
-    cluster.node = Alteration(SECOND, cdc=True, altered=7)
+    cluster.node = SchemaRecord(SECOND, cdc=True, altered=7)
     assert await cluster.look() == []
     assert cluster.mark is None
 

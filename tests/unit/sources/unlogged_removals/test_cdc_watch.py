@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.removals.alterations import Alteration, Shape
-from cdc_daemon.sources.removals.cdc_watch import SHORT, CdcWatch
+from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecord, SchemaWriteTimes
+from cdc_daemon.sources.unlogged_removals.cdc_watch import SHORT, CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -23,18 +23,18 @@ class Node:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.parts = Shape(100, 100)
+        self.parts = SchemaWriteTimes(100, 100)
         self.asked: list[tuple[TableName, ReconcileReason, int | None]] = []
         self.watch = self.new_watch()
 
     def new_watch(self) -> CdcWatch:
         return CdcWatch(self, self.reconcile, now=lambda: self.now)
 
-    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, Alteration]:
+    async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, SchemaRecord]:
         assert set(keyspaces) == {"k"}
         return {}
 
-    async def shape(self, table: TableName) -> Shape:
+    async def shape(self, table: TableName) -> SchemaWriteTimes:
         assert table == TABLE
         return self.parts
 
@@ -64,14 +64,14 @@ async def test_a_table_that_is_seen_first_or_was_not_altered_is_not_doubted(node
 
 async def test_a_column_altered_between_two_looks_is_not_doubted(node: Node) -> None:
     await node.look(KNOWN, KNOWN)
-    node.parts = Shape(100, 200)
+    node.parts = SchemaWriteTimes(100, 200)
     await node.look(KNOWN, TableMark(FIRST, altered=200))
     assert node.asked == []
 
 
 async def test_a_table_that_is_altered_again_while_it_is_looked_at_is_judged_by_the_next_look(node: Node) -> None:
     assert await node.look(KNOWN, KNOWN)
-    node.parts = Shape(100, 300)
+    node.parts = SchemaWriteTimes(100, 300)
     assert not await node.look(KNOWN, TableMark(FIRST, altered=200))
     assert await node.look(KNOWN, TableMark(FIRST, altered=300))
     assert node.asked == []
@@ -79,7 +79,7 @@ async def test_a_table_that_is_altered_again_while_it_is_looked_at_is_judged_by_
 
 async def test_a_table_whose_columns_stay_newer_than_itself_is_doubted_in_the_end(node: Node) -> None:
     assert await node.look(KNOWN, KNOWN)
-    node.parts = Shape(100, 300)
+    node.parts = SchemaWriteTimes(100, 300)
     seen = TableMark(FIRST, altered=200)
     assert not await node.look(KNOWN, seen, after=SHORT)
     assert await node.look(KNOWN, seen)
@@ -89,7 +89,7 @@ async def test_a_table_whose_columns_stay_newer_than_itself_is_doubted_in_the_en
 @pytest.mark.parametrize("newest", [100, 199], ids=["options alone", "a column, and options after it"])
 async def test_an_alteration_that_may_have_been_of_cdc_is_doubted(node: Node, newest: int) -> None:
     await node.look(KNOWN, KNOWN)
-    node.parts = Shape(100, newest)
+    node.parts = SchemaWriteTimes(100, newest)
     with capture_logs() as logs:
         await node.look(KNOWN, TableMark(FIRST, altered=200))
     assert node.asked == ASKED
@@ -101,19 +101,19 @@ async def test_an_alteration_that_may_have_been_of_cdc_is_doubted(node: Node, ne
 @pytest.mark.parametrize("after", [SHORT + 1, -5.0], ids=["a long time", "a clock that went back"])
 async def test_anything_may_have_been_altered_between_looks_far_apart(node: Node, after: float) -> None:
     await node.look(KNOWN, KNOWN)
-    node.parts = Shape(100, 200)
+    node.parts = SchemaWriteTimes(100, 200)
     await node.look(KNOWN, TableMark(FIRST, altered=200), after=after)
     assert node.asked == ASKED
 
 
 async def test_anything_may_have_been_altered_while_no_daemon_was_there(node: Node) -> None:
-    node.parts = Shape(100, 200)
+    node.parts = SchemaWriteTimes(100, 200)
     await node.look(KNOWN, TableMark(FIRST, altered=200))
     assert node.asked == ASKED
 
 
 async def test_a_table_created_again_is_doubted_when_it_was_altered_since(node: Node) -> None:
-    node.parts = Shape(300, 300)
+    node.parts = SchemaWriteTimes(300, 300)
     await node.look(KNOWN, TableMark(SECOND, altered=300))
     assert node.asked == []
     await node.look(KNOWN, TableMark(SECOND, altered=301))

@@ -24,7 +24,7 @@ _SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedId:
     """One id of a request: its label in the answer, and its key."""
 
     label: str
@@ -38,7 +38,7 @@ class Asked:
         return Signal(key.table, key.partition_key, scope, key.clustering or ())
 
 
-class Identifiers:
+class IdParser:
     """Reads the ids of one mapping.
 
     A string is a document's readable `_id` as `Identity` makes it, with backslashes before separators inside values.
@@ -62,7 +62,7 @@ class Identifiers:
         self._names_partition = _names_partition(settings.id, self._partition)
         self._expected = _expected(settings.id, self._partition, self._columns)
 
-    def read(self, ids: Sequence[Any]) -> list[Asked]:
+    def read(self, ids: Sequence[Any]) -> list[RequestedId]:
         """Return the parsed ids in order. Raises `InvalidIdError` for the first invalid one."""
         found = []
         for at, identity in enumerate(ids):
@@ -72,13 +72,13 @@ class Identifiers:
                 raise InvalidIdError(error.message, at=at, column=error.column) from None
         return found
 
-    def read_one(self, identity: Any) -> Asked:
+    def read_one(self, identity: Any) -> RequestedId:
         """Parse one id. Raises `InvalidIdError`."""
         if isinstance(identity, str):
-            return Asked(identity, self._key(self._values_of_text(identity)))
+            return RequestedId(identity, self._key(self._values_of_text(identity)))
         if isinstance(identity, dict):
             values = self._values_of_object(identity)
-            return Asked(self._label(values), self._key(values))
+            return RequestedId(self._label(values), self._key(values))
         raise InvalidIdError(f"expected a text or an object, found {_show(identity)}")
 
     def _values_of_text(self, text: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.sources.removals.expiry import Expirations, ExpiryWatch
+from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker, ExpiryWatch
 from cdc_daemon.store import Store
 
 TABLE, OTHER = TableName("k", "t"), TableName("k", "other")
@@ -80,11 +80,11 @@ async def test_a_closed_gate_holds_it(tmp_path: Path) -> None:
 def test_which_tables_are_read_with_lives(tmp_path: Path) -> None:
     store = Store(tmp_path)
     schema = Schema()
-    expirations = Expirations(store.expiries, schema, declared=[OTHER])
+    expirations = ExpiryTracker(store.expiries, schema, declared=[OTHER])
     assert schema.expected == {OTHER}
     expirations.expect(TABLE)
     assert expirations.tracks(TABLE)
     later = Schema()
-    Expirations(store.expiries, later)
+    ExpiryTracker(store.expiries, later)
     assert later.expected == {TABLE}
     store.close()

@@ -13,7 +13,7 @@ import structlog
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, TableDroppedError, alias_of
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.removals.cdc_watch import CdcWatch
+from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -68,7 +68,7 @@ class TruncationRecords(Protocol):
         ...
 
 
-class Marks(Protocol):
+class TableMarkStore(Protocol):
     """Durable marks by table; methods block."""
 
     def get(self, table: TableName) -> TableMark | None:
@@ -88,7 +88,7 @@ class Sweeping(Protocol):
         ...
 
 
-class Landing(Protocol):
+class InFlightRows(Protocol):
     """The rows in flight."""
 
     async def wait_landed(self, table: TableName, seconds: float) -> None:
@@ -119,9 +119,9 @@ class TableWatch:
         *,
         schema: LiveSchema,
         records: TruncationRecords,
-        marks: Marks,
+        marks: TableMarkStore,
         sweep: Sweeping,
-        flights: Landing,
+        flights: InFlightRows,
         rebuild: Rebuild,
         shown_in: Mapping[TableName, Sequence[TableName]] = MappingProxyType({}),
         cdc: CdcWatch | None = None,
