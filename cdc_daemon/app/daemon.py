@@ -17,11 +17,11 @@ from prometheus_client import CollectorRegistry
 
 from cdc_daemon import __version__
 from cdc_daemon.app import garbage
-from cdc_daemon.app.assembling import assemble
 from cdc_daemon.app.assembly import Assembly
+from cdc_daemon.app.composition import assemble
 from cdc_daemon.app.control import Control
+from cdc_daemon.app.file_metrics import FileMetrics
 from cdc_daemon.app.serving import serving
-from cdc_daemon.app.surroundings import Surroundings
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError, StateLostError, StoreError
 from cdc_daemon.pipeline.gate import Pause
@@ -159,7 +159,7 @@ class Daemon:
         counting = asyncio.create_task(self._keep_counting(store), name="counting")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         working = asyncio.create_task(self._assemble_and_run(store), name="work")
-        looking = asyncio.create_task(Surroundings(self._settings, self._metrics).run(), name="surroundings")
+        looking = asyncio.create_task(FileMetrics(self._settings, self._metrics).run(), name="files")
         try:
             await asyncio.wait([stopping, working, beating, counting, looking], return_when=asyncio.FIRST_COMPLETED)
             if self._stop.is_set() and self._assembly is not None and not working.done():

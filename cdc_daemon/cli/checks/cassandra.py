@@ -12,7 +12,7 @@ from cassandra import DriverException, OperationTimedOut, Unauthorized
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
-from cdc_daemon.app.build_dependents import make_finders
+from cdc_daemon.app.parts.dependents import make_finders
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
 from cdc_daemon.cassandra.schema import SchemaSource

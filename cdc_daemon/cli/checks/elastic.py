@@ -8,7 +8,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.app.preparing import index_definition
+from cdc_daemon.app.parts.index_preparation import index_definition
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from cdc_daemon.app.build_spool import total_space
+from cdc_daemon.app.parts.spool import total_space
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.cli.segment_tools.state import DaemonState

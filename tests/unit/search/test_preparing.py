@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.app.preparing import Preparation
+from cdc_daemon.app.parts.index_preparation import Preparation
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexRefusedError
 from cdc_daemon.model.signal import TableName
@@ -50,7 +50,7 @@ class Indices:
 @pytest.fixture
 def indices(monkeypatch: pytest.MonkeyPatch) -> Indices:
     indices = Indices()
-    monkeypatch.setattr("cdc_daemon.app.preparing.IndexManager", lambda _client: indices)
+    monkeypatch.setattr("cdc_daemon.app.parts.index_preparation.IndexManager", lambda _client: indices)
     monkeypatch.setattr("cdc_daemon.model.backoff.Backoff.next", lambda _self: 0.001)
     return indices
 

@@ -18,7 +18,7 @@ from elasticsearch import Elasticsearch
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from cdc_daemon.app.preparing import Preparation
+from cdc_daemon.app.parts.index_preparation import Preparation
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cli.checks import Finding, run_checks
 from cdc_daemon.cli.checks.cassandra import check_cassandra

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.app.build_dependents import StoredQueue
+from cdc_daemon.app.parts.dependents import StoredQueue
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt

@@ -24,7 +24,7 @@ LOOK_SECONDS = 15.0
 _SAID_AGAIN = 3600.0
 
 
-class Surroundings:
+class FileMetrics:
     """Measures the current certificates, the store, its disk and cdc_raw, also after they are replaced.
 
     The tail measures cdc_raw more often, but only while it runs: a start may wait long for Elasticsearch, and

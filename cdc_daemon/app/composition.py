@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from cdc_daemon.app.assembly import Assembly
-from cdc_daemon.app.build_dependents import StoredQueue, make_finders, wait_for_others
-from cdc_daemon.app.build_jobs import JobParts, make_runner
-from cdc_daemon.app.build_late_requests import make_watch, recording
-from cdc_daemon.app.build_log import make_tail, own_signals
-from cdc_daemon.app.build_mappings import lay_mappings
-from cdc_daemon.app.build_pipeline import make_pipeline
-from cdc_daemon.app.build_removals import make_index_rows, make_rebuild, make_table_watch
-from cdc_daemon.app.build_schedule import Turns, fill_schedule
-from cdc_daemon.app.build_search import make_writing
-from cdc_daemon.app.build_spool import make_space, total_space
-from cdc_daemon.app.preparing import index_definition
+from cdc_daemon.app.parts.dependents import StoredQueue, make_finders, wait_for_others
+from cdc_daemon.app.parts.index_preparation import index_definition
+from cdc_daemon.app.parts.late_requests import make_watch, recording
+from cdc_daemon.app.parts.log import make_tail, own_signals
+from cdc_daemon.app.parts.pipeline import make_pipeline
+from cdc_daemon.app.parts.polling import Turns, fill_schedule
+from cdc_daemon.app.parts.removals import make_index_rows, make_rebuild, make_table_watch
+from cdc_daemon.app.parts.search import make_writing
+from cdc_daemon.app.parts.spool import make_space, total_space
+from cdc_daemon.app.parts.table_jobs import JobParts, make_runner
+from cdc_daemon.app.parts.tables import lay_mappings
 from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.app.startup import (
     Tell,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.app.preparing import SHORTEST_BODY_AGE, Preparation
+from cdc_daemon.app.parts.index_preparation import SHORTEST_BODY_AGE, Preparation
 from cdc_daemon.app.startup import Tell
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
