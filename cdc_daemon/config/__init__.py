@@ -3,11 +3,11 @@
 from cdc_daemon.config.http import AuthSettings, HttpSettings, HttpTlsSettings, JwtSettings, TokenSettings
 from cdc_daemon.config.loading import load, parse
 from cdc_daemon.config.mapping import MappingSettings
-from cdc_daemon.config.problem import Problem, SettingsError
+from cdc_daemon.config.mapping_names import TemplatePart, parse_template, template_columns
+from cdc_daemon.config.mistakes import Mistake, SettingsError
 from cdc_daemon.config.schema import json_schema
 from cdc_daemon.config.servers import CassandraSettings, Consistency, ElasticsearchSettings, TlsSettings
 from cdc_daemon.config.settings import CommitLogSettings, LogSettings, PipelineSettings, Settings, StateSettings
-from cdc_daemon.config.template import TemplatePart, parse_template, template_columns
 
 __all__ = [
     "AuthSettings",
@@ -20,8 +20,8 @@ __all__ = [
     "JwtSettings",
     "LogSettings",
     "MappingSettings",
+    "Mistake",
     "PipelineSettings",
-    "Problem",
     "Settings",
     "SettingsError",
     "StateSettings",

@@ -15,7 +15,7 @@ BASE_DIRECTORY = "base_directory"
 """The key of the validation context that holds the folder relative paths start from."""
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """A part of the configuration: it cannot be changed, and knows each of its keys."""
 
     model_config = ConfigDict(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 Scope = Literal["sync", "admin"]
@@ -25,7 +25,7 @@ SHORTEST_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Bytes of a shared secret: no fewer than the hash's (RFC 7518, 3.2)."""
 
 
-class TokenSettings(Section):
+class TokenSettings(SettingsSection):
     """A bearer token that is known beforehand, by its hash or in a file."""
 
     name: str = Field(min_length=1)
@@ -54,7 +54,7 @@ def _check_url(url: str) -> str:
     return url
 
 
-class JwtSettings(Section):
+class JwtSettings(SettingsSection):
     """JSON Web Tokens, signed with a shared secret or with a key of a published set."""
 
     secret: SecretStr | None = None
@@ -99,7 +99,7 @@ class JwtSettings(Section):
         return self
 
 
-class AuthSettings(Section):
+class AuthSettings(SettingsSection):
     """Who may ask for rows and act on the daemon. Nobody is asked for anything when there is nothing here."""
 
     tokens: tuple[TokenSettings, ...] = ()
@@ -113,7 +113,7 @@ class AuthSettings(Section):
         return bool(self.tokens) or self.jwt is not None
 
 
-class HttpTlsSettings(Section):
+class HttpTlsSettings(SettingsSection):
     """Transport encryption. The files are read again when they change."""
 
     certificate_file: ConfigPath
@@ -147,7 +147,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class HttpSettings(Section):
+class HttpSettings(SettingsSection):
     """The embedded HTTP surface: requests for rows, metrics, liveness, status."""
 
     enabled: bool = True

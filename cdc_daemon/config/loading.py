@@ -10,10 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cdc_daemon.config.base import BASE_DIRECTORY
-from cdc_daemon.config.environment import expand
-from cdc_daemon.config.explain import explain
-from cdc_daemon.config.files import read_files
-from cdc_daemon.config.problem import KeyPath, Problem, SettingsError
+from cdc_daemon.config.external_values import expand, read_files
+from cdc_daemon.config.mistakes import KeyPath, Mistake, SettingsError, explain
 from cdc_daemon.config.settings import Settings
 from cdc_daemon.config.yaml_file import YamlFile
 from cdc_daemon.model.errors import ConfigError
@@ -41,20 +39,20 @@ def load(file: Path, *, environment: Mapping[str, str] | None = None) -> Setting
 def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Read a configuration from its text; `file` tells where relative paths start and what errors name."""
     document = YamlFile(text)
-    if document.problems:
-        raise SettingsError(file, document.problems)
+    if document.mistakes:
+        raise SettingsError(file, document.mistakes)
     base = file.parent.absolute()
-    value, problems = expand({} if document.value is None else document.value, _environment(environment))
-    problems += read_files(value, Settings, base)
+    value, mistakes = expand({} if document.value is None else document.value, _environment(environment))
+    mistakes += read_files(value, Settings, base)
     settings, more = _validate(value, base)
-    told = {problem.path for problem in problems}
-    problems += [problem for problem in more if not _is_told(problem.path, told)]
-    if settings is None or problems:
-        raise SettingsError(file, list(_placed(problems, document)))
+    told = {mistake.path for mistake in mistakes}
+    mistakes += [mistake for mistake in more if not _is_told(mistake.path, told)]
+    if settings is None or mistakes:
+        raise SettingsError(file, list(_placed(mistakes, document)))
     return settings
 
 
-def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Problem]]:
+def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Mistake]]:
     try:
         return Settings.model_validate(value, context={BASE_DIRECTORY: base}), []
     except ValidationError as error:
@@ -62,15 +60,15 @@ def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Problem]]:
 
 
 def _is_told(path: KeyPath, told: set[KeyPath]) -> bool:
-    """Whether a problem follows from one that is told already: of the same value, or of its file."""
+    """Whether a mistake follows from one that is told already: of the same value, or of its file."""
     if any(path[:length] in told for length in range(1, len(path) + 1)):
         return True
     return bool(path) and isinstance(path[-1], str) and (*path[:-1], f"{path[-1]}_file") in told
 
 
-def _placed(problems: list[Problem], document: YamlFile) -> Iterator[Problem]:
-    for problem in problems:
-        yield Problem(problem.path, problem.message, problem.hint, problem.line or document.line(problem.path))
+def _placed(mistakes: list[Mistake], document: YamlFile) -> Iterator[Mistake]:
+    for mistake in mistakes:
+        yield Mistake(mistake.path, mistake.message, mistake.hint, mistake.line or document.line(mistake.path))
 
 
 def _environment(environment: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.mapping_names import Column, DatePattern, DocumentField, ExpressionText, check_expression
 
 Columns = tuple[Column, ...] | None
 
 
-class JsonTextSettings(Section):
+class JsonTextSettings(SettingsSection):
     """How a column whose text is JSON is shown."""
 
     bad: Literal["text", "empty", "dead_letter"] | None = None
@@ -82,7 +82,7 @@ Where = Annotated[
 ]
 
 
-class ShapeSettings(Section):
+class ShapeSettings(SettingsSection):
     """Which columns become which fields of an object, and what else stands in it."""
 
     fields: Mapping[Column, DocumentField] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from cdc_daemon.config.base import Section, wrong
+from cdc_daemon.config.base import SettingsSection, wrong
 from cdc_daemon.config.mapping_names import Table
 from cdc_daemon.config.units import Duration, DurationOrZero
 from cdc_daemon.model.errors import ConfigError
@@ -37,7 +37,7 @@ MomentFormat = Annotated[str, AfterValidator(_check_format)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 
 
-class BucketSettings(Section):
+class BucketSettings(SettingsSection):
     """How a table's partitions are cut by time."""
 
     column: ColumnName
@@ -53,7 +53,7 @@ class BucketSettings(Section):
     """The values of each other column of the partition key, such as `shard: [0, 1, 2, 3]`."""
 
 
-class PollSettings(Section):
+class PollSettings(SettingsSection):
     """One table and the column that tells when a row was changed."""
 
     table: Table

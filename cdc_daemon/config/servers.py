@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from cdc_daemon.config.base import ConfigPath, Section, wrong
+from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 Consistency = Literal["LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
 """A consistency level that Cassandra takes for reads, by the name CQL gives it."""
 
 
-class TlsSettings(Section):
+class TlsSettings(SettingsSection):
     """Transport encryption between the daemon and Cassandra."""
 
     enabled: bool = False
@@ -37,7 +37,7 @@ class TlsSettings(Section):
         return key
 
 
-class CassandraSettings(Section):
+class CassandraSettings(SettingsSection):
     """The Cassandra cluster whose rows are read back."""
 
     contact_points: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=("127.0.0.1",), min_length=1)
@@ -88,7 +88,7 @@ def _check_host(host: str) -> str:
     return host.rstrip("/")
 
 
-class ElasticsearchSettings(Section):
+class ElasticsearchSettings(SettingsSection):
     """The Elasticsearch cluster that documents are written to."""
 
     hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = Field(

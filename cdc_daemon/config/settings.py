@@ -8,18 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from cdc_daemon.config.base import ConfigPath, Section, wrong
-from cdc_daemon.config.heartbeat import HeartbeatSettings
+from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.config.jobs import JobsSettings
 from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.config.mapping_names import Table
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
-from cdc_daemon.config.tracing import TracingSettings
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 
-class CommitLogSettings(Section):
+class CommitLogSettings(SettingsSection):
     """The node's CDC segments and how they are followed."""
 
     cdc_raw_directory: ConfigPath
@@ -67,7 +65,7 @@ _NO_LOG = CommitLogSettings(cdc_raw_directory=Path("/nowhere"))
 """Stands where `tail` is off and nothing is said of a log."""
 
 
-class PipelineSettings(Section):
+class PipelineSettings(SettingsSection):
     """The flow from signals to documents."""
 
     pending_limit: int = Field(default=50_000, ge=1, le=10_000_000)
@@ -80,7 +78,7 @@ class PipelineSettings(Section):
     """The most documents a second that are built anew because another table's row, which they show, has changed."""
 
 
-class DeadLettersSettings(Section):
+class DeadLettersSettings(SettingsSection):
     """What could not be written as it is, and is kept."""
 
     retry_every: DurationOrZero = 3600.0
@@ -88,14 +86,14 @@ class DeadLettersSettings(Section):
     twice as long, up to a day. 0 for never: `cdc-daemon dead-letters replay --all` tries them in any case."""
 
 
-class StateSettings(Section):
+class StateSettings(SettingsSection):
     """What the daemon must remember."""
 
     directory: ConfigPath
     """A folder on a local disk, for this daemon alone, such as `/var/lib/cdc-daemon`."""
 
 
-class LogSettings(Section):
+class LogSettings(SettingsSection):
     """The daemon's log, written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -104,7 +102,58 @@ class LogSettings(Section):
     """JSON lines for machines, or text for people; `auto` means text on a terminal and JSON elsewhere."""
 
 
-class Settings(Section):
+Url = Annotated[str, Field(pattern=r"^https?://.+")]
+
+
+class TracingSettings(SettingsSection):
+    """A span for some of the changes, from their write time to their acknowledgement. It needs `cdc-daemon[otel]`."""
+
+    endpoint: Url | None = None
+    """Where spans are sent by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; none are made when absent."""
+    share: float = Field(default=0.01, gt=0, le=1)
+    """How many of the changes have a span, of 1."""
+
+
+class HeartbeatSettings(SettingsSection):
+    """A row of each daemon's own that goes the whole way, so that freshness is measured where nothing is written."""
+
+    table: Table | None = None
+    """The table of the rows, with a mapping and `cdc = true`: `(node text PRIMARY KEY, at timestamp)`. The daemon's
+    role needs MODIFY on it. No heartbeat when absent."""
+    every: Duration = 10.0
+    """How often the row is written."""
+
+
+class AuditSettings(SettingsSection):
+    """A part of the rows and documents compared from time to time, at leisure."""
+
+    every: DurationOrZero = 86400.0
+    """How often a comparison begins; 0 for never."""
+    sample: float = Field(default=0.01, gt=0, le=1)
+    """The part that is compared each time, chosen by chance."""
+    rate: float = Field(default=500.0, gt=0)
+    """Rows a second at most, also of the comparison after changes that are only perhaps lost."""
+    repair: bool = False
+    """Whether differences are mended. They are told in the log, in metrics and by `cdc-daemon jobs` in any case."""
+
+
+class JobsSettings(SettingsSection):
+    """Backfill and reconcile, which run behind everything else the daemon does."""
+
+    ranges_at_once: int = Field(default=2, ge=1, le=64)
+    """How many ranges of tokens a job works on at once."""
+    page_rows: int = Field(default=1000, ge=10, le=100_000)
+    """How many rows a scan asks Cassandra for at once; fewer where they are large or it does not answer in time."""
+    rate: float | None = Field(default=None, gt=0)
+    """Rows a second of a job that names no rate itself; no bound when absent. Cassandra's and Elasticsearch's own
+    slowness holds jobs back in any case."""
+    heal: bool = True
+    """Whether tables are reconciled and repaired unasked when changes were lost: a damaged or missing segment."""
+    audit: AuditSettings = AuditSettings()
+    """Comparisons from time to time."""
+
+
+class Settings(SettingsSection):
     """Everything a daemon is told."""
 
     cassandra: CassandraSettings = CassandraSettings()

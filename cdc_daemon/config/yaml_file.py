@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cdc_daemon.config.problem import KeyPath, Problem
+from cdc_daemon.config.mistakes import KeyPath, Mistake
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -42,11 +42,11 @@ _CoreLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 class YamlFile:
-    """A parsed file: `value` is its content, `problems` what is wrong with its form."""
+    """A parsed file: `value` is its content, `mistakes` what is wrong with its form."""
 
     def __init__(self, text: str) -> None:
         self.value: Any = None
-        self.problems: list[Problem] = []
+        self.mistakes: list[Mistake] = []
         self._lines: dict[KeyPath, int] = {}
         try:
             self._read(text)
@@ -54,9 +54,9 @@ class YamlFile:
             # The mark can quote the line, and with it a secret: only its place is told.
             mark = error.problem_mark or error.context_mark
             what = ", ".join(part for part in (error.context, error.problem) if part)
-            self.problems.append(Problem((), f"expected YAML, {what}", line=None if mark is None else mark.line + 1))
+            self.mistakes.append(Mistake((), f"expected YAML, {what}", line=None if mark is None else mark.line + 1))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self.problems.append(Problem((), f"expected YAML, found {type(error).__name__}"))
+            self.mistakes.append(Mistake((), f"expected YAML, found {type(error).__name__}"))
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of a value, or of the nearest value around it that the file holds."""
@@ -70,7 +70,7 @@ class YamlFile:
             node = loader.get_single_node()
             if node is not None:
                 self._visit(node, (), set())
-                if not self.problems:
+                if not self.mistakes:
                     self.value = loader.construct_document(node)
         finally:
             loader.dispose()
@@ -94,12 +94,12 @@ class YamlFile:
                 continue
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                self.problems.append(Problem(path, "expected a text as key", "put it in quotes", line))
+                self.mistakes.append(Mistake(path, "expected a text as key", "put it in quotes", line))
                 continue
             name = str(key.value)
             if name in own:
                 again = f"expected each key once, found it on line {own[name]} too"
-                self.problems.append(Problem((*path, name), again, "keep one of them", line))
+                self.mistakes.append(Mistake((*path, name), again, "keep one of them", line))
             own[name] = line
             self._lines[*path, name] = line
             self._visit(value, (*path, name), above)

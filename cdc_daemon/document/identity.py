@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.config.template import parse_template
+from cdc_daemon.config.mapping_names import parse_template
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.values.cql_json import key_converter
 

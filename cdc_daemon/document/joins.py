@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.config.mapping_joins import JoinSettings, LookupSettings
+from cdc_daemon.config.mapping import JoinSettings, LookupSettings
 from cdc_daemon.document.index_mapping import ANYTHING, field_mapping, shape_properties
 from cdc_daemon.document.related import Joined, Relation, match_key
 from cdc_daemon.document.shape import Extra, Shape

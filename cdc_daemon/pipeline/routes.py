@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.config.mapping_joins import DependentsSettings
+from cdc_daemon.config.mapping import DependentsSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.related import Related, Relation
 from cdc_daemon.model.errors import ConfigError

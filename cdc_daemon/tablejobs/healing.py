@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, merge
-from cdc_daemon.config.jobs import AuditSettings
+from cdc_daemon.config.settings import AuditSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest, ReconcileRequests
 from cdc_daemon.tablejobs.request import JobRequest, Origin

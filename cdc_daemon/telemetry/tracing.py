@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cdc_daemon import __version__
-from cdc_daemon.config.tracing import TracingSettings
+from cdc_daemon.config.settings import TracingSettings
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.signal import TableName
 

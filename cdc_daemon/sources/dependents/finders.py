@@ -14,7 +14,7 @@ from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.cassandra.query import pages, prepare
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.config.mapping_joins import DependentsSettings
+from cdc_daemon.config.mapping import DependentsSettings
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName

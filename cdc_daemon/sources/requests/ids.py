@@ -9,7 +9,7 @@ from typing import Any
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import MappingSettings
-from cdc_daemon.config.template import parse_template
+from cdc_daemon.config.mapping_names import parse_template
 from cdc_daemon.document.identity import Identity
 from cdc_daemon.document.shape import rename_of
 from cdc_daemon.model.key import Key

@@ -104,7 +104,7 @@ Fail = Callable[..., SettingsError]
 def test_a_wrong_value(fail_changed: Fail, path: str, value: Any, told: str) -> None:
     error = fail_changed(**{path: value})
     assert told in str(error)
-    assert all(problem.message.startswith(("expected", "unknown")) for problem in error.problems)
+    assert all(mistake.message.startswith(("expected", "unknown")) for mistake in error.mistakes)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_every_mistake_is_told_at_once_each_with_its_line(fail_text: Fail) -> No
         "    exclude: [b]\n"
         "other: 1\n"
     )
-    told = {problem.path: problem.line for problem in error.problems}
+    told = {mistake.path: mistake.line for mistake in error.mistakes}
     assert told == {
         ("cassandra", "prot"): 2,
         ("cassandra", "request_timeout"): 3,
@@ -201,7 +201,7 @@ def test_a_renamed_column_cannot_be_excluded(fail_changed: Fail) -> None:
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n", "just text\n", "7\n", "a: [\n"])
 def test_files_that_are_no_configuration(fail_text: Fail, text: str) -> None:
     error = fail_text(text)
-    assert error.problems
+    assert error.mistakes
     assert "config.yaml" in str(error)
 
 
@@ -246,7 +246,7 @@ def test_any_value_anywhere_is_taken_or_refused_as_a_mistake(
     try:
         load_changed(**{place: value if value is not None else "${NULL:-}"})
     except SettingsError as error:
-        told = [problem.message for problem in error.problems]
+        told = [mistake.message for mistake in error.mistakes]
     else:
         told = ["expected"]
     assert told

@@ -1,9 +1,12 @@
+"""The heartbeat's table has to be shown."""
+
 from __future__ import annotations
 
 import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -163,7 +166,7 @@ def test_the_error_can_be_pickled(fail_text: Callable[..., SettingsError]) -> No
     error = fail_text("extra: 1\nother: 2\n")
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
-    assert again.problems == error.problems
+    assert again.mistakes == error.mistakes
     assert again.where == error.where
 
 
@@ -180,3 +183,26 @@ def test_one_body_fits_into_the_room_for_all() -> None:
     assert HttpSettings.model_validate({"max_body": "1MiB", "max_bodies": "1MiB"}).most_body_bytes == 1024**2
     with pytest.raises(ValidationError, match=r"at least http\.max_body"):
         HttpSettings.model_validate({"max_body": "2MiB", "max_bodies": "1MiB"})
+
+
+def with_heartbeat(tmp_path: Path, **heartbeat: Any) -> Settings:
+    return Settings.model_validate({
+        "commit_log": {"cdc_raw_directory": tmp_path},
+        "state": {"directory": tmp_path},
+        "heartbeat": heartbeat,
+        "mappings": {"beat": {"table": "ops.heartbeat", "alias": "beat"}},
+    })  # fmt: skip
+
+
+def test_it_is_off_by_default(tmp_path: Path) -> None:
+    assert with_heartbeat(tmp_path).heartbeat.table is None
+
+
+def test_a_mapped_table_may_be_its(tmp_path: Path) -> None:
+    found = with_heartbeat(tmp_path, table="ops.heartbeat", every="5s").heartbeat
+    assert (str(found.table), found.every) == ("ops.heartbeat", 5.0)
+
+
+def test_a_table_that_is_not_shown_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"expected a mapping for heartbeat\.table, ops\.other"):
+        with_heartbeat(tmp_path, table="ops.other")

@@ -42,21 +42,21 @@ def test_booleans(text: str) -> None:
 
 
 def test_a_repeated_key_is_a_mistake() -> None:
-    (problem,) = YamlFile("a: 1\nb: 2\na: 3\n").problems
-    assert problem.path == ("a",)
-    assert problem.line == 3
-    assert "line 1" in problem.message
+    (mistake,) = YamlFile("a: 1\nb: 2\na: 3\n").mistakes
+    assert mistake.path == ("a",)
+    assert mistake.line == 3
+    assert "line 1" in mistake.message
 
 
 @pytest.mark.parametrize("text", ["1: x", "true: x", "? [a]\n: x", "null: x", "~: x"])
 def test_a_key_that_is_no_text_is_a_mistake(text: str) -> None:
-    (problem,) = YamlFile(text).problems
-    assert "text as key" in problem.message
+    (mistake,) = YamlFile(text).mistakes
+    assert "text as key" in mistake.message
 
 
 def test_merged_keys() -> None:
     file = YamlFile("base: &base {x: 1, y: 2}\nother:\n  <<: *base\n  y: 3\n")
-    assert not file.problems
+    assert not file.mistakes
     assert file.value["other"] == {"x": 1, "y": 3}
 
 
@@ -74,24 +74,24 @@ def test_merged_keys() -> None:
     ],
 )
 def test_broken_yaml_is_told_with_its_line(text: str) -> None:
-    (problem,) = YamlFile(text).problems
-    assert "expected YAML" in problem.message
+    (mistake,) = YamlFile(text).mistakes
+    assert "expected YAML" in mistake.message
 
 
 def test_broken_yaml_does_not_show_the_line_itself() -> None:
-    (problem,) = YamlFile("a:\n  password: 'hunter2\n").problems
-    assert "hunter2" not in str(problem)
+    (mistake,) = YamlFile("a:\n  password: 'hunter2\n").mistakes
+    assert "hunter2" not in str(mistake)
 
 
 def test_an_alias_in_itself_is_refused() -> None:
-    (problem,) = YamlFile("a: &a\n  b: *a\n").problems
-    assert "expected YAML" in problem.message
+    (mistake,) = YamlFile("a: &a\n  b: *a\n").mistakes
+    assert "expected YAML" in mistake.message
 
 
 def test_an_empty_file() -> None:
     file = YamlFile("# nothing\n")
     assert file.value is None
-    assert not file.problems
+    assert not file.mistakes
 
 
 # PyYAML reads an escaped surrogate pair as two characters; .json files are not read by it.
@@ -118,4 +118,4 @@ def test_json_is_yaml(value: object) -> None:
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     file = YamlFile(text)
-    assert file.value is None or not any("expected YAML" in problem.message for problem in file.problems)
+    assert file.value is None or not any("expected YAML" in mistake.message for mistake in file.mistakes)

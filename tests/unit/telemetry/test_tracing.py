@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client.exposition import choose_encoder
 from structlog.testing import capture_logs
 
-from cdc_daemon.config.tracing import TracingSettings
+from cdc_daemon.config.settings import TracingSettings
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.metrics import PipelineMetrics

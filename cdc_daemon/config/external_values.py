@@ -1,40 +1,103 @@
-"""Values that a configuration keeps in files of their own: `password_file` beside `password`, and so on."""
+"""Values from outside the configuration file: environment variables, and files that hold one value each.
+
+References are replaced after the YAML is parsed, so no variable's content can change the file's structure.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from cdc_daemon.config.problem import KeyPath, Problem
+from cdc_daemon.config.mistakes import KeyPath, Mistake
 from cdc_daemon.config.yaml_file import YamlFile
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)(?P<close>\}?)")
+_INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.ASCII | re.DOTALL)
+
+
+class _BadReferenceError(Exception):
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def expand(value: Any, environment: Mapping[str, str]) -> tuple[Any, list[Mistake]]:
+    """Replace the references in a parsed file's scalars.
+
+    `${NAME:-default}` is the default when the variable is absent or empty, as in a shell. `$${` stands for
+    `${` itself. A value that is one reference and nothing else, and comes out empty, is null.
+
+    Returns the new value, and a mistake for each scalar that names an absent variable or is malformed; such a
+    scalar is left as it is.
+    """
+    mistakes: list[Mistake] = []
+    return _expand(value, (), environment, mistakes), mistakes
+
+
+def _expand(value: Any, path: KeyPath, environment: Mapping[str, str], mistakes: list[Mistake]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, (*path, key), environment, mistakes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, (*path, place), environment, mistakes) for place, item in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    try:
+        text = _REFERENCE.sub(lambda match: _replace(match, environment), value)
+    except _BadReferenceError as error:
+        mistakes.append(Mistake(path, error.message, error.hint))
+        return value
+    return text or None
+
+
+def _replace(match: re.Match[str], environment: Mapping[str, str]) -> str:
+    if match["inside"] is None:
+        return "${"
+    reference = _INSIDE.fullmatch(match["inside"])
+    if reference is None or not match["close"]:
+        raise _BadReferenceError(
+            "expected ${NAME} or ${NAME:-default}, found another text after ${", "write $${ for ${ itself"
+        )
+    name, default = reference["name"], reference["default"]
+    text = environment.get(name)
+    if default is not None:
+        return text or default
+    if text is None:
+        raise _BadReferenceError(
+            f"expected the environment variable {name}, which is not set",
+            f"set it, or give a default: ${{{name}:-default}}",
+        )
+    return text
+
 
 _SUFFIX = "_file"
 _LARGEST = 10 * 1024**2
 
 
-def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Problem]:
+def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Mistake]:
     """Put the contents of `X_file` in place of each absent `X`, throughout a parsed configuration.
 
     Where `X` is a secret its file is taken as text without the newline at its end, otherwise as JSON or YAML.
-    `value` is changed. Returns a problem for each file that cannot be read and for each `X` given twice.
+    `value` is changed. Returns a mistake for each file that cannot be read and for each `X` given twice.
     """
     return list(_read_section(value, model, base, ()))
 
 
-def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath) -> Iterator[Problem]:
+def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath) -> Iterator[Mistake]:
     if not isinstance(value, dict):
         return
     for name, field in model.model_fields.items():
         source = name + _SUFFIX
         if source in model.model_fields and value.get(source) is not None:
-            problem = _fill(value, name, base, secret=_is_secret(field.annotation))
-            if problem is not None:
-                yield Problem((*path, source), problem)
+            mistake = _fill(value, name, base, secret=_is_secret(field.annotation))
+            if mistake is not None:
+                yield Mistake((*path, source), mistake)
         for inner, keyed in _models_of(field.annotation):
             held = value.get(name)
             if keyed and isinstance(held, dict):
@@ -85,8 +148,8 @@ def _content_of(text: str, file: Path) -> object:
         except json.JSONDecodeError as error:
             raise ValueError(f"on line {error.lineno}: {error.msg}") from None
     content = YamlFile(text)
-    if content.problems:
-        raise ValueError(str(content.problems[0]))
+    if content.mistakes:
+        raise ValueError(str(content.mistakes[0]))
     return content.value
 
 

@@ -1,18 +1,61 @@
-"""From pydantic's errors to sentences that name what was expected, what was found, and the mend."""
+"""The mistakes in a configuration file: where each is, what was expected, what was found, and how to correct it."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cdc_daemon.config.problem import KeyPath, Problem, spell
 from cdc_daemon.config.redaction import STARS, is_secret_name
 from cdc_daemon.config.settings import Settings
+from cdc_daemon.model.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+"""The keys and list positions that lead from the top of the file to a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake: where it is (`line` counts from 1), what was expected and found there, and its mend."""
+
+    path: KeyPath
+    message: str
+    hint: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f"line {self.line}: "
+        place = f"{spell(self.path)}: " if self.path else ""
+        return f"{line}{place}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class SettingsError(ConfigError):
+    """A configuration file cannot be used; `mistakes` holds every mistake that was found in it."""
+
+    def __init__(self, file: Path | str, mistakes: Sequence[Mistake]) -> None:
+        self.file = str(file)
+        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line or 0, spell(mistake.path))))
+        lines = [str(mistake) for mistake in self.mistakes]
+        message = lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} mistakes", *lines])
+        super().__init__(message, file=self.file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.file, self.mistakes)
+
+
+def spell(path: KeyPath) -> str:
+    """Write a path as people do: `elasticsearch.hosts[0]`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
 
 _LONGEST = 60
 
@@ -42,9 +85,9 @@ _EXPECTED = {
 }
 
 
-def explain(error: ValidationError) -> list[Problem]:
-    """Make a problem of each error that validating Settings gave."""
-    return [_problem(details) for details in error.errors(include_url=False) if not _follows(details)]
+def explain(error: ValidationError) -> list[Mistake]:
+    """Make a mistake of each error that validating Settings gave."""
+    return [_mistake_of(details) for details in error.errors(include_url=False) if not _follows(details)]
 
 
 def _follows(details: ErrorDetails) -> bool:
@@ -54,13 +97,13 @@ def _follows(details: ErrorDetails) -> bool:
     )
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _mistake_of(details: ErrorDetails) -> Mistake:
     kind, context = details["type"], details.get("ctx", {})
     path: KeyPath = tuple(step for step in details["loc"] if step != "[key]")
     if kind == "extra_forbidden":
-        return Problem(path, "unknown key", _right_name(path))
+        return Mistake(path, "unknown key", _right_name(path))
     if kind == "missing":
-        return Problem(path, _EXPECTED[kind], _missing_hint(path))
+        return Mistake(path, _EXPECTED[kind], _missing_hint(path))
     template = _EXPECTED.get(kind)
     if template is None:
         template = "{expected}" if kind == "cdc_daemon" else f"expected another value: {details['msg']}"
@@ -73,7 +116,7 @@ def _problem(details: ErrorDetails) -> Problem:
     # A rule of several values says in its own words what is there.
     if kind != "cdc_daemon" or isinstance(details["input"], str | int | float):
         message += f", found {_show(details['input'], path)}"
-    return Problem(path, message, hint)
+    return Mistake(path, message, hint)
 
 
 def _show(found: object, path: KeyPath) -> str:

@@ -5,8 +5,70 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cdc_daemon.config import Settings, SettingsError
+from cdc_daemon.config.external_values import expand
+
+ENVIRONMENT = {"HOST": "db", "EMPTY": "", "YAML": "a: [b", "NESTED": "${HOST}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("${HOST}", "db"),
+        ("http://${HOST}:${PORT:-9200}/", "http://db:9200/"),
+        ("${ABSENT:-}", None),
+        ("${EMPTY}", None),
+        ("${EMPTY:-x}", "x"),
+        ("a${EMPTY}b", "ab"),
+        ("${HOST:-other}", "db"),
+        ("${ABSENT:-a:-b}", "a:-b"),
+        ("${NESTED}", "${HOST}"),
+        ("$${HOST}", "${HOST}"),
+        ("$HOST and $ and $$", "$HOST and $ and $$"),
+        ("{userid}_{courseid}", "{userid}_{courseid}"),
+    ],
+)
+def test_references(text: str, expanded: str | None) -> None:
+    assert expand({"key": [text]}, ENVIRONMENT) == ({"key": [expanded]}, [])
+
+
+@pytest.mark.parametrize("text", ["${", "${}", "${HOST", "${1A}", "${A B}", "${HOST:x}", "${HOST-x}", "${É}"])
+def test_malformed_references(text: str) -> None:
+    value, (mistake,) = expand({"a": {"b": text}}, ENVIRONMENT)
+    assert value == {"a": {"b": text}}
+    assert mistake.path == ("a", "b")
+    assert "${NAME}" in mistake.message
+
+
+def test_an_absent_variable_is_named() -> None:
+    _, (mistake,) = expand({"a": ["x", "${NOPE}"]}, ENVIRONMENT)
+    assert mistake.path == ("a", 1)
+    assert "NOPE" in mistake.message
+    assert mistake.hint is not None
+
+
+def test_keys_are_left_alone() -> None:
+    assert expand({"${HOST}": 1}, ENVIRONMENT) == ({"${HOST}": 1}, [])
+
+
+def test_a_variable_cannot_change_the_structure() -> None:
+    assert expand({"key": "${YAML}"}, ENVIRONMENT) == ({"key": "a: [b"}, [])
+
+
+@given(st.recursive(st.one_of(st.none(), st.integers(), st.booleans(), st.text("ab {}:-$", max_size=9)), st.lists))
+def test_without_references_nothing_changes(value: object) -> None:
+    if "${" not in repr(value):
+        assert expand(value, {}) == (value, [])
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_variable_comes_through_as_it_is(before: str, content: str) -> None:
+    if "$" not in before and content:
+        assert expand(before + "${X}", {"X": content}) == (before + content, [])
+
 
 Load = Callable[..., Settings]
 Fail = Callable[..., SettingsError]
@@ -47,25 +109,25 @@ def test_the_path_may_come_from_the_environment(load_text: Load, tmp_path: Path)
 def test_both_a_secret_and_its_file(fail_changed: Fail, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hunter2")
     error = fail_changed(cassandra__username="u", cassandra__password="hunter3", cassandra__password_file="secret")
-    (problem,) = error.problems
-    assert problem.path == ("cassandra", "password_file")
-    assert "either password or password_file" in problem.message
+    (mistake,) = error.mistakes
+    assert mistake.path == ("cassandra", "password_file")
+    assert "either password or password_file" in mistake.message
     assert "hunter" not in str(error)
 
 
 def test_no_such_file(fail_changed: Fail, tmp_path: Path) -> None:
     error = fail_changed(cassandra__username="u", cassandra__password_file="absent")
-    (problem,) = [problem for problem in error.problems if problem.path[-1] == "password_file"]
-    assert "no such file" in problem.message
-    assert str(tmp_path / "absent") in problem.message
-    assert problem.line is not None
+    (mistake,) = [mistake for mistake in error.mistakes if mistake.path[-1] == "password_file"]
+    assert "no such file" in mistake.message
+    assert str(tmp_path / "absent") in mistake.message
+    assert mistake.line is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"\xff\xfe", b"x" * (11 << 20)])
 def test_files_that_hold_no_secret(fail_changed: Fail, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(content)
     error = fail_changed(elasticsearch__api_key_file="secret")
-    assert any(problem.path == ("elasticsearch", "api_key_file") for problem in error.problems)
+    assert any(mistake.path == ("elasticsearch", "api_key_file") for mistake in error.mistakes)
 
 
 def test_a_folder_for_a_file(fail_changed: Fail, tmp_path: Path) -> None:
@@ -94,9 +156,9 @@ def test_json_may_be_indented_with_tabs(load_changed: Load, tmp_path: Path) -> N
 @pytest.mark.parametrize(("name", "content"), [("m.json", "{"), ("m.yaml", "a: [")])
 def test_a_mapping_file_that_cannot_be_read(fail_changed: Fail, tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
-    (problem,) = fail_changed(mappings__user__mappings_file=name).problems
-    assert problem.path == ("mappings", "user", "mappings_file")
-    assert "line 1" in problem.message
+    (mistake,) = fail_changed(mappings__user__mappings_file=name).mistakes
+    assert mistake.path == ("mappings", "user", "mappings_file")
+    assert "line 1" in mistake.message
 
 
 def test_a_mapping_file_of_a_whole_index_body(fail_changed: Fail, tmp_path: Path) -> None:
