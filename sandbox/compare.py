@@ -168,13 +168,13 @@ async def _projected(
         for row in shown:
             key = key_of(row)
             try:
-                identity, body, routing = document_of(row, key)
+                made = document_of(row, key, 0, 0.0)
             except DocumentError as error:
                 comparison.rows += 1
                 comparison.missing.add(f"{row[:width]!r}: cannot be a document: {error.message}")
             else:
-                if body is not None:
-                    documents.append(_Document(identity, body, routing))
+                if made.body is not None:
+                    documents.append(_Document(made.id, made.body, made.routing))
         yield documents
 
 

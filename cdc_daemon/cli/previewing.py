@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import Settings
 from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import RowBuilder, Write
+from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.key import Key
-from cdc_daemon.model.reading import RowState
 from cdc_daemon.pipeline.routes import related_of
 from cdc_daemon.search.answers import GOT, is_found, read, required
 from cdc_daemon.search.failure import told_apart
@@ -116,27 +114,30 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
             build = documents.of(declared.table, reading.columns)
             for key, state in zip(chunk, reading.states, strict=True):
                 has_row = state.row is not None or state.error is not None
-                found += [await _beside(client, write, has_row=has_row) for write in _writes(build, key, state)]
+                error = state.error if isinstance(state.error, DocumentError) else None
+                made = build(key, state.row, reading.version, reading.began)
+                found += [await _beside(client, built, error, has_row=has_row) for built in made]
         for at, each in reversed(empty):  # each row has one document, as there is one mapping
             found.insert(at, each)
         return found
 
 
-def _writes(build: RowBuilder, key: Key, state: RowState) -> Sequence[Write]:
-    writes = build(key, state.row)
-    if isinstance(state.error, DocumentError):
-        return [dataclasses.replace(write, error=write.error or state.error) for write in writes]
-    return writes
-
-
-async def _beside(client: AsyncElasticsearch, write: Write, *, has_row: bool) -> Preview:
-    if write.error is not None and not write.id:
-        return Preview(write.id, write.alias, None, None, write.error, write.source, has_row)
-    with told_apart("get the document", alias=write.alias):
-        answer = await client.options(ignore_status=404).get(index=write.alias, id=write.id, routing=write.routing)
+async def _beside(
+    client: AsyncElasticsearch, built: Operation | FailedBuild, error: DocumentError | None = None, *, has_row: bool
+) -> Preview:
+    """Return what was built beside the document in the index. `error` is why the row itself cannot be read."""
+    body = source = routing = None
+    if isinstance(built, FailedBuild):
+        error, source = built.error, built.source
+    else:
+        body, routing = built.body, built.routing
+    if error is not None and not built.id:
+        return Preview(built.id, built.alias, None, None, error, source, has_row)
+    with told_apart("get the document", alias=built.alias):
+        answer = await client.options(ignore_status=404).get(index=built.alias, id=built.id, routing=routing)
         got = None if answer.meta.status == 404 else read(GOT, answer)
         indexed = required(got.get("_source"), "_source") if got is not None and is_found(got) else None
-    return Preview(write.id, write.alias, write.body, indexed, write.error, write.source, has_row)
+    return Preview(built.id, built.alias, body, indexed, error, source, has_row)
 
 
 def _plain(value: Any) -> bytes:

@@ -1,12 +1,12 @@
-"""All mappings together: turns a key and its row into document writes."""
+"""All mappings together: turns a key and its row into operations on documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from cdc_daemon.document.mapping import Document, DocumentMapping, RowKey
+from cdc_daemon.document.mapping import DocumentMapping, RowKey, RowOperation
 from cdc_daemon.document.shape import misfit
-from cdc_daemon.model.document_operation import RowBuilder, Write
+from cdc_daemon.model.document_operation import FailedBuild, Operation, RowBuilder
 from cdc_daemon.model.errors import CdcError, ConversionError, DocumentError, UndecodableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
@@ -46,52 +46,41 @@ class DroppedDocuments:
         """Return a builder that deletes the documents of keys, except those that are kept."""
         removing = [mapping for mapping in self._mappings.get(table, ()) if mapping.on_drop == "remove"]
         documents = _RowDocuments([(mapping, _no_document) for mapping in removing], ())
-        return lambda key, _: documents.build(key, None)
+        return lambda key, _, version, read_at: documents.build(key, None, version, read_at)
 
 
-def _no_document(_row: Row, _key: RowKey) -> Document:
+def _no_document(_row: Sequence[object], _key: RowKey, _version: int, _read_at: float) -> Operation:
     raise AssertionError("a table that was dropped has no rows")
 
 
 class _RowDocuments:
-    def __init__(
-        self, mappings: Sequence[tuple[DocumentMapping, Callable[[Row, RowKey], Document]]], columns: Sequence[str]
-    ) -> None:
+    def __init__(self, mappings: Sequence[tuple[DocumentMapping, RowOperation]], columns: Sequence[str]) -> None:
         self._mappings = mappings
         self._columns = columns
 
-    def build(self, key: Key, row: Row | None) -> Sequence[Write]:
-        """Return one write per mapping. Without a row each write deletes the document."""
+    def build(self, key: Key, row: Row | None, version: int, read_at: float) -> Sequence[Operation | FailedBuild]:
+        """Return one operation per mapping. Without a row each deletes the document."""
         serialised = (key.partition_key, key.clustering or ())
-        writes = []
-        for mapping, make in self._mappings:
+        made: list[Operation | FailedBuild] = []
+        for mapping, operation_of in self._mappings:
             try:
                 if row is None:
-                    writes.append(_removal(mapping, _key_values(mapping, key)))
-                    continue
-                identity, body, routing = make(row, serialised)
+                    made.append(mapping.removal(_key_values(mapping, key), version, read_at))
+                else:
+                    made.append(operation_of(row, serialised, version, read_at))
             except DocumentError as error:
-                writes.append(self._failed(mapping, error, row))
+                made.append(self._failed(mapping, error, row))
             except Exception as error:  # noqa: BLE001 -- no value may end the daemon, whatever it does to Python
                 place = {"object_type": mapping.name, "index": mapping.alias}
-                writes.append(self._failed(mapping, ConversionError(misfit(error), **place), row))
-            else:
-                writes.append(
-                    Write(mapping.alias, identity, body, routing, pipeline=mapping.pipeline, filtered=body is None)
-                )
-        return writes
+                made.append(self._failed(mapping, ConversionError(misfit(error), **place), row))
+        return made
 
-    def _failed(self, mapping: DocumentMapping, error: DocumentError, row: Row | None) -> Write:
-        """Return the write that records a document that cannot be built."""
+    def _failed(self, mapping: DocumentMapping, error: DocumentError, row: Row | None) -> FailedBuild:
         try:
             source = None if row is None else mapping.source_of(self._columns, row)
         except Exception:  # noqa: BLE001 -- such as nested too deep; the letter is kept without it
             source = None
-        return Write(mapping.alias, str(error.where.get("id", "")), None, error=error, source=source)
-
-
-def _removal(mapping: DocumentMapping, key: tuple[object, ...]) -> Write:
-    return Write(mapping.alias, mapping.id_of(key), None, mapping.routing_of(key))
+        return FailedBuild(mapping.alias, str(error.where.get("id", "")), error, source)
 
 
 def _key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:

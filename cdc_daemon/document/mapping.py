@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -16,6 +16,7 @@ from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
 from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape, misfit
 from cdc_daemon.document.source import source_of
+from cdc_daemon.model.document_operation import Operation
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, IdError
 from cdc_daemon.model.suggestion import nearest_hint
 from cdc_daemon.values.shown import told
@@ -41,12 +42,8 @@ RowKey = tuple[bytes, Sequence[bytes | None]]
 """A row's partition key and clustering values, serialised."""
 
 
-class Document(NamedTuple):
-    """The document of one row. `body` is None if the mapping does not show the row."""
-
-    id: str
-    body: bytes | None
-    routing: str | None
+RowOperation = Callable[[Row, RowKey, int, float], Operation]
+"""Builds the document of a row; the last arguments are the operation's `version` and `read_at`."""
 
 
 class DocumentMapping:
@@ -103,24 +100,25 @@ class DocumentMapping:
         except Exception as error:
             raise self._no_id("a routing value", error) from error
 
-    def compile(self, columns: Sequence[str]) -> Callable[[Row, RowKey], Document]:
+    def compile(self, columns: Sequence[str]) -> RowOperation:
         """Return a function that builds the documents of rows with these columns, key columns first.
 
-        Dropped columns are left out. The function takes a row and its serialised key. It raises
-        `DocumentError` if no document can be built from the row.
+        Dropped columns are left out. The function deletes the documents of rows that the mapping does not show. It
+        raises `DocumentError` if no document can be built from the row.
         """
         build = self._shape.compile(columns, self._extras)
         condition = self._shape.condition(columns)
         width, hook, clustered = self._key_width, self._hook, bool(self.table.clustering)
         hooked = _HookArguments(self, columns)
+        alias, pipeline = self.alias, self.pipeline
 
-        def document_of(row: Row, key: RowKey) -> Document:
+        def operation_of(row: Row, key: RowKey, version: int, read_at: float) -> Operation:
             values = row[:width]
             identity, readable = self._names(values)
             routing = self.routing_of(values)
             try:
                 if condition is not None and not condition(row):
-                    return Document(identity, None, routing)
+                    return Operation(alias, identity, version, None, read_at, routing, pipeline, filtered=True)
                 made: dict[str, Any] | None = build(row)
                 if hook is not None:
                     assert made is not None
@@ -131,16 +129,20 @@ class DocumentMapping:
             except Exception as error:
                 raise ConversionError(misfit(error), **self._place(identity)) from error
             if made is None:
-                return Document(identity, None, routing)
+                return Operation(alias, identity, version, None, read_at, routing, pipeline, filtered=True)
             if clustered:
                 partition_key, clustering = key
                 made[PARTITION_FIELD] = partition_term(partition_key)
                 made[CLUSTERING_FIELD] = [None if part is None else part.hex() for part in clustering]
             if readable is not identity:
                 made[KEY_FIELD] = readable
-            return Document(identity, self._encode(made, identity), routing)
+            return Operation(alias, identity, version, self._encode(made, identity), read_at, routing, pipeline)
 
-        return document_of
+        return operation_of
+
+    def removal(self, key: Sequence[Any], version: int, read_at: float) -> Operation:
+        """Return the deletion of a document, by its key's values. Raises `IdError`."""
+        return Operation(self.alias, self.id_of(key), version, None, read_at, self.routing_of(key))
 
     def source_of(self, columns: Sequence[str], row: Row) -> bytes:
         """Return as JSON the values of a row with these columns that its document is built from."""

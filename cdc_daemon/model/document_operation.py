@@ -1,4 +1,4 @@
-"""Write operations for Elasticsearch, and their results."""
+"""A document to write or to delete, and the result."""
 
 from __future__ import annotations
 
@@ -13,22 +13,44 @@ from cdc_daemon.model.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One document to write or to delete.
+    """One document to write or to delete: the builder makes it, the bulk writer sends it.
 
-    `index` is the alias written to, `id` the document's `_id`. `version` is the time the row's read
+    `alias` is the alias written to, `id` the document's `_id`. `version` is the time the row's read
     began, in microseconds since epoch (docs/guarantees.md, promise 3). `body` is the document's source as
-    JSON on one line; None deletes the document. `built` is `time.monotonic()` when that read began, in
+    JSON on one line; None deletes the document. `read_at` is `time.monotonic()` when that read began, in
     seconds: it determines when the body is too old to be sent. `routing` is the shard routing value,
-    if the index needs one; `pipeline` is the ingest pipeline for the document.
+    if the index needs one; `pipeline` is the ingest pipeline for the document. `filtered` means that the document
+    is deleted because its mapping does not show such rows.
     """
 
-    index: str
+    alias: str
     id: str
     version: int
     body: bytes | None
-    built: float
+    read_at: float
     routing: str | None = None
     pipeline: str | None = None
+    filtered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBuild:
+    """A document that cannot be built, and why.
+
+    `id` is empty if it is not known. `source` is the input of the document as JSON, if there is a row.
+    """
+
+    alias: str
+    id: str
+    error: DocumentError
+    source: bytes | None = None
+
+
+RowBuilder = Callable[[Key, Row | None, int, float], Sequence[Operation | FailedBuild]]
+"""Builds one operation for each mapping of a key's table, or the reason why there is none.
+
+The arguments are the key, its row (None deletes the documents), and the operations' `version` and `read_at`.
+"""
 
 
 class Outcome(Enum):
@@ -70,26 +92,3 @@ class Result:
     seen_version: int | None = None
     status: int = 200
     unanswered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A document to write, or to delete if `body` is None.
-
-    `filtered` means that it is deleted because its mapping does not show such rows. `pipeline` is the ingest
-    pipeline for it. With `error` there is nothing to write: the document cannot be built; `source` is
-    then its input as JSON, if there is a row.
-    """
-
-    alias: str
-    id: str
-    body: bytes | None
-    routing: str | None = None
-    pipeline: str | None = None
-    filtered: bool = False
-    error: DocumentError | None = None
-    source: bytes | None = None
-
-
-RowBuilder = Callable[[Key, Row | None], Sequence[Write]]
-"""Builds one write for each mapping of a key's table; a missing row means removal."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
+from cdc_daemon.model.document_operation import FailedBuild, Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.watch import DocumentOutcome
@@ -25,24 +25,19 @@ class Batch:
         self.operations: list[Operation] = []
         self.letters: list[tuple[Entry, DeadLetter]] = []
         self._owners: list[Entry] = []
-        self._filtered: set[int] = set()
         self._told: dict[Entry, list[DocumentOutcome]] = defaultdict(list)
         for entry, state in zip(entries, reading.states, strict=True):
             if state.error is not None:
                 self._set_aside(entry, type(state.error).__name__, state.error.message, state.error.where)
                 continue
             version = max(reading.version, entry.minimum_version)
-            for write in build(entry.key, state.row):
-                if write.error is not None:
-                    reason, start = type(write.error).__name__, write.source and write.source[:DOCUMENT_START]
-                    self._set_aside(entry, reason, write.error.message, write.error.where, start)
-                    continue
-                if write.filtered:
-                    self._filtered.add(len(self.operations))
-                self.operations.append(
-                    Operation(write.alias, write.id, version, write.body, reading.began, write.routing, write.pipeline)
-                )
-                self._owners.append(entry)
+            for built in build(entry.key, state.row, version, reading.began):
+                if isinstance(built, FailedBuild):
+                    reason, start = type(built.error).__name__, built.source and built.source[:DOCUMENT_START]
+                    self._set_aside(entry, reason, built.error.message, built.error.where, start)
+                else:
+                    self.operations.append(built)
+                    self._owners.append(entry)
 
     def judge(self, results: Sequence[Result]) -> list[tuple[Entry, Operation, Result]]:
         """Classify the results, aligned with `operations`, and return them with their entries.
@@ -54,17 +49,17 @@ class Batch:
                 self.give_up(entry, operation, result)
             elif entry.watches and result.outcome is not Outcome.REREAD:
                 existed = result.status != 404
-                outcome = DocumentOutcome(operation.index, operation.id, result.outcome, existed=existed)
+                outcome = DocumentOutcome(operation.alias, operation.id, result.outcome, existed=existed)
                 self._told[entry].append(outcome)
         told = [
-            _FILTERED if at in self._filtered and result.outcome is Outcome.DELETED else result
-            for at, result in enumerate(results)
+            _FILTERED if operation.filtered and result.outcome is Outcome.DELETED else result
+            for operation, result in zip(self.operations, results, strict=True)
         ]
         return list(zip(self._owners, self.operations, told, strict=True))
 
     def give_up(self, entry: Entry, operation: Operation, result: Result) -> None:
         """Set aside a document that Elasticsearch rejects, or fails on every time."""
-        place = {"index": operation.index, "id": operation.id}
+        place = {"index": operation.alias, "id": operation.id}
         reason, body = result.error_type or "refused", operation.body
         self._set_aside(entry, reason, result.reason or "", place, body and body[:DOCUMENT_START])
 

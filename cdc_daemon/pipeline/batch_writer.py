@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row
 from cdc_daemon.model.trouble import Trouble
@@ -123,7 +123,7 @@ class BatchWriter:
         await self._revive(_shown(entries, batch, done, dropped=builder is not None))
         await self._router.keep_in_mind(entry for entry in entries if entry not in again)
         for entry, operation, result in done:
-            self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.index)
+            self._observer.settled(entry.key.table, result.outcome.name.lower(), operation.alias)
         for entry, letter in letters:
             self._observer.settled(entry.key.table, "dead_lettered", letter.alias)
         for entry in entries:
@@ -171,7 +171,7 @@ class BatchWriter:
                 if self._poison.gives_up(entry, operation, result):
                     batch.give_up(entry, operation, result)
                 elif (trouble := self._trouble_of(operation)) is not None:
-                    parked.setdefault(entry, {})[operation.index] = trouble
+                    parked.setdefault(entry, {})[operation.alias] = trouble
                 else:
                     again[entry] = result
                     self._note_version(entry, result)
@@ -179,12 +179,12 @@ class BatchWriter:
                 # The caller who asked for this key needs a write by its own read, even if a fresher document exists.
                 again[entry] = result
             elif result.outcome is not Outcome.DEAD:
-                self._poison.note_written(operation.index)
+                self._poison.note_written(operation.alias)
                 settled.append((entry, operation, result))
         return _Verdict(again, parked, [each for each in settled if each[0] not in again])
 
     def _trouble_of(self, operation: Operation) -> Trouble | None:
-        return self._troubled.of(operation.index) if self._troubled.any else None
+        return self._troubled.of(operation.alias) if self._troubled.any else None
 
     def _park(self, entry: Entry, batch: Batch, troubles: dict[str, Trouble]) -> None:
         """Park an entry until its aliases recover, once its other documents are settled and its change is passed on."""
@@ -245,12 +245,12 @@ def _shown(
 ) -> Iterator[tuple[Key, str]]:
     """Yield the documents that are up to date after a batch, by keys and aliases."""
     for entry, operation, _ in done:
-        yield entry.key, operation.index
+        yield entry.key, operation.alias
     if not (batch.operations or batch.letters or dropped):  # only others' documents show rows of this table
         for entry in entries:
             yield entry.key, ""
 
 
-def _no_documents(_key: Key, _row: Row | None) -> Sequence[Write]:
-    """Return no writes: no row could be read, so the columns are not known."""
+def _no_documents(_key: Key, _row: Row | None, _version: int, _read_at: float) -> Sequence[Operation]:
+    """Return no operations: no row could be read, so the columns are not known."""
     return ()

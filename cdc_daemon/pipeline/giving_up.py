@@ -51,7 +51,7 @@ class Poison:
             return False
         entry.faults += 1
         entry.fault_since = entry.fault_since or self.now()
-        return self._is_useless(entry.faults, entry.fault_since, operation.index, self._written)
+        return self._is_useless(entry.faults, entry.fault_since, operation.alias, self._written)
 
     def note_read(self, table: TableName) -> None:
         """Record that a row was read, or found absent."""

@@ -132,7 +132,7 @@ class BulkWriter:
 
     def lost(self, failure: Failure, operations: Sequence[Operation]) -> None:
         """Record that Elasticsearch was unavailable to another component that was about to write these operations."""
-        targets = {operation.index: Target.of(operation) for operation in operations}
+        targets = {operation.alias: Target.of(operation) for operation in operations}
         self._availability.lost(Trouble(failure, tuple(targets.values())))
 
     def keep_targets(self, indices: Collection[str]) -> None:
@@ -275,11 +275,11 @@ class BulkWriter:
         clocks = self._clocks()
         for operation, result in zip(settlement.operations, settlement.results, strict=True):
             seen = result.seen_version or 0
-            if seen > clocks.now + clocks.allowed and operation.index not in self._foreign:
-                self._foreign.add(operation.index)
+            if seen > clocks.now + clocks.allowed and operation.alias not in self._foreign:
+                self._foreign.add(operation.alias)
                 log.warning(
                     "elasticsearch.foreign_version",
-                    index=operation.index,
+                    index=operation.alias,
                     id=operation.id,
                     seen_version=seen,
                     hint="somebody else writes to this index, or a daemon's clock is far ahead; said once an index",

@@ -49,10 +49,10 @@ class Batch:
             operation = operations[position]
             lines.append(action)
             if operation.body is None:
-                deleted.setdefault(operation.index, Target.of(operation))
+                deleted.setdefault(operation.alias, Target.of(operation))
             else:
                 lines.append(operation.body)
-                written.add(operation.index)
+                written.add(operation.alias)
         guards = [target for alias, target in deleted.items() if alias not in written]
         lines.extend(encode_guard(guard) for guard in guards)
         lines.append(b"")
@@ -89,7 +89,7 @@ class Target:
     @classmethod
     def of(cls, operation: Operation) -> Target:
         """Return the target of an operation. Without a routing value, the id is the routing value."""
-        return cls(operation.index, operation.id if operation.routing is None else operation.routing)
+        return cls(operation.alias, operation.id if operation.routing is None else operation.routing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def encode_action(operation: Operation) -> bytes | Result:
         pipeline = (
             b"" if operation.pipeline is None or body is None else b',"pipeline":' + orjson.dumps(operation.pipeline)
         )
-        index = orjson.dumps(operation.index)
+        index = orjson.dumps(operation.alias)
     except orjson.JSONEncodeError:
         return _dead("id_not_unicode", "expected an id and a routing value that UTF-8 can encode")
     if len(encoded_id) > MAX_ID_BYTES + 2 and len(operation.id.encode()) > MAX_ID_BYTES:

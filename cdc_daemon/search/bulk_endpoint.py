@@ -85,7 +85,7 @@ class BulkEndpoint:
     async def versions(self, operations: Sequence[Operation]) -> list[int | None]:
         """Return the current versions of the operations' documents; None where no version is available."""
         wanted = [
-            {"_index": operation.index, "_id": operation.id}
+            {"_index": operation.alias, "_id": operation.id}
             | ({} if operation.routing is None else {"routing": operation.routing})
             for operation in operations
         ]

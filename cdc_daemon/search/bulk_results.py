@@ -84,7 +84,7 @@ class Settlement:
                 continue
             failure = Failure.from_error(item["status"], error)
             if failure.error_type == "index_not_found_exception":
-                missing.add(operation.index)
+                missing.add(operation.alias)
             self._settle_failed(position, failure, verdict, clocks)
         for guard, item in zip(guards, items[len(batch) :], strict=True):
             guarded = guard_failure(item)
@@ -102,7 +102,7 @@ class Settlement:
         for position in batch.positions:
             self.results[position] = result
             operation = self.operations[position]
-            targets.setdefault(operation.index, Target.of(operation))
+            targets.setdefault(operation.alias, Target.of(operation))
         if failure.kind is Kind.OVERLOAD:
             verdict.overloaded.extend(batch.positions)
         else:
@@ -134,7 +134,7 @@ class Settlement:
         """Record REREAD for the operations of these aliases, which reject writes at present; return the others."""
         left = []
         for position in batch.positions:
-            failure = failures.get(self.operations[position].index)
+            failure = failures.get(self.operations[position].alias)
             if failure is None:
                 left.append(position)
             else:
@@ -149,8 +149,8 @@ class Settlement:
         fresh = [
             position
             for position in batch.positions
-            if self.operations[position].built > built_after
-            and (not of or self.operations[position].built > of.get(self.operations[position].index, built_after))
+            if self.operations[position].read_at > built_after
+            and (not of or self.operations[position].read_at > of.get(self.operations[position].alias, built_after))
         ]
         if len(fresh) == len(batch):
             return batch
@@ -182,7 +182,7 @@ class Settlement:
     def _distrust_deletions(self, batch: Batch, missing: set[str], verdict: Verdict) -> None:
         """Record REREAD for deletions without an alias: they may have been applied to an index of that name."""
         for position in batch.positions if missing else ():
-            if self.operations[position].index in missing and self.results[position].outcome is Outcome.DELETED:
+            if self.operations[position].alias in missing and self.results[position].outcome is Outcome.DELETED:
                 self.results[position] = Result(
                     Outcome.REREAD, "index_not_found_exception", "the deletion did not go to an alias", status=404
                 )

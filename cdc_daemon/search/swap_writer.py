@@ -149,12 +149,12 @@ class PairWriter:
             self._live.lost(failure, operations)
             return [Result(Outcome.REREAD, failure.error_type, failure.reason, status=0)] * len(operations)
         unknown = self._watch.unknown
-        if unknown and any(operation.index in unknown for operation in operations):
+        if unknown and any(operation.alias in unknown for operation in operations):
             return await self._write_known(operations, {alias: each.failure for alias, each in unknown.items()})
         paired = {
             at: pair
             for at, operation in enumerate(operations)
-            if (pair := pairs.get(operation.index)) is not None and pair.paired
+            if (pair := pairs.get(operation.alias)) is not None and pair.paired
         }
         if not paired:
             return await self._live.write(operations)
@@ -162,7 +162,7 @@ class PairWriter:
         for at, pair in paired.items():
             by_other.setdefault(str(pair.other), []).append(at)
         live_operations = [
-            replace(operation, index=direct(str(paired[at].live))) if at in paired else operation
+            replace(operation, alias=direct(str(paired[at].live))) if at in paired else operation
             for at, operation in enumerate(operations)
         ]
         results, *others = await asyncio.gather(
@@ -175,11 +175,11 @@ class PairWriter:
 
     async def _write_known(self, operations: Sequence[Operation], unknown: Mapping[str, Failure]) -> list[Result]:
         """Write only the operations with a checked alias; the others are returned as REREAD."""
-        known = [at for at, operation in enumerate(operations) if operation.index not in unknown]
+        known = [at for at, operation in enumerate(operations) if operation.alias not in unknown]
         written = iter(await self.write([operations[at] for at in known]) if known else ())
         results: list[Result] = []
         for operation in operations:
-            failure = unknown.get(operation.index)
+            failure = unknown.get(operation.alias)
             if failure is None:
                 results.append(next(written))
             else:
@@ -191,7 +191,7 @@ class PairWriter:
         other = self._others.get(index)
         if other is None:
             other = self._others[index] = _Other(self._make_other())
-        results = await other.writer.write([replace(operation, index=direct(index)) for operation in operations])
+        results = await other.writer.write([replace(operation, alias=direct(index)) for operation in operations])
         failure = other.writer.failure
         if failure is None and (trouble := other.writer.trouble(direct(index))) is not None:
             failure = trouble.failure

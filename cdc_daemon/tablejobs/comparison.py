@@ -9,7 +9,7 @@ import orjson
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.clock import wall_clock
-from cdc_daemon.model.document_operation import Write
+from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import TableName
@@ -33,11 +33,10 @@ class ScannedReader(RowReader, Protocol):
 
 
 class Expected(NamedTuple):
-    """The expected document of a key, and when its row was read."""
+    """The expected document of a key: the operation that would write or delete it."""
 
     key: Key
-    write: Write
-    version: int
+    operation: Operation
 
 
 class Look(NamedTuple):
@@ -87,58 +86,62 @@ class Comparison:
             reading = await self._reader.read(self._table, keys)
         else:
             reading = await self._reader.extend(self._table, keys, reading)
-        found = list(self._expected(keys, reading))
-        unreadable = [each.key for each in found if each.write.error is not None]
-        return [each for each in found if each.write.error is None], unreadable
+        return self._expected(keys, reading)
 
     async def look(self, keys: Sequence[Key], reading: Reading | None = None) -> Look:
         """Compare the keys' current rows and documents. Raises what reading and fetching raise."""
         expected, unreadable = await self.expect(keys, reading)
-        names = [DocumentName(self._index, each.write.id, each.write.routing) for each in expected]
+        names = [DocumentName(self._index, each.operation.id, each.operation.routing) for each in expected]
         documents = await fetch_documents(self.client, names, source=not self._changed)
         differences = {}
         there: list[str] = []
         for each, document in zip(expected, documents, strict=True):
             if (difference := self._compare(each, document)) is not None:
                 differences[each.key] = difference
-            if document is not None and each.write.body is not None:
+            if document is not None and each.operation.body is not None:
                 there.append(document.id)
         return Look(differences, there, unreadable)
 
-    def _expected(self, keys: Sequence[Key], reading: Reading) -> list[Expected]:
+    def _expected(self, keys: Sequence[Key], reading: Reading) -> tuple[list[Expected], list[Key]]:
         build = self._builder.of(self._table, reading.columns)
-        found: list[Expected] = []
+        expected: list[Expected] = []
+        unreadable: list[Key] = []
         for key, state in zip(keys, reading.states, strict=True):
-            writes = [] if state.error is not None else build(key, state.row)
-            shown = [write for write in writes if write.alias == self._alias]
             if state.error is not None:
-                shown = [Write(self._alias, "", None, error=state.error)]  # type: ignore[arg-type]
-            found.extend(Expected(key, write, reading.version) for write in shown)
-        return found
+                unreadable.append(key)
+                continue
+            for built in build(key, state.row, reading.version, reading.began):
+                if built.alias != self._alias:
+                    continue
+                if isinstance(built, FailedBuild):
+                    unreadable.append(key)
+                else:
+                    expected.append(Expected(key, built))
+        return expected, unreadable
 
     def _compare(self, expected: Expected, document: StoredDocument | None) -> Difference | None:
-        write = expected.write
+        operation = expected.operation
         if document is None:
-            if write.body is None:
+            if operation.body is None:
                 return None
-            return Difference(Kind.MISSING, write.id, expected.key, expected=hash(write.body))
+            return Difference(Kind.MISSING, operation.id, expected.key, expected=hash(operation.body))
         honest = document.version <= wall_clock() + self._allowed_clock_difference
-        seen = {"version": document.version, "fresh": honest and document.version > expected.version}
-        if write.body is None:
-            return Difference(Kind.SURPLUS, write.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
+        seen = {"version": document.version, "fresh": honest and document.version > operation.version}
+        if operation.body is None:
+            return Difference(Kind.SURPLUS, operation.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
         if self._changed or document.source is None:
             return None
-        if json_bytes(document.source) == write.body:
+        if json_bytes(document.source) == operation.body:
             return None
-        fields = tuple(sorted(_differing(orjson.loads(write.body), document.source)))
+        fields = tuple(sorted(_differing(orjson.loads(operation.body), document.source)))
         if not fields:
             return None
         return Difference(
             Kind.DIFFERENT,
-            write.id,
+            operation.id,
             expected.key,
             fields,
-            hash(write.body),
+            hash(operation.body),
             _hash(document),
             **seen,  # type: ignore[arg-type]
         )

@@ -251,9 +251,9 @@ class Reconcile:
             expected, _ = await side.comparison.expect(keys)
             for each in expected:
                 document = documents[each.key]
-                if each.write.id != document.id or (each.write.routing or None) != document.routing:
+                if each.operation.id != document.id or (each.operation.routing or None) != document.routing:
                     strangers.append(_stranger(document))
-                elif each.write.body is None:
+                elif each.operation.body is None:
                     suspects.add(each.key)
         if suspects:
             # The walk shows documents as of its beginning; this is the first check that counts.

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import orjson
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, RowBuilder
 from cdc_daemon.model.errors import CassandraUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
@@ -70,10 +70,16 @@ class ParentDocuments:
 
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
         if table == CHILD:
-            return lambda _key, _row: []
+            return lambda _key, _row, _version, _read_at: []
         assert columns == (*COLUMNS, "children")
-        return lambda key, row: [
-            Write(str(table), document_id(key.partition_key, key.clustering or ()), None if row is None else body(row))
+        return lambda key, row, version, read_at: [
+            Operation(
+                str(table),
+                document_id(key.partition_key, key.clustering or ()),
+                version,
+                None if row is None else body(row),
+                read_at,
+            )
         ]
 
 

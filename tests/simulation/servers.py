@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
@@ -141,7 +141,7 @@ class Index:
             return [Result(Outcome.REREAD, "connection", status=0)] * len(operations)
         results = [
             self._apply(operation)
-            if operation.built > self.since
+            if operation.read_at > self.since
             else Result(Outcome.REREAD, "body_too_old", "the body waited too long", status=0)
             for operation in operations
         ]
@@ -205,8 +205,14 @@ class Documents:
 
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
         assert columns == COLUMNS
-        return lambda key, row: [
-            Write(str(table), document_id(key.partition_key, key.clustering or ()), None if row is None else body(row))
+        return lambda key, row, version, read_at: [
+            Operation(
+                str(table),
+                document_id(key.partition_key, key.clustering or ()),
+                version,
+                None if row is None else body(row),
+                read_at,
+            )
         ]
 
 

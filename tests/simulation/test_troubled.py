@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row
@@ -76,8 +76,8 @@ class Indices:
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
         results: list[Result] = []
         for operation in operations:
-            if operation.index not in self.blocked:
-                results += await self.indices[operation.index].write([operation])
+            if operation.alias not in self.blocked:
+                results += await self.indices[operation.alias].write([operation])
             else:
                 results.append(Result(Outcome.REREAD, FAILURE.error_type, FAILURE.reason, status=403))
         return results
@@ -117,9 +117,10 @@ class Documents:
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
         assert columns
 
-        def build(key: Key, row: Row | None) -> Sequence[Write]:
+        def build(key: Key, row: Row | None, version: int, read_at: float) -> Sequence[Operation]:
             identity = document_id(key.partition_key, key.clustering or ())
-            return [Write(alias, identity, None if row is None else body(row)) for alias in ALIASES[table]]
+            source = None if row is None else body(row)
+            return [Operation(alias, identity, version, source, read_at) for alias in ALIASES[table]]
 
         return build
 

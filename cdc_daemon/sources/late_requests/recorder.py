@@ -145,4 +145,4 @@ class SuspectRecorder:
                 since, version = self._broken_off
             else:
                 continue
-            yield Suspect(entry.key, operation.index, operation.id, operation.routing, version, since)
+            yield Suspect(entry.key, operation.alias, operation.id, operation.routing, version, since)

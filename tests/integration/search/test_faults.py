@@ -23,7 +23,7 @@ async def test_a_bad_document_is_dead_while_its_neighbours_are_written(
     index: Index, writer: BulkWriter, error_type: str
 ) -> None:
     good = index.write("a", age=11)
-    bad = Operation(index.alias, "b", good.version, BAD[error_type], good.built)
+    bad = Operation(index.alias, "b", good.version, BAD[error_type], good.read_at)
 
     results = await writer.write([good, bad, index.write("c", age=12), index.delete("d")])
 
@@ -45,7 +45,7 @@ async def test_a_bad_document_is_dead_while_its_neighbours_are_written(
 async def test_a_body_that_is_no_document_is_dead_alone(index: Index, writer: BulkWriter, body: bytes) -> None:
     good = index.write("a")
 
-    results = await writer.write([Operation(index.alias, "b", good.version, body, good.built), good])
+    results = await writer.write([Operation(index.alias, "b", good.version, body, good.read_at), good])
 
     assert [result.outcome for result in results] == [Outcome.DEAD, Outcome.INDEXED]
     assert await index.keys() == {"a"}
@@ -206,10 +206,10 @@ async def test_nothing_is_created_by_writing_where_nothing_is(index: Index, writ
     names = [f"{index.alias}-{number}" for number in range(3)]
     plain = index.write("a")
     operations = [
-        Operation(names[0], "a", plain.version, b"{}", plain.built),
-        Operation(names[1], "a", plain.version, None, plain.built),
-        Operation(names[2], "a", plain.version, b"{}", plain.built),
-        Operation(names[2], "b", plain.version, None, plain.built),
+        Operation(names[0], "a", plain.version, b"{}", plain.read_at),
+        Operation(names[1], "a", plain.version, None, plain.read_at),
+        Operation(names[2], "a", plain.version, b"{}", plain.read_at),
+        Operation(names[2], "b", plain.version, None, plain.read_at),
         plain,
     ]
 

@@ -62,7 +62,7 @@ async def test_pages_show_one_moment(index: Index, writer: BulkWriter) -> None:
 
 async def test_routing_values_come_along(index: Index, writer: BulkWriter) -> None:
     plain = index.write("a")
-    await writer.write([Operation(index.alias, "a", 1, b'{"_partition":"p"}', plain.built, routing="r")])
+    await writer.write([Operation(index.alias, "a", 1, b'{"_partition":"p"}', plain.read_at, routing="r")])
 
     assert await find(index, "p") == [[Sibling("a", {}, "r")]]
 

@@ -114,7 +114,7 @@ async def test_routing_values_reach_their_shard(index: Index, writer: BulkWriter
     await index.ensure(number_of_shards=5)
 
     def routed(version: int, body: bytes | None) -> Sequence[Operation]:
-        built = index.write("x").built
+        built = index.write("x").read_at
         return [Operation(index.alias, str(key), version, body, built, routing="r") for key in range(10)]
 
     results = await writer.write(routed(5, b'{"name":"a"}'))

@@ -23,8 +23,8 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD, DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
-from cdc_daemon.model.document_operation import Outcome, Result
-from cdc_daemon.model.errors import CdcError, UndecodableError
+from cdc_daemon.model.document_operation import FailedBuild, Outcome, Result
+from cdc_daemon.model.errors import CdcError, DocumentError, UndecodableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
@@ -192,21 +192,21 @@ def test_any_document_leads_back_to_its_key(row: Stored) -> None:
     state = row.state()
     if state.row is None:
         return
-    (write,) = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(row.key, state.row)
-    if write.error is not None:
+    (made,) = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(row.key, state.row, 0, 0.0)
+    if isinstance(made, FailedBuild):
         return
     kept = {PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD}
-    source = {name: value for name, value in orjson.loads(write.body or b"{}").items() if name in kept}
+    source = {name: value for name, value in orjson.loads(made.body or b"{}").items() if name in kept}
     keys = DocumentKeys(mapping, declared)
-    found = keys.of(StoredDocument(write.id, write.routing, 1, source))
+    found = keys.of(StoredDocument(made.id, made.routing, 1, source))
     assert found is not None, "reconcile would take it for a document of no row, and remove it"
     assert row.table.key_values(found.partition_key) is not None
     if canonical(row):
         assert found == row.key
         feed = Feed("a", keys.of_id)
-        assert list(keys_of_page([Sibling(write.id, source)], TABLE, feed)) == [row.key]
-    again = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(found, None)
-    assert [each.id for each in again] == [write.id]
+        assert list(keys_of_page([Sibling(made.id, source)], TABLE, feed)) == [row.key]
+    again = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(found, None, 0, 0.0)
+    assert [each.id for each in again] == [made.id]
 
 
 def canonical(row: Stored) -> bool:
@@ -228,9 +228,13 @@ def test_any_key_is_named_for_the_poller_or_left_to_the_pipeline(row: Stored) ->
 def test_any_document_is_previewed(capsys: pytest.CaptureFixture[str], row: Stored) -> None:
     mapping, _ = mapping_of(row.table)
     state = row.state()
-    for write in MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(row.key, state.row):
-        indexed = None if write.body is None else {**orjson.loads(write.body), "v": 10**10}
-        found = Preview(write.id, write.alias, write.body, indexed, write.error or state.error, write.source)  # type: ignore[arg-type]
+    unreadable = state.error if isinstance(state.error, DocumentError) else None
+    for made in MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(row.key, state.row, 0, 0.0):
+        if isinstance(made, FailedBuild):
+            found = Preview(made.id, made.alias, None, None, made.error, made.source)
+        else:
+            indexed = None if made.body is None else {**orjson.loads(made.body), "v": 10**10}
+            found = Preview(made.id, made.alias, made.body, indexed, unreadable)
         assert json.dumps(plain_preview(found), ensure_ascii=False)
         show_preview(found)
     capsys.readouterr()

@@ -8,7 +8,7 @@ import pytest
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.document_operation import Write
+from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.errors import DocumentError, ExpressionError, HookError, JsonTextError, UndecodableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
@@ -19,37 +19,43 @@ USER = table(("id", "text", "partition_key"), ("firstname", "text", "regular"), 
 TABLE = TableName("sunbird", "t")
 COLUMNS = ("id", "firstname", "gone")
 KEY = Key(TABLE, b"u1", ())
+VERSION = 17
+READ_AT = 0.5
 
 
-def build(row: Row | None, *settings: dict[str, Any]) -> list[Write]:
+def build(row: Row | None, *settings: dict[str, Any]) -> list[Operation | FailedBuild]:
     mappings = [
         DocumentMapping(f"type{at}", MappingSettings.model_validate({"table": TABLE, "alias": f"a{at}", **each}), USER)
         for at, each in enumerate(settings)
     ]
-    return list(MappedDocuments({TABLE: mappings}).of(TABLE, COLUMNS)(KEY, row))
+    return list(MappedDocuments({TABLE: mappings}).of(TABLE, COLUMNS)(KEY, row, VERSION, READ_AT))
 
 
-def test_each_mapping_of_a_table_makes_a_write() -> None:
+def test_each_mapping_of_a_table_makes_an_operation() -> None:
     first, second = build(("u1", "Asha", None), {"pipeline": "p"}, {"include": ["id"], "routing": "{id}"})
+    assert isinstance(first, Operation)
+    assert isinstance(second, Operation)
     assert (first.alias, first.id, first.pipeline, first.routing) == ("a0", "u1", "p", None)
+    assert (first.version, first.read_at) == (VERSION, READ_AT)
     assert (second.alias, second.routing) == ("a1", "u1")
     assert second.body == orjson.dumps({"id": "u1"})
 
 
 def test_a_row_that_is_gone_is_removed_by_its_key_alone() -> None:
-    assert build(None, {"routing": "{id}"}) == [Write("a0", "u1", None, "u1")]
+    assert build(None, {"routing": "{id}"}) == [Operation("a0", "u1", VERSION, None, READ_AT, "u1")]
 
 
 def test_a_row_that_is_not_shown_is_removed_and_said_to_be_filtered() -> None:
-    assert build(("u1", "Asha", True), {"where": {"gone": [None, False]}}) == [Write("a0", "u1", None, filtered=True)]
+    (made,) = build(("u1", "Asha", True), {"where": {"gone": [None, False]}})
+    assert made == Operation("a0", "u1", VERSION, None, READ_AT, filtered=True)
 
 
 def test_a_document_that_cannot_be_built_leaves_the_others() -> None:
     bad, good = build(("u1", "Asha", None), {"computed": {"x": "firstname + 1"}}, {})
+    assert isinstance(bad, FailedBuild)
     assert isinstance(bad.error, ExpressionError)
-    assert bad.body is None
     assert bad.error.where == {"object_type": "type0", "index": "a0", "id": "u1", "field": "x"}
-    assert good.error is None
+    assert isinstance(good, Operation)
     assert good.body is not None
 
 
@@ -69,18 +75,20 @@ def test_a_document_that_cannot_be_built_leaves_the_others() -> None:
 def test_a_document_that_cannot_be_built_tells_why_and_of_what_its_mapping_shows(
     settings: dict[str, Any], kind: type[DocumentError], source: dict[str, Any]
 ) -> None:
-    (write,) = build(("u1", "bad", True), settings)
-    assert type(write.error) is kind
-    assert write.source is not None
-    assert orjson.loads(write.source) == source
+    (failed,) = build(("u1", "bad", True), settings)
+    assert isinstance(failed, FailedBuild)
+    assert type(failed.error) is kind
+    assert failed.source is not None
+    assert orjson.loads(failed.source) == source
 
 
 def test_a_table_without_mappings_has_no_documents() -> None:
-    assert list(MappedDocuments({}).of(TABLE, COLUMNS)(KEY, ("u1", None, None))) == []
+    assert list(MappedDocuments({}).of(TABLE, COLUMNS)(KEY, ("u1", None, None), VERSION, READ_AT)) == []
 
 
 def test_a_key_that_cannot_be_decoded_is_this_document_s_error() -> None:
     mapping = DocumentMapping("type", MappingSettings(table=TABLE, alias="a"), USER)
-    (write,) = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(Key(TABLE, b"\xff", ()), None)
-    assert isinstance(write.error, UndecodableError)
-    assert write.source is None
+    (failed,) = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(Key(TABLE, b"\xff", ()), None, VERSION, READ_AT)
+    assert isinstance(failed, FailedBuild)
+    assert isinstance(failed.error, UndecodableError)
+    assert failed.source is None

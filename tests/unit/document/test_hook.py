@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.document.mapping import Document, DocumentMapping
+from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.document_operation import Operation
 from cdc_daemon.model.errors import ConfigError, DocumentError
 from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table
@@ -15,11 +16,12 @@ USER = table(("id", "text", "partition_key"), ("firstname", "text", "regular"))
 MODULE = "tests.unit.document.hooks"
 
 
-def build(hook: str, firstname: str | None, **settings: Any) -> Document:
+def build(hook: str, firstname: str | None, **settings: Any) -> Operation:
     declared = MappingSettings(
         table=TableName("sunbird", "t"), alias="a", hook=hook, constants={"nested": {"list": []}}, **settings
     )
-    return DocumentMapping("user", declared, USER).compile(("id", "firstname"))(("u1", firstname), (b"u1", ()))
+    operation_of = DocumentMapping("user", declared, USER).compile(("id", "firstname"))
+    return operation_of(("u1", firstname), (b"u1", ()), 17, 0.5)
 
 
 def test_what_a_hook_returns_is_the_document() -> None:
@@ -42,7 +44,7 @@ def test_a_hook_may_change_its_document_and_no_other() -> None:
 
 
 def test_none_means_no_document() -> None:
-    assert build(f"{MODULE}:add_length", "nobody") == Document("u1", None, None)
+    assert build(f"{MODULE}:add_length", "nobody") == Operation("a", "u1", 17, None, 0.5, filtered=True)
 
 
 def test_a_hook_that_raises_fails_this_document_alone() -> None:

@@ -55,7 +55,7 @@ def built(made: DocumentMapping, children: Sequence[tuple[Any, ...]], *looked_up
     columns += [lookup.relation.value_name(column) for lookup in made.lookups for column in lookup.relation.columns]
     columns += [join.relation.joined_name for join in made.joins]
     joined = Joined(("userid", "role", "scope", "rank"), children)
-    body = made.compile(columns)(("u1", 7, "o1", *looked_up, *[joined] * len(made.joins)), (b"u1", ())).body
+    body = made.compile(columns)(("u1", 7, "o1", *looked_up, *[joined] * len(made.joins)), (b"u1", ()), 0, 0.0).body
     assert body is not None
     found: dict[str, Any] = orjson.loads(body)
     return found
@@ -109,7 +109,7 @@ def test_more_children_than_may_be_are_an_error_of_their_document() -> None:
     made = mapping(joins={"roles": {**ROLES, "limit": 2}})
     row = ("u1", 7, "o1", Joined(("role",), [("a",), ("b",)], complete=False))
     with pytest.raises(DocumentError, match=r"at most 2 rows of sunbird\.role"):
-        made.compile(["id", "age", "rootorgid", made.joins[0].relation.joined_name])(row, (b"u1", ()))
+        made.compile(["id", "age", "rootorgid", made.joins[0].relation.joined_name])(row, (b"u1", ()), 0, 0.0)
 
 
 def test_the_index_mapping_shows_children_and_looked_up_fields() -> None:

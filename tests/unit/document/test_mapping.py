@@ -44,7 +44,7 @@ def mapping(of: TableMetadata, **settings: Any) -> DocumentMapping:
 
 
 def source(made: DocumentMapping, row: tuple[Any, ...], columns: tuple[str, ...] = USER_COLUMNS) -> dict[str, Any]:
-    body = made.compile(columns)(row, (b"u1", ())).body
+    body = made.compile(columns)(row, (b"u1", ()), 0, 0.0).body
     assert body is not None
     found: dict[str, Any] = orjson.loads(body)
     return found
@@ -100,7 +100,7 @@ def test_documents_of_a_table_with_clustering_carry_their_key() -> None:
     made = mapping(ENROLMENT)
     columns = ("userid", "courseid", "batch", "note", "progress")
     row = ("u1", "c1", 7, None, 50)
-    built = made.compile(columns)(row, (b"u1", (b"c1", b"\x00\x00\x00\x07"))).body
+    built = made.compile(columns)(row, (b"u1", (b"c1", b"\x00\x00\x00\x07")), 0, 0.0).body
     assert built is not None
     body = orjson.loads(built)
     assert body[PARTITION_FIELD] == partition_term(b"u1")

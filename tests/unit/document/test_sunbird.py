@@ -83,10 +83,10 @@ def test_the_document_of_a_state(state: State) -> None:
         row |= _looked_up(lookup.relation, row, state.joined)
     for join in mapping.joins:
         row[join.relation.joined_name] = _joined(join.relation, row, state.joined)
-    identity, body, routing = mapping.compile(tuple(row))(tuple(row.values()), (b"k", (b"c",) * len(own.clustering)))
-    assert (identity, routing) == (state.id, None)
-    assert body is not None
-    found = orjson.loads(body)
+    made = mapping.compile(tuple(row))(tuple(row.values()), (b"k", (b"c",) * len(own.clustering)), 0, 0.0)
+    assert (made.id, made.routing) == (state.id, None)
+    assert made.body is not None
+    found = orjson.loads(made.body)
     for bookkeeping in (PARTITION_FIELD, CLUSTERING_FIELD):
         found.pop(bookkeeping, None)
     assert found == state.expected

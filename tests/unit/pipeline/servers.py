@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import TableName
@@ -28,9 +28,9 @@ class Servers:
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
         assert columns == ("p",)
 
-        def build(key: Key, row: Row | None) -> Sequence[Write]:
+        def build(key: Key, row: Row | None, version: int, read_at: float) -> Sequence[Operation]:
             assert row is not None
-            return [Write(str(table), key.partition_key.decode(), self.body())]
+            return [Operation(str(table), key.partition_key.decode(), version, self.body(), read_at)]
 
         return build
 

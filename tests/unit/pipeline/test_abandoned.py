@@ -46,7 +46,7 @@ class BlockedServers(Servers):
             yield [(b"4",)]
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
-        if self.blocked and any(operation.index == str(BLOCKED) for operation in operations):
+        if self.blocked and any(operation.alias == str(BLOCKED) for operation in operations):
             self.refused.set()
             raise ElasticsearchUnavailableError("the index is blocked")
         return await super().write(operations)

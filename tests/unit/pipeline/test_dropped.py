@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import TableDroppedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
@@ -74,9 +74,9 @@ class Dropped:
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
         assert (table, columns) == (TABLE, ())
 
-        def build(key: Key, row: Row | None) -> Sequence[Write]:
+        def build(key: Key, row: Row | None, version: int, read_at: float) -> Sequence[Operation]:
             assert row is None
-            return [Write("alias", key.partition_key.hex(), None)] if self.removes else []
+            return [Operation("alias", key.partition_key.hex(), version, None, read_at)] if self.removes else []
 
         return build
 

@@ -32,7 +32,7 @@ class RefusingServers(Servers):
         return reading
 
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
-        self.written += [operation.index for operation in operations]
+        self.written += [operation.alias for operation in operations]
         return await super().write(operations)
 
 

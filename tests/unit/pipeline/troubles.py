@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder, Write
+from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
@@ -67,9 +67,9 @@ class BlockedAliases(Servers):
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:
         assert columns == ("p",)
 
-        def build(key: Key, _row: Row | None) -> Sequence[Write]:
+        def build(key: Key, _row: Row | None, version: int, read_at: float) -> Sequence[Operation]:
             identity = b":".join((key.partition_key, *(part or b"" for part in key.clustering or ()))).decode()
-            return [Write(alias, identity, b"{}") for alias in ALIASES[table]]
+            return [Operation(alias, identity, version, b"{}", read_at) for alias in ALIASES[table]]
 
         return build
 
@@ -77,10 +77,10 @@ class BlockedAliases(Servers):
         await asyncio.sleep(0)
         results = []
         for operation in operations:
-            if operation.index in self.blocked:
+            if operation.alias in self.blocked:
                 results.append(Result(Outcome.REREAD, FAILURE.error_type, FAILURE.reason, status=403))
             else:
-                self.written.append((operation.index, operation.id))
+                self.written.append((operation.alias, operation.id))
                 results.append(Result(Outcome.INDEXED))
         return results
 

@@ -18,7 +18,6 @@ from aiohttp import web
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.cli.previewing import _beside
-from cdc_daemon.model.document_operation import Write
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
 from cdc_daemon.search import Operation, Outcome
 from cdc_daemon.search.bulk_body import Target
@@ -187,7 +186,7 @@ CALLS = {
         lambda client: _changes(client).drop(PAIR), {"GET /users,*/_alias": PAIRED, "DELETE /users-2": ACKNOWLEDGED}
     ),
     "preview": Call(
-        lambda client: _beside(client, Write("users", "a", b"{}"), has_row=True),
+        lambda client: _beside(client, Operation("users", "a", NOW, b"{}", 0.0), has_row=True),
         {"GET /users/_doc/a": {"_id": "a", "found": True, "_version": 5, "_source": {"n": 1}}},
     ),
     "changes_documents": Call(lambda client: changes_documents(client, "users"), {"GET /users/_settings/*": SETTINGS}),

@@ -44,7 +44,7 @@ async def test_the_deletion_of_nothing_is_a_deletion(bench: Bench) -> None:
 
 async def test_routing_values_are_sent(bench: Bench) -> None:
     operation = bench.index("a")
-    routed = type(operation)("users", "a", NOW, b"{}", operation.built, routing='k"1')
+    routed = type(operation)("users", "a", NOW, b"{}", operation.read_at, routing='k"1')
 
     await bench.writer().write([routed])
 

@@ -23,11 +23,11 @@ bodies = st.none() | documents.map(lambda document: json.dumps(document).encode(
 operation_lists = st.lists(
     st.builds(
         Operation,
-        index=st.sampled_from(["users", "orders", "alias mit \u00fc"]),
+        alias=st.sampled_from(["users", "orders", "alias mit \u00fc"]),
         id=ids,
         version=st.integers(0, 2**63 - 1),
         body=bodies,
-        built=st.just(0.0),
+        read_at=st.just(0.0),
         routing=st.none() | ids,
     ),
     max_size=30,
@@ -64,7 +64,7 @@ def test_what_is_sent_is_what_was_given(operations: list[Operation]) -> None:
     for operation, (action, meta, document) in zip(operations, actions, strict=False):
         routing = {} if operation.routing is None else {"routing": operation.routing}
         assert meta == {
-            "_index": operation.index,
+            "_index": operation.alias,
             "_id": operation.id,
             "version": operation.version,
             "version_type": "external_gte",
@@ -72,8 +72,8 @@ def test_what_is_sent_is_what_was_given(operations: list[Operation]) -> None:
         }
         assert action == ("delete" if operation.body is None else "index")
         assert document == (None if operation.body is None else json.loads(operation.body))
-    written = {operation.index for operation in operations if operation.body is not None}
-    deleted = {operation.index for operation in operations if operation.body is None}
+    written = {operation.alias for operation in operations if operation.body is not None}
+    deleted = {operation.alias for operation in operations if operation.body is None}
     assert {guard.alias for guard in guards} == deleted - written
     if not guards:
         assert len(body) == batch.size
@@ -102,7 +102,7 @@ POISON: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("error_type", POISON)
 async def test_what_would_spoil_the_whole_request_is_not_sent(bench: Bench, error_type: str) -> None:
-    fields: dict[str, Any] = {"index": "users", "id": "a", "version": NOW, "body": b"{}", "built": bench.monotonic()}
+    fields: dict[str, Any] = {"alias": "users", "id": "a", "version": NOW, "body": b"{}", "read_at": bench.monotonic()}
 
     results = await bench.writer().write(
         [bench.index("b"), Operation(**(fields | POISON[error_type])), bench.index("c")]
@@ -115,10 +115,10 @@ async def test_what_would_spoil_the_whole_request_is_not_sent(bench: Bench, erro
 
 @pytest.mark.parametrize(
     "fields",
-    [{"version": -1}, {"body": b""}, {"routing": "\udfff"}, {"index": "\ud800"}],
+    [{"version": -1}, {"body": b""}, {"routing": "\udfff"}, {"alias": "\ud800"}],
 )
 def test_what_cannot_be_encoded_is_dead(fields: dict[str, Any]) -> None:
-    whole: dict[str, Any] = {"index": "users", "id": "a", "version": NOW, "body": b"{}", "built": 0.0}
+    whole: dict[str, Any] = {"alias": "users", "id": "a", "version": NOW, "body": b"{}", "read_at": 0.0}
 
     action = encode_action(Operation(**(whole | fields)))
 
