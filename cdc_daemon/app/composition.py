@@ -179,7 +179,7 @@ async def assemble(
             session,
             schema,
             sink=gate,
-            versions=DocumentVersions(client, mappings),
+            documents=DocumentVersions(client, mappings),
             watermarks=store.watermarks,
             observer=PollMetrics(metrics),
         )

@@ -9,7 +9,7 @@ from elasticsearch import AsyncElasticsearch
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.document_versions import DocumentName, find_versions
-from cdc_daemon.sources.poll.row import SeenRow
+from cdc_daemon.sources.poll.rows import PolledRow
 
 
 class DocumentVersions:
@@ -19,7 +19,7 @@ class DocumentVersions:
         self._client = client
         self._mappings = mappings
 
-    async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
+    async def behind(self, rows: Sequence[PolledRow], *, margin: int) -> list[PolledRow]:
         """Return the rows with a document that is missing or may not show the last change.
 
         A document shows the change if it was read more than `margin` microseconds after it. Raises
@@ -43,7 +43,7 @@ class DocumentVersions:
         return [row for row in rows if row.key in found]
 
 
-def document_name(mapping: DocumentMapping, row: SeenRow) -> DocumentName | None:
+def document_name(mapping: DocumentMapping, row: PolledRow) -> DocumentName | None:
     """Return the name of a row's document, or None where no name can be built from its key."""
     table = mapping.table
     try:

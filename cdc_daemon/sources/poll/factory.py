@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,14 +20,9 @@ from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.suggestion import nearest_hint
 from cdc_daemon.pipeline.gate import Sink
-from cdc_daemon.sources.poll.asking import Asking
-from cdc_daemon.sources.poll.bucket import BucketRows
-from cdc_daemon.sources.poll.columns import PolledColumns
-from cdc_daemon.sources.poll.following import FollowingRows
-from cdc_daemon.sources.poll.index import IndexedRows, check_index
-from cdc_daemon.sources.poll.poller import Poller, PollObserver, Versions, WatermarkStore
-from cdc_daemon.sources.poll.row import RowSource
-from cdc_daemon.sources.poll.scan import ScannedRows
+from cdc_daemon.sources.poll.poller import Poller, PollObserver, StaleDocuments, WatermarkStore
+from cdc_daemon.sources.poll.rows import PagedQueries, PolledColumns, PolledRow, RowSource
+from cdc_daemon.sources.poll.strategies import BucketRows, IndexedRows, ScannedRows, check_index
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +40,36 @@ def check_polled_tables(polled: Iterable[PollSettings], shown: Iterable[TableNam
             )
 
 
+class CurrentTableRows:
+    """The rows of a table that may be altered, dropped or re-created while it is polled.
+
+    The row source is rebuilt by `make` when the table has changed. `plan` returns how the table is read, the same
+    object while the table is unchanged.
+    """
+
+    def __init__(self, plan: Callable[[], ReadPlan], make: Callable[[ReadPlan], Awaitable[RowSource]]) -> None:
+        self._plan = plan
+        self._make = make
+        self._made: tuple[ReadPlan, RowSource] | None = None
+
+    async def source(self) -> RowSource:
+        """Return the row source.
+
+        Raises `ConfigError` where the table cannot be polled as declared, `CassandraUnavailableError`, and
+        `CassandraRefusedError` where there is no such table.
+        """
+        plan = self._plan()
+        if self._made is None or self._made[0] is not plan:
+            self._made = plan, await self._make(plan)
+        return self._made[1]
+
+    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+        """Return the rows of the current table. Also raises as `source` does."""
+        source = await self.source()
+        async for page in source.pages(since):
+            yield page
+
+
 class PollerFactory:
     """Builds the pollers of a daemon, with everything that they share."""
 
@@ -54,14 +79,14 @@ class PollerFactory:
         schema: SchemaSource,
         *,
         sink: Sink,
-        versions: Versions,
+        documents: StaleDocuments,
         watermarks: WatermarkStore,
         observer: PollObserver,
     ) -> None:
         self._session = session
         self._schema = schema
         self._sink = sink
-        self._versions = versions
+        self._documents = documents
         self._watermarks = watermarks
         self._observer = observer
 
@@ -71,7 +96,7 @@ class PollerFactory:
         Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
         """
         plan = partial(self._schema.plan, settings.table)
-        source = FollowingRows(plan, partial(open_rows, self._session, self._schema, settings))
+        source = CurrentTableRows(plan, partial(open_rows, self._session, self._schema, settings))
         try:
             await source.source()
         except CassandraRefusedError as error:
@@ -79,31 +104,31 @@ class PollerFactory:
         return Poller(
             settings,
             source=source,
-            whole=FollowingRows(plan, self._whole(settings)),
+            all_rows=CurrentTableRows(plan, self._all_rows(settings)),
             sink=self._sink,
-            versions=self._versions,
+            documents=self._documents,
             watermarks=self._watermarks,
             observer=self._observer,
         )
 
-    def _whole(self, settings: PollSettings) -> Callable[[ReadPlan], Awaitable[RowSource]]:
-        async def whole(plan: ReadPlan) -> RowSource:
+    def _all_rows(self, settings: PollSettings) -> Callable[[ReadPlan], Awaitable[RowSource]]:
+        async def scan(plan: ReadPlan) -> RowSource:
             return _scanned(self._session, self._schema, settings, plan)
 
-        return whole
+        return scan
 
 
 async def open_rows(session: Session, schema: SchemaSource, settings: PollSettings, plan: ReadPlan) -> RowSource:
-    """Return the rows of a polled table as its strategy finds them.
+    """Return the row source for a table's strategy.
 
     Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
     """
     columns = PolledColumns(plan, settings)
     if settings.strategy == "bucket":
-        return BucketRows(Asking(session, columns), columns, settings, now=_now)
+        return BucketRows(PagedQueries(session, columns), columns, settings, now=_now)
     if settings.strategy == "index":
         ordered = check_index(columns, await _indices(session, settings.table))
-        return IndexedRows(Asking(session, columns), columns, ordered=ordered, now=_now)
+        return IndexedRows(PagedQueries(session, columns), columns, ordered=ordered, now=_now)
     return _scanned(session, schema, settings, plan)
 
 

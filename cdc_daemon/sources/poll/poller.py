@@ -1,29 +1,35 @@
-"""One table's turns: the changes since the watermark go to the pipeline, then the watermark moves."""
+"""Polls a table in turns: hands the changes since the watermark to the pipeline, then moves the watermark."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
 
 from cdc_daemon.config.poll import PollSettings
+from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Sink
-from cdc_daemon.sources.poll.memory import MOST_SEEN, SeenRows
-from cdc_daemon.sources.poll.row import RowSource, SeenRow
+from cdc_daemon.sources.poll.rows import PolledRow, RowSource
 
 log = structlog.get_logger(__name__)
 
 OPEN_PAGES = 8
 """Pages handed to the pipeline and not yet written; the next one is not requested while there are more."""
 
-_SAID_AGAIN = 3600.0
-"""Seconds after which changes that a poller cannot detect are logged again."""
+_LOG_INTERVAL = 3600.0
+"""Seconds until a warning about changes that the poller cannot detect is repeated."""
+
+MOST_REMEMBERED = 200_000
+"""Rows that a poller remembers by default: about fifty megabytes."""
+
+_NOTHING = (-1, -1, 0)
+"""Stands for a row that is not remembered."""
 
 
 class WatermarkStore(Protocol):
@@ -38,11 +44,11 @@ class WatermarkStore(Protocol):
         ...
 
 
-class Versions(Protocol):
-    """The versions of documents."""
+class StaleDocuments(Protocol):
+    """Finds rows whose documents may be out of date."""
 
-    async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
-        """Return the rows with documents that may not show the last change."""
+    async def behind(self, rows: Sequence[PolledRow], *, margin: int) -> list[PolledRow]:
+        """Return the rows with a document that may not show the last change, `margin` (µs) after it."""
         ...
 
 
@@ -50,7 +56,7 @@ class PollObserver(Protocol):
     """Observes a poller."""
 
     def polled(self, table: TableName, *, submitted: int, known: int, fresh: int) -> None:
-        """Count rows: handed on, seen in an earlier turn, or already shown by a later read."""
+        """Count rows by outcome: submitted, known from an earlier turn, or with fresh documents."""
         ...
 
     def planned(self, table: TableName, interval: float) -> None:
@@ -62,24 +68,73 @@ class PollObserver(Protocol):
         ...
 
     def untimed(self, table: TableName, rows: int) -> None:
-        """Record how many rows of a turn had no timestamp."""
+        """Record how many rows of a turn had neither a timestamp nor a write time."""
         ...
+
+
+class RecentRows:
+    """The rows that are written as recent turns saw them, so that no turn writes an unchanged row again.
+
+    At most `limit` rows are remembered, the latest. `complete` is false while there are more.
+
+    A row that was read less than `lag` microseconds after its change may have been read before all of the change was
+    visible. So was a row whose timestamp is ahead of the clock, if it was read less than `lag` after it was first seen.
+    Such a row must be read once more.
+    """
+
+    def __init__(self, limit: int = MOST_REMEMBERED, *, lag: int = 0) -> None:
+        self.complete = True
+        self._limit = limit
+        self._lag = lag
+        self._seen: dict[Key, tuple[int | None, int | None, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def knows(self, row: PolledRow, now: int) -> bool:
+        """Return whether the row is written as it is, so that a read that begins `now` would add nothing."""
+        timestamp, write_time, read_again_at = self._seen.get(row.key, _NOTHING)
+        unchanged = (timestamp, write_time) == (row.timestamp, row.write_time)
+        return unchanged and (read_again_at == 0 or now < read_again_at)
+
+    def remember(self, rows: Iterable[PolledRow], now: int) -> None:
+        """Remember rows that are written from reads that began `now` or later (microseconds since epoch)."""
+        for row in rows:
+            timestamp, write_time, read_again_at = self._seen.pop(row.key, _NOTHING)
+            if (timestamp, write_time) != (row.timestamp, row.write_time):
+                read_again_at = min(row.changed, now) + self._lag
+            self._seen[row.key] = (row.timestamp, row.write_time, read_again_at if read_again_at > now else 0)
+        self.complete = len(self._seen) < self._limit
+        while len(self._seen) > self._limit:
+            del self._seen[next(iter(self._seen))]
+
+    def forget_before(self, moment: int) -> None:
+        """Remove rows that changed before `moment` (microseconds since epoch): they are no longer queried."""
+        old = [
+            key
+            for key, (timestamp, write_time, _) in self._seen.items()
+            if max(timestamp or 0, write_time or 0) < moment
+        ]
+        for key in old:
+            del self._seen[key]
 
 
 class Poller:
     """Polls one table.
 
-    A turn queries every row changed since `overlap` before the watermark. Rows that an earlier turn saw in the same
-    state, and rows with documents that were read when the change must have been there, need nothing; the others are
-    read and written like every change. A change may appear `overlap` after its moment, by a slow clock or a slow
-    write. So a document shows it for certain only if it was read more than `overlap` and `lag` after it. A row found
-    within `lag` of its change is read at once, and once more in a later turn, when all of a slow write is there. Only
-    where more rows change within the overlap than are remembered, a read `lag` after the change is trusted: otherwise
-    each turn would read them all again.
+    A turn queries every row changed since `overlap` before the watermark, as a change may become visible up to
+    `overlap` after its timestamp: the writer's clock may be slow, or the write. Two kinds of rows need nothing: those
+    that an earlier turn wrote in the same state, and those whose documents were read long enough after the change. The
+    others are read and written like every change.
 
-    Then, and only then, the watermark moves, to `lag` before the turn's beginning: an interrupted turn is repeated as a
-    whole. `whole` is queried instead of `source` the first time, where polling begins with every row. `now` returns
-    the time in microseconds since epoch, and `most_seen` rows are remembered.
+    A document shows a change for certain only if it was read more than `overlap` plus `lag` after it. A row found
+    within `lag` of its change is read at once, and once more in a later turn, when all of a slow write is visible.
+    Where more rows change within the overlap than are remembered, a read `lag` after the change is trusted: otherwise
+    each turn would read all of them again.
+
+    When everything is written, the watermark moves to `lag` before the beginning of the turn. So an interrupted turn is
+    repeated as a whole. `all_rows` is queried instead of `source` in a first turn that begins with every row. `now`
+    returns microseconds since epoch, and at most `most_remembered` rows are remembered.
     """
 
     def __init__(
@@ -87,31 +142,31 @@ class Poller:
         settings: PollSettings,
         *,
         source: RowSource,
-        whole: RowSource,
+        all_rows: RowSource,
         sink: Sink,
-        versions: Versions,
+        documents: StaleDocuments,
         watermarks: WatermarkStore,
         observer: PollObserver,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
-        most_seen: int = MOST_SEEN,
+        most_remembered: int = MOST_REMEMBERED,
     ) -> None:
         self._settings = settings
         self._source = source
-        self._whole = whole
+        self._all_rows = all_rows
         self._sink = sink
-        self._versions = versions
+        self._documents = documents
         self._watermarks = watermarks
         self._observer = observer
         self._now = now
-        self._most_seen = most_seen
+        self._most_remembered = most_remembered
         self._name = str(settings.table)
         self._lag = int(settings.lag * 1e6)
         self._overlap = int(settings.overlap * 1e6)
-        self._memory = SeenRows(most_seen, young=self._lag)
+        self._recent = RecentRows(most_remembered, lag=self._lag)
         observer.planned(settings.table, settings.every)
 
     async def poll(self) -> None:
-        """Run one turn. Raises what reading rows and checking documents raises; nothing is lost by it."""
+        """Run one turn. Raises as reading rows and checking documents does; no change is lost then."""
         reached = self._now() - self._lag
         watermark = await asyncio.to_thread(self._watermarks.load, self._name)
         if watermark is None and self._settings.start == "now":
@@ -119,39 +174,39 @@ class Poller:
             await asyncio.to_thread(self._watermarks.save, self._name, watermark)
         first = watermark is None
         if watermark is not None:
-            # Reported before the turn: a turn that takes long, or fails from the start, would report it late.
+            # Before the turn, as a turn that takes long or fails would report it late.
             self._observer.watermark(self._settings.table, min(watermark, reached))
         # A watermark from a clock that was ahead does not cover later changes.
         since = 0 if watermark is None else max(min(watermark, reached) - self._overlap, 0)
         if first:
-            log.info("poll.first_turn", table=self._name, hint="every row of the table is looked at once")
+            log.info("poll.first_turn", table=self._name, hint="every row of the table is read once")
         rows = await self._turn(since, first=first)
         await asyncio.to_thread(self._watermarks.save, self._name, reached)
-        self._memory.forget_before(reached - self._overlap)
+        self._recent.forget_before(reached - self._overlap)
         self._observer.watermark(self._settings.table, reached)
         (log.info if first else log.debug)("poll.turn_ended", table=self._name, rows=rows)
 
     async def _turn(self, since: int, *, first: bool) -> int:
         line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=OPEN_PAGES)
-        looked_at = without_moment = untimed = 0
-        settled: deque[SeenRow] = deque(maxlen=self._most_seen)
+        count = without_timestamp = untimed = 0
+        written: deque[PolledRow] = deque(maxlen=self._most_remembered)
         began = self._now()
         keep_after = began - self._lag - self._overlap
-        margin = self._lag + (self._overlap if self._memory.complete else 0)
-        async for page in self._paced(self._whole if first else self._source, since):
-            looked_at += len(page)
-            without_moment += sum(row.moment is None for row in page)
+        margin = self._lag + (self._overlap if self._recent.complete else 0)
+        async for page in self._paced(self._all_rows if first else self._source, since):
+            count += len(page)
+            without_timestamp += sum(row.timestamp is None for row in page)
             untimed += sum(row.changed <= 0 for row in page)
             changed = [row for row in page if first or row.changed >= since]
-            unknown = [row for row in changed if not self._memory.knows(row, began)]
-            behind = await self._versions.behind(unknown, margin=margin)
+            unknown = [row for row in changed if not self._recent.knows(row, began)]
+            behind = await self._documents.behind(unknown, margin=margin)
             if behind:
-                receipt = await line.open(looked_at)
+                receipt = await line.open(count)
                 try:
                     await self._sink.submit([_signal(row, began, first=first) for row in behind], receipt)
                 finally:
                     receipt.release()
-            settled.extend(row for row in unknown if row.changed >= keep_after)
+            written.extend(row for row in unknown if row.changed >= keep_after)
             self._observer.polled(
                 self._settings.table,
                 submitted=len(behind),
@@ -159,42 +214,42 @@ class Poller:
                 fresh=len(unknown) - len(behind),
             )
         await line.wait_empty()
-        self._say_untimed(without_moment, untimed)
-        self._memory.remember(settled, began)
-        if not self._memory.complete:
+        self._log_undated(without_timestamp, untimed)
+        self._recent.remember(written, began)
+        if not self._recent.complete:
             log.warning(
                 "poll.memory_full",
                 table=self._name,
-                rows=self._most_seen,
-                hint="what appears later than poll.lag may be missed; with a shorter poll.overlap fewer are kept",
-                every=_SAID_AGAIN,
+                rows=self._most_remembered,
+                hint="changes that become visible later than poll.lag may be missed; shorten poll.overlap",
+                every=_LOG_INTERVAL,
                 every_key=self._name,
             )
-        return looked_at
+        return count
 
-    def _say_untimed(self, without_moment: int, untimed: int) -> None:
+    def _log_undated(self, without_timestamp: int, untimed: int) -> None:
         self._observer.untimed(self._settings.table, untimed)
         if untimed:
             log.warning(
                 "poll.rows_untimed",
                 table=self._name,
                 rows=untimed,
-                hint="neither a moment nor a write time tells their changes, which only reconcile finds",
-                every=_SAID_AGAIN,
+                hint="these rows have neither a timestamp nor a write time; only a reconcile finds their changes",
+                every=_LOG_INTERVAL,
                 every_key=self._name,
             )
-        if self._settings.column is not None and without_moment > untimed:
+        if self._settings.column is not None and without_timestamp > untimed:
             log.info(
                 "poll.rows_without_moment",
                 table=self._name,
                 column=self._settings.column,
-                rows=without_moment - untimed,
-                hint="null, or not of the declared format; they go by the write times of their columns",
-                every=_SAID_AGAIN,
+                rows=without_timestamp - untimed,
+                hint="the column is null or invalid in these rows; the write times of their columns are used instead",
+                every=_LOG_INTERVAL,
                 every_key=self._name,
             )
 
-    async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[SeenRow]]:
+    async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[PolledRow]]:
         """Return pages no faster than the declared rate."""
         began = time.monotonic()
         passed = 0
@@ -206,16 +261,17 @@ class Poller:
                 await asyncio.sleep(ahead)
 
 
-def _signal(row: SeenRow, now: int, *, first: bool) -> Signal:
-    """Return the signal of a changed row. In a first turn every row is read, changed or not, so its signal has no lag.
+def _signal(row: PolledRow, now: int, *, first: bool) -> Signal:
+    """Return the signal of a changed row.
 
-    A moment ahead of the clock gives no lag either.
+    It has no lag in a first turn, which reads every row whether changed or not, and where the timestamp is ahead of the
+    clock.
     """
     return Signal(
         row.key.table,
         row.key.partition_key,
         Scope.ROW,
         row.key.clustering or (),
-        written=0 if first else row.written or 0,
+        written=0 if first else row.write_time or 0,
         since=0 if first else min(row.changed, now),
     )

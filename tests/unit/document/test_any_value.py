@@ -36,7 +36,7 @@ from cdc_daemon.search.find_documents import Sibling
 from cdc_daemon.search.stored_documents import StoredDocument
 from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
 from cdc_daemon.sources.poll.documents import document_name
-from cdc_daemon.sources.poll.row import SeenRow
+from cdc_daemon.sources.poll.rows import PolledRow
 from cdc_daemon.sources.unlogged_removals.index_rows import Feed, keys_of_page
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -220,7 +220,7 @@ def canonical(row: Stored) -> bool:
 @given(stored())
 def test_any_key_is_named_for_the_poller_or_left_to_the_pipeline(row: Stored) -> None:
     mapping, _ = mapping_of(row.table)
-    document_name(mapping, SeenRow(row.key, None, None))
+    document_name(mapping, PolledRow(row.key, None, None))
 
 
 @all_examples

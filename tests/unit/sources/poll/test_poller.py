@@ -15,16 +15,15 @@ from cdc_daemon.model.errors import CassandraUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
-from cdc_daemon.sources.poll.memory import MOST_SEEN
-from cdc_daemon.sources.poll.poller import Poller
-from cdc_daemon.sources.poll.row import SeenRow
+from cdc_daemon.sources.poll.poller import MOST_REMEMBERED, Poller
+from cdc_daemon.sources.poll.rows import PolledRow
 
 TABLE = TableName("shop", "orders")
 SECOND = 1_000_000
 
 
-def row(name: str, moment: int | None, written: int | None = None) -> SeenRow:
-    return SeenRow(Key(TABLE, name.encode(), ()), moment, written)
+def row(name: str, moment: int | None, written: int | None = None) -> PolledRow:
+    return PolledRow(Key(TABLE, name.encode(), ()), moment, written)
 
 
 @dataclass
@@ -32,7 +31,7 @@ class World:
     """A table, the versions of its documents, a clock, and what was handed on."""
 
     now: int = 10_000 * SECOND
-    rows: list[SeenRow] = field(default_factory=list)
+    rows: list[PolledRow] = field(default_factory=list)
     versions: dict[Key, int] = field(default_factory=dict)
     saved: dict[str, int] = field(default_factory=dict)
     submitted: list[list[bytes]] = field(default_factory=list)
@@ -46,7 +45,7 @@ class World:
     hold: bool = False
     broken: bool = False
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[SeenRow]]:
+    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
         self.asked.append(since)
         for at in range(0, len(self.rows), 2):
             yield self.rows[at : at + 2]
@@ -62,7 +61,7 @@ class World:
         for signal in signals:
             self.versions[Key.of(signal)] = self.now
 
-    async def behind(self, rows: Sequence[SeenRow], *, margin: int) -> list[SeenRow]:
+    async def behind(self, rows: Sequence[PolledRow], *, margin: int) -> list[PolledRow]:
         return [each for each in rows if self.versions.get(each.key, 0) <= each.changed + margin]
 
     def load(self, table: str) -> int | None:
@@ -88,20 +87,20 @@ class World:
         assert table == TABLE
         self.untold.append(rows)
 
-    def poller(self, *, most_seen: int = MOST_SEEN, **options: Any) -> Poller:
+    def poller(self, *, most_remembered: int = MOST_REMEMBERED, **options: Any) -> Poller:
         settings = PollSettings.model_validate(
             {"table": "shop.orders", "strategy": "scan", "column": "changed", "rate": 1_000_000, **options}
         )
         return Poller(
             settings,
             source=self,
-            whole=self,
+            all_rows=self,
             sink=self,
-            versions=self,
+            documents=self,
             watermarks=self,
             observer=self,
             now=lambda: self.now,
-            most_seen=most_seen,
+            most_remembered=most_remembered,
         )
 
     def handed_on(self) -> list[bytes]:
@@ -171,7 +170,7 @@ async def test_a_document_read_between_a_moment_and_its_appearance_does_not_hide
 
 
 async def test_more_changes_than_are_remembered_are_not_read_in_each_turn(world: World) -> None:
-    poller = world.poller(most_seen=3)
+    poller = world.poller(most_remembered=3)
     world.rows = [row(name, world.now - 60 * SECOND) for name in "abcd"]
     with capture_logs() as logs:
         await poller.poll()

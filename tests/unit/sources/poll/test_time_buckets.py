@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cdc_daemon.commitlog.table import Column
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.cql_types import parse_type
-from cdc_daemon.sources.poll.time_buckets import TimeBuckets
+from cdc_daemon.sources.poll.timestamps import TimeBuckets
 
 MINUTE = 60_000_000
 CHANGES = {

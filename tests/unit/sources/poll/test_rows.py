@@ -13,8 +13,7 @@ from cdc_daemon.cassandra.plan import ReadPlan
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.cql_types import parse_type
-from cdc_daemon.sources.poll.asking import PAGE, Asking
-from cdc_daemon.sources.poll.columns import PolledColumns
+from cdc_daemon.sources.poll.rows import PAGE, PagedQueries, PolledColumns
 
 KEY = Column("id", b"id", parse_type("int"), "partition_key")
 CHANGED = Column("changed", b"changed", parse_type("bigint"), "regular")
@@ -67,10 +66,10 @@ async def test_a_page_that_is_not_answered_in_time_is_asked_for_again_smaller() 
     settings = PollSettings.model_validate({"table": "shop.orders", "strategy": "index", "column": "changed"})
     plan = ReadPlan(TableMetadata(bytes(16), "shop", "orders", (KEY,), (), (), (CHANGED,)))
     session = Impatient()
-    asking = Asking(cast("Session", session), PolledColumns(plan, settings))
+    asking = PagedQueries(cast("Session", session), PolledColumns(plan, settings))
     with capture_logs():
         rows = [row async for page in asking.rows('"changed" >= ?', [5]) for row in page]
-    assert [(row.key.partition_key, row.moment, row.written) for row in rows] == [(b"\0\0\0\1", 7999, 9)]
+    assert [(row.key.partition_key, row.timestamp, row.write_time) for row in rows] == [(b"\0\0\0\1", 7999, 9)]
     assert session.sizes[0] == PAGE
     assert session.sizes[1] < PAGE
     assert session.queries == [

@@ -12,8 +12,8 @@ from cdc_daemon.model.cql_types import parse_type
 from cdc_daemon.model.errors import CassandraRefusedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.poll.following import FollowingRows
-from cdc_daemon.sources.poll.row import SeenRow
+from cdc_daemon.sources.poll.factory import CurrentTableRows
+from cdc_daemon.sources.poll.rows import PolledRow
 
 
 def table_of(*regular: str) -> ReadPlan:
@@ -28,8 +28,10 @@ class Columns:
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[SeenRow]]:
-        yield [SeenRow(Key(TableName("shop", "orders"), name.encode(), ()), since, None) for name in self._plan.columns]
+    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+        yield [
+            PolledRow(Key(TableName("shop", "orders"), name.encode(), ()), since, None) for name in self._plan.columns
+        ]
 
 
 async def test_the_table_is_asked_as_it_is_now() -> None:
@@ -48,7 +50,7 @@ async def test_the_table_is_asked_as_it_is_now() -> None:
     async def names() -> list[bytes]:
         return [row.key.partition_key async for page in rows.pages(0) for row in page]
 
-    rows = FollowingRows(plan, make)
+    rows = CurrentTableRows(plan, make)
     assert await names() == await names() == [b"id", b"name", b"colour"]
     assert len(made) == 1
     now = None

@@ -13,16 +13,16 @@ from cdc_daemon.commitlog.table import Column
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.cql_types import parse_type
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.sources.poll.moment import DAY, ColumnMoments
+from cdc_daemon.sources.poll.timestamps import DAY, TimestampColumn
 
 HOUR = DAY // 24
 NOON = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def moments(cql_type: str, **options: Any) -> ColumnMoments:
+def moments(cql_type: str, **options: Any) -> TimestampColumn:
     column = Column("changed", b"changed", parse_type(cql_type), "regular")
     settings = PollSettings.model_validate({"table": "shop.orders", "strategy": "scan", "column": "changed", **options})
-    return ColumnMoments(column, settings)
+    return TimestampColumn(column, settings)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_bound_covers_its_moment(cql_type: str, options: dict[str, Any], mom
     bound = of.bound(moment)
     latest = of.latest(DateType.serialize(bound, 4) if cql_type == "timestamp" else bound)
     assert latest is not None
-    assert latest - of.finest + 1 <= moment + HOUR * (cql_type == "date")
+    assert latest - of.precision + 1 <= moment + HOUR * (cql_type == "date")
     assert moment - latest < 2000
 
 
