@@ -20,9 +20,8 @@ from cdc_daemon.search.metrics import AliasMetrics
 from cdc_daemon.search.swap_watch import PairWatch
 from cdc_daemon.search.swap_writer import PairWriter
 from cdc_daemon.sources.dead_letters.replay import Replayer
-from cdc_daemon.sources.log.absent import NoTail
 from cdc_daemon.sources.log.quarantine import Quarantine
-from cdc_daemon.sources.log.tail import Tail
+from cdc_daemon.sources.log.tail import DisabledTail, Tail
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
@@ -51,7 +50,7 @@ class Assembly:
         session: Session,
         cassandra: CassandraAvailability,
         pipeline: Pipeline,
-        tail: Tail | NoTail,
+        tail: Tail | DisabledTail,
         writer: PairWriter,
         metrics: Metrics,
         watching: asyncio.Task[None],
@@ -173,7 +172,7 @@ class Assembly:
         up = sum(host.is_up is not False for host in hosts)
         return {
             "tables": [str(table) for table in self.tables],
-            "tail": not isinstance(self._tail, NoTail),
+            "tail": not isinstance(self._tail, DisabledTail),
             "position": str(self._tail.position),
             "pending": self._pipeline.pending,
             "spooled": self._spooler.waiting,

@@ -11,7 +11,7 @@ from cdc_daemon.app.assembly import Assembly
 from cdc_daemon.app.parts.dependents import StoredQueue, make_finders, wait_for_others
 from cdc_daemon.app.parts.index_preparation import index_definition
 from cdc_daemon.app.parts.late_requests import make_watch, recording
-from cdc_daemon.app.parts.log import make_tail, own_signals
+from cdc_daemon.app.parts.log import filter_by_ownership, make_tail
 from cdc_daemon.app.parts.pipeline import make_pipeline
 from cdc_daemon.app.parts.polling import Turns, fill_schedule
 from cdc_daemon.app.parts.removals import make_index_rows, make_rebuild, make_table_watch
@@ -214,7 +214,7 @@ async def assemble(
             store,
             node=node,
             mapped=shown,
-            sink=own_signals(
+            sink=filter_by_ownership(
                 settings,
                 session,
                 gate,

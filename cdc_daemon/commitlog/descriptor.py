@@ -14,7 +14,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cdc_daemon.commitlog.compression import COMPRESSORS
 from cdc_daemon.commitlog.encryption import CIPHERS, EncryptionHeader
@@ -50,6 +50,24 @@ class SegmentDescriptor:
     compression: str | None
     encryption: EncryptionHeader | None
     header_size: int
+
+
+class Position(NamedTuple):
+    """A segment's id and a logical offset in it, in bytes (Cassandra's `CommitLogPosition`).
+
+    Ids ascend in the order in which Cassandra starts to use segments, so positions sort in the order of the log.
+    Offset 0 means that nothing of the segment was read yet.
+    """
+
+    segment_id: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.segment_id}:{self.offset}"
+
+
+START = Position(0, 0)
+"""Before every segment: Cassandra's ids are milliseconds since epoch, or follow one (`CommitLogSegment.idBase`)."""
 
 
 def parse_segment_name(name: str) -> tuple[int, int] | None:

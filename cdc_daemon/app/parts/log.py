@@ -12,22 +12,20 @@ from cdc_daemon.cassandra.ownership import Ownership
 from cdc_daemon.config import Settings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log import ownership
-from cdc_daemon.sources.log.absent import NoTail
 from cdc_daemon.sources.log.keyring import configured_keyring
-from cdc_daemon.sources.log.options import TailOptions
-from cdc_daemon.sources.log.ownership import OwnSignals
-from cdc_daemon.sources.log.ports import ReconcileRequests, SchemaProvider, SignalSink, TailObserver
-from cdc_daemon.sources.log.tail import Tail
+from cdc_daemon.sources.log.ownership import OwnershipFilter
+from cdc_daemon.sources.log.ports import ReconcileRequestStore, SchemaProvider, SignalSink, TailObserver, TailOptions
+from cdc_daemon.sources.log.tail import DisabledTail, Tail
 from cdc_daemon.store import Store
 
 
-def own_signals(
+def filter_by_ownership(
     settings: Settings,
     session: Session,
     sink: SignalSink,
     *,
     schedule: Schedule,
-    requests: ReconcileRequests,
+    requests: ReconcileRequestStore,
     left: Callable[[int], None],
     taken_over: Callable[[int], None],
 ) -> SignalSink:
@@ -35,7 +33,7 @@ def own_signals(
     if not settings.tail or settings.commit_log.ownership == "all":
         return sink
     heartbeat = settings.heartbeat.table
-    own = OwnSignals(
+    owned = OwnershipFilter(
         sink,
         Ownership(session, lambda: find_node(session, settings.cassandra.contact_points)),
         requests=requests,
@@ -43,8 +41,8 @@ def own_signals(
         left=left,
         taken_over=taken_over,
     )
-    schedule.every(ownership.INTERVAL, "ownership", own.look, rests=True)
-    return own
+    schedule.every(ownership.INTERVAL, "ownership", owned.look, rests=True)
+    return owned
 
 
 def make_tail(
@@ -57,10 +55,10 @@ def make_tail(
     schema: SchemaProvider,
     observer: TailObserver,
     beat: Callable[[str], None],
-) -> Tail | NoTail:
-    """Return the tail of the log for the tables of `mapped`, or a `NoTail` if no log is to be followed."""
+) -> Tail | DisabledTail:
+    """Return the tail of the log for the tables of `mapped`, or a `DisabledTail` if no log is to be followed."""
     if not settings.tail:
-        return NoTail()
+        return DisabledTail()
     log = settings.commit_log
     return Tail(
         log.cdc_raw_directory,

@@ -15,7 +15,7 @@ from cdc_daemon.commitlog.index import CdcIndex, parse_index
 from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
-from cdc_daemon.sources.log.buffer import SegmentBuffer
+from cdc_daemon.sources.log.folder import SegmentBuffer
 from cdc_daemon.sources.log.lifecycle import Evidence
 
 EVERYTHING: Final = Evidence(durable=0, closed=True)

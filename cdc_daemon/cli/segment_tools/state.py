@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.sources.log.ports import TailOptions
 from cdc_daemon.store.reconcile_requests import ReconcileRequest, read_open_requests
 from cdc_daemon.store.schema_history import TableDefinition, read_generations
 from cdc_daemon.store.store import FILE_NAME

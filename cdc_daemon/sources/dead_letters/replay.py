@@ -18,7 +18,8 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
-from cdc_daemon.sources.log.signals import NamedTables, signals_of
+from cdc_daemon.sources.log.ports import NamedTables
+from cdc_daemon.sources.log.signals import signals_of
 from cdc_daemon.store.dead_letters import DOCUMENT, PARTITION, DeadLetter, DeadLetters
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import structlog
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
-from cdc_daemon.sources.log.ports import Checkpoints, TailObserver
-from cdc_daemon.sources.log.position import Position
+from cdc_daemon.sources.log.ports import CheckpointStore, TailObserver
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class CheckpointKeeper:
 
     def __init__(
         self,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointStore,
         *,
         source: str,
         start: Position,

@@ -1,12 +1,17 @@
-"""List the segments in the `cdc_raw` folder and read their index files."""
+"""The files in `cdc_raw`: list them, watch the folder for changes, and read a segment while it grows."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
+from watchfiles import awatch
 
 from cdc_daemon.commitlog.descriptor import index_name, parse_segment_name
 from cdc_daemon.commitlog.index import CdcIndex, parse_index
@@ -163,3 +168,98 @@ def _say(path: Path, error: OSError) -> None:
         every=_SAID_AGAIN,
         every_key=path.name,
     )
+
+
+_GATHER = 20
+"""Milliseconds in which changes are combined into one event."""
+
+
+class FolderWatch:
+    """Calls `changed` when a file in the folder is created, renamed, deleted or rewritten.
+
+    It only avoids waiting for the next listing: Cassandra's writes through memory maps cause no events, and some file
+    systems send none at all. So a watch that cannot be started is logged once and retried from time to time.
+    """
+
+    def __init__(self, folder: Path, changed: Callable[[], None], *, retry: float = 60.0) -> None:
+        self._folder = folder
+        self._changed = changed
+        self._retry = retry
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        # It logs each change at level INFO, which would bury the daemon's own lines.
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        said = False
+        while True:
+            try:
+                async for _ in awatch(
+                    self._folder, watch_filter=None, debounce=5 * _GATHER, step=_GATHER, recursive=False
+                ):
+                    self._changed()
+            except (OSError, RuntimeError) as error:
+                # The watcher's Rust half raises RuntimeError when the kernel's limits are reached.
+                if not said:
+                    log.warning(
+                        "tail.watch_unavailable",
+                        folder=str(self._folder),
+                        error=str(error),
+                        hint="changes are found by listing the folder; raise fs.inotify.max_user_watches or "
+                        "max_user_instances if this is the kernel's limit",
+                    )
+                    said = True
+            await asyncio.sleep(self._retry)
+
+
+class FileState(NamedTuple):
+    """The open file's current size in bytes and its number of names."""
+
+    size: int
+    links: int
+
+
+class SegmentBuffer:
+    """An open segment file that behaves like bytes: it has a length, and reads slices on demand.
+
+    It uses `pread` instead of a memory map on purpose. Both see Cassandra's own map at once, as both use the page
+    cache (`MemoryMappedSegment`; one call reads the marker and a later one the section that it covers).
+    But if a mapped file is truncated, an access kills the process with SIGBUS, and no check before the access can
+    rule that out. `pread` returns fewer bytes instead. Sections are copied either way, so `pread` costs nothing.
+
+    The descriptor keeps the file readable after its name was deleted from the folder. The length is that of the last
+    `look`, so the buffer grows between reads only. If the file has become shorter since, slices are shorter too.
+    Every method raises `OSError` when the system denies reading.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = 0
+        self.look()
+
+    def look(self) -> FileState:
+        """Update the length to the file's current size; return it with the number of names."""
+        status = os.fstat(self._descriptor)
+        self._size = status.st_size
+        return FileState(status.st_size, status.st_nlink)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, step = part.indices(self._size)
+        assert step == 1, "segments are read forwards and whole"
+        wanted = max(0, stop - start)
+        data = os.pread(self._descriptor, wanted, start)
+        while len(data) < wanted:
+            more = os.pread(self._descriptor, wanted - len(data), start + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from cdc_daemon.commitlog.descriptor import START, Position
 from cdc_daemon.sources.log.folder import Listing
-from cdc_daemon.sources.log.gap import Gap, gap_at_start
-from cdc_daemon.sources.log.holes import Known, find_holes, find_missing
-from cdc_daemon.sources.log.ports import Checkpoints, SeenSegments
-from cdc_daemon.sources.log.position import START, Position
-from cdc_daemon.sources.log.tracked import TrackedSegment, TrackedSegments
+from cdc_daemon.sources.log.gaps import Gap, Known, find_holes, find_missing, gap_at_start
+from cdc_daemon.sources.log.ports import CheckpointStore, SeenSegmentStore
+from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
 from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
 
 
@@ -22,7 +21,7 @@ class Inventory:
     current state. So each gap is found once, or twice if the process is killed in between.
     """
 
-    def __init__(self, seen: SeenSegments, checkpoints: Checkpoints, segments: TrackedSegments) -> None:
+    def __init__(self, seen: SeenSegmentStore, checkpoints: CheckpointStore, segments: TrackedSegments) -> None:
         self._seen = seen
         self._checkpoints = checkpoints
         self._segments = segments

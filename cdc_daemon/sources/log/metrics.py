@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.errors import (
     CommitLogError,
     DamagedSegmentError,
@@ -12,8 +13,7 @@ from cdc_daemon.model.errors import (
     UnsupportedSegmentError,
 )
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.log.gap import Gap, GapReason
-from cdc_daemon.sources.log.position import Position
+from cdc_daemon.sources.log.gaps import Gap, GapReason
 from cdc_daemon.telemetry.metrics import Metrics
 
 _UNREADABLE = (DamagedSegmentError, MutationError, UnknownTableError, UnsupportedSegmentError)

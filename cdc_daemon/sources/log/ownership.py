@@ -13,7 +13,7 @@ import structlog
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.pipeline.handover import hand_over_for_good
-from cdc_daemon.sources.log.ports import ReconcileRequests, SignalSink
+from cdc_daemon.sources.log.ports import ReconcileRequestStore, SignalSink
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class Owners(Protocol):
         ...
 
 
-class OwnSignals:
+class OwnershipFilter:
     """Submits the signals that this node owns and drops the others, which counts as acknowledged.
 
     A dropped change is also in another replica's log, or arrives there by a hint or a repair. But if that node goes
@@ -62,7 +62,7 @@ class OwnSignals:
         sink: SignalSink,
         owners: Owners,
         *,
-        requests: ReconcileRequests,
+        requests: ReconcileRequestStore,
         everywhere: Collection[TableName] = (),
         left: Callable[[int], None],
         taken_over: Callable[[int], None],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
+from cdc_daemon.commitlog.descriptor import Position
+from cdc_daemon.commitlog.schema import SchemaView, TableMetadata
 from cdc_daemon.model.errors import CommitLogError
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
-from cdc_daemon.sources.log.gap import Gap
-from cdc_daemon.sources.log.position import Position
-from cdc_daemon.sources.log.signals import NamedTables
+from cdc_daemon.sources.log.gaps import Gap
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest
 from cdc_daemon.store.seen_segments import SeenSegment
@@ -24,7 +26,7 @@ class SignalSink(Protocol):
         ...
 
 
-class Checkpoints(Protocol):
+class CheckpointStore(Protocol):
     """Durable positions. Every method blocks and is called from worker threads, one call at a time.
 
     A method returns when its write is on disk, and raises `StoreError` when that failed.
@@ -51,7 +53,7 @@ class Checkpoints(Protocol):
         ...
 
 
-class DeadLetters(Protocol):
+class DeadLetterStore(Protocol):
     """Durable storage for dead letters. It blocks and is called from worker threads."""
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
@@ -66,7 +68,7 @@ class DeadLetters(Protocol):
         ...
 
 
-class ReconcileRequests(Protocol):
+class ReconcileRequestStore(Protocol):
     """Durable storage for reconcile requests. It blocks and is called from worker threads."""
 
     def add(self, requests: Sequence[ReconcileRequest]) -> None:
@@ -74,7 +76,7 @@ class ReconcileRequests(Protocol):
         ...
 
 
-class SeenSegments(Protocol):
+class SeenSegmentStore(Protocol):
     """Durable storage for the states of segments in the folder. It blocks and is called from worker threads."""
 
     def load(self) -> Sequence[SeenSegment]:
@@ -83,6 +85,14 @@ class SeenSegments(Protocol):
 
     def record(self, seen: Sequence[SeenSegment], gone: Collection[int]) -> None:
         """Store the current states of segments and delete those in `gone`. Raises `StoreError`."""
+        ...
+
+
+class NamedTables(SchemaView, Protocol):
+    """Tables by their ids and names."""
+
+    def find(self, keyspace: str, name: str) -> TableMetadata | None:
+        """Return the table with this name: the current generation, or the last one if it was dropped."""
         ...
 
 
@@ -165,3 +175,46 @@ class NullObserver:
 
     def gap(self, gap: Gap) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailOptions:
+    """Settings of a tail; times are in seconds.
+
+    follow_markers       read as far as sync markers reach; when false, only what `_cdc.idx` says is durable
+    release              delete finished segments; when false they are only recorded as consumed
+    may_prune            whether Cassandra may delete unread segments (`cdc_block_writes: false`); set false only
+                         if that is known, as it suppresses gaps that are merely possible
+    poll_interval        time between two reads of a growing segment
+    list_interval        time between two listings of the folder without file events
+    checkpoint_interval  the least time between two checkpoints
+    portion_mutations    the most mutations submitted at once
+    open_portions        the most portions submitted and not acknowledged
+    source               the checkpoint's name in the store
+    """
+
+    follow_markers: bool = True
+    release: bool = True
+    may_prune: bool = True
+    poll_interval: float = 0.02
+    list_interval: float = 1.0
+    checkpoint_interval: float = 0.1
+    portion_mutations: int = 1000
+    open_portions: int = 1024
+    source: str = "commitlog"
+
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """Runs blocking work."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Run the work and return its result."""
+        ...
+
+
+async def in_thread(work: Callable[[], T], /) -> T:
+    """Run work in a worker thread of the event loop."""
+    return await asyncio.to_thread(work)

@@ -11,20 +11,18 @@ from typing import Any, TypeVar
 
 import structlog
 
+from cdc_daemon.commitlog.descriptor import START, Position
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, CommitLogError
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
-from cdc_daemon.sources.log.executor import Executor
-from cdc_daemon.sources.log.follower import Portion, SegmentFollower
 from cdc_daemon.sources.log.lifecycle import Evidence, is_resting
-from cdc_daemon.sources.log.options import TailOptions
-from cdc_daemon.sources.log.ports import SignalSink, TailObserver
-from cdc_daemon.sources.log.position import START, Position
+from cdc_daemon.sources.log.losses import LossRecorder
+from cdc_daemon.sources.log.ports import Executor, SignalSink, TailObserver, TailOptions
+from cdc_daemon.sources.log.segment_reader import Portion, SegmentReader
+from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
 from cdc_daemon.sources.log.signals import signals_of
 from cdc_daemon.sources.log.tables import TableKnowledge
-from cdc_daemon.sources.log.tracked import TrackedSegment, TrackedSegments
-from cdc_daemon.sources.log.trouble import Trouble
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +53,7 @@ class Reader:
         sink: SignalSink,
         keeper: CheckpointKeeper,
         tables: TableKnowledge,
-        trouble: Trouble,
+        losses: LossRecorder,
         options: TailOptions,
         observer: TailObserver,
         executor: Executor,
@@ -67,7 +65,7 @@ class Reader:
         self._sink = sink
         self._keeper = keeper
         self._tables = tables
-        self._trouble = trouble
+        self._losses = losses
         self._options = options
         self._observer = observer
         self._executor = executor
@@ -96,7 +94,7 @@ class Reader:
     def _is_worth_reading(self, segment: TrackedSegment) -> bool:
         if segment.complete or segment.error is not None:
             return False
-        if segment.follower is None and (segment.gone or segment.retry_at > time.monotonic()):
+        if segment.reader is None and (segment.gone or segment.retry_at > time.monotonic()):
             return False
         return segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment))
 
@@ -120,52 +118,52 @@ class Reader:
             # The header may be written long after the file is created, so this can fail after opening too.
             segment.close()
             segment.error = error
-            await self._beating(self._trouble.unreadable(segment, [error]))
+            await self._beating(self._losses.unreadable(segment, [error]))
             return False
         finally:
             segment.reading = False
 
     async def _read_portions(self, segment: TrackedSegment) -> bool:
-        follower = segment.follower or await self._open(segment)
+        reader = segment.reader or await self._open(segment)
         segment.rested = None
         progressed = False
         while not self._stopping:
             evidence = self._segments.evidence(segment)
-            found = await self._fetch(follower, evidence)
+            found = await self._fetch(reader, evidence)
             self._segments.note_begun(segment)
-            if damages := follower.take_damages():
-                await self._beating(self._trouble.unreadable(segment, damages))
+            if damages := reader.take_damages():
+                await self._beating(self._losses.unreadable(segment, damages))
             if not found:
-                await self._end_of(segment, follower, evidence)
+                await self._end_of(segment, reader, evidence)
                 break
-            portion = await self._decode(follower)
+            portion = await self._decode(reader)
             if portion.end == portion.start:
                 # An entry there may be a write in progress, so its bytes may change.
-                follower.look_again()
+                reader.look_again()
                 break
             await self._hand_over(segment, portion)
-            follower.advance(portion)
-            segment.position = follower.position
+            reader.advance(portion)
+            segment.position = reader.position
             progressed = True
         return progressed
 
-    async def _open(self, segment: TrackedSegment) -> SegmentFollower:
+    async def _open(self, segment: TrackedSegment) -> SegmentReader:
         file, position = segment.file, segment.position
-        segment.follower = await self._executor(lambda: SegmentFollower(file, position=position, keyring=self._keyring))
-        return segment.follower
+        segment.reader = await self._executor(lambda: SegmentReader(file, position=position, keyring=self._keyring))
+        return segment.reader
 
-    async def _fetch(self, follower: SegmentFollower, evidence: Evidence) -> bool:
+    async def _fetch(self, reader: SegmentReader, evidence: Evidence) -> bool:
         stay_durable = not self._options.follow_markers
-        if follower.is_close:
+        if reader.is_close:
             # Writes since the last read are in the page cache, so this is faster than a thread.
-            return follower.fetch(evidence, stay_durable=stay_durable)
-        return await self._executor(lambda: follower.fetch(evidence, stay_durable=stay_durable))
+            return reader.fetch(evidence, stay_durable=stay_durable)
+        return await self._executor(lambda: reader.fetch(evidence, stay_durable=stay_durable))
 
-    async def _decode(self, follower: SegmentFollower) -> Portion:
+    async def _decode(self, reader: SegmentReader) -> Portion:
         """Decode a portion; refresh the schema once if the known one cannot decode all of it."""
         while True:
             decode = partial(
-                follower.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
+                reader.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
             )
             portion = await self._executor(decode)
             questions = self._tables.questions(portion)
@@ -190,9 +188,9 @@ class Reader:
 
     async def _hand_over(self, segment: TrackedSegment, portion: Portion) -> None:
         if portion.problems:
-            await self._beating(self._trouble.unreadable(segment, portion.problems))
+            await self._beating(self._losses.unreadable(segment, portion.problems))
         if portion.strangers:
-            await self._beating(self._trouble.strangers(segment, portion.strangers))
+            await self._beating(self._losses.strangers(segment, portion.strangers))
         signals = list(signals_of(portion.updates))
         unknown = sum(portion.unknown.values())
         if unknown:
@@ -214,9 +212,9 @@ class Reader:
             await self._beating(self._sink.submit(signals, receipt))
         receipt.release()
 
-    async def _end_of(self, segment: TrackedSegment, follower: SegmentFollower, evidence: Evidence) -> None:
+    async def _end_of(self, segment: TrackedSegment, reader: SegmentReader, evidence: Evidence) -> None:
         """Complete a segment at its end, read it again after a crash of Cassandra, or put it to rest."""
-        if not follower.at_end:
+        if not reader.at_end:
             return
         if evidence.closed and segment.may_be_ahead and segment.file.replayed:
             log.info(
@@ -228,11 +226,11 @@ class Reader:
             segment.may_be_ahead = False
             segment.position = 0
         elif evidence.closed:
-            segment.position = follower.end
+            segment.position = reader.end
             segment.close()
             await self._step_behind(segment)
             segment.complete = True
-        if segment.follower is None:
+        if segment.reader is None:
             return
         newer_begun = self._segments.newer_begun(segment)
         if is_resting(segment.file, at_end=True, newer_begun=newer_begun) and not segment.gone:

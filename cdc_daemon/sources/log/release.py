@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.sources.log.ports import Checkpoints, TailObserver
+from cdc_daemon.sources.log.ports import CheckpointStore, TailObserver
 from cdc_daemon.sources.log.quarantine import Quarantine
-from cdc_daemon.sources.log.tracked import TrackedSegment
+from cdc_daemon.sources.log.segments import TrackedSegment
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ class Releaser:
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, *, quarantine: Quarantine, observer: TailObserver, delete: bool = True
+        self, checkpoints: CheckpointStore, *, quarantine: Quarantine, observer: TailObserver, delete: bool = True
     ) -> None:
         self._checkpoints = checkpoints
         self._quarantine = quarantine

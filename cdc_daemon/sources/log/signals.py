@@ -3,44 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey
-from cdc_daemon.commitlog.schema import SchemaView, TableMetadata
 from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-
-
-class NamedTables(SchemaView, Protocol):
-    """Tables by their ids and names."""
-
-    def find(self, keyspace: str, name: str) -> TableMetadata | None:
-        """Return the table with this name: the current generation, or the last one if it was dropped."""
-        ...
-
-
-class WantedTables:
-    """The ids of a schema's mapped tables, for one generation of the schema.
-
-    Several ids may share one name: a table that was dropped and created again. If its primary key has changed since,
-    earlier ids are not included, as the keys in their changes name no row of the new table.
-    """
-
-    def __init__(self, schema: NamedTables, mapped: frozenset[TableName]) -> None:
-        self._schema = schema
-        self._mapped = mapped
-        self._known: dict[bytes, bool] = {}
-
-    def __contains__(self, table_id: object) -> bool:
-        assert isinstance(table_id, bytes)
-        wanted = self._known.get(table_id)
-        if wanted is None:
-            table = self._schema.get(table_id)
-            if table is None:
-                return False  # not cached: a later schema may have the table
-            now = self._schema.find(table.keyspace, table.name)
-            wanted = TableName(table.keyspace, table.name) in self._mapped
-            wanted = self._known[table_id] = wanted and (now is None or table.has_key_of(now))
-        return wanted
 
 
 def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:

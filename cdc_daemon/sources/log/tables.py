@@ -11,9 +11,8 @@ import structlog
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.model.errors import DamagedSegmentError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.log.follower import Portion
-from cdc_daemon.sources.log.ports import SchemaProvider
-from cdc_daemon.sources.log.signals import WantedTables
+from cdc_daemon.sources.log.ports import NamedTables, SchemaProvider
+from cdc_daemon.sources.log.segment_reader import Portion
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +23,31 @@ _PAUSE = 1.0
 
 _REMEMBERED = 10_000
 """Most remembered questions; beyond that all are forgotten, which costs one more refresh each."""
+
+
+class WantedTables:
+    """The ids of a schema's mapped tables, for one generation of the schema.
+
+    Several ids may share one name: a table that was dropped and created again. If its primary key has changed since,
+    earlier ids are not included, as the keys in their changes name no row of the new table.
+    """
+
+    def __init__(self, schema: NamedTables, mapped: frozenset[TableName]) -> None:
+        self._schema = schema
+        self._mapped = mapped
+        self._known: dict[bytes, bool] = {}
+
+    def __contains__(self, table_id: object) -> bool:
+        assert isinstance(table_id, bytes)
+        wanted = self._known.get(table_id)
+        if wanted is None:
+            table = self._schema.get(table_id)
+            if table is None:
+                return False  # not cached: a later schema may have the table
+            now = self._schema.find(table.keyspace, table.name)
+            wanted = TableName(table.keyspace, table.name) in self._mapped
+            wanted = self._known[table_id] = wanted and (now is None or table.has_key_of(now))
+        return wanted
 
 
 class TableKnowledge:

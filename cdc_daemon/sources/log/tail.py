@@ -10,33 +10,33 @@ from pathlib import Path
 
 import structlog
 
+from cdc_daemon.commitlog.descriptor import START, Position
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
-from cdc_daemon.sources.log.executor import Executor, in_thread
-from cdc_daemon.sources.log.folder import CdcFolder
+from cdc_daemon.sources.log.folder import CdcFolder, FolderWatch
 from cdc_daemon.sources.log.inventory import Inventory
-from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.sources.log.losses import LossRecorder
+from cdc_daemon.sources.log.monitor import FolderMonitor
 from cdc_daemon.sources.log.ports import (
-    Checkpoints,
-    DeadLetters,
+    CheckpointStore,
+    DeadLetterStore,
+    Executor,
     NullObserver,
-    ReconcileRequests,
+    ReconcileRequestStore,
     SchemaProvider,
-    SeenSegments,
+    SeenSegmentStore,
     SignalSink,
     TailObserver,
+    TailOptions,
+    in_thread,
 )
-from cdc_daemon.sources.log.position import START, Position
 from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.log.reader import Reader
 from cdc_daemon.sources.log.release import Releaser
-from cdc_daemon.sources.log.survey import Survey
+from cdc_daemon.sources.log.segments import Backlog, TrackedSegments
 from cdc_daemon.sources.log.tables import TableKnowledge
-from cdc_daemon.sources.log.tracked import Backlog, TrackedSegments
-from cdc_daemon.sources.log.trouble import Trouble
-from cdc_daemon.sources.log.watch import FolderWatch
 
 log = structlog.get_logger(__name__)
 
@@ -70,10 +70,10 @@ class Tail:
         sink: SignalSink,
         schema: SchemaProvider,
         mapped: Collection[TableName],
-        checkpoints: Checkpoints,
-        dead_letters: DeadLetters,
-        reconcile_requests: ReconcileRequests,
-        seen: SeenSegments,
+        checkpoints: CheckpointStore,
+        dead_letters: DeadLetterStore,
+        reconcile_requests: ReconcileRequestStore,
+        seen: SeenSegmentStore,
         options: TailOptions | None = None,
         observer: TailObserver | None = None,
         beat: Callable[[str], None] = lambda _name: None,
@@ -92,13 +92,13 @@ class Tail:
         self._executor = executor
         self._keyring = keyring
         quarantine = Quarantine(state)
-        self._trouble = Trouble(dead_letters, reconcile_requests, quarantine=quarantine, observer=self._observer)
+        self._losses = LossRecorder(dead_letters, reconcile_requests, quarantine=quarantine, observer=self._observer)
         self._releaser = Releaser(
             checkpoints, quarantine=quarantine, observer=self._observer, delete=self._options.release
         )
         self._segments = TrackedSegments()
         self._keeper: CheckpointKeeper | None = None
-        self._survey: Survey | None = None
+        self._monitor: FolderMonitor | None = None
         self._work = asyncio.Event()
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
@@ -136,13 +136,13 @@ class Tail:
         try:
             keeper = await self._begin()
             reader = self._make_reader(keeper)
-            survey = self._survey = self._make_survey(keeper)
-            watch = FolderWatch(self._folder, survey.call)
+            monitor = self._monitor = self._make_monitor(keeper)
+            watch = FolderWatch(self._folder, monitor.request_listing)
             tasks = [
                 asyncio.create_task(keeper.run(), name="tail-checkpoint"),
-                asyncio.create_task(survey.run(), name="tail-survey"),
+                asyncio.create_task(monitor.run(), name="tail-monitor"),
                 asyncio.create_task(watch.run(), name="tail-watch"),
-                asyncio.create_task(self._read(reader, survey), name="tail-read"),
+                asyncio.create_task(self._read(reader, monitor), name="tail-read"),
             ]
             stop = asyncio.create_task(self._stop.wait(), name="tail-stop")
             try:
@@ -184,7 +184,7 @@ class Tail:
             observer=self._observer,
             interval=self._options.checkpoint_interval,
             limit=self._options.open_portions,
-            on_saved=self._call_survey,
+            on_saved=self._request_release,
         )
         return self._keeper
 
@@ -194,7 +194,7 @@ class Tail:
             sink=self._sink,
             keeper=keeper,
             tables=TableKnowledge(self._schema, self._mapped),
-            trouble=self._trouble,
+            losses=self._losses,
             options=self._options,
             observer=self._observer,
             executor=self._executor,
@@ -203,29 +203,29 @@ class Tail:
             keyring=self._keyring,
         )
 
-    def _make_survey(self, keeper: CheckpointKeeper) -> Survey:
-        return Survey(
+    def _make_monitor(self, keeper: CheckpointKeeper) -> FolderMonitor:
+        return FolderMonitor(
             CdcFolder(self._folder),
             self._segments,
             keeper=keeper,
             checkpoints=self._checkpoints,
             inventory=Inventory(self._seen, self._checkpoints, self._segments),
             releaser=self._releaser,
-            trouble=self._trouble,
+            losses=self._losses,
             options=self._options,
             observer=self._observer,
             on_change=self._work.set,
         )
 
-    def _call_survey(self) -> None:
-        if self._survey is not None:
-            self._survey.look_after()
+    def _request_release(self) -> None:
+        if self._monitor is not None:
+            self._monitor.request_release()
 
-    async def _read(self, reader: Reader, survey: Survey) -> None:
+    async def _read(self, reader: Reader, monitor: FolderMonitor) -> None:
         while not self._stop.is_set():
             begun = time.monotonic()
             if await reader.read_all():
-                survey.look_after()
+                monitor.request_release()
                 continue
             self._read_all_at = begun
             # Not `wait_for`: before Python 3.12 it can swallow a cancellation that comes with the timeout.
@@ -253,3 +253,31 @@ async def _cancel(tasks: list[asyncio.Task[object]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class DisabledTail:
+    """Reads nothing and only waits for the stop, as a tail does between changes."""
+
+    def __init__(self) -> None:
+        self._stop = asyncio.Event()
+
+    @property
+    def position(self) -> Position:
+        """The start position: nothing was ever read."""
+        return START
+
+    def backlog(self) -> Backlog:
+        """Return an empty backlog."""
+        return Backlog(0, 0, None)
+
+    async def wait_passed(self, seconds: float) -> None:
+        """Wait for `seconds`: there is no log position to wait for."""
+        await asyncio.sleep(seconds)
+
+    async def run(self) -> None:
+        """Wait until `stop` is called."""
+        await self._stop.wait()
+
+    async def stop(self, deadline: float = 10.0, *, held: bool = False) -> None:  # noqa: ARG002 -- as a tail's
+        """End `run`."""
+        self._stop.set()

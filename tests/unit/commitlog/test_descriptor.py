@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.descriptor import SegmentDescriptor, index_name, parse_segment_name, read_descriptor
+from cdc_daemon.commitlog.descriptor import (
+    START,
+    Position,
+    SegmentDescriptor,
+    index_name,
+    parse_segment_name,
+    read_descriptor,
+)
 from cdc_daemon.commitlog.encryption import EncryptionHeader
 from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.writer import header
@@ -140,3 +147,12 @@ def test_no_parameters(text: bytes) -> None:
     found = read_descriptor(header(7, ID, text=text), segment=NAME)
     assert found is not None
     assert (found.compression, found.encryption) == (None, None)
+
+
+def test_positions_compare_in_the_order_of_the_log() -> None:
+    positions = [Position(8, 0), Position(7, 100), START, Position(8, 5), Position(7, 0)]
+    assert sorted(positions) == [START, Position(7, 0), Position(7, 100), Position(8, 0), Position(8, 5)]
+
+
+def test_positions_are_printed_with_a_colon() -> None:
+    assert str(Position(1795461419810, 28)) == "1795461419810:28"

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.errors import NOT_BUILT, DamagedSegmentError, MutationError, UnknownTableError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.metrics import PipelineMetrics
@@ -13,9 +14,8 @@ from cdc_daemon.search.bulk_observer import RetryReason
 from cdc_daemon.search.failure import Failure
 from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics
 from cdc_daemon.sources.dependents.metrics import DependentsMetrics
-from cdc_daemon.sources.log.gap import Gap, GapReason
+from cdc_daemon.sources.log.gaps import Gap, GapReason
 from cdc_daemon.sources.log.metrics import TailMetrics
-from cdc_daemon.sources.log.position import Position
 from cdc_daemon.sources.spool.metrics import SpoolMetrics
 from cdc_daemon.tablejobs.metrics import DriftMetrics
 from cdc_daemon.telemetry.metrics import Metrics

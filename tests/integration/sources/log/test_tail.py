@@ -18,7 +18,7 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.sources.log.folder import CdcFolder
-from cdc_daemon.sources.log.gap import Gap
+from cdc_daemon.sources.log.gaps import Gap
 from cdc_daemon.sources.log.ports import NullObserver
 from cdc_daemon.sources.log.tail import Tail
 from cdc_daemon.store import Store

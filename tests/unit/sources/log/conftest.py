@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.sources.log.options import TailOptions
+from cdc_daemon.sources.log.ports import TailOptions
 from tests.segments import CommitLogWriter
 from tests.unit.sources.log.harness import Harness
 

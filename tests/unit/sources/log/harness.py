@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.model.errors import CassandraUnavailableError, CommitLogError, StoreError
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
-from cdc_daemon.sources.log.gap import Gap
-from cdc_daemon.sources.log.options import TailOptions
-from cdc_daemon.sources.log.position import Position
+from cdc_daemon.sources.log.gaps import Gap
+from cdc_daemon.sources.log.ports import TailOptions
 from cdc_daemon.sources.log.tail import Tail
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest

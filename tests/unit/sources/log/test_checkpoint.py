@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from cdc_daemon.commitlog.descriptor import START, Position
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper, Reached
-from cdc_daemon.sources.log.position import START, Position
 from tests.unit.sources.log.harness import MemoryStore, Recorder
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.commitlog.keystore import Keystore
 from cdc_daemon.model.errors import DamagedSegmentError, MutationError, UnsupportedSegmentError
-from cdc_daemon.sources.log.buffer import SegmentBuffer
+from cdc_daemon.sources.log.folder import SegmentBuffer
 from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from tests.segments import LATECOMERS, USERS, CommitLogWriter, row, update, user

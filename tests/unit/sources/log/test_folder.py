@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdc_daemon.commitlog.index import CdcIndex
-from cdc_daemon.sources.log.folder import CdcFolder
+from cdc_daemon.sources.log.folder import CdcFolder, FileState, FolderWatch, SegmentBuffer
 from cdc_daemon.sources.log.lifecycle import Evidence, is_closed, is_resting
 from tests.segments import CommitLogWriter, user
 
@@ -149,3 +150,81 @@ def test_when_a_segment_may_rest(node: CommitLogWriter) -> None:
     node.write(user("a"))
     node.current.sync()
     assert not is_resting(CdcFolder(node.cdc_raw).look().segments[0], at_end=True, newer_begun=True)
+
+
+async def test_a_change_in_the_folder_is_told(tmp_path: Path) -> None:
+    told = asyncio.Event()
+    watching = asyncio.create_task(FolderWatch(tmp_path, told.set).run())
+    try:
+        async with asyncio.timeout(10):
+            while not told.is_set():
+                # The watch is set up in a thread of its own, so the first changes may come before it.
+                (tmp_path / "CommitLog-7-1_cdc.idx").write_text("1")
+                await asyncio.sleep(0.02)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_folder_that_cannot_be_watched_yet_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "cdc_raw"
+    told = asyncio.Event()
+    watching = asyncio.create_task(FolderWatch(folder, told.set, retry=0.01).run())
+    try:
+        await asyncio.sleep(0.05)
+        assert not told.is_set()
+        folder.mkdir()
+        async with asyncio.timeout(10):
+            while not told.is_set():
+                (folder / "CommitLog-7-1.log").write_text("1")
+                await asyncio.sleep(0.02)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "CommitLog-7-1.log"
+    path.write_bytes(b"0123456789")
+    return path
+
+
+def test_slices_are_read_as_of_bytes(file: Path) -> None:
+    buffer = SegmentBuffer(file)
+    assert len(buffer) == 10
+    assert (buffer[:3], buffer[3:5], buffer[8:20], buffer[20:30], buffer[5:2]) == (b"012", b"34", b"89", b"", b"")
+    buffer.close()
+    buffer.close()
+
+
+def test_what_is_written_later_shows_at_once_and_growth_at_the_next_look(file: Path) -> None:
+    buffer = SegmentBuffer(file)
+    with file.open("r+b") as writer:
+        writer.write(b"abc")
+        writer.flush()
+        assert buffer[:4] == b"abc3"
+        writer.seek(10)
+        writer.write(b"XYZ")
+        writer.flush()
+    assert len(buffer) == 10
+    assert buffer.look() == FileState(13, 1)
+    assert buffer[9:] == b"9XYZ"
+    buffer.close()
+
+
+def test_a_file_truncated_underneath_only_makes_slices_short(file: Path) -> None:
+    buffer = SegmentBuffer(file)
+    os.truncate(file, 4)
+    assert buffer[2:9] == b"23"
+    assert buffer[6:9] == b""
+    assert buffer.look().size == 4
+    buffer.close()
+
+
+def test_a_file_stays_readable_when_its_name_is_gone(file: Path) -> None:
+    buffer = SegmentBuffer(file)
+    file.unlink()
+    assert buffer.look() == FileState(10, 0)
+    assert buffer[:] == b"0123456789"
+    buffer.close()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cdc_daemon.commitlog.descriptor import START, Position
 from cdc_daemon.sources.log.folder import Listing, SegmentFile
-from cdc_daemon.sources.log.gap import GapReason, gap_at_start
-from cdc_daemon.sources.log.position import START, Position
+from cdc_daemon.sources.log.gaps import GapReason, gap_at_start
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from tests.segments import CommitLogWriter, other, user
 from tests.unit.sources.log.conftest import MakeHarness

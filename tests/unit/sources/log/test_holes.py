@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.sources.log.folder import Listing, SegmentFile
-from cdc_daemon.sources.log.gap import Gap, GapReason
-from cdc_daemon.sources.log.holes import Known, find_holes, find_missing
-from cdc_daemon.sources.log.position import Position
+from cdc_daemon.sources.log.gaps import Gap, GapReason, Known, find_holes, find_missing
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.store.seen_segments import SeenSegment, SegmentState

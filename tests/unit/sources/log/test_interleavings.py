@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,13 +14,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal
-from cdc_daemon.sources.log.executor import inline
 from cdc_daemon.sources.log.tail import Tail
 from tests.segments import CommitLogWriter, SegmentWriter, other, user
 from tests.unit.sources.log.harness import MAPPED, MemoryRequests, MemorySeen, MemoryStore, Provider, fast
 
 SMALL_SEGMENT = 512
 """Bytes: room for a handful of entries, so that segments fill up quickly."""
+
+
+T = TypeVar("T")
+
+
+async def inline(work: Callable[[], T], /) -> T:
+    """Run work directly in the event loop."""
+    return work()
 
 
 class CountingSink:
@@ -78,7 +85,7 @@ class Interleavings(RuleBasedStateMachine):
         async def begin() -> None:
             self.keeper = await self.tail._begin()
             self.reader = self.tail._make_reader(self.keeper)
-            self.survey = self.tail._make_survey(self.keeper)
+            self.monitor = self.tail._make_monitor(self.keeper)
 
         self.run(begin())
 
@@ -150,10 +157,10 @@ class Interleavings(RuleBasedStateMachine):
     )
     def let_daemon_work(self, steps: str) -> None:
         work = {
-            "look": self.survey.list,
+            "look": self.monitor.list,
             "read": self.reader.read_all,
             "save": self.keeper.save,
-            "release": self.survey.release_due,
+            "release": self.monitor.release_due,
         }
         for step in steps.split():
             self.run(work[step]())

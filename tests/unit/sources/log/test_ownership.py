@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.sources.log.ownership import REMEMBERED_SECONDS, OwnSignals
+from cdc_daemon.sources.log.ownership import REMEMBERED_SECONDS, OwnershipFilter
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 
 TABLE, EVERYWHERE = TableName("k", "t"), TableName("k", "heartbeat")
@@ -31,7 +31,7 @@ class Owners:
 
 
 class World:
-    """What is around `OwnSignals`: a sink that settles at once, requests that are kept, and a clock."""
+    """What is around `OwnershipFilter`: a sink that settles at once, requests that are kept, and a clock."""
 
     def __init__(self, limit: int = 100) -> None:
         self.owners = Owners()
@@ -39,7 +39,7 @@ class World:
         self.requests: list[ReconcileRequest] = []
         self.left = self.taken_over = 0
         self.time = 1000.0
-        self.signals = OwnSignals(
+        self.signals = OwnershipFilter(
             self,
             self.owners,
             requests=self,

@@ -121,7 +121,7 @@ async def test_a_segment_that_cannot_be_opened_is_tried_again_and_holds_up_no_ot
             raise OSError(code, os.strerror(code), str(path))
         return real(path, flags, mode)
 
-    monkeypatch.setattr("cdc_daemon.sources.log.buffer.os.open", open_file)
+    monkeypatch.setattr("cdc_daemon.sources.log.folder.os.open", open_file)
     monkeypatch.setattr("cdc_daemon.sources.log.reader._RETRY", 0.05)
     harness = make_harness()
     harness.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_daemon.sources.log.position import Position
+from cdc_daemon.commitlog.descriptor import Position
 from tests.segments import CommitLogWriter, other, user
 from tests.unit.sources.log.conftest import MakeHarness
 from tests.unit.sources.log.harness import fast

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.sources.log.position import Position
 from tests.segments import CommitLogWriter, user
 from tests.unit.sources.log.conftest import MakeHarness
 from tests.unit.sources.log.harness import fast

@@ -11,7 +11,8 @@ from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.model.signal import Scope, Signal
-from cdc_daemon.sources.log.signals import WantedTables, common_prefix, signals_of
+from cdc_daemon.sources.log.signals import common_prefix, signals_of
+from cdc_daemon.sources.log.tables import WantedTables
 from tests.segments import (
     EVENTS,
     EVENTS_NAME,

@@ -1,4 +1,4 @@
-"""The follower on bytes that nobody wrote on purpose: it ends, and says only what it can vouch for."""
+"""The reader on bytes that nobody wrote on purpose: it ends, and says only what it can vouch for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cdc_daemon.model.errors import CommitLogError
 from cdc_daemon.sources.log.folder import CdcFolder
-from cdc_daemon.sources.log.follower import SegmentFollower
 from cdc_daemon.sources.log.lifecycle import Evidence
+from cdc_daemon.sources.log.segment_reader import SegmentReader
 from tests.segments import SCHEMA, CommitLogWriter, SegmentWriter, user
 
 KEYS = [f"user-{number}" for number in range(12)]
@@ -31,23 +31,23 @@ def closed_segment(root: Path) -> SegmentWriter:
 
 
 def read_to_end(root: Path, segment: SegmentWriter, evidence: Evidence, *, limit: int = 2) -> list[str]:
-    """Return the keys found; fail when the follower does not come to an end."""
+    """Return the keys found; fail when the reader does not come to an end."""
     [file] = [file for file in CdcFolder(root / "cdc_raw").look().segments if file.id == segment.id]
-    follower = SegmentFollower(file)
+    reader = SegmentReader(file)
     found: list[str] = []
     try:
         for _ in range(1000):
-            if not follower.fetch(evidence):
-                follower.take_damages()
+            if not reader.fetch(evidence):
+                reader.take_damages()
                 return found
-            portion = follower.decode(SCHEMA, limit=limit)
+            portion = reader.decode(SCHEMA, limit=limit)
             if portion.end == portion.start:
                 return found
-            follower.advance(portion)
+            reader.advance(portion)
             found += [update.partition_key.decode() for update in portion.updates]
     finally:
-        follower.close()
-    raise AssertionError("the follower goes round in circles")
+        reader.close()
+    raise AssertionError("the reader goes round in circles")
 
 
 def test_a_sound_segment_is_read_whole(tmp_path: Path) -> None:

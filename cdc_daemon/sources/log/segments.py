@@ -8,8 +8,8 @@ from typing import NamedTuple
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.sources.log.checkpoint import Reached
 from cdc_daemon.sources.log.folder import Listing, SegmentFile
-from cdc_daemon.sources.log.follower import SegmentFollower
 from cdc_daemon.sources.log.lifecycle import Evidence
+from cdc_daemon.sources.log.segment_reader import SegmentReader
 
 
 class TrackedSegment:
@@ -30,11 +30,11 @@ class TrackedSegment:
         "damaged",
         "error",
         "file",
-        "follower",
         "gone",
         "holds_cdc",
         "may_be_ahead",
         "position",
+        "reader",
         "reading",
         "remembered",
         "rested",
@@ -48,7 +48,7 @@ class TrackedSegment:
         self.may_be_ahead = not consumed and (started > 0 or not file.replayed)
         self.started = started
         self.position = started
-        self.follower: SegmentFollower | None = None
+        self.reader: SegmentReader | None = None
         self.sequence = 0
         self.complete = False
         self.remembered = False
@@ -73,10 +73,10 @@ class TrackedSegment:
 
     def close(self) -> None:
         """Close the file; keep the state."""
-        if self.follower is not None:
-            self.position = max(self.position, self.follower.end)
-            self.follower.close()
-            self.follower = None
+        if self.reader is not None:
+            self.position = max(self.position, self.reader.end)
+            self.reader.close()
+            self.reader = None
 
 
 class Change(NamedTuple):
@@ -137,7 +137,7 @@ class TrackedSegments:
     def note_begun(self, segment: TrackedSegment) -> None:
         """Record whether Cassandra has written to the segment."""
         begun = segment.file.has_index or segment.position > 0
-        if begun or (segment.follower is not None and segment.follower.begun):
+        if begun or (segment.reader is not None and segment.reader.begun):
             self._newest_begun = max(self._newest_begun, segment.id)
 
     def newer_begun(self, segment: TrackedSegment) -> bool:
@@ -147,7 +147,7 @@ class TrackedSegments:
     def evidence(self, segment: TrackedSegment) -> Evidence:
         """Return the known state of the segment before it is read."""
         evidence = Evidence.of(segment.file, newer_begun=self.newer_begun(segment))
-        if segment.gone and segment.follower is not None and segment.follower.look() == 0:
+        if segment.gone and segment.reader is not None and segment.reader.look() == 0:
             # The file has no name left, so Cassandra has deleted its own link, and it closes a segment before that.
             return evidence._replace(closed=True)
         return evidence

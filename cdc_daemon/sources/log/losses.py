@@ -14,10 +14,10 @@ import structlog
 from cdc_daemon.commitlog.entries import OVERHEAD
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, StoreError, UnknownTableError
-from cdc_daemon.sources.log.gap import Gap
-from cdc_daemon.sources.log.ports import DeadLetters, ReconcileRequests, TailObserver
+from cdc_daemon.sources.log.gaps import Gap
+from cdc_daemon.sources.log.ports import DeadLetterStore, ReconcileRequestStore, TailObserver
 from cdc_daemon.sources.log.quarantine import Quarantine
-from cdc_daemon.sources.log.tracked import TrackedSegment
+from cdc_daemon.sources.log.segments import TrackedSegment
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 
@@ -30,7 +30,7 @@ MOST_TABLES = 10_000
 _Kept = TypeVar("_Kept")
 
 
-class Trouble:
+class LossRecorder:
     """Stores dead letters of lost data before reading continues behind it.
 
     If a segment is damaged (bytes covered by a marker are invalid), it is also copied to the quarantine at once, and
@@ -40,8 +40,8 @@ class Trouble:
 
     def __init__(
         self,
-        dead_letters: DeadLetters,
-        reconcile_requests: ReconcileRequests,
+        dead_letters: DeadLetterStore,
+        reconcile_requests: ReconcileRequestStore,
         *,
         quarantine: Quarantine,
         observer: TailObserver,

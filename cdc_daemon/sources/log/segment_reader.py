@@ -12,8 +12,7 @@ from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_de
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, UnknownTableError
-from cdc_daemon.sources.log.buffer import SegmentBuffer
-from cdc_daemon.sources.log.folder import SegmentFile
+from cdc_daemon.sources.log.folder import SegmentBuffer, SegmentFile
 from cdc_daemon.sources.log.lifecycle import Evidence
 
 
@@ -41,7 +40,7 @@ class Portion:
         return self.end - self.start
 
 
-class SegmentFollower:
+class SegmentReader:
     """Reads a segment's updates from the logical offset `position`, which is the end of an entry or 0.
 
     Call `fetch`, then `take_damages`, and if a section was found `decode` and `advance`. Only `advance` consumes, so a

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import structlog
 
+from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
 from cdc_daemon.sources.log.folder import CdcFolder, Listing, SegmentFile
-from cdc_daemon.sources.log.gap import Gap, GapReason
+from cdc_daemon.sources.log.gaps import Gap, GapReason
 from cdc_daemon.sources.log.inventory import Inventory
-from cdc_daemon.sources.log.options import TailOptions
-from cdc_daemon.sources.log.ports import Checkpoints, TailObserver
-from cdc_daemon.sources.log.position import Position
+from cdc_daemon.sources.log.losses import LossRecorder
+from cdc_daemon.sources.log.ports import CheckpointStore, TailObserver, TailOptions
 from cdc_daemon.sources.log.release import Releaser
-from cdc_daemon.sources.log.tracked import TrackedSegment, TrackedSegments
-from cdc_daemon.sources.log.trouble import Trouble
+from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ _ABSENCE = 30.0
 fill its whole CDC space. Such a long pause means that the process was suspended."""
 
 
-class Survey:
+class FolderMonitor:
     """Lists the folder, updates the tracked segments, reports gaps, and releases finished segments."""
 
     def __init__(
@@ -41,10 +40,10 @@ class Survey:
         segments: TrackedSegments,
         *,
         keeper: CheckpointKeeper,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointStore,
         inventory: Inventory,
         releaser: Releaser,
-        trouble: Trouble,
+        losses: LossRecorder,
         options: TailOptions,
         observer: TailObserver,
         on_change: Callable[[], None],
@@ -55,7 +54,7 @@ class Survey:
         self._checkpoints = checkpoints
         self._inventory = inventory
         self._releaser = releaser
-        self._trouble = trouble
+        self._losses = losses
         self._options = options
         self._observer = observer
         self._on_change = on_change
@@ -69,17 +68,17 @@ class Survey:
         self._said_at = 0.0
         self._orphans: dict[int, float] = {}
 
-    def call(self) -> None:
+    def request_listing(self) -> None:
         """Request a listing: the folder has changed."""
         self._list_now = True
         self._called.set()
 
-    def look_after(self) -> None:
+    def request_release(self) -> None:
         """Request a release of segments: something was acknowledged or read to its end."""
         self._called.set()
 
     async def run(self) -> None:
-        """Survey until cancelled."""
+        """Monitor until cancelled."""
         while True:
             if self._list_now or self._wait() <= 0:
                 await self.list()
@@ -135,13 +134,13 @@ class Survey:
 
     async def _settle_vanished(self, segment: TrackedSegment) -> None:
         """Report a deleted segment as a gap if it held CDC data, unless its open file is still being read."""
-        if segment.complete or segment.reading or segment.follower is not None:
+        if segment.complete or segment.reading or segment.reader is not None:
             return
         self._segments.drop(segment)
         if segment.holds_cdc or segment.error is not None:
             self._missing.add(segment.id)
             following = self._segments.next_after(segment)
-            await self._trouble.missing(
+            await self._losses.missing(
                 Gap(
                     reason=GapReason.VANISHED,
                     certain=True,
@@ -158,7 +157,7 @@ class Survey:
         gaps = await self._inventory.find_gaps(listing, checkpoint, may_prune=self._options.may_prune)
         for gap in gaps:
             if gap not in self._reported:
-                await self._trouble.missing(gap)
+                await self._losses.missing(gap)
                 self._reported.add(gap)
 
     async def _look_for_orphans(self, listing: Listing) -> None:
@@ -182,7 +181,7 @@ class Survey:
         if consumed is None and segment_id not in self._missing:
             offset = self._start.offset if segment_id == self._start.segment_id else 0
             before = min((file.id for file in listing.segments if file.id > segment_id), default=None)
-            await self._trouble.missing(
+            await self._losses.missing(
                 Gap(
                     reason=GapReason.INDEX_WITHOUT_SEGMENT,
                     certain=True,
