@@ -287,7 +287,7 @@ async def assemble(
                 settings=settings,
                 requests=store.reconcile_requests,
                 schedule=schedule,
-                told=DriftMetrics(metrics).told,
+                told=DriftMetrics(metrics).set_drift,
                 held=laid.held_tables,
                 troubled=troubled,
             )

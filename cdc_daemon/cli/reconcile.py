@@ -48,7 +48,7 @@ def reconcile(  # noqa: PLR0917 -- the command line's order
     The running daemon does it, behind live changes; a change under way is no difference. Exit code 0: equal, or all
     repaired, 1: documents differ, or some could not be judged, 2: it could not be done.
     """
-    from cdc_daemon.tablejobs.difference import Verdict, verdict_of  # noqa: PLC0415  commands start fast
+    from cdc_daemon.tablejobs.findings import ComparisonVerdict, verdict_of  # noqa: PLC0415  commands start fast
 
     wanted: dict[str, Any] = {"types": types, "rate": rate, "repair": repair}
     try:
@@ -70,7 +70,7 @@ def reconcile(  # noqa: PLR0917 -- the command line's order
         say_ended(told)
         raise typer.Exit(EXIT_ERROR)
     verdicts = {verdict_of(found) for found in told["report"].get("types", {}).values()}
-    if not verdicts <= {Verdict.EQUAL, Verdict.REPAIRED}:
+    if not verdicts <= {ComparisonVerdict.EQUAL, ComparisonVerdict.REPAIRED}:
         raise typer.Exit(EXIT_DRIFT)
 
 
@@ -85,11 +85,11 @@ def _part(text: str) -> float:
 
 
 def _show(told: Mapping[str, Any]) -> None:
-    from cdc_daemon.tablejobs.difference import Verdict, verdict_of  # noqa: PLC0415  commands start fast
+    from cdc_daemon.tablejobs.findings import ComparisonVerdict, verdict_of  # noqa: PLC0415  commands start fast
 
     for object_type, found in told["report"].get("types", {}).items():
         verdict = verdict_of(found)
-        word = "NOT EQUAL" if verdict is Verdict.DIFFERENT else verdict.value.upper()
+        word = "NOT EQUAL" if verdict is ComparisonVerdict.DIFFERENT else verdict.value.upper()
         typer.echo(f"{object_type}: {word}, {found['rows']:,} rows, {found['documents']:,} documents")
         for kind, text in (
             ("missing", "rows without document"),

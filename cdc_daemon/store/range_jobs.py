@@ -70,7 +70,7 @@ class JobRange:
     side: str = ROWS
 
 
-class Progress(NamedTuple):
+class JobProgress(NamedTuple):
     """Progress of a job: its ranges, and the tokens and rows processed."""
 
     ranges: int
@@ -145,7 +145,7 @@ class RangeJobs:
             ).fetchall()
         return [_job(row) for row in rows]
 
-    def progress(self, identity: str) -> Progress:
+    def progress(self, identity: str) -> JobProgress:
         """Return a job's progress."""
         with self._database.reading() as connection:
             row = connection.execute(
@@ -154,7 +154,7 @@ class RangeJobs:
                 "FROM job_range WHERE job = ?",
                 (identity,),
             ).fetchone()
-        return Progress(*row)
+        return JobProgress(*row)
 
     def rows_by_type(self, identity: str) -> Mapping[str, int]:
         """Return the number of rows processed by object type."""

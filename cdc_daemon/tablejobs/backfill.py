@@ -14,15 +14,15 @@ from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.handover import RowSink, refusal_of
 from cdc_daemon.store.range_jobs import JobRange
-from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.tablejobs.range_job import JobRun
 
 OPEN_PAGES = 2
 """Pages of one range that are in the pipeline at once: they limit a backfill's share of it, and the pages' age."""
 
-_LOOKED_EVERY = 0.25
+_CHECK_INTERVAL = 0.25
 
 
-class Scanning(Protocol):
+class ScanFactory(Protocol):
     """Builds a scan that keeps a job's pace."""
 
     def __call__(self, run: JobRun) -> TokenScan:
@@ -30,14 +30,14 @@ class Scanning(Protocol):
         ...
 
 
-class Settled(NamedTuple):
+class BackfillProgress(NamedTuple):
     """Everything of a range up to `cursor` is written, `rows` rows in total."""
 
     cursor: int
     rows: int
 
 
-class Extending(Protocol):
+class RowExtender(Protocol):
     """Completes readings of rows."""
 
     async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
@@ -55,8 +55,8 @@ class Backfill:
     def __init__(
         self,
         sink: RowSink,
-        scan: Scanning,
-        reader: Extending,
+        scan: ScanFactory,
+        reader: RowExtender,
         tables: Mapping[str, TableName],
         aliases: Mapping[str, str],
     ) -> None:
@@ -70,7 +70,7 @@ class Backfill:
         """Process the rest of a range. Raises what reading keys raises."""
         table = self._tables[part.object_type]
         line = AcknowledgementLine(
-            Settled(part.cursor, part.rows), limit=OPEN_PAGES, alias=self._aliases[part.object_type]
+            BackfillProgress(part.cursor, part.rows), limit=OPEN_PAGES, alias=self._aliases[part.object_type]
         )
         noting = asyncio.create_task(self._note(run, part, line), name="backfill-progress")
         try:
@@ -90,17 +90,17 @@ class Backfill:
         """Do nothing more: each range is written."""
 
     async def _hand_over(
-        self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[Settled]
+        self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[BackfillProgress]
     ) -> None:
         scan, left = self._scan(run), TokenRange(part.cursor, part.last)
         if run.request.dry_run:
             async for counted in scan.keys(table, left):
                 await run.pace.take(len(counted.keys))
-                (await line.open(Settled(counted.covered, part.rows + counted.settled))).release()
+                (await line.open(BackfillProgress(counted.covered, part.rows + counted.settled))).release()
             return
         async for page in scan.rows(table, left):
             await run.pace.take(len(page.keys))
-            receipt = await line.open(Settled(page.covered, part.rows + page.settled))
+            receipt = await line.open(BackfillProgress(page.covered, part.rows + page.settled))
             if line.refused is not None:
                 return
             await self._submit(table, page, receipt)
@@ -114,7 +114,7 @@ class Backfill:
         signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]
         await self._sink.submit_background(signals, receipt)
 
-    async def _note(self, run: JobRun, part: JobRange, line: AcknowledgementLine[Settled]) -> None:
+    async def _note(self, run: JobRun, part: JobRange, line: AcknowledgementLine[BackfillProgress]) -> None:
         while True:
-            await asyncio.sleep(_LOOKED_EVERY)
+            await asyncio.sleep(_CHECK_INTERVAL)
             await run.move(part, *line.acknowledged)

@@ -18,7 +18,7 @@ from cdc_daemon.search.answers import SETTINGS, read
 from cdc_daemon.search.document_versions import DocumentName
 from cdc_daemon.search.failure import told_apart
 from cdc_daemon.search.stored_documents import StoredDocument, fetch_documents
-from cdc_daemon.tablejobs.difference import Difference, Kind
+from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
 from cdc_daemon.values.shown import json_bytes
 
 _PIPELINES = ("index.default_pipeline", "index.final_pipeline")
@@ -32,18 +32,18 @@ class ScannedReader(RowReader, Protocol):
         ...
 
 
-class Expected(NamedTuple):
+class ExpectedDocument(NamedTuple):
     """The expected document of a key: the operation that would write or delete it."""
 
     key: Key
     operation: Operation
 
 
-class Look(NamedTuple):
-    """The differences by key, the ids of existing documents, and the keys of rows that no document can show."""
+class ComparisonResult(NamedTuple):
+    """The mismatches by key, the ids of existing documents, and the keys of rows that no document can show."""
 
-    differences: Mapping[Key, Difference]
-    there: Sequence[str]
+    mismatches: Mapping[Key, Mismatch]
+    existing: Sequence[str]
     unreadable: Sequence[Key]
 
 
@@ -77,7 +77,9 @@ class Comparison:
         self._changed = changed
         self._allowed_clock_difference = allowed_clock_difference
 
-    async def expect(self, keys: Sequence[Key], reading: Reading | None = None) -> tuple[list[Expected], list[Key]]:
+    async def expected_documents(
+        self, keys: Sequence[Key], reading: Reading | None = None
+    ) -> tuple[list[ExpectedDocument], list[Key]]:
         """Read rows; return their expected documents, and the keys of those that cannot be shown.
 
         With the `reading` of a scan, use that. Raises what reading raises.
@@ -88,23 +90,23 @@ class Comparison:
             reading = await self._reader.extend(self._table, keys, reading)
         return self._expected(keys, reading)
 
-    async def look(self, keys: Sequence[Key], reading: Reading | None = None) -> Look:
+    async def compare(self, keys: Sequence[Key], reading: Reading | None = None) -> ComparisonResult:
         """Compare the keys' current rows and documents. Raises what reading and fetching raise."""
-        expected, unreadable = await self.expect(keys, reading)
+        expected, unreadable = await self.expected_documents(keys, reading)
         names = [DocumentName(self._index, each.operation.id, each.operation.routing) for each in expected]
         documents = await fetch_documents(self.client, names, source=not self._changed)
-        differences = {}
-        there: list[str] = []
+        mismatches = {}
+        existing: list[str] = []
         for each, document in zip(expected, documents, strict=True):
-            if (difference := self._compare(each, document)) is not None:
-                differences[each.key] = difference
+            if (mismatch := self._compare(each, document)) is not None:
+                mismatches[each.key] = mismatch
             if document is not None and each.operation.body is not None:
-                there.append(document.id)
-        return Look(differences, there, unreadable)
+                existing.append(document.id)
+        return ComparisonResult(mismatches, existing, unreadable)
 
-    def _expected(self, keys: Sequence[Key], reading: Reading) -> tuple[list[Expected], list[Key]]:
+    def _expected(self, keys: Sequence[Key], reading: Reading) -> tuple[list[ExpectedDocument], list[Key]]:
         build = self._builder.of(self._table, reading.columns)
-        expected: list[Expected] = []
+        expected: list[ExpectedDocument] = []
         unreadable: list[Key] = []
         for key, state in zip(keys, reading.states, strict=True):
             if state.error is not None:
@@ -116,19 +118,19 @@ class Comparison:
                 if isinstance(built, FailedBuild):
                     unreadable.append(key)
                 else:
-                    expected.append(Expected(key, built))
+                    expected.append(ExpectedDocument(key, built))
         return expected, unreadable
 
-    def _compare(self, expected: Expected, document: StoredDocument | None) -> Difference | None:
+    def _compare(self, expected: ExpectedDocument, document: StoredDocument | None) -> Mismatch | None:
         operation = expected.operation
         if document is None:
             if operation.body is None:
                 return None
-            return Difference(Kind.MISSING, operation.id, expected.key, expected=hash(operation.body))
+            return Mismatch(MismatchKind.MISSING, operation.id, expected.key, expected=hash(operation.body))
         honest = document.version <= wall_clock() + self._allowed_clock_difference
         seen = {"version": document.version, "fresh": honest and document.version > operation.version}
         if operation.body is None:
-            return Difference(Kind.SURPLUS, operation.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
+            return Mismatch(MismatchKind.SURPLUS, operation.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
         if self._changed or document.source is None:
             return None
         if json_bytes(document.source) == operation.body:
@@ -136,8 +138,8 @@ class Comparison:
         fields = tuple(sorted(_differing(orjson.loads(operation.body), document.source)))
         if not fields:
             return None
-        return Difference(
-            Kind.DIFFERENT,
+        return Mismatch(
+            MismatchKind.DIFFERENT,
             operation.id,
             expected.key,
             fields,

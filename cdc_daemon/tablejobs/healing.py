@@ -13,13 +13,12 @@ from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, merge
 from cdc_daemon.config.settings import AuditSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest, ReconcileRequests
-from cdc_daemon.tablejobs.request import JobRequest, Origin
-from cdc_daemon.tablejobs.run import JobRun
-from cdc_daemon.tablejobs.runner import JobReport
+from cdc_daemon.tablejobs.range_job import JobOrigin, JobRequest, JobRun
+from cdc_daemon.tablejobs.runner import RangeJobReport
 
 log = structlog.get_logger(__name__)
 
-LOOKED_EVERY = 5.0
+CHECK_INTERVAL = 5.0
 """Seconds between two checks for lost changes."""
 
 FIRST_PAUSE = 60.0
@@ -36,18 +35,18 @@ class _Pause(NamedTuple):
     until: float
 
 
-class Starting(Protocol):
+class RepairRunner(Protocol):
     """The runner, as far as the daemon's own jobs need it."""
 
-    async def start(self, request: JobRequest) -> JobReport:
+    async def start(self, request: JobRequest) -> RangeJobReport:
         """Submit a job durably."""
         ...
 
-    async def has_open(self, origin: Origin) -> bool:
+    async def has_open(self, origin: JobOrigin) -> bool:
         """Return whether a job of this origin is not finished, and can be processed."""
         ...
 
-    async def stalled_requests(self, origin: Origin) -> set[int]:
+    async def stalled_requests(self, origin: JobOrigin) -> set[int]:
         """Return the requests of jobs of this origin that wait for aliases in trouble."""
         ...
 
@@ -71,7 +70,7 @@ class Healing:
     def __init__(
         self,
         requests: ReconcileRequests,
-        runner: Starting,
+        runner: RepairRunner,
         *,
         types: Mapping[TableName, Sequence[str]],
         ranges: Callable[[str], Sequence[TokenRange]],
@@ -86,10 +85,10 @@ class Healing:
         self._held = frozenset(held)
         self._clock = clock
         self._possible_rate = possible_rate
-        self._under_way: dict[Origin, tuple[int, ...]] = {}
+        self._under_way: dict[JobOrigin, tuple[int, ...]] = {}
         self._pauses: dict[int | None, _Pause] = {}
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Start the requested repairs that are not in progress. Raises `CdcError`."""
         wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
         if not wanted or await self._runner.has_open("gap"):
@@ -107,7 +106,7 @@ class Healing:
         elif due and not slow:
             await self._repair("possible_gap", due)
 
-    async def _repair(self, origin: Origin, wanted: Sequence[ReconcileRequest]) -> None:
+    async def _repair(self, origin: JobOrigin, wanted: Sequence[ReconcileRequest]) -> None:
         tables = {
             table
             for request in wanted
@@ -140,7 +139,7 @@ class Healing:
         )
         self._under_way[origin] = identities
 
-    def _note_failure(self, origin: Origin, wanted: Collection[int | None]) -> None:
+    def _note_failure(self, origin: JobOrigin, wanted: Collection[int | None]) -> None:
         """Delay the last repair's requests that it has not closed, though it has ended."""
         self._pauses = {each: pause for each, pause in self._pauses.items() if each in wanted}
         failed = [each for each in self._under_way.pop(origin, ()) if each in wanted]
@@ -158,7 +157,7 @@ class Healing:
     def _is_held(self, request: ReconcileRequest) -> bool:
         return (request.keyspace, request.table) in self._held
 
-    async def settle(self, run: JobRun) -> None:
+    async def close_requests(self, run: JobRun) -> None:
         """Record that a repair is done. Raises `StoreError`."""
         if run.request.requests:
             await asyncio.to_thread(self._requests.settle, run.request.requests)
@@ -175,7 +174,7 @@ class Audit:
 
     def __init__(
         self,
-        runner: Starting,
+        runner: RepairRunner,
         settings: AuditSettings,
         types: Mapping[str, Sequence[str]],
         *,

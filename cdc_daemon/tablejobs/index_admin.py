@@ -14,20 +14,20 @@ from cdc_daemon.search.failure import told_apart
 from cdc_daemon.search.index_swap import IndexPair, Phase
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.runner import JobReport
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
 
 log = structlog.get_logger(__name__)
 
 
-class Jobs(Protocol):
+class JobStarter(Protocol):
     """The runner, as far as indices need it."""
 
-    async def start(self, request: JobRequest) -> JobReport:
+    async def start(self, request: JobRequest) -> RangeJobReport:
         """Submit a job durably."""
         ...
 
-    async def newest(self, limit: int) -> Sequence[JobReport]:
+    async def newest(self, limit: int) -> Sequence[RangeJobReport]:
         """Return the status of the newest jobs, newest first."""
         ...
 
@@ -40,7 +40,7 @@ class IndexAdmin:
     """
 
     def __init__(
-        self, aliases: Mapping[str, str], *, client: AsyncElasticsearch, changes: PairChanges, jobs: Jobs
+        self, aliases: Mapping[str, str], *, client: AsyncElasticsearch, changes: PairChanges, jobs: JobStarter
     ) -> None:
         self._aliases = aliases
         self._client = client
@@ -77,7 +77,7 @@ class IndexAdmin:
                 hint="`--behind` puts it back all the same, and has it compared with the rows and mended",
                 alias=pair.alias,
             )
-        told: dict[str, Any] = {
+        planned: dict[str, Any] = {
             "type": object_type,
             "live": pair.other,
             "kept": pair.live,
@@ -85,12 +85,12 @@ class IndexAdmin:
             "job": None,
         }
         if dry_run:
-            return told
+            return planned
         await self._changes.exchange(pair)
         if lacks:
             report = await self._jobs.start(JobRequest(kind="reconcile", types=(object_type,), repair=True))
-            told["job"] = report.job.id
-        return told
+            planned["job"] = report.job.id
+        return planned
 
     async def drop(self, object_type: str, *, dry_run: bool = False) -> Mapping[str, Any]:
         """Delete the index that is kept, or that was being built; never the live one."""

@@ -14,7 +14,7 @@ class DriftMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def told(self, object_type: str, counts: Mapping[str, int]) -> None:
+    def set_drift(self, object_type: str, counts: Mapping[str, int]) -> None:
         """Show how many documents of an object type differ, by the kind of difference."""
         for kind, count in counts.items():
             self._metrics.drift_documents.labels(object_type, kind).set(count)

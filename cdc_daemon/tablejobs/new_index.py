@@ -22,18 +22,18 @@ from cdc_daemon.search.indices import IndexDefinition
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_writer import Refusals
 from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange
-from cdc_daemon.tablejobs.difference import remaining
-from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.tablejobs.findings import remaining
+from cdc_daemon.tablejobs.range_job import JobRun
 
 log = structlog.get_logger(__name__)
 
 MOST_CHECKS = 3
 """Comparisons of an index with its rows, each of which repairs differences, before the job gives up on the index."""
 
-_LOOKED_EVERY = 0.25
+_CHECK_INTERVAL = 0.25
 
 
-class Filling(Protocol):
+class BackfillWork(Protocol):
     """The plain backfill."""
 
     async def work(self, run: JobRun, part: JobRange) -> None:
@@ -45,11 +45,17 @@ class Filling(Protocol):
         ...
 
 
-class Comparing(Protocol):
+class IndexComparison(Protocol):
     """The reconcile."""
 
     async def compare(
-        self, run: JobRun, part: JobRange, *, repair: bool, index: str | None = None, set_aside: Callable[[Key], bool]
+        self,
+        run: JobRun,
+        part: JobRange,
+        *,
+        repair: bool,
+        index: str | None = None,
+        is_dead_letter: Callable[[Key], bool],
     ) -> None:
         """Compare a range with an index."""
         ...
@@ -67,8 +73,8 @@ class NewIndex:
 
     def __init__(
         self,
-        filling: Filling,
-        comparing: Comparing,
+        filling: BackfillWork,
+        comparing: IndexComparison,
         changes: PairChanges,
         *,
         definitions: Callable[[str], IndexDefinition],
@@ -92,7 +98,7 @@ class NewIndex:
             await self._filling.work(run, part)
             return
         while not await run.is_done(part.object_type, ROWS):  # noqa: ASYNC110 -- other tasks may still process the last of them
-            await asyncio.sleep(_LOOKED_EVERY)
+            await asyncio.sleep(_CHECK_INTERVAL)
         alias = self._definitions(part.object_type).alias
         if (await self._changes.pair(alias)).live == _plan(run, part.object_type)["index"]:
             await run.move(part, part.last, part.rows, done=True)
@@ -108,7 +114,7 @@ class NewIndex:
         failures = []
         for object_type in run.request.types:
             try:
-                await self._put_in_place(run, object_type)
+                await self._swap_in(run, object_type)
             except IndexPairError as error:
                 failures.append(error)
         if len(failures) > 1:
@@ -134,7 +140,7 @@ class NewIndex:
         if object_type not in plans:
             plans[object_type] = await self._choose(pair, definition)
             # Before anything is created: after a crash the job recognises the index as its own.
-            await run.keep_found()
+            await run.store_findings()
         plan = plans[object_type]
         index = plan["index"]
         made = replace(definition, index=index)
@@ -159,7 +165,7 @@ class NewIndex:
             await self._changes.create(made, pair)
         if not plan["created"]:
             plan["created"] = True
-            await run.keep_found()
+            await run.store_findings()
             log.info("new_index.begun", alias=definition.alias, index=index, live=pair.live)
 
     async def _choose(self, pair: IndexPair, definition: IndexDefinition) -> dict[str, Any]:
@@ -180,19 +186,19 @@ class NewIndex:
         index = pair.other or await self._changes.free_name(definition, pair.live)
         return {"index": index, "in_place_of": pair.live, "created": False, "resumed": resumed, "swapped": False}
 
-    async def _put_in_place(self, run: JobRun, object_type: str) -> None:
+    async def _swap_in(self, run: JobRun, object_type: str) -> None:
         definition = self._definitions(object_type)
         plan = _plan(run, object_type)
         index = plan["index"]
         pair = await self._changes.pair(definition.alias)
         if pair.live != index:
-            self._check_standing(pair, index)
+            self._check_still_building(pair, index)
             await self._changes.complete(definition, index)
             await self._changes.exchange(await self._check_equal(run, object_type, definition.alias))
         if not plan["swapped"]:
-            await self._make_up(run, object_type, definition.alias)
+            await self._repeat_refused(run, object_type, definition.alias)
         plan["swapped"] = True
-        await run.keep_found()
+        await run.store_findings()
 
     async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> IndexPair:
         """Return the indices when the one being built is equal, and has refused nothing since it was compared.
@@ -202,19 +208,19 @@ class NewIndex:
         plan = _plan(run, object_type)
         for checks in range(MOST_CHECKS):
             pair = await self._changes.pair(alias)
-            self._check_standing(pair, plan["index"])
+            self._check_still_building(pair, plan["index"])
             if not (pair.behind or plan.get("compare_again") or _left(run, object_type)):
                 return pair
             if checks == MOST_CHECKS - 1:
                 break
             # Durable before the mark is removed: a killed process must not take the removal for a result.
             plan["compare_again"] = True
-            await run.keep_found()
+            await run.store_findings()
             if pair.behind:
                 await self._changes.unmark_behind(alias, plan["index"])
             await self._compare_whole(run, object_type)
             plan["compare_again"] = False
-            await run.keep_found()
+            await run.store_findings()
         refusal = self._refused.get(alias)
         if left := _left(run, object_type):
             reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
@@ -231,7 +237,7 @@ class NewIndex:
             index=plan["index"],
         )
 
-    async def _make_up(self, run: JobRun, object_type: str, alias: str) -> None:
+    async def _repeat_refused(self, run: JobRun, object_type: str, alias: str) -> None:
         """Repeat the changes that the index refused just before it was swapped in.
 
         Each such change is written once more: a change that is refused now becomes a dead letter.
@@ -252,12 +258,12 @@ class NewIndex:
         index = _plan(run, part.object_type)["index"]
         pair = await self._changes.pair(alias)
         if pair.live != index:
-            self._check_standing(pair, index)
+            self._check_still_building(pair, index)
         await self._comparing.compare(
-            run, part, repair=True, index=index, set_aside=lambda key: self._is_dead(key, alias)
+            run, part, repair=True, index=index, is_dead_letter=lambda key: self._is_dead(key, alias)
         )
 
-    def _check_standing(self, pair: IndexPair, index: str) -> None:
+    def _check_still_building(self, pair: IndexPair, index: str) -> None:
         if (pair.other, pair.phase) != (index, Phase.BUILDING):
             raise _gone(pair.alias, index)
         if not pair.paired:

@@ -22,17 +22,15 @@ from cdc_daemon.pipeline.ports import DocumentBuilder
 from cdc_daemon.search.document_versions import DocumentName
 from cdc_daemon.search.stored_documents import DocumentWalk, StoredDocument, fetch_documents
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
-from cdc_daemon.tablejobs.backfill import Scanning
-from cdc_daemon.tablejobs.census import Census
+from cdc_daemon.tablejobs.backfill import ScanFactory
 from cdc_daemon.tablejobs.comparison import Comparison, ScannedReader, changes_documents
-from cdc_daemon.tablejobs.difference import Account, Difference, Kind
-from cdc_daemon.tablejobs.document_keys import DocumentKeys
-from cdc_daemon.tablejobs.log_progress import Passing
-from cdc_daemon.tablejobs.run import JobRun
-from cdc_daemon.tablejobs.settling import AT_ONCE, DirectWriter, Settling
+from cdc_daemon.tablejobs.confirmation import AT_ONCE, DirectWriter, MismatchConfirmation, WriteBarrier
+from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
+from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
+from cdc_daemon.tablejobs.range_job import JobRun
 
 SUSPECTS = 2000
-"""Differences gathered before they are checked again: each check costs a wait, and each difference takes memory."""
+"""Differences gathered before they are checked again: each check costs a wait, and each mismatch takes memory."""
 
 IDS = 5000
 """Document ids in a page that contains only ids."""
@@ -40,14 +38,14 @@ IDS = 5000
 MOST_PARTS = 1000
 """Parts that a walk is split into for a sample (`index.max_slices_per_pit` is 1024)."""
 
-OF_ROWS = frozenset((Kind.MISSING, Kind.DIFFERENT))
+OF_ROWS = frozenset((MismatchKind.MISSING, MismatchKind.DIFFERENT))
 """Differences found from the rows."""
 
-OF_DOCUMENTS = frozenset((Kind.SURPLUS,))
+OF_DOCUMENTS = frozenset((MismatchKind.SURPLUS,))
 """Differences found from the documents."""
 
 
-class Compared(NamedTuple):
+class ComparedMapping(NamedTuple):
     """One mapping, with its settings."""
 
     mapping: DocumentMapping
@@ -57,7 +55,7 @@ class Compared(NamedTuple):
 class Reconcile:
     """Compares page by page, so that memory stays flat at any size.
 
-    A difference is not trusted at once: it is checked again after the tail has passed it, as a change in flight is not
+    A mismatch is not trusted at once: it is checked again after the tail has passed it, as a change in flight is not
     drift. Raises what reading rows, fetching documents and recording progress raise.
     """
 
@@ -67,25 +65,25 @@ class Reconcile:
         client: AsyncElasticsearch,
         reader: ScannedReader,
         builder: DocumentBuilder,
-        scan: Scanning,
-        passing: Passing,
+        scan: ScanFactory,
+        barrier: WriteBarrier,
         sink: BackgroundSink,
         writer: DirectWriter,
-        compared: Mapping[str, Compared],
-        told: Callable[[str, Mapping[str, int]], None],
-        done: Callable[[JobRun], Awaitable[None]],
+        compared: Mapping[str, ComparedMapping],
+        on_compared: Callable[[str, Mapping[str, int]], None],
+        on_done: Callable[[JobRun], Awaitable[None]],
     ) -> None:
         self._client = client
         self._reader = reader
         self._builder = builder
         self._scan = scan
-        self._passing = passing
+        self._barrier = barrier
         self._sink = sink
         self._writer = writer
         self._compared = compared
-        self._told = told
-        self._done = done
-        self._censuses: WeakKeyDictionary[JobRun, dict[str, Census]] = WeakKeyDictionary()
+        self._on_compared = on_compared
+        self._on_done = on_done
+        self._id_sums: WeakKeyDictionary[JobRun, dict[str, IdSums]] = WeakKeyDictionary()
 
     async def work(self, run: JobRun, part: JobRange) -> None:
         """Compare the rest of a range, or walk the documents of a type."""
@@ -98,9 +96,9 @@ class Reconcile:
         *,
         repair: bool,
         index: str | None = None,
-        set_aside: Callable[[Key], bool] = lambda _key: False,
+        is_dead_letter: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
-        """Do `work` on an index other than the alias's; `set_aside` returns whether a document cannot be shown."""
+        """Do `work` on an index other than the alias's; `is_dead_letter` returns whether a document cannot be shown."""
         compared = self._compared[part.object_type]
         mapping = compared.mapping
         place = index or mapping.alias
@@ -113,98 +111,103 @@ class Reconcile:
             changed=mapping.pipeline is not None or await changes_documents(self._client, place),
             index=place,
         )
-        account = Account(part.object_type)
-        settling = Settling(
+        counts = MismatchCounts(part.object_type)
+        confirmation = MismatchConfirmation(
             comparison,
-            self._passing,
-            account,
+            self._barrier,
+            counts,
             sink=self._sink,
             writer=self._writer,
             alias=mapping.alias,
             repair=repair,
             index=place,
-            set_aside=set_aside,
+            is_dead_letter=is_dead_letter,
         )
-        side = _Side(comparison, account, settling, place)
+        target = _Target(comparison, counts, confirmation, place)
         if part.side != DOCUMENTS:
-            await self._rows(run, part, side, _table(mapping))
+            await self._rows(run, part, target, _table(mapping))
         elif run.request.kind != "reconcile" or run.resumed or run.request.ranges or run.request.sample < 1:
-            await self._walk(run, part, side, compared)
+            await self._walk(run, part, target, compared)
         else:
             await run.wait_rows(part.object_type)
-            await self._recount(run, part, side, compared)
+            await self._recount(run, part, target, compared)
 
     async def finish(self, run: JobRun) -> None:
-        """Report the remaining differences, and that the job is done."""
+        """Report the remaining mismatches, and that the job is done."""
         for object_type in run.request.types:
-            account = run.found.get("types", {}).get(object_type, {})
-            self._told(object_type, account.get("left", {kind.value: 0 for kind in Kind}))
-        await self._done(run)
+            counts = run.found.get("types", {}).get(object_type, {})
+            self._on_compared(object_type, counts.get("left", {kind.value: 0 for kind in MismatchKind}))
+        await self._on_done(run)
 
-    async def _rows(self, run: JobRun, part: JobRange, side: _Side, table: TableName) -> None:
-        suspects: dict[Key, Difference] = {}
+    async def _rows(self, run: JobRun, part: JobRange, target: _Target, table: TableName) -> None:
+        suspects: dict[Key, Mismatch] = {}
         counted = settled = part.rows
-        census = self._census(run, part.object_type)
+        sums = self._sums_of(run, part.object_type)
         async for page in self._scan(run).rows(table, TokenRange(part.cursor, part.last)):
             await run.pace.take(len(page.keys))
             for keys, reading in _portions(page.keys, page.reading):
-                look = await side.comparison.look(keys, reading)
-                suspects.update({key: each for key, each in look.differences.items() if each.kind in OF_ROWS})
-                census.add(look.there)
-                side.account.add(unreadable=len(look.unreadable))
+                result = await target.comparison.compare(keys, reading)
+                suspects.update({key: each for key, each in result.mismatches.items() if each.kind in OF_ROWS})
+                sums.add(result.existing)
+                target.counts.add(unreadable=len(result.unreadable))
             settled = part.rows + page.settled
             if judged := len(suspects) >= SUSPECTS:
-                await side.settling.judge(suspects, OF_ROWS)
+                await target.confirmation.confirm(suspects, OF_ROWS)
                 suspects = {}
             if not suspects:
-                side.account.add(rows=settled - counted)
+                target.counts.add(rows=settled - counted)
                 counted = settled
-                await run.move(part, page.covered, settled, found=side.account, now=judged)
-        await side.settling.judge(suspects, OF_ROWS)
-        side.account.add(rows=settled - counted)
-        await run.move(part, part.last, settled, done=True, found=side.account)
+                await run.move(part, page.covered, settled, found=target.counts, now=judged)
+        await target.confirmation.confirm(suspects, OF_ROWS)
+        target.counts.add(rows=settled - counted)
+        await run.move(part, part.last, settled, done=True, found=target.counts)
 
-    def _census(self, run: JobRun, object_type: str) -> Census:
-        return self._censuses.setdefault(run, {}).setdefault(object_type, Census())
+    def _sums_of(self, run: JobRun, object_type: str) -> IdSums:
+        return self._id_sums.setdefault(run, {}).setdefault(object_type, IdSums())
 
-    async def _recount(self, run: JobRun, part: JobRange, side: _Side, compared: Compared) -> None:
+    async def _recount(self, run: JobRun, part: JobRange, target: _Target, compared: ComparedMapping) -> None:
         """Check the documents that were not seen from their rows.
 
         They are identified by their ids alone; only documents that share a sum with an unseen one are compared with
-        their rows. A census does not survive a crash: then each document is checked.
+        their rows. The sums do not survive a crash: then each document is checked.
         """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
-        walk = DocumentWalk(self._client, side.place, page=IDS)
-        seen, walked = self._census(run, part.object_type), Census()
+        walk = DocumentWalk(self._client, target.place, page=IDS)
+        seen, walked = self._sums_of(run, part.object_type), IdSums()
         async for page in self._pages(run, part, walk):
             walked.add(each.id for each in page)
-            side.account.add(documents=len(page))
+            target.counts.add(documents=len(page))
         doubtful = seen.differing(walked)
         if doubtful:
             names: list[DocumentName] = []
             async with aclosing(walk.pages()) as pages:
                 async for page in pages:
                     names += [
-                        DocumentName(side.place, each.id, each.routing)
+                        DocumentName(target.place, each.id, each.routing)
                         for each in page
-                        if Census.bucket(each.id) in doubtful
+                        if IdSums.bucket(each.id) in doubtful
                     ]
                     if len(names) >= AT_ONCE:
-                        await self._check_named(run, side, mapping, keys_of, names)
+                        await self._check_named(run, target, mapping, keys_of, names)
                         names = []
-            await self._check_named(run, side, mapping, keys_of, names)
-        await run.move(part, part.last, part.rows, done=True, found=side.account)
+            await self._check_named(run, target, mapping, keys_of, names)
+        await run.move(part, part.last, part.rows, done=True, found=target.counts)
 
     async def _check_named(
-        self, run: JobRun, side: _Side, mapping: DocumentMapping, keys_of: DocumentKeys, names: Sequence[DocumentName]
+        self,
+        run: JobRun,
+        target: _Target,
+        mapping: DocumentMapping,
+        keys_of: DocumentKeys,
+        names: Sequence[DocumentName],
     ) -> None:
         for start in range(0, len(names), AT_ONCE):
             found = await fetch_documents(self._client, names[start : start + AT_ONCE], source=DocumentKeys.FIELDS)
             await run.pace.take(len(found))
-            await self._check(run, side, mapping, [(each, keys_of.of(each)) for each in found if each is not None])
+            await self._check(run, target, mapping, [(each, keys_of.of(each)) for each in found if each is not None])
 
-    async def _walk(self, run: JobRun, part: JobRange, side: _Side, compared: Compared) -> None:
+    async def _walk(self, run: JobRun, part: JobRange, target: _Target, compared: ComparedMapping) -> None:
         """Check that each document's row exists.
 
         The walk restarts after a crash, as it cannot be resumed; so its findings count when it is done.
@@ -214,15 +217,15 @@ class Reconcile:
         parts = round(min(MOST_PARTS, 1 / run.request.sample))
         walk = DocumentWalk(
             self._client,
-            side.place,
+            target.place,
             source=DocumentKeys.FIELDS,
             part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- not a secret
         )
         async for page in self._pages(run, part, walk):
             await run.pace.take(len(page))
-            await self._check(run, side, mapping, [(document, keys_of.of(document)) for document in page])
-            side.account.add(documents=len(page))
-        await run.move(part, part.last, part.rows, done=True, found=side.account)
+            await self._check(run, target, mapping, [(document, keys_of.of(document)) for document in page])
+            target.counts.add(documents=len(page))
+        await run.move(part, part.last, part.rows, done=True, found=target.counts)
 
     async def _pages(self, run: JobRun, part: JobRange, walk: DocumentWalk) -> AsyncIterator[Sequence[StoredDocument]]:
         """Yield the pages of a walk, and record its progress."""
@@ -236,38 +239,38 @@ class Reconcile:
                 await run.move(part, part.first + done, part.rows)
 
     async def _check(
-        self, run: JobRun, side: _Side, mapping: DocumentMapping, page: Sequence[tuple[StoredDocument, Key | None]]
+        self, run: JobRun, target: _Target, mapping: DocumentMapping, page: Sequence[tuple[StoredDocument, Key | None]]
     ) -> None:
         wanted = run.request.ranges
-        strangers: list[Difference] = []
+        orphans: list[Mismatch] = []
         suspects: set[Key] = set()
         documents: dict[Key, StoredDocument] = {}
         for document, key in page:
             if key is not None and (not wanted or _is_in(key, wanted)):
                 documents[key] = document
             elif key is None and not wanted and mapping.identity.names_whole_key:
-                strangers.append(_stranger(document))
+                orphans.append(_orphan(document))
         for keys, _ in _portions(list(documents)):
-            expected, _ = await side.comparison.expect(keys)
+            expected, _ = await target.comparison.expected_documents(keys)
             for each in expected:
                 document = documents[each.key]
                 if each.operation.id != document.id or (each.operation.routing or None) != document.routing:
-                    strangers.append(_stranger(document))
+                    orphans.append(_orphan(document))
                 elif each.operation.body is None:
                     suspects.add(each.key)
         if suspects:
             # The walk shows documents as of its beginning; this is the first check that counts.
-            look = await side.comparison.look(list(suspects))
-            side.account.add(unreadable=len(look.unreadable))
-            await side.settling.judge(look.differences, OF_DOCUMENTS)
-        if strangers and mapping.identity.names_whole_key:
-            await side.settling.judge_strangers(strangers)
+            result = await target.comparison.compare(list(suspects))
+            target.counts.add(unreadable=len(result.unreadable))
+            await target.confirmation.confirm(result.mismatches, OF_DOCUMENTS)
+        if orphans and mapping.identity.names_whole_key:
+            await target.confirmation.confirm_orphans(orphans)
 
 
-class _Side(NamedTuple):
+class _Target(NamedTuple):
     comparison: Comparison
-    account: Account
-    settling: Settling
+    counts: MismatchCounts
+    confirmation: MismatchConfirmation
     place: str
 
 
@@ -286,5 +289,5 @@ def _is_in(key: Key, ranges: Sequence[TokenRange]) -> bool:
     return any(token in each for each in ranges)
 
 
-def _stranger(document: StoredDocument) -> Difference:
-    return Difference(Kind.SURPLUS, document.id, None, version=document.version, routing=document.routing)
+def _orphan(document: StoredDocument) -> Mismatch:
+    return Mismatch(MismatchKind.SURPLUS, document.id, None, version=document.version, routing=document.routing)

@@ -20,9 +20,8 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.sources.requests.errors import TooManyJobsError, UnknownObjectTypeError
-from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange, Progress, RangeJob, RangeJobs
-from cdc_daemon.tablejobs.request import JobRequest, Origin, take_sample
-from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobProgress, JobRange, RangeJob, RangeJobs
+from cdc_daemon.tablejobs.range_job import JobOrigin, JobRequest, JobRun, take_sample
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +35,7 @@ MOST_REFUSALS = 5
 """How often Cassandra may refuse a job's queries until the job has failed: the schema may just be changing."""
 
 
-class Work(Protocol):
+class JobWork(Protocol):
     """The work of a kind of job. Both methods raise `CdcError`; retryable errors are retried."""
 
     async def work(self, run: JobRun, part: JobRange) -> None:
@@ -48,7 +47,7 @@ class Work(Protocol):
         ...
 
 
-class Pieces(Protocol):
+class RingSplitter(Protocol):
     """Splits the ring."""
 
     async def pieces(self, table: TableName, wanted: Sequence[TokenRange]) -> Sequence[TokenRange]:
@@ -56,11 +55,11 @@ class Pieces(Protocol):
         ...
 
 
-class JobReport(NamedTuple):
+class RangeJobReport(NamedTuple):
     """A job, its progress, and the rows written by object type."""
 
     job: RangeJob
-    progress: Progress
+    progress: JobProgress
     rows: Mapping[str, int]
 
 
@@ -80,8 +79,8 @@ class RangeJobRunner:
     def __init__(
         self,
         store: RangeJobs,
-        ring: Pieces,
-        works: Mapping[str, Work],
+        ring: RingSplitter,
+        works: Mapping[str, JobWork],
         tables: Mapping[str, TableName],
         *,
         rate: float | None = None,
@@ -104,7 +103,7 @@ class RangeJobRunner:
         """The types that jobs can be for."""
         return sorted(self._tables)
 
-    async def start(self, request: JobRequest) -> JobReport:
+    async def start(self, request: JobRequest) -> RangeJobReport:
         """Submit a job durably.
 
         Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and what splitting the ring raises.
@@ -123,16 +122,16 @@ class RangeJobRunner:
             self._wake.notify_all()
         return await self._report(kept)
 
-    async def report(self, identity: str) -> JobReport | None:
+    async def report(self, identity: str) -> RangeJobReport | None:
         """Return the status of a job; None when there is none with that id."""
         job = await asyncio.to_thread(self._store.get, identity)
         return None if job is None else await self._report(job)
 
-    async def newest(self, limit: int) -> Sequence[JobReport]:
+    async def newest(self, limit: int) -> Sequence[RangeJobReport]:
         """Return the status of the newest jobs, newest first."""
         return [await self._report(job) for job in await asyncio.to_thread(self._store.newest, limit=limit)]
 
-    async def cancel(self, identity: str) -> JobReport | None:
+    async def cancel(self, identity: str) -> RangeJobReport | None:
         """Cancel a job; None when there is none with that id. Rows already handed over are written all the same."""
         if await asyncio.to_thread(self._store.finish, identity, "cancelled"):
             log.info("job.cancelled", job=identity)
@@ -140,14 +139,14 @@ class RangeJobRunner:
                 self._running[identity][1].cancel()
         return await self.report(identity)
 
-    async def has_open(self, origin: Origin) -> bool:
+    async def has_open(self, origin: JobOrigin) -> bool:
         """Return whether a job of this origin is not finished, and can be processed. Raises `StoreError`."""
         for job in await self._open_jobs(origin):
             if not await self._is_stalled(job):
                 return True
         return False
 
-    async def stalled_requests(self, origin: Origin) -> set[int]:
+    async def stalled_requests(self, origin: JobOrigin) -> set[int]:
         """Return the requests of jobs of this origin that wait for aliases in trouble. Raises `StoreError`."""
         return {number for job in await self._stalled(origin) for number in job.options.get("requests", ())}
 
@@ -172,7 +171,7 @@ class RangeJobRunner:
     async def run(self) -> None:
         """Run jobs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for origin in get_args(Origin):
+            for origin in get_args(JobOrigin):
                 tasks.create_task(self._work_off(origin), name=f"jobs-{origin}")
 
     async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int, str]]:
@@ -189,11 +188,11 @@ class RangeJobRunner:
             ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
         return ranges
 
-    async def _report(self, job: RangeJob) -> JobReport:
+    async def _report(self, job: RangeJob) -> RangeJobReport:
         progress = await asyncio.to_thread(self._store.progress, job.id)
-        return JobReport(job, progress, await asyncio.to_thread(self._store.rows_by_type, job.id))
+        return RangeJobReport(job, progress, await asyncio.to_thread(self._store.rows_by_type, job.id))
 
-    async def _work_off(self, origin: Origin) -> None:
+    async def _work_off(self, origin: JobOrigin) -> None:
         backoff = Backoff()
         while True:
             try:
@@ -204,7 +203,7 @@ class RangeJobRunner:
                 log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
                 await asyncio.sleep(delay)
 
-    async def _wait_next(self, origin: Origin) -> RangeJob:
+    async def _wait_next(self, origin: JobOrigin) -> RangeJob:
         """Wait for a job that can be processed."""
         async with self._wake:
             while True:
@@ -215,10 +214,10 @@ class RangeJobRunner:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), STALLED_SECONDS if waiting else None)
 
-    async def _open_jobs(self, origin: Origin) -> list[RangeJob]:
+    async def _open_jobs(self, origin: JobOrigin) -> list[RangeJob]:
         return [job for job in await asyncio.to_thread(self._store.open_jobs) if job.origin == origin]
 
-    async def _stalled(self, origin: Origin) -> list[RangeJob]:
+    async def _stalled(self, origin: JobOrigin) -> list[RangeJob]:
         return [job for job in await self._open_jobs(origin) if await self._is_stalled(job)]
 
     async def _is_stalled(self, job: RangeJob) -> bool:
@@ -257,7 +256,7 @@ class RangeJobRunner:
             log.error("job.broken", job=job.id, exc_info=failure)
             await self._fail(job, CdcError(f"{type(failure).__name__}: {failure}"))
 
-    async def _open(self, job: RangeJob) -> tuple[JobRun, Work]:
+    async def _open(self, job: RangeJob) -> tuple[JobRun, JobWork]:
         request = JobRequest.of(job.kind, job.origin, job.options)  # type: ignore[arg-type]  # as `start` had it
         if gone := set(request.types) - self._tables.keys():
             raise ConfigError(f"object type {', '.join(sorted(gone))} has no mapping any more")
@@ -270,7 +269,7 @@ class RangeJobRunner:
         """Return whether a retry is useless: queries of a dropped table are refused again and again."""
         return self._refusals[job.id] >= MOST_REFUSALS or not (failure.retryable or isinstance(failure, StoreError))
 
-    async def _work(self, run: JobRun, work: Work) -> None:
+    async def _work(self, run: JobRun, work: JobWork) -> None:
         await asyncio.to_thread(self._store.begin, run.job.id)
         log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
         left = await asyncio.to_thread(self._store.open_ranges, run.job.id)

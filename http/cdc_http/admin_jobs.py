@@ -14,9 +14,9 @@ from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.model.errors import CdcError, ConfigError, StoreError
 from cdc_daemon.sources.requests import TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.store.range_jobs import RangeJob
-from cdc_daemon.tablejobs.difference import verdict_of
-from cdc_daemon.tablejobs.request import Kind
-from cdc_daemon.tablejobs.runner import JobReport
+from cdc_daemon.tablejobs.findings import verdict_of
+from cdc_daemon.tablejobs.range_job import JobKind
+from cdc_daemon.tablejobs.runner import RangeJobReport
 from cdc_http.admission import Admission
 from cdc_http.answer import NO_STORE, Json
 from cdc_http.bodies import Bodies
@@ -57,7 +57,7 @@ class JobsEndpoint:
     ) -> Callable[[Request], Awaitable[Response]]:
         return self._operators.admitted(lambda daemon: daemon.range_jobs, _told(handle))
 
-    def _starting(self, kind: Kind) -> Callable[[Request, RangeJobsView], Awaitable[Response]]:
+    def _starting(self, kind: JobKind) -> Callable[[Request, RangeJobsView], Awaitable[Response]]:
         async def start(request: Request, jobs: RangeJobsView) -> Response:
             content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
             if content_type != "application/json":
@@ -106,7 +106,7 @@ def _told(
     return told
 
 
-def plain_job(report: JobReport) -> Mapping[str, Any]:
+def plain_job(report: RangeJobReport) -> Mapping[str, Any]:
     """Return a job as plain values."""
     job, progress, rows = report
     return {
@@ -135,7 +135,7 @@ def _verdicts(job: RangeJob) -> Mapping[str, str]:
     return {object_type: verdict_of(found).value for object_type, found in job.report.get("types", {}).items()}
 
 
-def _found(report: JobReport | None) -> JobReport:
+def _found(report: RangeJobReport | None) -> RangeJobReport:
     if report is None:
         raise RequestError(404, "", "There is no such job.")
     return report

@@ -8,7 +8,7 @@ from typing import Any
 
 from cdc_daemon.cassandra.ring import TokenRange, parse_range
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.tablejobs.request import JobRequest, Kind
+from cdc_daemon.tablejobs.range_job import JobKind, JobRequest
 from cdc_http.request_error import RequestError
 
 _KEYS = {
@@ -18,7 +18,7 @@ _KEYS = {
 _MOST = 1000
 
 
-def read_job_request(kind: Kind, body: Mapping[str, Any]) -> JobRequest:
+def read_job_request(kind: JobKind, body: Mapping[str, Any]) -> JobRequest:
     """Return the job request that a body describes. Raises `RequestError`, which names the wrong field."""
     for key in body:
         if key not in _KEYS[kind]:

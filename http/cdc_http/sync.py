@@ -24,8 +24,8 @@ from cdc_daemon.sources.requests import (
     UnknownObjectTypeError,
 )
 from cdc_daemon.sources.requests.jobs import SyncJobReport
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
 from cdc_http.admission import Admission
 from cdc_http.bodies import Bodies
 from cdc_http.body import read_body

@@ -14,8 +14,8 @@ from cdc_daemon.sources.requests.jobs import SyncJobReport
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import LetterFilter
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
 
 
 class LoopState(NamedTuple):

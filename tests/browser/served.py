@@ -9,8 +9,8 @@ from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.runner import JobReport
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
 from cdc_http import Events, HttpServer, create_app
 from sandbox.ports import PortReservation
 from tests.browser.conftest import TOKEN
@@ -48,7 +48,7 @@ class Served:
         """Replace parts of the status from now on."""
         self.daemon.state, self.daemon.lines = scene
 
-    def order(self, request: JobRequest) -> JobReport:
+    def order(self, request: JobRequest) -> RangeJobReport:
         """Add a job that is running."""
         assert self.daemon.range_jobs is not None
         return self._do(self.daemon.range_jobs.start(request))

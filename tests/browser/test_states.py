@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from cdc_daemon.sources.requests.jobs import SyncJobReport
 from cdc_daemon.store.jobs import Job
-from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.range_job import JobRequest
 from tests.browser.conftest import TOKEN, WAIT, Show
 from tests.browser.scenes import ODD, OVERRIDE, letters, work
 from tests.browser.served import Served

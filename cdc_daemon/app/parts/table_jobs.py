@@ -31,12 +31,12 @@ from cdc_daemon.sources.schema_changes.mappings import FollowingReader
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.tablejobs.backfill import Backfill
-from cdc_daemon.tablejobs.healing import LOOKED_EVERY, Audit, Healing
-from cdc_daemon.tablejobs.log_progress import LogPassing, PassedTail
+from cdc_daemon.tablejobs.confirmation import LogBarrier, TailProgress
+from cdc_daemon.tablejobs.healing import CHECK_INTERVAL, Audit, Healing
 from cdc_daemon.tablejobs.new_index import NewIndex
-from cdc_daemon.tablejobs.reconcile import Compared, Reconcile
-from cdc_daemon.tablejobs.run import JobRun
-from cdc_daemon.tablejobs.runner import RangeJobRunner, Work
+from cdc_daemon.tablejobs.range_job import JobRun
+from cdc_daemon.tablejobs.reconcile import ComparedMapping, Reconcile
+from cdc_daemon.tablejobs.runner import JobWork, RangeJobRunner
 
 _MARKER_PAUSE = 0.5
 """Seconds until a write is readable in a plain segment, which gets markers every 0.1 s."""
@@ -72,7 +72,7 @@ class JobParts:
     is_dead: Callable[[Key, str], bool]
     """Returns whether the document of a key under an alias is a dead letter."""
 
-    tail: PassedTail
+    tail: TailProgress
     node: NodeSettings
     mappings: Mapping[TableName, Sequence[DocumentMapping]]
     settings: Settings
@@ -109,7 +109,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
             sizes=sizes,
         )
 
-    works: dict[str, Work] = {}
+    works: dict[str, JobWork] = {}
     runner = RangeJobRunner(
         parts.store,
         ring,
@@ -133,12 +133,12 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         reader=parts.reader,
         builder=parts.builder,
         scan=scan,
-        passing=LogPassing(parts.tail, parts.pipeline, pause=passing_pause(parts)),
+        barrier=LogBarrier(parts.tail, parts.pipeline, pause=passing_pause(parts)),
         sink=parts.pipeline,
         writer=parts.writer,
-        compared={name: Compared(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
-        told=parts.told,
-        done=healing.settle,
+        compared={name: ComparedMapping(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
+        on_compared=parts.told,
+        on_done=healing.close_requests,
     )
     works |= {
         "backfill": NewIndex(
@@ -152,7 +152,7 @@ def make_runner(parts: JobParts) -> RangeJobRunner:
         "reconcile": reconcile,
     }
     if settings.heal:
-        parts.schedule.every(LOOKED_EVERY, "heal", healing.look)
+        parts.schedule.every(CHECK_INTERVAL, "heal", healing.check)
     audit = settings.audit
     if audit.every:
         by_keyspace: dict[str, list[str]] = defaultdict(list)

@@ -21,7 +21,7 @@ from cdc_daemon.model.signal import TableName
 from sandbox import Sandbox
 
 
-class Scanning:
+class ScanFactory:
     def __init__(self, session: Session, keyspace: str) -> None:
         self.table = TableName(keyspace, "t")
         self.session = session
@@ -45,9 +45,9 @@ class Scanning:
 
 
 @pytest.fixture
-async def scanning(box: Sandbox, keyspace: str) -> AsyncIterator[Scanning]:
+async def scanning(box: Sandbox, keyspace: str) -> AsyncIterator[ScanFactory]:
     session = connect(CassandraSettings(contact_points=tuple(box.contact_points), port=box.cassandra.port))
-    yield Scanning(session, keyspace)
+    yield ScanFactory(session, keyspace)
     session.cluster.shutdown()
 
 
@@ -55,7 +55,7 @@ def integer(value: int) -> bytes:
     return struct.pack(">i", value)
 
 
-async def test_each_row_comes_once(scanning: Scanning, cql: Session) -> None:
+async def test_each_row_comes_once(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(f"CREATE TABLE {scanning.table} (p int, c timestamp, d text, s int static, PRIMARY KEY (p, c, d))")
     moments = [0, -1, 10**15]  # the last one is beyond Python's years
     expected = []
@@ -69,7 +69,7 @@ async def test_each_row_comes_once(scanning: Scanning, cql: Session) -> None:
     assert await scanning.keys(*await Ring(scanning.session).pieces(scanning.table)) == Counter(expected)
 
 
-async def test_a_partition_larger_than_a_page(scanning: Scanning, cql: Session) -> None:
+async def test_a_partition_larger_than_a_page(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(f"CREATE TABLE {scanning.table} (p text, q int, c int, PRIMARY KEY ((p, q), c))")
     for c in range(40):
         cql.execute(f"INSERT INTO {scanning.table} (p, q, c) VALUES ('p', 1, %s)", [c])
@@ -80,7 +80,7 @@ async def test_a_partition_larger_than_a_page(scanning: Scanning, cql: Session) 
     assert Key(scanning.table, b"\x00\x01p\x00\x00\x04" + integer(2) + b"\x00", (integer(0),)) in found
 
 
-async def test_rows_without_a_marker_and_without_values(scanning: Scanning, cql: Session) -> None:
+async def test_rows_without_a_marker_and_without_values(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(f"CREATE TABLE {scanning.table} (p int PRIMARY KEY, v int, tags frozen<list<int>>)")
     cql.execute(f"INSERT INTO {scanning.table} (p) VALUES (1)")
     cql.execute(f"UPDATE {scanning.table} SET v = 1 WHERE p = 2")
@@ -91,14 +91,14 @@ async def test_rows_without_a_marker_and_without_values(scanning: Scanning, cql:
     assert await scanning.keys(WHOLE_RING) == Counter(Key(scanning.table, integer(p), ()) for p in (1, 2))
 
 
-async def test_a_key_of_a_type_that_has_no_function(scanning: Scanning, cql: Session) -> None:
+async def test_a_key_of_a_type_that_has_no_function(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(f"CREATE TABLE {scanning.table} (p frozen<list<int>>, c blob, PRIMARY KEY (p, c))")
     cql.execute(f"INSERT INTO {scanning.table} (p, c) VALUES ([1, 2], 0xab)")
     partition = integer(2) + b"".join(integer(4) + integer(each) for each in (1, 2))
     assert await scanning.keys(WHOLE_RING) == Counter([Key(scanning.table, partition, (b"\xab",))])
 
 
-async def test_values_beside_the_keys(scanning: Scanning, cql: Session) -> None:
+async def test_values_beside_the_keys(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(f"CREATE TABLE {scanning.table} (p int PRIMARY KEY, a int, b int)")
     cql.execute(f"INSERT INTO {scanning.table} (p, a, b) VALUES (1, 1, 1) USING TIMESTAMP 5")
     cql.execute(f"INSERT INTO {scanning.table} (p) VALUES (2)")
@@ -108,7 +108,7 @@ async def test_values_beside_the_keys(scanning: Scanning, cql: Session) -> None:
     assert found == {integer(1): (1, 5), integer(2): (None, None)}
 
 
-async def test_whole_rows(scanning: Scanning, cql: Session) -> None:
+async def test_whole_rows(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(
         f"CREATE TABLE {scanning.table} (p int, c int, v text, tags set<int>, s int static, PRIMARY KEY (p, c))"
     )
@@ -133,7 +133,7 @@ async def test_whole_rows(scanning: Scanning, cql: Session) -> None:
     assert len(versions) > 5
 
 
-async def test_from_a_row_on_that_cannot_be_decoded_there_are_only_keys(scanning: Scanning, cql: Session) -> None:
+async def test_from_a_row_on_that_cannot_be_decoded_there_are_only_keys(scanning: ScanFactory, cql: Session) -> None:
     cql.execute(f"CREATE TABLE {scanning.table} (p int PRIMARY KEY, day date, at timestamp)")
     for p in range(40):
         cql.execute(f"INSERT INTO {scanning.table} (p, at) VALUES (%s, 0)", [p])

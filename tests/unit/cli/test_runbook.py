@@ -18,8 +18,8 @@ from cdc_daemon.cli import main as cli
 from cdc_daemon.sources.log.quarantine import ADVICE
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.runner import JobReport
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
 from tests.documented import CHECKOUT, RUNBOOK, codes, split_kubectl, words_of
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs
@@ -48,7 +48,7 @@ COMMANDS: Final = sorted(set(daemon_commands()))
 class EndingJobs(FakeRangeJobs):
     """Ends each job at once: all is equal."""
 
-    async def start(self, request: JobRequest) -> JobReport:
+    async def start(self, request: JobRequest) -> RangeJobReport:
         begun = await super().start(request)
         counts: dict[str, Any] = dict.fromkeys(("missing", "different", "surplus"), 0)
         found = {"rows": 7, "documents": 7, "unsettled": 0, "unreadable": 0, **counts, "left": counts, "examples": {}}

@@ -31,9 +31,9 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
 from cdc_daemon.store.jobs import Job
 from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
-from cdc_daemon.store.range_jobs import Progress, RangeJob
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.runner import JobReport as RangeJobReport
+from cdc_daemon.store.range_jobs import JobProgress, RangeJob
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
 from cdc_daemon.telemetry.metrics import Metrics
 from cdc_http import LoopState
 
@@ -240,7 +240,7 @@ class FakeRangeJobs:
         job = RangeJob(
             id=f"{len(self.requests):016x}", kind=request.kind, options=request.options(), created=1_700_000_000_000_000
         )
-        self.reports[job.id] = RangeJobReport(job, Progress(16, 4, 100.0, 25.0, 7), dict.fromkeys(request.types, 7))
+        self.reports[job.id] = RangeJobReport(job, JobProgress(16, 4, 100.0, 25.0, 7), dict.fromkeys(request.types, 7))
         return self.reports[job.id]
 
     async def report(self, identity: str) -> RangeJobReport | None:
@@ -257,7 +257,7 @@ class FakeRangeJobs:
     def end(self, identity: str, state: str, **found: Any) -> None:
         report = self.reports[identity]
         job = replace(report.job, state=state, report=found, finished=1_700_000_001_000_000)
-        self.reports[identity] = report._replace(job=job, progress=Progress(16, 16, 100.0, 100.0, 28))
+        self.reports[identity] = report._replace(job=job, progress=JobProgress(16, 16, 100.0, 100.0, 28))
 
 
 class FakeIndices:

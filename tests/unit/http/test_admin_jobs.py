@@ -16,8 +16,8 @@ from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, StoreError
 from cdc_daemon.sources.requests import TooManyJobsError
-from cdc_daemon.tablejobs.difference import Account
-from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.findings import MismatchCounts
+from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_http import create_app
 from tests.unit.http.asking import Answer, ask
 from tests.unit.http.fake import FakeDaemon
@@ -73,9 +73,9 @@ async def test_a_reconcile_is_promised(app: ASGIApp, daemon: FakeDaemon) -> None
 async def test_a_reconcile_that_is_done_says_what_it_has_shown(app: ASGIApp, daemon: FakeDaemon) -> None:
     job = (await post(app, "/admin/reconcile", {"types": ["user", "batch"]})).json()
     assert job["verdicts"] == {}
-    account = Account("user")
-    account.add(unsettled=1)
-    types = {**Account("batch").take()["types"], **account.take()["types"]}
+    counts = MismatchCounts("user")
+    counts.add(unsettled=1)
+    types = {**MismatchCounts("batch").take()["types"], **counts.take()["types"]}
     assert daemon.range_jobs is not None
     daemon.range_jobs.end(job["job"], "done", types=types)
     told = await ask(app, "GET", f"/admin/jobs/{job['job']}", headers=OPERATOR)

@@ -8,7 +8,7 @@ import pytest
 
 from cdc_daemon.config import HttpSettings
 from cdc_daemon.model.errors import CassandraUnavailableError
-from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_http import create_app
 from tests.unit.http.asking import ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon

@@ -18,10 +18,9 @@ from cdc_daemon.search.indices import IndexDefinition
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.store import Store
 from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange, RangeJob
-from cdc_daemon.tablejobs.difference import Account, Difference, Kind
+from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
 from cdc_daemon.tablejobs.new_index import MOST_CHECKS, NewIndex
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.tablejobs.range_job import JobRequest, JobRun
 
 ALIAS, OLD, NEW = "user", "user-000001", "user-000002"
 
@@ -80,16 +79,22 @@ class World:
         assert run.request.new_index
 
     async def compare(
-        self, run: JobRun, part: JobRange, *, repair: bool, index: str | None = None, set_aside: Callable[[Key], bool]
+        self,
+        run: JobRun,
+        part: JobRange,
+        *,
+        repair: bool,
+        index: str | None = None,
+        is_dead_letter: Callable[[Key], bool],
     ) -> None:
         assert (repair, index) == (True, NEW)
-        assert not set_aside(Key(TableName("k", "user"), b"a", ()))
+        assert not is_dead_letter(Key(TableName("k", "user"), b"a", ()))
         self.compared.append((self.live, part.side))
-        account = Account("user")
+        counts = MismatchCounts("user")
         if part.side == CHECK:
             self.at_comparison()
-            account.drift(Difference(Kind.MISSING, str(number), None) for number in range(self.left))
-        await run.move(part, part.last, part.rows, done=True, found=account)
+            counts.add_mismatches(Mismatch(MismatchKind.MISSING, str(number), None) for number in range(self.left))
+        await run.move(part, part.last, part.rows, done=True, found=counts)
 
     def new_index(self) -> NewIndex:
         return NewIndex(

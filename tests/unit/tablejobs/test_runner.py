@@ -23,9 +23,8 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.tablejobs.healing import FIRST_PAUSE, Healing
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.run import JobRun
-from cdc_daemon.tablejobs.runner import MOST_REFUSALS, JobReport, RangeJobRunner
+from cdc_daemon.tablejobs.range_job import JobRequest, JobRun
+from cdc_daemon.tablejobs.runner import MOST_REFUSALS, RangeJobReport, RangeJobRunner
 
 TABLES = {"user": TableName("k", "user"), "course": TableName("k", "course")}
 
@@ -73,7 +72,7 @@ async def running(
         store.close()
 
 
-async def until(runner: RangeJobRunner, identity: str, look: Callable[[JobReport], bool]) -> JobReport:
+async def until(runner: RangeJobRunner, identity: str, look: Callable[[RangeJobReport], bool]) -> RangeJobReport:
     async with asyncio.timeout(20):
         while True:
             report = await runner.report(identity)
@@ -83,7 +82,7 @@ async def until(runner: RangeJobRunner, identity: str, look: Callable[[JobReport
             await asyncio.sleep(0.01)
 
 
-def ended(report: JobReport) -> bool:
+def ended(report: RangeJobReport) -> bool:
     return not report.job.open
 
 
@@ -194,15 +193,15 @@ async def test_lost_changes_are_healed_once(tmp_path: Path) -> None:
             types={table: [name] for name, table in TABLES.items()},
             ranges=lambda _: own,
         )
-        await healing.look()
-        await healing.look()
+        await healing.check()
+        await healing.check()
         (report,) = await runner.newest(10)
         await until(runner, report.job.id, ended)
         request = work.finished[0].request
         assert (request.types, request.ranges, request.repair) == (("course", "user"), tuple(own), True)
-        await healing.settle(work.finished[0])
+        await healing.close_requests(work.finished[0])
         assert store.reconcile_requests.open() == []
-        await healing.look()
+        await healing.check()
         assert len(await runner.newest(10)) == 1
     store.close()
 
@@ -214,13 +213,13 @@ async def test_only_the_table_in_doubt_is_healed(tmp_path: Path) -> None:
     async with running(tmp_path, Counting()) as runner:
         types = {table: [name] for name, table in TABLES.items()}
         healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING])
-        await healing.look()
+        await healing.check()
         (report,) = await runner.newest(10)
         assert (report.job.options["types"], report.job.options["ranges"]) == (["course"], [])
         await until(runner, report.job.id, ended)
         await asyncio.to_thread(requests.settle, report.job.options["requests"])
         requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="unmapped")])
-        await healing.look()
+        await healing.check()
         assert requests.open() == []
         assert len(await runner.newest(10)) == 1
     store.close()
@@ -236,12 +235,12 @@ async def test_what_is_only_perhaps_lost_is_compared_slowly_and_delays_nothing_e
     types = {table: [name] for name, table in TABLES.items()}
     async with running(tmp_path, work) as runner:
         healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING], possible_rate=500.0)
-        await healing.look()
-        await healing.look()
+        await healing.check()
+        await healing.check()
         (slow,) = await runner.newest(10)
         assert (slow.job.origin, slow.job.options["rate"], slow.job.options["repair"]) == ("possible_gap", 500.0, True)
         requests.add([ReconcileRequest(reason=ReconcileReason.GAP, segment_id=9, detail={"certain": True})])
-        await healing.look()
+        await healing.check()
         quick, _ = await runner.newest(10)
         assert (quick.job.origin, quick.job.options["rate"]) == ("gap", None)
         assert len(quick.job.options["requests"]) == 2, "it compares the same rows"
@@ -249,10 +248,10 @@ async def test_what_is_only_perhaps_lost_is_compared_slowly_and_delays_nothing_e
         for report in (slow, quick):
             await until(runner, report.job.id, ended)
         for run in work.finished:
-            await healing.settle(run)
+            await healing.close_requests(run)
         requests.add([hole])
         assert requests.open() == [], "a hole that was compared is not compared again"
-        await healing.look()
+        await healing.check()
         assert len(await runner.newest(10)) == 2
     store.close()
 
@@ -266,11 +265,11 @@ async def test_a_table_whose_mapping_does_not_fit_it_waits_and_is_healed_as_a_wh
     async with running(tmp_path, Counting()) as runner:
         course = TABLES["course"]
         held = {table: names for table, names in types.items() if table != course}
-        await Healing(requests, runner, types=held, ranges=lambda _: own, held=[course]).look()
+        await Healing(requests, runner, types=held, ranges=lambda _: own, held=[course]).check()
         assert len(requests.open()) == 1
         assert await runner.newest(10) == []
         # Documents of the old key are of no node's tokens.
-        await Healing(requests, runner, types=types, ranges=lambda _: own).look()
+        await Healing(requests, runner, types=types, ranges=lambda _: own).check()
         (report,) = await runner.newest(10)
         assert (report.job.options["types"], report.job.options["ranges"]) == (["course"], [])
     store.close()
@@ -290,7 +289,7 @@ async def test_a_repair_that_fails_for_good_is_made_anew_ever_less_often_and_hol
             nonlocal now
             now += seconds
             work.failures = [ValueError("a column that nobody knows")] * 9 if fails else []
-            await healing.look()
+            await healing.check()
             for report in await runner.newest(10):
                 await until(runner, report.job.id, ended)
             return [(each.job.options["types"], each.job.state) for each in reversed(await runner.newest(10))]
@@ -305,10 +304,10 @@ async def test_a_repair_that_fails_for_good_is_made_anew_ever_less_often_and_hol
         requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="user")])
         other = ["user"], "done"
         assert await look(seconds=0, fails=False) == [course, course, other]
-        await healing.settle(work.finished[-1])
+        await healing.close_requests(work.finished[-1])
         assert [request.table for request in requests.open()] == ["course"]
         assert await look(seconds=FIRST_PAUSE, fails=False) == [course, course, other, (["course"], "done")]
-        await healing.settle(work.finished[-1])
+        await healing.close_requests(work.finished[-1])
         assert requests.open() == []
     store.close()
 

@@ -99,7 +99,7 @@ def test_dependents_of_a_followed_table_begin_with_0(metrics: Metrics) -> None:
 def test_drift_has_no_value_before_anything_was_compared(metrics: Metrics) -> None:
     drift = DriftMetrics(metrics)
     assert value(metrics, "drift_documents", type="user", kind="missing") is None
-    drift.told("user", {"missing": 0, "different": 2})
+    drift.set_drift("user", {"missing": 0, "different": 2})
     assert value(metrics, "drift_documents", type="user", kind="missing") == 0
     assert value(metrics, "drift_documents", type="user", kind="different") == 2
     compared = value(metrics, "drift_compared_timestamp_seconds", type="user")

@@ -1,20 +1,23 @@
-"""From documents back to keys, also where a document is from before its table had the key it has."""
+"""Documents' keys, also of documents older than their table's present key, and sums that compare sets of ids."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.stored_documents import StoredDocument
-from cdc_daemon.tablejobs.document_keys import DocumentKeys
+from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
 from tests.unit.document.tables import table
 
 TABLE = TableName("sunbird", "t")
+IDS = st.lists(st.text(max_size=5), max_size=50)
 
 
 def keys() -> DocumentKeys:
@@ -42,3 +45,25 @@ def test_the_key_of_a_document(source: dict[str, Any], identity: str, key: tuple
     expected = None if key is None else Key(TABLE, number(key[0]), (number(key[1]),))
     document = StoredDocument(id=identity, version=1, routing=None, source=source)
     assert keys().of(document) == expected
+
+
+def sums_of(identities: list[str]) -> IdSums:
+    sums = IdSums()
+    sums.add(identities)
+    return sums
+
+
+@given(IDS)
+def test_the_same_documents_agree_in_whatever_order(identities: list[str]) -> None:
+    shuffled = sorted(identities, key=hash)
+    assert not sums_of(identities).differing(sums_of(shuffled))
+
+
+@given(st.sets(st.text(max_size=5), max_size=50), st.sets(st.text(max_size=5), max_size=50))
+def test_each_document_that_one_has_not_seen_is_in_a_bucket_that_differs(one: set[str], other: set[str]) -> None:
+    differing = sums_of(sorted(one)).differing(sums_of(sorted(other)))
+    assert {IdSums.bucket(each) for each in one ^ other} == set(differing)
+
+
+def test_a_document_that_is_there_twice_is_seen() -> None:
+    assert sums_of(["a", "b"]).differing(sums_of(["a", "b", "b"])) == {IdSums.bucket("b")}

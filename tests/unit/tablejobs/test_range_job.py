@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 
 from cdc_daemon.store import Store
 from cdc_daemon.store.range_jobs import ROWS, RangeJob
-from cdc_daemon.tablejobs.difference import Account, Difference, Kind
-from cdc_daemon.tablejobs.report import LONGEST_LIST, add_up
-from cdc_daemon.tablejobs.request import JobRequest
-from cdc_daemon.tablejobs.run import JobRun
+from cdc_daemon.tablejobs.findings import LONGEST_LIST, Mismatch, MismatchCounts, MismatchKind, add_reports
+from cdc_daemon.tablejobs.range_job import JobRequest, JobRun
 
 REPORTS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9), max_size=3)
 
 
-def missing(name: str) -> Difference:
-    return Difference(Kind.MISSING, name, None)
+def missing(name: str) -> Mismatch:
+    return Mismatch(MismatchKind.MISSING, name, None)
 
 
 def opened(store: Store) -> JobRun:
@@ -40,22 +38,22 @@ async def test_what_is_done_again_after_a_crash_counts_once(tmp_path: Path) -> N
     run = opened(store)
     assert not run.resumed
     one, other = store.range_jobs.open_ranges("job")
-    first, second = Account("user"), Account("user")
-    first.drift([missing("a")])
+    first, second = MismatchCounts("user"), MismatchCounts("user")
+    first.add_mismatches([missing("a")])
     await run.move(one, 50, 5, found=first)
-    first.drift([missing("b")])
+    first.add_mismatches([missing("b")])
     await run.move(one, 60, 6, found=first)  # too soon to be kept
-    second.drift([missing("c")])
+    second.add_mismatches([missing("c")])
     await run.move(other, 200, 9, done=True, found=second)
 
     run = opened(store)  # as after a crash
     assert run.resumed
     (one,) = store.range_jobs.open_ranges("job")
     assert (one.cursor, one.rows) == (50, 5)
-    again = Account("user")
-    again.drift([missing("b")])
+    again = MismatchCounts("user")
+    again.add_mismatches([missing("b")])
     await run.move(one, 60, 6, found=again)
-    again.repaired([missing("b")])
+    again.add_repaired([missing("b")])
     await run.move(one, 100, 10, done=True, found=again)
     found = run.found["types"]["user"]
     assert (found["missing"], found["left"]["missing"], found["repaired"]) == (3, 2, 1)
@@ -84,13 +82,13 @@ async def test_all_rows_are_waited_for(tmp_path: Path) -> None:
 
 @given(REPORTS, REPORTS)
 def test_reports_add_up(one: Mapping[str, int], other: Mapping[str, int]) -> None:
-    added = add_up({"types": one}, {"types": other})["types"]
+    added = add_reports({"types": one}, {"types": other})["types"]
     assert added == {name: one.get(name, 0) + other.get(name, 0) for name in {*one, *other}}
 
 
 @pytest.mark.parametrize("count", [1, LONGEST_LIST])
 def test_examples_are_few(count: int) -> None:
     one: dict[str, Any] = {"examples": {"missing": list(range(count))}}
-    added = add_up(one, one)
+    added = add_reports(one, one)
     assert len(added["examples"]["missing"]) == min(2 * count, LONGEST_LIST)
     assert len(one["examples"]["missing"]) == count

@@ -1,8 +1,9 @@
-"""From a document back to the key of its row."""
+"""Ids of documents: the key of a document's row, and sums that compare two sets of ids in little memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cdc_daemon.config.mapping import MappingSettings
@@ -20,9 +21,14 @@ from cdc_daemon.search.stored_documents import StoredDocument
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.ids import IdParser
 
+_BUCKETS = 1 << 16
+"""Number of sums, eight bytes each: of a hundred million documents, about 1,500 share a bucket."""
+
+_WORD = (1 << 64) - 1
+
 
 class DocumentKeys:
-    """Finds the row that a document of one mapping shows."""
+    """Finds the row of a document of one mapping."""
 
     FIELDS = (PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD)
     """The required fields of a document's source."""
@@ -34,14 +40,14 @@ class DocumentKeys:
         self._identifiers = IdParser(settings, mapping.table)
 
     def of(self, document: StoredDocument) -> Key | None:
-        """Return the key, or None where no row can have such a document."""
+        """Return the key, or None if no row can have such a document."""
         source = document.source or {}
         if self._depth and (key := self._of_fields(source)) is not None:
             return key
         return self.of_id(source.get(KEY_FIELD) or document.id)
 
     def of_id(self, identity: str) -> Key | None:
-        """Return the key in a document's readable id, or None where it contains none."""
+        """Return the key in a document's readable id, or None if it contains no key."""
         try:
             key = self._identifiers.read_one(identity).key
         except InvalidIdError:
@@ -55,3 +61,31 @@ class DocumentKeys:
         partition, parts = found
         # A document may be older than the re-creation of its table with another key.
         return Key(self._table, partition, parts) if self._takes(partition, parts) else None
+
+
+class IdSums:
+    """Sums of document ids by bucket: they show whether two sets of documents differ, without keeping the ids.
+
+    Where two objects have equal sums in a bucket, they counted the same documents in it: the sums have 63 bits and are
+    salted for this process (`hash`).
+    """
+
+    def __init__(self) -> None:
+        self._sums = array("Q", bytes(8 * _BUCKETS))
+
+    @staticmethod
+    def bucket(identity: str) -> int:
+        """Return the bucket of an id."""
+        return hash(identity) % _BUCKETS
+
+    def add(self, identities: Iterable[str]) -> None:
+        """Add the ids of documents."""
+        sums = self._sums
+        for identity in identities:
+            value = hash(identity)
+            at = value % _BUCKETS
+            sums[at] = (sums[at] + (value | 1)) & _WORD  # no id may add zero: the hash of an empty text is zero
+
+    def differing(self, other: IdSums) -> set[int]:
+        """Return the buckets in which the sums differ from another object's."""
+        return {at for at, (one, two) in enumerate(zip(self._sums, other._sums, strict=True)) if one != two}

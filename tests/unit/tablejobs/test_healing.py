@@ -33,22 +33,22 @@ async def test_what_another_table_lost_is_healed(tmp_path: Path) -> None:
         types = {table: [name] for name, table in TABLES.items()}
         healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING])
         requests.add([lost("user")])
-        await healing.look()
+        await healing.check()
         (stalled,) = await runner.newest(10)
-        await healing.look()
+        await healing.check()
         assert len(await runner.newest(10)) == 1
         requests.add([lost("course")])
-        await healing.look()
+        await healing.check()
         (report, _) = await runner.newest(10)
         assert report.job.options["types"] == ["course"]
         await until(runner, report.job.id, ended)
-        await healing.settle(work.finished[0])
+        await healing.close_requests(work.finished[0])
         assert [request.table for request in requests.open()] == ["user"]
-        await healing.look()
+        await healing.check()
         assert len(await runner.newest(10)) == 2
         troubles.clear()
         assert (await until(runner, stalled.job.id, ended)).job.state == "done"
-        await healing.settle(work.finished[1])
+        await healing.close_requests(work.finished[1])
         assert requests.open() == []
     store.close()
 

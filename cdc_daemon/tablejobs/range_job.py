@@ -1,27 +1,92 @@
-"""A running job: its pace, progress and findings."""
+"""A job on whole tables: its request, and its run with pace, progress and findings."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 from cdc_daemon.cassandra.pace import Pace
-from cdc_daemon.store.range_jobs import ROWS, JobRange, Progress, RangeJob, RangeJobs
-from cdc_daemon.tablejobs.report import Finding, add_up
-from cdc_daemon.tablejobs.request import JobRequest
+from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, parse_range
+from cdc_daemon.store.range_jobs import ROWS, JobProgress, JobRange, RangeJob, RangeJobs
+from cdc_daemon.tablejobs.findings import RangeFindings, add_reports
 
 SAVED_EVERY = 1.0
 """Seconds between two durable records of a range's progress: the maximum that a crash repeats."""
 
 
+JobKind = Literal["backfill", "reconcile"]
+JobOrigin = Literal["operator", "gap", "possible_gap", "audit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """A job for the tables of some object types.
+
+    `ranges` are the tokens to process, the whole ring where there are none, and `sample` is the random fraction of them
+    that is processed, 0 to 1. `rate` limits the rows a second. A backfill with `dry_run` counts only; with `new_index`
+    it fills a new index beside the live one, compares it with the rows, and swaps it in. A reconcile with `repair`
+    repairs each difference, and then closes the `requests` for it.
+    """
+
+    kind: JobKind
+    types: tuple[str, ...]
+    origin: JobOrigin = "operator"
+    ranges: tuple[TokenRange, ...] = ()
+    rate: float | None = None
+    dry_run: bool = False
+    new_index: bool = False
+    repair: bool = False
+    sample: float = 1.0
+    requests: tuple[int, ...] = ()
+
+    @property
+    def wanted(self) -> Sequence[TokenRange]:
+        """The tokens to process, before a sample is taken of them."""
+        return self.ranges or (WHOLE_RING,)
+
+    def options(self) -> Mapping[str, Any]:
+        """Return the options as plain values."""
+        plain: dict[str, Any] = {"types": list(self.types), "ranges": [str(each) for each in self.ranges]}
+        plain |= {"rate": self.rate}
+        if self.kind == "backfill":
+            return plain | {"dry_run": self.dry_run} | ({"new_index": True} if self.new_index else {})
+        plain |= {"repair": self.repair, "sample": self.sample}
+        return plain | {"requests": list(self.requests)} if self.requests else plain
+
+    @classmethod
+    def of(cls, kind: JobKind, origin: JobOrigin, options: Mapping[str, Any]) -> Self:
+        """Return the request for `options`. Raises `ConfigError` for invalid ranges."""
+        return cls(
+            kind=kind,
+            types=tuple(options["types"]),
+            origin=origin,
+            ranges=tuple(parse_range(each) for each in options.get("ranges") or ()),
+            rate=options.get("rate"),
+            dry_run=bool(options.get("dry_run", False)),
+            new_index=bool(options.get("new_index", False)),
+            repair=bool(options.get("repair", False)),
+            sample=float(options.get("sample", 1.0)),
+            requests=tuple(options.get("requests") or ()),
+        )
+
+
+def take_sample(token_range: TokenRange, part: float, chance: random.Random) -> TokenRange:
+    """Return a randomly placed piece of a range that has this fraction of its tokens."""
+    width = max(1, min(token_range.width, round(token_range.width * part)))
+    first = token_range.first + chance.randint(0, token_range.width - width)
+    return TokenRange(first, first + width)
+
+
 class JobRun:
     """One job that runs in this process. Its methods raise `StoreError`."""
 
-    def __init__(self, job: RangeJob, request: JobRequest, store: RangeJobs, progress: Progress) -> None:
+    def __init__(self, job: RangeJob, request: JobRequest, store: RangeJobs, progress: JobProgress) -> None:
         self.job = job
         self.request = request
         self.pace = Pace(request.rate)
@@ -38,7 +103,7 @@ class JobRun:
         self._rows_done = asyncio.Condition()
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """The progress of the job."""
         return self._progress
 
@@ -63,7 +128,7 @@ class JobRun:
         rows: int,
         *,
         done: bool = False,
-        found: Finding | None = None,
+        found: RangeFindings | None = None,
         now: bool = False,
     ) -> None:
         """Record that a range is finished up to a token, and the findings on the way there.
@@ -116,11 +181,11 @@ class JobRun:
         beside.pace, beside.found, beside._is_beside = self.pace, self.found, True
         return beside
 
-    async def keep_found(self) -> None:
+    async def store_findings(self) -> None:
         """Store the findings durably."""
         async with self._moving:
             await asyncio.to_thread(self._store.report, self.job.id, deepcopy(self.found))
 
-    def _add(self, found: Finding | None) -> None:
+    def _add(self, found: RangeFindings | None) -> None:
         for name, values in ({} if found is None else found.take()).items():
-            self.found[name] = add_up(self.found.get(name, {}), values)
+            self.found[name] = add_reports(self.found.get(name, {}), values)
