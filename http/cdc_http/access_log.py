@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cdc_http.envelope import message_id
+from cdc_http.contract import message_id
 
 log = structlog.get_logger(__name__)
 

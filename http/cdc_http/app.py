@@ -7,26 +7,23 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from cdc_daemon.config.http import HttpSettings
 from cdc_http.access_log import AccessLog
-from cdc_http.admin import AdminEndpoint
-from cdc_http.admin_indices import IndicesEndpoint
-from cdc_http.admin_jobs import JobsEndpoint
-from cdc_http.admission import Admission
-from cdc_http.answer import NO_STORE, Json
-from cdc_http.bodies import Bodies
-from cdc_http.description import description
-from cdc_http.events import Events
-from cdc_http.guard import BrowserGuard
-from cdc_http.health import health_routes
-from cdc_http.page import page_routes
-from cdc_http.refusal import refuse
-from cdc_http.request_error import RequestError
-from cdc_http.sync import SyncEndpoint
-from cdc_http.turns import Turns
-from cdc_http.view import DaemonView
+from cdc_http.auth.authorization import Admission
+from cdc_http.auth.browser_guard import BrowserGuard
+from cdc_http.contract import refuse
+from cdc_http.daemon_view import DaemonView
+from cdc_http.limits.body_memory import Bodies
+from cdc_http.limits.request_queue import Turns
+from cdc_http.responses import RequestError
+from cdc_http.routes.admin import AdminEndpoint
+from cdc_http.routes.health import health_routes
+from cdc_http.routes.indices import IndicesEndpoint
+from cdc_http.routes.pages import page_routes
+from cdc_http.routes.status import Events
+from cdc_http.routes.sync import SyncEndpoint
+from cdc_http.routes.table_jobs import JobsEndpoint
 
 
 def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, events: Events | None = None) -> Starlette:
@@ -45,18 +42,10 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
     )
     bodies = Bodies(settings.most_body_bytes, turns.retry_after)
 
-    async def status(_request: Request) -> Response:
-        return Json(dict(daemon.status()), headers=NO_STORE)
-
-    async def openapi(_request: Request) -> Response:
-        return Response(description(), media_type="application/yaml")
-
     app = Starlette(
         routes=[
             *health_routes(daemon),
-            Route("/status", status),
-            Route("/openapi.yaml", openapi),
-            Route("/events", events.endpoint),
+            *events.routes(),
             *page_routes(),
             *SyncEndpoint(daemon, settings, admission, bodies=bodies, turns=turns).routes(),
             *AdminEndpoint(daemon, admission).routes(),
@@ -67,6 +56,14 @@ def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, even
         middleware=[Middleware(AccessLog), Middleware(BrowserGuard, settings, admission)],
     )
     # A redirect would be built from the Host header.
+    app.router.redirect_slashes = False
+    return app
+
+
+def create_health_app(daemon: DaemonView) -> Starlette:
+    """Create the application of the health port: only the probes and the metrics."""
+    app = Starlette(routes=health_routes(daemon), middleware=[Middleware(AccessLog)])
+    # A redirect would be built from the Host header, which a caller can choose.
     app.router.redirect_slashes = False
     return app
 

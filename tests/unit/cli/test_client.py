@@ -18,7 +18,7 @@ from cdc_daemon.cli.jobs_client import LONGEST_PAUSE, JobsClient
 from cdc_daemon.cli.main import app
 from cdc_daemon.model.errors import CdcError
 from tests.unit.cli.serving import Served
-from tests.unit.http.test_tls import Authority
+from tests.unit.http.certificates import Authority
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.letter_filter import EVERYTHING
 from cdc_daemon.tablejobs.document_ids import DocumentKeys
-from cdc_http.answer import Json
+from cdc_http.responses import Json
 from tests.unit.document.any_value import KEY_SCALARS, LONG_NUMBER, framed, types, values, varint
 
 TABLE = TableName("k", "t")

@@ -5,11 +5,23 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import schemathesis
+
+TEXT = (Path(__file__).parents[3] / "http/openapi.yaml").read_bytes()
+DESCRIPTION: dict[str, Any] = yaml.safe_load(TEXT)
+
+
+def schema_of(name: str) -> Draft202012Validator:
+    """Return a validator for a schema of the description."""
+    return Draft202012Validator({**DESCRIPTION, "$ref": f"#/components/schemas/{name}"})
 
 
 def documented(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.telemetry.metrics import Metrics
 from cdc_daemon.telemetry.overview import Overview
 from cdc_daemon.telemetry.warnings import Section
-from cdc_http.runbook import anchor_of
+from cdc_http.routes.pages import anchor_of
 
 CHECKOUT = Path(__file__).parents[3]
 START = 1_700_000_000.0

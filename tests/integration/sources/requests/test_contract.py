@@ -31,7 +31,7 @@ def description(stage: Stage) -> Iterator[dict[str, Any]]:
     for kind in ("backfill", "reconcile"):
         content = described["paths"][f"/admin/{kind}"]["post"]["requestBody"]["content"]["application/json"]
         content["schema"]["properties"]["types"]["items"] = types
-    del described["paths"]["/events"]  # an answer without an end: tests/unit/http/test_events.py
+    del described["paths"]["/events"]  # an answer without an end: tests/unit/http/routes/test_status.py
     yield described
     send(stage, "POST", "/admin/resume")
 

@@ -1,0 +1,1 @@
+"""Who may call: tokens, and protection against other sites' pages."""

@@ -1,0 +1,92 @@
+"""Authorization: checks a caller's token against the scopes that the configuration allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.requests import Request
+
+from cdc_daemon.config.http import AuthSettings, Scope
+from cdc_http.access_log import note
+from cdc_http.auth.tokens import Caller, KeysUnavailableError, KnownTokens, WebTokens
+from cdc_http.responses import RequestError, unavailable
+
+UNAUTHENTICATED = "unauthenticated local"
+"""Name of a caller without a token."""
+
+_CALLER = "cdc_http.caller"
+
+
+def keep_caller(request: Request, caller: Caller) -> None:
+    """Record the owner of a request's token with the request."""
+    request.scope[_CALLER] = caller
+
+
+def kept_caller(request: Request) -> Caller | None:
+    """Return the owner of a request's valid token; None without one."""
+    caller = request.scope.get(_CALLER)
+    return caller if isinstance(caller, Caller) else None
+
+
+def caller_name(request: Request) -> str:
+    """Return the name of the token's owner: its `name` in the configuration, or the subject of a signed token."""
+    caller = kept_caller(request)
+    return UNAUTHENTICATED if caller is None else caller.name
+
+
+class Authority(Protocol):
+    """Identifies callers by their tokens."""
+
+    async def find(self, token: str) -> Caller | None:
+        """Return the token's owner, None for an unknown token. Raises `KeysUnavailableError`."""
+        ...
+
+
+class Admission:
+    """Admits or refuses callers. A token's owner may be logged; no part of the token is."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        authorities: list[Authority] = []
+        if settings.tokens:
+            authorities.append(KnownTokens(settings.tokens))
+        if settings.jwt is not None:
+            authorities.append(WebTokens(settings.jwt))
+        self._authorities: Sequence[Authority] = authorities
+
+    async def admit(self, request: Request, scope: Scope) -> None:
+        """Check that the caller may do this. Raises `RequestError` (401, 403, or 503 when the keys are unavailable)."""
+        if not self._authorities:
+            if scope == "sync":
+                return
+            raise RequestError(403, "FORBIDDEN", "Acting on the daemon needs http.auth in its configuration.")
+        token = _bearer(request)
+        if token is None:
+            raise _unauthorized("A bearer token is required.", 'Bearer realm="cdc-daemon"')
+        unknown_for_now = False
+        for authority in self._authorities:
+            try:
+                caller = await authority.find(token)
+            except KeysUnavailableError:
+                unknown_for_now = True
+                continue
+            if caller is None:
+                continue
+            note(request, caller=caller.name)
+            keep_caller(request, caller)
+            if scope not in caller.scopes:
+                raise RequestError(403, "FORBIDDEN", "The token does not allow this.")
+            return
+        if unknown_for_now:
+            raise unavailable("The signers' keys cannot be had at present.", service="daemon")
+        raise _unauthorized("The token is not valid.", 'Bearer realm="cdc-daemon", error="invalid_token"')
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def _unauthorized(message: str, challenge: str) -> RequestError:
+    return RequestError(401, "UNAUTHORIZED", message, headers={"www-authenticate": challenge})

@@ -1,0 +1,153 @@
+"""The published contract of the sync API: its paths, headers and request bodies, and the envelope of its responses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.sources.requests import Refresh
+from cdc_http.responses import NO_STORE, Json, RequestError, missing_header, unmappable, wrong_type
+
+PATHS = ("/api/data/v1/index/sync", "/v1/data/sync", "/sync")
+"""The published path, the one behind the gateway, and a short one."""
+
+_LONGEST_ID = 256
+_MESSAGE_ID = "cdc_http.message_id"
+
+_RESPONSE_CODES = {401: "UNAUTHORIZED", 500: "SERVER_ERROR", 503: "SERVICE_UNAVAILABLE"}
+
+
+def message_id(request: Request) -> str:
+    """Return the caller's id of the request, or a generated one that stays the same for this request."""
+    given = request.headers.get("x-request-id") or request.headers.get("x-msgid")
+    msgid: str = request.scope.setdefault(_MESSAGE_ID, given[:_LONGEST_ID] if given else str(uuid.uuid4()))
+    return msgid
+
+
+def succeeded(
+    msgid: str, result: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Json:
+    """Return the answer to a request that was done or accepted."""
+    return _answer(msgid, status, result, headers)
+
+
+def failed(msgid: str, problem: RequestError) -> Json:
+    """Return the answer to a request that was not done."""
+    return _answer(msgid, problem.status, problem.result, problem.headers, problem)
+
+
+def _answer(
+    msgid: str,
+    status: int,
+    result: Mapping[str, Any],
+    headers: Mapping[str, str] | None,
+    problem: RequestError | None = None,
+) -> Json:
+    ok = status < 400
+    return Json(
+        {
+            "id": "api.data.sync",
+            "ver": "v1",
+            "ts": timestamp(datetime.now(UTC)),
+            "params": {
+                "resmsgid": msgid,
+                "msgid": msgid,
+                "err": None if problem is None else problem.code,
+                "status": "SUCCESS" if ok else "FAILED",
+                "errmsg": None if problem is None else problem.message,
+            },
+            "responseCode": "OK" if ok else _RESPONSE_CODES.get(status, "CLIENT_ERROR"),
+            "result": dict(result),
+        },
+        status_code=status,
+        headers={**NO_STORE, **(headers or {})},
+    )
+
+
+def timestamp(moment: datetime) -> str:
+    """Format a moment as live services do: `2023-09-20 12:02:24:452+0000`."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}:{moment.microsecond // 1000:03}{moment:%z}"
+
+
+DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authorization")
+"""The headers that the published documentation requires, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncCall:
+    """A call for rows of a type by their ids: now or later, and with or without a refresh before the answer.
+
+    No ids mean all rows of the type, later.
+    """
+
+    object_type: str
+    ids: Sequence[Any]
+    later: bool
+    refresh: Refresh
+
+
+def check_headers(request: Request, settings: HttpSettings) -> None:
+    """Raise `RequestError` for the first header that is missing."""
+    required = DOCUMENTED_HEADERS if settings.contract == "documented" else ("Content-Type",)
+    for name in required:
+        if not request.headers.get(name):
+            raise missing_header(name)
+
+
+def read_call(request: Request, body: Mapping[str, Any], settings: HttpSettings) -> SyncCall:
+    """Return the call that the body describes. Raises `RequestError`, which names the wrong field."""
+    refresh = _refresh(request.query_params.getlist("refresh"))
+    documented = settings.contract == "documented"
+    params = body.get("params")
+    if params is None and documented:
+        raise wrong_type("params", "Object")
+    if params is not None and not isinstance(params, dict):
+        raise wrong_type("params", "Object")
+    inner = body.get("request")
+    if not isinstance(inner, dict):
+        raise unmappable("request", "expected an object.")
+    object_type = inner.get("objectType")
+    if not isinstance(object_type, str) or not object_type:
+        raise wrong_type("objectType", "String")
+    ids = inner.get("objectIds")
+    if not isinstance(ids, list):
+        raise wrong_type("objectIds", "List")
+    lowest = 0 if settings.empty_ids == "all" else 1
+    if not lowest <= len(ids) <= settings.max_ids:
+        message = f"objectIds should hold {lowest} to {settings.max_ids} ids, found {len(ids)}."
+        raise wrong_type("objectIds", "List", message)
+    operation = inner.get("operationType")
+    if operation not in {None, "", "sync", "async"} if isinstance(operation, str | None) else True:
+        raise unmappable("operationType", "expected sync or async.")
+    return SyncCall(object_type, ids, operation == "async" or _prefers_later(request), refresh)
+
+
+def _refresh(given: Sequence[str]) -> Refresh:
+    if not given:
+        return Refresh.NO
+    if len(given) > 1:
+        raise unmappable("refresh", f"expected once, found {len(given)} times.")
+    try:
+        return Refresh(given[0] or "true")
+    except ValueError:
+        raise unmappable("refresh", "expected true, wait_for or false.") from None
+
+
+def _prefers_later(request: Request) -> bool:
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in preferences)
+
+
+def refuse(request: Request, problem: RequestError) -> Response:
+    """Return the answer: the contract's envelope on the contract's paths, otherwise plain JSON."""
+    # Not `request.url`: it includes the Host header, with any content.
+    if request.scope["path"].startswith(PATHS):
+        return failed(message_id(request), problem)
+    return Json({"error": problem.message}, status_code=problem.status, headers={**NO_STORE, **problem.headers})

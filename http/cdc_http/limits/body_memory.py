@@ -1,0 +1,94 @@
+"""A bound, in fair shares, on the bytes of all bodies: those being received and those of waiting requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from cdc_http.limits.usage import Holdings
+from cdc_http.responses import RequestError, too_many
+
+log = structlog.get_logger(__name__)
+
+_SAID_AGAIN = 30.0
+
+
+class Bodies:
+    """At most `most` bytes of bodies at once.
+
+    Beyond that, the caller that holds the most bytes loses its newest body. That request is answered with 429 and
+    with the seconds that `retry_after` estimates for its caller.
+    """
+
+    def __init__(self, most: int, retry_after: Callable[[str], int]) -> None:
+        self._most = most
+        self._retry_after = retry_after
+        self._leases: Holdings[Lease] = Holdings()
+
+    @asynccontextmanager
+    async def lease(self, share: str) -> AsyncIterator[Lease]:
+        """Reserve room for the body of one request of a caller while a block runs.
+
+        The block ends early when it loses the room. Raises `RequestError` then.
+        """
+        lease = Lease(self, share)
+        try:
+            async with lease.scope:
+                yield lease
+        except TimeoutError:
+            if not lease.lost:
+                raise
+            raise self.refusal(share) from None
+        finally:
+            self._leases.remove(share, lease)
+
+    def add(self, lease: Lease, size: int) -> None:
+        """Add bytes to a body. Raises `RequestError` when there are too many and its own caller holds the most."""
+        self._leases.add(lease.share, lease, size)
+        while self._leases.total > self._most:
+            share, loser = self._leases.newest_of_largest()
+            self._leases.remove(share, loser)
+            log.warning("http.body_refused", caller=share, bytes=self._most, every=_SAID_AGAIN, every_key=share)
+            if loser is lease:
+                raise self.refusal(share)
+            loser.lose()
+
+    def give_back(self, lease: Lease) -> None:
+        """Release a body's bytes."""
+        self._leases.remove(lease.share, lease)
+
+    def refusal(self, share: str) -> RequestError:
+        """Return the answer to a request whose body has no room."""
+        return too_many(
+            f"The bodies of requests take more than {self._most} bytes.", self._retry_after(share), close=True
+        )
+
+
+class Lease:
+    """Room for one body. Compared by identity."""
+
+    def __init__(self, bodies: Bodies, share: str) -> None:
+        self._bodies = bodies
+        self.share = share
+        self.lost = False
+        self.scope = asyncio.timeout(None)
+
+    def add(self, size: int) -> None:
+        """Reserve room for `size` more bytes. Raises `RequestError` when there is none."""
+        if size:
+            self._bodies.add(self, size)
+
+    def lose(self) -> None:
+        """Cancel the block that has the room, at its next await."""
+        self.lost = True
+        self.scope.reschedule(asyncio.get_running_loop().time())
+
+    def end(self) -> None:
+        """Release the room before the block ends; from then on the block cannot lose it."""
+        self._bodies.give_back(self)
+        if not self.scope.expired():
+            self.lost = False
+            self.scope.reschedule(None)

@@ -1,0 +1,74 @@
+"""How much of a bounded resource each caller holds, and what is reclaimed first when the resource runs out.
+
+The caller that holds the most loses its newest item. So a greedy caller displaces only itself, and a caller below its
+fair share loses nothing (longest-queue drop, as in buffers of routers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+from starlette.requests import Request
+
+from cdc_http.auth.authorization import kept_caller
+from cdc_http.connections.slots import network_of
+
+
+def share_of(request: Request) -> str:
+    """Return the name of the caller that the request is counted for.
+
+    Only a token that was found valid is used: otherwise one caller could invent many.
+    """
+    caller = kept_caller(request)
+    if caller is not None:
+        return f"token {caller.name}"
+    return f"address {network_of(request.client)}"
+
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Holdings(Generic[T]):
+    """Items and their sizes, grouped by the caller that holds them."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, dict[T, int]] = {}
+        self._sums: dict[str, int] = {}
+        self.total = 0
+
+    @property
+    def shares(self) -> Iterable[str]:
+        """The callers that hold something."""
+        return self._items.keys()
+
+    def held_by(self, share: str) -> int:
+        """Return the total size of a caller's items."""
+        return self._sums.get(share, 0)
+
+    def add(self, share: str, item: T, size: int = 1) -> None:
+        """Add an item of a caller, or enlarge it."""
+        items = self._items.setdefault(share, {})
+        items[item] = items.get(item, 0) + size
+        self._sums[share] = self._sums.get(share, 0) + size
+        self.total += size
+
+    def remove(self, share: str, item: T) -> None:
+        """Remove an item, if it is still there."""
+        items = self._items.get(share, {})
+        if item not in items:
+            return
+        size = items.pop(item)
+        self.total -= size
+        self._sums[share] -= size
+        if not items:
+            del self._items[share], self._sums[share]
+
+    def oldest_of(self, share: str) -> T:
+        """Return a caller's oldest item. Raises `KeyError` when it has none."""
+        return next(iter(self._items[share]))
+
+    def newest_of_largest(self) -> tuple[str, T]:
+        """Return the caller that holds the most, and its newest item. Raises `ValueError` when there are no items."""
+        largest = max(self._sums, key=self._sums.__getitem__)
+        return largest, next(reversed(self._items[largest]))

@@ -1,0 +1,1 @@
+"""The routes: probes, status, pages, rows on request, and operators' actions."""

@@ -1,0 +1,104 @@
+"""An operator's actions: pause and resume the tail, list what runs. Only for authenticated callers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cdc_daemon.model.errors import StoreError
+from cdc_daemon.store.jobs import Job
+from cdc_http.auth.authorization import Admission, caller_name
+from cdc_http.daemon_view import ControlView, DaemonView, JobsView
+from cdc_http.responses import RequestError, unavailable
+from cdc_http.routes.dead_letters import drop_letter, drop_letters, list_letters, replay_letter, replay_letters
+from cdc_http.routes.operators import Operators, View, read_limit
+
+MOST_JOBS = 1000
+
+
+class AdminEndpoint:
+    """Answers operators in plain JSON."""
+
+    def __init__(self, daemon: DaemonView, admission: Admission) -> None:
+        self._operators = Operators(daemon, admission)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/admin/pause", self._admitted(_pause), methods=["POST"]),
+            Route("/admin/resume", self._admitted(_resume), methods=["POST"]),
+            Route("/admin/config", self._admitted(_config), methods=["GET"]),
+            Route("/admin/sync-jobs", self._admitted(_sync_jobs), methods=["GET"]),
+            Route("/admin/sync-jobs/{job}/cancel", self._cancelling(), methods=["POST"]),
+            Route("/admin/dead-letters", self._admitted(list_letters), methods=["GET"]),
+            Route("/admin/dead-letters/drop", self._admitted(drop_letters), methods=["POST"]),
+            Route("/admin/dead-letters/replay", self._admitted(replay_letters), methods=["POST"]),
+            Route("/admin/dead-letters/{id:int}/replay", self._admitted(replay_letter), methods=["POST"]),
+            Route("/admin/dead-letters/{id:int}", self._admitted(drop_letter), methods=["DELETE"]),
+        ]
+
+    def _admitted(
+        self, handle: Callable[[Request, ControlView], Awaitable[Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        return self._operators.admitted(lambda daemon: daemon.control, _told(handle))
+
+    def _cancelling(self) -> Callable[[Request], Awaitable[Response]]:
+        return self._operators.admitted(lambda daemon: daemon.jobs, _told(_cancel_sync_job))
+
+
+def _told(handle: Callable[[Request, View], Awaitable[Any]]) -> Callable[[Request, View], Awaitable[Any]]:
+    """Return a handler that answers a `StoreError` with 503."""
+
+    async def told(request: Request, view: View) -> Any:
+        try:
+            return await handle(request, view)
+        except StoreError as error:
+            raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
+
+    return told
+
+
+async def _pause(request: Request, control: ControlView) -> Any:
+    pause = control.pause(caller_name(request))
+    return {"paused": True, "paused_by": pause.by, "paused_since": pause.since}
+
+
+async def _resume(request: Request, control: ControlView) -> Any:
+    control.resume(caller_name(request))
+    return {"paused": False, "paused_by": None, "paused_since": None}
+
+
+async def _config(_request: Request, control: ControlView) -> Any:
+    return {"config": control.configuration()}
+
+
+async def _sync_jobs(request: Request, control: ControlView) -> Any:
+    return {"jobs": [_plain(job) for job in await control.sync_jobs(read_limit(request, MOST_JOBS))]}
+
+
+async def _cancel_sync_job(request: Request, jobs: JobsView) -> Any:
+    report = await jobs.cancel(request.path_params["job"])
+    if report is None:
+        raise RequestError(404, "", "There is no such job.")
+    return _plain(report.job)
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "object_type": job.object_type,
+        "state": job.state,
+        "message": job.message,
+        "total": job.total,
+        "settled": job.settled,
+        "failed": job.failed,
+        "counts": {"indexed": job.indexed, "deleted": job.deleted, "missing": job.missing},
+        "created": job.created / 1e6,
+        "started": None if job.started is None else job.started / 1e6,
+        "finished": None if job.finished is None else job.finished / 1e6,
+    }

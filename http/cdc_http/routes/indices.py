@@ -1,0 +1,71 @@
+"""The indices behind the aliases: list, roll back, delete. Only for authenticated callers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cdc_daemon.model.errors import CdcError, IndexPairError
+from cdc_daemon.sources.requests import TooManyJobsError, UnknownObjectTypeError
+from cdc_http.auth.authorization import Admission
+from cdc_http.daemon_view import DaemonView, IndicesView
+from cdc_http.responses import RequestError, unavailable
+from cdc_http.routes.operators import Operators, read_flag
+
+
+class IndicesEndpoint:
+    """Answers operators in plain JSON."""
+
+    def __init__(self, daemon: DaemonView, admission: Admission) -> None:
+        self._operators = Operators(daemon, admission)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/admin/indices", self._admitted(_list), methods=["GET"]),
+            Route("/admin/indices/{type}/rollback", self._admitted(_rollback), methods=["POST"]),
+            Route("/admin/indices/{type}/drop", self._admitted(_drop), methods=["POST"]),
+        ]
+
+    def _admitted(
+        self, handle: Callable[[Request, IndicesView], Awaitable[Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        return self._operators.admitted(lambda daemon: daemon.indices, _told(handle))
+
+
+def _told(
+    handle: Callable[[Request, IndicesView], Awaitable[Any]],
+) -> Callable[[Request, IndicesView], Awaitable[Any]]:
+    """Return a handler that answers its errors with an HTTP status."""
+
+    async def told(request: Request, indices: IndicesView) -> Any:
+        try:
+            return await handle(request, indices)
+        except UnknownObjectTypeError as error:
+            raise RequestError(404, "", f"{error.message}.") from None
+        except IndexPairError as error:
+            raise RequestError(409, "", str(error)) from None
+        except TooManyJobsError as error:
+            raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None
+        except CdcError as error:
+            raise unavailable(str(error)) from None
+
+    return told
+
+
+async def _list(_request: Request, indices: IndicesView) -> Any:
+    return {"indices": await indices.list()}
+
+
+async def _rollback(request: Request, indices: IndicesView) -> Any:
+    return await indices.rollback(
+        request.path_params["type"], dry_run=read_flag(request, "dry_run"), behind=read_flag(request, "behind")
+    )
+
+
+async def _drop(request: Request, indices: IndicesView) -> Any:
+    return await indices.drop(request.path_params["type"], dry_run=read_flag(request, "dry_run"))

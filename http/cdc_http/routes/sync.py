@@ -1,0 +1,221 @@
+"""`POST …/sync`: write rows now or accept a job for them; `GET …/sync/{job}`: report the job's progress."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cdc_daemon.config.http import HttpSettings
+from cdc_daemon.model.errors import CassandraUnavailableError, StoreError
+from cdc_daemon.sources.requests import (
+    InvalidIdError,
+    NotSettledError,
+    SuspendedObjectTypeError,
+    SyncOutcome,
+    TooManyJobsError,
+    UnknownObjectTypeError,
+)
+from cdc_daemon.sources.requests.jobs import SyncJobReport
+from cdc_daemon.tablejobs.range_job import JobRequest
+from cdc_daemon.tablejobs.runner import RangeJobReport
+from cdc_http.auth.authorization import Admission
+from cdc_http.contract import PATHS, SyncCall, check_headers, failed, message_id, read_call, succeeded
+from cdc_http.daemon_view import DaemonView, SyncView
+from cdc_http.limits.body import read_body
+from cdc_http.limits.body_memory import Bodies
+from cdc_http.limits.request_queue import Turns
+from cdc_http.limits.usage import share_of
+from cdc_http.responses import INTERNAL, WRONG_OBJECT_TYPE, RequestError, left, unavailable, wrong_type
+
+log = structlog.get_logger(__name__)
+
+_NAMES = {"cassandra": "Cassandra", "elasticsearch": "Elasticsearch", "daemon": "The daemon"}
+
+Handler = Callable[[Request, str], Awaitable[Response]]
+
+
+class SyncEndpoint:
+    """Answers requests for rows: `bodies` limits the bytes they send, `turns` how many run at once."""
+
+    def __init__(
+        self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies, turns: Turns
+    ) -> None:
+        self._daemon = daemon
+        self._settings = settings
+        self._admission = admission
+        self._bodies = bodies
+        self._turns = turns
+
+    def routes(self) -> list[Route]:
+        """Return the routes of each path."""
+        return [
+            route
+            for path in PATHS
+            for route in (
+                Route(path, self._enveloped("sync", self._sync), methods=["POST"]),
+                Route(path + "/{job}", self._enveloped("job", self._job), methods=["GET"]),
+            )
+        ]
+
+    def _enveloped(self, route: str, handle: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            started = time.monotonic()
+            msgid = message_id(request)
+            try:
+                response = await handle(request, msgid)
+            except RequestError as problem:
+                response = failed(msgid, problem)
+            except StoreError as error:
+                log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
+                response = failed(msgid, unavailable("The daemon cannot keep jobs at present.", service="daemon"))
+            except asyncio.CancelledError:
+                # The server stops and has waited long enough, perhaps for a body. The caller gets an answer.
+                response = failed(msgid, unavailable("The daemon is stopping.", service="daemon"))
+            except Exception:
+                log.exception("http.failed", route=route)
+                response = failed(msgid, RequestError(500, INTERNAL, "server error"))
+            self._daemon.answered(route, response.status_code, time.monotonic() - started)
+            return response
+
+        return answer
+
+    async def _sync(self, request: Request, msgid: str) -> Response:
+        await self._admission.admit(request, "sync")
+        check_headers(request, self._settings)
+        share = share_of(request)
+        async with self._bodies.lease(share) as lease:
+            # A place is taken after the body was read: a slow sender blocks nobody.
+            body = await read_body(request, self._settings, lease)
+            call = read_call(request, body, self._settings)
+            del body
+            async with self._turns.turn(share, partial(left, request.receive)) as waited:
+                lease.end()
+                return await self._do(call, msgid, request.url.path, seconds=self._settings.sync_timeout - waited)
+
+    async def _do(self, call: SyncCall, msgid: str, path: str, *, seconds: float) -> Response:
+        service, jobs = self._daemon.sync, self._daemon.jobs
+        if service is None or jobs is None:
+            raise unavailable("The daemon is starting or stopping.", service="daemon")
+        try:
+            if not call.ids:
+                return await self._backfill(call.object_type, msgid, path)
+            if call.later:
+                job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
+                result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(SyncJobReport(job, {}))}
+                headers = {"location": f"{path}/{job.id}", "preference-applied": "respond-async"}
+                return succeeded(msgid, result, status=202, headers=headers)
+            return succeeded(msgid, self._result(await self._settle(service, call, seconds)))
+        except UnknownObjectTypeError:
+            types = list(service.object_types)
+            raise RequestError(
+                400, WRONG_OBJECT_TYPE, "Invalid Object Type.", field="objectType", expected=types
+            ) from None
+        except SuspendedObjectTypeError as error:
+            message = f"The object type {call.object_type} waits: {error.message}."
+            raise unavailable(message, retry_after=60, service="daemon") from None
+        except InvalidIdError as error:
+            field = f"objectIds[{error.at}]" + (f".{error.column}" if error.column else "")
+            raise wrong_type(field, "", f"{field}: {error.message}") from None
+        except TooManyJobsError as error:
+            raise RequestError(429, "TOO_MANY_REQUESTS", f"{error.message}.", headers={"retry-after": "60"}) from None
+
+    async def _backfill(self, object_type: str, msgid: str, path: str) -> Response:
+        range_jobs = self._daemon.range_jobs
+        if range_jobs is None:
+            raise unavailable("The daemon is starting or stopping.", service="daemon")
+        try:
+            report = await range_jobs.start(JobRequest(kind="backfill", types=(object_type,)))
+        except CassandraUnavailableError:
+            raise unavailable("Cassandra is away or too slow.", service="cassandra") from None
+        result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_whole_progress(report)}
+        return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
+
+    async def _settle(self, service: SyncView, call: SyncCall, seconds: float) -> SyncOutcome:
+        asked = await service.read(call.object_type, call.ids)
+        try:
+            return await service.settle(call.object_type, asked, seconds=seconds, refresh=call.refresh)
+        except NotSettledError as error:
+            log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
+            settled = f"{len(error.outcome.settled)} ids are settled."
+            if error.alias is not None:
+                message = f"Elasticsearch takes no writes for {call.object_type}: {error.message}; {settled}"
+            else:
+                message = f"{_NAMES[error.service]} is away or too slow: {settled}"
+            result = {name: value for name, value in self._result(error.outcome).items() if name != "response"}
+            if error.alias is not None:
+                result["alias"] = error.alias
+            raise unavailable(message, service=error.service, **result) from None
+
+    def _result(self, outcome: SyncOutcome) -> Mapping[str, Any]:
+        return {
+            "response": "PARTIAL" if outcome.failures else "SUCCESS",
+            "node_id": self._daemon.node_id,
+            "esSyncResponse": outcome.settled,
+            "failures": outcome.failures,
+            "counts": {"indexed": outcome.indexed, "deleted": outcome.deleted, "missing": outcome.missing},
+        }
+
+    async def _job(self, request: Request, msgid: str) -> Response:
+        await self._admission.admit(request, "sync")
+        jobs = self._daemon.jobs
+        if jobs is None:
+            raise unavailable("The daemon is starting or stopping.", service="daemon")
+        identity = request.path_params["job"]
+        told = {"response": "SUCCESS", "node_id": self._daemon.node_id}
+        report = await jobs.report(identity)
+        if report is not None:
+            return succeeded(msgid, {**told, **_progress(report)})
+        range_jobs = self._daemon.range_jobs
+        whole = None if range_jobs is None else await range_jobs.report(identity)
+        if whole is None or whole.job.kind != "backfill" or len(whole.job.options["types"]) != 1:
+            raise RequestError(404, "RESOURCE_NOT_FOUND", "There is no such job.", field="job")
+        return succeeded(msgid, {**told, **_whole_progress(whole)})
+
+
+def _progress(report: SyncJobReport) -> Mapping[str, Any]:
+    job = report.job
+    return {
+        "job": job.id,
+        "objectType": job.object_type,
+        "state": job.state,
+        "message": job.message,
+        "total": job.total,
+        "settled": job.settled,
+        "failed": job.failed,
+        "failures": dict(report.failures),
+        "counts": {"indexed": job.indexed, "deleted": job.deleted, "missing": job.missing},
+        "created": _seconds(job.created),
+        "started": _seconds(job.started),
+        "finished": _seconds(job.finished),
+    }
+
+
+def _whole_progress(report: RangeJobReport) -> Mapping[str, Any]:
+    job, progress, _ = report
+    return {
+        "job": job.id,
+        "objectType": job.options["types"][0],
+        "state": job.state,
+        "message": job.message,
+        "total": None,
+        "settled": progress.rows,
+        "fraction": round(progress.fraction, 6),
+        "failed": None,
+        "failures": {},
+        "counts": None,
+        "created": _seconds(job.created),
+        "started": _seconds(job.started),
+        "finished": _seconds(job.finished),
+    }
+
+
+def _seconds(moment: int | None) -> float | None:
+    return None if moment is None else moment / 1e6
