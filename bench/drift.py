@@ -16,7 +16,7 @@ from elasticsearch.helpers import bulk, scan
 
 from bench.tables import ALIAS, TABLE, fill, identity, make_table, write_config
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.jobs_client import JobsClient
+from cdc_daemon.cli.jobs import JobsClient
 from sandbox import Sandbox
 from sandbox.ports import PortReservation
 

@@ -22,7 +22,8 @@ from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from bench.tables import ALIAS, TABLE, fill, make_table, write_config
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.jobs_client import IndicesClient, JobsClient
+from cdc_daemon.cli.indices import IndicesClient
+from cdc_daemon.cli.jobs import JobsClient
 from cdc_daemon.config import load
 from sandbox import Sandbox
 from sandbox.compare import Comparison, compare

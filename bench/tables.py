@@ -22,7 +22,7 @@ from elasticsearch import Elasticsearch
 from bench.figures import Figures
 from cdc_daemon.cassandra.ring import WHOLE_RING, split
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.jobs_client import JobsClient
+from cdc_daemon.cli.jobs import JobsClient
 from sandbox import Sandbox
 from sandbox.ports import PortReservation
 

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
-from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
-from cdc_daemon.cli.letter_replay import LARGEST, replay_filtered, replay_id
+from cdc_daemon.cli.common import (
+    EXIT_FAILED,
+    LARGEST_ID,
+    AuthorityOption,
+    ConfigOption,
+    JsonOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    connect_daemon,
+    load_settings,
+)
 from cdc_daemon.model.errors import CdcError, ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ app = typer.Typer(
 _SHOWN = 50
 
 
-class Kind(StrEnum):
+class DeadLetterKind(StrEnum):
     """What a letter can be."""
 
     DOCUMENT = "document"
@@ -43,9 +52,11 @@ class Kind(StrEnum):
 
 
 IdsArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]…", min=1, max=LARGEST, help="Letters by their ids.")
+    list[int] | None, typer.Argument(metavar="[ID]…", min=1, max=LARGEST_ID, help="Letters by their ids.")
 ]
-KindOption = Annotated[Kind | None, typer.Option("--kind", help="Only letters of this kind.", show_default=False)]
+KindOption = Annotated[
+    DeadLetterKind | None, typer.Option("--kind", help="Only letters of this kind.", show_default=False)
+]
 ReasonOption = Annotated[
     str | None,
     typer.Option("--reason", metavar="REASON", help="Only letters with this reason, such as an error.type."),
@@ -73,11 +84,11 @@ def list_(  # noqa: PLR0917 -- the command line's order
     table: TableOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=LARGEST, help="The most letters shown.")] = _SHOWN,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=LARGEST_ID, help="The most letters shown.")] = _SHOWN,
     below: Annotated[
         int | None,
         typer.Option(
-            "--below", metavar="ID", min=1, max=LARGEST, help="Only show letters with a lower id: the next page."
+            "--below", metavar="ID", min=1, max=LARGEST_ID, help="Only show letters with a lower id: the next page."
         ),
     ] = None,
     config: ConfigOption = None,
@@ -88,8 +99,8 @@ def list_(  # noqa: PLR0917 -- the command line's order
 
     Exit code 0: done, 2: the command line or the configuration is wrong.
     """
-    from cdc_daemon.cli.letter_output import show_letters  # noqa: PLC0415  commands start fast
-    from cdc_daemon.cli.segment_tools.output import to_pipe  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.dead_letter_tools import show_letters  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.output import to_pipe  # noqa: PLC0415  likewise
     from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
@@ -110,13 +121,13 @@ def list_(  # noqa: PLR0917 -- the command line's order
 
 @app.command()
 def show(
-    identity: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST, help="The letter's id.")],
+    identity: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The letter's id.")],
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that is known of one letter. Exit code 0: shown, 1: there is none of this id."""
-    from cdc_daemon.cli.letter_output import show_letter  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.dead_letter_tools import show_letter  # noqa: PLC0415  commands start fast
     from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json  # noqa: PLC0415  likewise
 
     with _letters(config) as letters:
@@ -154,7 +165,7 @@ def replay(  # noqa: PLR0917 -- the command line's order
     are shown, 1: some are not, an id was named that no letter has, or the daemon did not answer, 2: the command line
     or the configuration is wrong.
     """
-    from cdc_daemon.cli.letter_output import number_of, show_replayed  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.dead_letter_tools import number_of, replay_filtered, replay_id, show_replayed  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
     _check_meant("replay", ids, wanted, everything=everything)
@@ -197,7 +208,7 @@ def drop(  # noqa: PLR0917 -- the command line's order
 
     Exit code 0: done, 1: an id was named that no letter has, 2: the command line or the configuration is wrong.
     """
-    from cdc_daemon.cli.letter_output import number_of  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.dead_letter_tools import number_of  # noqa: PLC0415  commands start fast
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
     _check_meant("drop", ids, wanted, everything=everything)
@@ -221,7 +232,7 @@ _OUTCOMES = ("replayed", "failed", "waiting")
 
 
 def _filter(
-    kind: Kind | None, reason: str | None, table: str | None, older_than: str | None, newer_than: str | None
+    kind: DeadLetterKind | None, reason: str | None, table: str | None, older_than: str | None, newer_than: str | None
 ) -> LetterFilter:
     from cdc_daemon.store.letter_filter import LetterFilter  # noqa: PLC0415  commands start fast
 
@@ -255,7 +266,7 @@ def _check_meant(command: str, ids: Sequence[int] | None, wanted: LetterFilter, 
 
 
 def _letters(config: Path | None) -> AbstractContextManager[DeadLetters | None]:
-    from cdc_daemon.cli.open_letters import open_letters  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.dead_letter_tools import open_letters  # noqa: PLC0415  commands start fast
 
     return open_letters(load_settings(config).state.directory)
 

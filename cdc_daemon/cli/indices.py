@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
-from cdc_daemon.cli.common import ConfigOption, JsonOption
+from cdc_daemon.cli.common import (
+    AuthorityOption,
+    ConfigOption,
+    JsonOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    connect_daemon,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cdc_daemon.cli.jobs_client import IndicesClient
+    from cdc_daemon.cli.client import DaemonClient
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
@@ -123,6 +131,32 @@ def _count(documents: int | None) -> str:
 def _connect(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
 ) -> IndicesClient:
-    from cdc_daemon.cli.jobs_client import IndicesClient  # noqa: PLC0415  likewise
-
     return IndicesClient(connect_daemon(url, config, token_file, ca_file, wait))
+
+
+class IndicesClient:
+    """Asks a daemon for the indices behind its aliases. Methods raise `CdcError` when it refuses, or stays away."""
+
+    def __init__(self, client: DaemonClient) -> None:
+        self._client = client
+
+    def indices(self) -> list[dict[str, Any]]:
+        """Return what is told of the indices of each type."""
+        listed: list[dict[str, Any]] = self._client.ask("GET", "/admin/indices")["indices"]
+        return listed
+
+    def rollback(self, object_type: str, *, behind: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        """Roll back to the index that was live before; return the state of the indices."""
+        return self._change(object_type, f"rollback?behind={_flag(behind)}&dry_run={_flag(dry_run)}")
+
+    def drop(self, object_type: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Delete the second index; return the state of the indices."""
+        return self._change(object_type, f"drop?dry_run={_flag(dry_run)}")
+
+    def _change(self, object_type: str, what: str) -> dict[str, Any]:
+        told: dict[str, Any] = self._client.ask("POST", f"/admin/indices/{quote(object_type, safe='')}/{what}", {})
+        return told
+
+
+def _flag(flag: bool) -> str:  # noqa: FBT001  it is nothing but a flag
+    return "true" if flag else "false"

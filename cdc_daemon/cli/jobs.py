@@ -5,24 +5,33 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
-from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.cli.common import (
+    EXIT_FAILED,
+    AuthorityOption,
+    ConfigOption,
+    JsonOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    connect_daemon,
+)
 from cdc_daemon.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cdc_daemon.cli.jobs_client import JobsClient
+    from cdc_daemon.cli.client import DaemonClient
 
 _SAID_EVERY = 30.0
 """Seconds between two lines of progress where standard error is no terminal."""
@@ -177,8 +186,6 @@ def connect(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
 ) -> JobsClient:
     """Return the operator of the daemon that the command line or the configuration names. Raises `ConfigError`."""
-    from cdc_daemon.cli.jobs_client import JobsClient  # noqa: PLC0415  likewise
-
     return JobsClient(connect_daemon(url, config, token_file, ca_file, wait))
 
 
@@ -242,3 +249,45 @@ def say_ended(told: Mapping[str, Any]) -> None:
     """Print on standard error that a job failed or was cancelled, and why."""
     reason = f": {told['message']}" if told["message"] else ""
     typer.echo(f"{told['kind']} {told['job']} {told['state']}{reason}", err=True)
+
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 3.0
+"""Seconds between two looks at a job that is followed: the longer it runs, the longer they are."""
+
+
+class JobsClient:
+    """Asks a daemon for work on whole tables. Methods raise `CdcError` when it refuses, or stays away."""
+
+    def __init__(self, client: DaemonClient) -> None:
+        self._client = client
+
+    def start(self, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Start a job; return its state."""
+        told: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
+        return told
+
+    def jobs(self, limit: int = 100) -> dict[str, list[dict[str, Any]]]:
+        """Return what is told of the newest `jobs`, newest first, and of what is `scheduled`."""
+        listed: dict[str, list[dict[str, Any]]] = self._client.ask("GET", f"/admin/jobs?limit={limit}")
+        return listed
+
+    def job(self, identity: str) -> dict[str, Any]:
+        """Return what is told of a job."""
+        told: dict[str, Any] = self._client.ask("GET", f"/admin/jobs/{quote(identity, safe='')}")
+        return told
+
+    def cancel(self, identity: str) -> dict[str, Any]:
+        """End a job; return what is told of it."""
+        told: dict[str, Any] = self._client.ask("POST", f"/admin/jobs/{quote(identity, safe='')}/cancel", {})
+        return told
+
+    def follow(self, identity: str) -> Iterator[dict[str, Any]]:
+        """Yield the state of a job until it has ended, also across restarts of the daemon."""
+        pause = FIRST_PAUSE
+        while True:
+            told = self.job(identity)
+            yield told
+            if told["finished"] is not None:
+                return
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE)

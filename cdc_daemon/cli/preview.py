@@ -13,7 +13,7 @@ from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.printable import printable
 
 if TYPE_CHECKING:
-    from cdc_daemon.cli.previewing import Preview
+    from cdc_daemon.cli.expected_documents import Preview
 
 
 def preview(
@@ -28,8 +28,8 @@ def preview(
     Exit code 0: all are equal, 1: some differ or cannot be built, or a server does not answer, 2: the command line
     or the configuration is wrong.
     """
-    from cdc_daemon.cli.previewing import preview as make  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.sync_client import read_ids  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.expected_documents import preview as make  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.sync import read_ids  # noqa: PLC0415  likewise
     from cdc_daemon.sources.requests.errors import InvalidIdError, UnknownObjectTypeError  # noqa: PLC0415  likewise
     from cdc_daemon.telemetry.logs import silence_libraries  # noqa: PLC0415  commands start fast
 

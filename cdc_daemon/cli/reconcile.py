@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption
-from cdc_daemon.cli.common import ConfigOption, JsonOption, report
+from cdc_daemon.cli.common import AuthorityOption, ConfigOption, JsonOption, TokenOption, UrlOption, WaitOption, report
 from cdc_daemon.cli.jobs import DetachOption, RateOption, TypesArgument, carry_out, connect, say_begun, say_ended
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.printable import printable

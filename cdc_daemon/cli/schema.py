@@ -47,8 +47,8 @@ def export(
     It is JSON: the rows of `system_schema`'s tables keyspaces, tables, columns, types, dropped_columns and,
     where there are any, views. Exit code 0: written, 1: Cassandra does not answer, 2: wrong usage.
     """
-    from cdc_daemon.cli.segment_tools.opening import quiet_logs  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.output import to_pipe  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.output import to_pipe  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.tables import quiet_logs  # noqa: PLC0415  likewise
     from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  commands start fast
 
     settings = load_settings(config)

@@ -69,7 +69,7 @@ TableOption = Annotated[
 
 def check_paths(paths: list[str]) -> None:
     """Raise `BadParameter` for paths that are not there."""
-    from cdc_daemon.cli.segment_tools.paths import missing  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools.reading import missing  # noqa: PLC0415  commands start fast
 
     if absent := missing(paths):
         raise typer.BadParameter(f"there is no {', no '.join(absent)}", param_hint="PATH")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.cli.output import say, to_pipe
 from cdc_daemon.cli.segment_options import (
     KeyPasswordOption,
     KeyspaceOption,
@@ -58,9 +59,11 @@ def list_(
     Whether a segment is consumed, and the names of tables, take a configuration (or --schema for names).
     Exit code 0: listed, 1: some could not be read, 2: wrong usage.
     """
-    from cdc_daemon.cli.segment_tools import listing, opening, output, show  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.paths import find_segments  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools import listing  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reporting import showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.state import read_consumption  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.tables import open_tables_if_any  # noqa: PLC0415  likewise
     from cdc_daemon.commitlog.schema import Schema  # noqa: PLC0415  commands start fast
 
     settings = settings_if_any(config, needed=not paths)
@@ -69,17 +72,17 @@ def list_(
         paths = [str(settings.commit_log.cdc_raw_directory)]
     check_paths(paths)
     keyring = keyring_of(keystore, keystore_password_file, key_password_file)
-    progressed = opening.progress_of_daemon(settings)
-    with opening.open_tables_if_any(None if quick else schema, None if quick else settings) as tables:
+    consumption = read_consumption(settings)
+    with open_tables_if_any(None if quick else schema, None if quick else settings) as tables:
         known = Schema() if tables is None else tables.current
-        with output.to_pipe(), showing_progress() as progress:
+        with to_pipe(), showing_progress() as progress:
             found = [
                 listing.list_segment(
                     path,
                     schema=known,
                     look_inside=not quick,
                     keyring=keyring,
-                    progressed=progressed,
+                    consumption=consumption,
                     progress=progress,
                 )
                 for path in find_segments(paths, sys.stdin)
@@ -88,9 +91,9 @@ def list_(
             if as_json:
                 write_json([each.as_dict() for each in found])
             else:
-                show.show_list(found, known_tables=tables is not None)
+                listing.show_list(found, known_tables=tables is not None)
     for problem in listing.all_problems(found):
-        output.say(f"error: {problem}")
+        say(f"error: {problem}")
     if any(each.problems for each in found):
         raise typer.Exit(EXIT_FAILED)
 
@@ -134,32 +137,30 @@ def dump(
     usage.
     """
     from cdc_daemon.cli.segment_tools import dump as dumping  # noqa: PLC0415  commands start fast
-    from cdc_daemon.cli.segment_tools import opening, output, updates  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.follow import Following  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.follow import follow as go_on  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.paths import STANDARD_INPUT, find_segments, only_segment  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.report import Report  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.tables import Wanted  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.follow import SegmentFollower, follow_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.mutations import MutationReader  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reading import STANDARD_INPUT, find_segments, only_segment  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reporting import ProblemReport, showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.tables import TableFilter, open_tables  # noqa: PLC0415  likewise
 
-    begin = dumping.After() if after is None else dumping.parse_position(after)
+    begin = dumping.StartPosition() if after is None else dumping.parse_position(after)
     check_paths(paths)
     if after is not None and begin.segment_id is None and not only_segment(paths):
         raise typer.BadParameter("expected SEGMENT:OFFSET where there can be several segments", param_hint="--from")
     if follow and STANDARD_INPUT in paths:
         raise typer.BadParameter("expected segments and folders, found a list on standard input", param_hint="--follow")
     keyring = keyring_of(keystore, keystore_password_file, key_password_file)
-    with opening.open_tables(schema, settings_for_tables(schema, config)) as tables:
-        wanted = Wanted(tables, keyspace or (), table or ())
+    with open_tables(schema, settings_for_tables(schema, config)) as tables:
+        wanted = TableFilter(tables, keyspace or (), table or ())
         wanted.check()
-        reader = updates.MutationReader(tables, wanted)
+        reader = MutationReader(tables, wanted)
         with showing_progress(output_is_data=True) as progress:
-            report = Report(progress)
+            report = ProblemReport(progress)
             dumper = dumping.Dumper(reader, sys.stdout.buffer.write, report, raw=raw)
-            with output.to_pipe():
+            with to_pipe():
                 if follow:
-                    following = Following([Path(each) for each in paths], dumper, keyring=keyring, after=begin)
-                    go_on(following, flush=sys.stdout.buffer.flush)
+                    following = SegmentFollower([Path(each) for each in paths], dumper, keyring=keyring, after=begin)
+                    follow_segments(following, flush=sys.stdout.buffer.flush)
                 else:
                     dumping.dump_files(
                         find_segments(paths, sys.stdin), dumper, keyring=keyring, after=begin, progress=progress
@@ -184,21 +185,20 @@ def verify(
     what was expected and what was found. No schema is needed. Exit code 0: clean, 1: damaged or not readable,
     2: wrong usage.
     """
-    from cdc_daemon.cli.segment_tools import output, show  # noqa: PLC0415  commands start fast
-    from cdc_daemon.cli.segment_tools import verify as verifying  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.paths import find_segments  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools import verify as verifying  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reporting import showing_progress  # noqa: PLC0415  likewise
 
     check_paths(paths)
     keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     found = []
-    with output.to_pipe(), showing_progress() as progress:
+    with to_pipe(), showing_progress() as progress:
         for path in find_segments(paths, sys.stdin):
             verification = verifying.verify(path, keyring=keyring, progress=progress)
             found.append(verification)
             progress.clear()
             if not as_json:
-                show.show_verification(verification)
+                verifying.show_verification(verification)
         ok = all(each.ok for each in found)
         if as_json:
             write_json({"ok": ok, "segments": [each.as_dict() for each in found]})
@@ -224,31 +224,30 @@ def stats(
     Partitions are different partition keys; beyond 4096 of a table their number is estimated, within a few
     percent. Exit code 0: all was read, 1: not all, 2: wrong usage.
     """
-    from cdc_daemon.cli.segment_tools import opening, output, show, updates  # noqa: PLC0415  commands start fast
-    from cdc_daemon.cli.segment_tools.paths import find_segments  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.progress import showing_progress  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.report import Report  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.stats import Statistics  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.tables import Wanted  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.mutations import MutationReader  # noqa: PLC0415  commands start fast
+    from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reporting import ProblemReport, showing_progress  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.stats import Statistics, show_statistics  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.tables import TableFilter, open_tables  # noqa: PLC0415  likewise
 
     check_paths(paths)
     keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     with (
-        opening.open_tables(schema, settings_for_tables(schema, config)) as tables,
-        output.to_pipe(),
+        open_tables(schema, settings_for_tables(schema, config)) as tables,
+        to_pipe(),
         showing_progress() as progress,
     ):
-        wanted = Wanted(tables, keyspace or (), table or ())
+        wanted = TableFilter(tables, keyspace or (), table or ())
         wanted.check()
-        reader = updates.MutationReader(tables, wanted)
-        report = Report(progress)
+        reader = MutationReader(tables, wanted)
+        report = ProblemReport(progress)
         statistics = Statistics(reader, report)
         statistics.read(find_segments(paths, sys.stdin), keyring=keyring, progress=progress)
         progress.clear()
         if as_json:
             write_json(statistics.as_dict())
         else:
-            show.show_statistics(statistics)
+            show_statistics(statistics)
         report.end(reader.unknown)
     if report.count:
         raise typer.Exit(EXIT_FAILED)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
-from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.cli.common import (
+    EXIT_FAILED,
+    AuthorityOption,
+    ConfigOption,
+    JsonOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    connect_daemon,
+)
+from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_bytes, text
 from cdc_daemon.model.errors import CdcError
 
 OptionalTokenOption = Annotated[
@@ -37,8 +50,6 @@ def status(
     problems, 1: it has problems, is starting or stopping, or did not answer, 2: the command line or the configuration
     is wrong.
     """
-    from cdc_daemon.cli.status_output import is_healthy, show_status  # noqa: PLC0415  commands start fast
-
     client = connect_daemon(url, config, token_file, ca_file, wait)
     answer = client.ask("GET", "/status")
     if not isinstance(answer, dict) or "state" not in answer:
@@ -96,5 +107,151 @@ def resume(
     _show(answer, "resumed: changes are followed again", as_json=as_json)
 
 
-def _show(answer: Any, text: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else text)
+def _show(answer: Any, message: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else message)
+
+
+_VERDICTS: Final = {"running": "Keeping up", "starting": "Starting", "stopping": "Stopping"}
+"""What the status page says of a daemon without problems, by its state."""
+
+_NO_LIST: Final = {"severity": "warning", "text": "The daemon has not looked for problems yet."}
+_STYLES: Final = {"critical": "bold red", "warning": "yellow"}
+_UNKNOWN: Final = "-"
+
+_State = Mapping[str, Any]
+
+
+def is_healthy(status: _State) -> bool:
+    """Return whether a daemon is running and has found no problems."""
+    return status.get("state") == "running" and not _problems(status)
+
+
+def show_status(status: _State) -> None:
+    """Write the screen. What a daemon of another version does not tell is left out."""
+    now = time.time()
+    problems = _problems(status)
+    verdict = problems[0]["text"] if problems else _VERDICTS.get(status["state"], str(status["state"]))
+    heading = Table.grid()
+    style = _STYLES.get(problems[0]["severity"], "yellow") if problems else "bold green"
+    heading.add_row(Text.assemble((f"{status.get('node') or 'cdc-daemon'}: ", "bold"), (text(verdict).plain, style)))
+    show_table(heading)
+    for table in (_problem_table(problems), _facts(status, now), _sources(status, now), _mappings(status, now)):
+        if table.row_count:
+            show_table(Table.grid())
+            show_table(table)
+
+
+def _problems(status: _State) -> Sequence[Mapping[str, str]]:
+    problems = status.get("problems")
+    if problems is None:
+        return [_NO_LIST] if status.get("state") == "running" else []
+    return [{"severity": "warning", **problem} for problem in problems]
+
+
+def _problem_table(problems: Sequence[Mapping[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for problem in problems:
+        section = f" (runbook: #{problem['runbook']})" if problem.get("runbook") else ""
+        severity = problem["severity"]
+        table.add_row(Text(severity, style=_STYLES.get(severity, "yellow")), text(problem["text"] + section))
+    return table
+
+
+def _facts(status: _State, now: float) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, fact in _list_facts(status, now):
+        if fact:
+            table.add_row(Text(name, style="bold"), text(fact))
+    return table
+
+
+def _list_facts(status: _State, now: float) -> Iterator[tuple[str, str]]:
+    started = status.get("started")
+    up = f", up {spell_age(now - started)}" if started else ""
+    yield "daemon", f"cdc-daemon {status.get('version') or _UNKNOWN}, {status['state']}{up}"
+    for name in ("cassandra", "elasticsearch"):
+        yield name.capitalize(), _server(status.get(name) or {}, now)
+    yield "commit log", _commit_log(status)
+    yield "freshness", _freshness(status)
+    yield "waiting", _waiting(status)
+    yield "cdc_raw", _cdc_raw(status.get("cdc_raw") or {})
+    if (letters := status.get("dead_letters")) is not None:
+        yield "dead letters", f"{letters:,}{': cdc-daemon dead-letters list' if letters else ''}"
+    if (jobs := status.get("open_jobs")) is not None:
+        yield "open jobs", f"{jobs:,}{': cdc-daemon jobs' if jobs else ''}"
+
+
+def _server(server: _State, now: float) -> str:
+    if not server:
+        return ""
+    state = "available" if server.get("available") else "unavailable"
+    since = f" for {spell_age(now - server['since'])}" if server.get("since") else ""
+    failure = f": {server['failure']}" if server.get("failure") else ""
+    nodes = f", {server.get('nodes_up')} of {server['nodes']} nodes up" if server.get("nodes") is not None else ""
+    return f"{state}{since}{failure}{nodes}"
+
+
+def _commit_log(status: _State) -> str:
+    if status.get("tail") is False:
+        return "not read (tail: off)"
+    state = "paused, " if status.get("paused") else ""
+    return f"{state}at {status['position']}" if status.get("position") else ""
+
+
+def _freshness(status: _State) -> str:
+    freshness = status.get("freshness") or {}
+    rate = (status.get("rate") or {}).get("documents")
+    told = [
+        f"{title} {_seconds(freshness[name])}"
+        for name, title in (("p50", "median"), ("p99", "99th percentile"), ("behind", "behind"))
+        if freshness.get(name) is not None
+    ]
+    return ", ".join([*told, *([] if rate is None else [f"{rate:,} documents/s"])])
+
+
+def _waiting(status: _State) -> str:
+    backlog = status.get("backlog") or {}
+    told = []
+    if status.get("pending") is not None:
+        told.append(f"{status['pending']:,} keys")
+    if status.get("spooled"):
+        told.append(f"{status['spooled']:,} on disk")
+    if backlog.get("bytes"):
+        told.append(f"{spell_bytes(backlog['bytes'])} unread in {backlog.get('segments', 0):,} segments")
+    return ", ".join(told)
+
+
+def _cdc_raw(raw: _State) -> str:
+    if raw.get("bytes") is None:
+        return ""
+    used, limit = spell_bytes(int(raw["bytes"])), raw.get("limit")
+    share = f" of {spell_bytes(int(limit))} ({raw['bytes'] / limit:.0%})" if limit else ", its limit is not known"
+    return f"{used}{share}, {raw.get('segments') or 0:,} segments"
+
+
+def _sources(status: _State, now: float) -> Table:
+    table = plain_table("source", "state", "for")
+    for source in status.get("sources") or ():
+        since = source.get("since")
+        table.add_row(text(source["name"]), text(source["state"]), spell_age(now - since) if since else _UNKNOWN)
+    return table
+
+
+def _mappings(status: _State, now: float) -> Table:
+    numbers = ("median", "p99", "newest change", "documents")
+    table = plain_table("type", "table", "alias", *numbers, right=numbers)
+    for each in status.get("mappings") or ():
+        newest = each.get("newest_write")
+        table.add_row(
+            *(text(each[name]) for name in ("name", "table", "alias")),
+            *(_seconds(each.get(name)) for name in ("p50", "p99")),
+            f"{spell_age(now - newest)} ago" if newest else _UNKNOWN,
+            f"{sum((each.get('documents') or {}).values()):,}",
+        )
+    return table
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return _UNKNOWN
+    return f"{value * 1000:.0f} ms" if 0 < value < 1 else f"{value:,.1f} s"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +15,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from cdc_daemon.cli.asking import AuthorityOption, TokenOption, UrlOption, WaitOption, connect_daemon
-from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption
+from cdc_daemon.cli.common import (
+    EXIT_FAILED,
+    AuthorityOption,
+    ConfigOption,
+    JsonOption,
+    TokenOption,
+    UrlOption,
+    WaitOption,
+    connect_daemon,
+)
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from cdc_daemon.cli.sync_client import Summary
+    from cdc_daemon.cli.client import DaemonClient
 
 _SHOWN_FAILURES = 20
 
@@ -51,8 +61,6 @@ def sync(  # noqa: PLR0917 -- the command line's order
     are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
     the configuration is wrong, 130: it was interrupted. It tells what was done by then.
     """
-    from cdc_daemon.cli.sync_client import Summary, SyncClient  # noqa: PLC0415  likewise
-
     wanted = _ids(ids or [], ids_file)
     summary = Summary()
     client = SyncClient(connect_daemon(url, config, token_file, ca_file, wait))
@@ -80,8 +88,6 @@ def sync(  # noqa: PLR0917 -- the command line's order
 
 
 def _ids(given: Sequence[str], file: str | None) -> list[Any]:
-    from cdc_daemon.cli.sync_client import read_ids  # noqa: PLC0415  commands start fast
-
     ids = read_ids(iter(given)) + (read_ids(_lines(file)) if file is not None else [])
     if not ids:
         raise ConfigError("expected at least one id, found none", hint="name ids, or a file of them with --ids-file")
@@ -131,3 +137,91 @@ def _show(summary: Summary, *, as_json: bool) -> None:
         typer.echo(f"  {printable(identity)}: {printable(reason)}", err=True)
     if len(summary.failures) > _SHOWN_FAILURES:
         typer.echo(f"  … and {len(summary.failures) - _SHOWN_FAILURES} more; --json shows all", err=True)
+
+
+_PATH = "/api/data/v1/index/sync"
+
+BATCH = 1000
+"""Ids in one request: so many are settled in about a second."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of all ids."""
+
+    asked: int = 0
+    indexed: int = 0
+    deleted: int = 0
+    missing: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def add(self, result: dict[str, Any], asked: int) -> None:
+        """Take in one answer."""
+        counts = result.get("counts", {})
+        self.asked += asked
+        self.indexed += counts.get("indexed", 0)
+        self.deleted += counts.get("deleted", 0)
+        self.missing += counts.get("missing", 0)
+        self.failures |= result.get("failures", {})
+
+
+class SyncClient:
+    """Asks a daemon for rows."""
+
+    def __init__(self, daemon: DaemonClient) -> None:
+        self._daemon = daemon
+
+    def sync(
+        self,
+        object_type: str,
+        ids: Sequence[Any],
+        *,
+        refresh: str | None = None,
+        progress: Callable[[int], None] = lambda _count: None,
+        summary: Summary | None = None,
+    ) -> Summary:
+        """Ask for all ids, batch by batch, and return what became of them. `progress` is told of each batch's size.
+
+        `summary` takes in each answer as it comes, for those who want to know of a call that was broken off.
+        Raises `CdcError` when a request is refused, or when the server stays away.
+        """
+        summary = summary or Summary()
+        path = _PATH if refresh is None else f"{_PATH}?refresh={refresh}"
+        for batch in _batches(ids):
+            body = {"params": {}, "request": {"objectType": object_type, "objectIds": list(batch)}}
+            summary.add(self._daemon.ask("POST", path, body, headers=_headers())["result"], len(batch))
+            progress(len(batch))
+        return summary
+
+
+def _headers() -> dict[str, str]:
+    """Return each header that the documented contract asks for, but the authorisation."""
+    moment = datetime.now(UTC)
+    return {
+        "ts": f"{moment:%Y-%m-%d %H:%M:%S}:{moment.microsecond // 1000:03}+0000",
+        "X-msgid": str(uuid.uuid4()),
+        "X-Device-ID": "cdc-daemon-cli",
+    }
+
+
+def read_ids(lines: Iterator[str]) -> list[Any]:
+    """Read ids, one a line: a text, or a JSON object for a key of several columns. Empty lines are passed over.
+
+    Raises `ConfigError` for a line that begins an object and is none.
+    """
+    ids: list[Any] = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if text.startswith("{"):
+            try:
+                ids.append(json.loads(text))
+            except ValueError:
+                raise ConfigError("expected an id or a JSON object on each line", line=number) from None
+        elif text:
+            ids.append(text)
+    return ids
+
+
+def _batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]

@@ -6,11 +6,10 @@ import asyncio
 import socket
 
 from cdc_daemon.cli.checks.cassandra import check_cassandra
-from cdc_daemon.cli.checks.elastic import check_elasticsearch
+from cdc_daemon.cli.checks.daemon import check_http, check_running
+from cdc_daemon.cli.checks.elasticsearch import check_elasticsearch
 from cdc_daemon.cli.checks.finding import Finding, Status, fail, ok
 from cdc_daemon.cli.checks.folders import check_folders
-from cdc_daemon.cli.checks.running import check_running
-from cdc_daemon.cli.checks.surface import check_http
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.store.store import FILE_NAME

@@ -19,8 +19,7 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.cli.checks.commit_log import check_commit_log
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
-from cdc_daemon.cli.checks.mappings import check_mappings
-from cdc_daemon.cli.checks.polls import check_polls, unreachable
+from cdc_daemon.cli.checks.mappings import check_mappings, check_polls, unreachable
 from cdc_daemon.cli.checks.tables import check_tables
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping

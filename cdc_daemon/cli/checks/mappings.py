@@ -1,20 +1,25 @@
-"""The mappings laid against the live schema as the daemon lays them when it starts: does each name in them fit."""
+"""The mappings and the polled tables, checked against the live schema as the daemon checks them when it starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from cassandra.cluster import Session
+
+from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.table import TableMetadata
 from cdc_daemon.config import MappingSettings
+from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.suggestion import nearest_hint
 from cdc_daemon.pipeline.routes import find_routes
 from cdc_daemon.search.searched_field import find_field
+from cdc_daemon.sources.poll.factory import check_polled_tables, open_rows
 
 
 def check_mappings(
@@ -77,3 +82,29 @@ def _check_dependents(name: str, declared: MappingSettings, mapping: DocumentMap
                 hint=nearest_hint(field, made["properties"]),
                 mapping=name,
             )
+
+
+async def check_polls(
+    session: Session, schema: SchemaSource, polled: Sequence[PollSettings], shown: Sequence[TableName]
+) -> AsyncIterator[Finding]:
+    """Check the column, its format, the index or the buckets of each polled table, as the daemon does at its start.
+
+    `shown` are the tables whose rows documents show. Raises `CassandraUnavailableError`.
+    """
+    for settings in polled:
+        name = f"poll.{settings.table}"
+        try:
+            check_polled_tables([settings], shown)
+            await open_rows(session, schema, settings, schema.plan(settings.table))
+        except CassandraRefusedError as error:
+            yield fail(name, f"{settings.table} cannot be polled: {error.message}", error.hint)
+        except ConfigError as error:
+            yield fail(name, error.message, error.hint)
+        else:
+            by = settings.column or "the write times of its columns"
+            yield ok(name, f"{settings.table} can be polled by {by} ({settings.strategy})")
+
+
+def unreachable(polled: Sequence[PollSettings], error: CdcError) -> list[Finding]:
+    """Return the findings of polled tables that could not be checked."""
+    return [fail(f"poll.{each.table}", f"{each.table} was not checked: {error.message}", error.hint) for each in polled]

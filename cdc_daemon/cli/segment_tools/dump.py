@@ -1,21 +1,21 @@
-"""Segments as lines of JSON, one for each partition update."""
+"""Python values of the driver as JSON values that people and `jq` can read."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from cdc_daemon.cli.segment_tools.progress import Progress
-from cdc_daemon.cli.segment_tools.readable import readable
+from cdc_daemon.cli.segment_tools.mutations import MutationReader
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
-from cdc_daemon.cli.segment_tools.report import Report
-from cdc_daemon.cli.segment_tools.updates import MutationReader
+from cdc_daemon.cli.segment_tools.reporting import ProblemReport, ProgressLine
 from cdc_daemon.cli.segment_tools.verify import unreadable
 from cdc_daemon.commitlog.descriptor import parse_segment_name
 from cdc_daemon.commitlog.encryption import Keyring
@@ -23,12 +23,46 @@ from cdc_daemon.commitlog.forms import raw_form, value_form
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.model.errors import CdcError, CommitLogError, ConfigError, MutationError
+from cdc_daemon.values.integers import PLAIN_BITS
 from cdc_daemon.values.shown import told
+
+
+def readable(value: Any) -> Any:
+    """Return a value of any CQL type, or a structure of such, as JSON values.
+
+    Blobs are texts of `0x` and hex digits, timestamps ISO 8601 in UTC, maps and UDTs objects, sets, lists, tuples and
+    vectors lists. Numbers stay numbers up to 4,200 digits; longer ones, which most readers of JSON refuse, are
+    hexadecimal texts such as `0x1f` and `-0x1f`. Floats that are no numbers are the texts `NaN`, `Infinity` and
+    `-Infinity`. Everything else is the text that CQL has for it.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= PLAIN_BITS else hex(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, datetime):
+        moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {_name(readable(key)): readable(each) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: readable(each) for name, each in value._asdict().items()}
+    if isinstance(value, list | tuple | set | frozenset) or (hasattr(value, "__iter__") and hasattr(value, "__len__")):
+        return [readable(each) for each in value]
+    return str(value)
+
+
+def _name(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
+
 
 _POSITION: Final = re.compile(r"(?:(\d{1,19}):)?(\d{1,19})", re.ASCII)
 
 
-class After(NamedTuple):
+class StartPosition(NamedTuple):
     """Where to begin: behind logical position `offset` of a segment; `segment_id` None stands for the only one."""
 
     segment_id: int | None = None
@@ -41,7 +75,7 @@ class After(NamedTuple):
         return 0 if segment_id > self.segment_id else None
 
 
-def parse_position(text: str) -> After:
+def parse_position(text: str) -> StartPosition:
     """Parse `OFFSET` or `SEGMENT:OFFSET`. Raises `ConfigError`."""
     match = _POSITION.fullmatch(text)
     if match is None:
@@ -49,7 +83,7 @@ def parse_position(text: str) -> After:
             f"expected OFFSET or SEGMENT:OFFSET, found {text!r}",
             hint="a dumped line's segment_id and position are where to go on behind it: 1795461419810:86967",
         )
-    return After(None if match[1] is None else int(match[1]), int(match[2]))
+    return StartPosition(None if match[1] is None else int(match[1]), int(match[2]))
 
 
 @dataclass(slots=True)
@@ -58,7 +92,7 @@ class Dumper:
 
     reader: MutationReader
     write: Callable[[bytes], object]
-    report: Report
+    report: ProblemReport
     raw: bool = False
 
     def section(self, section: Section, *, segment: str, segment_id: int, after: int) -> None:
@@ -72,7 +106,7 @@ class Dumper:
         self.say(problems)
 
     def say(self, problems: list[CommitLogError]) -> None:
-        """Report problems, and forget them."""
+        """ProblemReport problems, and forget them."""
         for problem in problems:
             self.report.problem(problem)
         problems.clear()
@@ -99,7 +133,7 @@ def value_line(update: PartitionUpdate, segment_id: int) -> bytes:
 
 
 def dump_files(
-    paths: Iterable[Path], dumper: Dumper, *, keyring: Keyring | None, after: After, progress: Progress
+    paths: Iterable[Path], dumper: Dumper, *, keyring: Keyring | None, after: StartPosition, progress: ProgressLine
 ) -> None:
     """Dump segments one after another; one that cannot be read is reported, and the others go on."""
     for path in paths:
@@ -116,7 +150,9 @@ def dump_files(
             dumper.report.problem(error)
 
 
-def _dump_file(path: Path, dumper: Dumper, keyring: Keyring | None, after: After, progress: Progress) -> None:
+def _dump_file(
+    path: Path, dumper: Dumper, keyring: Keyring | None, after: StartPosition, progress: ProgressLine
+) -> None:
     index = read_index(path).index
     named = parse_segment_name(path.name)
     begin = after.begins_at(named and named[1])

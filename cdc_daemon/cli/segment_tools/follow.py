@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from cdc_daemon.cli.segment_tools.dump import After, Dumper
-from cdc_daemon.cli.segment_tools.paths import folder_segments
-from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
+from cdc_daemon.cli.segment_tools.dump import Dumper, StartPosition
+from cdc_daemon.cli.segment_tools.reading import SegmentReading, folder_segments, read_index
 from cdc_daemon.cli.segment_tools.verify import unreadable
 from cdc_daemon.commitlog.descriptor import parse_segment_name
 from cdc_daemon.commitlog.encryption import Keyring
@@ -21,14 +20,16 @@ POLL: Final = 0.1
 """Seconds between two looks, as Cassandra's sync markers come no more often."""
 
 
-class Following:
+class SegmentFollower:
     """Segments that are read as far as they are written, round after round.
 
     A segment is done with when its index file says COMPLETED, or when its file is gone: what was written to it
     until then is read first. Until then damage that is not durable yet counts as a write in progress.
     """
 
-    def __init__(self, arguments: Sequence[Path], dumper: Dumper, *, keyring: Keyring | None, after: After) -> None:
+    def __init__(
+        self, arguments: Sequence[Path], dumper: Dumper, *, keyring: Keyring | None, after: StartPosition
+    ) -> None:
         self._arguments = arguments
         self._dumper = dumper
         self._keyring = keyring
@@ -117,7 +118,7 @@ class Following:
             reading.close()
 
 
-def follow(following: Following, *, flush: Callable[[], object]) -> None:
+def follow_segments(following: SegmentFollower, *, flush: Callable[[], object]) -> None:
     """Go round until nothing can follow or Ctrl-C."""
     try:
         while True:

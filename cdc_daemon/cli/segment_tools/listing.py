@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from cdc_daemon.cli.segment_tools.progress import Progress
+from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_bytes, text
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
-from cdc_daemon.cli.segment_tools.report import is_own
+from cdc_daemon.cli.segment_tools.reporting import ProgressLine, is_system_table
+from cdc_daemon.cli.segment_tools.state import Consumption
 from cdc_daemon.cli.segment_tools.verify import unreadable
 from cdc_daemon.commitlog.descriptor import SegmentDescriptor, parse_segment_name
 from cdc_daemon.commitlog.encryption import Keyring
@@ -27,22 +28,6 @@ from cdc_daemon.model.errors import CdcError, CommitLogError, MutationError
 
 _ONE: Final = 1
 """The count of updates, a vint, with which nearly every mutation begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progressed:
-    """How far a daemon is: its checkpoint, and where the segments that it is done with end, by id."""
-
-    checkpoint: tuple[int, int] | None
-    consumed: dict[int, int]
-
-    def of(self, segment_id: int) -> tuple[str, int | None]:
-        """Return whether a segment is consumed (`yes`, `partly`, `no`), and up to where."""
-        if segment_id in self.consumed:
-            return "yes", self.consumed[segment_id]
-        if self.checkpoint is not None and self.checkpoint[0] == segment_id and self.checkpoint[1] > 0:
-            return "partly", self.checkpoint[1]
-        return "no", None
 
 
 @dataclass(slots=True)
@@ -106,8 +91,8 @@ class ListedSegment:
 
 
 def list_segment(
-    path: Path, *, schema: Schema, look_inside: bool, keyring: Keyring | None, progressed: Progressed | None,
-    progress: Progress,
+    path: Path, *, schema: Schema, look_inside: bool, keyring: Keyring | None, consumption: Consumption | None,
+    progress: ProgressLine,
 ) -> ListedSegment:  # fmt: skip
     """List one segment. Nothing is raised: what is wrong is among its `problems`."""
     listed = ListedSegment(path)
@@ -126,8 +111,8 @@ def list_segment(
         listed.problems.append(unreadable(path, error))
     except CdcError as error:
         listed.problems.append(error)
-    if progressed is not None and listed.id is not None:
-        listed.consumed, listed.consumed_up_to = progressed.of(listed.id)
+    if consumption is not None and listed.id is not None:
+        listed.consumed, listed.consumed_up_to = consumption.of(listed.id)
     return listed
 
 
@@ -144,7 +129,7 @@ def _take_header(listed: ListedSegment, descriptor: SegmentDescriptor) -> None:
     listed.encrypted = descriptor.encryption is not None
 
 
-def _look_inside(reading: SegmentReading, listed: ListedSegment, schema: Schema, progress: Progress) -> None:
+def _look_inside(reading: SegmentReading, listed: ListedSegment, schema: Schema, progress: ProgressLine) -> None:
     counts: Counter[bytes] = Counter()
     problems: list[CommitLogError] = []
     for section in reading.sections():
@@ -156,7 +141,7 @@ def _look_inside(reading: SegmentReading, listed: ListedSegment, schema: Schema,
         table = schema.get(table_id)
         if table is not None and table.cdc:
             listed.tables[str(table)] += count
-        elif table is None and is_own(table_id):
+        elif table is None and is_system_table(table_id):
             listed.own += count
         else:
             listed.others[str(UUID(bytes=table_id) if table is None else table)] += count
@@ -192,3 +177,27 @@ def all_problems(listed: list[ListedSegment]) -> Iterator[CdcError]:
     """Yield everything that is wrong with segments."""
     for each in listed:
         yield from each.problems
+
+
+def show_list(segments: Sequence[ListedSegment], *, known_tables: bool) -> None:
+    """Show segments as a table; `known_tables` tells whether tables have names."""
+    heading = "CDC tables (updates)" if known_tables else "tables (updates)"
+    table = plain_table("segment", "index", "size", "age", "consumed", heading, right=("size", "age"))
+    for each in segments:
+        inside = each.tables if known_tables else each.others
+        named = "" if inside is None else ", ".join(f"{name} ({count})" for name, count in inside.most_common())
+        if each.encrypted or each.compression:
+            kind = ", ".join(filter(None, [each.compression, "encrypted" if each.encrypted else None]))
+            named = f"[{kind}] {named}"
+        consumed = each.consumed or "?"
+        if each.consumed_up_to is not None and consumed == "partly":
+            consumed = f"up to {each.consumed_up_to}"
+        table.add_row(
+            text(each.path.name),
+            each.state,
+            spell_bytes(each.size),
+            spell_age(each.age),
+            consumed,
+            text(named),
+        )
+    show_table(table)

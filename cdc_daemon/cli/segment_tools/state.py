@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
 
+from cdc_daemon.cli.output import say
+from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.sources.log.ports import TailOptions
 from cdc_daemon.store.reconcile_requests import ReconcileRequest, read_open_requests
@@ -62,3 +65,33 @@ class DaemonState:
                 return question(connection)
         except sqlite3.Error as error:
             raise StoreError(f"SQLite says: {error}", file=str(self.path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """How far a daemon is: its checkpoint, and where the segments that it is done with end, by id."""
+
+    checkpoint: tuple[int, int] | None
+    consumed: dict[int, int]
+
+    def of(self, segment_id: int) -> tuple[str, int | None]:
+        """Return whether a segment is consumed (`yes`, `partly`, `no`), and up to where."""
+        if segment_id in self.consumed:
+            return "yes", self.consumed[segment_id]
+        if self.checkpoint is not None and self.checkpoint[0] == segment_id and self.checkpoint[1] > 0:
+            return "partly", self.checkpoint[1]
+        return "no", None
+
+
+def read_consumption(settings: Settings | None) -> Consumption | None:
+    """Return how far the daemon of this configuration is; None where that is not known."""
+    if settings is None:
+        return None
+    state = DaemonState(settings.state.directory)
+    if not state.exists:
+        return None
+    try:
+        return Consumption(state.checkpoint(), state.consumed())
+    except StoreError as error:
+        say(f"note: {error}; what is consumed is not known")
+        return None

@@ -1,21 +1,61 @@
-"""What is in segments, in numbers: by table, and in all."""
+"""How many different values there were, in bounded memory."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from cdc_daemon.cli.segment_tools.distinct import DistinctCounter
-from cdc_daemon.cli.segment_tools.progress import Progress
+import typer
+
+from cdc_daemon.cli.output import plain_table, show_table, spell_bytes, spell_time, text
+from cdc_daemon.cli.segment_tools.mutations import MutationReader
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
-from cdc_daemon.cli.segment_tools.report import Report
-from cdc_daemon.cli.segment_tools.updates import MutationReader
+from cdc_daemon.cli.segment_tools.reporting import ProblemReport, ProgressLine
 from cdc_daemon.cli.segment_tools.verify import unreadable
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, PartitionUpdate
 from cdc_daemon.model.errors import CdcError, CommitLogError
+
+KEPT: Final = 4096
+"""Hashes kept: up to so many values the count is exact, beyond that its standard error is 1/64."""
+_HASHES: Final = 1 << 64
+
+
+class DistinctCounter:
+    """Counts different values by the least of their hashes (k minimum values, Bar-Yossef et al. 2002)."""
+
+    __slots__ = ("_kept", "_largest", "exact")
+
+    def __init__(self) -> None:
+        self._kept: set[int] = set()
+        self._largest: list[int] = []
+        self.exact = True
+        """Whether the count is exact."""
+
+    def add(self, value: bytes) -> None:
+        """Count a value."""
+        number = int.from_bytes(blake2b(value, digest_size=8).digest(), "big")
+        if number in self._kept:
+            return
+        if len(self._kept) < KEPT:
+            self._kept.add(number)
+            heapq.heappush(self._largest, -number)
+            return
+        self.exact = False
+        if number < -self._largest[0]:
+            self._kept.add(number)
+            self._kept.discard(-heapq.heapreplace(self._largest, -number))
+
+    @property
+    def count(self) -> int:
+        """How many different values there were, as far as can be told."""
+        if self.exact:
+            return len(self._kept)
+        return round((KEPT - 1) * _HASHES / -self._largest[0])
 
 
 @dataclass(slots=True)
@@ -165,7 +205,7 @@ class Statistics:
     """Counts segments one after another."""
 
     reader: MutationReader
-    report: Report
+    report: ProblemReport
     tables: dict[str, TableStats] = field(default_factory=dict)
     segments: list[SegmentStats] = field(default_factory=list)
     mutations: int = 0
@@ -173,7 +213,7 @@ class Statistics:
     unknown: int = 0
     written: Span = field(default_factory=Span)
 
-    def read(self, paths: Iterable[Path], *, keyring: Keyring | None, progress: Progress) -> None:
+    def read(self, paths: Iterable[Path], *, keyring: Keyring | None, progress: ProgressLine) -> None:
         """Count segments; one that cannot be read is reported, and the others go on."""
         for path in paths:
             try:
@@ -183,7 +223,7 @@ class Statistics:
             except CdcError as error:
                 self.report.problem(error)
 
-    def _read(self, path: Path, keyring: Keyring | None, progress: Progress) -> None:
+    def _read(self, path: Path, keyring: Keyring | None, progress: ProgressLine) -> None:
         index = read_index(path).index
         problems: list[CommitLogError] = []
         with SegmentReading(path, keyring=keyring, problems=problems) as reading:
@@ -233,3 +273,32 @@ class Statistics:
             "oldest_write": self.written.oldest,
             "newest_write": self.written.newest,
         }
+
+
+def show_statistics(statistics: Statistics) -> None:
+    """Show the numbers of each table, and of all."""
+    numbers = ("mutations", "bytes", "partitions", "rows", "deleted: partitions", "ranges", "rows ", "cells")
+    table = plain_table("table", *numbers, "oldest write", "newest write", right=numbers)
+    for name in sorted(statistics.tables):
+        each = statistics.tables[name]
+        about = "" if each.partitions.exact else "~"
+        table.add_row(
+            text(name),
+            str(each.mutations),
+            str(each.size),
+            f"{about}{each.partitions.count}",
+            str(each.rows),
+            str(each.partition_deletions),
+            str(each.range_deletions),
+            str(each.row_deletions),
+            str(each.cell_deletions),
+            spell_time(each.written.oldest) if each.written.oldest is not None else "",
+            spell_time(each.written.newest) if each.written.newest is not None else "",
+        )
+    show_table(table)
+    read = len(statistics.segments)
+    typer.echo(
+        f"{statistics.mutations} mutations, {spell_bytes(statistics.size)}, in {read} segment"
+        f"{'' if read == 1 else 's'}"
+        + (f"; {statistics.unknown} updates of unknown tables" if statistics.unknown else "")
+    )

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Sequence
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import structlog
+
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.cassandra.schema_rows import read_snapshot
+from cdc_daemon.cassandra.schema_rows import read_snapshot, remembered_schema
 from cdc_daemon.cassandra.session import connect
+from cdc_daemon.cli.output import say
 from cdc_daemon.cli.segment_tools.state import DaemonState
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.config import Settings
-from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, ConfigError
 from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.telemetry.logs import silence_libraries
 
 
-class Tables(Protocol):
+class KnownTables(Protocol):
     """What tables there are."""
 
     @property
@@ -54,7 +61,7 @@ def snapshot_tables(file: Path) -> FixedTables:
     return FixedTables(read_snapshot(text, file=str(file)))
 
 
-class LiveTables:
+class ClusterTables:
     """The tables of the live cluster, and those that a daemon with this configuration remembers.
 
     Entering connects. Raises `CassandraUnavailableError`, `ConfigError` and `StoreError`.
@@ -108,10 +115,10 @@ class _ReadOnly:
         return 0
 
 
-class Wanted:
+class TableFilter:
     """The ids of the tables that a command is asked for, by keyspace and name; a container for readers."""
 
-    def __init__(self, tables: Tables, keyspaces: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+    def __init__(self, tables: KnownTables, keyspaces: Sequence[str] = (), names: Sequence[str] = ()) -> None:
         self._tables = tables
         self._keyspaces = frozenset(keyspaces)
         self._names = frozenset(names)
@@ -146,3 +153,57 @@ class Wanted:
             f"expected a table of the schema, found none of {' or '.join(asked)}{within}",
             hint=f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)} tables",
         )
+
+
+def quiet_logs() -> None:
+    """Keep what the daemon's parts log out of standard output, and libraries out of everything."""
+    silence_libraries()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@contextmanager
+def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[KnownTables]:
+    """Give the tables of a snapshot, or else those of the cluster that a configuration names.
+
+    Where the cluster does not answer, those that the daemon remembers. Raises `CdcError`.
+    """
+    quiet_logs()
+    with ExitStack() as stack:
+        if snapshot is not None:
+            yield snapshot_tables(snapshot)
+            return
+        assert settings is not None, "tables come from a snapshot or from a cluster"
+        tables: KnownTables
+        try:
+            tables = stack.enter_context(ClusterTables(settings))
+        except CassandraUnavailableError as error:
+            tables = _remembered(settings, error)
+        yield tables
+
+
+@contextmanager
+def open_tables_if_any(snapshot: Path | None, settings: Settings | None) -> Iterator[KnownTables | None]:
+    """Give the tables as `open_tables` does; None where there is nothing to have them from, or no answer."""
+    quiet_logs()
+    with ExitStack() as stack:
+        tables = None
+        if snapshot is not None or settings is not None:
+            try:
+                tables = stack.enter_context(open_tables(snapshot, settings))
+            except CdcError as error:
+                if snapshot is not None:
+                    raise
+                say(f"note: {error.message}; tables are told by their ids")
+        yield tables
+
+
+def _remembered(settings: Settings, error: CassandraUnavailableError) -> FixedTables:
+    state = DaemonState(settings.state.directory)
+    generations = state.generations() if state.exists else []
+    if not generations:
+        raise error
+    say(f"note: {error.message}; tables are those that the daemon has seen")
+    return FixedTables(remembered_schema(generations))

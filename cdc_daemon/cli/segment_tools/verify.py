@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cdc_daemon.cli.segment_tools.progress import Progress
+import typer
+
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
+from cdc_daemon.cli.segment_tools.reporting import ProgressLine
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.index import CdcIndex
@@ -76,7 +78,7 @@ def describe(problem: CdcError) -> dict[str, Any]:
     }
 
 
-def verify(path: Path, *, keyring: Keyring | None, progress: Progress) -> Verification:
+def verify(path: Path, *, keyring: Keyring | None, progress: ProgressLine) -> Verification:
     """Verify one segment. Nothing is raised: a file that cannot be read is an `error` in what is returned."""
     found = Verification(path)
     try:
@@ -95,7 +97,7 @@ def unreadable(path: Path, error: OSError) -> CdcError:
     return CdcError(f"expected a segment file, found {error.strerror or error}", segment=str(path))
 
 
-def _verify(path: Path, found: Verification, keyring: Keyring | None, progress: Progress) -> None:
+def _verify(path: Path, found: Verification, keyring: Keyring | None, progress: ProgressLine) -> None:
     state = read_index(path)
     found.index = state.index
     found.size = path.stat().st_size
@@ -117,3 +119,15 @@ def _verify(path: Path, found: Verification, keyring: Keyring | None, progress: 
         found.problems.append(
             CommitLogError("expected an offset in the index file, found something else", segment=path.name)
         )
+
+
+def show_verification(found: Verification) -> None:
+    """Show what was found in one segment."""
+    if found.error is not None:
+        typer.echo(f"{found.path}: cannot be read")
+        typer.echo(f"  {found.error}")
+        return
+    state = "ok" if found.ok else f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
+    typer.echo(f"{found.path}: {state}, {found.mutations} mutations in {found.sections} sections up to {found.end}")
+    for problem in found.problems:
+        typer.echo(f"  {problem}")

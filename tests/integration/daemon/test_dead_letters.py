@@ -10,8 +10,8 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from cdc_daemon.cli.expected_documents import preview
 from cdc_daemon.cli.main import app
-from cdc_daemon.cli.previewing import preview
 from cdc_daemon.config import load
 from cdc_daemon.model.errors import UndecodableError
 from cdc_daemon.store import Store

@@ -17,8 +17,8 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
+from cdc_daemon.cli.expected_documents import preview
 from cdc_daemon.cli.main import app
-from cdc_daemon.cli.previewing import preview
 from cdc_daemon.config.loading import load
 from cdc_daemon.model.errors import JsonTextError
 from sandbox import Sandbox

@@ -10,8 +10,8 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from cdc_daemon.cli.expected_documents import preview
 from cdc_daemon.cli.main import app
-from cdc_daemon.cli.previewing import preview
 from cdc_daemon.config.loading import load
 from cdc_daemon.model.errors import ConfigError
 from sandbox.demo.schema import _SCHEMA, example_mappings, statements

@@ -13,7 +13,7 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.sync_client import SyncClient
+from cdc_daemon.cli.sync import SyncClient
 from monitoring.dashboard import filled_in, rows
 from sandbox import Sandbox
 from sandbox.ports import PortReservation

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.jobs_client import LONGEST_PAUSE, JobsClient
+from cdc_daemon.cli.jobs import LONGEST_PAUSE, JobsClient
 from cdc_daemon.cli.main import app
 from cdc_daemon.model.errors import CdcError
 from tests.unit.cli.serving import Served

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.cli.letter_output import show_letter, show_letters
+from cdc_daemon.cli.dead_letter_tools import show_letter, show_letters
+from cdc_daemon.cli.expected_documents import Preview
 from cdc_daemon.cli.preview import plain_preview, show_preview
-from cdc_daemon.cli.previewing import Preview
 from cdc_daemon.cli.segment_tools.dump import value_line
 from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.commitlog.update import Cell, DecodedRow, PartitionUpdate

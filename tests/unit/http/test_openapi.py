@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cdc_daemon.cli.dead_letters import Kind
+from cdc_daemon.cli.dead_letters import DeadLetterKind
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.store.letter_filter import KINDS
 from cdc_http import create_app
@@ -56,7 +56,7 @@ def app(daemon: FakeDaemon) -> ASGIApp:
 
 def test_letters_are_of_the_kinds_that_are_documented() -> None:
     assert DESCRIPTION["components"]["parameters"]["LetterKind"]["schema"]["enum"] == [*KINDS]
-    assert [kind.value for kind in Kind] == [*KINDS]
+    assert [kind.value for kind in DeadLetterKind] == [*KINDS]
 
 
 def examples(content_type: str) -> Iterator[Any]:

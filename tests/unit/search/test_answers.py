@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.cli.previewing import _beside
+from cdc_daemon.cli.expected_documents import _beside
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
 from cdc_daemon.search import Operation, Outcome
 from cdc_daemon.search.bulk_body import Target

@@ -12,7 +12,7 @@ from aiohttp import web
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.parts.index_preparation import Preparation
-from cdc_daemon.cli.checks.elastic import check_elasticsearch
+from cdc_daemon.cli.checks.elasticsearch import check_elasticsearch
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.backoff import Backoff

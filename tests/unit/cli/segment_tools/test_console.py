@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from typer.testing import CliRunner
 
+from cdc_daemon.cli.main import app
 from tests.segments import USERS, CommitLogWriter, user
-from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, expected_lines
+from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, expected_lines, unpack
 
 SCRIPT = Path(sys.executable).with_name("cdc-daemon")
 PATIENCE = 60.0
@@ -196,3 +198,23 @@ def _peak(arguments: list[str | Path]) -> int:
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     return usage.ru_maxrss * 1024
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["segments"],
+        *(["segments", each] for each in ("list", "dump", "verify", "stats")),
+        ["schema"],
+        ["schema", "export"],
+    ],
+)
+def test_every_command_has_help(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.stdout) > 100
+
+
+def test_samples_unpack_as_cassandra_had_them(tmp_path: Path) -> None:
+    names = {path.name for path in unpack(SAMPLE, tmp_path / "x").iterdir()}
+    assert {"CommitLog-7-1795461419810.log", "CommitLog-7-1795461419810_cdc.idx", "schema.json"} <= names

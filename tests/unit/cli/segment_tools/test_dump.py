@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from cassandra.util import Date, Duration, OrderedMapSerializedKey, SortedSet, Time
 
-from cdc_daemon.cli.segment_tools.dump import After, parse_position
+from cdc_daemon.cli.segment_tools.dump import StartPosition, parse_position, readable
 from cdc_daemon.model.errors import ConfigError
 from tests.unit.cli.segment_tools.conftest import ENCRYPTED, FIRST, SAMPLE, SECOND, Run, expected_lines, unpack
 from tests.unit.commitlog.samples import PASSWORD, names
@@ -129,8 +135,8 @@ class TestFrom:
             parse_position(text)
 
     def test_positions(self) -> None:
-        assert parse_position("12") == After(None, 12)
-        assert parse_position("7:12") == After(7, 12)
+        assert parse_position("12") == StartPosition(None, 12)
+        assert parse_position("7:12") == StartPosition(7, 12)
 
 
 class TestPaths:
@@ -208,3 +214,47 @@ class TestWhatCannotBeRead:
         result = run("dump", "--schema", sample / "schema.json", sample)
         assert isinstance(result.exception, ConfigError)
         assert "expected a snapshot" in result.exception.message
+
+
+Place = namedtuple("Place", ["street", "codes"])  # noqa: PYI024 -- as the driver makes a UDT's class
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, None),
+        (True, True),
+        (7, 7),
+        (2**200, 2**200),
+        ("ç", "ç"),
+        (1.5, 1.5),
+        (float("nan"), "NaN"),
+        (float("inf"), "Infinity"),
+        (float("-inf"), "-Infinity"),
+        (b"\x00\xff", "0x00ff"),
+        (b"", "0x"),
+        (Decimal("1.50"), "1.50"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC).replace(tzinfo=None), "2026-01-02T03:04:05.678Z"),
+        (datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2))), "2026-01-01T22:00:00.000Z"),
+        (Date(20_000), "2024-10-04"),
+        (Time(1), "00:00:00.000000001"),
+        (Duration(1, 2, 3), "1mo2d3ns"),
+        (SortedSet([3, 1]), [1, 3]),
+        ((1, b"\x01", None), [1, "0x01", None]),
+        (Place("s", {1, 2}), {"street": "s", "codes": [1, 2]}),
+        ({UUID(int=1): {"a": b""}, 7: (1,)}, {"00000000-0000-0000-0000-000000000001": {"a": "0x"}, "7": [1]}),
+    ],
+)
+def test_every_kind_of_value_is_json(value: Any, shown: Any) -> None:
+    assert readable(value) == shown
+    json.dumps(readable(value), allow_nan=False)
+
+
+def test_the_drivers_maps_are_objects() -> None:
+    from cassandra.cqltypes import Int32Type, UTF8Type  # noqa: PLC0415
+
+    kind = OrderedMapSerializedKey(Int32Type, 4)
+    kind._insert_unchecked(5, Int32Type.serialize(5, 4), "five")
+    assert readable(kind) == {"5": "five"}
+    assert UTF8Type.typename == "text"

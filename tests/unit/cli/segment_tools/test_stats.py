@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.cli.segment_tools.distinct import KEPT, DistinctCounter
+from cdc_daemon.cli.segment_tools.stats import KEPT, DistinctCounter
 from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, Run, expected_lines
 
 

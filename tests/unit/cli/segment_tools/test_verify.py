@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.cli.segment_tools.progress import Progress
+from cdc_daemon.cli.segment_tools.reporting import ProgressLine
 from cdc_daemon.cli.segment_tools.verify import verify
 from cdc_daemon.commitlog.descriptor import parse_segment_name
 from tests.unit.cli.segment_tools.conftest import ENCRYPTED, FIRST, SAMPLE, SECOND, Run, unpack
@@ -253,4 +253,4 @@ def test_any_flipped_bit_of_what_is_written_is_told(data: st.DataObject, tmp_pat
     changed = bytearray(clean)
     changed[at] ^= flip
     (folder / SECOND).write_bytes(changed)
-    assert not verify(folder / SECOND, keyring=None, progress=Progress(_Nowhere())).ok  # type: ignore[arg-type]
+    assert not verify(folder / SECOND, keyring=None, progress=ProgressLine(_Nowhere())).ok  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.cli.segment_tools import updates
-from cdc_daemon.cli.segment_tools.tables import FixedTables, Tables, Wanted
-from cdc_daemon.cli.segment_tools.updates import MutationReader
+from cdc_daemon.cli.segment_tools import mutations
+from cdc_daemon.cli.segment_tools.mutations import MutationReader
+from cdc_daemon.cli.segment_tools.tables import FixedTables, KnownTables, TableFilter
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.table import TableMetadata
@@ -42,10 +42,10 @@ class Cluster:
         return True
 
 
-def _read(tables: Tables, *payloads: bytes) -> tuple[list[str], list[CommitLogError], MutationReader]:
+def _read(tables: KnownTables, *payloads: bytes) -> tuple[list[str], list[CommitLogError], MutationReader]:
     data = b"".join(map(entry, payloads))
     problems: list[CommitLogError] = []
-    reader = MutationReader(tables, Wanted(tables))
+    reader = MutationReader(tables, TableFilter(tables))
     found = reader.read(Section(data, 100, 100 + len(data), 100), segment="s", problems=problems)
     return [str(each.table) for one in found for each, _ in one.updates], problems, reader
 
@@ -83,7 +83,7 @@ def test_a_column_that_nobody_knows_is_a_problem_with_its_place_and_bytes() -> N
 
 
 def test_a_foreign_cluster_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(updates, "_QUESTIONS", 3)
+    monkeypatch.setattr(mutations, "_QUESTIONS", 3)
     cluster = Cluster([USERS], [USERS])
     strangers = [
         TableMetadata(bytes([number] * 16), "shop", "x", USERS.partition_key, (), (), USERS.regular)
@@ -98,6 +98,8 @@ def test_sizes_of_updates_and_entries_add_up() -> None:
     tables = FixedTables(Schema([USERS, LATECOMERS]))
     both = mutation(update(USERS, "x", row()), update(LATECOMERS, "x", row()))
     data = entry(both)
-    (found,) = MutationReader(tables, Wanted(tables)).read(Section(data, 0, len(data), 0), segment="s", problems=[])
+    (found,) = MutationReader(tables, TableFilter(tables)).read(
+        Section(data, 0, len(data), 0), segment="s", problems=[]
+    )
     assert found.size == len(data)
     assert sum(size for _, size in found.updates) == len(both) - 1, "but for the count of updates"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from cdc_daemon.cli.checks.daemon import check_http, check_running
 from cdc_daemon.cli.checks.finding import Finding
-from cdc_daemon.cli.checks.running import check_running
-from cdc_daemon.config import CommitLogSettings, HttpSettings, MappingSettings, Settings, StateSettings
+from cdc_daemon.config import (
+    AuthSettings,
+    CommitLogSettings,
+    HttpSettings,
+    HttpTlsSettings,
+    JwtSettings,
+    MappingSettings,
+    Settings,
+    StateSettings,
+)
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log.lock import LOCK_FILE
 
@@ -124,3 +134,40 @@ def test_the_check_holds_no_lock_itself(raw: Path, state: Path) -> None:
     _check(raw, state, HttpSettings())
     with _locked(raw):
         pass
+
+
+def _check_listening(settings: HttpSettings, *, running: bool = False) -> dict[str, Finding]:
+    return {finding.name: finding for finding in check_http(settings, running=running)}
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        finding = _check_listening(HttpSettings(port=port))["http.port"]
+        assert finding.status == "fail"
+        assert f"127.0.0.1:{port}" in finding.found
+        assert "http.port" in str(finding.mend)
+        assert not _check_listening(HttpSettings(port=port), running=True)
+        finding = _check_listening(HttpSettings(port=0, health_port=port))["http.health_port"]
+        assert finding.status == "fail"
+        assert "http.health_port" in str(finding.mend)
+    assert _check_listening(HttpSettings(port=port))["http.port"].status == "ok"
+
+
+def test_a_daemon_that_does_not_listen() -> None:
+    assert _check_listening(HttpSettings(port=None))["http.listening"].status == "ok"
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    certificate, keys = tmp_path / "tls.crt", tmp_path / "keys.json"
+    certificate.write_text("no certificate")
+    keys.write_text('{"keys": 3}')
+    settings = HttpSettings(
+        port=0,
+        tls=HttpTlsSettings(certificate_file=certificate, key_file=tmp_path / "tls.key"),
+        auth=AuthSettings(jwt=JwtSettings(key_set_file=keys)),
+    )
+    found = _check_listening(settings)
+    assert found["http.tls"].status == "fail"
+    assert found["http.auth"].status == "fail"
+    assert str(keys) in found["http.auth"].found

@@ -1,20 +1,30 @@
-"""Dead letters for people."""
+"""What the commands on dead letters do: open them beside the daemon, replay them by a running daemon, show them."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import typer
 
-from cdc_daemon.cli.segment_tools.output import plain_table, show_table, spell_age, spell_time, text
+from cdc_daemon.cli.client import DaemonClient
+from cdc_daemon.cli.common import LARGEST_ID
+from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_time, text
 from cdc_daemon.model.printable import printable
 from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
+from cdc_daemon.store.letter_filter import LetterFilter
+from cdc_daemon.store.store import FILE_NAME, Store
 from cdc_daemon.values.shown import cut
+
+_PAGE = 200
+"""Letters replayed by one request."""
 
 _LONGEST_MESSAGE = 120
 
@@ -23,6 +33,52 @@ _ID_DIGITS = 32
 
 _LISTED = 20
 """Letters that could not be replayed of which each is told."""
+
+
+@contextmanager
+def open_letters(directory: Path) -> Iterator[DeadLetters | None]:
+    """Open the dead letters of a state directory, whether its daemon runs or not.
+
+    Yields None, and creates nothing, where no daemon has ever kept anything. Raises `StoreError` if the state cannot
+    be read.
+    """
+    if not (directory / FILE_NAME).is_file():
+        yield None
+        return
+    store = Store(directory)
+    try:
+        yield store.dead_letters
+    finally:
+        store.close()
+
+
+def replay_id(client: DaemonClient, identity: int, *, dry_run: bool) -> dict[str, Any]:
+    """Replay one letter. None may have this id any more: the others named are replayed all the same."""
+    query = {"above": identity - 1, "limit": 1} | ({"below": identity + 1} if identity < LARGEST_ID else {})
+    answer: dict[str, Any] = client.ask(
+        "POST", f"/admin/dead-letters/replay?{urlencode(query | ({'dry_run': 'true'} if dry_run else {}))}"
+    )
+    return answer
+
+
+def replay_filtered(client: DaemonClient, wanted: LetterFilter, *, dry_run: bool) -> Iterator[dict[str, Any]]:
+    """Replay the letters wanted page by page; the answer of the first page tells how many there were."""
+    moments = {"before": wanted.before, "since": wanted.since}
+    query: dict[str, Any] = {"kind": wanted.kind, "reason": wanted.reason, "table": wanted.table}
+    query |= {name: None if moment is None else moment / 1e6 for name, moment in moments.items()}
+    query = {name: value for name, value in query.items() if value is not None} | {"limit": _PAGE}
+    if dry_run:
+        yield client.ask("POST", f"/admin/dead-letters/replay?{urlencode({**query, 'dry_run': 'true'})}")
+        return
+    above, first = 0, True
+    # Letters set aside meanwhile are for the next replay: a moment is a bound that moves with nothing.
+    query.setdefault("before", time.time())
+    while True:
+        answer = client.ask("POST", f"/admin/dead-letters/replay?{urlencode({**query, 'above': above})}")
+        yield answer if first else {**answer, "total": 0}
+        if answer["next"] is None:
+            return
+        above, first = answer["next"], False
 
 
 def number_of(letters: int) -> str:

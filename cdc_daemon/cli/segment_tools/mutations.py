@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from cdc_daemon.cli.segment_tools.tables import Tables, Wanted
+from cdc_daemon.cli.segment_tools.tables import KnownTables, TableFilter
 from cdc_daemon.commitlog.decoder import Decoder
 from cdc_daemon.commitlog.entries import OVERHEAD, read_entries
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
@@ -37,7 +37,7 @@ class MutationReader:
     `unknown` counts updates of tables that stay unknown, by table id.
     """
 
-    def __init__(self, tables: Tables, wanted: Wanted) -> None:
+    def __init__(self, tables: KnownTables, wanted: TableFilter) -> None:
         self.unknown: Counter[bytes] = Counter()
         self._tables = tables
         self._wanted = wanted
