@@ -172,6 +172,6 @@ def _daemon() -> DaemonView:
         mappings=[DocumentMapping("person", settings, _TABLE)],
         settings={"person": settings},
         refresher=_Nothing(),
-        health=_Nothing(),
+        servers=_Nothing(),
     )
     return cast("DaemonView", _Daemon(service))

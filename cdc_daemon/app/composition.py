@@ -53,9 +53,9 @@ from cdc_daemon.sources.poll.documents import DocumentVersions
 from cdc_daemon.sources.poll.factory import PollerFactory
 from cdc_daemon.sources.poll.metrics import PollMetrics
 from cdc_daemon.sources.requests import SyncService
-from cdc_daemon.sources.requests.health import ServerHealth
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.sources.requests.refresh import Refresher
+from cdc_daemon.sources.requests.service import ServerHealth
 from cdc_daemon.sources.schema_changes.mappings import FollowingReader, read_again
 from cdc_daemon.sources.spool.metrics import SpoolMetrics
 from cdc_daemon.sources.spool.spooler import Spooler
@@ -170,8 +170,8 @@ async def assemble(
             mappings=listed,
             settings=settings.mappings,
             refresher=refresher,
-            health=ServerHealth(cassandra, writer, waits, troubled),
-            held=laid.held_types,
+            servers=ServerHealth(cassandra, writer, waits, troubled),
+            suspended=laid.held_types,
         )
         stack.callback(sync.stop)
         schedule = Schedule()

@@ -98,16 +98,18 @@ async def make_mappings(
     async def attempt() -> dict[TableName, list[DocumentMapping]]:
         await schema.refresh()
         if held is not None:
-            held.begin()
+            held.clear()
         found: dict[TableName, list[DocumentMapping]] = defaultdict(list)
         for name, mapping in settings.mappings.items():
             try:
                 made = make_mapping(name, mapping, schema)
                 find_routes([made], schema.known)
             except ConfigError as error:
-                if held is not None and held.holds(name, mapping, error):
+                if held is not None and held.suspends(name, mapping, error):
                     continue
-                earlier = _as_it_was(name, mapping, schema) if held is not None and held.has_run(mapping) else None
+                earlier = (
+                    _as_it_was(name, mapping, schema) if held is not None and held.was_replicated(mapping) else None
+                )
                 if earlier is None:
                     raise
                 log.warning("mapping.does_not_fit", mapping=name, error=str(error), hint=error.hint)

@@ -98,7 +98,7 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
         documents = MappedDocuments(only)
         keys: list[Key] = []
         empty: list[tuple[int, Preview]] = []
-        for asked in IdParser(declared, mapping.table).read(ids):
+        for asked in IdParser(declared, mapping.table).parse(ids):
             if asked.key.clustering is not None:
                 keys.append(asked.key)
                 continue

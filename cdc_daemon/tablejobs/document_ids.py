@@ -49,7 +49,7 @@ class DocumentKeys:
     def of_id(self, identity: str) -> Key | None:
         """Return the key in a document's readable id, or None if it contains no key."""
         try:
-            key = self._identifiers.read_one(identity).key
+            key = self._identifiers.parse_one(identity).key
         except InvalidIdError:
             return None
         return None if key.clustering is None else key

@@ -33,14 +33,14 @@ class SyncView(Protocol):
         """The object types that may be requested."""
         ...
 
-    async def read(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
+    async def parse(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
         """Return the keys for the ids. It waits for no server, only for its turn.
 
         Raises `UnknownObjectTypeError`, `SuspendedObjectTypeError` and `InvalidIdError`.
         """
         ...
 
-    async def settle(
+    async def replicate(
         self,
         object_type: str,
         asked: Sequence[RequestedId],
@@ -48,7 +48,7 @@ class SyncView(Protocol):
         seconds: float | None = None,
         refresh: Refresh = Refresh.NO,
     ) -> SyncOutcome:
-        """Read each id's row after this call and write its document. Raises `NotSettledError`."""
+        """Read each id's row after this call and write its document. Raises `NotReplicatedError`."""
         ...
 
 
@@ -56,7 +56,7 @@ class JobsView(Protocol):
     """Rows by name as durable jobs."""
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
-        """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.read`, and `StoreError`."""
+        """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.parse`, and `StoreError`."""
         ...
 
     async def report(self, identity: str) -> SyncJobReport | None:

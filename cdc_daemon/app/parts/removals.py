@@ -121,7 +121,7 @@ def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:
 
     def key_of(identity: str) -> Key | None:
         try:
-            key = identifiers.read_one(identity).key
+            key = identifiers.parse_one(identity).key
         except InvalidIdError:
             return None
         return None if key.clustering is None else key

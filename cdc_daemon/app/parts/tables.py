@@ -12,7 +12,11 @@ from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
-from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMapping, SuspendedMappings, take_up_keys
+from cdc_daemon.sources.schema_changes.suspended_mappings import (
+    SuspendedMapping,
+    SuspendedMappings,
+    reset_rekeyed_tables,
+)
 from cdc_daemon.store import Store
 
 
@@ -39,15 +43,17 @@ async def lay_mappings(settings: Settings, schema: SchemaSource, store: Store, *
     """
     holding = await SuspendedMappings.load(store, schema, settings)
     mappings = await make_mappings(settings, schema, held=holding, tell=tell)
-    holding.say()
-    await asyncio.to_thread(take_up_keys, settings, schema, store, held=holding.tables)
+    holding.log_all()
+    await asyncio.to_thread(reset_rekeyed_tables, settings, schema, store, suspended=holding.tables)
     shown = read_tables(mappings)
     return LaidMappings(
         holding.without(settings),
         mappings,
         shown,
-        PrimaryKeyWatch({table: schema.known(table) for table in shown}, schema, held=holding.watched(settings)),
+        PrimaryKeyWatch(
+            {table: schema.known(table) for table in shown}, schema, suspended=holding.watched_tables(settings)
+        ),
         tuple(holding.found),
         holding.tables,
-        holding.types(settings),
+        holding.object_types(settings),
     )

@@ -2,20 +2,19 @@
 
 from cdc_daemon.sources.requests.errors import (
     InvalidIdError,
-    NotSettledError,
     SuspendedObjectTypeError,
     SyncError,
     TooManyJobsError,
     UnknownObjectTypeError,
 )
 from cdc_daemon.sources.requests.ids import RequestedId
-from cdc_daemon.sources.requests.outcome import SyncOutcome
+from cdc_daemon.sources.requests.outcome import NotReplicatedError, SyncOutcome
 from cdc_daemon.sources.requests.refresh import Refresh
 from cdc_daemon.sources.requests.service import SyncService
 
 __all__ = [
     "InvalidIdError",
-    "NotSettledError",
+    "NotReplicatedError",
     "Refresh",
     "RequestedId",
     "SuspendedObjectTypeError",

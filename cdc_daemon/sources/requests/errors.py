@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from cdc_daemon.model.errors import CdcError
-from cdc_daemon.sources.requests.outcome import SyncOutcome
 
 
 class SyncError(CdcError):
@@ -51,22 +50,3 @@ class TooManyJobsError(SyncError):
     """The limit of waiting jobs is reached."""
 
     retryable = True
-
-
-class NotSettledError(CdcError):
-    """Some ids could not be processed in time.
-
-    `service` is the unavailable service: `cassandra`, `elasticsearch` or `daemon`. `alias` is the alias that takes no
-    writes, if that is the reason. `outcome` covers the ids that were processed; the request drops the others.
-    """
-
-    retryable = True
-
-    def __init__(self, message: str, *, service: str, outcome: SyncOutcome, alias: str | None = None) -> None:
-        super().__init__(message, service=service, alias=alias)
-        self.service = service
-        self.alias = alias
-        self.outcome = outcome
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CdcError, (self.message,)

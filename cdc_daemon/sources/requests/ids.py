@@ -15,7 +15,7 @@ from cdc_daemon.document.shape import rename_of
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.sources.requests.errors import InvalidIdError
-from cdc_daemon.sources.requests.values import encoder
+from cdc_daemon.sources.requests.key_encoding import encoder
 
 LONGEST_PART = 65_535
 """Most bytes that Cassandra accepts for a partition key or a clustering value (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
@@ -62,17 +62,17 @@ class IdParser:
         self._names_partition = _names_partition(settings.id, self._partition)
         self._expected = _expected(settings.id, self._partition, self._columns)
 
-    def read(self, ids: Sequence[Any]) -> list[RequestedId]:
+    def parse(self, ids: Sequence[Any]) -> list[RequestedId]:
         """Return the parsed ids in order. Raises `InvalidIdError` for the first invalid one."""
         found = []
         for at, identity in enumerate(ids):
             try:
-                found.append(self.read_one(identity))
+                found.append(self.parse_one(identity))
             except InvalidIdError as error:
                 raise InvalidIdError(error.message, at=at, column=error.column) from None
         return found
 
-    def read_one(self, identity: Any) -> RequestedId:
+    def parse_one(self, identity: Any) -> RequestedId:
         """Parse one id. Raises `InvalidIdError`."""
         if isinstance(identity, str):
             return RequestedId(identity, self._key(self._values_of_text(identity)))

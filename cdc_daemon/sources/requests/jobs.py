@@ -13,9 +13,9 @@ import structlog
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, StoreError
 from cdc_daemon.model.slices import in_slices
-from cdc_daemon.sources.requests.errors import InvalidIdError, NotSettledError, TooManyJobsError
+from cdc_daemon.sources.requests.errors import InvalidIdError, TooManyJobsError
 from cdc_daemon.sources.requests.ids import RequestedId
-from cdc_daemon.sources.requests.outcome import SyncOutcome
+from cdc_daemon.sources.requests.outcome import NotReplicatedError, SyncOutcome
 from cdc_daemon.sources.requests.refresh import Refresh
 from cdc_daemon.sources.requests.service import SyncService
 from cdc_daemon.store.jobs import Job, JobPart
@@ -90,7 +90,7 @@ class SyncJobRunner:
         self._store = store
         self._limit = limit
         self._part = part
-        self._settling: dict[str, asyncio.Task[SyncOutcome]] = {}
+        self._processing: dict[str, asyncio.Task[SyncOutcome]] = {}
         self._wake = {object_type: asyncio.Event() for object_type in service.object_types}
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
@@ -98,7 +98,7 @@ class SyncJobRunner:
 
         Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then no job is stored.
         """
-        pairs = zip(ids, await self._service.read(object_type, ids), strict=True)
+        pairs = zip(ids, await self._service.parse(object_type, ids), strict=True)
         distinct = list({asked.key: identity for identity, asked in pairs}.values())
         job = Job(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
         kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
@@ -113,7 +113,7 @@ class SyncJobRunner:
         job = await asyncio.to_thread(self._store.get, identity)
         if job is None or job.kind != KIND:
             return None
-        if job.open and (reason := self._service.held.get(job.object_type)) is not None:
+        if job.open and (reason := self._service.suspended.get(job.object_type)) is not None:
             job = replace(job, message=f"it waits, as its type's mapping does not fit its table: {reason}")
         return SyncJobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
 
@@ -124,8 +124,8 @@ class SyncJobRunner:
         """
         if await asyncio.to_thread(self._store.cancel, identity):
             log.info("job.cancelled", job=identity)
-            if identity in self._settling:
-                self._settling[identity].cancel()
+            if identity in self._processing:
+                self._processing[identity].cancel()
         return await self.report(identity)
 
     async def run(self) -> None:
@@ -141,7 +141,7 @@ class SyncJobRunner:
         while True:
             try:
                 for object_type in await asyncio.to_thread(self._store.open_types, KIND):
-                    if object_type not in self._wake and object_type not in self._service.held:
+                    if object_type not in self._wake and object_type not in self._service.suspended:
                         await self._fail(object_type, f"object type {object_type} has no mapping any more")
             except StoreError as error:
                 await _pause(error, backoff)
@@ -165,18 +165,18 @@ class SyncJobRunner:
                 else:
                     await self._work(job)
                 backoff.reset()
-            except (StoreError, NotSettledError) as error:
+            except (StoreError, NotReplicatedError) as error:
                 await _pause(error, backoff)
 
     async def _work(self, job: Job) -> None:
         """Process a job's next part, or end the job if there is none."""
         part = await asyncio.to_thread(self._store.next_part, job.id)
         if part is None:
-            await self._service.settle(job.object_type, [], refresh=Refresh(job.refresh))
+            await self._service.replicate(job.object_type, [], refresh=Refresh(job.refresh))
             if await asyncio.to_thread(self._store.finish, job.id):
                 log.info("job.done", job=job.id, object_type=job.object_type)
             return
-        outcome = await self._unless_cancelled(job, self._settle(job, part))
+        outcome = await self._unless_cancelled(job, self._process(job, part))
         if outcome is None:
             return
         await asyncio.to_thread(
@@ -189,32 +189,32 @@ class SyncJobRunner:
             failures=outcome.failures,
         )
 
-    async def _unless_cancelled(self, job: Job, settling: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
+    async def _unless_cancelled(self, job: Job, processing: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
         """Return the outcome of a part; None as soon as its job is cancelled."""
-        task = asyncio.create_task(settling, name=f"job-{job.id}")
-        self._settling[job.id] = task
+        task = asyncio.create_task(processing, name=f"job-{job.id}")
+        self._processing[job.id] = task
         try:
             await asyncio.wait({task})
         finally:
-            del self._settling[job.id]
+            del self._processing[job.id]
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         return None if task.cancelled() else task.result()
 
-    async def _settle(self, job: Job, part: JobPart) -> SyncOutcome:
+    async def _process(self, job: Job, part: JobPart) -> SyncOutcome:
         asked: list[RequestedId] = []
         refused: dict[str, str] = {}
 
         def read(_start: int, ids: Sequence[Any]) -> None:
             for identity in ids:
                 try:
-                    asked.extend(self._service.read_ids(job.object_type, [identity]))
+                    asked.extend(self._service.parse_ids(job.object_type, [identity]))
                 except InvalidIdError as error:
                     # The configuration has changed since the job was accepted.
                     refused[identity if isinstance(identity, str) else repr(identity)] = error.message
 
         await in_slices(part.ids, read)
-        outcome = await self._service.settle(job.object_type, asked)
+        outcome = await self._service.replicate(job.object_type, asked)
         outcome.failures.update(refused)
         return outcome
 

@@ -1,24 +1,31 @@
-"""The outcome of a request's ids."""
+"""The keys of a request while they are processed, and their outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.errors import CdcError
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.slices import in_slices
+from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.sources.requests.ids import RequestedId
 
 
 @dataclass(slots=True)
 class SyncOutcome:
-    """The processed ids, by their labels in the request, and document counts.
+    """The processed ids of a request, by their labels, and document counts.
 
-    `settled` holds for each id whether all of its documents match its rows in Cassandra; if false, `failures` holds
+    `replicated` holds for each id whether all of its documents match its rows in Cassandra; if false, `failures` holds
     the reason. `indexed` counts documents that were written, `deleted` those removed because their rows are gone, and
     `missing` those that had neither a row nor a document.
     """
 
-    settled: dict[str, bool] = field(default_factory=dict)
+    replicated: dict[str, bool] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     indexed: int = 0
     deleted: int = 0
@@ -28,6 +35,25 @@ class SyncOutcome:
     def failed(self) -> int:
         """The number of processed ids with documents that do not match their rows."""
         return len(self.failures)
+
+
+class NotReplicatedError(CdcError):
+    """Some ids of a request could not be processed in time.
+
+    `service` is the unavailable service: `cassandra`, `elasticsearch` or `daemon`. `alias` is the alias that takes no
+    writes, if that is the reason. `outcome` covers the ids that were processed; the request drops the others.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, service: str, outcome: SyncOutcome, alias: str | None = None) -> None:
+        super().__init__(message, service=service, alias=alias)
+        self.service = service
+        self.alias = alias
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CdcError, (self.message,)
 
 
 class KeyResult:
@@ -53,7 +79,7 @@ class KeyResult:
 
     @property
     def failures(self) -> list[str]:
-        """Return why documents do not match their rows."""
+        """The reasons why documents do not match their rows."""
         return [
             f"{document.id}: {document.error_type}: {document.reason}" if document.id else str(document.reason)
             for document in self._documents
@@ -69,3 +95,101 @@ class KeyResult:
         if self._first is None:
             return ()
         return (self._first,) if self._others is None else (self._first, *self._others.values())
+
+
+class RequestedKeys:
+    """Waits for the keys of a request, rows or whole partitions, and collects the outcomes of their documents.
+
+    Only documents under the request's alias count. `trouble` is what delays a key, and `refusal` why the alias takes no
+    writes.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self.closed = False
+        self.results: dict[Key, KeyResult] = {}
+        self.open: set[Key] = set()
+        self.trouble: Trouble | None = None
+        self.refusal: Trouble | None = None
+        self._alias = alias
+        self._progress = asyncio.Event()
+
+    def expect(self, keys: Iterable[Key]) -> None:
+        """Start to wait for further keys; they must be new."""
+        for key in keys:
+            self.open.add(key)
+            self.results[key] = KeyResult()
+
+    def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
+        """Record a processed key: a requested one, or a row of a requested partition."""
+        for requested in (key, key._replace(clustering=None)):
+            if requested in self.open:
+                for document in documents:
+                    if document.alias in {self._alias, ""}:
+                        self.results[requested].add(key.clustering, document)
+        if key in self.open:
+            self.open.remove(key)
+            self._progress.set()
+
+    def delayed(self, key: Key, trouble: Trouble) -> None:
+        """Record what delays a key."""
+        if key in self.open or key._replace(clustering=None) in self.open:
+            self.trouble = trouble
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        """Record that a key is blocked by the requested alias, or by other aliases, which do not matter here."""
+        if self._alias not in troubles:
+            self.settled(key, documents)
+        elif key in self.open or key._replace(clustering=None) in self.open:
+            self.refusal = troubles[self._alias]
+            self._progress.set()
+
+    async def wait_progress(self) -> None:
+        """Wait until a key was processed or refused since the previous call."""
+        await self._progress.wait()
+        self._progress.clear()
+
+
+class WantedKeys(NamedTuple):
+    """The keys of a request: the first label of each, and further labels of the same keys."""
+
+    first: Mapping[Key, RequestedId]
+    aliases: Mapping[Key, Sequence[str]]
+
+    def labels(self, key: Key) -> Iterable[str]:
+        """Return all labels of a key."""
+        return self.first[key].label, *self.aliases.get(key, ())
+
+
+async def keys_of(requested: Sequence[RequestedId]) -> WantedKeys:
+    """Return the distinct keys of a request, slice by slice."""
+    first: dict[Key, RequestedId] = {}
+    aliases: dict[Key, list[str]] = {}
+
+    def add(_start: int, part: Sequence[RequestedId]) -> None:
+        for each in part:
+            if first.setdefault(each.key, each) is not each:
+                aliases.setdefault(each.key, []).append(each.label)
+
+    await in_slices(requested, add)
+    return WantedKeys(first, aliases)
+
+
+async def outcome_of(watch: RequestedKeys, wanted: WantedKeys) -> SyncOutcome:
+    """Return the outcome of the keys that are processed so far, slice by slice."""
+    outcome = SyncOutcome()
+
+    def gather(_start: int, results: Sequence[tuple[Key, KeyResult]]) -> None:
+        for key, result in results:
+            outcome.indexed += result.count(Outcome.INDEXED)
+            outcome.deleted += result.count(Outcome.DELETED)
+            outcome.missing += result.count(Outcome.DELETED, existed=False)
+            if key in watch.open:
+                continue
+            failures = result.failures
+            for label in wanted.labels(key):
+                outcome.replicated[label] = not failures and outcome.replicated.get(label, True)
+                if failures:
+                    outcome.failures[label] = "; ".join(failures[:10])
+
+    await in_slices(list(watch.results.items()), gather)
+    return outcome

@@ -1,4 +1,4 @@
-"""Tables that are re-created with another primary key while the daemon runs."""
+"""Detects tables that are re-created with another primary key while the daemon runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL = 0.5
 
 
 class TableGenerations(Protocol):
-    """The current tables."""
+    """The current tables and their generations."""
 
     def generation(self, name: TableName) -> str | None:
         """Return a text that changes whenever the table changes; None when there is no such table."""
@@ -28,21 +28,25 @@ class TableGenerations(Protocol):
 
 
 class PrimaryKeyWatch:
-    """Compares tables with those that the daemon's parts were built for.
+    """Compares the primary keys of the current tables with those that the daemon's parts were built for.
 
-    Routes, ids, readers and jobs are all built for a table's primary key. The primary key of a table never changes, but
-    a table of the same name may be re-created with another one. Then nothing of it may be read or built until all parts
-    are rebuilt; `wait_changed` returns to request that. It also returns after any change of a `held` table: a mapping
-    that did not fit may fit now.
+    Ids, readers and jobs are built for a table's primary key. It cannot be altered, but a table of the same name may be
+    re-created with another primary key. Then no row of the table may be read until all parts are rebuilt;
+    `wait_changed` returns when that is necessary. It also returns after a change of a `suspended` table, as its mapping
+    may fit now.
     """
 
     def __init__(
-        self, tables: Mapping[TableName, TableMetadata], schema: TableGenerations, *, held: Collection[TableName] = ()
+        self,
+        tables: Mapping[TableName, TableMetadata],
+        schema: TableGenerations,
+        *,
+        suspended: Collection[TableName] = (),
     ) -> None:
         self._tables = tables
         self._schema = schema
         self._known: dict[TableName, str | None] = {}
-        self._held = {table: schema.generation(table) for table in held}
+        self._suspended = {table: schema.generation(table) for table in suspended}
         self._changed = asyncio.Event()
 
     def check(self, table: TableName) -> None:
@@ -75,7 +79,7 @@ class PrimaryKeyWatch:
             for table in self._tables:
                 with suppress(CassandraRefusedError):
                     self.check(table)
-            for table, generation in self._held.items():
+            for table, generation in self._suspended.items():
                 if self._schema.generation(table) not in (generation, None):
                     self._changed.set()
             await asyncio.sleep(interval)

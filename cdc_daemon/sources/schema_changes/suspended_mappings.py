@@ -1,4 +1,4 @@
-"""Mappings that fitted their tables until the tables were re-created: they wait, and block no other mapping."""
+"""Suspended mappings: they fitted their tables until the tables were re-created, and block no other mapping."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SuspendedMapping:
-    """A mapping that does not fit the current table, and the reason."""
+    """A mapping that is suspended because it does not fit the current table, and the reason."""
 
     mapping: str
     table: TableName
@@ -32,60 +32,62 @@ class SuspendedMapping:
 
 
 class SuspendedMappings:
-    """Decides which mappings wait instead of failing the start: those that fitted before.
+    """Decides which mappings are suspended instead of failing the start: those that fitted their tables before.
 
     A mapping that does not fit is a configuration error, unless a table that it shows was re-created in the meantime.
-    Then its table is left out with all of its mappings. A durable request for a comparison stands for all changes of
-    the table until it fits again.
+    Then its table is suspended with all of its mappings: none of its changes is replicated. When the table fits again,
+    a durable request for a reconcile covers these changes.
     """
 
-    def __init__(self, schema: SchemaSource, marks: Mapping[TableName, TableMark], held: Collection[TableName]) -> None:
+    def __init__(
+        self, schema: SchemaSource, marks: Mapping[TableName, TableMark], before: Collection[TableName]
+    ) -> None:
         self._schema = schema
         self._marks = marks
-        self._before = held
+        self._suspended_before = before
         self.found: list[SuspendedMapping] = []
-        """The mappings that wait."""
+        """The suspended mappings that do not fit."""
 
     @classmethod
     async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> SuspendedMappings:
-        """Read the required state from the store. Raises `StoreError`."""
+        """Load the table marks, and the tables that were suspended before. Raises `StoreError`."""
 
         def read() -> tuple[dict[TableName, TableMark], frozenset[TableName]]:
             marks = {table: store.table_marks.get(table) for table in _shown_in(settings)}
             wanted = [each for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY]
-            held = frozenset(TableName(each.keyspace or "", each.table or "") for each in wanted)
-            return {table: mark for table, mark in marks.items() if mark is not None}, held
+            before = frozenset(TableName(each.keyspace or "", each.table or "") for each in wanted)
+            return {table: mark for table, mark in marks.items() if mark is not None}, before
 
         return cls(schema, *await asyncio.to_thread(read))
 
     @property
     def tables(self) -> frozenset[TableName]:
-        """The tables that wait."""
+        """The suspended tables."""
         return frozenset(each.table for each in self.found)
 
-    def begin(self) -> None:
-        """Clear the findings: the mappings are checked against a schema that was just read."""
+    def clear(self) -> None:
+        """Forget the suspended mappings, before all mappings are checked against a new schema."""
         self.found.clear()
 
-    def holds(self, name: str, declared: MappingSettings, error: CdcError) -> bool:
-        """Return whether a mapping that does not fit waits."""
+    def suspends(self, name: str, declared: MappingSettings, error: CdcError) -> bool:
+        """Suspend a mapping that does not fit and return true, or return false if that is a configuration error."""
         shown = {declared.table, *declared.joined_tables}
-        if declared.table not in self._before and not any(map(self._is_another, shown)):
+        if declared.table not in self._suspended_before and not any(map(self._is_another, shown)):
             return False
         self.found.append(SuspendedMapping(name, declared.table, error.message, error.hint))
         return True
 
-    def has_run(self, declared: MappingSettings) -> bool:
+    def was_replicated(self, declared: MappingSettings) -> bool:
         """Return whether a daemon has replicated a mapping's table before, as it is or with more columns."""
-        mark, now = self._marks.get(declared.table), _live(self._schema, declared.table)
+        mark, now = self._marks.get(declared.table), _current(self._schema, declared.table)
         return mark is not None and now is not None and mark.table_id == now.id
 
     def _is_another(self, table: TableName) -> bool:
-        mark, now = self._marks.get(table), _live(self._schema, table)
+        mark, now = self._marks.get(table), _current(self._schema, table)
         return mark is not None and now is not None and mark.table_id != now.id
 
-    def say(self) -> None:
-        """Log what waits."""
+    def log_all(self) -> None:
+        """Log each suspended mapping that does not fit."""
         for each in self.found:
             log.error(
                 "mapping.held",
@@ -93,12 +95,12 @@ class SuspendedMappings:
                 table=str(each.table),
                 error=each.reason,
                 hint=each.hint
-                or "correct the mapping and restart, or create the table again as it fits; "
-                "its documents stay as they are until then, and are compared with it as a whole afterwards",
+                or "correct the mapping and restart, or re-create the table so that the mapping fits; "
+                "until then its documents stay unchanged, afterwards the whole table is reconciled",
             )
 
     def without(self, settings: Settings) -> Settings:
-        """Return the settings without the tables that wait."""
+        """Return the settings without the suspended tables."""
         tables = self.tables
         if not tables:
             return settings
@@ -107,8 +109,8 @@ class SuspendedMappings:
         poll = tuple(each for each in settings.poll if each.table in shown)
         return settings.model_copy(update={"mappings": mappings, "poll": poll})
 
-    def types(self, settings: Settings) -> Mapping[str, str]:
-        """Return the mappings that `without` leaves out, and why: mappings to a waiting table wait with it."""
+    def object_types(self, settings: Settings) -> Mapping[str, str]:
+        """Return the names of all mappings of suspended tables, with the reasons."""
         reasons = {each.table: each.reason for each in self.found}
         own = {each.mapping: each.reason for each in self.found}
         return {
@@ -117,8 +119,8 @@ class SuspendedMappings:
             if each.table in reasons
         }
 
-    def watched(self, settings: Settings) -> frozenset[TableName]:
-        """Return the tables that the waiting mappings show."""
+    def watched_tables(self, settings: Settings) -> frozenset[TableName]:
+        """Return the tables that the suspended mappings show: a change of one may make its mapping fit."""
         names = {each.mapping for each in self.found}
         return frozenset(
             table
@@ -128,22 +130,24 @@ class SuspendedMappings:
         )
 
 
-def take_up_keys(settings: Settings, schema: SchemaSource, store: Store, *, held: Collection[TableName]) -> None:
-    """Request comparisons of tables that were re-created with another primary key, and of tables that wait.
+def reset_rekeyed_tables(
+    settings: Settings, schema: SchemaSource, store: Store, *, suspended: Collection[TableName]
+) -> None:
+    """Request a reconcile of tables that were re-created with another primary key, and of suspended tables.
 
-    Nothing stored about the old keys is of use, so it is deleted. Stored changes of the new keys are deleted too: the
-    comparison covers them. Blocks for commits and raises `StoreError`.
+    What is stored about the old keys is useless, so it is deleted. Stored changes of the new keys are deleted too: the
+    reconcile covers them. Blocks for commits. Raises `StoreError`.
     """
-    wanted: set[TableName] = set(held)
+    wanted: set[TableName] = set(suspended)
     rekeyed: dict[TableName, TableMetadata] = {}
     for table, bases in _shown_in(settings).items():
-        mark, now = store.table_marks.get(table), _live(schema, table)
+        mark, now = store.table_marks.get(table), _current(schema, table)
         before = None if mark is None else schema.get(mark.table_id)
         if now is None or before is None or before.id == now.id or before.has_key_of(now):
             continue
         rekeyed[table] = now
         wanted |= bases
-        log.warning("mapping.key_changed", table=str(table), before=_key(before), now=_key(now))
+        log.warning("mapping.key_changed", table=str(table), before=_key_columns(before), now=_key_columns(now))
     opened = {
         (each.keyspace, each.table) for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY
     }
@@ -172,12 +176,12 @@ def _shown_in(settings: Settings) -> Mapping[TableName, set[TableName]]:
     return found
 
 
-def _live(schema: SchemaSource, table: TableName) -> TableMetadata | None:
+def _current(schema: SchemaSource, table: TableName) -> TableMetadata | None:
     try:
         return schema.table(table)
     except CassandraRefusedError:
         return None
 
 
-def _key(table: TableMetadata) -> list[str]:
+def _key_columns(table: TableMetadata) -> list[str]:
     return [column.name for column in (*table.partition_key, *table.clustering)]

@@ -17,7 +17,7 @@ from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.model.errors import CassandraUnavailableError, StoreError
 from cdc_daemon.sources.requests import (
     InvalidIdError,
-    NotSettledError,
+    NotReplicatedError,
     SuspendedObjectTypeError,
     SyncOutcome,
     TooManyJobsError,
@@ -139,12 +139,12 @@ class SyncEndpoint:
         return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
     async def _settle(self, service: SyncView, call: SyncCall, seconds: float) -> SyncOutcome:
-        asked = await service.read(call.object_type, call.ids)
+        asked = await service.parse(call.object_type, call.ids)
         try:
-            return await service.settle(call.object_type, asked, seconds=seconds, refresh=call.refresh)
-        except NotSettledError as error:
+            return await service.replicate(call.object_type, asked, seconds=seconds, refresh=call.refresh)
+        except NotReplicatedError as error:
             log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
-            settled = f"{len(error.outcome.settled)} ids are settled."
+            settled = f"{len(error.outcome.replicated)} ids are settled."
             if error.alias is not None:
                 message = f"Elasticsearch takes no writes for {call.object_type}: {error.message}; {settled}"
             else:
@@ -158,7 +158,7 @@ class SyncEndpoint:
         return {
             "response": "PARTIAL" if outcome.failures else "SUCCESS",
             "node_id": self._daemon.node_id,
-            "esSyncResponse": outcome.settled,
+            "esSyncResponse": outcome.replicated,
             "failures": outcome.failures,
             "counts": {"indexed": outcome.indexed, "deleted": outcome.deleted, "missing": outcome.missing},
         }

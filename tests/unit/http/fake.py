@@ -310,7 +310,7 @@ class FakeDaemon:
         self,
         store: Store | None = None,
         *,
-        held: Mapping[str, str] | None = None,
+        suspended: Mapping[str, str] | None = None,
         pipeline: FakePipeline | None = None,
         **limits: Any,
     ) -> None:
@@ -324,15 +324,15 @@ class FakeDaemon:
         self.health = FakeHealth()
         self.refresher = FakeRefresher()
         self.control: FakeControl | None = FakeControl()
-        held = held or {}
-        mappings = [DocumentMapping(name, SETTINGS[name], TABLES[name]) for name in SETTINGS if name not in held]
+        suspended = suspended or {}
+        mappings = [DocumentMapping(name, SETTINGS[name], TABLES[name]) for name in SETTINGS if name not in suspended]
         self.service = SyncService(
             self.pipeline,
             mappings=mappings,
             settings=SETTINGS,
             refresher=self.refresher,
-            health=self.health,
-            held=held,
+            servers=self.health,
+            suspended=suspended,
         )
         self.sync: SyncService | None = self.service
         self.jobs: SyncJobRunner | None = SyncJobRunner(

@@ -73,7 +73,7 @@ async def test_what_was_logged_on_the_way_belongs_to_the_request() -> None:
 
 async def test_a_mistake_of_ours_is_found_by_the_message_id(monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = FakeDaemon()
-    monkeypatch.setattr(daemon.service, "read_ids", None)
+    monkeypatch.setattr(daemon.service, "parse_ids", None)
     answer, (failure, event) = await logged(daemon)
     assert (answer.status, event["status"]) == (500, 500)
     assert failure["event"] == "http.failed"

@@ -157,7 +157,7 @@ class FakeJobs:
     async def start(self, object_type: str, ids: list[Any], **_: Any) -> Any:
         from cdc_daemon.store.jobs import Job  # noqa: PLC0415
 
-        FakeDaemon().service.read_ids(object_type, ids)
+        FakeDaemon().service.parse_ids(object_type, ids)
         return Job(id="1", kind="sync", object_type=object_type, total=len(ids))
 
     async def report(self, identity: str) -> Any:

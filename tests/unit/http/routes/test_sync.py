@@ -313,13 +313,13 @@ async def test_a_request_waits_for_its_turn_and_its_wait_is_part_of_its_time(dae
     await asyncio.sleep(0.05)
     assert len(daemon.pipeline.asked) == 1
     given: list[float] = []
-    settle = daemon.service.settle
+    settle = daemon.service.replicate
 
     async def watched(*arguments: Any, seconds: float, **more: Any) -> Any:
         given.append(seconds)
         return await settle(*arguments, seconds=seconds, **more)
 
-    daemon.service.settle = watched  # type: ignore[assignment, method-assign]
+    daemon.service.replicate = watched  # type: ignore[assignment, method-assign]
     daemon.pipeline.held = None
     first.cancel()
     assert (await second).status == 200
@@ -386,7 +386,7 @@ async def test_a_mistake_of_ours_leaks_nothing(app: ASGIApp, daemon: FakeDaemon)
     def fail(*_: Any) -> Any:
         raise RuntimeError("secret")
 
-    daemon.service.read_ids = fail  # type: ignore[assignment, method-assign]
+    daemon.service.parse_ids = fail  # type: ignore[assignment, method-assign]
     answer = await ask_json(app, rows("user", "u"))
     assert answer.error == (500, "UOS_0069", "server error")
     assert answer.json()["responseCode"] == "SERVER_ERROR"

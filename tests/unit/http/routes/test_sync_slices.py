@@ -39,7 +39,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Rounds]:
 
         return call
 
-    monkeypatch.setattr(IdParser, "read_one", counted(IdParser.read_one))
+    monkeypatch.setattr(IdParser, "parse_one", counted(IdParser.parse_one))
     monkeypatch.setattr(RequestedId, "signal", property(counted(vars(RequestedId)["signal"].fget)))
     monkeypatch.setattr(KeyResult, "failures", property(counted(vars(KeyResult)["failures"].fget)))
 

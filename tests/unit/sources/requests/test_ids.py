@@ -27,13 +27,13 @@ def identifiers(partition: Mapping[str, str], clustering: Mapping[str, str] | No
 
 
 def key_of(reader: IdParser, identity: Any) -> tuple[bytes, tuple[bytes | None, ...] | None]:
-    key = reader.read_one(identity).key
+    key = reader.parse_one(identity).key
     return key.partition_key, key.clustering
 
 
 def test_a_single_column() -> None:
     reader = identifiers({"id": "text"})
-    asked = reader.read_one("a:b_c")
+    asked = reader.parse_one("a:b_c")
     assert (asked.label, asked.key.partition_key, asked.key.clustering) == ("a:b_c", b"a:b_c", ())
     assert asked.signal.scope is Scope.ROW
     assert asked.signal.written == 0
@@ -51,7 +51,7 @@ def test_a_partition_alone_means_all_its_rows() -> None:
     assert key_of(reader, "x:7") == (b"x", (b"\0\0\0\7",))
     assert key_of(reader, "x") == (b"x", None)
     assert key_of(reader, {"p": "x"}) == (b"x", None)
-    assert reader.read_one("x").signal.scope is Scope.STATIC
+    assert reader.parse_one("x").signal.scope is Scope.STATIC
     assert key_of(reader, "a\\:b\\\\") == (b"a:b\\", None)
 
 
@@ -71,7 +71,7 @@ def test_each_id_that_the_daemon_makes_is_read_back(template: str | None, values
 @given(values=st.tuples(TEXTS, TEXTS, TEXTS))
 def test_composite_partitions_are_read_back(template: str | None, values: tuple[str, str, str]) -> None:
     types: tuple[Mapping[str, str], Mapping[str, str]] = ({"p": "text", "q": "text"}, {"c": "text"})
-    key = identifiers(*types, id=template).read_one(Identity(table("t", *types), template).of(values)).key
+    key = identifiers(*types, id=template).parse_one(Identity(table("t", *types), template).of(values)).key
     assert table("t", *types).split_key(key.partition_key) == (values[0].encode(), values[1].encode())
     assert key.clustering == (values[2].encode(),)
 
@@ -98,10 +98,10 @@ def test_a_part_of_another_type_is_named() -> None:
     reader = identifiers({"name": "text"}, {"number": "int"}, id="u_{name}_{number}")
     assert key_of(reader, "u_a\\_b_7") == (b"a_b", (b"\0\0\0\7",))
     with pytest.raises(InvalidIdError, match="expected a whole number") as caught:
-        reader.read_one("u_a_b_7")
+        reader.parse_one("u_a_b_7")
     assert caught.value.column == "number"
     with pytest.raises(InvalidIdError, match=r"expected an id like u_\{name\}_\{number\}"):
-        reader.read_one("x")
+        reader.parse_one("x")
 
 
 def test_a_template_that_leaves_columns_out_means_the_rows_of_the_partition_it_names() -> None:
@@ -109,7 +109,7 @@ def test_a_template_that_leaves_columns_out_means_the_rows_of_the_partition_it_n
     assert key_of(reader, "b_u") == (b"u", None)
     assert key_of(reader, {"userid": "u", "courseid": "c", "batchid": "b"}) == (b"u", (b"c", b"b"))
     with pytest.raises(InvalidIdError, match="expected an object with userid, courseid and batchid"):
-        reader.read_one("u")
+        reader.parse_one("u")
 
 
 def test_where_a_template_leaves_the_partition_out_a_text_is_its_key() -> None:
@@ -118,7 +118,7 @@ def test_where_a_template_leaves_the_partition_out_a_text_is_its_key() -> None:
     assert key_of(reader, {"courseId": "do_1", "batchId": "b"}) == (b"do_1", (b"b",))
     several = identifiers({"tenant": "text", "courseid": "text"}, {"batchid": "text"}, id="{batchid}")
     with pytest.raises(InvalidIdError, match="expected an object with tenant, courseid and batchid"):
-        several.read_one("b")
+        several.parse_one("b")
 
 
 def test_a_template_of_the_partition_alone_means_all_its_rows() -> None:
@@ -129,9 +129,9 @@ def test_a_template_of_the_partition_alone_means_all_its_rows() -> None:
 def test_columns_by_their_fields_and_in_any_case() -> None:
     reader = identifiers({"courseid": "text"}, {"batchid": "text"}, fields={"batchid": "batch"})
     assert key_of(reader, {"courseId": "c", "batch": "b"}) == (b"c", (b"b",))
-    assert reader.read_one({"COURSEID": "c:1", "batchid": "b"}).label == "c\\:1:b"
+    assert reader.parse_one({"COURSEID": "c:1", "batchid": "b"}).label == "c\\:1:b"
     with pytest.raises(InvalidIdError, match="found it twice"):
-        reader.read_one({"courseid": "c", "courseId": "c"})
+        reader.parse_one({"courseid": "c", "courseId": "c"})
 
 
 def test_columns_by_what_names_calls_them() -> None:
@@ -159,7 +159,7 @@ def test_columns_by_what_names_calls_them() -> None:
 )
 def test_ids_that_are_none(identity: Any, column: str | None) -> None:
     with pytest.raises(InvalidIdError) as caught:
-        identifiers({"p": "text"}, {"c": "int"}).read(["x:1", identity])
+        identifiers({"p": "text"}, {"c": "int"}).parse(["x:1", identity])
     assert (caught.value.at, caught.value.column) == (1, column)
     assert len(caught.value.message) < 400
 
@@ -168,4 +168,4 @@ def test_ids_that_are_none(identity: Any, column: str | None) -> None:
 def test_any_id_is_read_or_refused(identity: Any) -> None:
     for reader in (identifiers({"p": "text"}, {"c": "text"}), identifiers({"p": "text"}, {"c": "text"}, id="{p}-{c}")):
         with suppress(InvalidIdError):
-            assert reader.read_one(identity).key.partition_key
+            assert reader.parse_one(identity).key.partition_key

@@ -83,12 +83,12 @@ async def test_trouble_is_waited_for_and_nothing_is_lost(tmp_path: Path, monkeyp
     monkeypatch.setattr("cdc_daemon.model.backoff.Backoff.next", lambda _self: 0.001)
     async with running(tmp_path) as daemon:
         jobs, failures = runner_of(daemon), ["the disk", "the service"]
-        settle, usual = daemon.service.settle, jobs._store.next_open
+        settle, usual = daemon.service.replicate, jobs._store.next_open
 
         async def fail_once(*arguments: Any, **named: Any) -> Any:
             if "the service" in failures:
                 failures.remove("the service")
-                return await settle("user", daemon.service.read_ids("user", ["never"]), seconds=0.0)
+                return await settle("user", daemon.service.parse_ids("user", ["never"]), seconds=0.0)
             return await settle(*arguments, **named)
 
         def fail_to_look(kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
@@ -97,7 +97,7 @@ async def test_trouble_is_waited_for_and_nothing_is_lost(tmp_path: Path, monkeyp
                 raise StoreError("the disk is full")
             return usual(kind, object_type, after=after)
 
-        monkeypatch.setattr(daemon.service, "settle", fail_once)
+        monkeypatch.setattr(daemon.service, "replicate", fail_once)
         monkeypatch.setattr(jobs._store, "next_open", fail_to_look)
         job = await jobs.start("user", ["a", "b"])
         report = await ended(jobs, job)
@@ -151,7 +151,7 @@ async def test_a_job_of_an_older_configuration_says_what_it_cannot_do(tmp_path: 
 async def test_a_job_of_a_type_that_is_held_waits_and_holds_up_no_other(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         waiting = await runner_of(FakeDaemon(store)).start("user", ["a"])
-    async with running(tmp_path, held={"user": "column name is gone"}) as daemon:
+    async with running(tmp_path, suspended={"user": "column name is gone"}) as daemon:
         jobs = runner_of(daemon)
         assert (await ended(jobs, await jobs.start("batch", ["c:b"]))).job.settled == 1
         report = await jobs.report(waiting.id)

@@ -16,7 +16,7 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
-from cdc_daemon.sources.requests import NotSettledError, Refresh
+from cdc_daemon.sources.requests import NotReplicatedError, Refresh
 from cdc_daemon.sources.requests.refresh import Refresher
 from tests.unit.http.fake import FakeDaemon
 
@@ -42,8 +42,8 @@ async def test_no_more_than_a_window_is_asked_for_at_once() -> None:
             asyncio.get_running_loop().call_soon(settle)
 
     pipeline.request = request  # type: ignore[method-assign]
-    outcome = await service.settle("user", service.read_ids("user", [str(n) for n in range(100)]), seconds=10)
-    assert (outcome.indexed, len(outcome.settled), most) == (100, 100, 10)
+    outcome = await service.replicate("user", service.parse_ids("user", [str(n) for n in range(100)]), seconds=10)
+    assert (outcome.indexed, len(outcome.replicated), most) == (100, 100, 10)
 
 
 async def test_what_is_settled_by_the_deadline_is_told_and_the_rest_withdrawn() -> None:
@@ -55,10 +55,10 @@ async def test_what_is_settled_by_the_deadline_is_told_and_the_rest_withdrawn() 
         watch.delayed(second, Trouble("elasticsearch", "overload"))
 
     daemon.pipeline.request = request  # type: ignore[method-assign]
-    with pytest.raises(NotSettledError) as caught:
-        await daemon.service.settle("user", daemon.service.read_ids("user", ["a", "b"]), seconds=0.02)
+    with pytest.raises(NotReplicatedError) as caught:
+        await daemon.service.replicate("user", daemon.service.parse_ids("user", ["a", "b"]), seconds=0.02)
     assert caught.value.service == "elasticsearch"
-    assert caught.value.outcome.settled == {"a": True}
+    assert caught.value.outcome.replicated == {"a": True}
     assert [key.partition_key for key in daemon.pipeline.withdrawn] == [b"b"]
 
 
@@ -69,9 +69,9 @@ async def test_a_refresh_that_fails_is_not_hidden() -> None:
         raise ElasticsearchUnavailableError(f"could not refresh {alias} ({when})")
 
     daemon.refresher.refresh = fail  # type: ignore[method-assign]
-    with pytest.raises(NotSettledError) as caught:
-        await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), refresh=Refresh.NOW)
-    assert (caught.value.service, caught.value.outcome.settled) == ("elasticsearch", {"a": True})
+    with pytest.raises(NotReplicatedError) as caught:
+        await daemon.service.replicate("user", daemon.service.parse_ids("user", ["a"]), refresh=Refresh.NOW)
+    assert (caught.value.service, caught.value.outcome.replicated) == ("elasticsearch", {"a": True})
 
 
 class Indices:
@@ -120,8 +120,8 @@ async def test_rows_of_a_partition_count_once_and_fail_their_partition() -> None
         watch.settled(key, [])
 
     daemon.pipeline.request = request  # type: ignore[method-assign]
-    outcome = await daemon.service.settle("batch", daemon.service.read_ids("batch", ["c"]))
-    assert outcome.settled == {"c": False}
+    outcome = await daemon.service.replicate("batch", daemon.service.parse_ids("batch", ["c"]))
+    assert outcome.replicated == {"c": False}
     assert outcome.failures == {"c": "c:2: kind: reason"}
     assert outcome.indexed == 1
 
@@ -143,8 +143,8 @@ async def test_a_request_while_cassandra_is_unavailable_fails_at_once() -> None:
     daemon = FakeDaemon()
     hold(daemon)
     daemon.health.known = Trouble("cassandra", "no answer for 2 s")
-    with pytest.raises(NotSettledError, match="no answer for 2 s") as caught:
-        await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), seconds=3600)
+    with pytest.raises(NotReplicatedError, match="no answer for 2 s") as caught:
+        await daemon.service.replicate("user", daemon.service.parse_ids("user", ["a"]), seconds=3600)
     assert caught.value.service == "cassandra"
     assert daemon.pipeline.asked == []
 
@@ -152,11 +152,11 @@ async def test_a_request_while_cassandra_is_unavailable_fails_at_once() -> None:
 async def test_those_who_wait_when_cassandra_becomes_unavailable_wait_no_longer() -> None:
     daemon = FakeDaemon()
     reached = hold(daemon)
-    asked = daemon.service.read_ids("user", ["a"])
-    waiting = asyncio.create_task(daemon.service.settle("user", asked, seconds=3600))
+    asked = daemon.service.parse_ids("user", ["a"])
+    waiting = asyncio.create_task(daemon.service.replicate("user", asked, seconds=3600))
     await reached.wait()
     daemon.health.lost.set()
-    with pytest.raises(NotSettledError, match="no answer for 2 s") as caught:
+    with pytest.raises(NotReplicatedError, match="no answer for 2 s") as caught:
         await waiting
     assert caught.value.service == "cassandra"
     assert [key.partition_key for key in daemon.pipeline.withdrawn] == [b"a"]
@@ -167,13 +167,13 @@ async def test_a_job_waits_until_cassandra_is_back() -> None:
     reached = hold(daemon)
     daemon.health.known = Trouble("cassandra", "no answer for 2 s")
     daemon.health.lost.set()
-    working = asyncio.create_task(daemon.service.settle("user", daemon.service.read_ids("user", ["a"])))
+    working = asyncio.create_task(daemon.service.replicate("user", daemon.service.parse_ids("user", ["a"])))
     await reached.wait()
     for _ in range(20):
         await asyncio.sleep(0)
     assert not working.done()
     daemon.service.stop()
-    with pytest.raises(NotSettledError, match="stopping"):
+    with pytest.raises(NotReplicatedError, match="stopping"):
         await working
 
 
@@ -181,8 +181,8 @@ async def test_a_cancellation_is_never_lost_whenever_it_comes() -> None:
     """One that came in the very moment in which a request was done went unnoticed, and a worker of jobs went on."""
     for rounds in range(200):
         daemon = FakeDaemon()
-        asked = daemon.service.read_ids("user", [str(number) for number in range(30)])
-        settling = asyncio.create_task(daemon.service.settle("user", asked))
+        asked = daemon.service.parse_ids("user", [str(number) for number in range(30)])
+        settling = asyncio.create_task(daemon.service.replicate("user", asked))
         for _ in range(rounds):
             await asyncio.sleep(0)
         if settling.done():
@@ -202,8 +202,8 @@ ALIAS_TROUBLE = Trouble("elasticsearch", "user_alias (index u-1) takes no writes
 async def test_an_alias_known_to_be_in_trouble_is_told_at_once(seconds: float | None) -> None:
     daemon = FakeDaemon()
     daemon.health.known = ALIAS_TROUBLE
-    with pytest.raises(NotSettledError) as caught:
-        await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), seconds=seconds)
+    with pytest.raises(NotReplicatedError) as caught:
+        await daemon.service.replicate("user", daemon.service.parse_ids("user", ["a"]), seconds=seconds)
     assert (caught.value.service, caught.value.alias) == ("elasticsearch", "user_alias")
     assert caught.value.message == ALIAS_TROUBLE.reason
     assert daemon.pipeline.asked == []
@@ -219,9 +219,9 @@ async def test_an_alias_that_gets_into_trouble_is_told_at_once(seconds: float | 
         watch.refused(second, {"user_alias": ALIAS_TROUBLE}, [])
 
     daemon.pipeline.request = request  # type: ignore[method-assign]
-    with pytest.raises(NotSettledError) as caught:
-        await daemon.service.settle("user", daemon.service.read_ids("user", ["a", "b"]), seconds=seconds)
-    assert (caught.value.alias, caught.value.outcome.settled) == ("user_alias", {"a": True})
+    with pytest.raises(NotReplicatedError) as caught:
+        await daemon.service.replicate("user", daemon.service.parse_ids("user", ["a", "b"]), seconds=seconds)
+    assert (caught.value.alias, caught.value.outcome.replicated) == ("user_alias", {"a": True})
     assert [key.partition_key for key in daemon.pipeline.withdrawn] == [b"b"]
 
 
@@ -234,5 +234,5 @@ async def test_trouble_of_another_alias_of_the_same_row_is_none() -> None:
             watch.refused(Key.of(signal), {"other_alias": ALIAS_TROUBLE}, written)
 
     daemon.pipeline.request = request  # type: ignore[method-assign]
-    outcome = await daemon.service.settle("user", daemon.service.read_ids("user", ["a"]), seconds=5)
-    assert (outcome.settled, outcome.indexed) == ({"a": True}, 1)
+    outcome = await daemon.service.replicate("user", daemon.service.parse_ids("user", ["a"]), seconds=5)
+    assert (outcome.replicated, outcome.indexed) == ({"a": True}, 1)

@@ -17,7 +17,7 @@ from cdc_daemon.model.errors import CassandraRefusedError, ConfigError, TableRek
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
-from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings, take_up_keys
+from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings, reset_rekeyed_tables
 from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow
 from cdc_daemon.store.reconcile_requests import ReconcileReason
@@ -128,13 +128,15 @@ def test_a_table_created_again_is_compared_by_its_key(cluster: Cluster, now: Tab
 
 
 async def test_all_is_put_together_anew_for_another_key_and_for_what_was_held(cluster: Cluster) -> None:
-    for held in (False, True):
-        watch = PrimaryKeyWatch({} if held else {TABLE: cluster.table(TABLE)}, cluster, held=[TABLE] if held else [])
+    for suspended in (False, True):
+        watch = PrimaryKeyWatch(
+            {} if suspended else {TABLE: cluster.table(TABLE)}, cluster, suspended=[TABLE] if suspended else []
+        )
         looking = asyncio.create_task(watch.run(0.01))
         changed = asyncio.create_task(watch.wait_changed())
         await asyncio.sleep(0.05)
         assert not changed.done()
-        cluster.create(table(7 + held, "id", "c" if not held else "d"))
+        cluster.create(table(7 + suspended, "id", "c" if not suspended else "d"))
         await asyncio.wait_for(changed, 10)
         looking.cancel()
 
@@ -158,16 +160,16 @@ async def test_what_was_known_of_an_old_key_is_forgotten_and_a_comparison_stands
     key = Key(TABLE, bytes(4), ())
     store.spool.put([SpooledKey.of(Signal(TABLE, bytes(4), Scope.ROW))])
     store.dependents.add([ChangedRow(key, 1)])
-    take_up_keys(settings, cluster, store, held=[])  # type: ignore[arg-type]
+    reset_rekeyed_tables(settings, cluster, store, suspended=[])  # type: ignore[arg-type]
     assert store.reconcile_requests.open() == []
 
     cluster.create(table(3, "id"))  # again, with the same key: that is the sweep's
-    take_up_keys(settings, cluster, store, held=[])  # type: ignore[arg-type]
+    reset_rekeyed_tables(settings, cluster, store, suspended=[])  # type: ignore[arg-type]
     assert len(store.spool) == 1
 
     cluster.create(table(4, "id", "c"))
     with capture_logs() as logs:
-        take_up_keys(settings, cluster, store, held=[])  # type: ignore[arg-type]
+        reset_rekeyed_tables(settings, cluster, store, suspended=[])  # type: ignore[arg-type]
     assert [(said["event"], said["before"], said["now"]) for said in logs] == [
         ("mapping.key_changed", ["id"], ["id", "c"])
     ]
@@ -186,25 +188,25 @@ async def test_a_mapping_that_fitted_once_waits_and_one_that_never_did_is_a_mist
     async def load() -> SuspendedMappings:
         return await SuspendedMappings.load(store, cluster, settings)  # type: ignore[arg-type]
 
-    assert not (await load()).holds("plain", settings.mappings["plain"], error)
+    assert not (await load()).suspends("plain", settings.mappings["plain"], error)
     store.table_marks.put(TABLE, TableMark(UUID(int=1).bytes))
-    assert not (await load()).holds("plain", settings.mappings["plain"], error)
+    assert not (await load()).suspends("plain", settings.mappings["plain"], error)
     cluster.create(table(4, "id", "c"))
-    held = await load()
-    assert held.holds("plain", settings.mappings["plain"], error)
-    assert held.tables == {TABLE}
+    suspended = await load()
+    assert suspended.suspends("plain", settings.mappings["plain"], error)
+    assert suspended.tables == {TABLE}
     with capture_logs() as logs:
-        held.say()
+        suspended.log_all()
     assert [(said["event"], said["mapping"], said["hint"]) for said in logs] == [
         ("mapping.held", "plain", "did you mean 'id'?")
     ]
-    assert held.without(settings).mappings.keys() == {"parent"}
-    assert held.types(settings) == {"plain": "no such column", "other": "no such column"}
-    take_up_keys(settings, cluster, store, held=held.tables)  # type: ignore[arg-type]
+    assert suspended.without(settings).mappings.keys() == {"parent"}
+    assert suspended.object_types(settings) == {"plain": "no such column", "other": "no such column"}
+    reset_rekeyed_tables(settings, cluster, store, suspended=suspended.tables)  # type: ignore[arg-type]
     assert {each.reason for each in store.reconcile_requests.open()} == {ReconcileReason.KEY}
 
     # The mark has moved; the open request still tells that it has to wait, whatever the table is.
-    held = await load()
-    assert held.holds("plain", settings.mappings["plain"], error)
-    held.begin()
-    assert held.tables == frozenset()
+    suspended = await load()
+    assert suspended.suspends("plain", settings.mappings["plain"], error)
+    suspended.clear()
+    assert suspended.tables == frozenset()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.values import decode_value
 from cdc_daemon.model.cql_types import CqlType, parse_type
-from cdc_daemon.sources.requests.values import encoder
+from cdc_daemon.sources.requests.key_encoding import encoder
 from cdc_daemon.values.cql_json import key_converter
 
 JSON = st.recursive(

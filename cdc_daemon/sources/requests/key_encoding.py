@@ -1,4 +1,4 @@
-"""Encode values of key columns, from the form callers write to the bytes that Cassandra stores.
+"""Encodes values of key columns: from the text or JSON of a request to the bytes that Cassandra stores.
 
 The text form is that of a document's `_id` (`cdc_daemon.values.cql_json.key_converter`), so that an id can be
 copied from the index into a request. Numbers and booleans may also be JSON numbers and booleans.
@@ -12,20 +12,26 @@ import ipaddress
 import math
 import re
 import struct
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 from cassandra import cqltypes
+from cassandra.marshal import uvint_pack
 from cassandra.util import Time
 
+from cdc_daemon.cassandra.plan import encode_list, encode_tuple
 from cdc_daemon.commitlog.values import PROTOCOL_VERSION
 from cdc_daemon.model.cql_types import CqlType
-from cdc_daemon.sources.requests.nested import NESTED, Encoder, nested_encoder
 from cdc_daemon.values.cql_json import NULL
 from cdc_daemon.values.dates import days_of
 from cdc_daemon.values.integers import parse_integer
+
+Encoder = Callable[[Any], bytes]
+"""Turns a JSON value into serialised bytes. Raises ValueError, whose text says what was expected."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?")
@@ -40,10 +46,14 @@ _DAY_ZERO: Final = 2**31
 """How Cassandra stores 1970-01-01 (`SimpleDateSerializer`)."""
 
 
+_NESTED: Final = frozenset(("list", "set", "vector", "map", "tuple", "udt"))
+"""Types with element types."""
+
+
 def encoder(kind: CqlType) -> Encoder:
     """Return the encoder for key columns of this type."""
-    if kind.name in NESTED:
-        return nested_encoder(kind, encoder)
+    if kind.name in _NESTED:
+        return _nested_encoder(kind)
     encode = _ENCODERS.get(kind.name) or _unsupported(kind)
     return _or_empty(encode) if kind.name in _MAY_BE_EMPTY else encode
 
@@ -235,3 +245,66 @@ _ENCODERS: Final[dict[str, Encoder]] = {
     "uuid": _uuid,
     "varint": _varint,
 }
+
+
+def _nested_encoder(kind: CqlType) -> Encoder:
+    """Return the encoder of a type with element types.
+
+    It takes the JSON of a document's `_id`, either as a text or already parsed.
+    """
+    encode = _structure(kind, [encoder(each) for each in kind.parameters])
+    expected = f"a value of type {kind} as JSON"
+
+    def read(value: Any) -> bytes:
+        try:
+            return encode(orjson.loads(value) if isinstance(value, str) else value)
+        except (TypeError, AttributeError, orjson.JSONDecodeError):
+            raise ValueError(expected) from None
+
+    return read
+
+
+def _structure(kind: CqlType, encoders: Sequence[Encoder]) -> Encoder:
+    match kind.name:
+        case "list" | "set":
+            return lambda value: encode_list([_element(encoders[0], each) for each in _array(value)])
+        case "map":
+            name, entry = encoders
+
+            def encode_map(value: Any) -> bytes:
+                parts = [part for key, each in value.items() for part in (name(key), _element(entry, each))]
+                return len(value).to_bytes(4, "big") + encode_tuple(parts)
+
+            return encode_map
+        case "vector":
+            return lambda value: _vector(kind, [_element(encoders[0], each) for each in _array(value)])
+        case "tuple":
+            return lambda value: encode_tuple(_fields(encoders, _array(value)))
+        case _:
+            names = kind.field_names
+            return lambda value: encode_tuple(_fields(encoders, [value.get(name) for name in names]))
+
+
+def _vector(kind: CqlType, elements: Sequence[bytes]) -> bytes:
+    if len(elements) != kind.dimension:
+        raise ValueError(f"{kind.dimension} elements of a vector")
+    if kind.parameters[0].fixed_length is not None:
+        return b"".join(elements)
+    return b"".join(bytes(uvint_pack(len(each))) + each for each in elements)
+
+
+def _fields(encoders: Sequence[Encoder], values: Sequence[Any]) -> list[bytes | None]:
+    if len(values) > len(encoders):
+        raise ValueError(f"at most {len(encoders)} elements of a tuple")
+    return [None if value is None else encode(value) for encode, value in zip(encoders, values, strict=False)]
+
+
+def _element(encode: Encoder, value: Any) -> bytes:
+    """Serialise an element, which is never null: JSON's null means empty bytes, as the driver reads them as null."""
+    return b"" if value is None else encode(value)
+
+
+def _array(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return value
