@@ -12,9 +12,9 @@ from cdc_daemon.config import HttpSettings
 from cdc_http import (
     ConnectionLimits,
     DaemonView,
-    Events,
     HttpServer,
-    RotatedContext,
+    ReloadingTlsContext,
+    StatusStream,
     create_app,
     create_health_app,
 )
@@ -59,12 +59,12 @@ async def _health(daemon: DaemonView, settings: HttpSettings, port: int) -> Asyn
 @asynccontextmanager
 async def _callers(daemon: DaemonView, settings: HttpSettings) -> AsyncIterator[None]:
     assert settings.port is not None
-    tls = None if settings.tls is None else RotatedContext(settings.tls)
+    tls = None if settings.tls is None else ReloadingTlsContext(settings.tls)
     context = None if tls is None else tls.context
     limits = ConnectionLimits(
         connections=settings.max_connections, head_timeout=settings.head_timeout, idle_timeout=settings.idle_timeout
     )
-    events = Events(daemon)
+    events = StatusStream(daemon)
     app = create_app(daemon, settings, events=events)
     server = HttpServer(app, host=settings.host, port=settings.port, context=context, limits=limits)
     await server.start()

@@ -1,21 +1,21 @@
 """The daemon's HTTP surface: rows by name, metrics, liveness, status. It reaches the daemon through `DaemonView`."""
 
 from cdc_http.app import create_app, create_health_app
-from cdc_http.auth.key_set import StoredKeys
+from cdc_http.auth.key_set import KeySetFile
 from cdc_http.connections.protocol import ConnectionLimits
-from cdc_http.connections.tls import RotatedContext
+from cdc_http.connections.tls import ReloadingTlsContext
 from cdc_http.daemon_view import DaemonView, LoopState
-from cdc_http.routes.status import Events
+from cdc_http.routes.status import StatusStream
 from cdc_http.server import HttpServer, try_listening
 
 __all__ = [
     "ConnectionLimits",
     "DaemonView",
-    "Events",
     "HttpServer",
+    "KeySetFile",
     "LoopState",
-    "RotatedContext",
-    "StoredKeys",
+    "ReloadingTlsContext",
+    "StatusStream",
     "create_app",
     "create_health_app",
     "try_listening",

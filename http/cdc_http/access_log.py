@@ -26,7 +26,7 @@ class AccessLog:
     """Wraps an application and logs one event for each request.
 
     The event has the path without its query. Of the headers it has only the message id and the trace context.
-    `Admission` adds the token's owner. No part of the token is logged.
+    `Authorizer` adds the token's owner. No part of the token is logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -10,50 +10,52 @@ from starlette.responses import Response
 
 from cdc_daemon.config.http import HttpSettings
 from cdc_http.access_log import AccessLog
-from cdc_http.auth.authorization import Admission
+from cdc_http.auth.authorization import Authorizer
 from cdc_http.auth.browser_guard import BrowserGuard
 from cdc_http.contract import refuse
 from cdc_http.daemon_view import DaemonView
-from cdc_http.limits.body_memory import Bodies
-from cdc_http.limits.request_queue import Turns
+from cdc_http.limits.body_memory import BodyMemory
+from cdc_http.limits.request_queue import RequestQueue
 from cdc_http.responses import RequestError
 from cdc_http.routes.admin import AdminEndpoint
 from cdc_http.routes.health import health_routes
 from cdc_http.routes.indices import IndicesEndpoint
 from cdc_http.routes.pages import page_routes
-from cdc_http.routes.status import Events
+from cdc_http.routes.status import StatusStream
 from cdc_http.routes.sync import SyncEndpoint
 from cdc_http.routes.table_jobs import JobsEndpoint
 
 
-def create_app(daemon: DaemonView, settings: HttpSettings | None = None, *, events: Events | None = None) -> Starlette:
+def create_app(
+    daemon: DaemonView, settings: HttpSettings | None = None, *, events: StatusStream | None = None
+) -> Starlette:
     """Create the application that answers for `daemon`; `openapi.yaml` describes its answers.
 
     The caller closes `events` before it stops the server.
     Raises `ConfigError` when files of `settings.auth` cannot be used.
     """
     settings = settings or HttpSettings()
-    admission = Admission(settings.auth)
-    events = events or Events(daemon)
-    turns = Turns(
+    authorizer = Authorizer(settings.auth)
+    events = events or StatusStream(daemon)
+    queue = RequestQueue(
         settings.max_requests,
-        most_waiting=settings.max_waiting,
-        patience=min(settings.queue_timeout, settings.sync_timeout / 2),
+        max_waiting=settings.max_waiting,
+        max_wait=min(settings.queue_timeout, settings.sync_timeout / 2),
     )
-    bodies = Bodies(settings.most_body_bytes, turns.retry_after)
+    body_memory = BodyMemory(settings.most_body_bytes, queue.retry_after)
 
     app = Starlette(
         routes=[
             *health_routes(daemon),
             *events.routes(),
             *page_routes(),
-            *SyncEndpoint(daemon, settings, admission, bodies=bodies, turns=turns).routes(),
-            *AdminEndpoint(daemon, admission).routes(),
-            *JobsEndpoint(daemon, settings, admission, bodies=bodies).routes(),
-            *IndicesEndpoint(daemon, admission).routes(),
+            *SyncEndpoint(daemon, settings, authorizer, body_memory=body_memory, queue=queue).routes(),
+            *AdminEndpoint(daemon, authorizer).routes(),
+            *JobsEndpoint(daemon, settings, authorizer, body_memory=body_memory).routes(),
+            *IndicesEndpoint(daemon, authorizer).routes(),
         ],
         exception_handlers={HTTPException: _refuse},
-        middleware=[Middleware(AccessLog), Middleware(BrowserGuard, settings, admission)],
+        middleware=[Middleware(AccessLog), Middleware(BrowserGuard, settings, authorizer)],
     )
     # A redirect would be built from the Host header.
     app.router.redirect_slashes = False

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.sources.requests import Refresh
-from cdc_http.responses import NO_STORE, Json, RequestError, missing_header, unmappable, wrong_type
+from cdc_http.responses import NO_STORE, JsonResponse, RequestError, missing_header, unmappable, wrong_type
 
 PATHS = ("/api/data/v1/index/sync", "/v1/data/sync", "/sync")
 """The published path, the one behind the gateway, and a short one."""
@@ -33,12 +33,12 @@ def message_id(request: Request) -> str:
 
 def succeeded(
     msgid: str, result: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Json:
+) -> JsonResponse:
     """Return the answer to a request that was done or accepted."""
     return _answer(msgid, status, result, headers)
 
 
-def failed(msgid: str, problem: RequestError) -> Json:
+def failed(msgid: str, problem: RequestError) -> JsonResponse:
     """Return the answer to a request that was not done."""
     return _answer(msgid, problem.status, problem.result, problem.headers, problem)
 
@@ -49,9 +49,9 @@ def _answer(
     result: Mapping[str, Any],
     headers: Mapping[str, str] | None,
     problem: RequestError | None = None,
-) -> Json:
+) -> JsonResponse:
     ok = status < 400
-    return Json(
+    return JsonResponse(
         {
             "id": "api.data.sync",
             "ver": "v1",
@@ -81,7 +81,7 @@ DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authoriza
 
 
 @dataclass(frozen=True, slots=True)
-class SyncCall:
+class SyncRequest:
     """A call for rows of a type by their ids: now or later, and with or without a refresh before the answer.
 
     No ids mean all rows of the type, later.
@@ -101,7 +101,7 @@ def check_headers(request: Request, settings: HttpSettings) -> None:
             raise missing_header(name)
 
 
-def read_call(request: Request, body: Mapping[str, Any], settings: HttpSettings) -> SyncCall:
+def parse_sync_request(request: Request, body: Mapping[str, Any], settings: HttpSettings) -> SyncRequest:
     """Return the call that the body describes. Raises `RequestError`, which names the wrong field."""
     refresh = _refresh(request.query_params.getlist("refresh"))
     documented = settings.contract == "documented"
@@ -126,7 +126,7 @@ def read_call(request: Request, body: Mapping[str, Any], settings: HttpSettings)
     operation = inner.get("operationType")
     if operation not in {None, "", "sync", "async"} if isinstance(operation, str | None) else True:
         raise unmappable("operationType", "expected sync or async.")
-    return SyncCall(object_type, ids, operation == "async" or _prefers_later(request), refresh)
+    return SyncRequest(object_type, ids, operation == "async" or _prefers_later(request), refresh)
 
 
 def _refresh(given: Sequence[str]) -> Refresh:
@@ -150,4 +150,4 @@ def refuse(request: Request, problem: RequestError) -> Response:
     # Not `request.url`: it includes the Host header, with any content.
     if request.scope["path"].startswith(PATHS):
         return failed(message_id(request), problem)
-    return Json({"error": problem.message}, status_code=problem.status, headers={**NO_STORE, **problem.headers})
+    return JsonResponse({"error": problem.message}, status_code=problem.status, headers={**NO_STORE, **problem.headers})

@@ -14,7 +14,7 @@ from cdc_daemon.values.shown import json_bytes
 NO_STORE = {"cache-control": "no-store"}
 
 
-class Json(JSONResponse):
+class JsonResponse(JSONResponse):
     """Plain values as JSON."""
 
     def render(self, content: Any) -> bytes:
@@ -101,7 +101,7 @@ def broken_off() -> RequestError:
     return RequestError(400, "REQUEST_BROKEN_OFF", "The connection ended before the answer.", headers=CLOSE)
 
 
-async def left(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Wait until the caller closes the connection. The request's body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass

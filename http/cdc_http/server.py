@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cdc_daemon.model.errors import ConfigError
 from cdc_http.connections.protocol import Connection, ConnectionLimits
-from cdc_http.responses import NO_STORE, Json
+from cdc_http.responses import NO_STORE, JsonResponse
 
 _STOP_SECONDS = 5.0
 """Seconds that a stop waits for requests in progress before it interrupts them."""
@@ -213,6 +213,6 @@ class Interruptible:
             if begun:
                 raise
             log.info("http.interrupted", path=scope["path"][:256])
-            await Json({"error": "The daemon is stopping."}, 503, headers=_HEADERS)(scope, receive, send)
+            await JsonResponse({"error": "The daemon is stopping."}, 503, headers=_HEADERS)(scope, receive, send)
         finally:
             self._requests.discard(task)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from cdc_daemon.model.errors import ConfigError
 
-Mark = tuple[int, int, int] | None
+Stamp = tuple[int, int, int] | None
 
 
-def mark_of(path: Path) -> Mark:
-    """Return a mark that changes when a file is replaced or written, None when the file is missing."""
+def file_stamp(path: Path) -> Stamp:
+    """Return a stamp that changes when a file is replaced or written, None when the file is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -18,14 +18,14 @@ def mark_of(path: Path) -> Mark:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-class RotatedFile:
+class WatchedFile:
     """The current content of a file, None when it is missing. A check costs one `stat`."""
 
     LARGEST = 1 << 20
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._mark: Mark = None
+        self._stamp: Stamp = None
         self._content: bytes | None = None
 
     def require(self, what: str) -> None:
@@ -35,9 +35,9 @@ class RotatedFile:
 
     def content(self) -> bytes | None:
         """Return the file's bytes, None when the file cannot be read."""
-        mark = mark_of(self._path)
-        if mark != self._mark:
-            self._mark = mark
+        stamp = file_stamp(self._path)
+        if stamp != self._stamp:
+            self._stamp = stamp
             self._content = self._read()
         return self._content
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
-from cdc_http import Events, HttpServer, create_app
+from cdc_http import HttpServer, StatusStream, create_app
 from sandbox.ports import PortReservation
 from tests.browser.conftest import TOKEN
 from tests.browser.scenes import Scene
@@ -42,7 +42,7 @@ class Served:
         self.url = f"http://127.0.0.1:{self._port}/"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="served", daemon=True)
-        self._running: tuple[HttpServer, Events] | None = None
+        self._running: tuple[HttpServer, StatusStream] | None = None
 
     def tell(self, scene: Scene) -> None:
         """Replace parts of the status from now on."""
@@ -78,12 +78,12 @@ class Served:
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
-    async def _start(self) -> tuple[HttpServer, Events]:
-        events = Events(self.daemon, pause=0.1)
+    async def _start(self) -> tuple[HttpServer, StatusStream]:
+        events = StatusStream(self.daemon, pause=0.1)
         server = HttpServer(create_app(self.daemon, _SETTINGS, events=events), host="127.0.0.1", port=self._port)
         await server.start()
         return server, events
 
-    async def _stop(self, server: HttpServer, events: Events) -> None:
+    async def _stop(self, server: HttpServer, events: StatusStream) -> None:
         await events.close()
         await server.stop()

@@ -16,7 +16,7 @@ from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.config import HttpSettings, Settings
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.sources.log.lock import LOCK_FILE
-from cdc_http import RotatedContext, StoredKeys, try_listening
+from cdc_http import KeySetFile, ReloadingTlsContext, try_listening
 
 _SECONDS = 3.0
 """How long the daemon may take to answer: somebody is waiting at a terminal."""
@@ -122,14 +122,14 @@ def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
                 yield _check_port(settings.host, port, setting)
     if settings.tls is not None:
         try:
-            RotatedContext(settings.tls)
+            ReloadingTlsContext(settings.tls)
         except ConfigError as error:
             yield fail("http.tls", error.message, error.hint)
         else:
             yield ok("http.tls", f"{settings.tls.certificate_file} and its key can be used")
     if settings.auth.jwt is not None and settings.auth.jwt.key_set_file is not None:
         try:
-            StoredKeys(settings.auth.jwt.key_set_file)
+            KeySetFile(settings.auth.jwt.key_set_file)
         except ConfigError as error:
             yield fail("http.auth", f"{settings.auth.jwt.key_set_file}: {error.message}", error.hint)
         else:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from cdc_daemon.config.http import AuthSettings, Scope
 from cdc_http.access_log import note
-from cdc_http.auth.tokens import Caller, KeysUnavailableError, KnownTokens, WebTokens
+from cdc_http.auth.tokens import Caller, ConfiguredTokens, JsonWebTokens, KeysUnavailableError
 from cdc_http.responses import RequestError, unavailable
 
 UNAUTHENTICATED = "unauthenticated local"
@@ -18,12 +18,12 @@ UNAUTHENTICATED = "unauthenticated local"
 _CALLER = "cdc_http.caller"
 
 
-def keep_caller(request: Request, caller: Caller) -> None:
+def set_caller(request: Request, caller: Caller) -> None:
     """Record the owner of a request's token with the request."""
     request.scope[_CALLER] = caller
 
 
-def kept_caller(request: Request) -> Caller | None:
+def caller_of(request: Request) -> Caller | None:
     """Return the owner of a request's valid token; None without one."""
     caller = request.scope.get(_CALLER)
     return caller if isinstance(caller, Caller) else None
@@ -31,11 +31,11 @@ def kept_caller(request: Request) -> Caller | None:
 
 def caller_name(request: Request) -> str:
     """Return the name of the token's owner: its `name` in the configuration, or the subject of a signed token."""
-    caller = kept_caller(request)
+    caller = caller_of(request)
     return UNAUTHENTICATED if caller is None else caller.name
 
 
-class Authority(Protocol):
+class TokenRegistry(Protocol):
     """Identifies callers by their tokens."""
 
     async def find(self, token: str) -> Caller | None:
@@ -43,20 +43,20 @@ class Authority(Protocol):
         ...
 
 
-class Admission:
+class Authorizer:
     """Admits or refuses callers. A token's owner may be logged; no part of the token is."""
 
     def __init__(self, settings: AuthSettings) -> None:
-        authorities: list[Authority] = []
+        registries: list[TokenRegistry] = []
         if settings.tokens:
-            authorities.append(KnownTokens(settings.tokens))
+            registries.append(ConfiguredTokens(settings.tokens))
         if settings.jwt is not None:
-            authorities.append(WebTokens(settings.jwt))
-        self._authorities: Sequence[Authority] = authorities
+            registries.append(JsonWebTokens(settings.jwt))
+        self._registries: Sequence[TokenRegistry] = registries
 
-    async def admit(self, request: Request, scope: Scope) -> None:
+    async def authorize(self, request: Request, scope: Scope) -> None:
         """Check that the caller may do this. Raises `RequestError` (401, 403, or 503 when the keys are unavailable)."""
-        if not self._authorities:
+        if not self._registries:
             if scope == "sync":
                 return
             raise RequestError(403, "FORBIDDEN", "Acting on the daemon needs http.auth in its configuration.")
@@ -64,16 +64,16 @@ class Admission:
         if token is None:
             raise _unauthorized("A bearer token is required.", 'Bearer realm="cdc-daemon"')
         unknown_for_now = False
-        for authority in self._authorities:
+        for registry in self._registries:
             try:
-                caller = await authority.find(token)
+                caller = await registry.find(token)
             except KeysUnavailableError:
                 unknown_for_now = True
                 continue
             if caller is None:
                 continue
             note(request, caller=caller.name)
-            keep_caller(request, caller)
+            set_caller(request, caller)
             if scope not in caller.scopes:
                 raise RequestError(403, "FORBIDDEN", "The token does not allow this.")
             return

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cdc_daemon.config.http import HttpSettings
 from cdc_http.access_log import note
-from cdc_http.auth.authorization import Admission
+from cdc_http.auth.authorization import Authorizer
 from cdc_http.contract import refuse
 from cdc_http.responses import RequestError
 
@@ -147,10 +147,10 @@ _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 class BrowserGuard:
     """Wraps an application. Each answer tells browsers to trust its content type (no sniffing)."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings, authorizer: Authorizer) -> None:
         self._app = app
         self._checks: Sequence[tuple[str, Check]] = (("host", HostCheck(settings)), ("origin", check_origin))
-        self._admission = admission
+        self._authorizer = authorizer
         self._tokens = settings.auth.required
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,7 +190,7 @@ class BrowserGuard:
         if not self._tokens:
             return False
         try:
-            await self._admission.admit(request, "sync")
+            await self._authorizer.authorize(request, "sync")
         except RequestError as problem:
             if problem.status == 503:
                 raise

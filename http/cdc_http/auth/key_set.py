@@ -16,7 +16,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from cdc_daemon.model.errors import CdcError, ConfigError
-from cdc_http.watched_file import RotatedFile
+from cdc_http.watched_file import WatchedFile
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class KeysUnavailableError(CdcError):
     retryable = True
 
 
-class KeySource(Protocol):
+class KeySet(Protocol):
     """Finds keys by their ids."""
 
     async def find(self, kid: str | None) -> Sequence[Any]:
@@ -50,11 +50,11 @@ class KeySource(Protocol):
         ...
 
 
-class StoredKeys:
+class KeySetFile:
     """Keys in a file; the file is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
-        self._file = RotatedFile(path)
+        self._file = WatchedFile(path)
         self._file.require("a set of keys")
         self._seen: bytes | None = None
         self._keys: Mapping[str | None, Sequence[Any]] = {}
@@ -80,7 +80,7 @@ class StoredKeys:
             self._seen = content
 
 
-class PublishedKeys:
+class KeySetUrl:
     """Keys from a URL, fetched again when they are old and for an id that is not known yet.
 
     At most one fetch is in flight. A caller waits for it only when its key is unknown, or when the keys are old and

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jwt
 
 from cdc_daemon.config.http import JwtSettings, Scope, TokenSettings
-from cdc_http.auth.key_set import KeySource, KeysUnavailableError, PublishedKeys, StoredKeys
-from cdc_http.watched_file import RotatedFile
+from cdc_http.auth.key_set import KeySet, KeySetFile, KeySetUrl, KeysUnavailableError
+from cdc_http.watched_file import WatchedFile
 
 
 class Caller(NamedTuple):
@@ -21,11 +21,11 @@ class Caller(NamedTuple):
     scopes: frozenset[Scope]
 
 
-class KnownTokens:
+class ConfiguredTokens:
     """Identifies tokens by their hashes. Raises `ConfigError` for a token file that cannot be read."""
 
     def __init__(self, settings: Sequence[TokenSettings]) -> None:
-        self._tokens = [_Known(each) for each in settings]
+        self._tokens = [_ConfiguredToken(each) for each in settings]
 
     async def find(self, token: str) -> Caller | None:
         """Return the token's owner. All known tokens are compared in full, so that the time reveals nothing."""
@@ -38,11 +38,11 @@ class KnownTokens:
         return found
 
 
-class _Known:
+class _ConfiguredToken:
     def __init__(self, settings: TokenSettings) -> None:
         self.caller = Caller(settings.name, frozenset(settings.scopes))
         self._digest = None if settings.hash is None else bytes.fromhex(settings.hash.removeprefix("sha256:"))
-        self._file = None if settings.file is None else RotatedFile(settings.file)
+        self._file = None if settings.file is None else WatchedFile(settings.file)
         if self._file is not None:
             self._file.require(f"the token of {settings.name}")
 
@@ -53,7 +53,7 @@ class _Known:
         return hashlib.sha256(token).digest() if token else None
 
 
-__all__ = ["KeysUnavailableError", "WebTokens"]
+__all__ = ["JsonWebTokens", "KeysUnavailableError"]
 
 LONGEST = 16 * 1024
 """Longest token, in characters, that is checked."""
@@ -61,7 +61,7 @@ LONGEST = 16 * 1024
 _LONGEST_SUBJECT = 128
 
 
-class WebTokens:
+class JsonWebTokens:
     """Identifies callers by tokens of an external signer. A token without expiry is refused.
 
     Raises `ConfigError` for a key set that cannot be read.
@@ -70,11 +70,11 @@ class WebTokens:
     def __init__(self, settings: JwtSettings) -> None:
         self._settings = settings
         self._secret = None if settings.secret is None else settings.secret.get_secret_value().encode()
-        self._keys: KeySource | None = None
+        self._keys: KeySet | None = None
         if settings.key_set_file is not None:
-            self._keys = StoredKeys(settings.key_set_file)
+            self._keys = KeySetFile(settings.key_set_file)
         elif settings.key_set_url is not None:
-            self._keys = PublishedKeys(settings.key_set_url)
+            self._keys = KeySetUrl(settings.key_set_url)
 
     async def find(self, token: str) -> Caller | None:
         """Return the token's owner, None when it is forged, expired or for others. Raises `KeysUnavailableError`."""

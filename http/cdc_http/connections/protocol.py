@@ -18,12 +18,12 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from cdc_http.connections.slots import Room, network_of
-from cdc_http.connections.strict_h11 import Wire
+from cdc_http.connections.slots import ConnectionSlots, network_of
+from cdc_http.connections.strict_h11 import StrictH11
 
 log = structlog.get_logger(__name__)
 
-_SAID_AGAIN = 30.0
+_LOG_INTERVAL = 30.0
 """Seconds between two log events about refused connections."""
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
@@ -54,14 +54,14 @@ class Connection(H11Protocol):
     """A connection as uvicorn serves it, within `limits`."""
 
     limits = ConnectionLimits()
-    usual = Room(limits.connections)
-    reserve = Room(limits.reserved)
+    regular = ConnectionSlots(limits.connections)
+    reserve = ConnectionSlots(limits.reserved)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._address = ""
-        self._room = self.usual
-        self.conn: Wire = Wire()
+        self._slots = self.regular
+        self.conn: StrictH11 = StrictH11()
         self._going_on = False
         self._idle = _Timer(self.loop)
         self._head = _Timer(self.loop)
@@ -70,26 +70,26 @@ class Connection(H11Protocol):
     @classmethod
     def within(cls, limits: ConnectionLimits) -> type[Connection]:
         """Return the connection class of one server; uvicorn creates connections from a class."""
-        rooms = {"usual": Room(limits.connections), "reserve": Room(limits.reserved)}
-        return type(cls.__name__, (cls,), {"limits": limits, **rooms})
+        slots = {"regular": ConnectionSlots(limits.connections), "reserve": ConnectionSlots(limits.reserved)}
+        return type(cls.__name__, (cls,), {"limits": limits, **slots})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
         """Accept a connection, or refuse it when there is no room."""
         super().connection_made(transport)
-        self.flow: HeldFlow = HeldFlow(transport)
+        self.flow: HoldableFlow = HoldableFlow(transport)
         self._address = network_of(self.client)
         idle_timeout = self.limits.idle_timeout
-        if not self.usual.enter(self, self._address):
-            log.warning("http.too_many_connections", connections=self.limits.connections, every=_SAID_AGAIN)
-            self._room = self.reserve
-            if not self.reserve.enter(self, self._address):
+        if not self.regular.take(self, self._address):
+            log.warning("http.too_many_connections", connections=self.limits.connections, every=_LOG_INTERVAL)
+            self._slots = self.reserve
+            if not self.reserve.take(self, self._address):
                 self._refuse(503, (b"retry-after", b"1"))
                 return
             self.app = _Reserved(self.app, self.limits.reserved_paths)
             idle_timeout = min(idle_timeout, self.limits.head_timeout)
         self._idle.start(idle_timeout, self._close)
 
-    def make_place(self) -> None:
+    def give_up_slot(self) -> None:
         """Close the connection to free its place; refuse a request that has only partly arrived."""
         if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
             self._refuse(503, (b"retry-after", b"1"))
@@ -99,7 +99,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
         super().connection_lost(exc)
-        self._room.leave(self, self._address)
+        self._slots.free(self, self._address)
         for timer in (self._idle, self._head, self._answer):
             timer.stop()
 
@@ -165,14 +165,16 @@ class Connection(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle
         answering = cycle is not None and not cycle.response_complete
         if answering:
-            self._room.works(self, self._address)
+            self._slots.mark_busy(self, self._address)
         else:
-            self._room.rests(self, self._address)
+            self._slots.mark_idle(self, self._address)
         begun = bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.SEND_BODY
         if answering or not begun or self.transport.is_closing():
             self._head.stop()
         else:
-            self._unset_keepalive_if_required()
+            if self.timeout_keep_alive_task is not None:
+                self.timeout_keep_alive_task.cancel()
+                self.timeout_keep_alive_task = None
             self._head.start(self.limits.head_timeout, self._end_head)
 
     def _end_head(self) -> None:
@@ -211,7 +213,7 @@ class _Reserved:
         await (self._app if served else _NO_ROOM)(scope, receive, send_and_close)
 
 
-class HeldFlow(FlowControl):
+class HoldableFlow(FlowControl):
     """Flow control that reads nothing while it is held, because received data is still being handled."""
 
     def __init__(self, transport: asyncio.Transport) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-_MOST_OF_ONE = 0.75
+_LARGEST_PART_OF_ONE_ADDRESS = 0.75
 """The largest part of the room that one address may use."""
 
 
@@ -19,69 +19,69 @@ _SITE = 64
 """Bits of an IPv6 address that name a network. The owner of one address has all of them (RFC 4291, 2.5.4)."""
 
 
-class Guest(Protocol):
+class SlotHolder(Protocol):
     """A connection. Compared by identity."""
 
-    def make_place(self) -> None:
+    def give_up_slot(self) -> None:
         """Close the connection; it has no request in progress."""
         ...
 
 
-class Room:
+class ConnectionSlots:
     """Places for at most `most` connections."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._most_of_one = math.ceil(most * _MOST_OF_ONE)
-        self._guests: dict[str, set[Guest]] = {}
-        self._idle: dict[str, dict[Guest, None]] = {}
+        self._max_of_one_address = math.ceil(most * _LARGEST_PART_OF_ONE_ADDRESS)
+        self._holders: dict[str, set[SlotHolder]] = {}
+        self._idle: dict[str, dict[SlotHolder, None]] = {}
         self._count = 0
 
-    def enter(self, guest: Guest, address: str) -> bool:
+    def take(self, holder: SlotHolder, address: str) -> bool:
         """Give a connection a place, if necessary that of an idle one. Return False when there is none."""
-        if len(self._guests.get(address, ())) >= self._most_of_one:
+        if len(self._holders.get(address, ())) >= self._max_of_one_address:
             candidates: Iterable[str] = [address] if address in self._idle else []
         elif self._count >= self._most:
             candidates = self._idle
         else:
-            self._add(guest, address)
+            self._add(holder, address)
             return True
-        largest = max(candidates, key=lambda each: len(self._guests[each]), default=None)
+        largest = max(candidates, key=lambda each: len(self._holders[each]), default=None)
         if largest is None:
             return False
         longest_idle = next(iter(self._idle[largest]))
-        self.leave(longest_idle, largest)
-        self._add(guest, address)
-        longest_idle.make_place()
+        self.free(longest_idle, largest)
+        self._add(holder, address)
+        longest_idle.give_up_slot()
         return True
 
-    def leave(self, guest: Guest, address: str) -> None:
+    def free(self, holder: SlotHolder, address: str) -> None:
         """Free the place of a connection, if it still has one."""
-        guests = self._guests.get(address, set())
-        if guest not in guests:
+        holders = self._holders.get(address, set())
+        if holder not in holders:
             return
-        self.works(guest, address)
-        guests.remove(guest)
+        self.mark_busy(holder, address)
+        holders.remove(holder)
         self._count -= 1
-        if not guests:
-            del self._guests[address]
+        if not holders:
+            del self._holders[address]
 
-    def rests(self, guest: Guest, address: str) -> None:
+    def mark_idle(self, holder: SlotHolder, address: str) -> None:
         """Record that a connection is idle from now on, unless it was before."""
-        if guest in self._guests.get(address, ()):
-            self._idle.setdefault(address, {}).setdefault(guest)
+        if holder in self._holders.get(address, ()):
+            self._idle.setdefault(address, {}).setdefault(holder)
 
-    def works(self, guest: Guest, address: str) -> None:
+    def mark_busy(self, holder: SlotHolder, address: str) -> None:
         """Record that a connection has a request in progress."""
         idle = self._idle.get(address, {})
-        idle.pop(guest, None)
+        idle.pop(holder, None)
         if not idle:
             self._idle.pop(address, None)
 
-    def _add(self, guest: Guest, address: str) -> None:
-        self._guests.setdefault(address, set()).add(guest)
+    def _add(self, holder: SlotHolder, address: str) -> None:
+        self._holders.setdefault(address, set()).add(holder)
         self._count += 1
-        self.rests(guest, address)
+        self.mark_idle(holder, address)
 
 
 def network_of(peer: Any) -> str:

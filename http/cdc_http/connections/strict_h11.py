@@ -10,32 +10,32 @@ from typing import Any, Final
 
 import h11
 
-MOST_HEAD: Final = 16 * 1024
+MAX_HEAD_BYTES: Final = 16 * 1024
 """Most bytes of a request's line and headers."""
 
-MOST_CHUNKS: Final = 64
+MAX_CHUNKS_PER_ROUND: Final = 64
 """Most pieces of a body that are read in one round of the loop. h11 needs 14 µs for each, however small it is."""
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)([/?].*)?", re.IGNORECASE)
 """A target in absolute form (RFC 9112, 3.2.2), its authority, and the rest."""
 
 
-class Wire(h11.Connection):
+class StrictH11(h11.Connection):
     """A server's side of a connection. `refusal` is the status for a request that could not be read.
 
     `held` is true when a round has read its share of a body's pieces and there may be more. `begin_round` continues.
     """
 
     def __init__(self) -> None:
-        super().__init__(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
+        super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self.refusal = 400
         self.held = False
-        self._left = MOST_CHUNKS
+        self._left = MAX_CHUNKS_PER_ROUND
 
     def begin_round(self) -> None:
         """Start a new round of reading."""
         self.held = False
-        self._left = MOST_CHUNKS
+        self._left = MAX_CHUNKS_PER_ROUND
 
     def next_event(self) -> Any:
         """Return the next event; a request has its target in origin form. Raises `h11.RemoteProtocolError`."""
@@ -57,7 +57,7 @@ class Wire(h11.Connection):
 
 def _checked(request: h11.Request, size: int) -> h11.Request:
     # h11 limits the bytes of an incomplete head only; a head that arrives at once is complete.
-    if size > MOST_HEAD:
+    if size > MAX_HEAD_BYTES:
         raise h11.RemoteProtocolError("the head is too large", error_status_hint=431)
     if not request.http_version.startswith(b"1."):
         raise h11.RemoteProtocolError("expected HTTP/1.0 or HTTP/1.1", error_status_hint=505)

@@ -10,11 +10,11 @@ import structlog
 
 from cdc_daemon.config.http import HttpTlsSettings
 from cdc_daemon.model.errors import ConfigError
-from cdc_http.watched_file import mark_of
+from cdc_http.watched_file import file_stamp
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 """Seconds between two checks of the files."""
 
 
@@ -25,7 +25,7 @@ OpenSSL's security level 2 refuses RSA keys of fewer than 2,048 bits, of clients
 """
 
 
-class RotatedContext:
+class ReloadingTlsContext:
     """The TLS context of the newest usable files.
 
     New connections use the new files. A replacement that cannot be used is logged and the previous files stay in use.
@@ -34,14 +34,14 @@ class RotatedContext:
 
     def __init__(self, settings: HttpTlsSettings) -> None:
         self._settings = settings
-        self._marks = self._look()
+        self._stamps = self._read_stamps()
         self._current = _load(settings)
         self.context = _load(settings)
         # Called before the certificate is chosen, also when the client names no host: the context that is swapped in
         # here brings its certificate and its trusted authorities.
         self.context.sni_callback = self._swap
 
-    async def run(self, *, pause: float = LOOK_SECONDS) -> None:
+    async def run(self, *, pause: float = CHECK_SECONDS) -> None:
         """Check the files for changes until cancelled."""
         while True:
             await asyncio.sleep(pause)
@@ -49,8 +49,8 @@ class RotatedContext:
 
     def reload(self) -> None:
         """Load the files if they have changed."""
-        marks = self._look()
-        if marks == self._marks:
+        stamps = self._read_stamps()
+        if stamps == self._stamps:
             return
         try:
             self._current = _load(self._settings)
@@ -58,16 +58,16 @@ class RotatedContext:
             # Perhaps only one of them is replaced yet: the next check tries again.
             log.error("http.certificate_unusable", error=str(error))  # noqa: TRY400 -- the error tells its place
             return
-        self._marks = marks
+        self._stamps = stamps
         log.info("http.certificate_reloaded", certificate_file=str(self._settings.certificate_file))
 
     def _swap(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: Any) -> None:
         connection.context = self._current
 
-    def _look(self) -> Any:
+    def _read_stamps(self) -> Any:
         settings = self._settings
         files = (settings.certificate_file, settings.key_file, settings.client_ca_file)
-        return [None if file is None else mark_of(file) for file in files]
+        return [None if file is None else file_stamp(file) for file in files]
 
 
 def _load(settings: HttpTlsSettings) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""A bound, in fair shares, on the bytes of all bodies: those being received and those of waiting requests."""
+"""A limit on the memory for all request bodies together, shared fairly among callers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from cdc_http.limits.usage import Holdings
+from cdc_http.limits.usage import UsageByCaller
 from cdc_http.responses import RequestError, too_many
 
 log = structlog.get_logger(__name__)
 
-_SAID_AGAIN = 30.0
+_LOG_INTERVAL = 30.0
 
 
-class Bodies:
+class BodyMemory:
     """At most `most` bytes of bodies at once.
 
     Beyond that, the caller that holds the most bytes loses its newest body. That request is answered with 429 and
@@ -26,53 +26,53 @@ class Bodies:
     def __init__(self, most: int, retry_after: Callable[[str], int]) -> None:
         self._most = most
         self._retry_after = retry_after
-        self._leases: Holdings[Lease] = Holdings()
+        self._leases: UsageByCaller[Lease] = UsageByCaller()
 
     @asynccontextmanager
-    async def lease(self, share: str) -> AsyncIterator[Lease]:
+    async def lease(self, caller: str) -> AsyncIterator[Lease]:
         """Reserve room for the body of one request of a caller while a block runs.
 
         The block ends early when it loses the room. Raises `RequestError` then.
         """
-        lease = Lease(self, share)
+        lease = Lease(self, caller)
         try:
             async with lease.scope:
                 yield lease
         except TimeoutError:
             if not lease.lost:
                 raise
-            raise self.refusal(share) from None
+            raise self.refusal(caller) from None
         finally:
-            self._leases.remove(share, lease)
+            self._leases.remove(caller, lease)
 
     def add(self, lease: Lease, size: int) -> None:
         """Add bytes to a body. Raises `RequestError` when there are too many and its own caller holds the most."""
-        self._leases.add(lease.share, lease, size)
+        self._leases.add(lease.caller, lease, size)
         while self._leases.total > self._most:
-            share, loser = self._leases.newest_of_largest()
-            self._leases.remove(share, loser)
-            log.warning("http.body_refused", caller=share, bytes=self._most, every=_SAID_AGAIN, every_key=share)
+            caller, loser = self._leases.newest_of_largest_user()
+            self._leases.remove(caller, loser)
+            log.warning("http.body_refused", caller=caller, bytes=self._most, every=_LOG_INTERVAL, every_key=caller)
             if loser is lease:
-                raise self.refusal(share)
+                raise self.refusal(caller)
             loser.lose()
 
     def give_back(self, lease: Lease) -> None:
         """Release a body's bytes."""
-        self._leases.remove(lease.share, lease)
+        self._leases.remove(lease.caller, lease)
 
-    def refusal(self, share: str) -> RequestError:
+    def refusal(self, caller: str) -> RequestError:
         """Return the answer to a request whose body has no room."""
         return too_many(
-            f"The bodies of requests take more than {self._most} bytes.", self._retry_after(share), close=True
+            f"The bodies of requests take more than {self._most} bytes.", self._retry_after(caller), close=True
         )
 
 
 class Lease:
     """Room for one body. Compared by identity."""
 
-    def __init__(self, bodies: Bodies, share: str) -> None:
+    def __init__(self, bodies: BodyMemory, caller: str) -> None:
         self._bodies = bodies
-        self.share = share
+        self.caller = caller
         self.lost = False
         self.scope = asyncio.timeout(None)
 

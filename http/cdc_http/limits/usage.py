@@ -11,16 +11,16 @@ from typing import Generic, TypeVar
 
 from starlette.requests import Request
 
-from cdc_http.auth.authorization import kept_caller
+from cdc_http.auth.authorization import caller_of
 from cdc_http.connections.slots import network_of
 
 
-def share_of(request: Request) -> str:
+def caller_key(request: Request) -> str:
     """Return the name of the caller that the request is counted for.
 
     Only a token that was found valid is used: otherwise one caller could invent many.
     """
-    caller = kept_caller(request)
+    caller = caller_of(request)
     if caller is not None:
         return f"token {caller.name}"
     return f"address {network_of(request.client)}"
@@ -29,7 +29,7 @@ def share_of(request: Request) -> str:
 T = TypeVar("T", bound=Hashable)
 
 
-class Holdings(Generic[T]):
+class UsageByCaller(Generic[T]):
     """Items and their sizes, grouped by the caller that holds them."""
 
     def __init__(self) -> None:
@@ -38,37 +38,37 @@ class Holdings(Generic[T]):
         self.total = 0
 
     @property
-    def shares(self) -> Iterable[str]:
+    def callers(self) -> Iterable[str]:
         """The callers that hold something."""
         return self._items.keys()
 
-    def held_by(self, share: str) -> int:
+    def used_by(self, caller: str) -> int:
         """Return the total size of a caller's items."""
-        return self._sums.get(share, 0)
+        return self._sums.get(caller, 0)
 
-    def add(self, share: str, item: T, size: int = 1) -> None:
+    def add(self, caller: str, item: T, size: int = 1) -> None:
         """Add an item of a caller, or enlarge it."""
-        items = self._items.setdefault(share, {})
+        items = self._items.setdefault(caller, {})
         items[item] = items.get(item, 0) + size
-        self._sums[share] = self._sums.get(share, 0) + size
+        self._sums[caller] = self._sums.get(caller, 0) + size
         self.total += size
 
-    def remove(self, share: str, item: T) -> None:
+    def remove(self, caller: str, item: T) -> None:
         """Remove an item, if it is still there."""
-        items = self._items.get(share, {})
+        items = self._items.get(caller, {})
         if item not in items:
             return
         size = items.pop(item)
         self.total -= size
-        self._sums[share] -= size
+        self._sums[caller] -= size
         if not items:
-            del self._items[share], self._sums[share]
+            del self._items[caller], self._sums[caller]
 
-    def oldest_of(self, share: str) -> T:
+    def oldest_of(self, caller: str) -> T:
         """Return a caller's oldest item. Raises `KeyError` when it has none."""
-        return next(iter(self._items[share]))
+        return next(iter(self._items[caller]))
 
-    def newest_of_largest(self) -> tuple[str, T]:
+    def newest_of_largest_user(self) -> tuple[str, T]:
         """Return the caller that holds the most, and its newest item. Raises `ValueError` when there are no items."""
         largest = max(self._sums, key=self._sums.__getitem__)
         return largest, next(reversed(self._items[largest]))

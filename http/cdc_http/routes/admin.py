@@ -11,46 +11,54 @@ from starlette.routing import Route
 
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.store.jobs import Job
-from cdc_http.auth.authorization import Admission, caller_name
+from cdc_http.auth.authorization import Authorizer, caller_name
 from cdc_http.daemon_view import ControlView, DaemonView, JobsView
 from cdc_http.responses import RequestError, unavailable
-from cdc_http.routes.dead_letters import drop_letter, drop_letters, list_letters, replay_letter, replay_letters
-from cdc_http.routes.operators import Operators, View, read_limit
+from cdc_http.routes.dead_letters import (
+    drop_dead_letter,
+    drop_dead_letters,
+    list_dead_letters,
+    replay_dead_letter,
+    replay_dead_letters,
+)
+from cdc_http.routes.operators import OperatorEndpoints, View, read_limit
 
-MOST_JOBS = 1000
+MAX_JOBS = 1000
 
 
 class AdminEndpoint:
     """Answers operators in plain JSON."""
 
-    def __init__(self, daemon: DaemonView, admission: Admission) -> None:
-        self._operators = Operators(daemon, admission)
+    def __init__(self, daemon: DaemonView, authorizer: Authorizer) -> None:
+        self._operators = OperatorEndpoints(daemon, authorizer)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/admin/pause", self._admitted(_pause), methods=["POST"]),
-            Route("/admin/resume", self._admitted(_resume), methods=["POST"]),
-            Route("/admin/config", self._admitted(_config), methods=["GET"]),
-            Route("/admin/sync-jobs", self._admitted(_sync_jobs), methods=["GET"]),
+            Route("/admin/pause", self._endpoint(_pause), methods=["POST"]),
+            Route("/admin/resume", self._endpoint(_resume), methods=["POST"]),
+            Route("/admin/config", self._endpoint(_config), methods=["GET"]),
+            Route("/admin/sync-jobs", self._endpoint(_sync_jobs), methods=["GET"]),
             Route("/admin/sync-jobs/{job}/cancel", self._cancelling(), methods=["POST"]),
-            Route("/admin/dead-letters", self._admitted(list_letters), methods=["GET"]),
-            Route("/admin/dead-letters/drop", self._admitted(drop_letters), methods=["POST"]),
-            Route("/admin/dead-letters/replay", self._admitted(replay_letters), methods=["POST"]),
-            Route("/admin/dead-letters/{id:int}/replay", self._admitted(replay_letter), methods=["POST"]),
-            Route("/admin/dead-letters/{id:int}", self._admitted(drop_letter), methods=["DELETE"]),
+            Route("/admin/dead-letters", self._endpoint(list_dead_letters), methods=["GET"]),
+            Route("/admin/dead-letters/drop", self._endpoint(drop_dead_letters), methods=["POST"]),
+            Route("/admin/dead-letters/replay", self._endpoint(replay_dead_letters), methods=["POST"]),
+            Route("/admin/dead-letters/{id:int}/replay", self._endpoint(replay_dead_letter), methods=["POST"]),
+            Route("/admin/dead-letters/{id:int}", self._endpoint(drop_dead_letter), methods=["DELETE"]),
         ]
 
-    def _admitted(
+    def _endpoint(
         self, handle: Callable[[Request, ControlView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        return self._operators.admitted(lambda daemon: daemon.control, _told(handle))
+        return self._operators.endpoint(lambda daemon: daemon.control, _with_error_responses(handle))
 
     def _cancelling(self) -> Callable[[Request], Awaitable[Response]]:
-        return self._operators.admitted(lambda daemon: daemon.jobs, _told(_cancel_sync_job))
+        return self._operators.endpoint(lambda daemon: daemon.jobs, _with_error_responses(_cancel_sync_job))
 
 
-def _told(handle: Callable[[Request, View], Awaitable[Any]]) -> Callable[[Request, View], Awaitable[Any]]:
+def _with_error_responses(
+    handle: Callable[[Request, View], Awaitable[Any]],
+) -> Callable[[Request, View], Awaitable[Any]]:
     """Return a handler that answers a `StoreError` with 503."""
 
     async def told(request: Request, view: View) -> Any:
@@ -77,17 +85,17 @@ async def _config(_request: Request, control: ControlView) -> Any:
 
 
 async def _sync_jobs(request: Request, control: ControlView) -> Any:
-    return {"jobs": [_plain(job) for job in await control.sync_jobs(read_limit(request, MOST_JOBS))]}
+    return {"jobs": [_job_as_json(job) for job in await control.sync_jobs(read_limit(request, MAX_JOBS))]}
 
 
 async def _cancel_sync_job(request: Request, jobs: JobsView) -> Any:
     report = await jobs.cancel(request.path_params["job"])
     if report is None:
         raise RequestError(404, "", "There is no such job.")
-    return _plain(report.job)
+    return _job_as_json(report.job)
 
 
-def _plain(job: Job) -> dict[str, Any]:
+def _job_as_json(job: Job) -> dict[str, Any]:
     return {
         "job": job.id,
         "kind": job.kind,

@@ -22,7 +22,7 @@ _LATEST = 9e9
 """Seconds since 1970: the year 2255. Milliseconds given by mistake exceed it."""
 
 
-async def list_letters(request: Request, control: ControlView) -> Any:
+async def list_dead_letters(request: Request, control: ControlView) -> Any:
     """Answer with the newest letters that match the query, and with the values they can be filtered by."""
     wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     letters = await control.dead_letters(limit, wanted)
@@ -37,7 +37,7 @@ async def list_letters(request: Request, control: ControlView) -> Any:
     }
 
 
-async def replay_letters(request: Request, control: ControlView) -> Any:
+async def replay_dead_letters(request: Request, control: ControlView) -> Any:
     """Replay the oldest letters that match the query; with `dry_run` only return their number."""
     wanted, limit = _filter(request), read_limit(request, MOST_AT_ONCE)
     total = await control.count_dead_letters(wanted)
@@ -47,21 +47,21 @@ async def replay_letters(request: Request, control: ControlView) -> Any:
     return {
         "total": total,
         **{ending.value: replay.count(ending) for ending in ReplayOutcome},
-        "letters": [_plain_replayed(letter) for letter in replay.letters],
+        "letters": [_replayed_as_json(letter) for letter in replay.letters],
         "next": replay.letters[-1].id if replay.more else None,
     }
 
 
-async def replay_letter(request: Request, control: ControlView) -> Any:
+async def replay_dead_letter(request: Request, control: ControlView) -> Any:
     """Replay one letter."""
     identity = _identity(request)
     replayed = await control.replay_one(identity)
     if replayed is None:
         raise _unknown(identity)
-    return _plain_replayed(replayed)
+    return _replayed_as_json(replayed)
 
 
-async def drop_letters(request: Request, control: ControlView) -> Any:
+async def drop_dead_letters(request: Request, control: ControlView) -> Any:
     """Delete the letters that match the query; with `dry_run` only return their number."""
     wanted = _filter(request)
     if wanted.is_everything != read_flag(request, "all"):
@@ -73,7 +73,7 @@ async def drop_letters(request: Request, control: ControlView) -> Any:
     return {"dropped": dropped, "dry_run": False}
 
 
-async def drop_letter(request: Request, control: ControlView) -> Any:
+async def drop_dead_letter(request: Request, control: ControlView) -> Any:
     """Delete one letter."""
     identity = _identity(request)
     if not await control.drop_dead_letter(identity):
@@ -81,7 +81,7 @@ async def drop_letter(request: Request, control: ControlView) -> Any:
     return {"dropped": identity}
 
 
-def _plain_replayed(letter: ReplayedLetter) -> Mapping[str, Any]:
+def _replayed_as_json(letter: ReplayedLetter) -> Mapping[str, Any]:
     return {"id": letter.id, "outcome": letter.ending.value, "reason": letter.reason, "message": letter.message}
 
 

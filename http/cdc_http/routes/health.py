@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_http.daemon_view import DaemonView
-from cdc_http.responses import NO_STORE, Json
+from cdc_http.responses import NO_STORE, JsonResponse
 
 
 def health_routes(daemon: DaemonView) -> list[Route]:
@@ -24,12 +24,12 @@ def health_routes(daemon: DaemonView) -> list[Route]:
         loops = daemon.livez()
         ok = all(loop.ok for loop in loops.values())
         states = {name: {"ok": loop.ok, "last_beat": _moment(loop.last_beat)} for name, loop in loops.items()}
-        return Json({"ok": ok, "loops": states}, status_code=200 if ok else 503, headers=NO_STORE)
+        return JsonResponse({"ok": ok, "loops": states}, status_code=200 if ok else 503, headers=NO_STORE)
 
     async def readyz(_request: Request) -> Response:
         checks = dict(daemon.readyz())
         ok = all(checks.values())
-        return Json({"ok": ok, "checks": checks}, status_code=200 if ok else 503, headers=NO_STORE)
+        return JsonResponse({"ok": ok, "checks": checks}, status_code=200 if ok else 503, headers=NO_STORE)
 
     return [Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]
 

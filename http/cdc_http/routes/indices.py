@@ -11,33 +11,33 @@ from starlette.routing import Route
 
 from cdc_daemon.model.errors import CdcError, IndexPairError
 from cdc_daemon.sources.requests import TooManyJobsError, UnknownObjectTypeError
-from cdc_http.auth.authorization import Admission
+from cdc_http.auth.authorization import Authorizer
 from cdc_http.daemon_view import DaemonView, IndicesView
 from cdc_http.responses import RequestError, unavailable
-from cdc_http.routes.operators import Operators, read_flag
+from cdc_http.routes.operators import OperatorEndpoints, read_flag
 
 
 class IndicesEndpoint:
     """Answers operators in plain JSON."""
 
-    def __init__(self, daemon: DaemonView, admission: Admission) -> None:
-        self._operators = Operators(daemon, admission)
+    def __init__(self, daemon: DaemonView, authorizer: Authorizer) -> None:
+        self._operators = OperatorEndpoints(daemon, authorizer)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/admin/indices", self._admitted(_list), methods=["GET"]),
-            Route("/admin/indices/{type}/rollback", self._admitted(_rollback), methods=["POST"]),
-            Route("/admin/indices/{type}/drop", self._admitted(_drop), methods=["POST"]),
+            Route("/admin/indices", self._endpoint(_list), methods=["GET"]),
+            Route("/admin/indices/{type}/rollback", self._endpoint(_rollback), methods=["POST"]),
+            Route("/admin/indices/{type}/drop", self._endpoint(_drop), methods=["POST"]),
         ]
 
-    def _admitted(
+    def _endpoint(
         self, handle: Callable[[Request, IndicesView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        return self._operators.admitted(lambda daemon: daemon.indices, _told(handle))
+        return self._operators.endpoint(lambda daemon: daemon.indices, _with_error_responses(handle))
 
 
-def _told(
+def _with_error_responses(
     handle: Callable[[Request, IndicesView], Awaitable[Any]],
 ) -> Callable[[Request, IndicesView], Awaitable[Any]]:
     """Return a handler that answers its errors with an HTTP status."""

@@ -10,9 +10,9 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cdc_http.auth.authorization import Admission
+from cdc_http.auth.authorization import Authorizer
 from cdc_http.daemon_view import DaemonView
-from cdc_http.responses import INTERNAL, NO_STORE, Json, RequestError, unavailable
+from cdc_http.responses import INTERNAL, NO_STORE, JsonResponse, RequestError, unavailable
 
 
 def read_parameter(request: Request, name: str) -> str | None:
@@ -46,14 +46,14 @@ log = structlog.get_logger(__name__)
 View = TypeVar("View")
 
 
-class Operators:
+class OperatorEndpoints:
     """Admits operators to a part of the daemon and answers them in plain JSON that is never cached."""
 
-    def __init__(self, daemon: DaemonView, admission: Admission) -> None:
+    def __init__(self, daemon: DaemonView, authorizer: Authorizer) -> None:
         self._daemon = daemon
-        self._admission = admission
+        self._authorizer = authorizer
 
-    def admitted(
+    def endpoint(
         self, part: Callable[[DaemonView], View | None], handle: Callable[[Request, View], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
         """Return an endpoint that handles an operator's request with a part of the daemon.
@@ -62,18 +62,18 @@ class Operators:
         `RequestError` when the request cannot be done.
         """
 
-        async def admit(request: Request) -> Response:
-            await self._admission.admit(request, "admin")
+        async def handle_authorized(request: Request) -> Response:
+            await self._authorizer.authorize(request, "admin")
             running = part(self._daemon)
             if running is None:
                 raise unavailable("The daemon is starting or stopping.")
             found = await handle(request, running)
-            return found if isinstance(found, Response) else Json(found, headers=NO_STORE)
+            return found if isinstance(found, Response) else JsonResponse(found, headers=NO_STORE)
 
         async def answer(request: Request) -> Response:
             started = time.monotonic()
             try:
-                response = await admit(request)
+                response = await handle_authorized(request)
             except RequestError as problem:
                 response = _refused(problem)
             except Exception:
@@ -87,4 +87,4 @@ class Operators:
 
 def _refused(problem: RequestError) -> Response:
     headers = {**NO_STORE, **problem.headers}
-    return Json({"error": problem.message}, status_code=problem.status, headers=headers)
+    return JsonResponse({"error": problem.message}, status_code=problem.status, headers=headers)

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from cdc_daemon.values.shown import json_bytes
 from cdc_http.daemon_view import DaemonView
-from cdc_http.responses import NO_STORE, Json, left
+from cdc_http.responses import NO_STORE, JsonResponse, wait_for_disconnect
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ PAUSE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 """Seconds without a change after which a beat is sent: a viewer can tell an idle daemon from a lost connection."""
 
-MOST_VIEWERS = 32
+MAX_VIEWERS = 32
 
 _RETRY_MILLISECONDS = 2000
 _LAST_SECONDS = 1.0
@@ -37,7 +37,7 @@ _HEADERS = {**NO_STORE, "x-accel-buffering": "no", "x-content-type-options": "no
 _BUSY = {**NO_STORE, "retry-after": "10"}
 
 
-class Events:
+class StatusStream:
     """A stream for each viewer: `status` and `trend` when they have changed, `beat` when they have not.
 
     There are no queues: a slow viewer misses intermediate states. Without viewers nothing is computed.
@@ -47,7 +47,7 @@ class Events:
         self,
         daemon: DaemonView,
         *,
-        most: int = MOST_VIEWERS,
+        most: int = MAX_VIEWERS,
         pause: float = PAUSE_SECONDS,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
@@ -60,16 +60,16 @@ class Events:
         self._changed = asyncio.Event()
         self.ended = asyncio.Event()
         self.viewers = 0
-        self._nobody = asyncio.Event()
-        self._nobody.set()
-        self._looking: asyncio.Task[None] | None = None
+        self._no_viewers = asyncio.Event()
+        self._no_viewers.set()
+        self._reader: asyncio.Task[None] | None = None
 
     def routes(self) -> list[Route]:
         """Return the routes of the status and of the stream."""
         return [Route("/status", self._answer_once), Route("/events", self._answer_stream)]
 
     async def _answer_once(self, _request: Request) -> Response:
-        return Json(dict(self._daemon.status()), headers=NO_STORE)
+        return JsonResponse(dict(self._daemon.status()), headers=NO_STORE)
 
     async def _answer_stream(self, request: Request) -> Response:
         if request.method == "HEAD":
@@ -81,19 +81,19 @@ class Events:
         if self.ended.is_set() or self.viewers >= self._most:
             return False
         self.viewers += 1
-        self._nobody.clear()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._keep_looking(), name="events")
+        self._no_viewers.clear()
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read_status(), name="events")
         return True
 
     def leave(self) -> None:
         """Remove a viewer."""
         self.viewers -= 1
         if not self.viewers:
-            self._nobody.set()
-            if self._looking is not None:
-                self._looking.cancel()
-                self._looking = None
+            self._no_viewers.set()
+            if self._reader is not None:
+                self._reader.cancel()
+                self._reader = None
             self._status = self._trend = b""
 
     async def stream(self, send: Send) -> None:
@@ -104,7 +104,7 @@ class Events:
     async def close(self) -> None:
         """End all streams and accept no new ones. A stopping server would otherwise wait for them."""
         self.ended.set()
-        await self._nobody.wait()
+        await self._no_viewers.wait()
 
     async def _messages(self) -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % _RETRY_MILLISECONDS
@@ -123,7 +123,7 @@ class Events:
             except TimeoutError:
                 yield b"event: beat\ndata: %.3f\n\n" % time.time()
 
-    async def _keep_looking(self) -> None:
+    async def _read_status(self) -> None:
         while True:
             before = self._status, self._trend
             try:
@@ -140,7 +140,7 @@ class Events:
 class _Stream(Response):
     """An answer that does not end by itself."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: StatusStream) -> None:
         super().__init__(headers=_HEADERS, media_type="text/event-stream")
         del self.headers["content-length"]
         self._events = events
@@ -148,7 +148,7 @@ class _Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the viewer disconnects or the events end."""
         if not self._events.enter():
-            busy = Json({"error": "The daemon is stopping, or as many watch it as may."}, 503, headers=_BUSY)
+            busy = JsonResponse({"error": "The daemon is stopping, or as many watch it as may."}, 503, headers=_BUSY)
             await busy(scope, receive, send)
             return
         try:
@@ -159,7 +159,7 @@ class _Stream(Response):
 
     async def _send_until_over(self, receive: Receive, send: Send) -> None:
         streaming = asyncio.create_task(self._events.stream(send), name="event-stream")
-        leaving = asyncio.create_task(left(receive), name="event-stream-leaving")
+        leaving = asyncio.create_task(wait_for_disconnect(receive), name="event-stream-leaving")
         ending = asyncio.create_task(self._events.ended.wait(), name="event-stream-ending")
         tasks = (streaming, leaving, ending)
         try:

@@ -26,14 +26,14 @@ from cdc_daemon.sources.requests import (
 from cdc_daemon.sources.requests.jobs import SyncJobReport
 from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
-from cdc_http.auth.authorization import Admission
-from cdc_http.contract import PATHS, SyncCall, check_headers, failed, message_id, read_call, succeeded
+from cdc_http.auth.authorization import Authorizer
+from cdc_http.contract import PATHS, SyncRequest, check_headers, failed, message_id, parse_sync_request, succeeded
 from cdc_http.daemon_view import DaemonView, SyncView
 from cdc_http.limits.body import read_body
-from cdc_http.limits.body_memory import Bodies
-from cdc_http.limits.request_queue import Turns
-from cdc_http.limits.usage import share_of
-from cdc_http.responses import INTERNAL, WRONG_OBJECT_TYPE, RequestError, left, unavailable, wrong_type
+from cdc_http.limits.body_memory import BodyMemory
+from cdc_http.limits.request_queue import RequestQueue
+from cdc_http.limits.usage import caller_key
+from cdc_http.responses import INTERNAL, WRONG_OBJECT_TYPE, RequestError, unavailable, wait_for_disconnect, wrong_type
 
 log = structlog.get_logger(__name__)
 
@@ -43,16 +43,22 @@ Handler = Callable[[Request, str], Awaitable[Response]]
 
 
 class SyncEndpoint:
-    """Answers requests for rows: `bodies` limits the bytes they send, `turns` how many run at once."""
+    """Answers requests for rows: `body_memory` limits the bytes of their bodies, `queue` how many run at once."""
 
     def __init__(
-        self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies, turns: Turns
+        self,
+        daemon: DaemonView,
+        settings: HttpSettings,
+        authorizer: Authorizer,
+        *,
+        body_memory: BodyMemory,
+        queue: RequestQueue,
     ) -> None:
         self._daemon = daemon
         self._settings = settings
-        self._admission = admission
-        self._bodies = bodies
-        self._turns = turns
+        self._authorizer = authorizer
+        self._body_memory = body_memory
+        self._queue = queue
 
     def routes(self) -> list[Route]:
         """Return the routes of each path."""
@@ -88,19 +94,19 @@ class SyncEndpoint:
         return answer
 
     async def _sync(self, request: Request, msgid: str) -> Response:
-        await self._admission.admit(request, "sync")
+        await self._authorizer.authorize(request, "sync")
         check_headers(request, self._settings)
-        share = share_of(request)
-        async with self._bodies.lease(share) as lease:
+        caller = caller_key(request)
+        async with self._body_memory.lease(caller) as lease:
             # A place is taken after the body was read: a slow sender blocks nobody.
             body = await read_body(request, self._settings, lease)
-            call = read_call(request, body, self._settings)
+            call = parse_sync_request(request, body, self._settings)
             del body
-            async with self._turns.turn(share, partial(left, request.receive)) as waited:
+            async with self._queue.slot(caller, partial(wait_for_disconnect, request.receive)) as waited:
                 lease.end()
                 return await self._do(call, msgid, request.url.path, seconds=self._settings.sync_timeout - waited)
 
-    async def _do(self, call: SyncCall, msgid: str, path: str, *, seconds: float) -> Response:
+    async def _do(self, call: SyncRequest, msgid: str, path: str, *, seconds: float) -> Response:
         service, jobs = self._daemon.sync, self._daemon.jobs
         if service is None or jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
@@ -138,7 +144,7 @@ class SyncEndpoint:
         result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_whole_progress(report)}
         return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
-    async def _settle(self, service: SyncView, call: SyncCall, seconds: float) -> SyncOutcome:
+    async def _settle(self, service: SyncView, call: SyncRequest, seconds: float) -> SyncOutcome:
         asked = await service.parse(call.object_type, call.ids)
         try:
             return await service.replicate(call.object_type, asked, seconds=seconds, refresh=call.refresh)
@@ -164,7 +170,7 @@ class SyncEndpoint:
         }
 
     async def _job(self, request: Request, msgid: str) -> Response:
-        await self._admission.admit(request, "sync")
+        await self._authorizer.authorize(request, "sync")
         jobs = self._daemon.jobs
         if jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")

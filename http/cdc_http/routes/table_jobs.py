@@ -19,13 +19,13 @@ from cdc_daemon.store.range_jobs import RangeJob
 from cdc_daemon.tablejobs.findings import verdict_of
 from cdc_daemon.tablejobs.range_job import JobKind, JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
-from cdc_http.auth.authorization import Admission
+from cdc_http.auth.authorization import Authorizer
 from cdc_http.daemon_view import DaemonView, RangeJobsView
 from cdc_http.limits.body import read_body
-from cdc_http.limits.body_memory import Bodies
-from cdc_http.limits.usage import share_of
-from cdc_http.responses import NO_STORE, WRONG_HEADER, Json, RequestError, unavailable
-from cdc_http.routes.operators import Operators, read_limit
+from cdc_http.limits.body_memory import BodyMemory
+from cdc_http.limits.usage import caller_key
+from cdc_http.responses import NO_STORE, WRONG_HEADER, JsonResponse, RequestError, unavailable
+from cdc_http.routes.operators import OperatorEndpoints, read_limit
 
 _KEYS = {
     "backfill": {"types", "ranges", "rate", "dry_run", "new_index"},
@@ -34,7 +34,7 @@ _KEYS = {
 _MOST = 1000
 
 
-def read_job_request(kind: JobKind, body: Mapping[str, Any]) -> JobRequest:
+def parse_job_request(kind: JobKind, body: Mapping[str, Any]) -> JobRequest:
     """Return the job request that a body describes. Raises `RequestError`, which names the wrong field."""
     for key in body:
         if key not in _KEYS[kind]:
@@ -98,60 +98,62 @@ def _wrong(field: str, expected: str) -> RequestError:
 
 log = structlog.get_logger(__name__)
 
-MOST_JOBS = 1000
+MAX_JOBS = 1000
 
 
 class JobsEndpoint:
     """Answers operators in plain JSON."""
 
-    def __init__(self, daemon: DaemonView, settings: HttpSettings, admission: Admission, *, bodies: Bodies) -> None:
+    def __init__(
+        self, daemon: DaemonView, settings: HttpSettings, authorizer: Authorizer, *, body_memory: BodyMemory
+    ) -> None:
         self._settings = settings
-        self._bodies = bodies
+        self._body_memory = body_memory
         self._daemon = daemon
-        self._operators = Operators(daemon, admission)
+        self._operators = OperatorEndpoints(daemon, authorizer)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/admin/backfill", self._admitted(self._starting("backfill")), methods=["POST"]),
-            Route("/admin/reconcile", self._admitted(self._starting("reconcile")), methods=["POST"]),
-            Route("/admin/jobs", self._admitted(self._list), methods=["GET"]),
-            Route("/admin/jobs/{job}", self._admitted(self._show), methods=["GET"]),
-            Route("/admin/jobs/{job}/cancel", self._admitted(self._cancel), methods=["POST"]),
+            Route("/admin/backfill", self._endpoint(self._starting("backfill")), methods=["POST"]),
+            Route("/admin/reconcile", self._endpoint(self._starting("reconcile")), methods=["POST"]),
+            Route("/admin/jobs", self._endpoint(self._list), methods=["GET"]),
+            Route("/admin/jobs/{job}", self._endpoint(self._show), methods=["GET"]),
+            Route("/admin/jobs/{job}/cancel", self._endpoint(self._cancel), methods=["POST"]),
         ]
 
-    def _admitted(
+    def _endpoint(
         self, handle: Callable[[Request, RangeJobsView], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        return self._operators.admitted(lambda daemon: daemon.range_jobs, _told(handle))
+        return self._operators.endpoint(lambda daemon: daemon.range_jobs, _with_error_responses(handle))
 
     def _starting(self, kind: JobKind) -> Callable[[Request, RangeJobsView], Awaitable[Response]]:
         async def start(request: Request, jobs: RangeJobsView) -> Response:
             content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
             if content_type != "application/json":
                 raise RequestError(415, WRONG_HEADER, "Content-Type: expected application/json.")
-            async with self._bodies.lease(share_of(request)) as lease:
-                wanted = read_job_request(kind, await read_body(request, self._settings, lease))
+            async with self._body_memory.lease(caller_key(request)) as lease:
+                wanted = parse_job_request(kind, await read_body(request, self._settings, lease))
             report = await jobs.start(wanted)
             headers = {**NO_STORE, "location": f"/admin/jobs/{report.job.id}"}
-            return Json(plain_job(report), status_code=202, headers=headers)
+            return JsonResponse(job_as_json(report), status_code=202, headers=headers)
 
         return start
 
     async def _list(self, request: Request, jobs: RangeJobsView) -> Any:
         return {
-            "jobs": [plain_job(each) for each in await jobs.newest(read_limit(request, MOST_JOBS))],
+            "jobs": [job_as_json(each) for each in await jobs.newest(read_limit(request, MAX_JOBS))],
             "scheduled": self._daemon.status()["schedule"],
         }
 
     async def _show(self, request: Request, jobs: RangeJobsView) -> Any:
-        return plain_job(_found(await jobs.report(request.path_params["job"])))
+        return job_as_json(_found(await jobs.report(request.path_params["job"])))
 
     async def _cancel(self, request: Request, jobs: RangeJobsView) -> Any:
-        return plain_job(_found(await jobs.cancel(request.path_params["job"])))
+        return job_as_json(_found(await jobs.cancel(request.path_params["job"])))
 
 
-def _told(
+def _with_error_responses(
     handle: Callable[[Request, RangeJobsView], Awaitable[Any]],
 ) -> Callable[[Request, RangeJobsView], Awaitable[Any]]:
     """Return a handler that answers its errors with an HTTP status."""
@@ -174,7 +176,7 @@ def _told(
     return told
 
 
-def plain_job(report: RangeJobReport) -> Mapping[str, Any]:
+def job_as_json(report: RangeJobReport) -> Mapping[str, Any]:
     """Return a job as plain values."""
     job, progress, rows = report
     return {

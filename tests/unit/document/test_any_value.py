@@ -42,7 +42,7 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.letter_filter import EVERYTHING
 from cdc_daemon.tablejobs.document_ids import DocumentKeys
-from cdc_http.responses import Json
+from cdc_http.responses import JsonResponse
 from tests.unit.document.any_value import KEY_SCALARS, LONG_NUMBER, framed, types, values, varint
 
 TABLE = TableName("k", "t")
@@ -178,7 +178,7 @@ def keep_and_look(store: Store, table: TableMetadata, letters: Sequence[DeadLett
     kept = list(store.dead_letters.list())
     assert len(kept) == len({letter.alias for letter in letters})
     content = {"dead_letters": [dead_letter_as_json(each) for each in kept], "total": len(kept)}
-    assert json.loads(bytes(Json(content).body))["total"] == len(kept)
+    assert json.loads(bytes(JsonResponse(content).body))["total"] == len(kept)
     assert json.dumps(content)
     show_letters(kept, store.dead_letters.reasons(), len(kept), more=False)
     for each in kept:

@@ -16,6 +16,7 @@ import jwt
 import pytest
 from aiohttp import ClientTimeout, web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from starlette.requests import Request
 from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
@@ -23,6 +24,8 @@ from cdc_daemon.config import AuthSettings, HttpSettings, JwtSettings, TokenSett
 from cdc_daemon.model.errors import ConfigError
 from cdc_http import create_app
 from cdc_http.auth import key_set
+from cdc_http.auth.authorization import caller_name, set_caller
+from cdc_http.auth.tokens import Caller
 from tests.unit.http.asking import Answer, ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon
 
@@ -289,7 +292,7 @@ async def test_a_signer_that_is_away_is_named_without_its_secrets(publisher: Pub
 
 async def test_a_login_in_a_signers_address_is_left_out(publisher: Publisher) -> None:
     publisher.status = 500
-    keys = key_set.PublishedKeys(publisher.url.replace("//", "//somebody:hunter2@"))
+    keys = key_set.KeySetUrl(publisher.url.replace("//", "//somebody:hunter2@"))
     with capture_logs() as events, pytest.raises(key_set.KeysUnavailableError):
         await keys.find("one")
     assert [event["url"] for event in events] == [publisher.url]
@@ -428,3 +431,10 @@ def test_configurations_that_could_be_got_round() -> None:
         assert HttpSettings(host=host, port=None).listens is False
     for host in ("127.0.0.1", "::1", "localhost", "127.8.0.1"):
         assert HttpSettings(host=host).listens
+
+
+def test_a_caller_is_named_by_their_token_and_without_one_as_nobody() -> None:
+    request = Request({"type": "http", "headers": []})
+    assert caller_name(request) == "unauthenticated local"
+    set_caller(request, Caller("anna", frozenset({"admin"})))
+    assert caller_name(request) == "anna"

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_http import Events, HttpServer, create_app
+from cdc_http import HttpServer, StatusStream, create_app
 from cdc_http.auth import key_set
 from tests.unit.http.asking import rows
 from tests.unit.http.fake import FakeDaemon
@@ -40,7 +40,7 @@ Ask = Callable[..., Awaitable[tuple[int, dict[str, str], bytes]]]
 async def serving(settings: HttpSettings) -> AsyncIterator[Ask]:
     """Give what sends one request on a connection of its own and returns status, headers and body."""
     daemon = FakeDaemon()
-    events = Events(daemon)
+    events = StatusStream(daemon)
     server = HttpServer(create_app(daemon, settings, events=events), host="127.0.0.1", port=0)
     await server.start()
 
@@ -259,7 +259,7 @@ async def test_a_token_that_nobody_can_judge_is_not_called_wrong(monkeypatch: py
     async def missing(*_: object) -> Any:
         raise key_set.KeysUnavailableError("no answer")
 
-    monkeypatch.setattr("cdc_http.auth.tokens.WebTokens.find", missing)
+    monkeypatch.setattr("cdc_http.auth.tokens.JsonWebTokens.find", missing)
     jwt = AuthSettings.model_validate({"jwt": {"key_set_url": "http://127.0.0.1:1/keys"}})
     async with serving(HttpSettings(contract="lenient", auth=jwt)) as ask:
         headers = {"Authorization": "Bearer x", "Content-Type": "application/json"}

@@ -11,9 +11,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cdc_daemon.config import HttpSettings
 from cdc_http import ConnectionLimits, HttpServer, create_app
+from cdc_http.connections.protocol import Connection
 from tests.unit.http.fake import FakeDaemon
 from tests.unit.http.serving import ended
 
@@ -178,3 +180,11 @@ async def test_a_body_that_is_far_too_large_gets_its_answer_all_the_same() -> No
             assert (await ended(reader)).startswith(b"HTTP/1.1 413 ")
         writer.close()
     await server.stop()
+
+
+def test_uvicorn_has_what_the_connection_overrides_and_nothing_that_it_adds() -> None:
+    """`H11Protocol` is not documented: a new version may rename its members, or use a private name of ours."""
+    overridden = {"handle_events", "send_400_response", "pause_writing", "resume_writing", "on_response_complete"}
+    assert overridden <= {*vars(H11Protocol)}
+    added = {name for name in vars(Connection) if name.startswith("_") and not name.startswith("__")}
+    assert not [name for name in added if hasattr(H11Protocol, name)]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cdc_daemon.config import HttpTlsSettings
 from cdc_daemon.model.errors import ConfigError
-from cdc_http import ConnectionLimits, HttpServer, RotatedContext, create_app
+from cdc_http import ConnectionLimits, HttpServer, ReloadingTlsContext, create_app
 from tests.unit.http.certificates import Authority
 from tests.unit.http.fake import FakeDaemon
 
@@ -24,7 +24,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextlib.asynccontextmanager
-async def serving(tls: RotatedContext, limits: ConnectionLimits | None = None) -> AsyncIterator[int]:
+async def serving(tls: ReloadingTlsContext, limits: ConnectionLimits | None = None) -> AsyncIterator[int]:
     server = HttpServer(create_app(FakeDaemon()), host="127.0.0.1", port=0, context=tls.context, limits=limits)
     await server.start()
     try:
@@ -55,7 +55,7 @@ async def get(
 
 async def test_an_encrypted_connection_and_a_replaced_certificate(authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.issue("server")
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
     async with serving(tls) as port:
         assert (await get(port, authority.file)).startswith(b"HTTP/1.1 200")
         other = Authority(tmp_path, "other")
@@ -71,7 +71,7 @@ async def test_a_handshake_that_does_not_end_holds_neither_a_connection_nor_othe
     authority: Authority, begun: bytes
 ) -> None:
     certificate, key = authority.issue("server")
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
     async with serving(tls, ConnectionLimits(head_timeout=2.0)) as port, asyncio.timeout(30):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begun)
@@ -83,7 +83,7 @@ async def test_a_handshake_that_does_not_end_holds_neither_a_connection_nor_othe
 
 async def test_half_a_replacement_leaves_what_was(authority: Authority) -> None:
     certificate, key = authority.issue("server")
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
     whole = key.read_bytes()
     async with serving(tls) as port:
         authority.issue("server")
@@ -96,7 +96,7 @@ async def test_clients_have_to_show_a_certificate(authority: Authority, tmp_path
     clients = Authority(tmp_path, "clients")
     known = clients.issue("known")
     certificate, key = authority.issue("server")
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=clients.file))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=clients.file))
     async with serving(tls) as port:
         assert (await get(port, authority.file, known)).startswith(b"HTTP/1.1 200")
         for stranger in (None, authority.issue("stranger")):
@@ -114,9 +114,9 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
     nothing.write_text("nothing")
     for files in ((nothing, key), (certificate, nothing), (certificate, tmp_path / "none")):
         with pytest.raises(ConfigError, match="expected certificates and keys"):
-            RotatedContext(HttpTlsSettings(certificate_file=files[0], key_file=files[1]))
+            ReloadingTlsContext(HttpTlsSettings(certificate_file=files[0], key_file=files[1]))
     with pytest.raises(ConfigError) as caught:
-        RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=nothing))
+        ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=nothing))
     assert "client_ca_file" in caught.value.where
 
 
@@ -131,7 +131,7 @@ def tls_1_2(trusted: Path, ciphers: str) -> ssl.SSLContext:
 async def test_tls_1_2_has_authenticated_encryption_only(authority: Authority, kind: str) -> None:
     own = rsa.generate_private_key(65537, 2048) if kind == "RSA" else None
     certificate, key = authority.issue("server", own)
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
     assert all(cipher["aead"] for cipher in tls.context.get_ciphers())
     async with serving(tls) as port:
         for ciphers in ("ECDHE+AESGCM", "ECDHE+CHACHA20"):
@@ -148,14 +148,14 @@ async def test_tls_1_2_has_authenticated_encryption_only(authority: Authority, k
 def test_a_short_rsa_key_is_refused(authority: Authority) -> None:
     certificate, key = authority.issue("server", rsa.generate_private_key(65537, 1024))
     with pytest.raises(ConfigError, match="2,048 bits") as caught:
-        RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+        ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
     assert caught.value.where["certificate_file"] == certificate
 
 
 async def test_a_short_rsa_key_of_a_client_is_refused(authority: Authority, tmp_path: Path) -> None:
     clients = Authority(tmp_path, "clients")
     certificate, key = authority.issue("server")
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=clients.file))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key, client_ca_file=clients.file))
     async with serving(tls) as port:
         for bits, refused in ((2048, False), (1024, True)):
             context = ssl.create_default_context(cafile=authority.file)
@@ -168,7 +168,7 @@ async def test_a_short_rsa_key_of_a_client_is_refused(authority: Authority, tmp_
 
 async def test_the_files_are_looked_at(authority: Authority) -> None:
     certificate, key = authority.issue("server")
-    tls = RotatedContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
+    tls = ReloadingTlsContext(HttpTlsSettings(certificate_file=certificate, key_file=key))
     before = tls._current
     looking = asyncio.create_task(tls.run(pause=0.005))
     authority.issue("server")

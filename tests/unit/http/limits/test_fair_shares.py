@@ -21,7 +21,7 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import Watch
 from cdc_http import create_app
 from cdc_http.connections.slots import network_of
-from cdc_http.limits.usage import share_of
+from cdc_http.limits.usage import caller_key
 from tests.unit.http.asking import rows
 from tests.unit.http.fake import LENIENT, FakeDaemon, FakePipeline
 from tests.unit.http.serving import Serving, answered, heading, posting, serving, until
@@ -184,7 +184,7 @@ async def test_an_address_that_a_caller_claims_makes_no_other_caller_of_it() -> 
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(share_of(Request(scope)))
+        seen.append(caller_key(Request(scope)))
         await Response()(scope, receive, send)
 
     async with serving(app) as running:

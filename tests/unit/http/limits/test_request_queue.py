@@ -1,4 +1,4 @@
-"""Turns and bodies by themselves: who comes next, who is refused, and when a refused one may ask again."""
+"""The request queue and the body memory alone: which request runs next, which is refused, and its Retry-After."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_http.limits.body_memory import Bodies
-from cdc_http.limits.request_queue import Turns
+from cdc_http.limits.body_memory import BodyMemory
+from cdc_http.limits.request_queue import RequestQueue
 from cdc_http.responses import RequestError
 
 
 class Work:
     """Requests that work until they are told to end."""
 
-    def __init__(self, turns: Turns) -> None:
-        self.turns = turns
+    def __init__(self, queue: RequestQueue) -> None:
+        self.queue = queue
         self.began: list[str] = []
         self.refused: list[tuple[str, int, str | None]] = []
         self.most: dict[str, int] = {}
@@ -65,7 +65,7 @@ class Work:
 
         end = asyncio.Event()
         try:
-            async with self.turns.turn(share, leaving):
+            async with self.queue.slot(share, leaving):
                 self.began.append(share)
                 ends = self._ends.setdefault(share, [])
                 ends.append(end)
@@ -89,14 +89,14 @@ class Clock:
 
 @asynccontextmanager
 async def working(
-    places: int, *, most_waiting: int = 100, patience: float = 60, clock: Clock | None = None
+    places: int, *, max_waiting: int = 100, max_wait: float = 60, clock: Clock | None = None
 ) -> AsyncIterator[Work]:
-    work = Work(Turns(places, most_waiting=most_waiting, patience=patience, clock=clock or Clock()))
+    work = Work(RequestQueue(places, max_waiting=max_waiting, max_wait=max_wait, clock=clock or Clock()))
     try:
         yield work
     finally:
         await work.stop()
-    assert work.turns.waiting == 0
+    assert work.queue.waiting == 0
 
 
 async def test_one_caller_leaves_places_for_others() -> None:
@@ -144,7 +144,7 @@ async def test_light_callers_do_not_starve_a_heavy_one() -> None:
 
 
 async def test_the_newest_of_who_waits_most_is_refused() -> None:
-    async with working(1, most_waiting=4) as work:
+    async with working(1, max_waiting=4) as work:
         await work.ask("greedy", "greedy", "greedy", "greedy", "greedy")
         assert not work.refused
         await work.ask("polite")
@@ -157,7 +157,7 @@ async def test_the_newest_of_who_waits_most_is_refused() -> None:
 
 
 async def test_nobody_waits_longer_than_the_deadline() -> None:
-    async with working(1, patience=0.01) as work:
+    async with working(1, max_wait=0.01) as work:
         tasks = await work.ask("a", "b")
         await tasks[1]
         assert work.refused == [("b", 429, "1")]
@@ -190,7 +190,7 @@ async def test_a_place_that_a_cancelled_request_was_given_goes_on() -> None:
 async def test_a_refused_caller_is_told_a_time_that_fits_the_queue() -> None:
     clock = Clock()
     async with working(4, clock=clock) as work:
-        assert work.turns.retry_after("a") == 1
+        assert work.queue.retry_after("a") == 1
         for _ in range(50):
             (task,) = await work.ask("a")
             clock.now += 2
@@ -198,13 +198,13 @@ async def test_a_refused_caller_is_told_a_time_that_fits_the_queue() -> None:
             await task
         # Ten at two seconds each, three at once; and one that comes after them.
         await work.ask(*["a"] * 12)
-        assert work.turns.retry_after("a") == 7
+        assert work.queue.retry_after("a") == 7
         # Another caller waits for none of them, and has half of the places.
-        assert work.turns.retry_after("b") == 1
+        assert work.queue.retry_after("b") == 1
         # What is at work for longer than the mean tells more than the mean.
         clock.now += 20
-        assert work.turns.retry_after("a") == 60
-        assert work.turns.retry_after("b") == 10
+        assert work.queue.retry_after("a") == 60
+        assert work.queue.retry_after("b") == 10
 
 
 @given(
@@ -213,11 +213,11 @@ async def test_a_refused_caller_is_told_a_time_that_fits_the_queue() -> None:
     st.integers(0, 5),
 )
 def test_places_are_neither_lost_nor_given_twice(
-    steps: list[tuple[str, str, int]], places: int, most_waiting: int
+    steps: list[tuple[str, str, int]], places: int, max_waiting: int
 ) -> None:
     async def play() -> None:
         tasks: list[asyncio.Task[None]] = []
-        async with working(places, most_waiting=most_waiting) as work:
+        async with working(places, max_waiting=max_waiting) as work:
             for action, share, at in steps:
                 if action == "ask":
                     tasks += await work.ask(share)
@@ -229,7 +229,7 @@ def test_places_are_neither_lost_nor_given_twice(
                     tasks[at % len(tasks)].cancel()
                     await work.settle()
                 assert sum(work.working(each) for each in "abc") <= places
-                assert work.turns.waiting <= most_waiting
+                assert work.queue.waiting <= max_waiting
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -240,8 +240,8 @@ def test_places_are_neither_lost_nor_given_twice(
     asyncio.run(play())
 
 
-def bodies(most: int = 100) -> Bodies:
-    return Bodies(most, lambda _share: 7)
+def bodies(most: int = 100) -> BodyMemory:
+    return BodyMemory(most, lambda _share: 7)
 
 
 async def test_who_holds_the_most_bytes_loses_its_newest_body() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from cdc_http import Events, HttpServer, create_app
+from cdc_http import HttpServer, StatusStream, create_app
 from cdc_http.routes.pages import openapi_description
 from tests.unit.http.asking import ask
 from tests.unit.http.fake import FakeDaemon
@@ -77,7 +77,7 @@ class Surface:
     """A server with events."""
 
     def __init__(self, daemon: FakeDaemon, **limits: Any) -> None:
-        self.events = Events(daemon, **{"pause": 0.02, **limits})
+        self.events = StatusStream(daemon, **{"pause": 0.02, **limits})
         self.server = HttpServer(create_app(daemon, events=self.events), host="127.0.0.1", port=0)
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -178,7 +178,7 @@ async def test_the_server_stops_at_once_although_somebody_watches() -> None:
 
 
 async def test_after_the_end_there_are_no_events() -> None:
-    events = Events(FakeDaemon())
+    events = StatusStream(FakeDaemon())
     await events.close()
     answer = await ask(create_app(FakeDaemon(), events=events), "GET", "/events")
     assert (answer.status, answer.headers["retry-after"]) == (503, "10")
