@@ -25,7 +25,7 @@ from cdc_daemon.app.serving import serving
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError, StateLostError, StoreError
 from cdc_daemon.pipeline.gate import Pause
-from cdc_daemon.sources.dead_letters.dead_letter_log import DeadLetterLog
+from cdc_daemon.sources.dead_letters.reporting import DeadLetterLog
 from cdc_daemon.sources.log.lock import DaemonLock
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner

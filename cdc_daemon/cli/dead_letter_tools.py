@@ -17,7 +17,7 @@ from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.common import LARGEST_ID
 from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_time, text
 from cdc_daemon.model.printable import printable
-from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
+from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
 from cdc_daemon.store.letter_filter import LetterFilter
 from cdc_daemon.store.store import FILE_NAME, Store

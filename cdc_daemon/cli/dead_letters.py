@@ -101,7 +101,7 @@ def list_(  # noqa: PLR0917 -- the command line's order
     """
     from cdc_daemon.cli.dead_letter_tools import show_letters  # noqa: PLC0415  commands start fast
     from cdc_daemon.cli.output import to_pipe  # noqa: PLC0415  likewise
-    from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json  # noqa: PLC0415  likewise
+    from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json  # noqa: PLC0415  likewise
 
     wanted = _filter(kind, reason, table, older_than, newer_than)
     with _letters(config) as letters:
@@ -128,7 +128,7 @@ def show(
 ) -> None:
     """Show all that is known of one letter. Exit code 0: shown, 1: there is none of this id."""
     from cdc_daemon.cli.dead_letter_tools import show_letter  # noqa: PLC0415  commands start fast
-    from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json  # noqa: PLC0415  likewise
+    from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json  # noqa: PLC0415  likewise
 
     with _letters(config) as letters:
         letter = None if letters is None else letters.get(identity)

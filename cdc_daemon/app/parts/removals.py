@@ -21,12 +21,11 @@ from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.ids import IdParser
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
-from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecordReader
 from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
 from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows, KeyOfId
 from cdc_daemon.sources.unlogged_removals.sweep import Sweep
+from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecordReader, TruncationRecordReader
 from cdc_daemon.sources.unlogged_removals.table_watch import Policy, TableWatch
-from cdc_daemon.sources.unlogged_removals.truncations import TruncationRecordReader
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 

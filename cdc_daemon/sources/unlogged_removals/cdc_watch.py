@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecord, SchemaWriteTimes
+from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -26,7 +26,7 @@ class SchemaRecords(Protocol):
         """Return the alteration records of the tables of these keyspaces."""
         ...
 
-    async def shape(self, table: TableName) -> SchemaWriteTimes:
+    async def write_times(self, table: TableName) -> SchemaWriteTimes:
         """Return when the parts of a table were written."""
         ...
 
@@ -81,10 +81,10 @@ class CdcWatch:
             log.warning("removal.cdc_on_again", table=str(table), hint="what was changed meanwhile is reconciled")
             await self._reconcile(table, ReconcileReason.CDC_OFF, mark.altered or None)
         elif mark.altered and mark.altered != seen.altered:
-            shape = await self._records.shape(table)
-            if self._is_soon(table) and shape.newest > seen.altered:
+            times = await self._records.write_times(table)
+            if self._is_soon(table) and times.newest > seen.altered:
                 return False
-            if self._is_explained(table, mark, seen, shape):
+            if self._is_explained(table, mark, seen, times):
                 return True
             log.warning(
                 "removal.altered_unseen",
@@ -96,10 +96,10 @@ class CdcWatch:
             await self._reconcile(table, ReconcileReason.ALTERED, mark.altered)
         return True
 
-    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, shape: SchemaWriteTimes) -> bool:
+    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, times: SchemaWriteTimes) -> bool:
         if mark.table_id != seen.table_id:
-            return shape.oldest == seen.altered  # created with CDC and not altered since
-        return self._is_soon(table) and shape.newest == seen.altered
+            return times.oldest == seen.altered  # created with CDC and not altered since
+        return self._is_soon(table) and times.newest == seen.altered
 
     def _is_soon(self, table: TableName) -> bool:
         return 0 <= self._looked - self._last.get(table, float("-inf")) <= SHORT

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
 from cdc_daemon.sources.dead_letters.replay import MOST_AT_ONCE, ReplayedLetter, ReplayOutcome
+from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.store.letter_filter import KINDS, LetterFilter
 from cdc_http.access_log import note
 from cdc_http.daemon_view import ControlView

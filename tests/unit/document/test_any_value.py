@@ -34,7 +34,7 @@ from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.search.bulk_body import encode_action
 from cdc_daemon.search.find_documents import Sibling
 from cdc_daemon.search.stored_documents import StoredDocument
-from cdc_daemon.sources.dead_letters.as_json import dead_letter_as_json
+from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.sources.poll.documents import document_name
 from cdc_daemon.sources.poll.rows import PolledRow
 from cdc_daemon.sources.unlogged_removals.index_rows import Feed, keys_of_page

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.sources.unlogged_removals.cdc_watch import SHORT, CdcWatch
+from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -34,7 +34,7 @@ class Node:
         assert set(keyspaces) == {"k"}
         return {}
 
-    async def shape(self, table: TableName) -> SchemaWriteTimes:
+    async def write_times(self, table: TableName) -> SchemaWriteTimes:
         assert table == TABLE
         return self.parts
 

@@ -13,10 +13,9 @@ import pytest
 from cdc_daemon.model.errors import CassandraRefusedError, ElasticsearchUnavailableError, TableDroppedError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.unlogged_removals import table_watch as tables_module
-from cdc_daemon.sources.unlogged_removals.alterations import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
+from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecord, SchemaWriteTimes, decode_truncations
 from cdc_daemon.sources.unlogged_removals.table_watch import Policy, TableWatch
-from cdc_daemon.sources.unlogged_removals.truncations import decode_records
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_marks import TableMark
 
@@ -36,9 +35,9 @@ class Node:
         assert self.cluster.node is not None
         return {TABLE: self.cluster.node}
 
-    async def shape(self, table: TableName) -> SchemaWriteTimes:
+    async def write_times(self, table: TableName) -> SchemaWriteTimes:
         assert table == TABLE
-        return self.cluster.shape
+        return self.cluster.write_times
 
 
 class Cluster:
@@ -50,7 +49,7 @@ class Cluster:
         self.truncated: dict[bytes, int] = {}
         self.nodes = 1
         self.node: SchemaRecord | None = None
-        self.shape = SchemaWriteTimes(0, 0)
+        self.write_times = SchemaWriteTimes(0, 0)
         self.down = False
         self.mark: TableMark | None = None
         self.done: list[str] = []
@@ -223,7 +222,7 @@ async def test_a_table_that_is_altered_while_it_is_looked_at_keeps_its_mark_unti
     cdc = cluster.cdc_watch()
     cluster.node = SchemaRecord(FIRST, cdc=True, altered=7)
     await cluster.look(cdc=cdc)
-    cluster.node, cluster.shape = SchemaRecord(FIRST, cdc=True, altered=8), SchemaWriteTimes(7, 9)
+    cluster.node, cluster.write_times = SchemaRecord(FIRST, cdc=True, altered=8), SchemaWriteTimes(7, 9)
     assert await cluster.look(cdc=cdc) == []
     assert cluster.mark == TableMark(FIRST, altered=7)
     cluster.node = SchemaRecord(FIRST, cdc=True, altered=9)
@@ -241,5 +240,5 @@ async def test_a_node_that_speaks_of_another_table_is_asked_again() -> None:
 def test_truncation_records() -> None:
     table_id = UUID(int=7)
     record = struct.pack(">qiq", 1_700_000_000_000, 4711, 1_764_000_000_123)
-    assert decode_records({table_id: record, UUID(int=8): b"?"}) == {table_id.bytes: 1_764_000_000_123}
-    assert decode_records(None) == {}
+    assert decode_truncations({table_id: record, UUID(int=8): b"?"}) == {table_id.bytes: 1_764_000_000_123}
+    assert decode_truncations(None) == {}

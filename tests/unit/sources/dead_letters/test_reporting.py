@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from cdc_daemon.sources.dead_letters.dead_letter_log import LINES, PERIOD, DeadLetterLog
+from cdc_daemon.sources.dead_letters.reporting import LINES, PERIOD, DeadLetterLog
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 

@@ -1,4 +1,4 @@
-"""Log a line for each new dead letter, up to a limit for each period; the others are only counted."""
+"""How dead letters are reported: as log lines, limited in each period, and as JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from cdc_daemon.store.dead_letters import DeadLetter
+from cdc_daemon.model.errors import NOT_BUILT
+from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter
 from cdc_daemon.values.shown import cut
 
 log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ class DeadLetterLog:
 
 
 def _fields(letter: DeadLetter) -> dict[str, object]:
-    """Return a line's fields: no values except the document's id, as the reason's text may quote personal data."""
+    """Return the fields of a log line. Only the document's id is a value: others may be personal data."""
     identity = letter.detail.get("id")
     told: dict[str, object | None] = {
         "letter": letter.id,
@@ -84,3 +85,40 @@ def _fields(letter: DeadLetter) -> dict[str, object]:
         "hint": f"cdc-daemon dead-letters show {letter.id}",
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def dead_letter_as_json(letter: DeadLetter) -> dict[str, Any]:
+    """Return a letter as values for JSON: times in seconds since epoch, bytes hexadecimal.
+
+    `count` is the number of mutations that the letter covers: all mutations of an unknown table share one letter. `key`
+    is the row's key by column name, if it could be decoded. `document` holds the first characters of a document that
+    Elasticsearch rejected. `row` holds the first characters of a row from which no document can be built.
+    """
+    clustering, payload = letter.clustering, letter.payload
+    start = None if payload is None or letter.kind != DOCUMENT else payload.decode(errors="replace")
+    is_built = letter.reason not in NOT_BUILT
+    return {
+        "id": letter.id,
+        "at": _seconds(letter.at),
+        "last_at": _seconds(letter.at if letter.last_at is None else letter.last_at),
+        "attempts": letter.attempts,
+        "count": letter.count,
+        "kind": letter.kind,
+        "reason": letter.reason,
+        "keyspace": letter.keyspace,
+        "table": letter.table,
+        "key": letter.detail.get("key"),
+        "alias": letter.alias or None,
+        "partition_key": None if letter.partition_key is None else letter.partition_key.hex(),
+        "clustering": None if clustering is None else [None if part is None else part.hex() for part in clustering],
+        "segment_id": letter.segment_id,
+        "position": letter.position,
+        "detail": {name: value for name, value in letter.detail.items() if name != "key"},
+        "document": start if is_built else None,
+        "row": None if is_built else start,
+        "payload_bytes": None if payload is None else len(payload),
+    }
+
+
+def _seconds(moment: int | None) -> float | None:
+    return None if moment is None else moment / 1e6
