@@ -15,8 +15,8 @@ from cassandra.concurrent import execute_concurrent_with_args
 
 from bench.figures import Figures
 from cdc_daemon.cli.segment_tools.reading import SegmentReading
-from cdc_daemon.commitlog.decode import read_updates
 from cdc_daemon.commitlog.keys import read_keys
+from cdc_daemon.commitlog.mutation import read_updates
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.model.errors import CommitLogError
 from sandbox import Sandbox
@@ -144,9 +144,9 @@ def count_keys(segments: Sequence[Path], schema: Schema) -> int:
                         section, schema, segment=path.name, from_position=position, limit=PORTION, only=wanted
                     )
                     found += len(batch.updates)
-                    if batch.position >= section.end or batch.position == position:
+                    if batch.end >= section.end or batch.end == position:
                         break
-                    position = batch.position
+                    position = batch.end
     return found
 
 

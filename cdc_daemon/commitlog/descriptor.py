@@ -1,10 +1,12 @@
-"""The header of a commit-log segment: its version, id, compression and encryption.
+"""What a segment's name, header and index file contain: its version, id, compression and encryption, durable offset.
 
-Layout (`CommitLogDescriptor.writeHeader`, Cassandra 4.0 to 5.0), big-endian:
+Layout of the header (`CommitLogDescriptor.writeHeader`, Cassandra 4.0 to 5.0), big-endian:
 
     version int | id long | length of parameters unsigned short | parameters, JSON in UTF-8 | CRC-32
 
 The CRC runs over version, the id's low half, its high half, the length as an int, and the parameters.
+
+The index file, `_cdc.idx`, tells how much of a segment Cassandra has synced to disk, and whether it is complete.
 """
 
 from __future__ import annotations
@@ -201,3 +203,34 @@ def _encryption(options: dict[str, Any], segment: str) -> EncryptionHeader | Non
             f"expected an initialisation vector of 16 bytes, found {options.get('encIV')!r}", segment=segment
         )
     return EncryptionHeader(str(cipher), str(alias), iv)
+
+
+class CdcIndex(NamedTuple):
+    """The content of an index file.
+
+    `offset` counts logical bytes of the segment that are durable (uncompressed, decrypted). After a crash
+    Cassandra writes the file's length instead, so it is an upper bound, never a promise of data.
+    """
+
+    offset: int
+    completed: bool
+
+
+def parse_index(text: str | bytes) -> CdcIndex | None:
+    """Parse an index file's content; None when it is incomplete: read the file again.
+
+    Cassandra truncates the file before it rewrites it (`CommitLogSegment.writeCDCIndexFile`), so empty or half-written
+    content is normal. So is a truncated offset: an offset lower than a previous one also means "read again", which
+    only the caller can detect.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("ascii", "replace")
+    offset, newline, rest = text.partition("\n")
+    if not (offset.isascii() and offset.isdigit()) or len(offset) > _DIGITS:
+        return None
+    if newline and rest.strip() != "COMPLETED":
+        return None
+    return CdcIndex(int(offset), bool(newline))
+
+
+_DIGITS = 19

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from cdc_daemon.commitlog.checksum import crc32
+from cdc_daemon.commitlog.native import crc32
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 

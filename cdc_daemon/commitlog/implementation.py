@@ -24,7 +24,7 @@ from cdc_daemon.model.errors import ConfigError
 
 VARIABLE: Final = "CDC_DAEMON_COMMITLOG"
 PACKAGE: Final = "cdc_daemon.commitlog"
-MODULES: Final = ("cells", "checksum", "decoder", "keyscan", "layout", "records", "vint")
+MODULES: Final = ("layout", "native", "update_decoder", "vint")
 """The modules that have a compiled form."""
 SOURCES: Final = Path(__file__).parent
 COMPILED: Final = SOURCES / "compiled"

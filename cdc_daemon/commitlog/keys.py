@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import Final
 
 from cdc_daemon.commitlog.entries import read_entries
@@ -34,17 +35,14 @@ from cdc_daemon.commitlog.flags import (
     INCL_START_BOUND,
     IS_MARKER,
 )
-from cdc_daemon.commitlog.keyscan import scan_plain
-from cdc_daemon.commitlog.keyupdate import KeyBatch, KeyUpdate, RangeKey, RowKey
-from cdc_daemon.commitlog.keywalk import read_key_update
+from cdc_daemon.commitlog.key_update import KeyUpdate, RowKey, read_key_update
 from cdc_daemon.commitlog.layout import TIMESTAMP_EPOCH, TableLayout
 from cdc_daemon.commitlog.mutation import read_mutation
+from cdc_daemon.commitlog.native import scan_plain
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.vint import read_vint
-from cdc_daemon.model.errors import MutationError, UnknownTableError
-
-__all__ = ["KeyBatch", "KeyUpdate", "RangeKey", "RowKey", "read_keys"]
+from cdc_daemon.model.errors import CommitLogError, MutationError, UnknownTableError
 
 _ONE_ROW: Final = (RowKey((), deleted=False),)
 _NO_BEGINNING: Final = bytes(1)
@@ -66,6 +64,27 @@ _long_at = struct.Struct(">Q").unpack_from
 _new = tuple.__new__
 
 
+@dataclass(slots=True)
+class KeyBatch:
+    """The result of `read_keys`.
+
+    It covers the logical positions from `start` to `end`. `mutations` counts entries that were read.
+    `skipped` counts skipped partition updates: those of tables that are not wanted, those of unknown tables, and
+    those that change nothing. `unknown` counts updates of unknown tables by table id. `strangers` are the entries
+    with such updates; their other updates were read. `problems` are entries that could not be read. Both have the
+    entry's bytes in `data`.
+    """
+
+    start: int
+    end: int
+    updates: list[KeyUpdate] = field(default_factory=list)
+    mutations: int = 0
+    skipped: int = 0
+    unknown: dict[bytes, int] = field(default_factory=dict)
+    strangers: list[UnknownTableError] = field(default_factory=list)
+    problems: list[CommitLogError] = field(default_factory=list)
+
+
 def read_keys(
     section: Section,
     schema: SchemaView,
@@ -81,7 +100,8 @@ def read_keys(
     the batch's `problems` have damage (`DamagedSegmentError`), mutations that cannot be read (`MutationError`) and
     mutations lost because of an unknown table among their updates (`UnknownTableError`).
     """
-    batch = KeyBatch(position=max(section.resume, from_position))
+    start = max(section.resume, from_position)
+    batch = KeyBatch(start, start)
     reader = _MutationReader(batch, schema, segment=segment, only=only)
     if scan_plain is None:
         _read_entries(batch, reader, section, segment, limit)
@@ -90,7 +110,7 @@ def read_keys(
     portion = 1
     while True:
         left = None if limit is None else limit - batch.mutations
-        taken, batch.position = scan_plain(section, batch.position, reader.layouts, batch.updates, left)
+        taken, batch.end = scan_plain(section, batch.end, reader.layouts, batch.updates, left)
         batch.mutations += taken
         # Mutations that are not plain mostly follow each other.
         portion = 1 if taken else min(2 * portion, _MOST_AT_ONCE)
@@ -125,7 +145,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
     unwanted = reader.unwanted
     append = batch.updates.append
     count = 0
-    position = batch.position
+    position = batch.end
     table_layout: TableLayout | None = None
     beginning = _NO_BEGINNING
     entries = read_entries(section, segment=segment, problems=batch.problems, from_position=position)
@@ -208,7 +228,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
     else:
         position = max(position, section.end)
         ended = True
-    batch.position = position
+    batch.end = position
     batch.mutations += count
     return ended
 

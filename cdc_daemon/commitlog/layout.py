@@ -2,7 +2,7 @@
 
 Sources: `UnfilteredRowIteratorSerializer`, `UnfilteredSerializer`, `Cell.Serializer`, `SerializationHeader`,
 `Columns.Serializer`, `ClusteringPrefix.Serializer`, `EncodingStats.Serializer`; the same in Cassandra 4.0, 4.1
-and 5.0, except for deletion times, see `decode`.
+and 5.0, except for deletion times, see `update_decoder`.
 
     mutation    count vint | that many partition updates
     update      table id 16 | key length vint | key | flags | statistics | [static columns] regular columns

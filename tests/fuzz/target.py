@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdc_daemon.commitlog.decode import read_updates
 from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_keys
-from cdc_daemon.commitlog.recovery import recover_descriptor
+from cdc_daemon.commitlog.markers import recover_descriptor
+from cdc_daemon.commitlog.mutation import read_updates
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.samples import load, sections

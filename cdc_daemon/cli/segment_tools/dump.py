@@ -19,9 +19,8 @@ from cdc_daemon.cli.segment_tools.reporting import ProblemReport, ProgressLine
 from cdc_daemon.cli.segment_tools.verify import unreadable
 from cdc_daemon.commitlog.descriptor import parse_segment_name
 from cdc_daemon.commitlog.encryption import Keyring
-from cdc_daemon.commitlog.forms import raw_form, value_form
 from cdc_daemon.commitlog.section import Section
-from cdc_daemon.commitlog.update import PartitionUpdate
+from cdc_daemon.commitlog.update import PartitionUpdate, raw_form, value_form
 from cdc_daemon.model.errors import CdcError, CommitLogError, ConfigError, MutationError
 from cdc_daemon.values.integers import PLAIN_BITS
 from cdc_daemon.values.shown import told

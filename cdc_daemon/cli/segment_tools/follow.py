@@ -10,9 +10,8 @@ from typing import Final
 from cdc_daemon.cli.segment_tools.dump import Dumper, StartPosition
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, folder_segments, read_index
 from cdc_daemon.cli.segment_tools.verify import unreadable
-from cdc_daemon.commitlog.descriptor import parse_segment_name
+from cdc_daemon.commitlog.descriptor import CdcIndex, parse_segment_name
 from cdc_daemon.commitlog.encryption import Keyring
-from cdc_daemon.commitlog.index import CdcIndex
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.sources.log.lifecycle import Evidence
 

@@ -15,11 +15,10 @@ from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
 from cdc_daemon.cli.segment_tools.reporting import ProgressLine, is_system_table
 from cdc_daemon.cli.segment_tools.state import Consumption
 from cdc_daemon.cli.segment_tools.verify import unreadable
-from cdc_daemon.commitlog.descriptor import SegmentDescriptor, parse_segment_name
+from cdc_daemon.commitlog.descriptor import CdcIndex, SegmentDescriptor, parse_segment_name
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.entries import read_entries
-from cdc_daemon.commitlog.index import CdcIndex
-from cdc_daemon.commitlog.keywalk import read_key_update
+from cdc_daemon.commitlog.key_update import read_key_update
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
 from cdc_daemon.commitlog.mutation import read_mutation
 from cdc_daemon.commitlog.schema import Schema

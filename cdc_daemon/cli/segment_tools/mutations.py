@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from cdc_daemon.cli.segment_tools.tables import KnownTables, TableFilter
-from cdc_daemon.commitlog.decoder import Decoder
 from cdc_daemon.commitlog.entries import OVERHEAD, read_entries
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
 from cdc_daemon.commitlog.mutation import read_mutation
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate
+from cdc_daemon.commitlog.update_decoder import UpdateDecoder
 from cdc_daemon.model.errors import CommitLogError, MutationError
 
 _QUESTIONS: Final = 1000
@@ -50,7 +50,7 @@ class MutationReader:
 
         Damage and what cannot be decoded is appended to `problems`.
         """
-        decoder = Decoder(section.version)
+        decoder = UpdateDecoder(section.version)
 
         def read(data: bytes, position: int, layout: TableLayout) -> tuple[tuple[PartitionUpdate, int], int]:
             update, end = decoder.update(data, position, layout)

@@ -10,10 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from cdc_daemon.commitlog.descriptor import SegmentDescriptor, index_name, parse_segment_name, read_descriptor
+from cdc_daemon.commitlog.descriptor import (
+    CdcIndex,
+    SegmentDescriptor,
+    index_name,
+    parse_index,
+    parse_segment_name,
+    read_descriptor,
+)
 from cdc_daemon.commitlog.encryption import Keyring
-from cdc_daemon.commitlog.index import CdcIndex, parse_index
-from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_descriptor
+from cdc_daemon.commitlog.markers import HEADER_PASSED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 from cdc_daemon.sources.log.folder import SegmentBuffer

@@ -11,9 +11,9 @@ import typer
 
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
 from cdc_daemon.cli.segment_tools.reporting import ProgressLine
+from cdc_daemon.commitlog.descriptor import CdcIndex
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.entries import read_entries
-from cdc_daemon.commitlog.index import CdcIndex
 from cdc_daemon.model.errors import CdcError, CommitLogError, DamagedSegmentError
 
 _EXPECTED_FOUND = re.compile(r"expected (.+?), found ([^;]+)")

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import structlog
 from watchfiles import awatch
 
-from cdc_daemon.commitlog.descriptor import index_name, parse_segment_name
-from cdc_daemon.commitlog.index import CdcIndex, parse_index
+from cdc_daemon.commitlog.descriptor import CdcIndex, index_name, parse_index, parse_segment_name
 
 log = structlog.get_logger(__name__)
 

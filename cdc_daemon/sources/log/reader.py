@@ -13,13 +13,14 @@ import structlog
 
 from cdc_daemon.commitlog.descriptor import START, Position
 from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.keys import KeyBatch
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, CommitLogError
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
 from cdc_daemon.sources.log.lifecycle import Evidence, is_resting
 from cdc_daemon.sources.log.losses import LossRecorder
 from cdc_daemon.sources.log.ports import Executor, SignalSink, TailObserver, TailOptions
-from cdc_daemon.sources.log.segment_reader import Portion, SegmentReader
+from cdc_daemon.sources.log.segment_reader import SegmentReader
 from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
 from cdc_daemon.sources.log.signals import signals_of
 from cdc_daemon.sources.log.tables import TableKnowledge
@@ -159,7 +160,7 @@ class Reader:
             return reader.fetch(evidence, stay_durable=stay_durable)
         return await self._executor(lambda: reader.fetch(evidence, stay_durable=stay_durable))
 
-    async def _decode(self, reader: SegmentReader) -> Portion:
+    async def _decode(self, reader: SegmentReader) -> KeyBatch:
         """Decode a portion; refresh the schema once if the known one cannot decode all of it."""
         while True:
             decode = partial(
@@ -186,7 +187,7 @@ class Reader:
             else:
                 return
 
-    async def _hand_over(self, segment: TrackedSegment, portion: Portion) -> None:
+    async def _hand_over(self, segment: TrackedSegment, portion: KeyBatch) -> None:
         if portion.problems:
             await self._beating(self._losses.unreadable(segment, portion.problems))
         if portion.strangers:

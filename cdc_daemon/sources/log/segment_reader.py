@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
 
 from cdc_daemon.commitlog.descriptor import SegmentDescriptor, read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
-from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
-from cdc_daemon.commitlog.recovery import HEADER_PASSED, how_it_ends, recover_descriptor
+from cdc_daemon.commitlog.keys import KeyBatch, read_keys
+from cdc_daemon.commitlog.markers import HEADER_PASSED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section, SectionReader
-from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, UnknownTableError
+from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 from cdc_daemon.sources.log.folder import SegmentBuffer, SegmentFile
 from cdc_daemon.sources.log.lifecycle import Evidence
-
-
-@dataclass(slots=True, kw_only=True)
-class Portion:
-    """The updates of one read, and the logical offset behind them.
-
-    `mutations` counts entries, `skipped` counts updates of unwanted tables, `unknown` counts updates of unknown tables
-    by table id, and `size` is the number of bytes read. `strangers` are the entries with unknown tables. `problems`
-    are permanently unreadable entries.
-    """
-
-    start: int
-    end: int
-    updates: list[KeyUpdate] = field(default_factory=list)
-    mutations: int = 0
-    skipped: int = 0
-    unknown: dict[bytes, int] = field(default_factory=dict)
-    strangers: list[UnknownTableError] = field(default_factory=list)
-    problems: list[CommitLogError] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the segment that this portion covers."""
-        return self.end - self.start
 
 
 class SegmentReader:
@@ -114,30 +89,19 @@ class SegmentReader:
             return False
         return not stay_durable or evidence.covers(self._section.end)
 
-    def decode(self, schema: SchemaView, *, limit: int, only: Container[bytes] | None = None) -> Portion:
+    def decode(self, schema: SchemaView, *, limit: int, only: Container[bytes] | None = None) -> KeyBatch:
         """Read up to `limit` mutations of the section that `fetch` found.
 
         If its bytes were not durable when they were read, the portion ends before the first damaged entry.
         """
         section = self._section
         assert section is not None, "decode comes after a fetch that found a section"
-        start = max(self.position, section.resume)
-        batch = read_keys(section, schema, segment=self.name, from_position=self.position, limit=limit, only=only)
-        portion = Portion(
-            start=start,
-            end=batch.position,
-            updates=batch.updates,
-            mutations=batch.mutations,
-            skipped=batch.skipped,
-            unknown=batch.unknown,
-            strangers=batch.strangers,
-            problems=batch.problems,
-        )
+        portion = read_keys(section, schema, segment=self.name, from_position=self.position, limit=limit, only=only)
         if not self._final:
             _stop_before_damage(portion)
         return portion
 
-    def advance(self, portion: Portion) -> None:
+    def advance(self, portion: KeyBatch) -> None:
         """Continue behind a portion."""
         assert self._section is not None
         self.position = portion.end
@@ -277,7 +241,7 @@ def _counts_file_bytes(descriptor: SegmentDescriptor) -> bool:
     return descriptor.compression is None and descriptor.encryption is None
 
 
-def _stop_before_damage(portion: Portion) -> None:
+def _stop_before_damage(portion: KeyBatch) -> None:
     """End a portion before the first damaged entry, which may be a write in progress."""
     torn = [
         int(problem.where.get("position", portion.start))

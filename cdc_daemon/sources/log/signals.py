@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey
+from cdc_daemon.commitlog.key_update import KeyUpdate, RangeKey
 from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from cdc_daemon.commitlog.keys import KeyBatch
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.model.errors import DamagedSegmentError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log.ports import NamedTables, SchemaProvider
-from cdc_daemon.sources.log.segment_reader import Portion
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class TableKnowledge:
             self.wanted = WantedTables(current, self._mapped)
         return current
 
-    def questions(self, portion: Portion) -> set[bytes | str]:
+    def questions(self, portion: KeyBatch) -> set[bytes | str]:
         """Return the portion's new questions: unknown tables and errors that a newer schema may resolve."""
         asked: set[bytes | str] = set(portion.unknown)
         asked.update(problem.message for problem in portion.problems if not isinstance(problem, DamagedSegmentError))

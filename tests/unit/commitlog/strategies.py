@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
 from cdc_daemon.model.cql_types import CqlType, parse_type
 from tests.unit.commitlog.writer import table
+
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 
 ADDRESS = CqlType(
     "udt",

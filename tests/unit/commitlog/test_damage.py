@@ -7,11 +7,12 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.decode import read_updates
 from cdc_daemon.commitlog.descriptor import read_descriptor
 from cdc_daemon.commitlog.entries import read_entries
-from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
-from cdc_daemon.commitlog.recovery import recover_descriptor
+from cdc_daemon.commitlog.key_update import KeyUpdate
+from cdc_daemon.commitlog.keys import read_keys
+from cdc_daemon.commitlog.markers import recover_descriptor
+from cdc_daemon.commitlog.mutation import read_updates
 from cdc_daemon.commitlog.section import SectionReader
 from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog import decoder, implementation, keyscan, layout, records, vint
-from cdc_daemon.commitlog.checksum import crc32
+from cdc_daemon.commitlog import implementation, layout, native, update_decoder, vint
 from cdc_daemon.commitlog.implementation import MODULES, PACKAGE, SOURCES, VARIABLE, choose
+from cdc_daemon.commitlog.native import crc32
 from cdc_daemon.model.errors import ConfigError
 
 
@@ -30,8 +30,8 @@ def test_checksum_of_every_length() -> None:
 
 def test_what_is_said_to_run_runs() -> None:
     compiled = implementation.implementation().compiled
-    assert (keyscan.scan_plain is not None) == compiled
-    for module in (decoder, layout, records, vint):
+    assert (native.scan_plain is not None) == compiled
+    for module in (layout, native, update_decoder, vint):
         assert isinstance(module.__loader__, ExtensionFileLoader) == compiled
 
 
@@ -59,7 +59,16 @@ def test_every_module_has_a_compiled_form() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["building.py", "checksum.h", "decoder.pxd", "decoder.py", "keyscan.pyx", "layout.py", "records.h", "vint.pxd"],
+    [
+        "building.py",
+        "checksum.h",
+        "layout.py",
+        "native.pyx",
+        "records.h",
+        "update_decoder.pxd",
+        "update_decoder.py",
+        "vint.pxd",
+    ],
 )
 def test_whatever_is_compiled_has_a_part_in_the_fingerprint(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -110,5 +119,5 @@ def test_building_does_not_depend_on_the_variable() -> None:
 
 
 def test_the_modules_that_run_are_those_asked_for() -> None:
-    code = f"import sys, {PACKAGE}.decoder as d; print(d.__loader__.__class__.__name__)"
+    code = f"import sys, {PACKAGE}.update_decoder as d; print(d.__loader__.__class__.__name__)"
     assert _run("-c", code, choice="python").stdout.strip() == "SourceFileLoader"

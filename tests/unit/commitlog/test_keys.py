@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.keys import KeyBatch, KeyUpdate, RangeKey, RowKey, read_keys
+from cdc_daemon.commitlog.key_update import KeyUpdate, RangeKey, RowKey
+from cdc_daemon.commitlog.keys import KeyBatch, read_keys
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
 from cdc_daemon.model.errors import DamagedSegmentError, MutationError
-from tests.unit.commitlog.strategies import column, tables, updates
-from tests.unit.commitlog.test_decode import SLOW
+from tests.unit.commitlog.strategies import SLOW, column, tables, updates
 from tests.unit.commitlog.writer import entry, mutation, table, vint
 
 KEY = column("k", "text", "partition_key")
@@ -143,7 +143,7 @@ def test_plain_updates(some: TableMetadata, clustering: tuple[bytes, ...], key: 
         position += len(mutation(each)) + 12
         positions.append(position)
     assert [each.position for each in batch.updates] == positions
-    assert batch.position == position
+    assert batch.end == position
     assert (batch.mutations, batch.skipped, batch.unknown, batch.problems) == (6, 0, {}, [])
 
 
@@ -239,7 +239,7 @@ def test_a_limit_stops_and_the_rest_follows() -> None:
         batch = read_keys(section, Schema([SIMPLE]), segment="s", from_position=position, limit=2)
         assert batch.mutations == len(batch.updates) == expected
         found += batch.updates
-        position = batch.position
+        position = batch.end
     assert [each.partition_key for each in found] == [b"key%d" % number for number in range(5)]
     assert position == section.end
 
@@ -272,7 +272,7 @@ def test_damage_within_a_section() -> None:
     batch = read_keys(Section(bytes(data), 0, len(data), 0), Schema([SIMPLE]), segment="s")
     assert len(batch.updates) == 2
     assert isinstance(batch.problems[0], DamagedSegmentError)
-    assert batch.position == len(data)
+    assert batch.end == len(data)
 
 
 @given(st.binary(max_size=200), st.integers(0, 250))

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.commitlog.decode import read_updates
-from cdc_daemon.commitlog.descriptor import index_name, parse_segment_name
-from cdc_daemon.commitlog.forms import raw_form, value_form
-from cdc_daemon.commitlog.index import parse_index
-from cdc_daemon.commitlog.keys import KeyUpdate, read_keys
-from cdc_daemon.commitlog.update import Cell, ComplexColumn, PartitionUpdate
+from cdc_daemon.commitlog.descriptor import index_name, parse_index, parse_segment_name
+from cdc_daemon.commitlog.key_update import KeyUpdate
+from cdc_daemon.commitlog.keys import read_keys
+from cdc_daemon.commitlog.mutation import read_updates
+from cdc_daemon.commitlog.update import Cell, ComplexColumn, PartitionUpdate, raw_form, value_form
 from cdc_daemon.model.errors import CommitLogError
 from tests.unit.commitlog.samples import DATA, Sample, load, names, sections
 

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
+from cdc_daemon.commitlog.key_update import KeyUpdate, RangeKey, RowKey
 from cdc_daemon.commitlog.keys import read_keys
-from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey, RowKey
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate

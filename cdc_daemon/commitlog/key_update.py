@@ -1,8 +1,11 @@
-"""Key-first reading of one partition update, cell by cell when it is not plain."""
+"""Key-first reading of one partition update: the keys that it changes, and its write time.
+
+`keys` reads most updates itself; this module reads the others cell by cell.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from cdc_daemon.commitlog.flags import (
     END_OF_PARTITION,
@@ -20,7 +23,6 @@ from cdc_daemon.commitlog.flags import (
     IS_MARKER,
     STARTS,
 )
-from cdc_daemon.commitlog.keyupdate import KeyUpdate, RangeKey, RowKey
 from cdc_daemon.commitlog.layout import (
     DELETION_TIME_EPOCH,
     TIMESTAMP_EPOCH,
@@ -31,8 +33,62 @@ from cdc_daemon.commitlog.layout import (
     skip_extended_flags,
     static_row_flags,
 )
+from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.commitlog.vint import add_int64, read_vint
 from cdc_daemon.model.errors import MutationError
+
+
+class RowKey(NamedTuple):
+    """A row that an update writes or deletes.
+
+    `clustering` has one raw value for each clustering column. `deleted` is true when the update deletes the row and
+    does not insert it again at a later time; single cells may still be newer.
+    """
+
+    clustering: tuple[bytes | None, ...]
+    deleted: bool
+
+
+class RangeKey(NamedTuple):
+    """A range of rows that an update deletes, bounds in the table's clustering order.
+
+    A bound has values for a prefix of the clustering columns; on an open side it has none.
+    `deletion` is the tombstone's write time in microseconds since the epoch.
+    """
+
+    start: tuple[bytes | None, ...]
+    start_inclusive: bool
+    end: tuple[bytes | None, ...]
+    end_inclusive: bool
+    deletion: int
+
+
+class KeyUpdate(NamedTuple):
+    """One partition update of one mutation, of which only the keys were read.
+
+    `position` is the logical position of the end of its entry. `timestamp` is the newest known lower bound of its
+    write time, in microseconds since the epoch. `partition_deletion` is the write time of a partition deletion.
+    `static` is true when there is a static row that is not empty. `expires` are moments at which parts of the update
+    expire, in seconds since the epoch: those of its first rows, and the earliest one by the statistics; 0 stands for
+    an unknown moment. `expires` may be empty although a cell of the only row expires, when the update was streamed
+    from an SSTable written without statistics.
+    """
+
+    table: TableMetadata
+    partition_key: bytes
+    position: int
+    timestamp: int
+    expires: tuple[int, ...]
+    partition_deletion: int | None
+    static: bool
+    rows: tuple[RowKey, ...]
+    ranges: tuple[RangeKey, ...]
+
+    @property
+    def has_ttl(self) -> bool:
+        """Whether any part of it expires."""
+        return bool(self.expires)
+
 
 _NEVER: Final = -(1 << 63)
 """Microseconds: Cassandra's own `NO_TIMESTAMP`, older than any write."""

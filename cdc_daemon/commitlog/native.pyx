@@ -1,11 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Taking plain mutations lightly, compiled: see `keyscan.py` and, for why it may be done, `keys.py`."""
+"""What runs in C where it is compiled: see `native.py`, for the CRC-32 `checksum.h`, for plain mutations `keys.py`."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp
 
-from cdc_daemon.commitlog.keyupdate import KeyUpdate, RowKey
+from cdc_daemon.commitlog.key_update import KeyUpdate, RowKey
 from cdc_daemon.commitlog.layout import TIMESTAMP_EPOCH
+from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
+
+__all__ = [
+    "crc32",
+    "new_cell",
+    "new_complex_column",
+    "new_deletion",
+    "new_range_tombstone",
+    "new_row",
+    "new_update",
+    "scan_plain",
+]
 
 
 cdef extern from "checksum.h":
@@ -14,7 +26,48 @@ cdef extern from "checksum.h":
 
 
 checksum_prepare()
-__all__ = ["scan_plain"]
+
+
+def crc32(bytes data not None, uint32_t value=0):
+    """Return the CRC-32 of `data`, going on from `value`, as `zlib.crc32` does."""
+    return checksum_crc32(value, data, len(data))
+
+
+cdef extern from "records.h":
+    object records_new(object kind, object fields)
+
+
+cdef object _cell = Cell
+cdef object _complex_column = ComplexColumn
+cdef object _deletion = Deletion
+cdef object _range_tombstone = RangeTombstone
+cdef object _row = DecodedRow
+cdef object _update = PartitionUpdate
+
+
+cpdef object new_cell(tuple fields):
+    return records_new(_cell, fields)
+
+
+cpdef object new_complex_column(tuple fields):
+    return records_new(_complex_column, fields)
+
+
+cpdef object new_deletion(tuple fields):
+    return records_new(_deletion, fields)
+
+
+cpdef object new_range_tombstone(tuple fields):
+    return records_new(_range_tombstone, fields)
+
+
+cpdef object new_row(tuple fields):
+    return records_new(_row, fields)
+
+
+cpdef object new_update(tuple fields):
+    return records_new(_update, fields)
+
 
 cdef object _new = tuple.__new__
 cdef tuple _ONE_ROW = (RowKey((), deleted=False),)

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.commitlog.decode import read_updates
+from cdc_daemon.commitlog.mutation import read_updates
 from cdc_daemon.commitlog.schema import DroppedColumn, Schema, TableMetadata
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import (
@@ -17,11 +17,10 @@ from cdc_daemon.commitlog.update import (
     RangeTombstone,
 )
 from cdc_daemon.model.errors import CommitLogError
-from tests.unit.commitlog.strategies import column, tables, updates
+from tests.unit.commitlog.strategies import SLOW, column, tables, updates
 from tests.unit.commitlog.writer import entry, mutation, subset, table, vint
 
 KEY = column("k", "text", "partition_key")
-SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 
 
 def decode(
