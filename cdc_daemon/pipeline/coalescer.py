@@ -14,7 +14,7 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.partition import Partition
-from cdc_daemon.pipeline.read_ahead import Doubts
+from cdc_daemon.pipeline.prefetch import Doubts
 from cdc_daemon.pipeline.ready_queue import Lane, ReadyQueue
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
@@ -98,7 +98,7 @@ class Coalescer:
             entry = Entry(key)
             entry.background = True
             if key not in self._in_flight:
-                entry.early = (reading, at)
+                entry.prefetched = (reading, at)
             entry.hold(receipt)
             self._enter(entry)
 
@@ -239,7 +239,7 @@ class Coalescer:
 
     def _take_back(self, entry: Entry) -> bool:
         """End an entry's flight without result; return whether it is now a pending entry of its own."""
-        entry.early = None
+        entry.prefetched = None
         newer = self._pending.get(entry.key)
         if newer is not None:
             newer.merge(entry)

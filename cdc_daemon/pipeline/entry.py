@@ -36,15 +36,14 @@ class Entry:
     `said` increases with every signal for the key. `receipts` are held, each with the value of `said` at its latest
     signal.
     `queue` is where the entry waits to be handed out, None while it must not be handed out.
-    `background` means that it can wait for all others. `early` is a reading of its row from before its turn, with the
-    row's place in it. It is None if the row has to be read, as after any signal.
+    `background` means that it can wait for all others. `prefetched` is a reading of its row from before its turn, with
+    the row's place in it. It is None if the row has to be read, as after any signal.
     """
 
     __slots__ = (
         "attempts",
         "background",
         "changed",
-        "early",
         "epoch",
         "expires",
         "fault_since",
@@ -52,6 +51,7 @@ class Entry:
         "key",
         "minimum_version",
         "oldest",
+        "prefetched",
         "prefixes",
         "queue",
         "receipts",
@@ -90,7 +90,7 @@ class Entry:
         self.unread_since = 0.0
         self.unread_at = 0.0
         self.background = False
-        self.early: tuple[Reading, int] | None = None
+        self.prefetched: tuple[Reading, int] | None = None
         self.epoch = 0
 
     @property
@@ -105,7 +105,7 @@ class Entry:
 
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Merge one more signal; its receipt is held until this entry is settled."""
-        self.early = None
+        self.prefetched = None
         self.said += 1
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
@@ -136,7 +136,7 @@ class Entry:
 
     def merge(self, other: Entry) -> None:
         """Merge the state and the receipts of another entry of the same key."""
-        self.early = None
+        self.prefetched = None
         self.said += 1
         self.written = max(self.written, other.written)
         self.removed = max(self.removed, other.removed)

@@ -87,7 +87,7 @@ class Expansion:
             await asyncio.sleep(self._pause)
             with suppress(TableDroppedError), self._waits.on("cassandra", [entry]):
                 await self._reader.confirm_partition(key.table, key.partition_key)
-            await self._router.keep_in_mind([entry])
+            await self._router.record_changes([entry])
             self._router.pass_on(entry)
             if unfound is not None or troubles:
                 entry.changed = False  # it is done again, and this is done

@@ -21,7 +21,7 @@ _ALONE = 6
 row even if no other of its table is read."""
 
 
-class Poison:
+class GiveUpPolicy:
     """Decides when to give up a document or a row, so that it does not block the checkpoint forever.
 
     A document is given up when Elasticsearch has answered `attempts` writes of it, over at least `seconds`, with a

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-import structlog
-
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CassandraReadError, CdcError, alias_of
 from cdc_daemon.model.key import Key
@@ -20,22 +18,17 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.ports import Writer
 from cdc_daemon.pipeline.ready_queue import Lane
-from cdc_daemon.pipeline.server_waits import Waits
-from cdc_daemon.pipeline.settlement import Settlement
+from cdc_daemon.pipeline.row_processor import RowProcessor
+from cdc_daemon.pipeline.server_waits import RetryPause, Waits
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
+from cdc_daemon.pipeline.unreadable import UnreadablePartitions
 from cdc_daemon.pipeline.watch import Watch
-
-log = structlog.get_logger(__name__)
 
 EXPANDERS = 2
 """Partitions expanded in parallel: two, so that a huge one does not block all others."""
 
 URGENT_WORKERS = 2
 """Workers reserved for watched keys: the others may all be busy with full batches."""
-
-ALIAS_PAUSE = 0.05
-"""Longest pause of a worker, in seconds, after a failure that concerns one alias."""
 
 USUAL = (Lane.USUAL,)
 URGENT = (Lane.URGENT,)
@@ -59,7 +52,7 @@ class Pipeline:
         self,
         *,
         coalescer: Coalescer,
-        settlement: Settlement,
+        rows: RowProcessor,
         expansion: Expansion,
         unreadable: UnreadablePartitions,
         writer: Writer,
@@ -69,14 +62,13 @@ class Pipeline:
         workers: int = 4,
         batch: int = 500,
     ) -> None:
-        self._waits = waits or Waits()
+        self._pause = RetryPause(waits or Waits(), doubt)
         self._troubled = troubled or Troubled()
         self._coalescer = coalescer
-        self._settlement = settlement
+        self._rows = rows
         self._expansion = expansion
         self._unreadable = unreadable
         self._writer = writer
-        self._doubt = doubt
         self._workers = workers
         self._batch = batch
 
@@ -126,28 +118,19 @@ class Pipeline:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(self._workers):
                     lanes = USUAL_FIRST if number else USUAL
-                    tasks.create_task(self._settle_rows(lanes), name=f"rows-{number}")
+                    tasks.create_task(self._run_rows(lanes), name=f"rows-{number}")
                 for number in range(EXPANDERS):
                     tasks.create_task(self._expand_partitions(USUAL), name=f"partitions-{number}")
                 for number in range(URGENT_WORKERS):
-                    tasks.create_task(self._settle_rows(URGENT), name=f"urgent-rows-{number}")
+                    tasks.create_task(self._run_rows(URGENT), name=f"urgent-rows-{number}")
                 tasks.create_task(self._expand_partitions(URGENT), name="urgent-partitions")
-                tasks.create_task(self._settle_rows(BACKGROUND), name="background-rows")
+                tasks.create_task(self._run_rows(BACKGROUND), name="background-rows")
                 tasks.create_task(self._expand_partitions(BACKGROUND), name="background-partitions")
         finally:
             self._coalescer.close()
 
-    async def _settle_rows(self, lanes: Sequence[Lane]) -> None:
-        backoff = Backoff()
-        while True:
-            await self._writer.wait_available()
-            limit = min(self._batch, self._settlement.batch_limit)
-            entries = await self._coalescer.take_rows(limit, lanes)
-            try:
-                await self._settlement.settle(entries)
-                backoff.reset()
-            except CdcError as error:
-                await self._wait_after(error, backoff)
+    async def _run_rows(self, lanes: Sequence[Lane]) -> None:
+        await self._rows.run(lanes, limit=self._batch, pause=self._pause)
 
     async def _expand_partitions(self, lanes: Sequence[Lane]) -> None:
         backoff = Backoff()
@@ -167,7 +150,7 @@ class Pipeline:
                     continue
                 entry.delay(Trouble.of(error))
                 self._coalescer.retry(entry, Backoff.delay(entry.attempts))
-                await self._wait_after(error, backoff)
+                await self._pause.after(error, backoff)
             except BaseException:
                 self._coalescer.retry(entry, 0.0)
                 raise
@@ -191,13 +174,3 @@ class Pipeline:
             self._coalescer.settle(entry)
         else:
             self._coalescer.retry(entry, 0.0)
-
-    async def _wait_after(self, error: CdcError, backoff: Backoff) -> None:
-        delay = backoff.next()
-        if (alias := alias_of(error)) is not None:
-            # Its own keys wait longer; if the worker waited, keys of other indices would wait too.
-            self._doubt(alias)
-            delay = min(delay, ALIAS_PAUSE)
-        log.warning("pipeline.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
-        with self._waits.after(error):
-            await asyncio.sleep(delay)

@@ -107,7 +107,7 @@ class Router:
             return False
         return entry.changed or entry.key.table not in self._mapped
 
-    async def keep_in_mind(self, entries: Iterable[Entry]) -> None:
+    async def record_changes(self, entries: Iterable[Entry]) -> None:
         """Record durably which changed rows have dependents, before the entries are settled. Raises `StoreError`."""
         if self._followed is None:
             return

@@ -1,19 +1,28 @@
-"""Tracks which server is awaited, and since when, to report the cause of a delay."""
+"""Tracks which server is awaited, and since when, to report the cause of a delay; the pause after a failure."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-from cdc_daemon.model.errors import CdcError
+import structlog
+
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import CdcError, alias_of
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.entry import Entry
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
+
+ALIAS_PAUSE = 0.05
+"""Longest pause of a worker, in seconds, after a failure that concerns one alias."""
 
 
 class _Wait:
@@ -104,3 +113,22 @@ class Waits:
             longest = min(waits, key=lambda wait: wait.began)
             return Trouble(longest.service, f"no answer for {now - longest.began:.1f} s")
         return next(iter(self._pauses.values()), None)
+
+
+class RetryPause:
+    """The pause of a worker after a failure. `doubt` is called with the alias that the failure concerns, if any."""
+
+    def __init__(self, waits: Waits, doubt: Callable[[str], None] = lambda _: None) -> None:
+        self._waits = waits
+        self._doubt = doubt
+
+    async def after(self, error: CdcError, backoff: Backoff) -> None:
+        """Log the failure and wait for the next delay of `backoff`."""
+        delay = backoff.next()
+        if (alias := alias_of(error)) is not None:
+            # Its own keys wait longer; if the worker waited, keys of other indices would wait too.
+            self._doubt(alias)
+            delay = min(delay, ALIAS_PAUSE)
+        log.warning("pipeline.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
+        with self._waits.after(error):
+            await asyncio.sleep(delay)

@@ -22,9 +22,9 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.routing import Followed, Router
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.sources.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_REST, DependentsRefresher
 from cdc_daemon.store.dependents import ChangedRow
+from tests.simulation.changes import CHANGES, Change, effect_of, signal_of
 from tests.simulation.looked_up import (
     BASE,
     OTHER,
@@ -35,8 +35,8 @@ from tests.simulation.looked_up import (
     MemoryQueue,
     projection,
 )
+from tests.simulation.parts import Counts, pipeline_of, row_processor_of
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra
-from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, pipeline_of, signal_of
 from tests.simulation.virtual_time import virtual_time
 
 
@@ -103,19 +103,18 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
     reader = LookupReader(tables[BASE], tables[OTHER], clock, chance, failures)
     coalescer = Coalescer(limit=4)
     router = Router(coalescer, {}, mapped=[BASE], followed=Followed(frozenset([OTHER]), queue.add, clock))
-    settlement = Settlement(
-        coalescer=coalescer,
+    processor = row_processor_of(
+        coalescer,
         clock=clock,
         reader=reader,
         builder=BaseDocuments(),
         writer=index,
-        set_aside=no_dead_letters,
         observer=counts,
         router=router,
         second_read_pause=0.05,
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
-    pipeline = pipeline_of(coalescer, settlement, expansion, index, batch=batch)
+    pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
 
     def refresh() -> asyncio.Task[None]:
         return asyncio.create_task(come_round(refresher_of(queue, Finder(index), counts, coalescer, pipeline)))

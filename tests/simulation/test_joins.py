@@ -16,10 +16,10 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.routing import Route, Router
-from cdc_daemon.pipeline.settlement import Settlement
+from tests.simulation.changes import CHANGES, Change, effect_of, signal_of
 from tests.simulation.joined import CHILD, PARENT, JoinedReader, ParentDocuments, ParentIndex, projection
+from tests.simulation.parts import Counts, pipeline_of, row_processor_of
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra
-from tests.simulation.test_pipeline import CHANGES, Change, Counts, effect_of, no_dead_letters, pipeline_of, signal_of
 from tests.simulation.virtual_time import virtual_time
 
 EXACT = Route(PARENT, lambda key: (key,), (0,), (1, 2))
@@ -59,19 +59,18 @@ async def simulate(changes: Sequence[JoinedChange], route: Route, seed: int, fai
     reader = JoinedReader(tables[PARENT], tables[CHILD], clock, chance, failures)
     coalescer = Coalescer(limit=4)
     router = Router(coalescer, {CHILD: [route]}, mapped=[PARENT])
-    settlement = Settlement(
-        coalescer=coalescer,
+    processor = row_processor_of(
+        coalescer,
         clock=clock,
         reader=reader,
         builder=ParentDocuments(),
         writer=index,
-        set_aside=no_dead_letters,
         observer=ChildCounts(),
         router=router,
         second_read_pause=0.05,
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
-    pipeline = pipeline_of(coalescer, settlement, expansion, index, batch=batch)
+    pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
     running = asyncio.create_task(pipeline.run())
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     visible = 0.0

@@ -20,23 +20,13 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.sources.late_requests.watch import SuspectWatch
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.suspects import Suspect, SuspectStore
+from tests.simulation.changes import CHANGES, TABLE, Change, effect_of, is_logged, signal_of
+from tests.simulation.parts import Counts, pipeline_of, row_processor_of
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra, Documents, Index, Reader, projection
-from tests.simulation.test_pipeline import (
-    CHANGES,
-    TABLE,
-    Change,
-    Counts,
-    effect_of,
-    is_logged,
-    no_dead_letters,
-    pipeline_of,
-    signal_of,
-)
 from tests.simulation.virtual_time import virtual_time
 
 REMEMBERED = 5.0
@@ -117,18 +107,17 @@ class World:
         clock = HybridClock(start=self.bound, now=self.wall, reserve=self._reserve)
         reader = Reader(self.cassandra, clock, self.chance, 0.0)
         coalescer = Coalescer()
-        settlement = Settlement(
-            coalescer=coalescer,
+        processor = row_processor_of(
+            coalescer,
             clock=clock,
             reader=reader,
             builder=Documents(),
             writer=self.index,
-            set_aside=no_dead_letters,
             observer=Counts(),
             suspects=recorder,
         )
         expansion = Expansion(coalescer=coalescer, reader=reader, siblings=self.index)
-        self.pipeline = pipeline_of(coalescer, settlement, expansion, self.index, batch=10)
+        self.pipeline = pipeline_of(coalescer, processor, expansion, self.index, batch=10)
         watch = SuspectWatch(
             self.store,
             self.index.versions,

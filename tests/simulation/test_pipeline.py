@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
@@ -17,20 +15,16 @@ from cdc_daemon.model.document_operation import Outcome
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.signal import Scope, Signal
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.giving_up import Poison
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.ports import Writer
-from cdc_daemon.pipeline.routing import Router
-from cdc_daemon.pipeline.settlement import Settlement
-from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.sources.unlogged_removals.sweep import Sweep
-from cdc_daemon.store.dead_letters import DeadLetter
+from tests.simulation.changes import CHANGES, TABLE, Change, effect_of, is_logged, signal_of
+from tests.simulation.parts import Counts, pipeline_of, row_processor_of
 from tests.simulation.servers import (
     VISIBLE_WITHIN,
     Cassandra,
@@ -43,123 +37,6 @@ from tests.simulation.servers import (
     projection,
 )
 from tests.simulation.virtual_time import virtual_time
-
-TABLE = TableName("keyspace", "table")
-PARTITIONS = st.sampled_from([b"a", b"b"])
-CLUSTERINGS = st.tuples(st.sampled_from([b"1", b"2"]), st.sampled_from([b"x", b"y"]))
-
-
-@dataclass(frozen=True)
-class Change:
-    kind: str
-    partition: bytes
-    clustering: Clustering
-    pause: float
-
-
-CHANGES = st.builds(
-    Change,
-    kind=st.sampled_from(
-        [
-            *("write", "write", "write", "remove row", "remove prefix", "remove partition", "static"),
-            *("sync row", "sync row", "sync partition", "truncate", "backfill", "backfill"),
-        ]
-    ),
-    partition=PARTITIONS,
-    clustering=CLUSTERINGS,
-    pause=st.sampled_from([0.0, 0.0, 0.001, 0.01, 0.06]),
-)
-
-
-class Counts:
-    def __init__(self) -> None:
-        self.outcomes: dict[str, int] = {}
-
-    def settled(self, table: TableName, outcome: str, alias: str) -> None:
-        assert alias == str(table)
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-
-    def shown(self, table: TableName, oldest: int) -> None:
-        pass
-
-    def set_aside(self, reasons: Sequence[str]) -> None:
-        assert all(reasons)
-
-    def second_reads(self, count: int) -> None:
-        assert count > 0
-
-    def retried(self, reason: str, count: int) -> None:
-        assert reason
-        assert count > 0
-
-
-def no_dead_letters(letters: Sequence[DeadLetter]) -> None:
-    raise AssertionError(letters)
-
-
-def unreadable_of(coalescer: Coalescer, **others: Any) -> UnreadablePartitions:
-    """Return what deals with partitions that cannot be read, where there should be none."""
-    parts: dict[str, Any] = {
-        "poison": Poison(),
-        "set_aside": no_dead_letters,
-        "observer": Counts(),
-        "router": Router(coalescer, {}, mapped=()),
-        "dead": None,
-        **others,
-    }
-    return UnreadablePartitions(coalescer=coalescer, **parts)
-
-
-def pipeline_of(
-    coalescer: Coalescer, settlement: Settlement, expansion: Expansion, writer: Writer, *, batch: int
-) -> Pipeline:
-    return Pipeline(
-        coalescer=coalescer,
-        settlement=settlement,
-        expansion=expansion,
-        unreadable=unreadable_of(coalescer),
-        writer=writer,
-        workers=3,
-        batch=batch,
-    )
-
-
-def signal_of(change: Change, time: int) -> Signal:
-    match change.kind:
-        case "write":
-            return Signal(TABLE, change.partition, Scope.ROW, change.clustering, written=time)
-        case "remove row":
-            return Signal(TABLE, change.partition, Scope.ROW, change.clustering, removed=time)
-        case "remove prefix":
-            return Signal(TABLE, change.partition, Scope.RANGE, change.clustering[:1], removed=time)
-        case "remove partition":
-            return Signal(TABLE, change.partition, Scope.PARTITION, removed=time)
-        case _:
-            return Signal(TABLE, change.partition, Scope.STATIC, written=time)
-
-
-def is_logged(change: Change) -> bool:
-    return not change.kind.startswith(("sync", "truncate", "backfill"))
-
-
-def effect_of(change: Change, time: int, cassandra: Cassandra) -> Callable[[], None]:
-    def apply() -> None:
-        match change.kind:
-            case "write":
-                cassandra.write(change.partition, change.clustering, f"v{time}", time)
-            case "remove row":
-                cassandra.remove(change.partition, change.clustering, time)
-            case "remove prefix":
-                cassandra.remove(change.partition, change.clustering[:1], time)
-            case "remove partition":
-                cassandra.remove(change.partition, (), time)
-                cassandra.remove_statics(change.partition, time)
-            case _:
-                cassandra.set_static(change.partition, f"s{time}", time)
-        for look in cassandra.onlookers:
-            look()
-
-    return apply
 
 
 class Request:
@@ -230,18 +107,17 @@ async def simulate(  # noqa: C901 -- a world in one piece
     index = Index(chance, failures)
     reader = Reader(cassandra, clock, chance, failures)
     coalescer = Coalescer(limit=4)
-    settlement = Settlement(
-        coalescer=coalescer,
+    processor = row_processor_of(
+        coalescer,
         clock=clock,
         reader=reader,
         builder=Documents(),
         writer=index,
-        set_aside=no_dead_letters,
         observer=Counts(),
         second_read_pause=0.05,
     )
     expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index)
-    pipeline = pipeline_of(coalescer, settlement, expansion, index, batch=batch)
+    pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
     running = asyncio.create_task(pipeline.run())
     requests: list[Request] = []
     asking: list[asyncio.Task[None]] = []

@@ -23,15 +23,15 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.alias_troubles import AliasTrouble
 from cdc_daemon.search.failure import Failure
 from cdc_daemon.sources.spool.space import CdcSpace
 from cdc_daemon.sources.spool.spooler import Spooler
 from cdc_daemon.store.spool import SpooledKey, SpooledRow
+from tests.simulation.changes import CHANGES, Change, effect_of, signal_of
+from tests.simulation.parts import row_processor_of, unreadable_of
 from tests.simulation.servers import VISIBLE_WITHIN, Cassandra, Index, Reader, body, document_id, projection
-from tests.simulation.test_pipeline import CHANGES, Change, effect_of, no_dead_letters, signal_of, unreadable_of
 from tests.simulation.virtual_time import virtual_time
 
 T = TypeVar("T")
@@ -200,13 +200,12 @@ class World:
         expansion = Expansion(coalescer=coalescer, reader=self.tables, siblings=self.indices)
         self.pipeline = Pipeline(
             coalescer=coalescer,
-            settlement=Settlement(
-                coalescer=coalescer,
+            rows=row_processor_of(
+                coalescer,
                 clock=self.clock,
                 reader=self.tables,
                 builder=Documents(),
                 writer=self.indices,
-                set_aside=no_dead_letters,
                 observer=AnyCounts(),
                 troubled=troubled,
             ),

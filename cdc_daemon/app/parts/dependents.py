@@ -11,7 +11,7 @@ from cassandra.cluster import Session
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.read_ahead import EARLY_SECONDS
+from cdc_daemon.pipeline.prefetch import PREFETCH_SECONDS
 from cdc_daemon.pipeline.routes import references_of
 from cdc_daemon.pipeline.routing import find_route
 from cdc_daemon.sources.dependents.finders import ByField, ByTable, DependentFinder
@@ -20,7 +20,7 @@ from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 
 TableOf = Callable[[TableName], TableMetadata]
 
-OTHERS_SECONDS = 2.0 + EARLY_SECONDS
+OTHERS_SECONDS = 2.0 + PREFETCH_SECONDS
 """Seconds from the read of a row to its document in other daemons, which this one cannot see. Unlike the pause of jobs,
 it includes no time in a log, because a row that is read later shows the change. Each changed row waits this long, so it
 is as short as possible."""

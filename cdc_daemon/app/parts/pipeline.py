@@ -13,16 +13,18 @@ from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
+from cdc_daemon.pipeline.document_writer import DocumentWriter
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.giving_up import Poison
+from cdc_daemon.pipeline.giving_up import GiveUpPolicy
+from cdc_daemon.pipeline.lifetimes import Lifetimes
 from cdc_daemon.pipeline.partition_documents import PartitionDocuments
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowReader, Suspects
 from cdc_daemon.pipeline.routing import Router
+from cdc_daemon.pipeline.row_processor import RowProcessor
 from cdc_daemon.pipeline.server_waits import Waits
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.unreadable_partitions import UnreadablePartitions
+from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
 from cdc_daemon.search.swap_writer import PairWriter
 
 
@@ -45,27 +47,39 @@ def make_pipeline(
     observer: Observer,
 ) -> Pipeline:
     """Return the pipeline: it takes signals of changes and settles the documents that show them."""
-    poison = Poison()
+    policy = GiveUpPolicy()
+    lifetimes = Lifetimes(expiries)
+    documents = DocumentWriter(
+        coalescer=coalescer,
+        clock=clock,
+        builder=builder,
+        writer=writer,
+        set_aside=dead.set_aside,
+        observer=observer,
+        policy=policy,
+        router=router,
+        lifetimes=lifetimes,
+        dead=dead,
+        waits=waits,
+        suspects=suspects,
+        troubled=troubled,
+        allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+    )
     return Pipeline(
         coalescer=coalescer,
-        settlement=Settlement(
+        rows=RowProcessor(
             coalescer=coalescer,
             clock=clock,
             reader=reader,
-            builder=builder,
-            writer=writer,
-            set_aside=dead.set_aside,
+            documents=documents,
+            unreadable=UnreadableRows(policy, coalescer, dead),
+            lifetimes=lifetimes,
             observer=observer,
-            dropped=DroppedDocuments(mappings),
-            poison=poison,
-            dead=dead,
-            expiries=expiries,
             router=router,
+            dropped=DroppedDocuments(mappings),
             waits=waits,
-            suspects=suspects,
             troubled=troubled,
             second_read_pause=settings.cassandra.second_read_pause,
-            allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
         ),
         expansion=Expansion(
             coalescer=coalescer,
@@ -78,7 +92,7 @@ def make_pipeline(
             waits=waits,
         ),
         unreadable=UnreadablePartitions(
-            coalescer=coalescer, poison=poison, set_aside=dead.set_aside, observer=observer, router=router, dead=dead
+            coalescer=coalescer, policy=policy, set_aside=dead.set_aside, observer=observer, router=router, dead=dead
         ),
         writer=writer,
         waits=waits,

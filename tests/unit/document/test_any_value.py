@@ -28,9 +28,10 @@ from cdc_daemon.model.errors import CdcError, DocumentError, UndecodableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.batch import Batch
+from cdc_daemon.pipeline.built_documents import BuiltDocuments
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.row_batch import ReadRows
 from cdc_daemon.search.bulk_body import encode_action
 from cdc_daemon.search.find_documents import Sibling
 from cdc_daemon.search.stored_documents import StoredDocument
@@ -159,15 +160,15 @@ def test_any_row_becomes_a_document_or_a_letter(store: Store, row: Stored) -> No
     mappings = [mapping_of(row.table, **{"alias": f"a{at}", **more})[0] for at, more in enumerate(kinds)]
     build = MappedDocuments({TABLE: mappings}).of(TABLE, COLUMNS)
     for state in (row.state(), RowState(None, None)):
-        batch = Batch([Entry(row.key)], Reading(1, 0.0, COLUMNS, [state]), build)
-        for operation in batch.operations:
+        built = BuiltDocuments(ReadRows([Entry(row.key)], Reading(1, 0.0, COLUMNS, [state])), build)
+        for operation in built.operations:
             assert isinstance(encode_action(operation), bytes)
             assert operation.body is None or isinstance(orjson.loads(operation.body), dict)
         expected = len(mappings) if state.error is None else 1
-        assert len(batch.operations) + len(batch.letters) == expected
-        batch.judge([Result(Outcome.DEAD, "mapper_parsing_exception", "x \ud800", status=400)] * len(batch.operations))
-        assert len(batch.letters) == expected
-        keep_and_look(store, row.table, [letter for _, letter in batch.letters])
+        assert len(built.operations) + len(built.letters) == expected
+        built.match([Result(Outcome.DEAD, "mapper_parsing_exception", "x \ud800", status=400)] * len(built.operations))
+        assert len(built.letters) == expected
+        keep_and_look(store, row.table, [letter for _, letter in built.letters])
 
 
 def keep_and_look(store: Store, table: TableMetadata, letters: Sequence[DeadLetter]) -> None:

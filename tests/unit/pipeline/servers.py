@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.ports import RowReader
-from cdc_daemon.pipeline.settlement import Settlement
-from tests.simulation.test_pipeline import Counts, no_dead_letters
+from cdc_daemon.pipeline.row_processor import RowProcessor
+from tests.simulation.parts import row_processor_of
 
 
 class Servers:
@@ -44,8 +43,7 @@ class Servers:
         pass
 
 
-def settlement_of(servers: Servers, coalescer: Coalescer, **others: Any) -> Settlement:
-    """Return a settlement that has these servers on both sides."""
+def processor_of(servers: Servers, coalescer: Coalescer, **others: Any) -> RowProcessor:
+    """Return a row processor that has these servers on both sides."""
     reader: RowReader = servers  # type: ignore[assignment]
-    parts: dict[str, Any] = {"set_aside": no_dead_letters, "observer": Counts(), **others}
-    return Settlement(coalescer=coalescer, clock=HybridClock(), reader=reader, builder=servers, writer=servers, **parts)
+    return row_processor_of(coalescer, reader=reader, builder=servers, writer=servers, **others)

@@ -18,8 +18,8 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.watch import DocumentOutcome
-from tests.simulation.test_pipeline import unreadable_of
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.simulation.parts import unreadable_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 BLOCKED, OTHER = TableName("keyspace", "blocked"), TableName("keyspace", "other")
 
@@ -88,7 +88,7 @@ def whole(table: TableName) -> Signal:
 async def working(servers: BlockedServers, coalescer: Coalescer) -> AsyncIterator[Pipeline]:
     pipeline = Pipeline(
         coalescer=coalescer,
-        settlement=settlement_of(servers, coalescer),
+        rows=processor_of(servers, coalescer),
         expansion=Expansion(coalescer=coalescer, reader=servers, siblings=servers),  # type: ignore[arg-type]
         unreadable=unreadable_of(coalescer),
         writer=servers,

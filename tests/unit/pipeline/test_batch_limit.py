@@ -7,8 +7,8 @@ import pytest
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.settlement import BATCH_SIZE
-from tests.unit.pipeline.servers import Servers, settlement_of
+from cdc_daemon.pipeline.document_writer import BATCH_SIZE
+from tests.unit.pipeline.servers import Servers, processor_of
 
 TABLE = TableName("k", "t")
 
@@ -27,13 +27,13 @@ class EqualServers(Servers):
 async def test_a_batch_s_documents_stay_within_the_bound(size: int) -> None:
     servers = EqualServers(size)
     coalescer = Coalescer()
-    settlement = settlement_of(servers, coalescer)
+    processor = processor_of(servers, coalescer)
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     for position in range(1, 40):
         receipt = await line.open(position)
         await coalescer.submit([Signal(TABLE, b"%d" % position, Scope.ROW, written=1)], receipt)
         receipt.release()
-        await settlement.settle(await coalescer.take_rows(1))
+        await processor.process(await coalescer.take_rows(1))
     assert line.acknowledged == 39
-    assert settlement.batch_limit == 1 or settlement.batch_limit * size <= BATCH_SIZE
-    assert settlement.batch_limit * (size + 1) * 2 >= BATCH_SIZE or settlement.batch_limit > 10_000
+    assert processor.documents.batch_limit == 1 or processor.documents.batch_limit * size <= BATCH_SIZE
+    assert processor.documents.batch_limit * (size + 1) * 2 >= BATCH_SIZE or processor.documents.batch_limit > 10_000

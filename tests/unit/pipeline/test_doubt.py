@@ -9,7 +9,7 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import RowState
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.settlement import is_doubtful
+from cdc_daemon.pipeline.row_processor import is_doubtful
 
 
 def entry(*, written: int = 0, removed: int = 0, suspected: int = 0) -> Entry:

@@ -18,9 +18,8 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.pipeline import URGENT, USUAL
 from cdc_daemon.pipeline.ports import RowReader
-from cdc_daemon.pipeline.settlement import Settlement
 from cdc_daemon.pipeline.watch import DocumentOutcome
-from tests.simulation.test_pipeline import no_dead_letters
+from tests.simulation.parts import row_processor_of
 
 TABLE = TableName("k", "gone")
 
@@ -101,13 +100,12 @@ class Watch:
 async def settle(servers: Servers, *, removes: bool, watch: Watch | None = None) -> None:
     coalescer = Coalescer()
     reader: RowReader = servers  # type: ignore[assignment]
-    settlement = Settlement(
-        coalescer=coalescer,
+    processor = row_processor_of(
+        coalescer,
         clock=HybridClock(),
         reader=reader,
         builder=servers,
         writer=servers,
-        set_aside=no_dead_letters,
         observer=servers,
         dropped=Dropped(removes=removes),
         second_read_pause=0,
@@ -119,7 +117,7 @@ async def settle(servers: Servers, *, removes: bool, watch: Watch | None = None)
     if watch is not None:
         coalescer.add(signal, None, (watch,))
     receipt.release()
-    await settlement.settle(await coalescer.take_rows(10, USUAL if watch is None else URGENT))
+    await processor.process(await coalescer.take_rows(10, USUAL if watch is None else URGENT))
     assert (line.acknowledged, len(coalescer)) == (1, 0)
 
 

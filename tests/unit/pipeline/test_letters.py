@@ -14,7 +14,7 @@ from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.virtual_time import virtual_time
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 TABLE = TableName("k", "t")
 
@@ -41,7 +41,7 @@ class FullStore:
 
 async def try_until_there_is_room() -> None:
     store, coalescer = FullStore(), Coalescer()
-    settlement = settlement_of(RefusingServers(), coalescer, set_aside=store.set_aside)
+    processor = processor_of(RefusingServers(), coalescer, set_aside=store.set_aside)
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     receipt = await line.open(1)
     coalescer.add(Signal(TABLE, b"key", Scope.ROW), receipt)
@@ -51,13 +51,13 @@ async def try_until_there_is_room() -> None:
         entries = await coalescer.take_rows(1)
         began = now()
         with pytest.raises(StoreError):
-            await settlement.settle(entries)
+            await processor.process(entries)
         assert line.acknowledged == 0
         entries = await coalescer.take_rows(1)
         assert now() > began, "another worker would have it at once"
         coalescer.retry(entries[0], 0.0)
     store.full = False
-    await settlement.settle(await coalescer.take_rows(1))
+    await processor.process(await coalescer.take_rows(1))
     assert line.acknowledged == 1
     assert [letter.partition_key for letter in store.letters] == [b"key"]
 

@@ -13,7 +13,7 @@ from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 GONE, STAYS = TableName("k", "gone"), TableName("k", "stays")
 
@@ -39,13 +39,13 @@ class RefusingServers(Servers):
 async def settle_both(servers: RefusingServers) -> Coalescer:
     """Settle a batch of a row of each table; the one that cannot be read comes first."""
     coalescer = Coalescer()
-    settlement = settlement_of(servers, coalescer)
+    processor = processor_of(servers, coalescer)
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     receipt = await line.open(1)
     await coalescer.submit([Signal(table, b"key", Scope.ROW, written=1) for table in (GONE, STAYS)], receipt)
     receipt.release()
     try:
-        await settlement.settle(await coalescer.take_rows(10))
+        await processor.process(await coalescer.take_rows(10))
     finally:
         assert line.acknowledged == 0
         coalescer.close()

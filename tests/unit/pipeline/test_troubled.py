@@ -178,7 +178,7 @@ async def test_a_change_during_the_repair_is_not_left_behind() -> None:
     async def repair_now(_entries: object) -> None:
         servers.repair()
 
-    router.keep_in_mind = repair_now  # type: ignore[method-assign, assignment]
+    router.record_changes = repair_now  # type: ignore[method-assign, assignment]
     async with working(servers, coalescer, router=router) as pipeline:
         receipt = Receipt(lambda: None)
         await pipeline.submit([row(BOTH, "a")], receipt)

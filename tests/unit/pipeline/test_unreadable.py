@@ -19,12 +19,11 @@ from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.giving_up import Poison
-from cdc_daemon.pipeline.settlement import Settlement
+from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.store.dead_letters import DeadLetter
-from tests.simulation.test_pipeline import Counts
+from tests.simulation.parts import Counts
 from tests.simulation.virtual_time import virtual_time
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 TABLE = TableName("k", "t")
 
@@ -55,17 +54,17 @@ class RowCounts(Counts):
 
 
 class World:
-    """A settlement, fed by hand, and one receipt for all."""
+    """A processor, fed by hand, and one receipt for all."""
 
     def __init__(self, servers: FailingServers, **parts: Any) -> None:
         self.servers = servers
         self.coalescer = Coalescer()
-        self.settlement: Settlement = settlement_of(
+        self.processor = processor_of(
             servers,
             self.coalescer,
             set_aside=servers.letters.extend,
             observer=RowCounts(),
-            poison=Poison(now=asyncio.get_running_loop().time),
+            policy=GiveUpPolicy(now=asyncio.get_running_loop().time),
             **parts,
         )
         self.line: AcknowledgementLine[int] = AcknowledgementLine(0)
@@ -79,7 +78,7 @@ class World:
     async def settle(self) -> CdcError | None:
         """Settle what is ready; return what was raised."""
         try:
-            await self.settlement.settle(await self.coalescer.take_rows(100))
+            await self.processor.process(await self.coalescer.take_rows(100))
         except CdcError as error:
             return error
         return None

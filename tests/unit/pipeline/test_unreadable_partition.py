@@ -15,14 +15,14 @@ from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.giving_up import Poison
+from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.pipeline.pipeline import EXPANDERS, Pipeline
 from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
-from tests.simulation.test_pipeline import Counts, unreadable_of
+from tests.simulation.parts import Counts, unreadable_of
 from tests.simulation.virtual_time import virtual_time
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 TABLE = TableName("k", "t")
 
@@ -112,13 +112,13 @@ class World:
         self.coalescer = Coalescer()
         self.dead = Dead()
         self.line: AcknowledgementLine[int] = AcknowledgementLine(0)
-        poison = Poison(now=asyncio.get_running_loop().time)
+        policy = GiveUpPolicy(now=asyncio.get_running_loop().time)
         self.pipeline = Pipeline(
             coalescer=self.coalescer,
-            settlement=settlement_of(servers, self.coalescer, poison=poison),
+            rows=processor_of(servers, self.coalescer, policy=policy),
             expansion=Expansion(coalescer=self.coalescer, reader=servers, siblings=servers),  # type: ignore[arg-type]
             unreadable=unreadable_of(
-                self.coalescer, poison=poison, set_aside=self.dead.set_aside, observer=SomeCounts(), dead=self.dead
+                self.coalescer, policy=policy, set_aside=self.dead.set_aside, observer=SomeCounts(), dead=self.dead
             ),
             writer=servers,
         )

@@ -21,8 +21,8 @@ from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.search.alias_troubles import AliasTrouble
 from cdc_daemon.search.failure import Failure
-from tests.simulation.test_pipeline import unreadable_of
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.simulation.parts import unreadable_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 USER, ORDER, BOTH = TableName("shop", "user"), TableName("shop", "order"), TableName("shop", "both")
 ALIASES: Mapping[TableName, Sequence[str]] = {USER: ["users"], ORDER: ["orders"], BOTH: ["blocked", "open"]}
@@ -130,7 +130,7 @@ async def working(
     parts: dict[str, Any] = {} if router is None else {"router": router}
     pipeline = Pipeline(
         coalescer=coalescer,
-        settlement=settlement_of(servers, coalescer, observer=AnyCounts(), troubled=troubled, **parts),
+        rows=processor_of(servers, coalescer, observer=AnyCounts(), troubled=troubled, **parts),
         expansion=Expansion(
             coalescer=coalescer,
             reader=servers,  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.store import Store
 from cdc_daemon.store.suspects import BrokenOff, Suspect
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 TABLE = TableName("k", "t")
 KEY = Key(TABLE, b"a", ())
@@ -163,8 +163,8 @@ class LosingServers(Servers):
 async def test_a_document_is_kept_before_it_is_written_again(store: Store) -> None:
     coalescer = Coalescer()
     servers = LosingServers(store)
-    settlement = settlement_of(servers, coalescer, suspects=recorder_of(store, Clock(1000)))
+    processor = processor_of(servers, coalescer, suspects=recorder_of(store, Clock(1000)))
     coalescer.add(Signal(TABLE, b"a", Scope.ROW), Receipt(lambda: None))
     while not servers.suspects_at_write or len(coalescer):
-        await settlement.settle(await coalescer.take_rows(10))
+        await processor.process(await coalescer.take_rows(10))
     assert servers.suspects_at_write == [0, 1]

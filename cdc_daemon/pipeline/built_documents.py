@@ -1,32 +1,42 @@
-"""Entries read together, the operations built from them, and the results."""
+"""The documents built from rows, each with its entry, and what became of them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from cdc_daemon.model.document_operation import FailedBuild, Operation, Outcome, Result, RowBuilder
-from cdc_daemon.model.reading import Reading
 from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.pipeline.row_batch import ReadRows
 from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DOCUMENT, DOCUMENT_START, PARTITION, DeadLetter
 
 _FILTERED = Result(Outcome.FILTERED)
 
 
-class Batch:
-    """Build the operations for a batch of entries, aligned with the states of its reading.
+class Written(NamedTuple):
+    """One operation that was sent, its entry and its result."""
+
+    entry: Entry
+    operation: Operation
+    result: Result
+
+
+class BuiltDocuments:
+    """The documents of rows that were read together.
 
     `operations` are to be written. `letters` are the documents that cannot be written, each with its entry: those
-    that could not be built, and after `judge` those that Elasticsearch rejects.
+    that could not be built, and after `match` those that Elasticsearch rejects.
     """
 
-    def __init__(self, entries: Sequence[Entry], reading: Reading, build: RowBuilder) -> None:
+    def __init__(self, rows: ReadRows, build: RowBuilder) -> None:
         self.operations: list[Operation] = []
         self.letters: list[tuple[Entry, DeadLetter]] = []
         self._owners: list[Entry] = []
-        self._told: dict[Entry, list[DocumentOutcome]] = defaultdict(list)
-        for entry, state in zip(entries, reading.states, strict=True):
+        self._outcomes: dict[Entry, list[DocumentOutcome]] = defaultdict(list)
+        reading = rows.reading
+        for entry, state in zip(rows.entries, reading.states, strict=True):
             if state.error is not None:
                 self._set_aside(entry, type(state.error).__name__, state.error.message, state.error.where)
                 continue
@@ -39,23 +49,22 @@ class Batch:
                     self.operations.append(built)
                     self._owners.append(entry)
 
-    def judge(self, results: Sequence[Result]) -> list[tuple[Entry, Operation, Result]]:
-        """Classify the results, aligned with `operations`, and return them with their entries.
+    def match(self, results: Sequence[Result]) -> list[Written]:
+        """Return the results, aligned with `operations`, with their entries; set aside the rejected documents.
 
         A document that was removed because its mapping does not show the row gets the outcome `FILTERED`.
         """
+        written = []
         for entry, operation, result in zip(self._owners, self.operations, results, strict=True):
             if result.outcome is Outcome.DEAD:
                 self.give_up(entry, operation, result)
             elif entry.watches and result.outcome is not Outcome.REREAD:
                 existed = result.status != 404
                 outcome = DocumentOutcome(operation.alias, operation.id, result.outcome, existed=existed)
-                self._told[entry].append(outcome)
-        told = [
-            _FILTERED if operation.filtered and result.outcome is Outcome.DELETED else result
-            for operation, result in zip(self.operations, results, strict=True)
-        ]
-        return list(zip(self._owners, self.operations, told, strict=True))
+                self._outcomes[entry].append(outcome)
+            filtered = operation.filtered and result.outcome is Outcome.DELETED
+            written.append(Written(entry, operation, _FILTERED if filtered else result))
+        return written
 
     def give_up(self, entry: Entry, operation: Operation, result: Result) -> None:
         """Set aside a document that Elasticsearch rejects, or fails on every time."""
@@ -65,7 +74,7 @@ class Batch:
 
     def outcomes(self, entry: Entry) -> Sequence[DocumentOutcome]:
         """Return the outcomes of the documents of a watched entry."""
-        return self._told.get(entry, ())
+        return self._outcomes.get(entry, ())
 
     def _set_aside(
         self, entry: Entry, reason: str, detail: str, place: Mapping[str, object], start: bytes | None = None
@@ -73,7 +82,7 @@ class Batch:
         self.letters.append((entry, letter_of(entry, reason, detail, place, start)))
         if entry.watches:
             alias, identity = str(place.get("index", "")), str(place.get("id", ""))
-            self._told[entry].append(DocumentOutcome(alias, identity, Outcome.DEAD, reason, detail))
+            self._outcomes[entry].append(DocumentOutcome(alias, identity, Outcome.DEAD, reason, detail))
 
 
 def letter_of(

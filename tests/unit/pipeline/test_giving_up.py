@@ -11,9 +11,9 @@ from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.giving_up import SUSPICIOUS, Poison
+from cdc_daemon.pipeline.giving_up import SUSPICIOUS, GiveUpPolicy
 from cdc_daemon.store.dead_letters import DeadLetter
-from tests.unit.pipeline.servers import Servers, settlement_of
+from tests.unit.pipeline.servers import Servers, processor_of
 
 TABLE = TableName("k", "t")
 FAULT = Result(Outcome.REREAD, "null_pointer_exception", "Cannot invoke", status=500)
@@ -33,38 +33,38 @@ class Hours:
         return self.now
 
 
-def tries(poison: Poison, hours: Hours, result: Result, *, others: str | None, alias: str = "a") -> int | None:
+def tries(policy: GiveUpPolicy, hours: Hours, result: Result, *, others: str | None, alias: str = "a") -> int | None:
     """Return at which of forty tries, a minute apart, the document is given up."""
     entry = Entry(Key(TABLE, b"", ()))
     for number in range(1, 41):
         hours.now += 60
         if others is not None:
-            poison.note_written(others)
-        if poison.gives_up(entry, operation(alias), result):
+            policy.note_written(others)
+        if policy.gives_up(entry, operation(alias), result):
             return number
     return None
 
 
 def test_it_is_given_up_after_tries_and_time_while_others_are_taken() -> None:
     hours = Hours()
-    assert tries(Poison(attempts=3, seconds=300, now=hours), hours, FAULT, others="a") == 6
-    assert tries(Poison(attempts=10, seconds=300, now=hours), hours, FAULT, others="a") == 10
+    assert tries(GiveUpPolicy(attempts=3, seconds=300, now=hours), hours, FAULT, others="a") == 6
+    assert tries(GiveUpPolicy(attempts=10, seconds=300, now=hours), hours, FAULT, others="a") == 10
 
 
 def test_an_elasticsearch_that_fails_altogether_is_no_reason() -> None:
     hours = Hours()
-    assert tries(Poison(attempts=3, seconds=300, now=hours), hours, FAULT, others=None) is None
+    assert tries(GiveUpPolicy(attempts=3, seconds=300, now=hours), hours, FAULT, others=None) is None
 
 
 def test_a_broken_alias_is_given_much_longer() -> None:
     hours = Hours()
-    assert tries(Poison(attempts=3, seconds=300, now=hours), hours, FAULT, others="b") == 31
+    assert tries(GiveUpPolicy(attempts=3, seconds=300, now=hours), hours, FAULT, others="b") == 31
 
 
 def test_what_passes_by_itself_is_no_fault_of_the_document() -> None:
     hours = Hours()
     for result in (AWAY, CONFLICT):
-        assert tries(Poison(attempts=1, seconds=0, now=hours), hours, result, others="a") is None
+        assert tries(GiveUpPolicy(attempts=1, seconds=0, now=hours), hours, result, others="a") is None
 
 
 class SpoilingServers(Servers):
@@ -83,11 +83,11 @@ class SpoilingServers(Servers):
 async def test_one_poisonous_document_holds_no_checkpoint() -> None:
     servers = SpoilingServers()
     coalescer = Coalescer()
-    settlement = settlement_of(
+    processor = processor_of(
         servers,
         coalescer,
         set_aside=servers.letters.extend,
-        poison=Poison(attempts=SUSPICIOUS + 1, seconds=0.01),
+        policy=GiveUpPolicy(attempts=SUSPICIOUS + 1, seconds=0.01),
     )
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     receipt = await line.open(1)
@@ -95,10 +95,10 @@ async def test_one_poisonous_document_holds_no_checkpoint() -> None:
     async with asyncio.timeout(60):
         while not servers.letters:
             coalescer.add(Signal(TABLE, b"wanted", Scope.ROW), receipt)
-            await settlement.settle(await coalescer.take_rows(10))
+            await processor.process(await coalescer.take_rows(10))
         receipt.release()
         while len(coalescer):
-            await settlement.settle(await coalescer.take_rows(10))
+            await processor.process(await coalescer.take_rows(10))
     assert line.acknowledged == 1
     assert [(letter.reason, letter.partition_key) for letter in servers.letters] == [("null_pointer_exception", b"bad")]
     assert servers.requests.count(1) >= 2  # the suspicious ones went alone

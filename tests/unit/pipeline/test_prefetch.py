@@ -11,8 +11,9 @@ from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.read_ahead import EARLY_SECONDS, early_readings
+from cdc_daemon.pipeline.prefetch import PREFETCH_SECONDS
 from cdc_daemon.pipeline.ready_queue import Lane
+from cdc_daemon.pipeline.row_batch import ReadRows
 
 TABLE = TableName("k", "t")
 LANES = (Lane.BACKGROUND, Lane.USUAL)
@@ -40,11 +41,11 @@ class Scanned:
         await self.coalescer.submit_rows(self.keys, self.reading, receipt)
         receipt.release()
 
-    async def early(self) -> list[int]:
+    async def prefetched(self) -> list[int]:
         """Take the rows; return those that need no reading."""
         taken = await self.coalescer.take_rows(10, LANES)
         assert sorted(entry.key for entry in taken) == self.keys
-        parts = early_readings(taken)
+        parts = list(ReadRows.prefetched(taken))
         rows = [state.row[0] for _, reading in parts for state in reading.states if state.row]
         assert rows == [entry.key.clustering[0][0] for several, _ in parts for entry in several]  # type: ignore[index]
         for entry in taken:
@@ -56,27 +57,27 @@ class Scanned:
 async def test_nobody_reads_again_what_was_read_a_moment_ago() -> None:
     scanned = Scanned()
     await scanned.submit()
-    assert await scanned.early() == [0, 1, 2]
+    assert await scanned.prefetched() == [0, 1, 2]
 
 
 async def test_a_signal_lets_its_row_be_read_again() -> None:
     scanned = Scanned()
     await scanned.submit()
     scanned.coalescer.add(Signal(TABLE, b"p", Scope.ROW, (b"\x01",)), None)
-    assert sorted(await scanned.early()) == [0, 2]
+    assert sorted(await scanned.prefetched()) == [0, 2]
 
 
 async def test_a_row_that_is_pending_is_read_at_its_turn() -> None:
     scanned = Scanned()
     scanned.coalescer.add(Signal(TABLE, b"p", Scope.ROW, (b"\x00",)), None, background=True)
     await scanned.submit()
-    assert await scanned.early() == [1, 2]
+    assert await scanned.prefetched() == [1, 2]
 
 
 async def test_what_has_waited_long_is_read_again() -> None:
-    scanned = Scanned(age=EARLY_SECONDS + 0.1)
+    scanned = Scanned(age=PREFETCH_SECONDS + 0.1)
     await scanned.submit()
-    assert await scanned.early() == []
+    assert await scanned.prefetched() == []
 
 
 @pytest.mark.parametrize("pending", [False, True], ids=["settled before", "pending"])
@@ -91,7 +92,7 @@ async def test_a_removal_of_several_rows_lets_all_be_read_again(pending: bool) -
     scanned.coalescer.settle(taken)
     if not pending:
         await scanned.submit()
-    assert await scanned.early() == []
+    assert await scanned.prefetched() == []
 
 
 async def test_a_removal_in_another_partition_is_no_reason() -> None:
@@ -99,14 +100,14 @@ async def test_a_removal_in_another_partition_is_no_reason() -> None:
     scanned.coalescer.add(Signal(TABLE, b"other", Scope.PARTITION, removed=5), Receipt(lambda: None))
     scanned.coalescer.settle(await scanned.coalescer.take_partition())
     await scanned.submit()
-    assert await scanned.early() == [0, 1, 2]
+    assert await scanned.prefetched() == [0, 1, 2]
 
 
 async def test_who_waits_for_reads_to_land_waits_for_none_of_these() -> None:
     scanned = Scanned()
     await scanned.submit()
     await scanned.coalescer.wait_landed(TABLE, 1.0)
-    assert await scanned.early() == []
+    assert await scanned.prefetched() == []
 
 
 async def test_what_is_read_after_all_that_is_used() -> None:
@@ -114,7 +115,7 @@ async def test_what_is_read_after_all_that_is_used() -> None:
     await scanned.coalescer.wait_landed(TABLE, 1.0)
     scanned.reading = scanned.reading._replace(began=time.monotonic() + 1e-6)
     await scanned.submit()
-    assert await scanned.early() == [0, 1, 2]
+    assert await scanned.prefetched() == [0, 1, 2]
 
 
 async def test_a_row_that_is_tried_again_is_read_again() -> None:
@@ -122,4 +123,4 @@ async def test_a_row_that_is_tried_again_is_read_again() -> None:
     await scanned.submit()
     for entry in await scanned.coalescer.take_rows(10, LANES):
         scanned.coalescer.retry(entry, 0.0)
-    assert await scanned.early() == []
+    assert await scanned.prefetched() == []

@@ -1,16 +1,15 @@
-"""Rows read before their turn, page by page of a scan: they need no read by key."""
+"""Rows read before their turn, page by page of a scan: they need no read by key, unless they may have changed since."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.entry import Entry
 
-EARLY_SECONDS = 3.0
+PREFETCH_SECONDS = 3.0
 """Maximum age of such a reading when its row's turn comes; an older row is read again.
 
 Code that waits for the reads in flight to end, here or in another daemon, waits for these too."""
@@ -43,7 +42,7 @@ class Doubts:
         self._removals.pop((table, partition_key), None)
         self._removals[table, partition_key] = (now, removed)
         for key, (moment, _) in list(itertools.islice(self._removals.items(), 2)):
-            if moment < now - EARLY_SECONDS - GRACE:
+            if moment < now - PREFETCH_SECONDS - GRACE:
                 del self._removals[key]
 
     def judge(self, entries: Iterable[Entry]) -> None:
@@ -54,23 +53,8 @@ class Doubts:
             readable = settled + GRACE
             if now <= readable:
                 entry.suspected = max(entry.suspected, removed)
-            if entry.early is not None:
-                began = entry.early[0].began
-                latest = max(now - EARLY_SECONDS, readable, self._landed.get(entry.key.table, float("-inf")))
+            if entry.prefetched is not None:
+                began = entry.prefetched[0].began
+                latest = max(now - PREFETCH_SECONDS, readable, self._landed.get(entry.key.table, float("-inf")))
                 if entry.suspected or began <= latest:
-                    entry.early = None
-
-
-def early_readings(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Reading]]:
-    """Return each early reading with the entries that it covers."""
-    found: dict[int, tuple[list[Entry], Reading, list[int]]] = {}
-    for entry in entries:
-        if entry.early is not None:
-            reading, at = entry.early
-            several, _, places = found.setdefault(id(reading), ([], reading, []))
-            several.append(entry)
-            places.append(at)
-    return [
-        (several, reading._replace(states=[reading.states[at] for at in places]))
-        for several, reading, places in found.values()
-    ]
+                    entry.prefetched = None
