@@ -45,13 +45,12 @@ from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.swap_watch import PairFields
 from cdc_daemon.sources.dead_letters.replay import Replayer
 from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
-from cdc_daemon.sources.dependents.metrics import DependentsMetrics
 from cdc_daemon.sources.dependents.refresher import DependentsRefresher
 from cdc_daemon.sources.log.metrics import TailMetrics
 from cdc_daemon.sources.log.quarantine import Quarantine
+from cdc_daemon.sources.metrics import DependentsMetrics, PollMetrics
 from cdc_daemon.sources.poll.documents import DocumentVersions
 from cdc_daemon.sources.poll.factory import PollerFactory
-from cdc_daemon.sources.poll.metrics import PollMetrics
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.sources.requests.refresh import Refresher
@@ -192,9 +191,9 @@ async def assemble(
             observer=DependentsMetrics(metrics, finders),
             rate=settings.pipeline.dependents_rate,
             margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
-            settle_others=wait_for_others(session),
+            wait_for_others=wait_for_others(session),
             troubled=troubled,
-            doubt=writer.doubt,
+            search_failed=writer.doubt,
         )
         tables = make_table_watch(
             settings,

@@ -22,7 +22,7 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.routing import Followed, Router
-from cdc_daemon.sources.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_REST, DependentsRefresher
+from cdc_daemon.sources.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_PAUSE, DependentsRefresher
 from cdc_daemon.store.dependents import ChangedRow
 from tests.simulation.changes import CHANGES, Change, effect_of, signal_of
 from tests.simulation.looked_up import (
@@ -90,7 +90,7 @@ def refresher_of(
         observer=counts,
         rate=1000,
         margin=0,
-        settle_others=at_once,
+        wait_for_others=at_once,
     )
 
 
@@ -198,7 +198,7 @@ def test_a_row_whose_search_always_fails_is_tried_ever_more_seldom() -> None:
     pauses = [later - earlier for earlier, later in pairwise(finder.searched)]
     assert kept == 1
     assert len(finder.searched) - 1 <= counts.broken <= len(finder.searched) < 60
-    assert min(pauses[-9:]) >= LONGEST_REST / 2
+    assert min(pauses[-9:]) >= LONGEST_PAUSE / 2
 
 
 def test_a_whole_queue_is_not_run_through_while_every_search_fails() -> None:

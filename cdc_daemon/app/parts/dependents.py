@@ -14,7 +14,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.prefetch import PREFETCH_SECONDS
 from cdc_daemon.pipeline.routes import references_of
 from cdc_daemon.pipeline.routing import find_route
-from cdc_daemon.sources.dependents.finders import ByField, ByTable, DependentFinder
+from cdc_daemon.sources.dependents.finders import DependentFinder, DependentsByField, DependentsByTable
 from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
 from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 
@@ -73,9 +73,9 @@ def make_finders(
             if find_route(base, mapping.table, other, reference.on) is not None:
                 continue
             if declared.field is not None:
-                finders[joined].append(ByField(rows, mapping.alias, base, other, declared.field))
+                finders[joined].append(DependentsByField(rows, mapping.alias, base, other, declared.field))
             elif declared.table is not None:
-                by_table = ByTable(
+                by_table = DependentsByTable(
                     session,
                     declared,
                     listing=table_of(declared.table),

@@ -16,7 +16,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.indices import IndexDefinition, IndexManager, declared_gc_deletes
 from cdc_daemon.search.searched_field import read_fields
-from cdc_daemon.sources.dependents.finders import say_problems
+from cdc_daemon.sources.dependents.finders import log_field_problems
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +122,7 @@ class Preparation:
             ) from None
         self._remembered.append(ensured.gc_deletes)
         for field in sorted(declared.dependents_fields):
-            say_problems(alias, await read_fields(self._client, alias, field))
+            log_field_problems(alias, await read_fields(self._client, alias, field))
         if not ensured.created:
             await self._complete_generated(alias)
             await self._say_drift(prepared.definition, ensured.index)

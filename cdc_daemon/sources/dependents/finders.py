@@ -1,4 +1,4 @@
-"""Finds the documents that show a row: by one of their fields, or by a listing table."""
+"""Finds the documents that show a row of another table: by one of their fields, or by a listing table."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 PAGE = 1000
 
-_SAID_AGAIN = 600.0
-"""Seconds after which a field that does not answer as it should is logged again."""
+_LOG_INTERVAL = 600.0
+"""Seconds until a warning about the same field is repeated."""
 
 
 class DependentFinder(Protocol):
@@ -41,17 +41,18 @@ class DependentFinder(Protocol):
         ...
 
     def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
-        """Return their keys page by page; those of documents read after `read_before` (µs since epoch) may be left out.
+        """Return their keys page by page.
 
-        Raises what searching or reading raises.
+        Keys of documents that were read after `read_before` (µs since epoch) may be left out. Raises as searching or
+        reading does.
         """
         ...
 
 
-class ByField:
+class DependentsByField:
     """Finds documents by a field that holds the other row's key.
 
-    The index is asked each time how the field can be queried, as the alias may point to another index by now. Raises
+    How the field can be queried is read each time, as the alias may point to another index by now. Raises
     `ConfigError` where the other table's key has more than one column, which no field can hold.
     """
 
@@ -77,22 +78,22 @@ class ByField:
             if self._convert is not None:
                 value = self._convert(value)
         except Exception as error:  # noqa: BLE001 -- a key may raise anything in Python
-            # No document can hold such a value either, as documents are built of the same values.
-            log.warning("dependents.key_without_value", table=str(key.table), error=told(error), every=_SAID_AGAIN)
+            # No document holds such a value either, as documents are built from the same values.
+            log.warning("dependents.key_without_value", table=str(key.table), error=told(error), every=_LOG_INTERVAL)
             return
         fields = await self._rows.fields(self._alias, self._field)
-        say_problems(self._alias, fields)
-        asked = {"bool": {"should": [field.query(value) for field in fields], "minimum_should_match": 1}}
+        log_field_problems(self._alias, fields)
+        matches = {"bool": {"should": [field.query(value) for field in fields], "minimum_should_match": 1}}
         found = self._rows.find(
-            self.shown_in, alias=self._alias, query={"bool": {"filter": [asked]}}, read_before=read_before
+            self.shown_in, alias=self._alias, query={"bool": {"filter": [matches]}}, read_before=read_before
         )
         async with aclosing(found) as keys:
             async for page in keys:
                 yield page
 
 
-def say_problems(alias: str, fields: Iterable[SearchedField]) -> None:
-    """Log where an index cannot return exactly the documents with a value in a field."""
+def log_field_problems(alias: str, fields: Iterable[SearchedField]) -> None:
+    """Log the fields by which an index cannot return exactly the documents with a value."""
     for field in fields:
         if field.problem is not None:
             log.warning(
@@ -102,14 +103,14 @@ def say_problems(alias: str, fields: Iterable[SearchedField]) -> None:
                 problem=field.problem,
                 hint=None
                 if field.answers
-                else "documents that show another table's row do not follow it; "
-                "name a keyword field of theirs in dependents",
-                every=_SAID_AGAIN,
+                else "changes of the other table's row do not reach these documents; "
+                "name one of their keyword fields in dependents",
+                every=_LOG_INTERVAL,
                 every_key=f"{alias} {field.name}",
             )
 
 
-class ByTable:
+class DependentsByTable:
     """Finds documents by a listing table: a partition, named by columns of the other row's key, lists their keys.
 
     Raises `ConfigError` where the named columns do not exist or are not enough.
@@ -133,13 +134,13 @@ class ByTable:
         self._width = len(shown_in.partition_key)
         names = [column.name for column in (*other.partition_key, *other.clustering)]
         partition = [column.name for column in listing.partition_key]
-        _check(settings.on, partition, names, what=f"on of dependents by {listing}")
+        _check_columns(settings.on, partition, names, what=f"on of dependents by {listing}")
         self._places = [names.index(settings.on[column]) for column in partition]
         wanted = [column.name for column in (*shown_in.partition_key, *shown_in.clustering)]
         columns = [
-            each.name for each in (*listing.partition_key, *listing.clustering, *listing.static, *listing.regular)
+            column.name for column in (*listing.partition_key, *listing.clustering, *listing.static, *listing.regular)
         ]
-        _check(settings.key, wanted, columns, what=f"key of dependents by {listing}")
+        _check_columns(settings.key, wanted, columns, what=f"key of dependents by {listing}")
         selected = ", ".join(quote(settings.key[column]) for column in wanted)
         where = " AND ".join(f"{quote(column)} = ?" for column in partition)
         self._query = f"SELECT {selected} FROM {quote(listing.keyspace)}.{quote(listing.name)} WHERE {where}"  # noqa: S608
@@ -177,7 +178,7 @@ class ByTable:
             raise
 
 
-def _check(named: Mapping[str, str], needed: Sequence[str], known: Sequence[str], *, what: str) -> None:
+def _check_columns(named: Mapping[str, str], needed: Sequence[str], known: Sequence[str], *, what: str) -> None:
     if set(named) != set(needed):
         raise ConfigError(f"expected {what} to name {', '.join(needed)}, found {', '.join(named)}")
     for column in named.values():

@@ -1,4 +1,4 @@
-"""Processes changed rows: finds the documents that show each row, and requests that they are rebuilt."""
+"""Refreshes dependents: finds the documents that show a changed row of another table, and has them rebuilt."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from cdc_daemon.store.dependents import ChangedRow, Dependent
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 4
-"""Changed rows processed concurrently, so that one that a million documents show does not block the others."""
+"""Changed rows processed concurrently, so that a row that a million documents show does not block the others."""
 
 INTERVAL = 0.2
 """Seconds between two checks of the queue."""
 
-LANDING_SECONDS = 60.0
+IN_FLIGHT_SECONDS = 60.0
+"""Maximum seconds to wait for rows that were in flight when the processing of a changed row began."""
 
-LONGEST_REST = 30.0
+LONGEST_PAUSE = 30.0
 """Maximum seconds until a row with repeatedly failing refreshes is retried."""
 
-LONGEST_HOLD = 1.0
-"""Maximum seconds that a failed refresh keeps its place: so the whole queue is not tried in turn while a server is
-unavailable."""
+LONGEST_DELAY = 1.0
+"""Maximum seconds that a failed refresh still counts as one of the concurrent ones. Otherwise the whole queue would be
+tried while a server is unavailable."""
 
 MOST_FAILING = 1000
-"""Failed rows after which no others are started: failed rows are kept in memory, and skipped one by one."""
+"""Maximum number of failed rows; with more, no other rows are started. Failed rows are kept in memory."""
 
-_SAID_AGAIN = 30.0
+_LOG_INTERVAL = 30.0
 
 
 class ChangedRowQueue(Protocol):
-    """The durable queue of changed rows."""
+    """The durable queue of changed rows with dependents."""
 
     async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
         """Return the rows that have waited longest."""
@@ -84,25 +85,27 @@ class DependentsObserver(Protocol):
 
 @dataclass(slots=True)
 class _Failing:
-    """A row with a failed refresh; it waits until a moment of the loop's clock."""
+    """A row with a failed refresh; it is retried at `until` on the loop's clock."""
 
     until: float = 0.0
-    backoff: Backoff = field(default_factory=lambda: Backoff(last=LONGEST_REST))
+    backoff: Backoff = field(default_factory=lambda: Backoff(last=LONGEST_PAUSE))
 
 
 class DependentsRefresher:
     """Refreshes, for each changed row in the queue, the documents that show it.
 
     A document built from a read before the change may still be in flight when the row enters the queue. A search would
-    miss it, or find it and be overtaken by it. So the search begins when every row in flight is written, and after a
-    refresh of the index. Reads that begin later see the change. A document with a version above the row's was read
-    after the change and needs nothing: a search broken off by an outage or a crash is restarted and skips what is done.
-    A row with a failed refresh is retried after pauses of its own, one such row at a time, so that the others go on.
-    `rate` limits the documents a second. `margin` (µs) is how far another daemon's versions may be ahead.
-    `settle_others` waits for what other daemons have in flight, which cannot be observed.
+    miss it, or the document would be written after it was found. So the search begins when every row in flight is
+    written, and after a refresh of the index. Reads that begin later see the change.
 
-    `troubled` returns the aliases in trouble. A row shown by documents under such an alias is skipped after its other
-    documents are refreshed, until an alias accepts writes again. `doubt` receives an alias that could not be searched.
+    A document with a version above the row's was read after the change and needs nothing. So a search that an outage or
+    a crash interrupted is restarted, and skips the documents that are done. A failed row is retried after a pause, one
+    such row at a time, so that it does not delay the others.
+
+    `rate` limits the documents a second. `margin` (µs) is how far another daemon's versions may be ahead.
+    `wait_for_others` waits for what other daemons have in flight, which cannot be observed. `troubled` returns the
+    aliases in trouble. A row that documents under such an alias show is skipped after its other documents are
+    refreshed, until an alias accepts writes again. `search_failed` receives an alias that could not be searched.
     """
 
     def __init__(
@@ -116,12 +119,12 @@ class DependentsRefresher:
         observer: DependentsObserver,
         rate: float,
         margin: int,
-        settle_others: Callable[[], Awaitable[None]],
+        wait_for_others: Callable[[], Awaitable[None]],
         troubled: Troubled | None = None,
-        doubt: Callable[[str], None] = lambda _alias: None,
+        search_failed: Callable[[str], None] = lambda _alias: None,
     ) -> None:
         self._troubled = troubled or Troubled()
-        self._doubt = doubt
+        self._search_failed = search_failed
         self._waited: set[str] | None = None
         self._queue = queue
         self._finders = finders
@@ -131,10 +134,10 @@ class DependentsRefresher:
         self._observer = observer
         self._rate = rate
         self._margin = margin
-        self._settle_others = settle_others
+        self._wait_for_others = wait_for_others
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._failing: dict[int, _Failing] = {}
-        self._hold = Backoff(last=LONGEST_HOLD)
+        self._delay = Backoff(last=LONGEST_DELAY)
 
     async def turn(self) -> None:
         """Process the rows in the queue, and those that enter it in the meantime. Raises `StoreError`."""
@@ -149,7 +152,7 @@ class DependentsRefresher:
 
     async def _start_more(self) -> bool:
         """Start as many rows as there is room for; return whether any are in progress."""
-        await self._follow_troubles()
+        await self._bring_back()
         self._under_way = {identity: task for identity, task in self._under_way.items() if not task.done()}
         room = AT_ONCE - len(self._under_way)
         if room > 0 and not self._failing.keys() & self._under_way.keys():
@@ -164,8 +167,8 @@ class DependentsRefresher:
             await self._begin(room, besides=self._failing)
         return bool(self._under_way)
 
-    async def _follow_troubles(self) -> None:
-        """Bring skipped rows back: at first, and when an alias that they wait for accepts writes again."""
+    async def _bring_back(self) -> None:
+        """Return skipped rows to the queue: at first, and when an alias that they wait for accepts writes again."""
         if self._waited is None or (self._waited and self._waited - self._troubled.among(self._waited).keys()):
             self._waited = set()
             await self._queue.bring_back()
@@ -174,10 +177,10 @@ class DependentsRefresher:
         """Start the rows that have waited longest, except those in `besides`; return how many were started."""
         waiting = await self._queue.oldest(room, besides=[*{*besides, *self._under_way}])
         for dependent in waiting:
-            self._under_way[dependent.id] = asyncio.create_task(self._follow(dependent), name="dependents")
+            self._under_way[dependent.id] = asyncio.create_task(self._process(dependent), name="dependents")
         return len(waiting)
 
-    async def _follow(self, dependent: Dependent) -> None:
+    async def _process(self, dependent: Dependent) -> None:
         """Refresh a row's dependents, or schedule a retry."""
         table = dependent.row.key.table
         try:
@@ -193,7 +196,7 @@ class DependentsRefresher:
             failing.until = asyncio.get_running_loop().time() + delay
             self._observer.failed(table)
             if (alias := alias_of(error)) is not None:
-                self._doubt(alias)
+                self._search_failed(alias)
             known = isinstance(error, CdcError)
             log.warning(
                 "dependents.retry",
@@ -202,27 +205,27 @@ class DependentsRefresher:
                 hint=error.hint if isinstance(error, CdcError) else None,
                 exc_info=None if known else error,
                 retry_in_seconds=round(delay, 3),
-                every=_SAID_AGAIN,
+                every=_LOG_INTERVAL,
                 every_key=str(table),
             )
-            await asyncio.sleep(self._hold.next())
+            await asyncio.sleep(self._delay.next())
             return
         self._failing.pop(dependent.id, None)
-        self._hold.reset()
+        self._delay.reset()
         log.debug("dependents.refreshed", table=str(table), documents=count)
 
     async def _refresh(self, row: ChangedRow) -> tuple[int, set[str]]:
         """Refresh a row's dependents; return how many, and the aliases in trouble that some of them wait for."""
         finders = self._finders.get(row.key.table, ())
         for table in {finder.shown_in for finder in finders}:
-            await self._flights.wait_landed(table, LANDING_SECONDS)
-        await self._settle_others()
+            await self._flights.wait_landed(table, IN_FLIGHT_SECONDS)
+        await self._wait_for_others()
         count = 0
         waited: set[str] = set()
         failure: CdcError | None = None
         for finder in finders:
-            if hopeless := self._troubled.whole_table(finder.shown_in):
-                waited |= hopeless.keys()
+            if troubles := self._troubled.whole_table(finder.shown_in):
+                waited |= troubles.keys()
                 continue
             try:
                 async for keys in finder.find(row.key, read_before=row.version + self._margin):

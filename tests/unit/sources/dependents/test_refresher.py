@@ -87,9 +87,9 @@ class World:
             observer=self,
             rate=1_000_000,
             margin=1000,
-            settle_others=settled,
+            wait_for_others=settled,
             troubled=self.troubled,
-            doubt=self.doubted.append,
+            search_failed=self.doubted.append,
         )
 
     def changed(self, name: str, version: int) -> None:
