@@ -305,7 +305,7 @@ async def assemble(
             keys=keys,
             held=laid.held,
             sync=sync,
-            jobs=SyncJobRunner(sync, store.jobs, limit=settings.http.max_jobs),
+            jobs=SyncJobRunner(sync, store.sync_jobs, limit=settings.http.max_jobs),
             schedule=schedule,
             range_jobs=range_jobs,
             indices=IndexAdmin(

@@ -14,9 +14,9 @@ from cdc_daemon.config.redaction import redact
 from cdc_daemon.pipeline.gate import Gate, Pause
 from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, Replayer, ReplayResult
 from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letter_filter import EVERYTHING, DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
-from cdc_daemon.store.jobs import Job
-from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
+from cdc_daemon.store.sync_jobs import SyncJob
 
 log = structlog.get_logger(__name__)
 
@@ -52,15 +52,15 @@ class Control:
         self._gate.open()
         log.info("daemon.resumed", by=by)
 
-    async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
+    async def dead_letters(self, limit: int, wanted: DeadLetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
         """Return the newest matching dead letters, newest first."""
         return await asyncio.to_thread(lambda: list(self._dead_letters.list(wanted=wanted, limit=limit)))
 
-    async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
+    async def count_dead_letters(self, wanted: DeadLetterFilter = EVERYTHING) -> int:
         """Return the number of matching dead letters."""
         return await asyncio.to_thread(self._dead_letters.count, wanted)
 
-    async def replay(self, wanted: LetterFilter, limit: int) -> ReplayResult:
+    async def replay(self, wanted: DeadLetterFilter, limit: int) -> ReplayResult:
         """Replay the oldest matching dead letters."""
         return await self._replayer.replay(wanted, limit=limit, seconds=self._patience)
 
@@ -75,20 +75,20 @@ class Control:
             log.info("dead_letters.dropped", id=identity)
         return bool(dropped)
 
-    async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
+    async def count_dead_letters_by(self, wanted: DeadLetterFilter, column: Facet) -> Mapping[str, int]:
         """Return the number of matching dead letters by a column's value, most frequent first."""
         return await asyncio.to_thread(self._dead_letters.count_by, column, wanted)
 
-    async def drop_dead_letters(self, wanted: LetterFilter) -> int:
+    async def drop_dead_letters(self, wanted: DeadLetterFilter) -> int:
         """Delete the matching dead letters; return how many there were. Elasticsearch is not changed."""
         dropped = await asyncio.to_thread(self._dead_letters.remove_matching, wanted)
         if dropped:
             log.info("dead_letters.dropped", count=dropped, **wanted.conditions())
         return dropped
 
-    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+    async def sync_jobs(self, limit: int) -> Sequence[SyncJob]:
         """Return the newest asynchronous requests, newest first."""
-        return await asyncio.to_thread(lambda: list(self._store.jobs.newest(limit=limit)))
+        return await asyncio.to_thread(lambda: list(self._store.sync_jobs.newest(limit=limit)))
 
     def configuration(self) -> Mapping[str, Any]:
         """Return the daemon's configuration without secrets."""

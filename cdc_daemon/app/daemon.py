@@ -275,7 +275,7 @@ def _log_from(level: str) -> None:
 
 
 def _count(store: Store) -> dict[str, float]:
-    jobs = (store.jobs.count_open(), store.range_jobs.count_open())
+    jobs = (store.sync_jobs.count_open(), store.range_jobs.count_open())
     return {
         "dead_letters": store.dead_letters.count(),
         "open_jobs": sum(opened for opened, _ in jobs),

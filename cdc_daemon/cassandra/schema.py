@@ -15,7 +15,7 @@ from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader, remembered_sche
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.store.table_history import TableDefinition
 
 log = structlog.get_logger(__name__)
 

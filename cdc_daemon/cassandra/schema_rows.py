@@ -17,7 +17,7 @@ from cassandra.query import SimpleStatement, dict_factory
 from cdc_daemon.cassandra.query import execute
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.model.errors import CassandraUnavailableError, CommitLogError, ConfigError
-from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.store.table_history import TableDefinition
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from cdc_daemon.cli.common import LARGEST_ID
 from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_time, text
 from cdc_daemon.model.printable import printable
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
+from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
-from cdc_daemon.store.letter_filter import LetterFilter
 from cdc_daemon.store.store import FILE_NAME, Store
 from cdc_daemon.values.shown import cut
 
@@ -61,7 +61,7 @@ def replay_id(client: DaemonClient, identity: int, *, dry_run: bool) -> dict[str
     return answer
 
 
-def replay_filtered(client: DaemonClient, wanted: LetterFilter, *, dry_run: bool) -> Iterator[dict[str, Any]]:
+def replay_filtered(client: DaemonClient, wanted: DeadLetterFilter, *, dry_run: bool) -> Iterator[dict[str, Any]]:
     """Replay the letters wanted page by page; the answer of the first page tells how many there were."""
     moments = {"before": wanted.before, "since": wanted.since}
     query: dict[str, Any] = {"kind": wanted.kind, "reason": wanted.reason, "table": wanted.table}

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
     from cdc_daemon.store.dead_letters import DeadLetters
-    from cdc_daemon.store.letter_filter import LetterFilter
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -233,10 +233,10 @@ _OUTCOMES = ("replayed", "failed", "waiting")
 
 def _filter(
     kind: DeadLetterKind | None, reason: str | None, table: str | None, older_than: str | None, newer_than: str | None
-) -> LetterFilter:
-    from cdc_daemon.store.letter_filter import LetterFilter  # noqa: PLC0415  commands start fast
+) -> DeadLetterFilter:
+    from cdc_daemon.store.dead_letter_filter import DeadLetterFilter  # noqa: PLC0415  commands start fast
 
-    return LetterFilter(
+    return DeadLetterFilter(
         kind=None if kind is None else kind.value,
         reason=reason,
         table=table,
@@ -256,7 +256,7 @@ def _ago(option: str, age: str | None) -> int | None:
         raise ConfigError(f"{option}: {error}, found {age!r}") from None
 
 
-def _check_meant(command: str, ids: Sequence[int] | None, wanted: LetterFilter, *, everything: bool) -> None:
+def _check_meant(command: str, ids: Sequence[int] | None, wanted: DeadLetterFilter, *, everything: bool) -> None:
     given = [bool(ids), not wanted.is_everything, everything]
     if sum(given) != 1:
         raise ConfigError(

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import orjson
 
-from cdc_daemon.store.database import Database
-from cdc_daemon.store.keys import decode_clustering, encode_clustering
-from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
+from cdc_daemon.store.database import Database, decode_clustering, encode_clustering
+from cdc_daemon.store.dead_letter_filter import EVERYTHING, DeadLetterFilter
 from cdc_daemon.values.shown import cut, json_bytes
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
@@ -175,7 +174,7 @@ class DeadLetters:
             found = connection.executemany("DELETE FROM dead_letter WHERE id = ?", ((each,) for each in identities))
             return found.rowcount
 
-    def remove_matching(self, wanted: LetterFilter) -> int:
+    def remove_matching(self, wanted: DeadLetterFilter) -> int:
         """Delete the matching letters; return how many there were."""
         condition, values = wanted.condition()
         with self._database.transaction() as connection:
@@ -203,18 +202,18 @@ class DeadLetters:
         for keyspace, table, key, clustering, alias in rows:
             yield (keyspace, table, key, _decode_clustering(clustering)), alias
 
-    def count(self, wanted: LetterFilter = EVERYTHING) -> int:
+    def count(self, wanted: DeadLetterFilter = EVERYTHING) -> int:
         """Return the number of matching letters."""
         condition, values = wanted.condition()
         with self._database.reading() as connection:
             found = connection.execute(f"SELECT count(*) FROM dead_letter WHERE {condition}", values)  # noqa: S608
             return int(found.fetchone()[0])
 
-    def reasons(self, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
+    def reasons(self, wanted: DeadLetterFilter = EVERYTHING) -> dict[str, int]:
         """Return the number of matching letters by reason, most frequent first."""
         return self.count_by("reason", wanted)
 
-    def count_by(self, facet: Facet, wanted: LetterFilter = EVERYTHING) -> dict[str, int]:
+    def count_by(self, facet: Facet, wanted: DeadLetterFilter = EVERYTHING) -> dict[str, int]:
         """Return the number of matching letters by a facet's value, most frequent first."""
         condition, values = wanted.condition()
         with self._database.reading() as connection:
@@ -230,7 +229,7 @@ class DeadLetters:
         return next(self._select("id = ?", (identity,), order="DESC", limit=1), None)
 
     def list(
-        self, *, wanted: LetterFilter = EVERYTHING, limit: int = 100, oldest_first: bool = False
+        self, *, wanted: DeadLetterFilter = EVERYTHING, limit: int = 100, oldest_first: bool = False
     ) -> Iterator[DeadLetter]:
         """Yield at most `limit` matching letters, newest first unless `oldest_first`."""
         condition, values = wanted.condition()

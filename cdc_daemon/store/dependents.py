@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.store.database import Database
-from cdc_daemon.store.keys import key_at, place_of
+from cdc_daemon.store.database import Database, key_columns, key_from_columns
 
 
 class ChangedRow(NamedTuple):
@@ -51,7 +50,7 @@ class DependentStore:
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             for row in rows:
-                connection.execute(_ADD, (*place_of(row.key), row.version, row.since, now))
+                connection.execute(_ADD, (*key_columns(row.key), row.version, row.since, now))
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
     def forget(self, table: TableName) -> None:
@@ -104,4 +103,4 @@ _ADD = """
 
 def _dependent(row: tuple[Any, ...]) -> Dependent:
     identity, generation, requested, *place, version, since = row
-    return Dependent(identity, generation, requested, ChangedRow(key_at(*place), version, since))
+    return Dependent(identity, generation, requested, ChangedRow(key_from_columns(*place), version, since))

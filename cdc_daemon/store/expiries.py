@@ -8,10 +8,9 @@ from typing import NamedTuple
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Lifetime
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.store.database import Database
-from cdc_daemon.store.keys import key_at, place_of
+from cdc_daemon.store.database import Database, key_columns, key_from_columns
 
-SEEN, TOLD, TOLD_AGAIN = range(3)
+FROM_READ, FROM_LOG, FROM_LOG_AGAIN = range(3)
 """Kinds of expiry: found by a read (one per row), or known from the log only (checked twice)."""
 
 AGAIN_AFTER = 5
@@ -52,11 +51,11 @@ class ExpiryStore:
         gone: list[tuple[object, ...]] = []
         new: list[tuple[object, ...]] = []
         for key, seen, told in lifetimes:
-            place = place_of(key)
-            gone.append((*place, SEEN))
+            place = key_columns(key)
+            gone.append((*place, FROM_READ))
             if seen is not None:
-                new.append((*place, SEEN, seen))
-            new.extend((*place, TOLD, at) for at in told)
+                new.append((*place, FROM_READ, seen))
+            new.extend((*place, FROM_LOG, at) for at in told)
         with self._database.transaction() as connection:
             deleted = connection.executemany(_FORGET_KIND, gone).rowcount
             added = connection.executemany(_KEEP, new).rowcount
@@ -76,12 +75,16 @@ class ExpiryStore:
                 "WHERE at <= ? ORDER BY at LIMIT ?",
                 (now, limit),
             ).fetchall()
-        return [Expiry(key_at(*row[:4]), *row[4:]) for row in rows]
+        return [Expiry(key_from_columns(*row[:4]), *row[4:]) for row in rows]
 
     def done(self, expiries: Sequence[Expiry]) -> None:
         """Delete expiries after their rows were read. An expiry from the log is scheduled for a second check."""
-        gone = [(*place_of(each.key), each.kind, each.at) for each in expiries]
-        again = [(*place_of(each.key), TOLD_AGAIN, each.at + AGAIN_AFTER) for each in expiries if each.kind == TOLD]
+        gone = [(*key_columns(each.key), each.kind, each.at) for each in expiries]
+        again = [
+            (*key_columns(each.key), FROM_LOG_AGAIN, each.at + AGAIN_AFTER)
+            for each in expiries
+            if each.kind == FROM_LOG
+        ]
         with self._database.transaction() as connection:
             deleted = connection.executemany(_FORGET, gone).rowcount
             added = connection.executemany(_KEEP, again).rowcount

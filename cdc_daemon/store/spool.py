@@ -11,8 +11,7 @@ import orjson
 
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.store.database import Database
-from cdc_daemon.store.keys import decode_clustering, encode_clustering, key_at, place_of
+from cdc_daemon.store.database import Database, decode_clustering, encode_clustering, key_columns, key_from_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ _UPSERT = """
 
 
 def _values(connection: sqlite3.Connection, spooled: SpooledKey) -> tuple[Any, ...]:
-    place = place_of(spooled.key)
+    place = key_columns(spooled.key)
     prefixes = spooled.prefixes
     if spooled.key.clustering is None:
         kept = connection.execute(
@@ -144,7 +143,7 @@ def _spooled(row: tuple[Any, ...]) -> SpooledRow:
     identity, generation, *place = row[:6]
     written, removed, suspected, expires, refresh, prefixes = row[6:]
     spooled = SpooledKey(
-        key_at(*place), written, removed, suspected, _moments(expires), bool(refresh), _prefixes(prefixes)
+        key_from_columns(*place), written, removed, suspected, _moments(expires), bool(refresh), _prefixes(prefixes)
     )
     return SpooledRow(identity, generation, spooled)
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.store.checkpoints import Checkpoints
+from cdc_daemon.store.checkpoints import Checkpoints, SeenSegments, Watermarks
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
 from cdc_daemon.store.dependents import DependentStore
 from cdc_daemon.store.expiries import ExpiryStore
-from cdc_daemon.store.jobs import Jobs
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
-from cdc_daemon.store.schema_history import SchemaHistory
-from cdc_daemon.store.seen_segments import SeenSegments
 from cdc_daemon.store.spool import Spool
 from cdc_daemon.store.suspects import SuspectStore
-from cdc_daemon.store.table_marks import TableMarks
-from cdc_daemon.store.watermarks import Watermarks
+from cdc_daemon.store.sync_jobs import SyncJobs
+from cdc_daemon.store.table_history import SchemaHistory, TableStates
 
 FILE_NAME = "cdc-daemon.sqlite3"
 
@@ -44,7 +41,7 @@ class Store:
         self.dependents = DependentStore(self._database)
         self.dead_letters = DeadLetters(self._database)
         self.expiries = ExpiryStore(self._database)
-        self.jobs = Jobs(self._database)
+        self.sync_jobs = SyncJobs(self._database)
         self.range_jobs = RangeJobs(self._database)
         self.reconcile_requests = ReconcileRequests(self._database)
         self.schema_history = SchemaHistory(self._database)
@@ -52,7 +49,7 @@ class Store:
         self.spool = Spool(self._database)
         self.suspects = SuspectStore(self._database)
         self.watermarks = Watermarks(self._database)
-        self.table_marks = TableMarks(self._database)
+        self.table_states = TableStates(self._database)
 
     def check(self) -> None:
         """Raise `StateLostError` if the file was deleted or replaced after it was opened."""

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.store.database import Database
-from cdc_daemon.store.keys import key_at, place_of
+from cdc_daemon.store.database import Database, key_columns, key_from_columns
 
 MOST = 50_000
 """Maximum number of suspects. Beyond it the suspects of one table become one suspect: the whole table."""
@@ -145,7 +144,7 @@ _ADD = """
 
 def _add(connection: sqlite3.Connection, suspect: Suspect, due: int) -> None:
     key, *where, version, since = suspect
-    connection.execute(_ADD, (*place_of(key), *where, version, since, due))
+    connection.execute(_ADD, (*key_columns(key), *where, version, since, due))
 
 
 def _whole_table(suspect: Suspect) -> Suspect:
@@ -154,7 +153,7 @@ def _whole_table(suspect: Suspect) -> Suspect:
 
 def _row(row: tuple[Any, ...]) -> SuspectRow:
     identity, generation, *rest = row
-    return SuspectRow(identity, generation, Suspect(key_at(*rest[:4]), *rest[4:]))
+    return SuspectRow(identity, generation, Suspect(key_from_columns(*rest[:4]), *rest[4:]))
 
 
 def _count(connection: sqlite3.Connection) -> int:

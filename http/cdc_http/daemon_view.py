@@ -11,9 +11,9 @@ from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayResult
 from cdc_daemon.sources.requests import Refresh, RequestedId, SyncOutcome
 from cdc_daemon.sources.requests.jobs import SyncJobReport
+from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
-from cdc_daemon.store.jobs import Job
-from cdc_daemon.store.letter_filter import LetterFilter
+from cdc_daemon.store.sync_jobs import SyncJob
 from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
 
@@ -55,7 +55,7 @@ class SyncView(Protocol):
 class JobsView(Protocol):
     """Rows by name as durable jobs."""
 
-    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
+    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> SyncJob:
         """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.parse`, and `StoreError`."""
         ...
 
@@ -79,19 +79,19 @@ class ControlView(Protocol):
         """Follow the commit log again."""
         ...
 
-    async def dead_letters(self, limit: int, wanted: LetterFilter) -> Sequence[DeadLetter]:
+    async def dead_letters(self, limit: int, wanted: DeadLetterFilter) -> Sequence[DeadLetter]:
         """Return the newest matching dead letters, newest first."""
         ...
 
-    async def count_dead_letters(self, wanted: LetterFilter) -> int:
+    async def count_dead_letters(self, wanted: DeadLetterFilter) -> int:
         """Count the matching dead letters."""
         ...
 
-    async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
+    async def count_dead_letters_by(self, wanted: DeadLetterFilter, column: Facet) -> Mapping[str, int]:
         """Count the matching dead letters by each value of a column, most frequent first."""
         ...
 
-    async def replay(self, wanted: LetterFilter, limit: int) -> ReplayResult:
+    async def replay(self, wanted: DeadLetterFilter, limit: int) -> ReplayResult:
         """Replay the oldest matching dead letters. Raises `StoreError`."""
         ...
 
@@ -103,11 +103,11 @@ class ControlView(Protocol):
         """Delete the dead letter with this id; return whether there was one. Raises `StoreError`."""
         ...
 
-    async def drop_dead_letters(self, wanted: LetterFilter) -> int:
+    async def drop_dead_letters(self, wanted: DeadLetterFilter) -> int:
         """Delete the matching dead letters; return how many there were. Raises `StoreError`."""
         ...
 
-    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+    async def sync_jobs(self, limit: int) -> Sequence[SyncJob]:
         """Return the newest jobs of requests that were answered before they were done, newest first."""
         ...
 

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from cdc_daemon.sources.requests.jobs import SyncJobReport
-from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.sync_jobs import SyncJob
 from cdc_daemon.tablejobs.range_job import JobRequest
 from tests.browser.conftest import TOKEN, WAIT, Show
 from tests.browser.scenes import ODD, OVERRIDE, letters, work
@@ -302,7 +302,7 @@ def test_jobs_of_both_kinds_are_cancelled(served: Served, show_at: Show) -> None
     control = served.daemon.control
     assert control is not None
     report = served.order(JobRequest(kind="backfill", types=("user",)))
-    control.jobs = kept = [Job(id="ab12", kind="sync", object_type="user", created=1_700_000_000_000_000, total=10)]
+    control.jobs = kept = [SyncJob(id="ab12", kind="sync", object_type="user", created=1_700_000_000_000_000, total=10)]
     cancelled: list[str] = []
 
     class Jobs:

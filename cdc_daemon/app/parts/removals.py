@@ -78,7 +78,7 @@ def make_table_watch(
         {table: declared.get(table, _JOINED) for table in shown_in},
         schema=schema,
         records=TruncationRecordReader(session, settings.cassandra.contact_points),
-        marks=store.table_marks,
+        marks=store.table_states,
         sweep=Sweep(rows, sink, gate, counted=counted),
         flights=coalescer,
         rebuild=reconcile,

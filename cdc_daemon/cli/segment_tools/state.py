@@ -15,8 +15,8 @@ from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.sources.log.ports import TailOptions
 from cdc_daemon.store.reconcile_requests import ReconcileRequest, read_open_requests
-from cdc_daemon.store.schema_history import TableDefinition, read_generations
 from cdc_daemon.store.store import FILE_NAME
+from cdc_daemon.store.table_history import TableDefinition, read_generations
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from cdc_daemon.cli.segment_tools.state import DaemonState
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, ConfigError
-from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.store.table_history import TableDefinition
 from cdc_daemon.telemetry.logs import silence_libraries
 
 

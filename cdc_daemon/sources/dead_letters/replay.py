@@ -20,8 +20,8 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 from cdc_daemon.sources.log.ports import NamedTables
 from cdc_daemon.sources.log.signals import signals_of
+from cdc_daemon.store.dead_letter_filter import EVERYTHING, DeadLetterFilter
 from cdc_daemon.store.dead_letters import DOCUMENT, PARTITION, DeadLetter, DeadLetters
-from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +126,7 @@ class Replayer:
         self._reconcile = reconcile
 
     async def replay(
-        self, wanted: LetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
+        self, wanted: DeadLetterFilter = EVERYTHING, *, limit: int = MOST_AT_ONCE, seconds: float = 30.0
     ) -> ReplayResult:
         """Replay the oldest `limit` wanted letters; wait for at most `seconds`. Raises `StoreError`."""
         found = await asyncio.to_thread(

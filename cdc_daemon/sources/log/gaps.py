@@ -29,7 +29,7 @@ from typing import ClassVar, NamedTuple
 
 from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.sources.log.folder import Listing
-from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
+from cdc_daemon.store.checkpoints import SeenSegment, SegmentState
 
 
 class GapReason(Enum):

@@ -11,7 +11,7 @@ from cdc_daemon.sources.log.folder import Listing
 from cdc_daemon.sources.log.gaps import Gap, Known, find_holes, find_missing, gap_at_start
 from cdc_daemon.sources.log.ports import CheckpointStore, SeenSegmentStore
 from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
-from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
+from cdc_daemon.store.checkpoints import SeenSegment, SegmentState
 
 
 class Inventory:

@@ -13,9 +13,9 @@ from cdc_daemon.model.errors import CommitLogError
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.sources.log.gaps import Gap
+from cdc_daemon.store.checkpoints import SeenSegment
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest
-from cdc_daemon.store.seen_segments import SeenSegment
 
 
 class SignalSink(Protocol):

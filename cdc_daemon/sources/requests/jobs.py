@@ -18,7 +18,7 @@ from cdc_daemon.sources.requests.ids import RequestedId
 from cdc_daemon.sources.requests.outcome import NotReplicatedError, SyncOutcome
 from cdc_daemon.sources.requests.refresh import Refresh
 from cdc_daemon.sources.requests.service import SyncService
-from cdc_daemon.store.jobs import Job, JobPart
+from cdc_daemon.store.sync_jobs import SyncJob, SyncJobPart
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +31,11 @@ PART = 500
 class JobStore(Protocol):
     """Durable storage for jobs. Every method blocks for the disk."""
 
-    def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
+    def add(self, job: SyncJob, ids: Sequence[Any], *, part: int, limit: int) -> SyncJob | None:
         """Store a new job durably; return None if `limit` jobs are open."""
         ...
 
-    def get(self, identity: str) -> Job | None:
+    def get(self, identity: str) -> SyncJob | None:
         """Return a job, or None."""
         ...
 
@@ -47,16 +47,16 @@ class JobStore(Protocol):
         """Return the object types of open jobs."""
         ...
 
-    def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
+    def next_open(self, kind: str, object_type: str, *, after: SyncJob | None = None) -> SyncJob | None:
         """Return the job to process after the turn of `after`."""
         ...
 
-    def next_part(self, identity: str) -> JobPart | None:
+    def next_part(self, identity: str) -> SyncJobPart | None:
         """Return the part to process next."""
         ...
 
     def settle_part(
-        self, identity: str, part: JobPart, *, indexed: int, deleted: int, missing: int, failures: Mapping[str, str]
+        self, identity: str, part: SyncJobPart, *, indexed: int, deleted: int, missing: int, failures: Mapping[str, str]
     ) -> None:
         """Record that a part is processed."""
         ...
@@ -73,7 +73,7 @@ class JobStore(Protocol):
 class SyncJobReport(NamedTuple):
     """A job and the reasons of its failures, by id."""
 
-    job: Job
+    job: SyncJob
     failures: Mapping[str, str]
 
 
@@ -93,14 +93,14 @@ class SyncJobRunner:
         self._processing: dict[str, asyncio.Task[SyncOutcome]] = {}
         self._wake = {object_type: asyncio.Event() for object_type in service.object_types}
 
-    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> Job:
+    async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> SyncJob:
         """Store a job and return it. From then on the job is durable: it survives a crash of this process.
 
         Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then no job is stored.
         """
         pairs = zip(ids, await self._service.parse(object_type, ids), strict=True)
         distinct = list({asked.key: identity for identity, asked in pairs}.values())
-        job = Job(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
+        job = SyncJob(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
         kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
         if kept is None:
             raise TooManyJobsError(f"expected fewer than {self._limit} jobs that wait")
@@ -155,7 +155,7 @@ class SyncJobRunner:
 
     async def _work_off(self, object_type: str, wake: asyncio.Event) -> None:
         backoff = Backoff()
-        job: Job | None = None
+        job: SyncJob | None = None
         while True:
             wake.clear()
             try:
@@ -168,7 +168,7 @@ class SyncJobRunner:
             except (StoreError, NotReplicatedError) as error:
                 await _pause(error, backoff)
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: SyncJob) -> None:
         """Process a job's next part, or end the job if there is none."""
         part = await asyncio.to_thread(self._store.next_part, job.id)
         if part is None:
@@ -189,7 +189,7 @@ class SyncJobRunner:
             failures=outcome.failures,
         )
 
-    async def _unless_cancelled(self, job: Job, processing: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
+    async def _unless_cancelled(self, job: SyncJob, processing: Coroutine[Any, Any, SyncOutcome]) -> SyncOutcome | None:
         """Return the outcome of a part; None as soon as its job is cancelled."""
         task = asyncio.create_task(processing, name=f"job-{job.id}")
         self._processing[job.id] = task
@@ -201,7 +201,7 @@ class SyncJobRunner:
             await asyncio.gather(task, return_exceptions=True)
         return None if task.cancelled() else task.result()
 
-    async def _process(self, job: Job, part: JobPart) -> SyncOutcome:
+    async def _process(self, job: SyncJob, part: SyncJobPart) -> SyncOutcome:
         asked: list[RequestedId] = []
         refused: dict[str, str] = {}
 

@@ -16,7 +16,7 @@ from cdc_daemon.model.errors import CassandraRefusedError, CdcError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class SuspendedMappings:
     """
 
     def __init__(
-        self, schema: SchemaSource, marks: Mapping[TableName, TableMark], before: Collection[TableName]
+        self, schema: SchemaSource, marks: Mapping[TableName, TableState], before: Collection[TableName]
     ) -> None:
         self._schema = schema
         self._marks = marks
@@ -52,8 +52,8 @@ class SuspendedMappings:
     async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> SuspendedMappings:
         """Load the table marks, and the tables that were suspended before. Raises `StoreError`."""
 
-        def read() -> tuple[dict[TableName, TableMark], frozenset[TableName]]:
-            marks = {table: store.table_marks.get(table) for table in _shown_in(settings)}
+        def read() -> tuple[dict[TableName, TableState], frozenset[TableName]]:
+            marks = {table: store.table_states.get(table) for table in _shown_in(settings)}
             wanted = [each for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY]
             before = frozenset(TableName(each.keyspace or "", each.table or "") for each in wanted)
             return {table: mark for table, mark in marks.items() if mark is not None}, before
@@ -141,7 +141,7 @@ def reset_rekeyed_tables(
     wanted: set[TableName] = set(suspended)
     rekeyed: dict[TableName, TableMetadata] = {}
     for table, bases in _shown_in(settings).items():
-        mark, now = store.table_marks.get(table), _current(schema, table)
+        mark, now = store.table_states.get(table), _current(schema, table)
         before = None if mark is None else schema.get(mark.table_id)
         if now is None or before is None or before.id == now.id or before.has_key_of(now):
             continue
@@ -164,7 +164,7 @@ def reset_rekeyed_tables(
         store.expiries.forget(table)
         store.dependents.forget(table)
         store.suspects.forget(table)
-        store.table_marks.put(table, TableMark(now.id))
+        store.table_states.put(table, TableState(now.id))
 
 
 def _shown_in(settings: Settings) -> Mapping[TableName, set[TableName]]:

@@ -11,7 +11,7 @@ import structlog
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.store.reconcile_requests import ReconcileReason
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class CdcWatch:
         self._looked = self._now()
         return await self._records.read({table.keyspace for table in tables})
 
-    async def compare(self, table: TableName, mark: TableMark | None, seen: TableMark) -> bool:
+    async def compare(self, table: TableName, mark: TableState | None, seen: TableState) -> bool:
         """Request what the log may have missed since `mark`; return whether everything since then has been judged.
 
         A table that is altered while it is checked is judged by a later check, at most `SHORT` seconds after the last
@@ -69,7 +69,7 @@ class CdcWatch:
         self._last[table] = self._looked
         return True
 
-    async def _is_judged(self, table: TableName, mark: TableMark, seen: TableMark) -> bool:
+    async def _is_judged(self, table: TableName, mark: TableState, seen: TableState) -> bool:
         if not seen.cdc:
             if mark.cdc:
                 log.warning(
@@ -96,7 +96,7 @@ class CdcWatch:
             await self._reconcile(table, ReconcileReason.ALTERED, mark.altered)
         return True
 
-    def _is_explained(self, table: TableName, mark: TableMark, seen: TableMark, times: SchemaWriteTimes) -> bool:
+    def _is_explained(self, table: TableName, mark: TableState, seen: TableState, times: SchemaWriteTimes) -> bool:
         if mark.table_id != seen.table_id:
             return times.oldest == seen.altered  # created with CDC and not altered since
         return self._is_soon(table) and times.newest == seen.altered

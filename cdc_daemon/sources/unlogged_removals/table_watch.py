@@ -15,7 +15,7 @@ from cdc_daemon.model.errors import CassandraRefusedError, CdcError, TableDroppe
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 log = structlog.get_logger(__name__)
 
@@ -71,11 +71,11 @@ class TruncationRecords(Protocol):
 class TableMarkStore(Protocol):
     """Durable marks by table; methods block."""
 
-    def get(self, table: TableName) -> TableMark | None:
+    def get(self, table: TableName) -> TableState | None:
         """Return a table's mark."""
         ...
 
-    def put(self, table: TableName, mark: TableMark) -> None:
+    def put(self, table: TableName, mark: TableState) -> None:
         """Store a table's mark."""
         ...
 
@@ -191,7 +191,7 @@ class TableWatch:
                 continue
             if self._is_rekeyed(table):
                 continue  # its documents cannot be compared with rows: all parts are rebuilt, then compared
-            before = mark if mark is not None and mark.table_id == found.id else TableMark(found.id)
+            before = mark if mark is not None and mark.table_id == found.id else TableState(found.id)
             # A record may be deleted again; a handled truncation stays handled.
             seen = replace(before, truncated=max(before.truncated, truncated.get(found.id, 0)), dropped=False)
             if self._cdc is not None:
@@ -214,7 +214,7 @@ class TableWatch:
     def _begin(self, table: TableName, sweep: Coroutine[Any, Any, None]) -> None:
         self._swept[table] = asyncio.create_task(sweep, name=f"sweep-{table}")
 
-    async def _look_for(self, table: TableName, mark: TableMark) -> None:
+    async def _look_for(self, table: TableName, mark: TableState) -> None:
         policy = self._policies[table].on_drop
         if policy == "remove" and not self._has_room:
             return
@@ -228,12 +228,12 @@ class TableWatch:
             else:
                 await asyncio.to_thread(self._marks.put, table, seen)
 
-    async def _empty(self, table: TableName, seen: TableMark) -> None:
+    async def _empty(self, table: TableName, seen: TableState) -> None:
         """Remove the documents of a table that was dropped."""
         log.info("removal.swept", table=str(table), documents=await self._sweep_all(table, 0))
         await asyncio.to_thread(self._marks.put, table, seen)
 
-    async def _follow(self, table: TableName, mark: TableMark | None, seen: TableMark, *, emptied: bool) -> None:
+    async def _follow(self, table: TableName, mark: TableState | None, seen: TableState, *, emptied: bool) -> None:
         """Make the documents of a table match its rows; it was truncated or re-created if `emptied`."""
         created = _is_created(mark, seen)
         if mark is not None and mark.dropped and not created:
@@ -254,7 +254,7 @@ class TableWatch:
         else:
             self._begin(table, self._refill(table, seen, policy))
 
-    async def _refill(self, table: TableName, seen: TableMark, policy: str) -> None:
+    async def _refill(self, table: TableName, seen: TableState, policy: str) -> None:
         """Compare the documents of a table that was truncated or re-created with its rows."""
         documents = await self._sweep_all(table, seen.truncated)
         if documents and self._records.nodes > 1:
@@ -283,7 +283,7 @@ class TableWatch:
         return documents
 
 
-def _is_created(mark: TableMark | None, seen: TableMark) -> bool:
+def _is_created(mark: TableState | None, seen: TableState) -> bool:
     """Return whether a table was re-created."""
     return mark is not None and mark.table_id != seen.table_id
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.sync_jobs import SyncJob
 from cdc_http.auth.authorization import Authorizer, caller_name
 from cdc_http.daemon_view import ControlView, DaemonView, JobsView
 from cdc_http.responses import RequestError, unavailable
@@ -95,7 +95,7 @@ async def _cancel_sync_job(request: Request, jobs: JobsView) -> Any:
     return _job_as_json(report.job)
 
 
-def _job_as_json(job: Job) -> dict[str, Any]:
+def _job_as_json(job: SyncJob) -> dict[str, Any]:
     return {
         "job": job.id,
         "kind": job.kind,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from cdc_daemon.sources.dead_letters.replay import MOST_AT_ONCE, ReplayedLetter, ReplayOutcome
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
-from cdc_daemon.store.letter_filter import KINDS, LetterFilter
+from cdc_daemon.store.dead_letter_filter import KINDS, DeadLetterFilter
 from cdc_http.access_log import note
 from cdc_http.daemon_view import ControlView
 from cdc_http.responses import RequestError
@@ -85,11 +85,11 @@ def _replayed_as_json(letter: ReplayedLetter) -> Mapping[str, Any]:
     return {"id": letter.id, "outcome": letter.ending.value, "reason": letter.reason, "message": letter.message}
 
 
-def _filter(request: Request) -> LetterFilter:
+def _filter(request: Request) -> DeadLetterFilter:
     kind = read_parameter(request, "kind")
     if kind not in {None, *KINDS}:
         raise RequestError(400, "", f"kind: expected one of {', '.join(KINDS)}")
-    return LetterFilter(
+    return DeadLetterFilter(
         kind=kind,
         reason=read_parameter(request, "reason"),
         table=read_parameter(request, "table"),

@@ -17,9 +17,9 @@ from cdc_daemon.config import Settings
 from cdc_daemon.pipeline.gate import Gate, Pause
 from cdc_daemon.sources.dead_letters.replay import Replayer
 from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter
-from cdc_daemon.store.jobs import Job
-from cdc_daemon.store.letter_filter import LetterFilter
+from cdc_daemon.store.sync_jobs import SyncJob
 
 
 class _Sink:
@@ -48,11 +48,11 @@ async def test_the_configuration_has_no_secrets_and_jobs_are_listed(tmp_path: Pa
         text = orjson.dumps(control.configuration()).decode()
         assert "hidden" not in text
         assert "https://localhost:9200" in text
-        assert store.jobs.count_open() == (0, 0)
+        assert store.sync_jobs.count_open() == (0, 0)
         for number in range(3):
-            store.jobs.add(Job(id=str(number), kind="sync", object_type="user"), ["a"], part=10, limit=10)
-        store.jobs.finish("1")
-        assert store.jobs.count_open() == (2, max(job.created for job in store.jobs.newest()))
+            store.sync_jobs.add(SyncJob(id=str(number), kind="sync", object_type="user"), ["a"], part=10, limit=10)
+        store.sync_jobs.finish("1")
+        assert store.sync_jobs.count_open() == (2, max(job.created for job in store.sync_jobs.newest()))
         assert {job.id for job in await control.sync_jobs(10)} == {"0", "1", "2"}
         assert len(await control.sync_jobs(2)) == 2
     finally:
@@ -90,12 +90,12 @@ async def test_letters_are_counted_and_dropped_by_a_filter(tmp_path: Path) -> No
             ]
         )
         store.dead_letters.add([DeadLetter(kind="segment", reason="torn", detail={}, segment_id=1, position=2)])
-        every = LetterFilter()
+        every = DeadLetterFilter()
         assert await control.count_dead_letters_by(every, "reason") == {"bad": 2, "torn": 1, "worse": 1}
         assert await control.count_dead_letters_by(every, "table") == {"k.t": 2, "k.u": 1}
-        assert await control.count_dead_letters_by(LetterFilter(reason="bad"), "kind") == {"document": 2}
-        assert await control.drop_dead_letters(LetterFilter(reason="bad", table="k.t")) == 1
-        assert await control.drop_dead_letters(LetterFilter(reason="bad", table="k.t")) == 0
+        assert await control.count_dead_letters_by(DeadLetterFilter(reason="bad"), "kind") == {"document": 2}
+        assert await control.drop_dead_letters(DeadLetterFilter(reason="bad", table="k.t")) == 1
+        assert await control.drop_dead_letters(DeadLetterFilter(reason="bad", table="k.t")) == 0
         assert await control.count_dead_letters() == 3
     finally:
         store.close()

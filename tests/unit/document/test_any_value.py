@@ -40,8 +40,8 @@ from cdc_daemon.sources.poll.documents import document_name
 from cdc_daemon.sources.poll.rows import PolledRow
 from cdc_daemon.sources.unlogged_removals.index_rows import Feed, keys_of_page
 from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letter_filter import EVERYTHING
 from cdc_daemon.store.dead_letters import DeadLetter
-from cdc_daemon.store.letter_filter import EVERYTHING
 from cdc_daemon.tablejobs.document_ids import DocumentKeys
 from cdc_http.responses import JsonResponse
 from tests.unit.document.any_value import KEY_SCALARS, LONG_NUMBER, framed, types, values, varint

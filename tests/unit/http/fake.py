@@ -28,10 +28,10 @@ from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayOutcome
 from cdc_daemon.sources.requests import Refresh, SyncService, UnknownObjectTypeError
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letter_filter import EVERYTHING, DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, Facet
-from cdc_daemon.store.jobs import Job
-from cdc_daemon.store.letter_filter import EVERYTHING, LetterFilter
 from cdc_daemon.store.range_jobs import JobProgress, RangeJob
+from cdc_daemon.store.sync_jobs import SyncJob
 from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
 from cdc_daemon.telemetry.metrics import Metrics
@@ -158,7 +158,7 @@ class FakeControl:
         self.paused: Pause | None = None
         self.letters: list[DeadLetter] = []
         self.unmended: set[str] = set()
-        self.jobs: list[Job] = []
+        self.jobs: list[SyncJob] = []
         self.config: dict[str, Any] = {"http": {"port": 8080}}
 
     def pause(self, by: str) -> Pause:
@@ -169,19 +169,19 @@ class FakeControl:
         assert by
         self.paused = None
 
-    async def dead_letters(self, limit: int, wanted: LetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
+    async def dead_letters(self, limit: int, wanted: DeadLetterFilter = EVERYTHING) -> Sequence[DeadLetter]:
         return self._wanted(wanted)[:limit]
 
-    async def count_dead_letters(self, wanted: LetterFilter = EVERYTHING) -> int:
+    async def count_dead_letters(self, wanted: DeadLetterFilter = EVERYTHING) -> int:
         return len(self._wanted(wanted))
 
-    async def count_dead_letters_by(self, wanted: LetterFilter, column: Facet) -> Mapping[str, int]:
+    async def count_dead_letters_by(self, wanted: DeadLetterFilter, column: Facet) -> Mapping[str, int]:
         found: Counter[str] = Counter()
         for letter in self._wanted(wanted):
             found[f"{letter.keyspace}.{letter.table}" if column == "table" else getattr(letter, column)] += 1
         return dict(found.most_common())
 
-    async def replay(self, wanted: LetterFilter, limit: int) -> ReplayResult:
+    async def replay(self, wanted: DeadLetterFilter, limit: int) -> ReplayResult:
         oldest = self._wanted(wanted)[::-1]
         return ReplayResult([self._replayed(letter) for letter in oldest[:limit]], more=len(oldest) > limit)
 
@@ -193,18 +193,18 @@ class FakeControl:
         self.letters = [letter for letter in self.letters if letter.id != identity]
         return len(self.letters) < before
 
-    async def drop_dead_letters(self, wanted: LetterFilter) -> int:
+    async def drop_dead_letters(self, wanted: DeadLetterFilter) -> int:
         dropped = self._wanted(wanted)
         self.letters = [letter for letter in self.letters if letter not in dropped]
         return len(dropped)
 
-    async def sync_jobs(self, limit: int) -> Sequence[Job]:
+    async def sync_jobs(self, limit: int) -> Sequence[SyncJob]:
         return self.jobs[:limit]
 
     def configuration(self) -> Mapping[str, Any]:
         return self.config
 
-    def _wanted(self, wanted: LetterFilter) -> list[DeadLetter]:
+    def _wanted(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         return [
             letter
             for letter in self.letters
@@ -336,7 +336,7 @@ class FakeDaemon:
         )
         self.sync: SyncService | None = self.service
         self.jobs: SyncJobRunner | None = SyncJobRunner(
-            self.service, NO_JOBS if store is None else store.jobs, **limits
+            self.service, NO_JOBS if store is None else store.sync_jobs, **limits
         )
 
         self.range_jobs: FakeRangeJobs | None = FakeRangeJobs()

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdc_daemon.cli.dead_letters import DeadLetterKind
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.store.letter_filter import KINDS
+from cdc_daemon.store.dead_letter_filter import KINDS
 from cdc_http import create_app
 from tests.unit.http.asking import DOCUMENTED, ask, ask_json
 from tests.unit.http.contract import DESCRIPTION, TEXT, documented, not_promised, schema_of
@@ -155,10 +155,10 @@ class FakeJobs:
     """Promises nothing, but checks as the real ones do."""
 
     async def start(self, object_type: str, ids: list[Any], **_: Any) -> Any:
-        from cdc_daemon.store.jobs import Job  # noqa: PLC0415
+        from cdc_daemon.store.sync_jobs import SyncJob  # noqa: PLC0415
 
         FakeDaemon().service.parse_ids(object_type, ids)
-        return Job(id="1", kind="sync", object_type=object_type, total=len(ids))
+        return SyncJob(id="1", kind="sync", object_type=object_type, total=len(ids))
 
     async def report(self, identity: str) -> Any:
         assert identity

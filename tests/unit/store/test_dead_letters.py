@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cdc_daemon.store import Store
-from cdc_daemon.store.database import MIGRATIONS
+from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
-from cdc_daemon.store.letter_filter import LetterFilter
+from cdc_daemon.store.migrations import MIGRATIONS
 
 
 @pytest.fixture
@@ -139,19 +139,19 @@ def test_any_text_of_an_error_is_kept(letters: DeadLetters) -> None:
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (LetterFilter(), [1, 2, 3]),
-        (LetterFilter(kind="mutation"), [3]),
-        (LetterFilter(reason="clash"), [1]),
-        (LetterFilter(table="user"), [1, 2]),
-        (LetterFilter(table="sunbird.user"), [1, 2]),
-        (LetterFilter(table="other.user"), []),
-        (LetterFilter(since=20), [2, 3]),
-        (LetterFilter(before=20), [1]),
-        (LetterFilter(above=1, below=3), [2]),
-        (LetterFilter(kind="document", since=20), [2]),
+        (DeadLetterFilter(), [1, 2, 3]),
+        (DeadLetterFilter(kind="mutation"), [3]),
+        (DeadLetterFilter(reason="clash"), [1]),
+        (DeadLetterFilter(table="user"), [1, 2]),
+        (DeadLetterFilter(table="sunbird.user"), [1, 2]),
+        (DeadLetterFilter(table="other.user"), []),
+        (DeadLetterFilter(since=20), [2, 3]),
+        (DeadLetterFilter(before=20), [1]),
+        (DeadLetterFilter(above=1, below=3), [2]),
+        (DeadLetterFilter(kind="document", since=20), [2]),
     ],
 )
-def test_filters(letters: DeadLetters, wanted: LetterFilter, expected: list[int]) -> None:
+def test_filters(letters: DeadLetters, wanted: DeadLetterFilter, expected: list[int]) -> None:
     letters.add([document(at=10), document(b"l", reason="other", at=20), mutation(1)])
     assert [letter.id for letter in letters.list(wanted=wanted, oldest_first=True)] == expected
     assert [letter.id for letter in letters.list(wanted=wanted)] == expected[::-1]
@@ -163,8 +163,8 @@ def test_filters(letters: DeadLetters, wanted: LetterFilter, expected: list[int]
 def test_the_age_is_that_of_the_last_failure(letters: DeadLetters) -> None:
     letters.add([document(at=10)])
     letters.add([document(at=50)])
-    assert letters.count(LetterFilter(since=50)) == 1
-    assert letters.count(LetterFilter(before=50)) == 0
+    assert letters.count(DeadLetterFilter(since=50)) == 1
+    assert letters.count(DeadLetterFilter(before=50)) == 0
 
 
 def test_ids_are_never_given_again(letters: DeadLetters) -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.cassandra.schema_rows import remembered_schema, table_definitions
-from cdc_daemon.store import Store, schema_history
-from cdc_daemon.store.database import MIGRATIONS
-from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.store import Store, table_history
+from cdc_daemon.store.migrations import MIGRATIONS
 from cdc_daemon.store.store import FILE_NAME
+from cdc_daemon.store.table_history import TableDefinition
 from tests.unit.cassandra.schema.conftest import joined, nothing, rows
 
 ONE = UUID(int=1).bytes
@@ -76,7 +76,7 @@ def test_a_table_that_is_not_seen_for_a_moment_is_no_new_generation(store: Store
 def test_what_is_replaced_is_bounded_and_what_is_current_is_not(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema_history, "KEPT_REPLACED", 3)
+    monkeypatch.setattr(table_history, "KEPT_REPLACED", 3)
     lasting = [_definition(number) for number in range(100, 110)]
     for number in range(1, 8):
         store.schema_history.record([*lasting, _definition(number)])
@@ -87,7 +87,7 @@ def test_what_is_replaced_is_bounded_and_what_is_current_is_not(
 def test_a_table_that_lived_long_is_not_the_first_to_be_forgotten(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema_history, "KEPT_REPLACED", 2)
+    monkeypatch.setattr(table_history, "KEPT_REPLACED", 2)
     store.schema_history.record([_definition(1)])
     for number in range(2, 6):
         store.schema_history.record([_definition(1), _definition(number)])

@@ -15,7 +15,7 @@ from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader
 from cdc_daemon.model.errors import CassandraRefusedError, CassandraUnavailableError, StoreError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.store import Store
-from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.store.table_history import TableDefinition
 from tests.unit.cassandra.schema.conftest import joined, nothing, rows
 
 USERS = TableName("shop", "users")

@@ -10,7 +10,7 @@ import pytest
 
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 from cdc_daemon.store import Store
-from cdc_daemon.store.schema_history import TableDefinition
+from cdc_daemon.store.table_history import TableDefinition
 from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, Run, expected_lines
 
 THIRD = "CommitLog-7-1795461419812.log"

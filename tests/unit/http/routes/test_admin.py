@@ -14,7 +14,7 @@ from cdc_daemon.model.errors import StoreError
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
-from cdc_daemon.store.jobs import Job
+from cdc_daemon.store.sync_jobs import SyncJob
 from cdc_http import create_app
 from tests.unit.http.asking import ask
 from tests.unit.http.fake import FakeControl, FakeDaemon
@@ -175,7 +175,7 @@ async def test_a_job_of_a_request_is_cancelled(tmp_path: Path) -> None:
     store = Store(tmp_path)
     try:
         app = create_app(FakeDaemon(store), operators_only())
-        store.jobs.add(Job(id="b", kind="sync", object_type="user"), ["u1"], part=1, limit=1)
+        store.sync_jobs.add(SyncJob(id="b", kind="sync", object_type="user"), ["u1"], part=1, limit=1)
         answer = await ask(app, "POST", "/admin/sync-jobs/b/cancel", headers=OPERATOR)
         assert (answer.status, answer.json()["job"], answer.json()["state"]) == (200, "b", "cancelled")
         assert (await ask(app, "POST", "/admin/sync-jobs/c/cancel", headers=OPERATOR)).status == 404
@@ -216,8 +216,10 @@ async def test_a_mistake_of_the_daemon_s_own(
 async def test_jobs_of_requests(app: ASGIApp, daemon: FakeDaemon) -> None:
     assert daemon.control is not None
     daemon.control.jobs = [
-        Job(id="b", kind="sync", object_type="user", state="running", created=2_500_000, started=3_000_000, total=10),
-        Job(id="a", kind="backfill", object_type="user", created=1_000_000),
+        SyncJob(
+            id="b", kind="sync", object_type="user", state="running", created=2_500_000, started=3_000_000, total=10
+        ),
+        SyncJob(id="a", kind="backfill", object_type="user", created=1_000_000),
     ]
     answer = await ask(app, "GET", "/admin/sync-jobs?limit=1", headers=OPERATOR)
     assert answer.json() == {

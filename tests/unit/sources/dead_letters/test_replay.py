@@ -22,8 +22,8 @@ from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 from cdc_daemon.sources.dead_letters.replay import Replayer, ReplayOutcome
 from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
 from cdc_daemon.store import Store
+from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
-from cdc_daemon.store.letter_filter import LetterFilter
 from tests.unit.commitlog.samples import load, sections
 from tests.unit.document.tables import table
 
@@ -274,7 +274,7 @@ async def test_pages(dead: DeadDocuments, letters: DeadLetters, replayer: Replay
     dead.set_aside([letter(str(number).encode()) for number in range(5)])
     first = await replayer.replay(limit=3)
     assert ([each.id for each in first.letters], first.more) == ([1, 2, 3], True)
-    second = await replayer.replay(LetterFilter(above=3), limit=3)
+    second = await replayer.replay(DeadLetterFilter(above=3), limit=3)
     assert ([each.id for each in second.letters], second.more) == ([4, 5], False)
     assert await replayer.replay_one(1) is None
     assert letters.count() == 0

@@ -18,9 +18,9 @@ from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.sources.log.gaps import Gap
 from cdc_daemon.sources.log.ports import TailOptions
 from cdc_daemon.sources.log.tail import Tail
+from cdc_daemon.store.checkpoints import SeenSegment, SegmentState
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.store.reconcile_requests import ReconcileRequest
-from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
 from tests.segments import EVENTS_NAME, LATECOMERS_NAME, SCHEMA, USERS_NAME
 
 MAPPED = frozenset({USERS_NAME, EVENTS_NAME, LATECOMERS_NAME})

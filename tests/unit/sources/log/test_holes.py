@@ -11,8 +11,8 @@ from cdc_daemon.model.errors import StoreError
 from cdc_daemon.sources.log.folder import Listing, SegmentFile
 from cdc_daemon.sources.log.gaps import Gap, GapReason, Known, find_holes, find_missing
 from cdc_daemon.store import Store
+from cdc_daemon.store.checkpoints import SeenSegment, SegmentState
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
-from cdc_daemon.store.seen_segments import SeenSegment, SegmentState
 from tests.segments import CommitLogWriter, SegmentWriter, other, user
 from tests.unit.sources.log.conftest import MakeHarness
 

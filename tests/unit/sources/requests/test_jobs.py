@@ -19,7 +19,7 @@ from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 from cdc_daemon.sources.requests import InvalidIdError, Refresh, TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.sources.requests.jobs import SyncJobReport, SyncJobRunner
 from cdc_daemon.store import Store
-from cdc_daemon.store.jobs import Job, Jobs
+from cdc_daemon.store.sync_jobs import SyncJob, SyncJobs
 from tests.unit.http.fake import FakeDaemon, running
 
 
@@ -43,7 +43,7 @@ async def until(look: Callable[[], Any]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def ended(jobs: SyncJobRunner, job: Job) -> SyncJobReport:
+async def ended(jobs: SyncJobRunner, job: SyncJob) -> SyncJobReport:
     async with asyncio.timeout(30):
         while True:
             report = await jobs.report(job.id)
@@ -60,11 +60,11 @@ async def test_what_is_wrong_is_kept_of_nothing(tmp_path: Path) -> None:
             await jobs.start("nobody", ["a"])
         with pytest.raises(InvalidIdError):
             await jobs.start("device", ["a"])
-        assert list(store.jobs.newest()) == []
+        assert list(store.sync_jobs.newest()) == []
         await jobs.start("user", ["a"])
         with pytest.raises(TooManyJobsError):
             await jobs.start("user", ["b"])
-        assert [job.total for job in store.jobs.newest()] == [1]
+        assert [job.total for job in store.sync_jobs.newest()] == [1]
 
 
 async def test_they_take_turns_and_are_done_once_for_each_key(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_trouble_is_waited_for_and_nothing_is_lost(tmp_path: Path, monkeyp
                 return await settle("user", daemon.service.parse_ids("user", ["never"]), seconds=0.0)
             return await settle(*arguments, **named)
 
-        def fail_to_look(kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
+        def fail_to_look(kind: str, object_type: str, *, after: SyncJob | None = None) -> SyncJob | None:
             if "the disk" in failures:
                 failures.remove("the disk")
                 raise StoreError("the disk is full")
@@ -134,8 +134,8 @@ async def test_another_process_goes_on_where_the_last_one_ended(tmp_path: Path) 
 async def test_a_job_of_an_older_configuration_says_what_it_cannot_do(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         for identity, object_type, ids in (("1", "gone", ["a"]), ("2", "device", ["no uuid", {"id": 5}])):
-            job = Job(id=identity, kind="sync", object_type=object_type, refresh="false")
-            assert store.jobs.add(job, ids, part=9, limit=9)
+            job = SyncJob(id=identity, kind="sync", object_type=object_type, refresh="false")
+            assert store.sync_jobs.add(job, ids, part=9, limit=9)
     async with running(tmp_path) as daemon:
         jobs = runner_of(daemon)
         gone, changed = await jobs.report("1"), await jobs.report("2")
@@ -183,16 +183,16 @@ async def test_the_disk_is_waited_for_also_to_end_jobs_of_unknown_types(
 ) -> None:
     monkeypatch.setattr("cdc_daemon.model.backoff.Backoff.next", lambda _self: 0.001)
     failures = ["the disk"]
-    usual = Jobs.open_types
+    usual = SyncJobs.open_types
 
-    def fail_once(self: Jobs, kind: str) -> frozenset[str]:
+    def fail_once(self: SyncJobs, kind: str) -> frozenset[str]:
         if failures:
             raise StoreError(failures.pop())
         return usual(self, kind)
 
-    monkeypatch.setattr(Jobs, "open_types", fail_once)
+    monkeypatch.setattr(SyncJobs, "open_types", fail_once)
     with opened(tmp_path) as store:
-        gone = store.jobs.add(Job(id="1", kind="sync", object_type="gone"), ["a"], part=1, limit=9)
+        gone = store.sync_jobs.add(SyncJob(id="1", kind="sync", object_type="gone"), ["a"], part=1, limit=9)
     assert gone is not None
     async with running(tmp_path) as daemon:
         assert (await ended(runner_of(daemon), gone)).job.state == "failed"
@@ -201,7 +201,7 @@ async def test_the_disk_is_waited_for_also_to_end_jobs_of_unknown_types(
 
 async def test_jobs_of_others_are_not_told(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        assert store.jobs.add(Job(id="1", kind="other", object_type="user"), ["a"], part=1, limit=9)
+        assert store.sync_jobs.add(SyncJob(id="1", kind="other", object_type="user"), ["a"], part=1, limit=9)
         jobs = runner_of(FakeDaemon(store))
         assert await jobs.report("1") is None
         assert await jobs.report("2") is None

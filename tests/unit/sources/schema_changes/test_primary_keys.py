@@ -22,7 +22,7 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.spool import SpooledKey
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 TABLE, PARENT = TableName("k", "t"), TableName("k", "parent")
 SETTINGS = {
@@ -156,7 +156,7 @@ async def test_what_was_known_of_an_old_key_is_forgotten_and_a_comparison_stands
 ) -> None:
     settings = Settings.model_validate(SETTINGS)
     for name, number in ((TABLE, 1), (PARENT, 2)):
-        store.table_marks.put(name, TableMark(UUID(int=number).bytes, altered=5))
+        store.table_states.put(name, TableState(UUID(int=number).bytes, altered=5))
     key = Key(TABLE, bytes(4), ())
     store.spool.put([SpooledKey.of(Signal(TABLE, bytes(4), Scope.ROW))])
     store.dependents.add([ChangedRow(key, 1)])
@@ -175,8 +175,8 @@ async def test_what_was_known_of_an_old_key_is_forgotten_and_a_comparison_stands
     ]
     assert sorted(str(each) for each in store.reconcile_requests.open()) == ["key of k.parent", "key of k.t"]
     assert len(store.spool) == store.dependents.count == 0
-    assert store.table_marks.get(TABLE) == TableMark(UUID(int=4).bytes)
-    assert store.table_marks.get(PARENT) == TableMark(UUID(int=2).bytes, altered=5)
+    assert store.table_states.get(TABLE) == TableState(UUID(int=4).bytes)
+    assert store.table_states.get(PARENT) == TableState(UUID(int=2).bytes, altered=5)
 
 
 async def test_a_mapping_that_fitted_once_waits_and_one_that_never_did_is_a_mistake(
@@ -189,7 +189,7 @@ async def test_a_mapping_that_fitted_once_waits_and_one_that_never_did_is_a_mist
         return await SuspendedMappings.load(store, cluster, settings)  # type: ignore[arg-type]
 
     assert not (await load()).suspends("plain", settings.mappings["plain"], error)
-    store.table_marks.put(TABLE, TableMark(UUID(int=1).bytes))
+    store.table_states.put(TABLE, TableState(UUID(int=1).bytes))
     assert not (await load()).suspends("plain", settings.mappings["plain"], error)
     cluster.create(table(4, "id", "c"))
     suspended = await load()

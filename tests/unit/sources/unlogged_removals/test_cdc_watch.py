@@ -11,11 +11,11 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.unlogged_removals.cdc_watch import SHORT, CdcWatch
 from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecord, SchemaWriteTimes
 from cdc_daemon.store.reconcile_requests import ReconcileReason
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 TABLE = TableName("k", "t")
 FIRST, SECOND = b"1" * 16, b"2" * 16
-KNOWN = TableMark(FIRST, altered=100)
+KNOWN = TableState(FIRST, altered=100)
 
 
 class Node:
@@ -41,7 +41,7 @@ class Node:
     async def reconcile(self, table: TableName, reason: ReconcileReason, since: int | None) -> None:
         self.asked.append((table, reason, since))
 
-    async def look(self, mark: TableMark | None, seen: TableMark, *, after: float = 2.0) -> bool:
+    async def look(self, mark: TableState | None, seen: TableState, *, after: float = 2.0) -> bool:
         self.now += after
         await self.watch.look([TABLE])
         return await self.watch.compare(TABLE, mark, seen)
@@ -58,29 +58,29 @@ ASKED = [(TABLE, ReconcileReason.ALTERED, 100)]
 async def test_a_table_that_is_seen_first_or_was_not_altered_is_not_doubted(node: Node) -> None:
     await node.look(None, KNOWN)
     await node.look(KNOWN, KNOWN)
-    await node.look(TableMark(FIRST), KNOWN)  # a store from before such times were kept
+    await node.look(TableState(FIRST), KNOWN)  # a store from before such times were kept
     assert node.asked == []
 
 
 async def test_a_column_altered_between_two_looks_is_not_doubted(node: Node) -> None:
     await node.look(KNOWN, KNOWN)
     node.parts = SchemaWriteTimes(100, 200)
-    await node.look(KNOWN, TableMark(FIRST, altered=200))
+    await node.look(KNOWN, TableState(FIRST, altered=200))
     assert node.asked == []
 
 
 async def test_a_table_that_is_altered_again_while_it_is_looked_at_is_judged_by_the_next_look(node: Node) -> None:
     assert await node.look(KNOWN, KNOWN)
     node.parts = SchemaWriteTimes(100, 300)
-    assert not await node.look(KNOWN, TableMark(FIRST, altered=200))
-    assert await node.look(KNOWN, TableMark(FIRST, altered=300))
+    assert not await node.look(KNOWN, TableState(FIRST, altered=200))
+    assert await node.look(KNOWN, TableState(FIRST, altered=300))
     assert node.asked == []
 
 
 async def test_a_table_whose_columns_stay_newer_than_itself_is_doubted_in_the_end(node: Node) -> None:
     assert await node.look(KNOWN, KNOWN)
     node.parts = SchemaWriteTimes(100, 300)
-    seen = TableMark(FIRST, altered=200)
+    seen = TableState(FIRST, altered=200)
     assert not await node.look(KNOWN, seen, after=SHORT)
     assert await node.look(KNOWN, seen)
     assert node.asked == ASKED
@@ -91,7 +91,7 @@ async def test_an_alteration_that_may_have_been_of_cdc_is_doubted(node: Node, ne
     await node.look(KNOWN, KNOWN)
     node.parts = SchemaWriteTimes(100, newest)
     with capture_logs() as logs:
-        await node.look(KNOWN, TableMark(FIRST, altered=200))
+        await node.look(KNOWN, TableState(FIRST, altered=200))
     assert node.asked == ASKED
     (said,) = logs
     assert said["event"] == "removal.altered_unseen"
@@ -102,30 +102,30 @@ async def test_an_alteration_that_may_have_been_of_cdc_is_doubted(node: Node, ne
 async def test_anything_may_have_been_altered_between_looks_far_apart(node: Node, after: float) -> None:
     await node.look(KNOWN, KNOWN)
     node.parts = SchemaWriteTimes(100, 200)
-    await node.look(KNOWN, TableMark(FIRST, altered=200), after=after)
+    await node.look(KNOWN, TableState(FIRST, altered=200), after=after)
     assert node.asked == ASKED
 
 
 async def test_anything_may_have_been_altered_while_no_daemon_was_there(node: Node) -> None:
     node.parts = SchemaWriteTimes(100, 200)
-    await node.look(KNOWN, TableMark(FIRST, altered=200))
+    await node.look(KNOWN, TableState(FIRST, altered=200))
     assert node.asked == ASKED
 
 
 async def test_a_table_created_again_is_doubted_when_it_was_altered_since(node: Node) -> None:
     node.parts = SchemaWriteTimes(300, 300)
-    await node.look(KNOWN, TableMark(SECOND, altered=300))
+    await node.look(KNOWN, TableState(SECOND, altered=300))
     assert node.asked == []
-    await node.look(KNOWN, TableMark(SECOND, altered=301))
+    await node.look(KNOWN, TableState(SECOND, altered=301))
     assert node.asked == ASKED
 
 
 async def test_cdc_that_is_seen_off_is_said_and_made_up_for_when_it_is_on(node: Node) -> None:
-    off = TableMark(FIRST, altered=200, cdc=False)
+    off = TableState(FIRST, altered=200, cdc=False)
     with capture_logs() as logs:
         await node.look(KNOWN, off)
-        await node.look(off, TableMark(FIRST, altered=201, cdc=False))
+        await node.look(off, TableState(FIRST, altered=201, cdc=False))
     assert [said["event"] for said in logs] == ["removal.cdc_off"]
     assert node.asked == []
-    await node.look(off, TableMark(FIRST, altered=300))
+    await node.look(off, TableState(FIRST, altered=300))
     assert node.asked == [(TABLE, ReconcileReason.CDC_OFF, 200)]

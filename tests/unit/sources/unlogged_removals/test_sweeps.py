@@ -15,7 +15,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.unlogged_removals import table_watch as tables_module
 from cdc_daemon.sources.unlogged_removals.table_watch import AT_ONCE, Policy, TableWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 TABLES = [TableName("k", f"t{number}") for number in range(AT_ONCE + 2)]
 FIRST, SECOND = TABLES[0], TABLES[1]
@@ -31,7 +31,7 @@ class Cluster:
     def __init__(self) -> None:
         self.truncated: dict[bytes, int] = {}
         self.nodes = 1
-        self.marks: dict[TableName, TableMark] = {table: TableMark(id_of(table)) for table in TABLES}
+        self.marks: dict[TableName, TableState] = {table: TableState(id_of(table)) for table in TABLES}
         self.held: dict[TableName, asyncio.Event] = {}
         self.failures: dict[TableName, int] = {}
         self.down = False
@@ -54,10 +54,10 @@ class Cluster:
             raise CassandraUnavailableError("away")
         return self.truncated
 
-    def get(self, table: TableName) -> TableMark | None:
+    def get(self, table: TableName) -> TableState | None:
         return self.marks.get(table)
 
-    def put(self, table: TableName, mark: TableMark) -> None:
+    def put(self, table: TableName, mark: TableState) -> None:
         self.marks[table] = mark
 
     async def run(self, table: TableName, *, suspected: int = 0) -> int:

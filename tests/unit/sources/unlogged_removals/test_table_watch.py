@@ -17,7 +17,7 @@ from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
 from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecord, SchemaWriteTimes, decode_truncations
 from cdc_daemon.sources.unlogged_removals.table_watch import Policy, TableWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
-from cdc_daemon.store.table_marks import TableMark
+from cdc_daemon.store.table_history import TableState
 
 TABLE = TableName("k", "t")
 PARENT = TableName("k", "parent")
@@ -51,7 +51,7 @@ class Cluster:
         self.node: SchemaRecord | None = None
         self.write_times = SchemaWriteTimes(0, 0)
         self.down = False
-        self.mark: TableMark | None = None
+        self.mark: TableState | None = None
         self.done: list[str] = []
 
     def table(self, name: TableName) -> Any:
@@ -68,11 +68,11 @@ class Cluster:
     async def read(self) -> Mapping[bytes, int]:
         return self.truncated
 
-    def get(self, table: TableName) -> TableMark | None:
+    def get(self, table: TableName) -> TableState | None:
         assert table == TABLE
         return self.mark
 
-    def put(self, table: TableName, mark: TableMark) -> None:
+    def put(self, table: TableName, mark: TableState) -> None:
         assert table == TABLE
         self.mark = mark
 
@@ -127,7 +127,7 @@ class Cluster:
 async def test_a_table_that_was_never_truncated_is_left_alone() -> None:
     cluster = Cluster()
     assert await cluster.look() == []
-    assert cluster.mark == TableMark(FIRST)
+    assert cluster.mark == TableState(FIRST)
     assert await cluster.look() == []
 
 
@@ -206,15 +206,15 @@ async def test_the_state_of_cdc_is_kept_as_the_node_tells_it() -> None:
     cluster.truncated = {FIRST: 5}
     cluster.node = SchemaRecord(FIRST, cdc=True, altered=7)
     await cluster.look()
-    assert cluster.mark == TableMark(FIRST, 5, altered=7)
+    assert cluster.mark == TableState(FIRST, 5, altered=7)
     cluster.node = SchemaRecord(FIRST, cdc=False, altered=8)
     cluster.truncated = {}
     assert await cluster.look() == []
-    assert cluster.mark == TableMark(FIRST, 5, cdc=False, altered=8)
+    assert cluster.mark == TableState(FIRST, 5, cdc=False, altered=8)
     cluster.node = SchemaRecord(FIRST, cdc=True, altered=9)
     assert await cluster.look() == ["reconcile cdc_off"]
     assert await cluster.look() == []
-    assert cluster.mark == TableMark(FIRST, 5, altered=9)
+    assert cluster.mark == TableState(FIRST, 5, altered=9)
 
 
 async def test_a_table_that_is_altered_while_it_is_looked_at_keeps_its_mark_until_it_is_judged() -> None:
@@ -224,10 +224,10 @@ async def test_a_table_that_is_altered_while_it_is_looked_at_keeps_its_mark_unti
     await cluster.look(cdc=cdc)
     cluster.node, cluster.write_times = SchemaRecord(FIRST, cdc=True, altered=8), SchemaWriteTimes(7, 9)
     assert await cluster.look(cdc=cdc) == []
-    assert cluster.mark == TableMark(FIRST, altered=7)
+    assert cluster.mark == TableState(FIRST, altered=7)
     cluster.node = SchemaRecord(FIRST, cdc=True, altered=9)
     assert await cluster.look(cdc=cdc) == []
-    assert cluster.mark == TableMark(FIRST, altered=9)
+    assert cluster.mark == TableState(FIRST, altered=9)
 
 
 async def test_a_node_that_speaks_of_another_table_is_asked_again() -> None:

@@ -1,12 +1,14 @@
-"""Every generation of every known table, so that old segments are readable after ALTER, DROP and a restart."""
+"""Tables over time: every generation of their definitions, to read old segments, and the state of each mapped table."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.database import Database
 
 KEPT_REPLACED = 2000
@@ -66,6 +68,46 @@ class SchemaHistory:
                 (KEPT_REPLACED,),
             )
         return added
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """A table's id (16 bytes) and its last handled truncation (ms since epoch, 0 for none).
+
+    `dropped`: the table was dropped and the drop was handled. `cdc`: its changes go to CDC segments.
+    `altered`: the alteration as of which `cdc` is known (µs since epoch, 0 if unknown).
+    """
+
+    table_id: bytes
+    truncated: int = 0
+    dropped: bool = False
+    cdc: bool = True
+    altered: int = 0
+
+
+class TableStates:
+    """The durable state of each table. Methods block; they raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, table: TableName) -> TableState | None:
+        """Return a table's state, or None if it was never seen."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT table_id, truncated, dropped, cdc, altered FROM table_mark "
+                "WHERE keyspace_name = ? AND table_name = ?",
+                table,
+            ).fetchone()
+        return None if row is None else TableState(row[0], row[1], bool(row[2]), bool(row[3]), row[4])
+
+    def put(self, table: TableName, state: TableState) -> None:
+        """Store a table's state durably."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO table_mark VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*table, state.table_id, state.truncated, state.dropped, state.cdc, state.altered),
+            )
 
 
 def read_generations(connection: sqlite3.Connection) -> list[TableDefinition]:

@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class SyncJob:
     """One job and its progress.
 
     `state` is `queued`, `running`, `done`, `cancelled`, or `failed` with a `message` if it could not be done at all.
@@ -55,20 +55,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class JobPart:
+class SyncJobPart:
     """Ids of a job that are processed together. `number` is the part's position in the job."""
 
     number: int
     ids: Sequence[Any]
 
 
-class Jobs:
+class SyncJobs:
     """The jobs, oldest first, and their unprocessed parts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, job: Job, ids: Sequence[Any], *, part: int, limit: int) -> Job | None:
+    def add(self, job: SyncJob, ids: Sequence[Any], *, part: int, limit: int) -> SyncJob | None:
         """Store a new job durably, with its ids in parts of `part`; return None if `limit` jobs are open already.
 
         Finished jobs older than `KEPT_SECONDS` are deleted.
@@ -93,7 +93,7 @@ class Jobs:
             )
         return replace(job, created=now, total=len(ids))
 
-    def get(self, identity: str) -> Job | None:
+    def get(self, identity: str) -> SyncJob | None:
         """Return a job, or None if there is none with this id."""
         with self._database.reading() as connection:
             row = connection.execute(
@@ -110,7 +110,7 @@ class Jobs:
             ).fetchall()
         return dict(rows)
 
-    def newest(self, *, limit: int = 100) -> Iterator[Job]:
+    def newest(self, *, limit: int = 100) -> Iterator[SyncJob]:
         """Yield the newest jobs, newest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
@@ -135,7 +135,7 @@ class Jobs:
             ).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def next_open(self, kind: str, object_type: str, *, after: Job | None = None) -> Job | None:
+    def next_open(self, kind: str, object_type: str, *, after: SyncJob | None = None) -> SyncJob | None:
         """Return the oldest unfinished job of a kind and type that was created `after` another one.
 
         If there is none, return the oldest unfinished job of all, so that jobs take turns.
@@ -149,7 +149,7 @@ class Jobs:
             ).fetchone()
         return None if row is None else _job(row)
 
-    def next_part(self, identity: str) -> JobPart | None:
+    def next_part(self, identity: str) -> SyncJobPart | None:
         """Return the first unprocessed part of a job, and mark the job as running."""
         with self._database.transaction() as connection:
             connection.execute(
@@ -159,12 +159,12 @@ class Jobs:
             row = connection.execute(
                 "SELECT number, ids FROM job_part WHERE job = ? ORDER BY number LIMIT 1", (identity,)
             ).fetchone()
-        return None if row is None else JobPart(row[0], orjson.loads(row[1]))
+        return None if row is None else SyncJobPart(row[0], orjson.loads(row[1]))
 
     def settle_part(
         self,
         identity: str,
-        part: JobPart,
+        part: SyncJobPart,
         *,
         indexed: int = 0,
         deleted: int = 0,
@@ -209,8 +209,8 @@ class Jobs:
             return changed.rowcount > 0
 
 
-def _job(row: tuple[Any, ...]) -> Job:
-    return Job(**dict(zip(_COLUMNS.split(", "), row, strict=True)))
+def _job(row: tuple[Any, ...]) -> SyncJob:
+    return SyncJob(**dict(zip(_COLUMNS.split(", "), row, strict=True)))
 
 
 def _now() -> int:

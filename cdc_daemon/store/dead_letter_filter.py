@@ -10,7 +10,7 @@ KINDS = ("document", "partition", "mutation", "segment")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterFilter:
+class DeadLetterFilter:
     """Conditions that must all match; None matches everything.
 
     `table` is a table's name, with or without its keyspace. `before` and `since` bound the time of the last
@@ -52,5 +52,5 @@ class LetterFilter:
         return " AND ".join(given) or "1", tuple(given.values())
 
 
-EVERYTHING = LetterFilter()
+EVERYTHING = DeadLetterFilter()
 """Every letter."""
