@@ -22,10 +22,12 @@ from cdc_daemon.search import (
     IndexManager,
     Operation,
     Outcome,
-    make_client,
 )
 from cdc_daemon.search.bulk_body import split
 from cdc_daemon.search.bulk_results import Clocks, Settlement
+from cdc_daemon.search.elasticsearch.client import make_client
+from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
+from cdc_daemon.search.engine import SearchEngine
 
 ALIAS = "bench-bulk"
 INDEX = "bench-bulk-1"
@@ -80,12 +82,14 @@ async def measure(url: str, *, documents: int, runs: int) -> BulkFigures:
     bodies = prebuild(rows)
     ours: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
-    async with make_client(ElasticsearchOptions((url,), connections=CONNECTIONS)) as client:
+    options = ElasticsearchOptions((url,), connections=CONNECTIONS)
+    async with make_client(options) as client:
+        engine = ElasticsearchEngine(client)
         try:
             for run in range(runs + WARM_UPS):
                 for side in ("ours", "bare") if run % 2 else ("bare", "ours"):
-                    await renew_index(client)
-                    elapsed = await run_writer(client, rows) if side == "ours" else await run_bare(url, bodies)
+                    await renew_index(client, engine)
+                    elapsed = await run_writer(engine, rows) if side == "ours" else await run_bare(url, bodies)
                     await check(client, documents)
                     (ours if side == "ours" else bare).append(elapsed)
         finally:
@@ -116,17 +120,17 @@ def make_operations(rows: Sequence[tuple[str, bytes]]) -> list[Operation]:
     return [Operation(ALIAS, key, VERSION, body, built) for key, body in rows]
 
 
-async def renew_index(client: AsyncElasticsearch) -> None:
+async def renew_index(client: AsyncElasticsearch, engine: SearchEngine) -> None:
     """Delete the index and create it empty."""
     await client.options(ignore_status=404).indices.delete(index=INDEX)
     settings = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "30s"}
-    await IndexManager(client).ensure(IndexDefinition(ALIAS, INDEX, settings, _MAPPINGS))
+    await IndexManager(engine).ensure(IndexDefinition(ALIAS, INDEX, settings, _MAPPINGS))
 
 
-async def run_writer(client: AsyncElasticsearch, rows: Sequence[tuple[str, bytes]]) -> tuple[float, float]:
+async def run_writer(engine: SearchEngine, rows: Sequence[tuple[str, bytes]]) -> tuple[float, float]:
     """Write all documents with the bulk writer; return wall and processor seconds."""
     limits = BulkLimits(documents=PER_REQUEST, connections=CONNECTIONS)
-    writer = BulkWriter(client, limits=limits)
+    writer = BulkWriter(engine, limits=limits)
     operations = make_operations(rows)
     wall, cpu = time.perf_counter(), time.process_time()
     results = await writer.write(operations)

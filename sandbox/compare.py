@@ -13,14 +13,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, aclosing, closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import tuple_factory
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.startup import connect_elasticsearch, make_mappings
 from cdc_daemon.cassandra.joined import JoinedRowReader
@@ -37,7 +36,9 @@ from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.routes import related_of
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.documents import find_documents
+from cdc_daemon.search.engine import DocumentName, SearchEngine
+from cdc_daemon.search.failure import Failure, attempting
 
 EXAMPLES = 5
 """How many ids of each kind of difference are told."""
@@ -48,7 +49,6 @@ PAGE_ROWS = 500
 PAGE_IDS = 5000
 """Ids of one page of all documents."""
 
-_KEEP_ALIVE = "1m"
 _LONGEST_VALUE = 80
 
 
@@ -107,20 +107,20 @@ async def compare(settings: Settings) -> list[Comparison]:
     async with AsyncExitStack() as stack:
         session = await asyncio.to_thread(connect, settings.cassandra)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
-        client = connect_elasticsearch(settings.elasticsearch)
-        stack.push_async_callback(client.close)
+        engine = connect_elasticsearch(settings.elasticsearch)
+        stack.push_async_callback(engine.close)
         schema = SchemaSource(session)
         mappings = await make_mappings(settings, schema)
         reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(mappings))
         return [
-            await compare_mapping(session, client, mapping, reader)
+            await compare_mapping(session, engine, mapping, reader)
             for several in mappings.values()
             for mapping in several
         ]
 
 
 async def compare_mapping(
-    session: Session, client: AsyncElasticsearch, mapping: DocumentMapping, reader: JoinedRowReader | None = None
+    session: Session, engine: SearchEngine, mapping: DocumentMapping, reader: JoinedRowReader | None = None
 ) -> Comparison:
     """Compare one table, and what is joined to it by `reader`, with the index it feeds. Raises as `compare` does."""
     comparison = Comparison(mapping.name)
@@ -128,11 +128,12 @@ async def compare_mapping(
         async for page in _projected(session, mapping, comparison, reader):
             comparison.rows += len(page)
             ids.add(document.id for document in page)
-            await _compare_page(client, mapping.alias, page, comparison)
-        async for found in _document_ids(client, mapping.alias):
-            comparison.documents += len(found)
-            for extra in ids.without(found):
-                comparison.extra.add(extra)
+            await _compare_page(engine, mapping.alias, page, comparison)
+        async with aclosing(find_documents(engine, mapping.alias, page=PAGE_IDS)) as walk:
+            async for found in walk:
+                comparison.documents += len(found)
+                for extra in ids.without(document.id for document in found):
+                    comparison.extra.add(extra)
     return comparison
 
 
@@ -195,23 +196,18 @@ def join_key(parts: Sequence[bytes]) -> bytes:
     return b"".join(len(part).to_bytes(2, "big") + part + b"\0" for part in parts)
 
 
-async def _compare_page(
-    client: AsyncElasticsearch, alias: str, page: Sequence[_Document], comparison: Comparison
-) -> None:
+async def _compare_page(engine: SearchEngine, alias: str, page: Sequence[_Document], comparison: Comparison) -> None:
     if not page:
         return
-    with told_apart("get documents", alias=alias):
-        answer = await client.mget(index=alias, docs=[_wanted(document) for document in page])
-    for document, found in zip(page, answer.body["docs"], strict=True):
-        if not found.get("found"):
-            comparison.missing.add(f"{document.id}: {found['error']['reason']}" if "error" in found else document.id)
-        elif told := differing(orjson.loads(document.body), found["_source"]):
+    with attempting("get documents", alias=alias):
+        stored = await engine.documents([DocumentName(alias, each.id, each.routing) for each in page], source=True)
+    for document, found in zip(page, stored, strict=True):
+        if found is None:
+            comparison.missing.add(document.id)
+        elif isinstance(found, Failure):
+            comparison.missing.add(f"{document.id}: {found.reason}")
+        elif told := differing(orjson.loads(document.body), found.source or {}):
             comparison.different.add(f"{document.id}: {told}")
-
-
-def _wanted(document: _Document) -> dict[str, str]:
-    routing = {} if document.routing is None else {"routing": document.routing}
-    return {"_id": document.id, **routing}
 
 
 def differing(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> str:
@@ -236,36 +232,6 @@ def _short(document: Mapping[str, Any], name: str) -> str:
         return "absent"
     text = _canonical(document[name]).decode()
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
-
-
-async def _document_ids(client: AsyncElasticsearch, alias: str) -> AsyncIterator[list[str]]:
-    """Return the ids of all documents, page by page, as of one moment after a refresh."""
-    with told_apart("open a point in time", alias=alias):
-        await client.indices.refresh(index=alias)
-        opened = await client.open_point_in_time(index=alias, keep_alive=_KEEP_ALIVE)
-    point = str(opened.body["id"])
-    try:
-        after: list[Any] | None = None
-        while True:
-            with told_apart("search for all documents", alias=alias):
-                answer = await client.search(
-                    pit={"id": point, "keep_alive": _KEEP_ALIVE},
-                    sort=[{"_shard_doc": "asc"}],
-                    search_after=after,
-                    size=PAGE_IDS,
-                    source=False,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                )
-            point = str(answer.body.get("pit_id", point))
-            hits = answer.body["hits"]["hits"]
-            yield [hit["_id"] for hit in hits]
-            if len(hits) < PAGE_IDS:
-                return
-            after = hits[-1]["sort"]
-    finally:
-        with told_apart("close a point in time", alias=alias):
-            await client.close_point_in_time(id=point)
 
 
 class _Ids:

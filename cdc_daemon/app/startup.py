@@ -11,7 +11,6 @@ from typing import TypeVar
 import structlog
 from cassandra import Unauthorized
 from cassandra.cluster import Session
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.node import NodeSettings, find_node
@@ -26,7 +25,7 @@ from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.server_waits import Waits
-from cdc_daemon.search.client import ElasticsearchOptions, make_client
+from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
 from cdc_daemon.sources.schema_changes.mappings import Fields, LiveMappings
 from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings
 
@@ -199,10 +198,10 @@ async def read_node_settings(session: Session, settings: Settings) -> NodeSettin
     return NodeSettings({row.name: row.value for row in rows})
 
 
-def connect_elasticsearch(settings: ElasticsearchSettings) -> AsyncElasticsearch:
-    """Create the client without sending anything. Raises `ConfigError`."""
+def connect_elasticsearch(settings: ElasticsearchSettings) -> SearchEngine:
+    """Create the connections without sending anything. Raises `ConfigError`."""
     password, api_key = settings.password, settings.api_key
-    return make_client(
+    return make_engine(
         ElasticsearchOptions(
             hosts=settings.hosts,
             username=settings.username,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.startup import connect_elasticsearch, make_mapping
 from cdc_daemon.cassandra.joined import JoinedRowReader
@@ -23,8 +22,8 @@ from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.key import Key
 from cdc_daemon.pipeline.routes import related_of
-from cdc_daemon.search.answers import GOT, is_found, read, required
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.documents import fetch_source
+from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
 from cdc_daemon.sources.requests.ids import IdParser
 from cdc_daemon.values.shown import json_bytes
@@ -87,8 +86,8 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
     async with AsyncExitStack() as stack:
         session = await asyncio.to_thread(connect, settings.cassandra)
         stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
-        client = connect_elasticsearch(settings.elasticsearch)
-        stack.push_async_callback(client.close)
+        engine = connect_elasticsearch(settings.elasticsearch)
+        stack.push_async_callback(engine.close)
         schema = SchemaSource(session)
         await schema.refresh()
         # Unlike the daemon it waits for no table; those of other mappings are not its business.
@@ -116,14 +115,14 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
                 has_row = state.row is not None or state.error is not None
                 error = state.error if isinstance(state.error, DocumentError) else None
                 made = build(key, state.row, reading.version, reading.began)
-                found += [await _beside(client, built, error, has_row=has_row) for built in made]
+                found += [await _beside(engine, built, error, has_row=has_row) for built in made]
         for at, each in reversed(empty):  # each row has one document, as there is one mapping
             found.insert(at, each)
         return found
 
 
 async def _beside(
-    client: AsyncElasticsearch, built: Operation | FailedBuild, error: DocumentError | None = None, *, has_row: bool
+    engine: SearchEngine, built: Operation | FailedBuild, error: DocumentError | None = None, *, has_row: bool
 ) -> Preview:
     """Return what was built beside the document in the index. `error` is why the row itself cannot be read."""
     body = source = routing = None
@@ -133,10 +132,8 @@ async def _beside(
         body, routing = built.body, built.routing
     if error is not None and not built.id:
         return Preview(built.id, built.alias, None, None, error, source, has_row)
-    with told_apart("get the document", alias=built.alias):
-        answer = await client.options(ignore_status=404).get(index=built.alias, id=built.id, routing=routing)
-        got = None if answer.meta.status == 404 else read(GOT, answer)
-        indexed = required(got.get("_source"), "_source") if got is not None and is_found(got) else None
+    found = await fetch_source(engine, DocumentName(built.alias, built.id, routing))
+    indexed = None if found is None else dict(found)
     return Preview(built.id, built.alias, body, indexed, error, source, has_row)
 
 

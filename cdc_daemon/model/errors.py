@@ -116,10 +116,6 @@ class ElasticsearchUnavailableError(CdcError):
     retryable = True
 
 
-class BrokenAnswerError(ElasticsearchUnavailableError):
-    """Elasticsearch, or a server in its place, sent a response that is not valid for the request."""
-
-
 class ElasticsearchRefusedError(CdcError):
     """Elasticsearch refused for a reason that an operator has to fix: a missing alias, a block, a closed index."""
 

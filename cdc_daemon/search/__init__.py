@@ -1,4 +1,4 @@
-"""Elasticsearch: indices behind aliases, bulk writes, version conflicts, and searches for siblings."""
+"""The search engine: indices behind aliases, bulk writes, version conflicts, and searches for documents."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.search.availability import ProbePauses
 from cdc_daemon.search.bulk import BulkLimits, BulkWriter
 from cdc_daemon.search.bulk_observer import BulkObserver, RetryReason, SilentObserver
-from cdc_daemon.search.client import ElasticsearchOptions, make_client
-from cdc_daemon.search.find_documents import Sibling, find_siblings
+from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions
+from cdc_daemon.search.elasticsearch.engine import make_engine
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.indices import EnsuredIndex, IndexDefinition, IndexManager
 
 __all__ = [
@@ -23,8 +24,7 @@ __all__ = [
     "ProbePauses",
     "Result",
     "RetryReason",
-    "Sibling",
+    "SearchEngine",
     "SilentObserver",
-    "find_siblings",
-    "make_client",
+    "make_engine",
 ]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.clock import wall_clock
@@ -21,6 +20,7 @@ from cdc_daemon.search.bulk_body import Batch, Target, Trouble, split
 from cdc_daemon.search.bulk_endpoint import BulkEndpoint
 from cdc_daemon.search.bulk_observer import BulkObserver, RetryReason, SilentObserver
 from cdc_daemon.search.bulk_results import Clocks, Settlement, Verdict
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.failure import Failure, Kind
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class BulkWriter:
 
     def __init__(
         self,
-        client: AsyncElasticsearch,
+        engine: SearchEngine,
         *,
         limits: BulkLimits | None = None,
         observer: BulkObserver | None = None,
@@ -83,7 +83,7 @@ class BulkWriter:
         self._size = self._limits.size
         self._slots = AdaptiveLimit(self._limits.connections)
         request_timeout = min(self._limits.request_timeout, self._limits.max_body_age)
-        self._endpoint = BulkEndpoint(client, request_timeout=request_timeout, probe_timeout=min(request_timeout, 5.0))
+        self._endpoint = BulkEndpoint(engine, request_timeout=request_timeout, probe_timeout=min(request_timeout, 5.0))
         self._availability = Availability(
             self._endpoint.probe,
             observer=self._observer,
@@ -149,7 +149,7 @@ class BulkWriter:
         self._limits = replace(self._limits, max_body_age=min(seconds, self._limits.max_body_age))
 
     async def close(self) -> None:
-        """Stop the probes. The caller must close the client."""
+        """Stop the probes. The caller must close the engine."""
         await self._troubles.close()
         await self._availability.close()
 

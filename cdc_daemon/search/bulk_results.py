@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.search.bulk_body import Batch, Target, Trouble
-from cdc_daemon.search.bulk_endpoint import Item, guard_failure
+from cdc_daemon.search.bulk_endpoint import guard_failure
 from cdc_daemon.search.bulk_observer import RetryReason
+from cdc_daemon.search.engine import Item
 from cdc_daemon.search.failure import Failure, Kind
 
 _SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")

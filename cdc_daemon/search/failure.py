@@ -14,22 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from elastic_transport import ConnectionError, SerializationError, TransportError  # noqa: A004 -- the client's own
-from elasticsearch import ApiError, UnsupportedProductError
-
-from cdc_daemon.model.errors import (
-    BrokenAnswerError,
-    CdcError,
-    ElasticsearchRefusedError,
-    ElasticsearchUnavailableError,
-)
+from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
 
 MAX_REASON = 2000
 """The number of characters kept of a reason: it may quote the document, and a document may be of any size."""
-
-
-class NotConnectedError(ConnectionError):
-    """The connection to Elasticsearch failed, so nothing was sent."""
 
 
 class Kind(Enum):
@@ -104,14 +92,14 @@ class Failure:
     def from_error(cls, status: int, error: Any) -> Failure:
         """Return the failure in Elasticsearch's `error` object, or in a proxy's response without one."""
         if not isinstance(error, dict):
-            return cls(status, f"http_{status}", _short(str(error)) if error else "no reason given")
+            return cls(status, f"http_{status}", shorten(str(error)) if error else "no reason given")
         reason = str(error.get("reason") or "no reason given")
         cause = error
         while isinstance(cause.get("caused_by"), dict):
             cause = cause["caused_by"]  # the innermost is the cause, the outer ones the location
         if cause.get("reason") and str(cause["reason"]) not in reason:
             reason = f"{reason}: {cause['reason']}"
-        return cls(status, str(error.get("type") or f"http_{status}"), _short(reason))
+        return cls(status, str(error.get("type") or f"http_{status}"), shorten(reason))
 
 
 _OVERLOAD = frozenset({"es_rejected_execution_exception", "circuit_breaking_exception"})
@@ -221,39 +209,35 @@ def hint_for(status: int, error_type: str) -> str | None:
     return hint
 
 
-def failure_of(error: Exception) -> Failure:
-    """Return the failure for an error of the client; the response body is never quoted in full.
+class EngineError(CdcError):
+    """A request to the search engine failed. `attempting` converts it to the error of the attempted action."""
 
-    `error` is an `ApiError` (there was a response), a `TransportError` (no response, or a broken one), or a
-    `BrokenAnswerError` (a response of another shape).
-    """
-    if isinstance(error, BrokenAnswerError):
-        return Failure(0, BROKEN_ANSWER, error.message)
-    if isinstance(error, UnsupportedProductError):
-        return Failure(error.meta.status, "unsupported_product", "what answers is not Elasticsearch")
-    if isinstance(error, ApiError):
-        body = error.body
-        return Failure.from_error(error.meta.status, body.get("error") if isinstance(body, dict) else body)
-    if isinstance(error, SerializationError):
-        return Failure(0, BROKEN_ANSWER, "the answer is cut short or is no JSON")
-    if isinstance(error, TransportError):
-        sent = not isinstance(error, NotConnectedError)
-        kind = type(error) if sent else ConnectionError
-        return Failure(0, _snake(kind.__name__), _short(str(error.message)), sent)
-    return Failure(0, _snake(type(error).__name__), _short(str(error)))
+    retryable = True
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.error_type}: {failure.reason}", hint=failure.hint)
+        self.failure = failure
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EngineError, (self.failure,)
+
+
+def broken_answer(reason: str) -> EngineError:
+    """Return the error of an answer that does not answer the request."""
+    return EngineError(Failure(0, BROKEN_ANSWER, reason))
 
 
 @contextmanager
-def told_apart(doing: str, **where: Any) -> Iterator[None]:
-    """Convert the client's errors to ours, for everything but bulk requests.
+def attempting(doing: str, **where: Any) -> Iterator[None]:
+    """Convert the failure of a request into the error of the attempted action.
 
     Raises `ElasticsearchUnavailableError` for a transient failure and `ElasticsearchRefusedError` for
-    a failure that an operator must fix. A `BrokenAnswerError` raised inside becomes the former.
+    a failure that an operator must fix.
     """
     try:
         yield
-    except (ApiError, TransportError, BrokenAnswerError) as error:
-        raise error_of(failure_of(error), doing, **where) from None
+    except EngineError as error:
+        raise error_of(error.failure, doing, **where) from None
 
 
 def error_of(failure: Failure, doing: str, **where: Any) -> CdcError:
@@ -264,9 +248,6 @@ def error_of(failure: Failure, doing: str, **where: Any) -> CdcError:
     return ElasticsearchRefusedError(message, hint=failure.hint, **where)
 
 
-def _short(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return a reason, at most `MAX_REASON` characters of it."""
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

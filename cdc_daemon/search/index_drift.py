@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from elasticsearch import AsyncElasticsearch
-
-from cdc_daemon.search.answers import MAPPINGS, SETTINGS, of_index, read, required
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.engine import SearchEngine, of_index
+from cdc_daemon.search.failure import attempting
 
 _COMPARED = (
     *("type", "analyzer", "search_analyzer", "normalizer", "format", "dims", "enabled", "dynamic", "copy_to"),
@@ -55,7 +53,7 @@ def drift_hint(index: str, mapping: str) -> str:
 
 
 async def find_drift(
-    client: AsyncElasticsearch, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
+    engine: SearchEngine, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
 ) -> list[Difference]:
     """Compare an index with its declaration; only declared settings and fields count.
 
@@ -63,14 +61,12 @@ async def find_drift(
     """
     found: list[Difference] = []
     if settings:
-        with told_apart("read the settings", index=index):
-            answer = await client.indices.get_settings(index=index, flat_settings=True)
-            there = required(of_index(read(SETTINGS, answer), index).get("settings"), "settings")
+        with attempting("read the settings", index=index):
+            there = of_index(await engine.settings(index), index).settings
         found += settings_differences(settings, there)
     if mappings:
-        with told_apart("read the mapping", index=index):
-            answer = await client.indices.get_mapping(index=index)
-            mapping = of_index(read(MAPPINGS, answer), index)["mappings"]
+        with attempting("read the mapping", index=index):
+            mapping = of_index(await engine.mappings(index), index)
         found += mapping_differences(mappings, mapping)
     return found
 

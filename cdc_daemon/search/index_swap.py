@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-Aliases = Mapping[str, Mapping[str, Any]]
-"""The aliases of one index: name to options, as Elasticsearch returns them."""
+from cdc_daemon.search.engine import Aliases
 
 
 class Phase(StrEnum):

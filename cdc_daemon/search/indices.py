@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from elastic_transport import ApiResponse, TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
 
-from cdc_daemon.model.errors import BrokenAnswerError, CdcError, ElasticsearchRefusedError, IndexRefusedError
-from cdc_daemon.search.answers import ACKNOWLEDGEMENT, ALIASES, MAPPINGS, SETTINGS, SIMULATED, of_index, read
-from cdc_daemon.search.failure import Failure, Kind, error_of, failure_of, told_apart
+from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
+from cdc_daemon.search.engine import SearchEngine, of_index
+from cdc_daemon.search.failure import EngineError, Failure, Kind, attempting, error_of
 from cdc_daemon.search.index_drift import flat_settings
 from cdc_daemon.search.index_swap import write_index
 
@@ -21,6 +19,10 @@ log = structlog.get_logger(__name__)
 
 _UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 """Time units of Elasticsearch's settings, in seconds."""
+
+_GC_DELETES = "index.gc_deletes"
+
+_PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 
 DEFAULT_GC_DELETES = 60.0
 """Seconds (`IndexSettings.DEFAULT_GC_DELETES` of Elasticsearch 8.19)."""
@@ -80,8 +82,8 @@ class IndexManager:
     means that the declaration must be changed.
     """
 
-    def __init__(self, client: AsyncElasticsearch) -> None:
-        self._client = client
+    def __init__(self, engine: SearchEngine) -> None:
+        self._engine = engine
 
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
         """Ensure that the alias points to an index with the daemon's fields. Concurrent calls are safe."""
@@ -110,31 +112,20 @@ class IndexManager:
     async def try_out(self, definition: IndexDefinition) -> None:
         """Check with Elasticsearch whether an index can be created, without creating it.
 
-        Elasticsearch simulates a template with that content, which checks settings, analyzers and fields
-        (`TransportSimulateTemplateAction`, 8.19). Raises as `ensure` does, and `ElasticsearchRefusedError` if the
-        login lacks the privilege for it.
+        Raises as `ensure` does, and `ElasticsearchRefusedError` if the login lacks the privilege for it.
         """
         try:
-            answer = await self._client.indices.simulate_template(
-                index_patterns=[definition.index],
-                template={"settings": dict(definition.settings), "mappings": definition.whole_mapping()},
-                priority=_FOREMOST,
+            await self._engine.try_index(
+                definition.index, settings=definition.settings, mappings=definition.whole_mapping()
             )
-            read(SIMULATED, answer)
-        except (ApiError, TransportError, BrokenAnswerError) as error:
-            raise _creation_error(failure_of(error), definition) from None
+        except EngineError as error:
+            raise _creation_error(error.failure, definition) from None
 
     async def gc_deletes(self, alias: str) -> float:
         """Return the seconds for which the index behind the alias remembers the versions of deletions."""
-        with told_apart("read the settings", alias=alias):
-            answer = await self._client.indices.get_settings(
-                index=alias, name="index.gc_deletes", include_defaults=True, flat_settings=True
-            )
-            found = read(SETTINGS, answer)
-        values = [
-            entry.get("settings", {}).get("index.gc_deletes") or entry.get("defaults", {}).get("index.gc_deletes")
-            for entry in found.values()
-        ]
+        with attempting("read the settings", alias=alias):
+            found = await self._engine.settings(alias, [_GC_DELETES], defaults=True)
+        values = [each.settings.get(_GC_DELETES) or each.defaults.get(_GC_DELETES) for each in found.values()]
         if not values:
             raise ElasticsearchRefusedError("no index is behind the alias", alias=alias)
         return min(_parse_seconds(value, alias) for value in values)
@@ -147,9 +138,8 @@ class IndexManager:
         index = await self._find_write_index(alias)
         if index is None:
             raise ElasticsearchRefusedError("there is no such alias", hint="create it", alias=alias)
-        with told_apart("read the mapping", index=index):
-            answer = await self._client.indices.get_mapping(index=index)
-            mapping = of_index(read(MAPPINGS, answer), index)["mappings"]
+        with attempting("read the mapping", index=index):
+            mapping = of_index(await self._engine.mappings(index), index)
         if str(mapping.get("dynamic", True)).lower() != "strict":
             return Completion(index)
         found = mapping.get("properties") or {}
@@ -159,8 +149,8 @@ class IndexManager:
         if not wanted:
             return Completion(index, refused=refused)
         try:
-            with told_apart("add fields to the mapping", index=index):
-                read(ACKNOWLEDGEMENT, await self._client.indices.put_mapping(index=index, properties=wanted))
+            with attempting("add fields to the mapping", index=index):
+                await self._engine.put_mapping(index, wanted)
         except ElasticsearchRefusedError as error:
             fields = sorted(wanted)
             log.warning("elasticsearch.fields_refused", index=index, fields=fields, error=str(error), hint=error.hint)
@@ -174,52 +164,41 @@ class IndexManager:
         except ElasticsearchRefusedError as error:
             raise IndexRefusedError(error.message, hint=error.hint, **error.where) from None
         try:
-            answer = await self._client.indices.create(
-                index=definition.index,
-                aliases=dict(aliases),
-                mappings=definition.whole_mapping(),
-                settings=dict(definition.settings),
+            await self._engine.create_index(
+                definition.index, settings=definition.settings, mappings=definition.whole_mapping(), aliases=aliases
             )
-            read(ACKNOWLEDGEMENT, answer)
-        except (ApiError, TransportError, BrokenAnswerError) as error:
-            failure = failure_of(error)
-            if failure.error_type == "resource_already_exists_exception":
+        except EngineError as error:
+            if error.failure.error_type == "resource_already_exists_exception":
                 return False
-            raise _creation_error(failure, definition) from None
+            raise _creation_error(error.failure, definition) from None
         log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
         return True
 
     async def _find_write_index(self, alias: str) -> str | None:
         """Return the write index of the alias, or None if the name is free."""
-        with told_apart("look up the alias", alias=alias):
-            answer = await self._client.options(ignore_status=404).indices.get_alias(name=alias)
-            if answer.meta.status == 404:
-                if await self._client.indices.exists(index=alias):
-                    raise ElasticsearchRefusedError(
-                        "expected an alias, found an index of that name",
-                        hint="reindex it under another name, delete it, and give that name to an alias",
-                        alias=alias,
-                    )
-                return None
-            behind = indices_behind(alias, answer)
-        return _choose_write_index(alias, behind)
+        with attempting("look up the alias", alias=alias):
+            behind = await self._engine.indices_of(alias)
+            taken = behind is None and await self._engine.index_exists(alias)
+        if taken:
+            raise ElasticsearchRefusedError(
+                "expected an alias, found an index of that name",
+                hint="reindex it under another name, delete it, and give that name to an alias",
+                alias=alias,
+            )
+        return None if behind is None else _choose_write_index(alias, behind)
 
     async def _add_properties(self, index: str, definition: IndexDefinition) -> tuple[str, ...]:
-        with told_apart("read the mapping", index=index):
-            answer = await self._client.indices.get_mapping(index=index)
-            properties = of_index(read(MAPPINGS, answer), index)["mappings"].get("properties") or {}
+        with attempting("read the mapping", index=index):
+            properties = of_index(await self._engine.mappings(index), index).get("properties") or {}
         _check_properties(properties, definition)
         added = tuple(name for name in definition.extra_properties if name not in properties)
         if added:
             wanted = {name: definition.extra_properties[name] for name in added}
-            with told_apart("add the daemon's fields to the mapping", index=index):
-                read(ACKNOWLEDGEMENT, await self._client.indices.put_mapping(index=index, properties=wanted))
+            with attempting("add the daemon's fields to the mapping", index=index):
+                await self._engine.put_mapping(index, wanted)
             log.info("elasticsearch.fields_added", index=index, fields=added)
         return added
 
-
-_FOREMOST = 2_000_000_011
-"""The priority of a simulated template: no other template may have the same."""
 
 _NAMES = frozenset({"invalid_alias_name_exception", "invalid_index_name_exception"})
 
@@ -240,21 +219,22 @@ def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
     return error_of(failure, "create the index", index=definition.index)
 
 
+async def has_pipeline(engine: SearchEngine, alias: str) -> bool:
+    """Return whether an ingest pipeline changes the documents of an index.
+
+    Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
+    """
+    with attempting("read the settings", alias=alias):
+        found = await engine.settings(alias, _PIPELINES)
+    return any(each.settings.get(name, "_none") != "_none" for each in found.values() for name in _PIPELINES)
+
+
 def declared_gc_deletes(definition: IndexDefinition) -> float:
     """Return the seconds for which an index of this definition remembers deletions."""
     for name, value in flat_settings(definition.settings):
-        if name == "index.gc_deletes":
+        if name == _GC_DELETES:
             return _parse_seconds(value, definition.alias)
     return DEFAULT_GC_DELETES
-
-
-def indices_behind(alias: str, answer: ApiResponse[Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the options of an alias for each index behind it, from the response to a look-up of the alias.
-
-    Raises `BrokenAnswerError`.
-    """
-    found = read(ALIASES, answer)
-    return {index: of_index(entry["aliases"], alias) for index, entry in found.items()}
 
 
 def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

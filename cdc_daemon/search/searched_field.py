@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from elasticsearch import AsyncElasticsearch
-
-from cdc_daemon.search.answers import MAPPINGS, read
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search.failure import attempting
 
 _TEXTS = frozenset(("text", "match_only_text", "search_as_you_type"))
 _NOT_SEARCHED = frozenset(("object", "nested", "binary", "dense_vector"))
@@ -64,14 +62,14 @@ def find_field(mapping: Mapping[str, Any], field: str, *, aliased: bool = False)
     return replace(_judged(field, node), nested=nested)
 
 
-async def read_fields(client: AsyncElasticsearch, alias: str, field: str) -> Sequence[SearchedField]:
+async def read_fields(engine: SearchEngine, alias: str, field: str) -> Sequence[SearchedField]:
     """Return the distinct ways in which the indices behind an alias can search a field.
 
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
-    with told_apart("read the mapping", alias=alias):
-        found = read(MAPPINGS, await client.indices.get_mapping(index=alias))
-    return list(dict.fromkeys(find_field(each["mappings"], field) for each in found.values()))
+    with attempting("read the mapping", alias=alias):
+        found = await engine.mappings(alias)
+    return list(dict.fromkeys(find_field(mapping, field) for mapping in found.values()))
 
 
 def _without(mapping: Mapping[str, Any], node: Mapping[str, Any], field: str, *, dynamic: Any) -> SearchedField:

@@ -8,15 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import IndexPairError
-from cdc_daemon.search.answers import ACKNOWLEDGEMENT, ALIASES, HEALTH, read
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search.failure import attempting
 from cdc_daemon.search.index_drift import Difference, find_drift, flat_settings
 from cdc_daemon.search.index_swap import BEHIND, IndexPair, Phase, direct, exchange_actions, following_names, marker
 from cdc_daemon.search.indices import IndexDefinition, IndexManager
-from cdc_daemon.search.pages import refresh
 from cdc_daemon.search.swap_watch import SEEN_BY_ALL, PairWatch
 
 log = structlog.get_logger(__name__)
@@ -41,8 +39,8 @@ class PairChanges:
     indices are not in the required state.
     """
 
-    def __init__(self, client: AsyncElasticsearch, watch: PairWatch, *, seconds: float = SEEN_BY_ALL) -> None:
-        self._client = client
+    def __init__(self, engine: SearchEngine, watch: PairWatch, *, seconds: float = SEEN_BY_ALL) -> None:
+        self._engine = engine
         self._watch = watch
         self._seconds = seconds
 
@@ -57,14 +55,14 @@ class PairChanges:
     async def free_name(self, definition: IndexDefinition, live: str) -> str:
         """Return the name of the next index: the declared one if that is free, otherwise the next number."""
         for name in (definition.index, *following_names(definition.alias, live)):
-            with told_apart("look for a free name", index=name):
-                if not await self._client.indices.exists(index=name):
+            with attempting("look for a free name", index=name):
+                if not await self._engine.index_exists(name):
                     return name
         raise IndexPairError("expected a free name for the index, found none", alias=definition.alias, index=live)
 
     async def try_out(self, definition: IndexDefinition) -> None:
         """Check with Elasticsearch whether an index can be created. Also raises `IndexRefusedError`."""
-        await IndexManager(self._client).try_out(definition)
+        await IndexManager(self._engine).try_out(definition)
 
     async def create(self, definition: IndexDefinition, pair: IndexPair) -> None:
         """Create the index that will replace the live one; it receives writes from now on.
@@ -78,7 +76,7 @@ class PairChanges:
         own = {marker(alias, Phase.BUILDING): _HIDDEN, direct(index): _HIDDEN}
         settings = {**dict(flat_settings(definition.settings)), **_building_settings(definition)}
         made = replace(definition, settings=settings)
-        if not await IndexManager(self._client).create(made, own) and (await self.pair(alias)).other != index:
+        if not await IndexManager(self._engine).create(made, own) and (await self.pair(alias)).other != index:
             raise IndexPairError("expected a free name for the index, found an index of that name", index=index)
 
     async def write_again(self, pair: IndexPair) -> None:
@@ -92,24 +90,21 @@ class PairChanges:
         """Return the differences of an index being built from its declaration."""
         building = _building_settings(definition)
         settings = {name: value for name, value in flat_settings(definition.settings) if name not in building}
-        return await find_drift(self._client, index, settings=settings, mappings=definition.mappings)
+        return await find_drift(self._engine, index, settings=settings, mappings=definition.mappings)
 
     async def complete(self, definition: IndexDefinition, index: str) -> None:
         """Apply the final settings to a filled index, refresh it, and wait for its copies."""
         declared = dict(flat_settings(definition.settings))
         wanted = {name: declared.get(name) for name in _building_settings(definition)}
-        with told_apart("set the settings", index=index):
-            read(ACKNOWLEDGEMENT, await self._client.indices.put_settings(index=index, settings=wanted))
-            await refresh(self._client, index)
-            health = await self._client.options(request_timeout=_SHARDS_SECONDS + 10).cluster.health(
-                index=index, wait_for_no_initializing_shards=True, timeout=f"{_SHARDS_SECONDS}s"
-            )
-            read(HEALTH, health)
+        with attempting("set the settings", index=index):
+            await self._engine.put_settings(index, wanted)
+            await self._engine.refresh(index)
+            await self._engine.wait_for_shards(index, seconds=_SHARDS_SECONDS)
 
     async def exchange(self, pair: IndexPair) -> None:
         """Make the other index live, in one step, and keep the previous live one."""
-        with told_apart("refresh", index=pair.other):
-            await refresh(self._client, str(pair.other))
+        with attempting("refresh", index=pair.other):
+            await self._engine.refresh(str(pair.other))
         await self._change(exchange_actions(pair), "swap the indices", pair.alias)
         log.info("elasticsearch.swapped", alias=pair.alias, live=pair.other, kept=pair.live)
         await self._watch.look()
@@ -152,25 +147,23 @@ class PairChanges:
             raise IndexPairError(
                 f"expected an index that is to be dropped, found it {now.phase or 'gone'}", alias=alias, index=other
             )
-        with told_apart("delete the index", index=other):
-            answer = await self._client.options(ignore_status=404).indices.delete(index=other)
-            if answer.meta.status != 404:
-                read(ACKNOWLEDGEMENT, answer)
+        with attempting("delete the index", index=other):
+            await self._engine.delete_index(other)
         log.info("elasticsearch.index_deleted", alias=alias, index=other)
         await self._watch.look()
 
     async def _check_names(self, alias: str) -> None:
-        for name in (marker(alias, what) for what in (*Phase, BEHIND)):
-            with told_apart("look for a free name", alias=name):
-                found = await self._client.options(ignore_status=404).indices.get(index=name, filter_path="*.aliases")
-                indices = {} if found.meta.status == 404 else read(ALIASES, found)
+        names = [marker(alias, what) for what in (*Phase, BEHIND)]
+        with attempting("look for a free name", alias=alias):
+            indices = await self._engine.aliases(names)
+        for name in names:
             if name in indices:
                 raise IndexPairError(f"expected the name {name!r} to be free, found an index of that name", alias=alias)
 
     async def _change(self, actions: Sequence[Mapping[str, Any]], doing: str, alias: str) -> None:
-        with told_apart(doing, alias=alias):
-            done = read(ACKNOWLEDGEMENT, await self._client.indices.update_aliases(actions=actions))
-        if not done["acknowledged"]:
+        with attempting(doing, alias=alias):
+            acknowledged = await self._engine.update_aliases(actions)
+        if not acknowledged:
             # It is done, but some node has not acknowledged it: that node follows, or is removed from the cluster.
             log.warning("elasticsearch.change_not_acknowledged", alias=alias, waiting_seconds=LAGGARDS)
             await asyncio.sleep(LAGGARDS)

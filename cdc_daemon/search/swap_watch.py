@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.search.alias_troubles import AliasTrouble, carry_on
-from cdc_daemon.search.answers import ALIASES, read
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search.failure import attempting
 from cdc_daemon.search.index_swap import IndexPair, asked_for, direct, read_pair
 from cdc_daemon.search.indices import Completion, IndexManager
 
@@ -41,12 +40,12 @@ class PairWatch:
 
     def __init__(
         self,
-        client: AsyncElasticsearch,
+        engine: SearchEngine,
         aliases: Sequence[str],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        self._engine = engine
         self._aliases = list(aliases)
         self._clock = clock
         self._pairs: Pairs = {alias: IndexPair(alias) for alias in aliases}
@@ -106,13 +105,13 @@ class PairWatch:
         Raises the failure if no alias can be checked.
         """
         try:
-            return await look_at_pairs(self._client, self._aliases), {}
+            return await look_at_pairs(self._engine, self._aliases), {}
         except ElasticsearchRefusedError as refusal:
             pairs: dict[str, IndexPair] = {}
             failures: dict[str, ElasticsearchRefusedError] = {}
             for alias in self._aliases:
                 try:
-                    pairs |= await look_at_pairs(self._client, [alias])
+                    pairs |= await look_at_pairs(self._engine, [alias])
                 except ElasticsearchRefusedError as error:
                     failures[alias] = error
             if not pairs:
@@ -120,22 +119,18 @@ class PairWatch:
             return pairs, failures
 
 
-async def look_at_pairs(client: AsyncElasticsearch, aliases: Sequence[str]) -> Pairs:
+async def look_at_pairs(engine: SearchEngine, aliases: Sequence[str]) -> Pairs:
     """Return the current indices. Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`."""
-    with told_apart("look at the aliases"):
-        answer = await client.indices.get_alias(
-            index=asked_for(aliases), ignore_unavailable=True, expand_wildcards="all"
-        )
-        found = read(ALIASES, answer)
-    indices = {index: entry["aliases"] for index, entry in found.items()}
+    with attempting("look at the aliases"):
+        indices = await engine.aliases(asked_for(aliases))
     return {alias: read_pair(alias, indices) for alias in aliases}
 
 
 class PairFields:
     """The fields of both indices of an alias; the fields that the live one accepts count."""
 
-    def __init__(self, client: AsyncElasticsearch, watch: PairWatch) -> None:
-        self._manager = IndexManager(client)
+    def __init__(self, engine: SearchEngine, watch: PairWatch) -> None:
+        self._manager = IndexManager(engine)
         self._watch = watch
 
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:

@@ -131,7 +131,7 @@ class PairWriter:
         self._live.doubt(alias)
 
     async def close(self) -> None:
-        """Stop the probes. The caller must close the client."""
+        """Stop the probes. The caller must close the engine."""
         await self._live.close()
         for each in self._others.values():
             await each.writer.close()

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import orjson
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.document_operation import FailedBuild, Operation
@@ -14,14 +13,10 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
-from cdc_daemon.search.answers import SETTINGS, read
-from cdc_daemon.search.document_versions import DocumentName
-from cdc_daemon.search.failure import told_apart
-from cdc_daemon.search.stored_documents import StoredDocument, fetch_documents
+from cdc_daemon.search.documents import fetch_documents
+from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
 from cdc_daemon.values.shown import json_bytes
-
-_PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 
 
 class ScannedReader(RowReader, Protocol):
@@ -57,7 +52,7 @@ class Comparison:
 
     def __init__(
         self,
-        client: AsyncElasticsearch,
+        engine: SearchEngine,
         reader: ScannedReader,
         builder: DocumentBuilder,
         *,
@@ -67,8 +62,8 @@ class Comparison:
         index: str | None = None,
         allowed_clock_difference: int = 2_000_000,
     ) -> None:
-        self.client = client
-        """The client used for queries."""
+        self.engine = engine
+        """The engine used for queries."""
         self._reader = reader
         self._builder = builder
         self._table = table
@@ -94,7 +89,7 @@ class Comparison:
         """Compare the keys' current rows and documents. Raises what reading and fetching raise."""
         expected, unreadable = await self.expected_documents(keys, reading)
         names = [DocumentName(self._index, each.operation.id, each.operation.routing) for each in expected]
-        documents = await fetch_documents(self.client, names, source=not self._changed)
+        documents = await fetch_documents(self.engine, names, source=not self._changed)
         mismatches = {}
         existing: list[str] = []
         for each, document in zip(expected, documents, strict=True):
@@ -147,16 +142,6 @@ class Comparison:
             _hash(document),
             **seen,  # type: ignore[arg-type]
         )
-
-
-async def changes_documents(client: AsyncElasticsearch, alias: str) -> bool:
-    """Return whether an index has an ingest pipeline of its own. Raises as `fetch_documents` does."""
-    with told_apart("read the settings", alias=alias):
-        answer = await client.indices.get_settings(index=alias, name=list(_PIPELINES), flat_settings=True)
-        found = read(SETTINGS, answer)
-    return any(
-        entry.get("settings", {}).get(name, "_none") != "_none" for entry in found.values() for name in _PIPELINES
-    )
 
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:

@@ -14,8 +14,8 @@ from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
-from cdc_daemon.search.document_versions import DocumentName
-from cdc_daemon.search.stored_documents import fetch_documents
+from cdc_daemon.search.documents import fetch_documents
+from cdc_daemon.search.engine import DocumentName
 from cdc_daemon.tablejobs.comparison import Comparison
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
 
@@ -163,7 +163,7 @@ class MismatchConfirmation:
 
     async def _still_there(self, orphans: Sequence[Mismatch]) -> list[Mismatch]:
         names = [DocumentName(self._index, each.id, each.routing) for each in orphans]
-        found = await fetch_documents(self._comparison.client, names, source=False)
+        found = await fetch_documents(self._comparison.engine, names, source=False)
         return [
             each._replace(version=document.version)
             for each, document in zip(orphans, found, strict=True)

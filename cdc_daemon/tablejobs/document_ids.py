@@ -17,7 +17,7 @@ from cdc_daemon.document.mapping import (
 )
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.stored_documents import StoredDocument
+from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.ids import IdParser
 

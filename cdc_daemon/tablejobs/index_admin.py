@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
-from cdc_daemon.search.answers import COUNT, read
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search.documents import count_documents
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.index_swap import IndexPair, Phase
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
@@ -40,10 +39,10 @@ class IndexAdmin:
     """
 
     def __init__(
-        self, aliases: Mapping[str, str], *, client: AsyncElasticsearch, changes: PairChanges, jobs: JobStarter
+        self, aliases: Mapping[str, str], *, client: SearchEngine, changes: PairChanges, jobs: JobStarter
     ) -> None:
         self._aliases = aliases
-        self._client = client
+        self._engine = client
         self._changes = changes
         self._jobs = jobs
 
@@ -129,7 +128,6 @@ class IndexAdmin:
     async def _count(self, index: str) -> int | None:
         """Return how many documents searches find; None if its shards are missing, as right after its creation."""
         try:
-            with told_apart("count documents", index=index):
-                return read(COUNT, await self._client.count(index=index))["count"]
+            return await count_documents(self._engine, index)
         except (ElasticsearchUnavailableError, ElasticsearchRefusedError):
             return None

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from cassandra.metadata import Murmur3Token
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.mapping import MappingSettings
@@ -19,11 +18,12 @@ from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.ports import DocumentBuilder
-from cdc_daemon.search.document_versions import DocumentName
-from cdc_daemon.search.stored_documents import DocumentWalk, StoredDocument, fetch_documents
+from cdc_daemon.search.documents import DocumentWalk, fetch_documents
+from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
+from cdc_daemon.search.indices import has_pipeline
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
 from cdc_daemon.tablejobs.backfill import ScanFactory
-from cdc_daemon.tablejobs.comparison import Comparison, ScannedReader, changes_documents
+from cdc_daemon.tablejobs.comparison import Comparison, ScannedReader
 from cdc_daemon.tablejobs.confirmation import AT_ONCE, DirectWriter, MismatchConfirmation, WriteBarrier
 from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
@@ -62,7 +62,7 @@ class Reconcile:
     def __init__(
         self,
         *,
-        client: AsyncElasticsearch,
+        client: SearchEngine,
         reader: ScannedReader,
         builder: DocumentBuilder,
         scan: ScanFactory,
@@ -73,7 +73,7 @@ class Reconcile:
         on_compared: Callable[[str, Mapping[str, int]], None],
         on_done: Callable[[JobRun], Awaitable[None]],
     ) -> None:
-        self._client = client
+        self._engine = client
         self._reader = reader
         self._builder = builder
         self._scan = scan
@@ -103,12 +103,12 @@ class Reconcile:
         mapping = compared.mapping
         place = index or mapping.alias
         comparison = Comparison(
-            self._client,
+            self._engine,
             self._reader,
             self._builder,
             table=_table(mapping),
             alias=mapping.alias,
-            changed=mapping.pipeline is not None or await changes_documents(self._client, place),
+            changed=mapping.pipeline is not None or await has_pipeline(self._engine, place),
             index=place,
         )
         counts = MismatchCounts(part.object_type)
@@ -173,7 +173,7 @@ class Reconcile:
         """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
-        walk = DocumentWalk(self._client, target.place, page=IDS)
+        walk = DocumentWalk(self._engine, target.place, page=IDS)
         seen, walked = self._sums_of(run, part.object_type), IdSums()
         async for page in self._pages(run, part, walk):
             walked.add(each.id for each in page)
@@ -203,7 +203,7 @@ class Reconcile:
         names: Sequence[DocumentName],
     ) -> None:
         for start in range(0, len(names), AT_ONCE):
-            found = await fetch_documents(self._client, names[start : start + AT_ONCE], source=DocumentKeys.FIELDS)
+            found = await fetch_documents(self._engine, names[start : start + AT_ONCE], source=DocumentKeys.FIELDS)
             await run.pace.take(len(found))
             await self._check(run, target, mapping, [(each, keys_of.of(each)) for each in found if each is not None])
 
@@ -216,7 +216,7 @@ class Reconcile:
         keys_of = DocumentKeys(mapping, compared.settings)
         parts = round(min(MOST_PARTS, 1 / run.request.sample))
         walk = DocumentWalk(
-            self._client,
+            self._engine,
             target.place,
             source=DocumentKeys.FIELDS,
             part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- not a secret

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.startup import Tell, persist, tell_nobody
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.indices import IndexDefinition, IndexManager, declared_gc_deletes
 from cdc_daemon.search.searched_field import read_fields
@@ -52,7 +52,7 @@ class Preparation:
 
     def __init__(
         self,
-        client: AsyncElasticsearch,
+        client: SearchEngine,
         settings: Mapping[str, MappingSettings],
         mappings: Mapping[TableName, Sequence[DocumentMapping]],
     ) -> None:

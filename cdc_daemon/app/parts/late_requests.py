@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 
-from elasticsearch import AsyncElasticsearch
-
 from cdc_daemon.config import ElasticsearchSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.search.document_versions import DocumentName
+from cdc_daemon.search.documents import fetch_documents
+from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.search.index_swap import IndexPair, direct
-from cdc_daemon.search.stored_documents import fetch_documents
 from cdc_daemon.search.swap_watch import PairWatch
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.sources.late_requests.watch import Look, SuspectWatch
@@ -42,7 +40,7 @@ def make_watch(
     store: Store,
     times: Times,
     *,
-    client: AsyncElasticsearch,
+    client: SearchEngine,
     pairs: PairWatch,
     sink: BackgroundSink,
     gate: Gate,
@@ -71,7 +69,7 @@ def make_watch(
     )
 
 
-def look_through(client: AsyncElasticsearch, pairs: PairWatch) -> Look:
+def look_through(client: SearchEngine, pairs: PairWatch) -> Look:
     """Return a function that reads versions from the index that an alias writes to, and from the second one if any."""
 
     async def look(alias: str, suspects: Sequence[Suspect]) -> Sequence[int | None]:

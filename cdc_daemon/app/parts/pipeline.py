@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from elasticsearch import AsyncElasticsearch
-
 from cdc_daemon.config import Settings
 from cdc_daemon.document.documents import DroppedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
@@ -25,6 +23,7 @@ from cdc_daemon.pipeline.row_processor import RowProcessor
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.swap_writer import PairWriter
 
 
@@ -32,7 +31,7 @@ def make_pipeline(
     settings: Settings,
     mappings: Mapping[TableName, Sequence[DocumentMapping]],
     *,
-    client: AsyncElasticsearch,
+    client: SearchEngine,
     coalescer: Coalescer,
     clock: HybridClock,
     reader: RowReader,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from cassandra.cluster import Session
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
@@ -18,6 +17,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.ids import IdParser
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
@@ -44,7 +44,7 @@ class Rebuild(Protocol):
 
 
 def make_index_rows(
-    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], client: AsyncElasticsearch
+    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], client: SearchEngine
 ) -> IndexRows:
     """Return a reader of the rows that each table's documents show."""
     return IndexRows(

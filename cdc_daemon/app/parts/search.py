@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from elasticsearch import AsyncElasticsearch
-
 from cdc_daemon.app.parts.index_preparation import SHORTEST_BODY_AGE, Preparation
 from cdc_daemon.app.startup import Tell
 from cdc_daemon.config import Settings
@@ -14,6 +12,7 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.bulk import BulkLimits, BulkWriter
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.metrics import BulkMetrics
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_watch import PairWatch
@@ -33,7 +32,7 @@ class Writing(NamedTuple):
 
 
 async def make_writing(
-    client: AsyncElasticsearch,
+    client: SearchEngine,
     settings: Settings,
     mappings: Mapping[TableName, Sequence[DocumentMapping]],
     *,

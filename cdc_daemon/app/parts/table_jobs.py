@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cassandra.cluster import Session
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.cassandra.commit_log_settings import compressor, is_encrypted
@@ -24,6 +23,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.ports import DocumentBuilder
 from cdc_daemon.pipeline.troubled import Troubled
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.indices import IndexDefinition
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_writer import PairWriter
@@ -60,7 +60,7 @@ class JobParts:
     schema: SchemaSource
     store: RangeJobs
     pipeline: Pipeline
-    client: AsyncElasticsearch
+    client: SearchEngine
     reader: FollowingReader
     clock: HybridClock
     builder: DocumentBuilder

@@ -157,10 +157,11 @@ async def _check_schema(
     }
     async with AsyncExitStack() as stack:
         try:
-            client = await stack.enter_async_context(connect_elasticsearch(settings.elasticsearch))
+            engine = connect_elasticsearch(settings.elasticsearch)
         except ConfigError:
             return [], {}  # the checks of Elasticsearch report it, and without a client no mapping can be laid out
-        rows = IndexRows(client, {})
+        stack.push_async_callback(engine.close)
+        rows = IndexRows(engine, {})
 
         def find_dependents(mapping: DocumentMapping) -> None:
             # Nothing is searched here: a finder raises at once where it cannot find documents as declared.

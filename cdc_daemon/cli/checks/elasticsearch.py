@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from types import MappingProxyType
 from typing import Any
-
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.parts.index_preparation import index_definition
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
@@ -14,12 +13,11 @@ from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
-from cdc_daemon.search import ElasticsearchOptions, IndexDefinition, IndexManager, make_client
-from cdc_daemon.search.answers import NODES, PRIVILEGES, SETTINGS, of_index, read, required
-from cdc_daemon.search.failure import told_apart
+from cdc_daemon.search import ElasticsearchOptions, IndexDefinition, IndexManager, SearchEngine, make_engine
+from cdc_daemon.search.engine import of_index
+from cdc_daemon.search.failure import attempting
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.index_swap import IndexPair, Phase, write_index
-from cdc_daemon.search.indices import indices_behind
 from cdc_daemon.search.searched_field import SearchedField, find_field, read_fields
 from cdc_daemon.search.swap_watch import look_at_pairs
 
@@ -45,12 +43,13 @@ async def check_elasticsearch(
     these alone. Where a daemon `has_run` with this state already, an index that is missing may have been deleted.
     """
     try:
-        client = make_client(_client_options(options))
+        engine = make_engine(_client_options(options))
     except CdcError as error:
         return [fail("elasticsearch.reachable", error.message, error.hint)]
-    async with client:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.close)
         try:
-            versions = await _versions(client)
+            versions = await _versions(engine)
         except CdcError as error:
             hosts = ", ".join(options.hosts)
             found = f"{hosts}: {error.message}; its indices were not looked at"
@@ -60,10 +59,10 @@ async def check_elasticsearch(
             try:
                 definition = _definition(mapping, fitting.get(name))
                 findings += [
-                    finding async for finding in _check_mapping(client, name, mapping, definition, has_run=has_run)
+                    finding async for finding in _check_mapping(engine, name, mapping, definition, has_run=has_run)
                 ]
                 if options.username is not None or options.api_key is not None:
-                    findings += [finding async for finding in _check_privileges(client, name, mapping)]
+                    findings += [finding async for finding in _check_privileges(engine, name, mapping)]
             except CdcError as error:
                 findings.append(fail(f"index.{name}", error.message, error.hint))
         return findings
@@ -98,10 +97,9 @@ def _mend_unreachable(options: ElasticsearchSettings) -> str:
     return "is it up at this address, and does it want https?"
 
 
-async def _versions(client: AsyncElasticsearch) -> list[str]:
-    with told_apart("ask Elasticsearch for its version"):
-        answer = await client.nodes.info(metric="http", filter_path="nodes.*.version")
-        return [node["version"] for node in read(NODES, answer).get("nodes", {}).values()]
+async def _versions(engine: SearchEngine) -> list[str]:
+    with attempting("ask Elasticsearch for its version"):
+        return list((await engine.info()).versions)
 
 
 def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> IndexDefinition:
@@ -113,11 +111,11 @@ def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> I
 
 
 async def _check_mapping(
-    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition, *, has_run: bool
+    engine: SearchEngine, name: str, mapping: MappingSettings, definition: IndexDefinition, *, has_run: bool
 ) -> AsyncIterator[Finding]:
-    behind = await _behind(client, mapping.alias)
+    behind = await _behind(engine, mapping.alias)
     if not behind:
-        creation = await _check_creation(client, name, mapping, definition)
+        creation = await _check_creation(engine, name, mapping, definition)
         yield _missing(name, mapping, creation) if has_run and creation.status == "ok" else creation
         if mapping.mappings is not None and mapping.dependents_fields:
             found = [find_field(mapping.mappings, field) for field in sorted(mapping.dependents_fields)]
@@ -132,8 +130,8 @@ async def _check_mapping(
             f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
         )
         return
-    yield await _check_blocks(client, name, mapping.alias, write)
-    seconds = await IndexManager(client).gc_deletes(mapping.alias)
+    yield await _check_blocks(engine, name, mapping.alias, write)
+    seconds = await IndexManager(engine).gc_deletes(mapping.alias)
     remembered = f"{write} remembers deletions for {format_duration(seconds)}"
     if seconds < _LEAST_GC_DELETES:
         yield warn(
@@ -143,10 +141,10 @@ async def _check_mapping(
         )
     else:
         yield ok(f"gc_deletes.{name}", remembered)
-    yield await _check_drift(client, name, definition, write, generated=mapping.mappings is None)
+    yield await _check_drift(engine, name, definition, write, generated=mapping.mappings is None)
     if mapping.dependents_fields:
-        yield await _check_dependents(client, name, mapping)
-    pair = (await look_at_pairs(client, [mapping.alias]))[mapping.alias]
+        yield await _check_dependents(engine, name, mapping)
+    pair = (await look_at_pairs(engine, [mapping.alias]))[mapping.alias]
     if pair.other is not None:
         yield _second_index(name, pair)
 
@@ -160,9 +158,9 @@ def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
 
 
 async def _check_drift(
-    client: AsyncElasticsearch, name: str, definition: IndexDefinition, index: str, *, generated: bool
+    engine: SearchEngine, name: str, definition: IndexDefinition, index: str, *, generated: bool
 ) -> Finding:
-    drift = await find_drift(client, index, settings=definition.settings, mappings=definition.mappings)
+    drift = await find_drift(engine, index, settings=definition.settings, mappings=definition.mappings)
     lacking = [each for each in drift if generated and each.is_new_field]
     if differences := [each for each in drift if each not in lacking]:
         return warn(f"drift.{name}", describe_drift(index, differences), drift_hint(index, name))
@@ -171,10 +169,10 @@ async def _check_drift(
     return ok(f"drift.{name}", f"{index} is as declared")
 
 
-async def _check_dependents(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> Finding:
+async def _check_dependents(engine: SearchEngine, name: str, mapping: MappingSettings) -> Finding:
     fields: list[SearchedField] = []
     for field in sorted(mapping.dependents_fields):
-        fields += await read_fields(client, mapping.alias, field)
+        fields += await read_fields(engine, mapping.alias, field)
     return judge_dependents(name, fields)
 
 
@@ -206,39 +204,36 @@ def _second_index(name: str, pair: IndexPair) -> Finding:
     return ok(f"second_index.{name}", found)
 
 
-async def _behind(client: AsyncElasticsearch, alias: str) -> dict[str, Mapping[str, Any]]:
-    with told_apart("look up the alias", alias=alias):
-        answer = await client.options(ignore_status=404).indices.get_alias(name=alias)
-        return {} if answer.meta.status == 404 else indices_behind(alias, answer)
+async def _behind(engine: SearchEngine, alias: str) -> Mapping[str, Mapping[str, Any]]:
+    with attempting("look up the alias", alias=alias):
+        return await engine.indices_of(alias) or {}
 
 
 async def _check_creation(
-    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
+    engine: SearchEngine, name: str, mapping: MappingSettings, definition: IndexDefinition
 ) -> Finding:
-    with told_apart("look up the index", index=mapping.alias):
-        if await client.indices.exists(index=mapping.alias):
+    with attempting("look up the index", index=mapping.alias):
+        if await engine.index_exists(mapping.alias):
             return fail(
                 f"index.{name}",
                 f"{mapping.alias} is an index, and documents are written through an alias",
                 "reindex it under another name, delete it, and give its name to an alias",
             )
-        if await client.indices.exists(index=mapping.index):
+        if await engine.index_exists(mapping.index):
             return fail(
                 f"index.{name}",
                 f"the index {mapping.index} exists, but the alias {mapping.alias} does not",
                 f'POST /_aliases {{"actions": [{{"add": {{"index": "{mapping.index}", '
                 f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
             )
-    return await _try_out(client, name, mapping, definition)
+    return await _try_out(engine, name, mapping, definition)
 
 
-async def _try_out(
-    client: AsyncElasticsearch, name: str, mapping: MappingSettings, definition: IndexDefinition
-) -> Finding:
+async def _try_out(engine: SearchEngine, name: str, mapping: MappingSettings, definition: IndexDefinition) -> Finding:
     """Ask Elasticsearch whether it would create the index as the daemon will ask for it."""
     found = f"the alias {mapping.alias} is free; {mapping.index} will be created behind it"
     try:
-        await IndexManager(client).try_out(definition)
+        await IndexManager(engine).try_out(definition)
     except IndexRefusedError as error:
         files = [str(file) for file in (mapping.settings_file, mapping.mappings_file) if file is not None]
         place = f"correct {' or '.join(files)}" if files else error.hint
@@ -248,10 +243,9 @@ async def _try_out(
     return ok(f"index.{name}", found)
 
 
-async def _check_blocks(client: AsyncElasticsearch, name: str, alias: str, index: str) -> Finding:
-    with told_apart("read the settings", index=index):
-        answer = await client.indices.get_settings(index=index, flat_settings=True)
-        settings = required(of_index(read(SETTINGS, answer), index).get("settings"), "settings")
+async def _check_blocks(engine: SearchEngine, name: str, alias: str, index: str) -> Finding:
+    with attempting("read the settings", index=index):
+        settings = of_index(await engine.settings(index), index).settings
     blocks = [block for block in _BLOCKS if str(settings.get(f"index.blocks.{block}")).lower() == "true"]
     if str(settings.get("index.verified_before_close")).lower() == "true":
         return fail(f"index.{name}", f"{index} behind {alias} is closed", f"POST /{index}/_open")
@@ -265,15 +259,12 @@ async def _check_blocks(client: AsyncElasticsearch, name: str, alias: str, index
     return ok(f"index.{name}", f"{alias} leads to {index}")
 
 
-async def _check_privileges(client: AsyncElasticsearch, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
+async def _check_privileges(engine: SearchEngine, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
     names = [mapping.alias, mapping.index]
-    with told_apart("ask for the login's privileges"):
-        answer = await client.options(ignore_status=(400, 403, 404, 405)).security.has_privileges(
-            index=[{"names": names, "privileges": _PRIVILEGES}]
-        )
-        if answer.meta.status != 200:
-            return
-        held = read(PRIVILEGES, answer)["index"]
+    with attempting("ask for the login's privileges"):
+        held = await engine.privileges(names, _PRIVILEGES)
+    if held is None:
+        return
     missing = sorted({right for index in names for right, granted in held.get(index, {}).items() if not granted})
     if missing:
         yield fail(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from elasticsearch import AsyncElasticsearch
-
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.document_versions import DocumentName, find_versions
+from cdc_daemon.search.documents import find_versions
+from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.sources.poll.rows import PolledRow
 
 
 class DocumentVersions:
     """Compares rows with the documents they feed: a document's version is the moment its row was read."""
 
-    def __init__(self, client: AsyncElasticsearch, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
-        self._client = client
+    def __init__(self, engine: SearchEngine, mappings: Mapping[TableName, Sequence[DocumentMapping]]) -> None:
+        self._engine = engine
         self._mappings = mappings
 
     async def behind(self, rows: Sequence[PolledRow], *, margin: int) -> list[PolledRow]:
@@ -33,7 +32,7 @@ class DocumentVersions:
         found = set()
         for mapping in mappings:
             named = [(row, name) for row in rows if (name := document_name(mapping, row)) is not None]
-            versions = await find_versions(self._client, [name for _, name in named])
+            versions = await find_versions(self._engine, [name for _, name in named])
             shown = {
                 row.key
                 for (row, _), version in zip(named, versions, strict=True)

@@ -6,10 +6,8 @@ import asyncio
 import time
 from enum import Enum
 
-from elasticsearch import AsyncElasticsearch
-
-from cdc_daemon.search.failure import told_apart
-from cdc_daemon.search.pages import refresh
+from cdc_daemon.search.documents import refresh
+from cdc_daemon.search.engine import SearchEngine
 
 
 class Refresh(Enum):
@@ -31,8 +29,8 @@ class Refresher:
     callers and costs the index little.
     """
 
-    def __init__(self, client: AsyncElasticsearch, *, interval: float = 1.0) -> None:
-        self._client = client
+    def __init__(self, engine: SearchEngine, *, interval: float = 1.0) -> None:
+        self._engine = engine
         self._interval = interval
         self._last: dict[str, float] = {}
         self._next: dict[str, asyncio.Task[None]] = {}
@@ -65,5 +63,4 @@ class Refresher:
         await self._refresh(alias)
 
     async def _refresh(self, alias: str) -> None:
-        with told_apart("refresh", alias=alias):
-            await refresh(self._client, alias)
+        await refresh(self._engine, alias)

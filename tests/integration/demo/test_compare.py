@@ -15,7 +15,8 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.client import ElasticsearchOptions, make_client
+from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions, make_client
+from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
 from sandbox import Sandbox
 from sandbox.compare import Comparison, _projected, compare_mapping
 
@@ -39,7 +40,7 @@ class _Pair:
                 )
 
     async def compare(self) -> Comparison:
-        return await compare_mapping(self.session, self.client, self.mapping)
+        return await compare_mapping(self.session, ElasticsearchEngine(self.client), self.mapping)
 
 
 @pytest.fixture

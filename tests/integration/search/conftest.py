@@ -18,8 +18,10 @@ from cdc_daemon.search import (
     IndexManager,
     Operation,
     ProbePauses,
-    make_client,
 )
+from cdc_daemon.search.elasticsearch.client import make_client
+from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
+from cdc_daemon.search.engine import SearchEngine
 from sandbox import Sandbox
 
 QUICK = BulkLimits(request_timeout=10.0, probe_pauses=ProbePauses(first=0.02, down=0.2, refused=0.2))
@@ -35,6 +37,10 @@ class Index:
     alias: str
     name: str
 
+    @property
+    def engine(self) -> SearchEngine:
+        return ElasticsearchEngine(self.client)
+
     def definition(self, **settings: Any) -> IndexDefinition:
         return IndexDefinition(
             self.alias,
@@ -45,7 +51,7 @@ class Index:
         )
 
     async def ensure(self, **settings: Any) -> None:
-        await IndexManager(self.client).ensure(self.definition(**settings))
+        await IndexManager(self.engine).ensure(self.definition(**settings))
 
     def write(self, key: str, version: int | None = None, **source: Any) -> Operation:
         body = orjson.dumps(source or {"name": key})
@@ -72,6 +78,11 @@ async def client(box: Sandbox) -> AsyncIterator[AsyncElasticsearch]:
 
 
 @pytest.fixture
+def engine(client: AsyncElasticsearch) -> SearchEngine:
+    return ElasticsearchEngine(client)
+
+
+@pytest.fixture
 async def index(client: AsyncElasticsearch, index_prefix: str) -> Index:
     index = Index(client, f"{index_prefix}alias", f"{index_prefix}1")
     await index.ensure()
@@ -83,8 +94,8 @@ async def make_writer() -> AsyncIterator[Callable[..., BulkWriter]]:
     """Make bulk writers that are closed after the test."""
     writers: list[BulkWriter] = []
 
-    def make(client: AsyncElasticsearch, limits: BulkLimits = QUICK, **more: Any) -> BulkWriter:
-        writers.append(BulkWriter(client, limits=limits, **more))
+    def make(engine: SearchEngine, limits: BulkLimits = QUICK, **more: Any) -> BulkWriter:
+        writers.append(BulkWriter(engine, limits=limits, **more))
         return writers[-1]
 
     yield make
@@ -93,5 +104,5 @@ async def make_writer() -> AsyncIterator[Callable[..., BulkWriter]]:
 
 
 @pytest.fixture
-def writer(make_writer: Callable[..., BulkWriter], client: AsyncElasticsearch) -> BulkWriter:
-    return make_writer(client)
+def writer(make_writer: Callable[..., BulkWriter], engine: SearchEngine) -> BulkWriter:
+    return make_writer(engine)

@@ -10,7 +10,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexRefusedError
-from cdc_daemon.search import IndexManager
+from cdc_daemon.search import IndexManager, SearchEngine
 from tests.integration.search.conftest import Index
 
 
@@ -20,8 +20,8 @@ def absent(client: AsyncElasticsearch, index_prefix: str) -> Index:
 
 
 @pytest.fixture
-def manager(client: AsyncElasticsearch) -> IndexManager:
-    return IndexManager(client)
+def manager(engine: SearchEngine) -> IndexManager:
+    return IndexManager(engine)
 
 
 async def mappings(index: Index) -> dict[str, object]:

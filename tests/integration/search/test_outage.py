@@ -12,7 +12,8 @@ from elasticsearch import AsyncElasticsearch
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.search import BulkWriter, ElasticsearchOptions, Outcome, RetryReason, SilentObserver, make_client
+from cdc_daemon.search import BulkWriter, ElasticsearchOptions, Outcome, RetryReason, SearchEngine, SilentObserver
+from cdc_daemon.search.elasticsearch.client import make_client
 from sandbox import Sandbox
 from tests.integration.search.conftest import QUICK, Index
 
@@ -66,11 +67,11 @@ async def keep_writing(
 
 
 async def test_overload_is_waited_out(
-    index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
+    index: Index, engine: SearchEngine, make_writer: Callable[..., BulkWriter]
 ) -> None:
     observer = Counted()
     writer = make_writer(
-        client, replace(QUICK, documents=50, retry_pause=0.02, longest_retry_pause=0.2), observer=observer
+        engine, replace(QUICK, documents=50, retry_pause=0.02, longest_retry_pause=0.2), observer=observer
     )
     operations = [index.write(str(number), 5, name="x" * 2000) for number in range(3000)]
 
@@ -83,9 +84,9 @@ async def test_overload_is_waited_out(
 
 
 async def test_a_kill_in_mid_write_loses_nothing(
-    lone: Sandbox, index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
+    lone: Sandbox, index: Index, engine: SearchEngine, make_writer: Callable[..., BulkWriter]
 ) -> None:
-    writer = make_writer(client, replace(QUICK, documents=20))
+    writer = make_writer(engine, replace(QUICK, documents=20))
     clock, stop = HybridClock(), asyncio.Event()
     keys = [str(number) for number in range(200)]
 
@@ -112,9 +113,9 @@ async def test_a_kill_in_mid_write_loses_nothing(
 
 
 async def test_a_frozen_server_is_given_up_and_found_again(
-    lone: Sandbox, index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
+    lone: Sandbox, index: Index, engine: SearchEngine, make_writer: Callable[..., BulkWriter]
 ) -> None:
-    writer = make_writer(client, replace(QUICK, request_timeout=2.0))
+    writer = make_writer(engine, replace(QUICK, request_timeout=2.0))
     await writer.write([index.write("a", 1)])
     lone.elasticsearch.pause()
     try:
@@ -131,9 +132,13 @@ async def test_a_frozen_server_is_given_up_and_found_again(
 
 
 async def test_a_restart_forgets_deletions_so_no_body_is_sent_across_it(
-    lone: Sandbox, index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
+    lone: Sandbox,
+    index: Index,
+    client: AsyncElasticsearch,
+    engine: SearchEngine,
+    make_writer: Callable[..., BulkWriter],
 ) -> None:
-    ours, other = make_writer(client), make_writer(client)
+    ours, other = make_writer(engine), make_writer(engine)
     stale = index.write("a", 5, name="stale")
     await other.write([index.delete("a", 6)])
     await client.indices.flush(index=index.alias)  # unflushed, the replayed translog would still know the deletion
@@ -154,11 +159,11 @@ async def test_a_restart_forgets_deletions_so_no_body_is_sent_across_it(
 
 
 async def test_a_block_of_the_whole_cluster_is_no_trouble_of_one_index(
-    index: Index, client: AsyncElasticsearch, make_writer: Callable[..., BulkWriter]
+    index: Index, client: AsyncElasticsearch, engine: SearchEngine, make_writer: Callable[..., BulkWriter]
 ) -> None:
     other = Index(client, "orders", "orders-1")
     await other.ensure()
-    writer = make_writer(client)
+    writer = make_writer(engine)
     await client.cluster.put_settings(persistent={"cluster.blocks.read_only": True})
     try:
         results = await writer.write([index.write("a"), other.write("b"), other.delete("c")])

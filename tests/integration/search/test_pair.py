@@ -12,6 +12,7 @@ from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, IndexPairError
 from cdc_daemon.search import BulkWriter, IndexDefinition, Operation, Outcome
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.index_swap import IndexPair, Phase, direct, marker
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_watch import PairFields, PairWatch
@@ -24,6 +25,7 @@ class Daemon:
     """What one daemon has of it."""
 
     client: AsyncElasticsearch
+    engine: SearchEngine
     watch: PairWatch
     changes: PairChanges
     writer: PairWriter
@@ -43,23 +45,23 @@ class Daemon:
 
 @pytest.fixture
 async def make_daemon(
-    client: AsyncElasticsearch, index: Index, make_writer: Callable[..., BulkWriter]
+    client: AsyncElasticsearch, engine: SearchEngine, index: Index, make_writer: Callable[..., BulkWriter]
 ) -> AsyncIterator[Callable[..., Daemon]]:
     """Make daemons of the one alias."""
     made: list[Daemon] = []
 
     def make(**limits: Any) -> Daemon:
-        watch = PairWatch(client, [index.alias])
-        changes = PairChanges(client, watch, seconds=0)
+        watch = PairWatch(engine, [index.alias])
+        changes = PairChanges(engine, watch, seconds=0)
         writer = PairWriter(
-            make_writer(client),
-            lambda: make_writer(client),
+            make_writer(engine),
+            lambda: make_writer(engine),
             watch,
             let_go=changes.let_go,
             mark_behind=changes.mark_behind,
             **limits,
         )
-        made.append(Daemon(client, watch, changes, writer, index.alias))
+        made.append(Daemon(client, engine, watch, changes, writer, index.alias))
         return made[-1]
 
     yield make
@@ -243,7 +245,7 @@ async def test_names_that_are_taken(daemon: Daemon, index: Index) -> None:
 async def test_new_fields_reach_both(daemon: Daemon, index: Index) -> None:
     definition = await begin(daemon, index)
     await daemon.watch.look()
-    fields = PairFields(daemon.client, daemon.watch)
+    fields = PairFields(daemon.engine, daemon.watch)
     assert (await fields.complete(index.alias, {"city": {"type": "keyword"}}, add=True)).added == ("city",)
     assert await daemon.outcomes(index.write("a", city="Ulm")) == [Outcome.INDEXED]
     assert await daemon.source(definition.index, "a") == {"city": "Ulm"}

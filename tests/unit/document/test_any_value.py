@@ -33,8 +33,7 @@ from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.row_batch import ReadRows
 from cdc_daemon.search.bulk_body import encode_action
-from cdc_daemon.search.find_documents import Sibling
-from cdc_daemon.search.stored_documents import StoredDocument
+from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.sources.poll.documents import document_name
 from cdc_daemon.sources.poll.rows import PolledRow
@@ -205,7 +204,7 @@ def test_any_document_leads_back_to_its_key(row: Stored) -> None:
     if canonical(row):
         assert found == row.key
         feed = Feed("a", keys.of_id)
-        assert list(keys_of_page([Sibling(made.id, source)], TABLE, feed)) == [row.key]
+        assert list(keys_of_page([StoredDocument(made.id, made.routing, 1, source)], TABLE, feed)) == [row.key]
     again = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(found, None, 0, 0.0)
     assert [each.id for each in again] == [made.id]
 

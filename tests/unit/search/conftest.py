@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.search import (
     BulkLimits,
@@ -16,9 +15,10 @@ from cdc_daemon.search import (
     Operation,
     ProbePauses,
     RetryReason,
-    make_client,
+    make_engine,
 )
 from cdc_daemon.search.alias_troubles import Prepare, prepare_nothing
+from cdc_daemon.search.engine import SearchEngine
 from tests.unit.search.fake import FakeElasticsearch
 
 NOW = 1_700_000_000_000_000
@@ -53,9 +53,9 @@ class Observed:
 class Bench:
     """A bulk writer on a fake Elasticsearch, and what the writer tells."""
 
-    def __init__(self, server: FakeElasticsearch, client: AsyncElasticsearch) -> None:
+    def __init__(self, server: FakeElasticsearch, engine: SearchEngine) -> None:
         self.server = server
-        self.client = client
+        self.engine = engine
         self.observed = Observed()
         self.monotonic_offset = 0.0
         self.writers: list[BulkWriter] = []
@@ -65,7 +65,7 @@ class Bench:
 
     def writer(self, *, prepare: Prepare = prepare_nothing, **limits: object) -> BulkWriter:
         writer = BulkWriter(
-            self.client,
+            self.engine,
             limits=replace(QUICK, **limits),  # type: ignore[arg-type]
             observer=self.observed,
             prepare=prepare,
@@ -98,15 +98,15 @@ async def server() -> AsyncIterator[FakeElasticsearch]:
 
 
 @pytest.fixture
-async def client(server: FakeElasticsearch) -> AsyncIterator[AsyncElasticsearch]:
-    client = make_client(ElasticsearchOptions((server.url,)))
-    yield client
-    await client.close()
+async def engine(server: FakeElasticsearch) -> AsyncIterator[SearchEngine]:
+    engine = make_engine(ElasticsearchOptions((server.url,)))
+    yield engine
+    await engine.close()
 
 
 @pytest.fixture
-async def bench(server: FakeElasticsearch, client: AsyncElasticsearch) -> AsyncIterator[Bench]:
-    bench = Bench(server, client)
+async def bench(server: FakeElasticsearch, engine: SearchEngine) -> AsyncIterator[Bench]:
+    bench = Bench(server, engine)
     yield bench
     for writer in bench.writers:
         await writer.close()

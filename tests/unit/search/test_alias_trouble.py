@@ -225,8 +225,8 @@ class Aliases:
 async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench) -> None:
     aliases = Aliases()
     bench.server.other = aliases.reply
-    watch = PairWatch(bench.client, ["users", "orders"])
-    changes = PairChanges(bench.client, watch, seconds=0)
+    watch = PairWatch(bench.engine, ["users", "orders"])
+    changes = PairChanges(bench.engine, watch, seconds=0)
     writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
 
     results = await writer.write([bench.index("a"), bench.index("b", alias="orders"), bench.delete("c")])
@@ -246,8 +246,8 @@ async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench)
 
 async def test_trouble_of_the_live_index_of_two_is_that_of_its_alias(bench: Bench) -> None:
     bench.server.other = PairAliases().reply
-    watch = PairWatch(bench.client, ["users"])
-    changes = PairChanges(bench.client, watch, seconds=0)
+    watch = PairWatch(bench.engine, ["users"])
+    changes = PairChanges(bench.engine, watch, seconds=0)
     live, other = bench.writer(), bench.writer()
     writer = PairWriter(live, lambda: other, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
     bench.server.script.extend([blocking("users-1-direct", BLOCKED)] * 2)
@@ -269,8 +269,8 @@ async def test_another_index_in_trouble_is_let_go_and_the_alias_is_in_none(bench
     aliases = PairAliases()
     aliases.changeable = True
     bench.server.other = aliases.reply
-    watch = PairWatch(bench.client, ["users"])
-    changes = PairChanges(bench.client, watch, seconds=0)
+    watch = PairWatch(bench.engine, ["users"])
+    changes = PairChanges(bench.engine, watch, seconds=0)
     let_go: list[str] = []
 
     async def note(pair: IndexPair) -> None:

@@ -15,25 +15,22 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.cli.expected_documents import _beside
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
 from cdc_daemon.search import Operation, Outcome
 from cdc_daemon.search.bulk_body import Target
 from cdc_daemon.search.bulk_endpoint import BulkEndpoint
-from cdc_daemon.search.document_versions import DocumentName, find_versions
+from cdc_daemon.search.documents import DocumentWalk, fetch_documents, find_documents, find_versions
+from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.search.failure import Failure, Kind
-from cdc_daemon.search.find_documents import find_documents
 from cdc_daemon.search.index_drift import find_drift
 from cdc_daemon.search.index_swap import IndexPair, Phase
-from cdc_daemon.search.indices import IndexDefinition, IndexManager
+from cdc_daemon.search.indices import IndexDefinition, IndexManager, has_pipeline
 from cdc_daemon.search.searched_field import find_field, read_fields
-from cdc_daemon.search.stored_documents import DocumentWalk, fetch_documents
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_watch import PairWatch, look_at_pairs
 from cdc_daemon.sources.requests.refresh import Refresh, Refresher
-from cdc_daemon.tablejobs.comparison import changes_documents
 from tests.unit.search.conftest import NOW, Bench
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch, Seen
 
@@ -89,7 +86,7 @@ PAIR = IndexPair("users", "users-1", other="users-2", phase=Phase.DROPPING)
 class Call:
     """One call, and the good answers that it gets, by method and path."""
 
-    make: Callable[[AsyncElasticsearch], Awaitable[object]]
+    make: Callable[[SearchEngine], Awaitable[object]]
     answers: Mapping[str, Any]
     statuses: Mapping[str, int] = field(default_factory=dict)
     harmless: tuple[str, ...] = ()
@@ -101,19 +98,19 @@ async def _collect(pages: Any) -> list[Any]:
         return [each async for page in found for each in page]
 
 
-def _changes(client: AsyncElasticsearch) -> PairChanges:
-    return PairChanges(client, PairWatch(client, ["users"]), seconds=0)
+def _changes(engine: SearchEngine) -> PairChanges:
+    return PairChanges(engine, PairWatch(engine, ["users"]), seconds=0)
 
 
-async def _shared_refresh(client: AsyncElasticsearch) -> None:
-    refresher = Refresher(client, interval=0)
+async def _shared_refresh(engine: SearchEngine) -> None:
+    refresher = Refresher(engine, interval=0)
     await refresher.refresh("users", Refresh.SHARED)
 
 
 CALLS = {
-    "look_at_pairs": Call(lambda client: look_at_pairs(client, ["users"]), {"GET /users,*/_alias": ALIASES}),
+    "look_at_pairs": Call(lambda engine: look_at_pairs(engine, ["users"]), {"GET /users,*/_alias": ALIASES}),
     "ensure": Call(
-        lambda client: IndexManager(client).ensure(DEFINITION),
+        lambda engine: IndexManager(engine).ensure(DEFINITION),
         {
             "GET /_alias/users": ALIASES,
             "GET /users-1/_mapping": {"users-1": {"mappings": {}}},
@@ -122,18 +119,18 @@ CALLS = {
         },
     ),
     "create": Call(
-        lambda client: IndexManager(client).create(DEFINITION, {}),
+        lambda engine: IndexManager(engine).create(DEFINITION, {}),
         {"PUT /users-1": {**ACKNOWLEDGED, "shards_acknowledged": True, "index": "users-1"}},
     ),
     "try_out": Call(
-        lambda client: IndexManager(client).try_out(DEFINITION),
+        lambda engine: IndexManager(engine).try_out(DEFINITION),
         {"POST /_index_template/_simulate": {"template": {"settings": {}}, "overlapping": []}},
     ),
     "gc_deletes": Call(
-        lambda client: IndexManager(client).gc_deletes("users"), {"GET /users/_settings/index.gc_deletes": SETTINGS}
+        lambda engine: IndexManager(engine).gc_deletes("users"), {"GET /users/_settings/index.gc_deletes": SETTINGS}
     ),
     "complete": Call(
-        lambda client: IndexManager(client).complete("users", PROPERTIES, add=True),
+        lambda engine: IndexManager(engine).complete("users", PROPERTIES, add=True),
         {
             "GET /_alias/users": ALIASES,
             "GET /users-1/_mapping": MAPPING,
@@ -141,27 +138,27 @@ CALLS = {
         },
     ),
     "find_drift": Call(
-        lambda client: find_drift(
-            client, "users-1", settings={"refresh_interval": "1s"}, mappings={"properties": PROPERTIES}
+        lambda engine: find_drift(
+            engine, "users-1", settings={"refresh_interval": "1s"}, mappings={"properties": PROPERTIES}
         ),
         {"GET /users-1/_settings": SETTINGS, "GET /users-1/_mapping": MAPPING},
     ),
-    "read_fields": Call(lambda client: read_fields(client, "users", "name"), {"GET /users/_mapping": MAPPING}),
+    "read_fields": Call(lambda engine: read_fields(engine, "users", "name"), {"GET /users/_mapping": MAPPING}),
     "find_documents": Call(
-        lambda client: _collect(find_documents(client, "users", source=["n"])),
+        lambda engine: _collect(find_documents(engine, "users", source=["n"])),
         {**WALKED, "DELETE /_pit": {"succeeded": True}},
         harmless=("DELETE /_pit",),
     ),
     "walk": Call(
-        lambda client: _collect(DocumentWalk(client, "users", part=(0, 2)).pages()),
+        lambda engine: _collect(DocumentWalk(engine, "users", part=(0, 2)).pages()),
         {**WALKED, "DELETE /_pit": {"succeeded": True}},
         harmless=("DELETE /_pit",),
     ),
-    "count": Call(lambda client: DocumentWalk(client, "users").count(), {"POST /users/_count": {"count": 3}}),
-    "find_versions": Call(lambda client: find_versions(client, NAMES), {"POST /_mget": MULTI_GET}),
-    "fetch_documents": Call(lambda client: fetch_documents(client, NAMES), {"POST /_mget": MULTI_GET}),
+    "count": Call(lambda engine: DocumentWalk(engine, "users").count(), {"POST /users/_count": {"count": 3}}),
+    "find_versions": Call(lambda engine: find_versions(engine, NAMES), {"POST /_mget": MULTI_GET}),
+    "fetch_documents": Call(lambda engine: fetch_documents(engine, NAMES), {"POST /_mget": MULTI_GET}),
     "pair_create": Call(
-        lambda client: _changes(client).create(DEFINITION, IndexPair("users", "users-0")),
+        lambda engine: _changes(engine).create(DEFINITION, IndexPair("users", "users-0")),
         {
             "GET /users-*": {},
             "POST /_aliases": ACKNOWLEDGED,
@@ -169,7 +166,7 @@ CALLS = {
         },
     ),
     "pair_complete": Call(
-        lambda client: _changes(client).complete(DEFINITION, "users-1"),
+        lambda engine: _changes(engine).complete(DEFINITION, "users-1"),
         {
             "PUT /users-1/_settings": ACKNOWLEDGED,
             "POST /users-1/_refresh": REFRESHED,
@@ -177,19 +174,19 @@ CALLS = {
         },
     ),
     "pair_exchange": Call(
-        lambda client: _changes(client).exchange(
+        lambda engine: _changes(engine).exchange(
             IndexPair("users", "users-1", other="users-2", phase=Phase.BUILDING, aliases={"users-1": {}})
         ),
         {"POST /users-2/_refresh": REFRESHED, "POST /_aliases": ACKNOWLEDGED, "GET /users,*/_alias": ALIASES},
     ),
     "pair_drop": Call(
-        lambda client: _changes(client).drop(PAIR), {"GET /users,*/_alias": PAIRED, "DELETE /users-2": ACKNOWLEDGED}
+        lambda engine: _changes(engine).drop(PAIR), {"GET /users,*/_alias": PAIRED, "DELETE /users-2": ACKNOWLEDGED}
     ),
     "preview": Call(
-        lambda client: _beside(client, Operation("users", "a", NOW, b"{}", 0.0), has_row=True),
-        {"GET /users/_doc/a": {"_id": "a", "found": True, "_version": 5, "_source": {"n": 1}}},
+        lambda engine: _beside(engine, Operation("users", "a", NOW, b"{}", 0.0), has_row=True),
+        {"POST /_mget": {"docs": [{"_id": "a", "found": True, "_version": 5, "_source": {"n": 1}}]}},
     ),
-    "changes_documents": Call(lambda client: changes_documents(client, "users"), {"GET /users/_settings/*": SETTINGS}),
+    "has_pipeline": Call(lambda engine: has_pipeline(engine, "users"), {"GET /users/_settings/*": SETTINGS}),
     "refresh": Call(_shared_refresh, {"POST /users/_refresh": REFRESHED}),
 }
 
@@ -216,33 +213,33 @@ def call(request: pytest.FixtureRequest) -> Call:
     return CALLS[request.param]
 
 
-async def test_good_answers_are_taken(server: FakeElasticsearch, client: AsyncElasticsearch, call: Call) -> None:
+async def test_good_answers_are_taken(server: FakeElasticsearch, engine: SearchEngine, call: Call) -> None:
     answers = Answers(server, call)
-    await call.make(client)
+    await call.make(engine)
     assert answers.given == set(call.answers), "every answer is asked for, so every one is tried below"
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=json.dumps)
 async def test_an_answer_of_another_shape_is_an_error_that_passes(
-    server: FakeElasticsearch, client: AsyncElasticsearch, call: Call, shape: Any
+    server: FakeElasticsearch, engine: SearchEngine, call: Call, shape: Any
 ) -> None:
     for route in call.answers.keys() - set(call.harmless):
         Answers(server, call).bodies[route] = shape
         with pytest.raises(ElasticsearchUnavailableError, match=r"unexpected shape|says nothing of") as caught:
-            await call.make(client)
+            await call.make(engine)
         assert caught.value.retryable
         assert caught.value.hint
 
 
 async def test_an_answer_that_is_wrong_anywhere_is_one_of_our_errors_or_does_not_matter(
-    server: FakeElasticsearch, client: AsyncElasticsearch, call: Call
+    server: FakeElasticsearch, engine: SearchEngine, call: Call
 ) -> None:
     refused = 0
     for route, body in call.answers.items():
         for wrong in _wrong(body):
             Answers(server, call).bodies[route] = wrong
             try:
-                await call.make(client)
+                await call.make(engine)
             except CdcError as error:
                 # Another state of the indices, told as it should be, may be none in which the call can be made.
                 assert error.retryable or isinstance(error, IndexPairError), error  # noqa: PT017 -- it need not be raised
@@ -281,21 +278,21 @@ async def test_an_alias_that_leads_in_circles_ends() -> None:
     assert not find_field(mapping, "a").answers
 
 
-async def test_a_time_of_thousands_of_digits_is_refused(server: FakeElasticsearch, client: AsyncElasticsearch) -> None:
+async def test_a_time_of_thousands_of_digits_is_refused(server: FakeElasticsearch, engine: SearchEngine) -> None:
     answers = Answers(server, CALLS["gc_deletes"])
     answers.bodies = {"GET /*": {"users-1": {"settings": {"index.gc_deletes": "9" * 5000 + "s"}}}}
     with pytest.raises(ElasticsearchRefusedError, match="gc_deletes"):
-        await IndexManager(client).gc_deletes("users")
+        await IndexManager(engine).gc_deletes("users")
 
 
 @pytest.mark.parametrize("content", ["application/x-ndjson", "application/vnd.elasticsearch+x-ndjson", "text/html", ""])
 async def test_an_answer_of_another_content_type_is_an_error_that_passes(
-    server: FakeElasticsearch, client: AsyncElasticsearch, content: str
+    server: FakeElasticsearch, engine: SearchEngine, content: str
 ) -> None:
     headers = {**PRODUCT, "Content-Type": content}
     server.other = lambda _method, _path, _body: web.Response(body=b"{}\n{}\n", headers=headers)
     with pytest.raises(ElasticsearchUnavailableError):
-        await look_at_pairs(client, ["users"])
+        await look_at_pairs(engine, ["users"])
 
 
 ITEMS = {
@@ -315,7 +312,7 @@ def _saying(body: Any) -> Callable[[Seen, web.Request], Awaitable[web.StreamResp
 async def test_a_bulk_answer_that_is_wrong_anywhere_settles_nothing_it_does_not_tell(
     server: FakeElasticsearch, bench: Bench, *, errors: bool
 ) -> None:
-    endpoint = BulkEndpoint(bench.client, request_timeout=5, probe_timeout=5)
+    endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
     body = b'{"index":{"_index":"users","_id":"%s"}}\n{}\n'
     for wrong in [*SHAPES, *_wrong({**ITEMS, "errors": errors})]:
         server.script.append(_saying(wrong))
@@ -350,7 +347,7 @@ async def test_an_item_that_tells_neither_success_nor_an_error_is_read_again(
 
 
 async def test_a_probe_of_another_shape_goes_on_probing(server: FakeElasticsearch, bench: Bench) -> None:
-    endpoint = BulkEndpoint(bench.client, request_timeout=5, probe_timeout=5)
+    endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
     for shape in SHAPES:
         server.probe_script.append(_saying(shape))
         failure = await endpoint.probe([Target("users", "a")])
@@ -359,9 +356,9 @@ async def test_a_probe_of_another_shape_goes_on_probing(server: FakeElasticsearc
 
 
 async def test_versions_of_another_shape_are_none(server: FakeElasticsearch, bench: Bench) -> None:
-    endpoint = BulkEndpoint(bench.client, request_timeout=5, probe_timeout=5)
+    endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
     operations = [Operation("users", each, NOW, b"{}", 0.0) for each in "ab"]
-    good = {"docs": [{"_id": "a", "_version": 5}, {"_id": "b", "_version": 6}]}
+    good = {"docs": [{"found": True, "_version": 5}, {"found": True, "_version": 6}]}
     answers = Answers(server, Call(look_at_pairs, {"POST /_mget": good}))  # type: ignore[arg-type]
     assert await endpoint.versions(operations) == [5, 6]
     for wrong in [*SHAPES, *_wrong(good)]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.parts.index_preparation import Preparation
 from cdc_daemon.cli.checks.elasticsearch import check_elasticsearch
@@ -19,6 +18,7 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.partition_documents import PartitionDocuments
 from cdc_daemon.search import Outcome
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.swap_steps import PairChanges
 from cdc_daemon.search.swap_watch import PairWatch
 from cdc_daemon.search.swap_writer import PairWriter
@@ -69,12 +69,12 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backoff, "next", lambda *_: 0.0)
 
 
-async def test_the_start_waits_while_answers_have_another_shape(client: AsyncElasticsearch, cluster: Cluster) -> None:
+async def test_the_start_waits_while_answers_have_another_shape(engine: SearchEngine, cluster: Cluster) -> None:
     cluster.bad = {route: list(SHAPES) for route in cluster.good}
     waited: list[str] = []
     mapping = DocumentMapping("users", SETTINGS, USERS)
 
-    preparation = Preparation(client, {"users": SETTINGS}, {TABLE: [mapping]})
+    preparation = Preparation(engine, {"users": SETTINGS}, {TABLE: [mapping]})
     await preparation.at_start(tell=lambda _what, error: waited.append(error or ""))
 
     assert preparation.remembered == 60
@@ -95,8 +95,8 @@ async def test_a_check_of_answers_of_another_shape_has_findings(server: FakeElas
 
 
 async def test_the_look_at_the_aliases_and_writes_go_on(bench: Bench, cluster: Cluster) -> None:
-    watch = PairWatch(bench.client, ["users"], clock=bench.monotonic)
-    changes = PairChanges(bench.client, watch, seconds=0)
+    watch = PairWatch(bench.engine, ["users"], clock=bench.monotonic)
+    changes = PairChanges(bench.engine, watch, seconds=0)
     writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
     for shape in SHAPES:
         cluster.bad = {"GET /users,*/_alias": [shape]}
@@ -127,17 +127,17 @@ def _sources() -> Iterator[dict[str, Any]]:
 
 
 async def test_a_document_whose_own_fields_are_wrong_hides_no_other(
-    server: FakeElasticsearch, client: AsyncElasticsearch
+    server: FakeElasticsearch, engine: SearchEngine
 ) -> None:
     sources = [*_sources(), {"cdc_clustering": ["62", None], "cdc_partition_key": "61"}]
     hits = [{"_id": str(at), "_version": 1, "_source": each, "sort": [at]} for at, each in enumerate(sources)]
     page = {"_shards": {"failed": 0}, "hits": {"hits": hits}, "id": "point"}
     server.other = lambda _method, _path, _body: web.json_response(page, headers=PRODUCT)
 
-    found = [each async for pages in PartitionDocuments(client, {TABLE: ["users"]}).find(TABLE, b"a") for each in pages]
+    found = [each async for pages in PartitionDocuments(engine, {TABLE: ["users"]}).find(TABLE, b"a") for each in pages]
     assert (b"b", None) in found
 
-    rows = IndexRows(client, {TABLE: [Feed("users", lambda _id: None)]})
+    rows = IndexRows(engine, {TABLE: [Feed("users", lambda _id: None)]})
     keys = [key async for pages in rows.find(TABLE) for key in pages]
     assert (keys[-1].partition_key, keys[-1].clustering) == (b"a", (b"b", None))
     assert {key.partition_key for key in keys} == {b"a"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
-from elastic_transport import ConnectionError as NoConnectionError
-from elastic_transport import SerializationError
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
-from cdc_daemon.search.failure import Failure, Kind, classify, error_of, failure_of, hint_for, told_apart
+from cdc_daemon.search.failure import EngineError, Failure, Kind, attempting, classify, error_of, hint_for
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,19 @@ def test_errors_say_what_was_tried_and_whether_waiting_helps(failure: Failure, e
     assert "index users-1" in str(error)
 
 
-def test_an_answers_body_is_never_quoted() -> None:
-    broken = SerializationError("Unable to deserialize as JSON: b'secret document'", errors=())
-
-    assert "secret" not in failure_of(broken).reason
-
-
-def test_the_clients_errors_become_ours() -> None:
+def test_an_engine_error_becomes_the_error_of_the_attempted_action() -> None:
     with (
-        pytest.raises(ElasticsearchUnavailableError, match="could not refresh: connection_error: refused"),
-        told_apart("refresh", alias="users"),
+        pytest.raises(ElasticsearchUnavailableError, match="could not refresh: connection_error: refused") as caught,
+        attempting("refresh", alias="users"),
     ):
-        raise NoConnectionError("refused")
+        raise EngineError(Failure(0, "connection_error", "refused"))
+    assert caught.value.where == {"alias": "users"}
+
+
+def test_an_engine_error_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(EngineError(Failure(403, "security_exception", "no"))))
+    assert error.failure == Failure(403, "security_exception", "no")
+    assert error.hint
 
 
 @pytest.mark.parametrize(

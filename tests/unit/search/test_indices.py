@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import (
     CdcError,
@@ -15,6 +14,7 @@ from cdc_daemon.model.errors import (
     IndexRefusedError,
 )
 from cdc_daemon.search import IndexDefinition, IndexManager
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.indices import _choose_write_index, _parse_seconds
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch, refused
 
@@ -53,9 +53,9 @@ def test_the_write_index_is_chosen_as_elasticsearch_does(behind: dict[str, dict[
 
 
 async def test_what_passes_by_itself_is_told_from_what_does_not(
-    server: FakeElasticsearch, client: AsyncElasticsearch
+    server: FakeElasticsearch, engine: SearchEngine
 ) -> None:
-    manager, definition = IndexManager(client), IndexDefinition("users", "users-1")
+    manager, definition = IndexManager(engine), IndexDefinition("users", "users-1")
 
     server.other = lambda _method, _path, _body: refused(503, "master_not_discovered_exception")
     with pytest.raises(ElasticsearchUnavailableError, match="users"):
@@ -68,9 +68,7 @@ async def test_what_passes_by_itself_is_told_from_what_does_not(
         await manager.gc_deletes("users")
 
 
-async def test_an_index_that_lost_its_alias_is_not_taken_over(
-    server: FakeElasticsearch, client: AsyncElasticsearch
-) -> None:
+async def test_an_index_that_lost_its_alias_is_not_taken_over(server: FakeElasticsearch, engine: SearchEngine) -> None:
     def answer(method: str, path: str, body: object) -> web.Response:
         if method == "PUT":
             return refused(400, "resource_already_exists_exception")
@@ -78,7 +76,7 @@ async def test_an_index_that_lost_its_alias_is_not_taken_over(
 
     server.other = answer
     with pytest.raises(ElasticsearchRefusedError, match="the alias does not lead to it"):
-        await IndexManager(client).ensure(IndexDefinition("users", "users-1"))
+        await IndexManager(engine).ensure(IndexDefinition("users", "users-1"))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ async def test_an_index_that_lost_its_alias_is_not_taken_over(
     ],
 )
 async def test_what_a_refused_creation_means(
-    server: FakeElasticsearch, client: AsyncElasticsearch, status: int, error_type: str, raised: type[CdcError]
+    server: FakeElasticsearch, engine: SearchEngine, status: int, error_type: str, raised: type[CdcError]
 ) -> None:
     def answer(method: str, path: str, body: object) -> web.Response:
         if method == "PUT":
@@ -105,13 +103,13 @@ async def test_what_a_refused_creation_means(
 
     server.other = answer
     with pytest.raises(raised, match="so it is") as caught:
-        await IndexManager(client).ensure(IndexDefinition("users", "users-1"))
+        await IndexManager(engine).ensure(IndexDefinition("users", "users-1"))
     assert type(caught.value) is raised
     assert caught.value.where["index"] == "users-1"
 
 
 async def test_a_field_of_the_daemons_is_not_declared_otherwise(
-    server: FakeElasticsearch, client: AsyncElasticsearch
+    server: FakeElasticsearch, engine: SearchEngine
 ) -> None:
     server.other = lambda _method, _path, _body: web.json_response({}, status=404, headers=PRODUCT)
     definition = IndexDefinition(
@@ -121,4 +119,4 @@ async def test_a_field_of_the_daemons_is_not_declared_otherwise(
         extra_properties={"cdc_key": {"type": "keyword"}},
     )
     with pytest.raises(IndexRefusedError, match="'cdc_key' to be mapped as 'keyword', found 'text'"):
-        await IndexManager(client).ensure(definition)
+        await IndexManager(engine).ensure(definition)

@@ -135,7 +135,7 @@ async def test_an_older_read_is_superseded_by_one_that_is_fresher_beyond_doubt(
 
 async def test_a_version_that_the_reason_does_not_tell_is_looked_up(bench: Bench) -> None:
     def look_up(method: str, path: str, body: object) -> web.Response:
-        docs = [{"_id": "a", "_version": NOW - 5 * SECOND}, {"_id": "b"}]
+        docs = [{"_id": "a", "found": True, "_version": NOW - 5 * SECOND}, {"_id": "b", "found": False}]
         return web.json_response({"docs": docs}, headers=PRODUCT)
 
     bench.server.other = look_up

@@ -60,8 +60,8 @@ def losing(lost: str) -> Reply:
 @pytest.mark.parametrize("lost", ["users-1-direct", "users-2-direct"])
 async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_did(bench: Bench, lost: str) -> None:
     bench.server.other = Aliases().reply
-    watch = PairWatch(bench.client, ["users"])
-    changes = PairChanges(bench.client, watch, seconds=0)
+    watch = PairWatch(bench.engine, ["users"])
+    changes = PairChanges(bench.engine, watch, seconds=0)
     writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
     bench.server.script.extend([losing(lost)] * 2)
 
@@ -75,8 +75,8 @@ async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_di
 async def test_what_the_other_index_refuses_is_settled_again_until_that_index_is_marked(bench: Bench) -> None:
     aliases = Aliases()
     bench.server.other = aliases.reply
-    watch = PairWatch(bench.client, ["users"])
-    changes = PairChanges(bench.client, watch, seconds=0)
+    watch = PairWatch(bench.engine, ["users"])
+    changes = PairChanges(bench.engine, watch, seconds=0)
     writer = PairWriter(
         bench.writer(),
         bench.writer,

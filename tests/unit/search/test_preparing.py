@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.app.parts.index_preparation import Preparation
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexRefusedError
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.indices import Completion, EnsuredIndex, IndexDefinition
 from tests.unit.http.fake import SETTINGS, TABLES
 
@@ -56,12 +56,12 @@ def indices(monkeypatch: pytest.MonkeyPatch) -> Indices:
 
 
 @pytest.fixture
-def preparation(client: AsyncElasticsearch, indices: Indices) -> Preparation:
+def preparation(engine: SearchEngine, indices: Indices) -> Preparation:
     assert not indices.ensured
     mappings: dict[TableName, list[DocumentMapping]] = {}
     for name in ("user", "device"):
         mappings[SETTINGS[name].table] = [DocumentMapping(name, SETTINGS[name], TABLES[name])]
-    return Preparation(client, SETTINGS, mappings)
+    return Preparation(engine, SETTINGS, mappings)
 
 
 async def test_one_that_is_refused_waits_and_is_made_ready_later(preparation: Preparation, indices: Indices) -> None:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -330,8 +330,10 @@ def test_drift_has_the_same_words_in_the_log_of_the_start(settings: Settings, cl
     mapping = check_cassandra(settings).mappings["course"]
 
     async def prepare() -> None:
-        async with connect_elasticsearch(settings.elasticsearch) as connected:
-            await Preparation(connected, settings.mappings, {declared.table: [mapping]}).at_start()
+        async with AsyncExitStack() as stack:
+            engine = connect_elasticsearch(settings.elasticsearch)
+            stack.push_async_callback(engine.close)
+            await Preparation(engine, settings.mappings, {declared.table: [mapping]}).at_start()
 
     with capture_logs() as logged:
         asyncio.run(prepare())

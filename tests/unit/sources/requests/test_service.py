@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.document_operation import Outcome
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
@@ -16,6 +14,7 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.sources.requests import NotReplicatedError, Refresh
 from cdc_daemon.sources.requests.refresh import Refresher
 from tests.unit.http.fake import FakeDaemon
@@ -77,17 +76,15 @@ async def test_a_refresh_that_fails_is_not_hidden() -> None:
 class Indices:
     def __init__(self) -> None:
         self.refreshed: list[str] = []
-        self.indices = self
 
-    async def refresh(self, *, index: str) -> SimpleNamespace:
-        self.refreshed.append(index)
+    async def refresh(self, target: str) -> None:
+        self.refreshed.append(target)
         await asyncio.sleep(0)
-        return SimpleNamespace(body={"_shards": {"failed": 0}})
 
 
 def refresher_of(indices: Any, interval: float) -> Refresher:
-    client: AsyncElasticsearch = indices
-    return Refresher(client, interval=interval)
+    engine: SearchEngine = indices
+    return Refresher(engine, interval=interval)
 
 
 async def test_refreshes_are_shared_by_those_who_wait() -> None:

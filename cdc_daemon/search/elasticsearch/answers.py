@@ -1,9 +1,8 @@
 """The shapes of Elasticsearch's responses: each response is validated on arrival.
 
 A proxy, a gateway or a broken node may answer with status 200 and JSON of another shape. `read` then raises
-`BrokenAnswerError`, and `told_apart` adds the attempted action. Only the members that the daemon uses are
-declared; others are kept or ignored. The responses to `_bulk` and to the bulk writer's `_mget` are checked by hand in
-`endpoint`, as they are the hot path.
+`EngineError`. Only the members that the daemon uses are declared; others are kept or ignored. The response to `_bulk`
+is checked by hand in `engine`, as it is the hot path.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from elastic_transport import ApiResponse
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
-from cdc_daemon.model.errors import BrokenAnswerError
+from cdc_daemon.search.failure import broken_answer
 
 T = TypeVar("T")
 
@@ -128,11 +127,12 @@ class GetError(TypedDict):
     """The error of one document of a multi-get."""
 
     type: NotRequired[str]
+    reason: NotRequired[str]
 
 
 @with_config(_STRICT)
 class Got(TypedDict):
-    """A document of a multi-get, or of a get."""
+    """A document of a multi-get."""
 
     found: NotRequired[bool]
     error: NotRequired[GetError]
@@ -156,7 +156,7 @@ class Count(TypedDict):
 
 
 @with_config(_STRICT)
-class Health(TypedDict):
+class ClusterHealth(TypedDict):
     """The health of a cluster or of an index."""
 
     status: str
@@ -193,8 +193,7 @@ class Privileges(TypedDict):
 ACKNOWLEDGEMENT: Final = TypeAdapter(Acknowledgement)
 ALIASES: Final = TypeAdapter(Mapping[str, IndexAliases])
 COUNT: Final = TypeAdapter(Count)
-GOT: Final = TypeAdapter(Got)
-HEALTH: Final = TypeAdapter(Health)
+HEALTH: Final = TypeAdapter(ClusterHealth)
 MAPPINGS: Final = TypeAdapter(Mapping[str, IndexMapping])
 MULTI_GET: Final = TypeAdapter(MultiGet)
 NODES: Final = TypeAdapter(Nodes)
@@ -209,7 +208,7 @@ SIMULATED: Final = TypeAdapter(Simulated)
 def read(shape: TypeAdapter[T], answer: ApiResponse[Any]) -> T:
     """Return the body of a response if it has this shape.
 
-    Raises `BrokenAnswerError`, which names the path in the response and never quotes the value: it may be a
+    Raises `EngineError`, which names the path in the response and never quotes the value: it may be a
     document.
     """
     try:
@@ -217,23 +216,11 @@ def read(shape: TypeAdapter[T], answer: ApiResponse[Any]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:_LONGEST_PLACE] or "the whole"
-        raise BrokenAnswerError(f"the answer has an unexpected shape: {place}: {first['msg']}") from None
-
-
-def of_index(entries: Mapping[str, T], index: str) -> T:
-    """Return the entry of an index in a response. Raises `BrokenAnswerError` if there is none."""
-    if index not in entries:
-        raise BrokenAnswerError(f"the answer says nothing of the index {index}")
-    return entries[index]
-
-
-def is_found(document: Got) -> bool:
-    """Return whether the document exists. Raises `BrokenAnswerError` if the response does not say."""
-    return required(document.get("found"), "found")
+        raise broken_answer(f"the answer has an unexpected shape: {place}: {first['msg']}") from None
 
 
 def required(value: T | None, member: str) -> T:
-    """Return a member that the response must have. Raises `BrokenAnswerError` if it is missing."""
+    """Return a member that the response must have. Raises `EngineError` if it is missing."""
     if value is None:
-        raise BrokenAnswerError(f"the answer has an unexpected shape: {member} is missing")
+        raise broken_answer(f"the answer has an unexpected shape: {member} is missing")
     return value

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError
-from cdc_daemon.search import BulkWriter, Operation, Outcome, Sibling, find_siblings
-from cdc_daemon.search.find_documents import find_documents
+from cdc_daemon.search import BulkWriter, Operation, Outcome
+from cdc_daemon.search.documents import find_documents, find_documents_with
+from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.search.searched_field import read_fields
 from tests.integration.search.conftest import Index
 
 
-async def find(index: Index, value: str, **options: object) -> list[list[Sibling]]:
-    found = find_siblings(index.client, index.alias, "_partition", value, **options)  # type: ignore[arg-type]
+async def find(index: Index, value: str, **options: object) -> list[list[StoredDocument]]:
+    found = find_documents_with(index.engine, index.alias, "_partition", value, **options)  # type: ignore[arg-type]
     return [page async for page in found]
 
 
-async def test_every_sibling_is_found_over_many_pages_just_after_it_was_written(
+async def test_every_document_is_found_over_many_pages_just_after_it_was_written(
     index: Index, writer: BulkWriter
 ) -> None:
     await index.client.indices.delete(index=index.name)
@@ -31,29 +32,29 @@ async def test_every_sibling_is_found_over_many_pages_just_after_it_was_written(
     pages = await find(index, "ours", source=["name"], page=10)
 
     assert [len(page) for page in pages] == [10, 10, 10, 10, 10, 3]
-    siblings = [sibling for page in pages for sibling in page]
-    assert {sibling.id: sibling.source for sibling in siblings} == {
+    documents = [each for page in pages for each in page]
+    assert {each.id: each.source for each in documents} == {
         f"a{number}": {"name": f"n{number}"} for number in range(53)
     }
     assert [len(page) for page in await find(index, "ours", page=53)] == [53]
     assert await find(index, "nobody") == []
 
 
-async def test_a_deleted_sibling_is_not_found(index: Index, writer: BulkWriter) -> None:
+async def test_a_deleted_document_is_not_found(index: Index, writer: BulkWriter) -> None:
     await writer.write([index.write(key, 5, _partition="p") for key in "abc"])
     await writer.write([index.delete("b", 6)])
 
     ((a, c),) = await find(index, "p")
 
-    assert (a, c) == (Sibling("a", {}), Sibling("c", {}))
+    assert (a, c) == (StoredDocument("a", None, 5, None), StoredDocument("c", None, 5, None))
 
 
 async def test_pages_show_one_moment(index: Index, writer: BulkWriter) -> None:
     await writer.write([index.write(str(number), 5, _partition="p") for number in range(30)])
     seen: list[str] = []
 
-    async for page in find_siblings(index.client, index.alias, "_partition", "p", page=10):
-        seen.extend(sibling.id for sibling in page)
+    async for page in find_documents_with(index.engine, index.alias, "_partition", "p", page=10):
+        seen.extend(each.id for each in page)
         await writer.write([index.delete(str(number), 6) for number in range(30)])
         await index.client.indices.refresh(index=index.alias)
 
@@ -64,7 +65,7 @@ async def test_routing_values_come_along(index: Index, writer: BulkWriter) -> No
     plain = index.write("a")
     await writer.write([Operation(index.alias, "a", 1, b'{"_partition":"p"}', plain.read_at, routing="r")])
 
-    assert await find(index, "p") == [[Sibling("a", {}, "r")]]
+    assert await find(index, "p") == [[StoredDocument("a", "r", 1, None)]]
 
 
 async def test_no_point_in_time_is_left_open(index: Index, writer: BulkWriter) -> None:
@@ -72,7 +73,7 @@ async def test_no_point_in_time_is_left_open(index: Index, writer: BulkWriter) -
     before = await open_contexts(index)
 
     await find(index, "p", page=7)
-    broken_off = find_siblings(index.client, index.alias, "_partition", "p", page=7)
+    broken_off = find_documents_with(index.engine, index.alias, "_partition", "p", page=7)
     await anext(broken_off)
     await broken_off.aclose()
 
@@ -118,8 +119,8 @@ async def test_every_kind_of_field_tells_its_documents(
     }
     await writer.write([index.write(key, 5, **found) for key, found in fields.items()])
 
-    (asked,) = await read_fields(index.client, index.alias, field)
-    found = [hit.id async for page in find_documents(index.client, index.alias, asked.query(value)) for hit in page]
+    (asked,) = await read_fields(index.engine, index.alias, field)
+    found = [hit.id async for page in find_documents(index.engine, index.alias, asked.query(value)) for hit in page]
 
     assert "a" in found
     assert "b" not in found or value == "---"  # no word at all: what is searched by words finds everything

@@ -1,4 +1,4 @@
-"""Finding siblings where something goes wrong half-way."""
+"""Finding documents where something goes wrong half-way."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
-from cdc_daemon.search import find_siblings
+from cdc_daemon.search.documents import find_documents_with
+from cdc_daemon.search.engine import SearchEngine
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch, refused
 
 
@@ -42,8 +42,8 @@ class Index:
         return web.json_response({"id": "point-0", "_shards": {"failed": 0}}, headers=PRODUCT)
 
 
-async def collect(client: AsyncElasticsearch, page: int = 2) -> list[list[str]]:
-    return [[sibling.id for sibling in found] async for found in find_siblings(client, "users", "_key", "k", page=page)]
+async def collect(engine: SearchEngine, page: int = 2) -> list[list[str]]:
+    return [[each.id for each in found] async for found in find_documents_with(engine, "users", "_key", "k", page=page)]
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ async def collect(client: AsyncElasticsearch, page: int = 2) -> list[list[str]]:
     [("", [], 1), ("a", [["a"]], 1), ("ab", [["a", "b"]], 2), ("abc", [["a", "b"], ["c"]], 2)],
 )
 async def test_pages_follow_each_other_in_the_point_in_time_last_given(
-    server: FakeElasticsearch, client: AsyncElasticsearch, ids: str, pages: list[list[str]], searches: int
+    server: FakeElasticsearch, engine: SearchEngine, ids: str, pages: list[list[str]], searches: int
 ) -> None:
     index = Index(server, list(ids))
 
-    assert await collect(client) == pages
+    assert await collect(engine) == pages
     assert [body["pit"]["id"] for body in index.searches] == [f"point-{number}" for number in range(searches)]
     assert index.closed == [f"point-{searches}"]
 
@@ -70,45 +70,45 @@ async def test_pages_follow_each_other_in_the_point_in_time_last_given(
     ],
 )
 async def test_a_step_that_fails_is_an_error(
-    server: FakeElasticsearch, client: AsyncElasticsearch, step: str, answer: web.Response, expected: type[Exception]
+    server: FakeElasticsearch, engine: SearchEngine, step: str, answer: web.Response, expected: type[Exception]
 ) -> None:
     index = Index(server, ["a"])
     index.instead[step] = answer
 
     with pytest.raises(expected, match="users"):
-        await collect(client)
+        await collect(engine)
     assert index.closed == (["point-0"] if step == "POST _search" else [])
 
 
 @pytest.mark.parametrize("step", ["POST _refresh", "POST _search"])
 async def test_a_shard_that_did_not_answer_is_an_error(
-    server: FakeElasticsearch, client: AsyncElasticsearch, step: str
+    server: FakeElasticsearch, engine: SearchEngine, step: str
 ) -> None:
     index = Index(server, ["a"])
     partial = {"_shards": {"failed": 1}, "hits": {"hits": []}}
     index.instead[step] = web.json_response(partial, headers=PRODUCT)
 
     with pytest.raises(ElasticsearchUnavailableError, match="every shard"):
-        await collect(client)
+        await collect(engine)
 
 
 async def test_an_iteration_broken_off_closes_its_point_in_time(
-    server: FakeElasticsearch, client: AsyncElasticsearch
+    server: FakeElasticsearch, engine: SearchEngine
 ) -> None:
     index = Index(server, list("abcdef"))
-    siblings = find_siblings(client, "users", "_key", "k", page=2)
+    pages = find_documents_with(engine, "users", "_key", "k", page=2)
 
-    async for _ in siblings:
+    async for _ in pages:
         break
-    await siblings.aclose()
+    await pages.aclose()
 
     assert index.closed == ["point-1"]
 
 
 async def test_a_point_in_time_that_cannot_be_closed_expires_by_itself(
-    server: FakeElasticsearch, client: AsyncElasticsearch
+    server: FakeElasticsearch, engine: SearchEngine
 ) -> None:
     index = Index(server, ["a"])
     index.instead["DELETE _pit"] = refused(404, "resource_not_found_exception")
 
-    assert await collect(client) == [["a"]]
+    assert await collect(engine) == [["a"]]

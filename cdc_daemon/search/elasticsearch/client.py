@@ -1,10 +1,13 @@
-"""The Elasticsearch client: built from plain parameters, without its own log lines and retries."""
+"""The Elasticsearch client: built from plain parameters, without its own log lines and retries; and its failures."""
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,19 +22,23 @@ from elastic_transport import (
     HttpHeaders,
     SerializationError,
     Serializer,
+    TransportError,
 )
-from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
-from elasticsearch import AsyncElasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from elasticsearch.serializer import OrjsonSerializer
 
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.search.failure import NotConnectedError
+from cdc_daemon.search.failure import BROKEN_ANSWER, EngineError, Failure, shorten
 
 log = structlog.get_logger(__name__)
 
 STREAMED_FROM = 1 << 20
 """The size in bytes from which aiohttp expects a body as a stream: a larger body in one piece blocks the event loop."""
+
+
+class NotConnectedError(ConnectionError):
+    """The connection to Elasticsearch failed, so nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,36 @@ def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
             "text/*": _Page(),
         },
     )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Convert the errors of the client to `EngineError`."""
+    try:
+        yield
+    except (ApiError, TransportError) as error:
+        raise EngineError(failure_of(error)) from None
+
+
+def failure_of(error: ApiError | TransportError) -> Failure:
+    """Return the failure for an error of the client; the response body is never quoted in full.
+
+    `error` is an `ApiError` (there was a response) or a `TransportError` (no response, or a broken one).
+    """
+    if isinstance(error, UnsupportedProductError):
+        return Failure(error.meta.status, "unsupported_product", "what answers is not Elasticsearch")
+    if isinstance(error, ApiError):
+        body = error.body
+        return Failure.from_error(error.meta.status, body.get("error") if isinstance(body, dict) else body)
+    if isinstance(error, SerializationError):
+        return Failure(0, BROKEN_ANSWER, "the answer is cut short or is no JSON")
+    sent = not isinstance(error, NotConnectedError)
+    kind = type(error) if sent else ConnectionError
+    return Failure(0, _snake(kind.__name__), shorten(str(error.message)), sent)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _check_host(host: str) -> None:
@@ -152,18 +189,18 @@ class _Node(AiohttpHttpNode):
         body: bytes | None = None,
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
-    ) -> NodeApiResponse:
+    ) -> Any:
         sent: Any = io.BytesIO(body) if body is not None and len(body) > STREAMED_FROM else body
         try:
-            meta, answer = await super().perform_request(method, target, sent, headers, request_timeout)
+            answer = await super().perform_request(method, target, sent, headers, request_timeout)
         except ConnectionError as error:
             # A TLS error keeps its type, which identifies the cause.
             if type(error) is ConnectionError and any(isinstance(c, ClientConnectorError) for c in error.errors):
                 raise NotConnectedError(error.message) from None
             raise
-        return NodeApiResponse(self._tidy(meta), answer)
+        return answer._replace(meta=self._tidy(answer.meta))
 
-    def _log_request(self, *_: Any, **__: Any) -> None:
+    def _log_request(self, *_: Any, **__: Any) -> None:  # private to elastic_transport: see its bound in pyproject.toml
         """Log nothing: the transport would decode whole bodies for it, and documents must not be logged."""
 
     def _tidy(self, meta: ApiResponseMeta) -> ApiResponseMeta:

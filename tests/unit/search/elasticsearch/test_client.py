@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import logging
 import ssl
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from elastic_transport import TlsError
+from elastic_transport import BaseNode, SerializationError, TlsError
+from elastic_transport import ConnectionError as NoConnectionError
 from elasticsearch import ApiError
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.search import ElasticsearchOptions, make_client
+from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions, failure_of, make_client, translated
+from cdc_daemon.search.failure import EngineError, Failure
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch
 
 
@@ -63,6 +66,42 @@ async def test_nothing_is_retried_by_the_client() -> None:
             await client.info()
 
     assert count == 1
+
+
+def test_an_answers_body_is_never_quoted() -> None:
+    broken = SerializationError("Unable to deserialize as JSON: b'secret document'", errors=())
+
+    assert "secret" not in failure_of(broken).reason
+
+
+def test_the_clients_errors_become_ours() -> None:
+    with pytest.raises(EngineError) as caught, translated():
+        raise NoConnectionError("refused")
+    assert caught.value.failure == Failure(0, "connection_error", "refused")
+
+
+async def test_no_body_is_logged_at_any_level() -> None:
+    """This notices if the library renames its private method or its logger."""
+    lines: list[str] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"said": "s3cret"}, headers=PRODUCT)
+
+    logger, handler = logging.getLogger("elastic_transport.node"), Keeping()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        async with serving(answer) as port, make_client(ElasticsearchOptions((f"http://127.0.0.1:{port}",))) as client:
+            await client.index(index="users", document={"told": "s3cret"})
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert lines == []
+    assert hasattr(BaseNode, "_log_request")
 
 
 async def test_a_warning_of_the_server_is_a_log_line_said_once() -> None:
