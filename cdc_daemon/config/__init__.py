@@ -1,4 +1,4 @@
-"""The configuration: one YAML file, checked as a whole before anything starts."""
+"""The configuration: one YAML file, which is checked as a whole before the daemon starts."""
 
 from cdc_daemon.config.http import AuthSettings, HttpSettings, HttpTlsSettings, JwtSettings, TokenSettings
 from cdc_daemon.config.loading import load, parse

@@ -1,4 +1,4 @@
-"""What every section of the configuration has in common."""
+"""The base class of the configuration's sections, and types that all of them use."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 REFERENCE_PATTERN = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"
-"""A reference to an environment variable, as the JSON Schema and its readers (ECMA 262) understand it."""
+"""A regular expression, in the dialect of JSON Schema (ECMA 262), for a reference to an environment variable."""
 
 BASE_DIRECTORY = "base_directory"
-"""The key of the validation context that holds the folder relative paths start from."""
+"""The key in the validation context of the folder that relative paths start from."""
 
 
 class SettingsSection(BaseModel):
-    """A part of the configuration: it cannot be changed, and knows each of its keys."""
+    """A section of the configuration. It is immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -30,7 +30,7 @@ class SettingsSection(BaseModel):
 
 
 def wrong(expected: str, *, hint: str | None = None) -> PydanticCustomError:
-    """Make the error of a value that is not what was expected; `hint` says how to mend it."""
+    """Return the error for a value other than the expected one; `hint` says how to correct it."""
     context: dict[str, Any] = {"expected": expected}
     if hint is not None:
         context["hint"] = hint

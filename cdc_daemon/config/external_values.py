@@ -1,6 +1,8 @@
 """Values from outside the configuration file: environment variables, and files that hold one value each.
 
-References are replaced after the YAML is parsed, so no variable's content can change the file's structure.
+`${NAME}` and `${NAME:-default}` refer to environment variables. They are replaced after the YAML is parsed, so that the
+content of a variable cannot change the structure of the file. `X_file` names a file that holds the value of `X`, as
+`password_file` does for `password`.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ class _BadReferenceError(Exception):
 
 
 def expand(value: Any, environment: Mapping[str, str]) -> tuple[Any, list[Mistake]]:
-    """Replace the references in a parsed file's scalars.
+    """Replace the references to environment variables in the values of a parsed file.
 
-    `${NAME:-default}` is the default when the variable is absent or empty, as in a shell. `$${` stands for
-    `${` itself. A value that is one reference and nothing else, and comes out empty, is null.
+    `${NAME:-default}` is the default if the variable is not set or empty, as in a shell. `$${` stands for a literal
+    `${`. A value that becomes an empty text is null.
 
-    Returns the new value, and a mistake for each scalar that names an absent variable or is malformed; such a
-    scalar is left as it is.
+    Returns the new value, and a mistake for each value that is malformed or refers to a variable that is not set. Such
+    a value is left unchanged.
     """
     mistakes: list[Mistake] = []
     return _expand(value, (), environment, mistakes), mistakes
@@ -62,7 +64,7 @@ def _replace(match: re.Match[str], environment: Mapping[str, str]) -> str:
     reference = _INSIDE.fullmatch(match["inside"])
     if reference is None or not match["close"]:
         raise _BadReferenceError(
-            "expected ${NAME} or ${NAME:-default}, found another text after ${", "write $${ for ${ itself"
+            "expected ${NAME} or ${NAME:-default}, found another text after ${", "write $${ for a literal ${"
         )
     name, default = reference["name"], reference["default"]
     text = environment.get(name)
@@ -81,10 +83,10 @@ _LARGEST = 10 * 1024**2
 
 
 def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Mistake]:
-    """Put the contents of `X_file` in place of each absent `X`, throughout a parsed configuration.
+    """Set each `X` to the content of `X_file`, in all sections of a parsed configuration.
 
-    Where `X` is a secret its file is taken as text without the newline at its end, otherwise as JSON or YAML.
-    `value` is changed. Returns a mistake for each file that cannot be read and for each `X` given twice.
+    If `X` is a secret, the file is read as text without the newline at its end, otherwise as JSON or YAML. `value` is
+    modified. Returns a mistake for each file that cannot be read, and for each `X` that is set in both ways.
     """
     return list(_read_section(value, model, base, ()))
 
@@ -108,7 +110,7 @@ def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath)
 
 
 def _fill(value: dict[str, Any], name: str, base: Path, *, secret: bool) -> str | None:
-    """Take one value from its file; return what is wrong, if anything is."""
+    """Set one value from its file. Return the mistake, or None."""
     source = name + _SUFFIX
     if value.get(name) is not None:
         return f"expected either {name} or {source}, found both"
@@ -142,7 +144,7 @@ def _secret_of(text: str) -> str:
 
 def _content_of(text: str, file: Path) -> object:
     if file.suffix == ".json":
-        # JSON may be indented with tabs, which YAML does not take.
+        # JSON may be indented with tabs, which YAML does not allow.
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
@@ -158,7 +160,7 @@ def _is_secret(annotation: Any) -> bool:
 
 
 def _models_of(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
-    """Find the models a field holds: itself one, perhaps none, or a mapping of names to one."""
+    """Yield the models in a field's type. The flag says whether the field is a mapping of names to models."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, False
     for argument in get_args(annotation):

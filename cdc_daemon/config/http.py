@@ -1,4 +1,4 @@
-"""The embedded HTTP surface: where it listens, who may ask, and how much."""
+"""The settings of the daemon's HTTP server: its address, authentication, and limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 Scope = Literal["sync", "admin"]
-"""What a caller may do: ask for rows, or act on the daemon."""
+"""What a caller may do: `sync` allows requests for rows, `admin` allows operating the daemon."""
 
 SecretAlgorithm = Literal["HS256", "HS384", "HS512"]
 KeyAlgorithm = Literal[
@@ -22,21 +22,21 @@ KeyAlgorithm = Literal[
 ]  # fmt: skip
 
 SHORTEST_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Bytes of a shared secret: no fewer than the hash's (RFC 7518, 3.2)."""
+"""The minimum length of a shared secret in bytes, which is the size of the hash (RFC 7518, 3.2)."""
 
 
 class TokenSettings(SettingsSection):
-    """A bearer token that is known beforehand, by its hash or in a file."""
+    """A static bearer token, given by its hash or in a file."""
 
     name: str = Field(min_length=1)
-    """Whose it is, for the log."""
+    """The name of the token's owner, for the log."""
     hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$|\$\{")] | None = None
-    """`sha256:` and the token's SHA-256 in hexadecimal: `printf %s "$TOKEN" | sha256sum`. The token has to be
-    long and random, such as `openssl rand -hex 32` makes one."""
+    """`sha256:` and the token's SHA-256 in hexadecimal, as `printf %s "$TOKEN" | sha256sum` prints it. The token must
+    be long and random, such as the output of `openssl rand -hex 32`."""
     file: ConfigPath | None = None
-    """A file that holds the token itself; it is read again when it changes."""
+    """A file that holds the token itself. It is read again when it changes."""
     scopes: tuple[Scope, ...] = Field(default=("sync",), min_length=1)
-    """What it allows: `sync`, `admin`, or both."""
+    """What the token allows: `sync` (requests for rows), `admin` (operating the daemon), or both."""
 
     @model_validator(mode="after")
     def _hash_or_file(self) -> TokenSettings:
@@ -55,28 +55,29 @@ def _check_url(url: str) -> str:
 
 
 class JwtSettings(SettingsSection):
-    """JSON Web Tokens, signed with a shared secret or with a key of a published set."""
+    """JSON Web Tokens, signed with a shared secret or with a key of a key set (JWKS)."""
 
     secret: SecretStr | None = None
-    """The shared secret (HS256, HS384, HS512). Better given as `secret_file`."""
+    """The shared secret (HS256, HS384, HS512). Prefer `secret_file`."""
     secret_file: ConfigPath | None = None
     """A file that holds the shared secret."""
     key_set_file: ConfigPath | None = None
-    """A file with the signers' public keys (JWKS); it is read again when it changes."""
+    """A file with the public keys of the signers (JWKS). It is read again when it changes."""
     key_set_url: Annotated[str, AfterValidator(_check_url)] | None = None
-    """Where the signers' public keys (JWKS) are published; asked again for a key that is not known yet."""
+    """The URL of the public keys of the signers (JWKS). It is read again when a token names an unknown key."""
     algorithms: tuple[SecretAlgorithm | KeyAlgorithm, ...] = Field(default=(), validate_default=True)
-    """The only algorithms taken. When absent: HS256 with a secret, RS256 and ES256 with a key set."""
+    """The algorithms that are accepted. Default: HS256 with a secret, RS256 and ES256 with a key set."""
     issuer: str | None = Field(default=None, min_length=1)
-    """What `iss` has to be."""
+    """The required value of `iss`."""
     audience: str | None = Field(default=None, min_length=1)
-    """What `aud` has to be or to contain."""
+    """The required value of `aud`, or a required element of it if it is a list."""
     claims: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Claims and the values of which each must have one, such as `groups: [search-sync]`."""
+    """Required claims: for each claim the accepted values, of which the token must have one, such as
+    `groups: [search-sync]`."""
     admin_claims: Mapping[str, tuple[str, ...]] | None = Field(default=None, min_length=1)
-    """Claims that allow to act on the daemon as well; nobody may when absent."""
+    """The claims that also allow operating the daemon. Default: no JSON Web Token allows it."""
     leeway: DurationOrZero = 30.0
-    """How far the signer's clock may be off."""
+    """The tolerance for the difference between the clocks of the signer and this machine."""
 
     @field_validator("algorithms")
     @classmethod
@@ -85,7 +86,7 @@ class JwtSettings(SettingsSection):
         if not given:
             return ("HS256",) if shared else ("RS256", "ES256")
         if any((name in SHORTEST_SECRET) != shared for name in given):
-            raise wrong("expected algorithms of one kind: HS… with a secret, the others with a key set")
+            raise wrong("expected algorithms that match the keys: HS… with a secret, the others with a key set")
         return given
 
     @model_validator(mode="after")
@@ -100,28 +101,28 @@ class JwtSettings(SettingsSection):
 
 
 class AuthSettings(SettingsSection):
-    """Who may ask for rows and act on the daemon. Nobody is asked for anything when there is nothing here."""
+    """Authentication of callers. If the section is empty, callers are not authenticated."""
 
     tokens: tuple[TokenSettings, ...] = ()
-    """Bearer tokens that are known beforehand."""
+    """Static bearer tokens."""
     jwt: JwtSettings | None = None
     """JSON Web Tokens."""
 
     @property
     def required(self) -> bool:
-        """Whether callers have to show who they are."""
+        """Whether callers must authenticate."""
         return bool(self.tokens) or self.jwt is not None
 
 
 class HttpTlsSettings(SettingsSection):
-    """Transport encryption. The files are read again when they change."""
+    """TLS encryption. The files are read again when they change."""
 
     certificate_file: ConfigPath
-    """The server's certificate and those that lead to its authority (PEM)."""
+    """The server's certificate, followed by the intermediate certificates (PEM)."""
     key_file: ConfigPath
-    """The certificate's key (PEM, without passphrase)."""
+    """The private key of the certificate (PEM, without passphrase)."""
     client_ca_file: ConfigPath | None = None
-    """Authorities (PEM) of which each client has to show a certificate; none is asked for when absent."""
+    """CA certificates (PEM). If set, each client must present a certificate that one of these signed."""
 
 
 _HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -134,11 +135,11 @@ def _check_allowed_host(name: str) -> str:
 
 
 AllowedHost = Annotated[str, AfterValidator(_check_allowed_host)]
-"""A name that the Host header may have, or all names below one."""
+"""A host name that the Host header may contain, or a pattern for all its subdomains."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Whether the address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -148,63 +149,63 @@ def is_loopback(host: str) -> bool:
 
 
 class HttpSettings(SettingsSection):
-    """The embedded HTTP surface: requests for rows, metrics, liveness, status."""
+    """The daemon's HTTP server: requests for rows, metrics, health, status, administration."""
 
     enabled: bool = True
-    """Whether to listen at all."""
+    """Whether the daemon runs the HTTP server."""
     host: str = Field(default="127.0.0.1", min_length=1)
     """The address to listen on."""
     port: int | None = Field(default=8080, ge=0, le=65535)
-    """The port to listen on; 0 takes any free one, null switches listening off."""
+    """The port to listen on. 0 selects any free port; null switches this listener off."""
     health_port: int | None = Field(default=None, ge=0, le=65535)
-    """A port of its own for `/livez`, `/readyz` and `/metrics`, which callers of `port` cannot occupy; null for none.
-    It is not encrypted and asks for no certificate, whatever `tls` says. 0 takes any free port."""
+    """A separate port for `/livez`, `/readyz` and `/metrics`, which callers of `port` cannot exhaust. It is never
+    encrypted and requires no client certificate, even if `tls` is set. 0 selects any free port. Default: none."""
     allowed_hosts: Annotated[tuple[AllowedHost, ...], Field(min_length=1)] | None = None
-    """The names that requests may have in their Host header, such as `cdc.example.org`, `*.example.org`, or `*` for
-    any. Addresses and requests with a valid token are always answered. When absent: names that no stranger can bind
-    to the daemon's address, which are names without a dot (`localhost`, a Service), `*.localhost`, `*.internal`,
-    `*.svc`, `*.svc.cluster.local`, `host`, and the machine's name."""
+    """The host names that the Host header may contain, such as `cdc.example.org`, `*.example.org`, or `*` for any.
+    Requests to an IP address and requests with a valid token are always accepted. Default: names that an attacker
+    cannot register, which are names without a dot (`localhost`, a Service), `*.localhost`, `*.internal`, `*.svc`,
+    `*.svc.cluster.local`, `host`, and the name of the machine."""
     contract: Literal["documented", "lenient"] = "documented"
-    """`documented` wants each header and key that the published documentation requires, `lenient` only those
-    that live callers send: Content-Type, and Authorization where `auth` is set."""
+    """`documented`: all headers and keys in Sunbird's documentation are required. `lenient`: only Content-Type is
+    required, and Authorization if `auth` is set."""
     auth: AuthSettings = Field(default=AuthSettings(), validate_default=True)
-    """Who may ask for rows and act on the daemon. Without it everybody who reaches the address may ask for rows,
-    and nobody may act."""
+    """Authentication of callers. Without it anybody who can reach the address may request rows, and nobody may operate
+    the daemon."""
     tls: HttpTlsSettings | None = None
-    """Transport encryption; none when absent."""
+    """TLS encryption. Default: none."""
     max_ids: int = Field(default=10_000, ge=1, le=1_000_000)
-    """The most ids in one request."""
+    """The maximum number of ids in a request."""
     empty_ids: Literal["refuse", "all"] = "refuse"
-    """What a request without ids means: `refuse` answers 400, `all` begins a backfill of the type (202)."""
+    """The answer to a request without ids: `refuse` answers 400; `all` starts a backfill of the type and answers
+    202."""
     max_body: ByteSize = 4 * 1024**2
-    """The largest body of a request."""
+    """The maximum size of a request body."""
     max_bodies: ByteSize | None = None
-    """How many bytes the bodies of all requests may take while they are received or wait for their turn. When more
-    come, the caller that holds the most gets 429. When absent: 16 times `max_body`."""
+    """The maximum total size of all request bodies that are being received or queued. When it is exceeded, the caller
+    that holds the most gets 429. Default: 16 times `max_body`."""
     head_timeout: Duration = 10.0
-    """How long a caller may take to send a request's line and headers, and for the TLS handshake before them."""
+    """The time that a client has for the TLS handshake and for the request line and headers."""
     body_timeout: Duration = 10.0
-    """How long a caller may take to send the body."""
+    """The time that a client has to send the body."""
     idle_timeout: Duration = 65.0
-    """How long a connection may wait for its next request: longer than the minute after which gateways close
-    theirs, so that none is closed under a request on its way."""
+    """The time after which an idle connection is closed. It should be longer than that of the gateways in front
+    (usually a minute), so that no connection is closed while a request is on its way."""
     max_connections: int = Field(default=512, ge=1, le=100_000)
-    """How many connections may be open at once. One more closes the connection that has been idle for longest, or is
-    refused when none is idle. One address may have three quarters of them. 16 further connections are reserved for
+    """The maximum number of open connections. Beyond it the connection that has been idle longest is closed, or the new
+    one is refused if none is idle. One address may hold three quarters of them. 16 more connections are reserved for
     `/livez`, `/readyz` and `/metrics`."""
     sync_timeout: Duration = 30.0
-    """How long a request may take until it is answered with what is settled by then."""
+    """The time after which a request for rows is answered, even if some of its rows are not written yet."""
     max_requests: int = Field(default=32, ge=1, le=10_000)
-    """How many requests for rows are worked on at once. One caller (by its token, without `auth` by its address) may
-    have three quarters of them. More requests wait for their turn, which callers get in fair shares."""
+    """The maximum number of requests for rows that are processed at once. One caller (a token, or an address without
+    `auth`) may have three quarters of them. Further requests are queued, and callers get fair shares."""
     max_waiting: int = Field(default=256, ge=0, le=100_000)
-    """How many requests for rows may wait for their turn. When more come, the caller with the most waiting requests
-    gets 429, with an estimate in Retry-After."""
+    """The maximum number of queued requests for rows. When it is exceeded, the caller with the most queued requests
+    gets 429, with an estimated wait in Retry-After."""
     queue_timeout: Duration = 10.0
-    """How long a request may wait for its turn until it gets 429; never more than half of `sync_timeout`, of which the
-    wait is a part."""
+    """The time after which a queued request gets 429. It counts towards `sync_timeout`, and is at most half of it."""
     max_jobs: int = Field(default=100, ge=1, le=100_000)
-    """How many asynchronous requests may wait; more are answered with 429."""
+    """The maximum number of pending asynchronous requests. Further ones are answered with 429."""
 
     @field_validator("health_port")
     @classmethod
@@ -226,22 +227,22 @@ class HttpSettings(SettingsSection):
         host, listens = info.data.get("host"), info.data.get("enabled") and info.data.get("port") is not None
         if listens and host is not None and not auth.required and not is_loopback(host):
             raise wrong(
-                f"expected tokens or jwt while http.host is {host}: whoever reaches it could ask for rows",
+                f"expected tokens or jwt while http.host is {host}: anybody who can reach it could request rows",
                 hint="set http.auth.tokens or http.auth.jwt, or listen on 127.0.0.1",
             )
         return auth
 
     @property
     def most_body_bytes(self) -> int:
-        """How many bytes the bodies of all requests may take."""
+        """The maximum total size of all request bodies, in bytes."""
         return 16 * self.max_body if self.max_bodies is None else self.max_bodies
 
     @property
     def local_host(self) -> str:
-        """The address at which this machine reaches the daemon, also where it listens on all addresses."""
+        """The address at which this machine can reach the daemon, even if the daemon listens on all addresses."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- asked, not bound to
 
     @property
     def listens(self) -> bool:
-        """Whether the daemon listens for requests."""
+        """Whether the daemon listens on `port`."""
         return self.enabled and self.port is not None

@@ -1,4 +1,4 @@
-"""From a file to settings, or to the list of everything that is wrong with it."""
+"""Load a configuration file: the result is the settings, or all mistakes that the file contains."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from cdc_daemon.model.errors import ConfigError
 
 
 def load(file: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read a configuration file (YAML in UTF-8).
+    """Load a configuration file (YAML in UTF-8).
 
-    `environment` stands for the process's environment variables. Raises `ConfigError` when the file cannot
-    be read, and `SettingsError`, which holds every mistake at once, when its content cannot be used.
+    `environment` replaces the environment variables of the process. Raises `ConfigError` if the file cannot be read,
+    and `SettingsError`, which holds all mistakes, if its content is not valid.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -30,14 +30,14 @@ def load(file: Path, *, environment: Mapping[str, str] | None = None) -> Setting
     except OSError as error:
         raise ConfigError(
             f"expected a configuration file, found {(error.strerror or 'an error').lower()}",
-            hint="name it with --config or in CDC_DAEMON_CONFIG",
+            hint="set its path with --config or CDC_DAEMON_CONFIG",
             file=str(file),
         ) from None
     return parse(text, file=file, environment=environment)
 
 
 def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read a configuration from its text; `file` tells where relative paths start and what errors name."""
+    """Load a configuration from its text. Relative paths start from the folder of `file`, and errors name `file`."""
     document = YamlFile(text)
     if document.mistakes:
         raise SettingsError(file, document.mistakes)
@@ -60,7 +60,7 @@ def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Mistake]]:
 
 
 def _is_told(path: KeyPath, told: set[KeyPath]) -> bool:
-    """Whether a mistake follows from one that is told already: of the same value, or of its file."""
+    """Whether a mistake is a consequence of one already reported, in the same value or in its file."""
     if any(path[:length] in told for length in range(1, len(path) + 1)):
         return True
     return bool(path) and isinstance(path[-1], str) and (*path[:-1], f"{path[-1]}_file") in told

@@ -1,4 +1,4 @@
-"""What documents show of other tables' rows: embedded children, looked-up fields, and who depends on them."""
+"""Mappings: which table feeds which index, and what its documents contain, from rows of other tables too."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _On = Mapping[Column, Column]
 
 
 class DependentsSettings(SettingsSection):
-    """How the documents are found that show a row of another table, when that row has changed.
+    """How to find the documents that show a row of another table when that row changes.
 
-    Where the row's key tells which documents show it, nothing has to be declared.
+    The section is not needed if the key of the row determines which documents show it.
     """
 
     field: str | None = Field(default=None, min_length=1)
-    """A field of the documents that holds the other row's key, such as `rootOrgId`: a keyword, or a text with a keyword
-    below it (a text alone is searched by its words, and may find too many)."""
+    """The document field that holds the key of the other row, such as `rootOrgId`. It should be a keyword field, or a
+    text field with a keyword subfield. A text field alone is searched by words, and may find too many documents."""
     table: Table | None = None
-    """A table whose rows say which documents show the other row. Its own changes need not be seen."""
+    """A table whose rows list the documents that show the other row. It needs no CDC."""
     on: _On = Field(default_factory=dict)
-    """For `table`: each column of its partition key to the column of the other row that it equals."""
+    """For `table`: for each column of its partition key, the column of the other row with the same value."""
     key: _On = Field(default_factory=dict)
-    """For `table`: each key column of the documents' table to the column of `table` that holds it."""
+    """For `table`: for each key column of the mapping's table, the column of `table` that holds its value."""
     ignore: bool = False
-    """Whether documents are left as they are when the other row changes, until they change themselves."""
+    """Whether a change of the other row leaves the documents unchanged, until their own row changes."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -53,60 +53,63 @@ class DependentsSettings(SettingsSection):
 
 
 class LookupSettings(SettingsSection):
-    """Fields taken from the one row of another table that a column points to."""
+    """A lookup: fields from the one row of another table that a column refers to."""
 
     table: Table
     """The other table, such as `sunbird.organisation`. It needs `cdc = true` in Cassandra."""
     on: _On = Field(min_length=1)
-    """Each key column of the other table to the column here that it equals, such as `{id: rootorgid}`."""
+    """For each key column of the other table, the column of this table with the same value, such as
+    `{id: rootorgid}`."""
     fields: Mapping[Column, DocumentField] = Field(min_length=1)
-    """Columns of the other table to the fields they become, such as `{orgname: rootOrgName}`."""
+    """The columns of the other table that are shown, and the document field of each, such as
+    `{orgname: rootOrgName}`."""
     prefix: str = ""
-    """Put before the name of each of these fields."""
+    """A prefix for the names of these fields."""
     dependents: DependentsSettings | None = None
-    """How the documents are found that show the other row, when it has changed."""
+    """How to find the documents that show the other row when it changes."""
     expiring: bool = False
-    """Whether the other table's rows are written `USING TTL`, as `expiring` of a mapping says of its own table."""
+    """Whether rows of the other table are written `USING TTL` (see `expiring` of a mapping)."""
 
 
 class JoinSettings(ShapeSettings):
-    """Rows of a child table, embedded in the document under one field."""
+    """A join: rows of a child table that are embedded in one field of the document."""
 
     table: Table
     """The child table, such as `sunbird.user_roles`. It needs `cdc = true` in Cassandra."""
     on: _On = Field(min_length=1)
-    """Each column of the child's partition key (and, if need be, the first clustering columns) to the column here
-    that it equals, such as `{userid: id}`."""
+    """For each column of the child's partition key (and optionally for its first clustering columns), the column of
+    this table with the same value, such as `{userid: id}`."""
     form: Literal["list", "map", "first"] = "list"
-    """A `list` of the children, a `map` of them by `key`, or only the `first`."""
+    """The form of the field: a `list` of the children, a `map` of them by `key`, or only the `first` child."""
     key: Column | None = None
-    """For a map: the child's column whose text is an entry's name. Of children with the same one the last is shown, in
-    their order."""
+    """For `form: map`: the child's column whose value is the name of the entry. If several children have the same
+    value, the last in their order is shown."""
     order: tuple[Column, ...] | None = Field(default=None, min_length=1)
-    """Columns that the children are ordered by, with - before those in descending order; in the order of their
-    clustering when absent. Nulls come last."""
+    """The columns that the children are ordered by, with - before a column for descending order. Nulls come last.
+    Default: the clustering order."""
     limit: int = Field(default=10_000, ge=1, le=1_000_000)
-    """The most children that one document may have; one with more is set aside."""
+    """The maximum number of children of a document. A document with more becomes a dead letter."""
     nested: bool = False
-    """Whether the generated Elasticsearch mapping is `nested`, so that searches see each child by itself."""
+    """Whether the field has the type `nested` in the generated Elasticsearch mapping, so that each child can be
+    searched separately."""
     lookups: Mapping[str, LookupSettings] = Field(default_factory=dict)
-    """Fields that each child takes from other tables, by a name of your choice."""
+    """Lookups of each child in other tables, each by a name of your choice."""
     dependents: DependentsSettings | None = None
-    """How the documents are found that show a child, when the child's key does not tell it."""
+    """How to find the documents that show a child when it changes, if the child's key does not determine them."""
     expiring: bool = False
-    """Whether children are written `USING TTL`, as `expiring` of a mapping says of its own table."""
+    """Whether children are written `USING TTL` (see `expiring` of a mapping)."""
 
     @field_validator("key")
     @classmethod
     def _maps_have_keys(cls, key: str | None, info: ValidationInfo) -> str | None:
         if (key is not None) != (info.data.get("form") == "map"):
-            raise wrong("expected a key for form: map, and for no other")
+            raise wrong("expected a key with form: map, and only with it")
         return key
 
     @model_validator(mode="after")
     def _key_is_given(self) -> Self:
         if self.form == "map" and self.key is None:
-            raise wrong("expected a key for form: map, such as the child's first clustering column")
+            raise wrong("expected a key with form: map, such as the child's first clustering column")
         return self
 
 
@@ -114,64 +117,64 @@ _Body = Mapping[str, Any] | None
 
 
 class MappingSettings(ShapeSettings):
-    """Which table feeds which index, and how a row becomes a document."""
+    """A mapping: which table feeds which index, and how a row becomes a document."""
 
     table: Table
     """The table with its keyspace, such as `sunbird.user`. It needs `cdc = true` in Cassandra."""
     alias: Alias
-    """The alias that documents are written through and that searches use."""
+    """The alias that documents are written to and that searches use."""
     index: IndexName = Field(
         default_factory=lambda data: f"{data.get('alias', '')}-000001".lower(), validate_default=True
     )
-    """The index that is created behind the alias when the alias does not exist; `<alias>-000001` when absent."""
+    """The index that is created behind the alias if the alias does not exist. Default: `<alias>-000001`."""
     id: IdTemplate | None = None
-    """The document's `_id`: key columns in braces, such as `{userid}_{courseid}`. A separator inside a value is
-    written with a backslash before it. When absent: the key's columns, joined so that two keys never give one id."""
+    """The document's `_id`: key columns in braces, such as `{userid}_{courseid}`. A separator inside a value is escaped
+    with a backslash. Default: all key columns, joined so that each key has its own `_id`."""
     routing: RoutingTemplate | None = None
-    """The document's shard routing: key columns in braces. When absent: the `_id`."""
+    """The document's routing value: key columns in braces. Default: the `_id`."""
     pipeline: str | None = Field(default=None, min_length=1)
-    """The ingest pipeline that documents go through in Elasticsearch; that of the index when absent."""
+    """The ingest pipeline of Elasticsearch that processes the documents. Default: that of the index."""
     joins: Mapping[DocumentField, JoinSettings] = Field(default_factory=dict)
-    """Child tables whose rows are embedded: document field to child table."""
+    """Joins: for each document field, the child table whose rows are embedded in it."""
     lookups: Mapping[str, LookupSettings] = Field(default_factory=dict)
-    """Fields taken from the row of another table that a column points to, by a name of your choice."""
+    """Lookups: fields from the row of another table that a column refers to, each lookup by a name of your choice."""
     hook: HookName | None = None
-    """A Python function, `module:function`, called for each document with the document as built so far, the row and
-    the joined rows. What it returns is written; None means no document."""
+    """A Python function, `module:function`, which is called for each document with the document built so far, the row,
+    and the joined rows. The document that it returns is written; None means that there is no document."""
     field_types: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
-    """Elasticsearch's mapping of single fields, in place of what the daemon would make of the columns' types."""
+    """The Elasticsearch mapping of single fields, which replaces what the daemon derives from the column types."""
     expiring: bool = False
-    """Whether rows are written `USING TTL`. It is known anyway from the first such change in the log on, and where the
-    table has a `default_time_to_live`; true has also those rows followed that are read before, by a backfill."""
+    """Whether rows are written `USING TTL`. The daemon detects this by itself from the first such change in the log,
+    and from the table's `default_time_to_live`. Set it if a backfill may read expiring rows before that."""
     on_truncate: Literal["remove", "keep", "rebuild"] = "remove"
-    """What happens to the documents of a table that is truncated, or dropped and created again: `remove` those whose
-    rows are gone; `rebuild` removes them and has the whole table read anew; `keep` leaves them."""
+    """What happens to the documents when the table is truncated, or dropped and created again. `remove`: documents
+    without a row are removed. `rebuild`: also, the whole table is read again. `keep`: all documents stay."""
     on_drop: Literal["remove", "keep"] = "keep"
-    """What happens to the documents of a table that is dropped: they stay (`keep`) or go (`remove`)."""
+    """What happens to the documents when the table is dropped: they stay (`keep`) or are removed (`remove`)."""
     settings: Mapping[str, Any] | None = None
-    """The index's settings, used when the daemon creates it."""
+    """The settings of the index, used when the daemon creates it."""
     settings_file: ConfigPath | None = None
     """A file (JSON or YAML) that holds the settings."""
     mappings: Mapping[str, Any] | None = None
-    """The index's Elasticsearch mapping, used when the daemon creates it. When absent the daemon makes
-    one from the columns' types, with `dynamic: strict`."""
+    """The Elasticsearch mapping of the index, used when the daemon creates it. Default: one that is generated from the
+    column types, with `dynamic: strict`."""
     mappings_file: ConfigPath | None = None
     """A file (JSON or YAML) that holds the Elasticsearch mapping."""
 
     @property
     def joined_tables(self) -> frozenset[TableName]:
-        """The tables that are read beside the mapping's own."""
+        """The tables that are joined or looked up."""
         return frozenset(each.table for each in self._joined)
 
     @property
     def expiring_tables(self) -> frozenset[TableName]:
-        """The tables, of those that are read, whose rows are declared to expire."""
+        """The tables, among all that are read, that are declared as `expiring`."""
         own = {self.table} if self.expiring else frozenset()
         return frozenset(own | {each.table for each in self._joined if each.expiring})
 
     @property
     def dependents_fields(self) -> frozenset[str]:
-        """The fields by which documents are found that show a row of another table."""
+        """The fields by which the daemon finds the documents that show a row of another table."""
         declared = [each.dependents for each in self._joined if each.dependents is not None]
         return frozenset(each.field for each in declared if each.field is not None)
 
@@ -192,8 +195,8 @@ class MappingSettings(ShapeSettings):
     def _only_the_inner_part(cls, value: _Body, info: ValidationInfo) -> _Body:
         if value is not None and "mappings" in value:
             raise wrong(
-                f'expected what Elasticsearch takes below "{info.field_name}", not the whole body of a new index',
-                hint=f'give the part below "{info.field_name}" only',
+                f'expected the object below "{info.field_name}", not the whole body of a create-index request',
+                hint=f'write only the object below "{info.field_name}"',
             )
         return value
 
@@ -213,7 +216,7 @@ class MappingSettings(ShapeSettings):
 
 
 def _check_fields(mapping: Mapping[str, Any], place: str) -> None:
-    """Raise where the fields below a place of an Elasticsearch mapping are not objects by their names."""
+    """Raise unless all fields below this place of an Elasticsearch mapping are objects."""
     for inner in ("properties", "fields"):
         fields = mapping.get(inner)
         if fields is None:

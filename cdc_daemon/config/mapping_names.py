@@ -1,4 +1,7 @@
-"""Names in mappings: of tables, columns, fields, indices, each checked as far as it can be alone."""
+"""The types of values in mappings: names of tables, columns, fields and indices, templates of ids, and expressions.
+
+Each is checked as far as possible without the schema.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +68,8 @@ def _check_id(template: str) -> str:
     for before, part in itertools.pairwise(parts):
         if part.column is not None and part.text[:1] in ("", "\\"):
             raise wrong(
-                f"expected a text between {{{before.column}}} and {{{part.column}}}, and no backslash first",
-                hint="such as _ or :, as otherwise two keys could give one id",
+                f"expected a text between {{{before.column}}} and {{{part.column}}} not starting with a backslash",
+                hint="such as _ or :, because without it two keys could have the same id",
             )
     return template
 
@@ -81,12 +84,12 @@ def _check_routing(template: str) -> str:
 
 def _check_field(name: str) -> str:
     if not name or name in _METADATA_FIELDS:
-        raise wrong("expected a document field's name; those of Elasticsearch's metadata are taken")
+        raise wrong("expected a document field's name other than those of Elasticsearch's metadata fields")
     return name
 
 
 def check_expression(text: str) -> str:
-    """Return an expression whose form is right; its names are checked against the schema at the start."""
+    """Return the expression if its syntax is valid. Its names are checked against the schema at the start."""
     try:
         Expression(text)
     except ConfigError as error:
@@ -126,17 +129,17 @@ HookName = Annotated[str, AfterValidator(_check_hook)]
 
 
 class TemplatePart(NamedTuple):
-    """A piece of a template: literal text, followed by the value of a column (none in the last piece)."""
+    """A part of a template: literal text, followed by the value of a column. The last part may have no column."""
 
     text: str
     column: str | None
 
 
 def parse_template(template: str) -> tuple[TemplatePart, ...]:
-    """Take a template apart; `{{` and `}}` stand for braces themselves.
+    """Split a template of document ids, such as `{userid}_{courseid}`; `{{` and `}}` stand for literal braces.
 
-    Raises ValueError, whose text says what is wrong, when braces do not match, a pair of braces holds
-    anything but a column's name, or no column is named at all.
+    Raises ValueError with a message for the user when braces do not match, a pair of braces contains anything other
+    than a column name, or no column is named.
     """
     try:
         pieces = list(string.Formatter().parse(template))
@@ -162,5 +165,5 @@ def parse_template(template: str) -> tuple[TemplatePart, ...]:
 
 
 def template_columns(template: str) -> tuple[str, ...]:
-    """Name the columns of a template in their order. Raises ValueError as `parse_template` does."""
+    """Return the columns of a template in their order. Raises ValueError as `parse_template` does."""
     return tuple(part.column for part in parse_template(template) if part.column is not None)

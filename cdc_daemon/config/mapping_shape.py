@@ -1,4 +1,4 @@
-"""How the columns of a row become the fields of an object: of a document, and of what is embedded in one."""
+"""How the columns of a row become fields, of a document or of an object that is embedded in one."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Columns = tuple[Column, ...] | None
 
 
 class JsonTextSettings(SettingsSection):
-    """How a column whose text is JSON is shown."""
+    """How a text column that contains JSON is shown."""
 
     bad: Literal["text", "empty", "dead_letter"] | None = None
-    """What a text becomes that is no JSON: null, `text` (the text as it is), `empty` (what a blank text becomes), or
-    `dead_letter` (the document is set aside)."""
+    """The value for a text that is not valid JSON: null, `text` (the text itself), `empty` (the value of `empty`), or
+    `dead_letter` (the document becomes a dead letter)."""
     empty: Any = None
-    """What a blank text and a column without a value become."""
+    """The value for a blank text and for a column without a value."""
 
 
 def _read_names(value: object) -> object:
     if value in ("as_is", "camel"):
         return value
     if not isinstance(value, Mapping):
-        raise wrong("expected 'as_is', 'camel', or column: field", hint="or names_file, for a list that several share")
+        raise wrong("expected 'as_is', 'camel', or column: field", hint="or names_file, for a list in a file")
     if not all(isinstance(each, str) and each for pair in value.items() for each in pair):
-        raise wrong("expected a column's name and a field's name in each entry")
+        raise wrong("expected a column name and a field name in each entry")
     return dict(value)
 
 
@@ -83,35 +83,36 @@ Where = Annotated[
 
 
 class ShapeSettings(SettingsSection):
-    """Which columns become which fields of an object, and what else stands in it."""
+    """Which columns become which fields of an object, and which other fields it has."""
 
     fields: Mapping[Column, DocumentField] = Field(default_factory=dict)
-    """Renames: column to document field. They go before `names`."""
+    """Renamed columns: for each column its document field. They take precedence over `names`."""
     names: Names = "as_is"
-    """What the other columns are called: `as_is` as in Cassandra, `camel` (start_date becomes startDate), or by a
-    list of column: field, in which columns may be named that this table has not. The fields of user types are
-    called so too."""
+    """The field names of the other columns: `as_is` (the column name), `camel` (start_date becomes startDate), or a
+    list of column: field. The list may name columns that the table does not have. It also applies to the fields of user
+    types."""
     names_file: ConfigPath | None = None
-    """A file (JSON or YAML) that holds such a list for `names`."""
+    """A file (JSON or YAML) that holds the list for `names`."""
     include: tuple[Column, ...] | None = Field(default=None, min_length=1)
-    """The only columns that are shown; all when absent."""
+    """The columns that are shown. Default: all columns."""
     exclude: tuple[Column, ...] | None = Field(default=None, min_length=1)
-    """Columns that are not shown; none when absent. Expressions see them all the same."""
+    """The columns that are not shown. Expressions can still use them. Default: none."""
     nulls: Literal["keep", "drop"] = "keep"
-    """Whether a column without a value is a field of value null, or no field."""
+    """How a column without a value is shown: as null (`keep`), or not at all (`drop`)."""
     json_text: Mapping[Column, JsonTextSettings] = Field(default_factory=dict)
-    """Columns whose texts hold JSON, and are shown as what they hold; also texts in a list, set or map."""
+    """Text columns that contain JSON and are shown as the value that it represents. Also lists, sets and maps of such
+    texts."""
     dates: Mapping[Column, DatePattern] = Field(default_factory=dict)
-    """Columns of timestamps or dates to their pattern, such as `yyyy-MM-dd`, `epoch_millis`; always in UTC. Without
-    one: ISO 8601, such as 2026-02-03T04:05:06.789Z."""
+    """The format of timestamp and date columns, such as `yyyy-MM-dd` or `epoch_millis`, always in UTC. Default: ISO
+    8601, such as 2026-02-03T04:05:06.789Z."""
     computed: Mapping[DocumentField, ExpressionText] = Field(default_factory=dict)
-    """Fields that are worked out: field to expression, such as `flagsvalue >= 4`. Expressions name columns as they are
-    called in Cassandra, and fields that joins, look-ups and computed fields before them have made."""
+    """Computed fields: for each field its expression, such as `flagsvalue >= 4`. Expressions can use columns by their
+    names in Cassandra, and the fields of joins, of lookups, and of the computed fields before them."""
     constants: Mapping[DocumentField, Any] = Field(default_factory=dict)
-    """Fields that have the same value in every object, null too."""
+    """Fields with the same value, which may be null, in every object."""
     where: Where | None = None
-    """Which rows are shown: column: value (or a list of values), all of which have to hold, or an expression. A row
-    for which it does not hold has no document, and is left out of what is embedded."""
+    """The condition for rows to be shown: an expression, or column: value (or a list of values), all of which must
+    match. A row that does not match has no document, and is not embedded in one."""
 
     @field_validator("fields")
     @classmethod
@@ -120,7 +121,7 @@ class ShapeSettings(SettingsSection):
         for column, field in fields.items():
             if field in columns:
                 raise wrong(
-                    f"expected a field of its own for each column: {field} is given to {columns[field]} and {column}"
+                    f"expected a different field for each column: {field} is the field of {columns[field]} and {column}"
                 )
             columns[field] = column
         return fields
@@ -130,7 +131,7 @@ class ShapeSettings(SettingsSection):
     def _renamed_is_included(cls, include: Columns, info: ValidationInfo) -> Columns:
         renamed = info.data.get("fields", {})
         if include is not None and (unused := sorted(set(renamed) - set(include))):
-            raise wrong(f"expected every column that fields renames: {', '.join(unused)} is missing")
+            raise wrong(f"expected every column that fields renames; {', '.join(unused)} is missing")
         return include
 
     @field_validator("exclude")

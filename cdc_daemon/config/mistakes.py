@@ -17,12 +17,12 @@ from cdc_daemon.config.settings import Settings
 from cdc_daemon.model.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
-"""The keys and list positions that lead from the top of the file to a value."""
+"""The path of a value in the file: keys and list positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake: where it is (`line` counts from 1), what was expected and found there, and its mend."""
+    """One mistake: its place (`line` counts from 1), what was expected and found, and a hint how to correct it."""
 
     path: KeyPath
     message: str
@@ -36,7 +36,7 @@ class Mistake:
 
 
 class SettingsError(ConfigError):
-    """A configuration file cannot be used; `mistakes` holds every mistake that was found in it."""
+    """A configuration file cannot be used. `mistakes` holds all mistakes that were found in it."""
 
     def __init__(self, file: Path | str, mistakes: Sequence[Mistake]) -> None:
         self.file = str(file)
@@ -50,7 +50,7 @@ class SettingsError(ConfigError):
 
 
 def spell(path: KeyPath) -> str:
-    """Write a path as people do: `elasticsearch.hosts[0]`."""
+    """Format a path as text, such as `elasticsearch.hosts[0]`."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
@@ -86,12 +86,12 @@ _EXPECTED = {
 
 
 def explain(error: ValidationError) -> list[Mistake]:
-    """Make a mistake of each error that validating Settings gave."""
+    """Return a mistake for each of pydantic's errors in the validation of Settings."""
     return [_mistake_of(details) for details in error.errors(include_url=False) if not _follows(details)]
 
 
 def _follows(details: ErrorDetails) -> bool:
-    """Whether an error only follows from another that is told: a default not made, a list left empty."""
+    """Whether an error is only a consequence of another that is reported: a missing default, or an empty list."""
     return details["type"] == "default_factory_not_called" or (
         details["type"] == "too_short" and bool(details["input"])
     )
@@ -113,14 +113,14 @@ def _mistake_of(details: ErrorDetails) -> Mistake:
         hint = _nearest(str(details["input"]), _alternatives(str(context.get("expected", ""))))
     elif kind == "tuple_type" and isinstance(details["input"], str):
         hint = "write [value]"
-    # A rule of several values says in its own words what is there.
+    # The message of a rule on several values already says what was found.
     if kind != "cdc_daemon" or isinstance(details["input"], str | int | float):
         message += f", found {_show(details['input'], path)}"
     return Mistake(path, message, hint)
 
 
 def _show(found: object, path: KeyPath) -> str:
-    """Write down a value that was found, but never one that may be a secret."""
+    """Format a value that was found. A value that may be a secret is replaced by stars."""
     if found is None:
         return "nothing"
     if any(isinstance(step, str) and is_secret_name(step) for step in path):
@@ -130,7 +130,7 @@ def _show(found: object, path: KeyPath) -> str:
     if isinstance(found, list | tuple | set):
         return "a list" if found else "an empty list"
     if isinstance(found, str) and "@" in found and "://" in found:
-        return "one with a login"
+        return "a URL with a login"
     text = json.dumps(found, default=str, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -151,7 +151,7 @@ def _is_model(candidate: object) -> bool:
 
 
 def _right_name(path: KeyPath) -> str | None:
-    """Find what an unknown key was meant to be: a name like it here, or the same name elsewhere."""
+    """Return a hint for an unknown key: a similar key of this section, or the same key of another section."""
     name = str(path[-1])
     model = _model_at(path[:-1])
     here = [] if model is None else list(model.model_fields)

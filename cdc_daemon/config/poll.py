@@ -1,4 +1,4 @@
-"""Tables that are asked for changes from time to time, because their log cannot be read or does not tell all."""
+"""The settings of polled tables: tables without CDC, or whose commit log cannot be read."""
 
 from __future__ import annotations
 
@@ -38,58 +38,61 @@ Zone = Annotated[str, AfterValidator(_check_zone)]
 
 
 class BucketSettings(SettingsSection):
-    """How a table's partitions are cut by time."""
+    """Time buckets: how the partition key of a table contains the time."""
 
     column: ColumnName
-    """The partition key's column that names the span of time: of type date, timestamp, text, int or bigint."""
+    """The partition key column that identifies the time bucket, of type date, timestamp, text, int or bigint."""
     width: Duration = 86400.0
-    """How much time a bucket holds, counted from 1970-01-01; a number column holds how many have passed since."""
+    """The length of a bucket. Buckets are counted from 1970-01-01; a number column holds the number of the bucket."""
     format: MomentFormat | None = None
-    """How a text column spells the beginning of a bucket, such as `yyyy-MM-dd`."""
+    """The format of a text column, which holds the start of a bucket, such as `yyyy-MM-dd`."""
     zone: Zone | None = None
-    """The time zone by whose clock buckets begin. Without it that of the table (`zone`) for a text or a date, and UTC
-    for others."""
+    """The time zone in which buckets start. Default: the table's `zone` for a text or a date, UTC for other types."""
     others: Mapping[ColumnName, tuple[int | str, ...]] = Field(default_factory=dict)
-    """The values of each other column of the partition key, such as `shard: [0, 1, 2, 3]`."""
+    """All values of each other partition key column, such as `shard: [0, 1, 2, 3]`."""
 
 
 class PollSettings(SettingsSection):
-    """One table and the column that tells when a row was changed."""
+    """A polled table, and the column that holds the time of a row's last change."""
 
     table: Table
-    """The table with its keyspace; it has a mapping, or is joined to one."""
+    """The table with its keyspace. It must have a mapping, or be joined by one."""
     strategy: Literal["index", "bucket", "scan"]
-    """`index` asks an index on the column for newer rows, `bucket` reads the partitions of the latest spans of time,
-    `scan` reads the keys of the whole table."""
+    """How newer rows are found. `index`: by an index on the column. `bucket`: by reading the partitions of the latest
+    time buckets. `scan`: by reading the keys of the whole table."""
     column: ColumnName | None = Field(default=None, validate_default=True)
-    """The column that holds the moment of a row's last change. Without it, with `scan`, the write time tells; so it
-    does for rows of which the column tells none, with `scan` and `bucket`."""
+    """The column that holds the time of a row's last change. Default, with `scan` only: the write times of the row's
+    columns. `scan` and `bucket` also use write times for rows whose column is null or holds no valid time."""
     unit: Literal["s", "ms", "us"] = "ms"
-    """What a bigint column counts since 1970."""
+    """The unit of a number column, which counts from 1970-01-01."""
     format: MomentFormat | None = None
-    """How a text column spells a moment, such as `yyyy-MM-dd HH:mm:ss:SSSZ`."""
+    """The format of a text column, such as `yyyy-MM-dd HH:mm:ss:SSSZ`."""
     zone: Zone = "UTC"
-    """The time zone of a text column whose format has none, and of a date."""
+    """The time zone of a text column whose format has no zone, and of a date column."""
     every: Duration = 30.0
-    """How often the table is asked."""
+    """The interval between two polls."""
     overlap: DurationOrZero = 300.0
-    """How far behind the watermark each turn begins: how late a row may appear whose moment is older. After a restart
-    the changes of this time are read once more."""
+    """How far before the watermark each poll starts. A row that becomes visible later than its time says is found if
+    the delay is at most this long. After a restart the changes of this period are read again."""
     lag: DurationOrZero = 5.0
-    """How far behind now the watermark stays: clock differences and slow writes. A row that is met sooner after its
-    change is read at once, and once more after this time."""
+    """How far the watermark stays behind the current time, to allow for clock differences and slow writes. A row that
+    changed more recently is read immediately, and again after this time."""
     rate: int = Field(default=5000, ge=1, le=1_000_000)
-    """The most rows a second that are looked at."""
+    """The maximum number of rows read per second."""
     start: Literal["beginning", "now"] = "beginning"
-    """Where the first turn begins: with every row the table has, or with those changed from now on."""
+    """Where the first poll starts: `beginning` reads every row of the table, `now` only rows that change from now
+    on."""
     bucket: BucketSettings | None = Field(default=None, validate_default=True)
-    """How partitions are cut by time, for `bucket`."""
+    """The time buckets of the table, for the strategy `bucket`."""
 
     @field_validator("column")
     @classmethod
     def _only_a_scan_needs_no_column(cls, column: str | None, info: ValidationInfo) -> str | None:
         if column is None and info.data.get("strategy") in ("index", "bucket"):
-            raise wrong(f"expected the column that tells a row's last change: {info.data['strategy']} needs one")
+            raise wrong(
+                f"expected the column that holds the time of a row's last change, which strategy: "
+                f"{info.data['strategy']} needs"
+            )
         return column
 
     @field_validator("bucket")

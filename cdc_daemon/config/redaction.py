@@ -1,4 +1,4 @@
-"""Which values are secrets, and what stands in their place."""
+"""Redaction: which values are secrets, and their replacement by stars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 STARS = "**********"
-"""What stands in place of a secret, as pydantic's SecretStr shows it."""
+"""The replacement for a secret, which is also that of pydantic's SecretStr."""
 
 _SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|token$|api_?key|authori[sz]ation|credential|cookie", re.IGNORECASE
@@ -16,14 +16,14 @@ _URL_PARAMETER = re.compile(r"(?<=[?&])([^=&#\s]+)=[^&#\s]+")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what goes by this name looks like a secret."""
+    """Whether a value of this name is probably a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
 def redact(value: object, name: str | None = None) -> object:
-    """Copy a value with stars in place of whatever looks like a secret, however deep, in URLs too."""
+    """Return a copy of a value in which everything that looks like a secret is replaced by stars, also inside URLs."""
     if name is not None and is_secret_name(name) and not isinstance(value, int | float | None):
-        return STARS  # a number is no secret: Cassandra's ring has tokens too
+        return STARS  # a number is not a secret: the tokens of Cassandra's ring are numbers
     if isinstance(value, str):
         return _redact_urls(value) if "://" in value else value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The configuration's JSON Schema, for editors and for checks before anything is deployed."""
+"""The JSON Schema of the configuration file, for editors and for checks before a deployment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFERENCE: JsonSchemaValue = {"type": "string", "pattern": REFERENCE_PATTERN}
 
 
 class _FileSchema(GenerateJsonSchema):
-    """What may stand in the file: wherever a number or a choice is meant, a `${VARIABLE}` may stand too."""
+    """The schema of the file, in which a `${VARIABLE}` is allowed in place of each number, boolean or choice."""
 
     def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
         return _or_reference(super().int_schema(schema))
@@ -30,7 +30,7 @@ class _FileSchema(GenerateJsonSchema):
         return _or_reference(super().literal_schema(schema))
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Spell defaults as the file does; those of a whole section are told key by key."""
+        """Write default values with units as the file does. The default of a section is left to its keys."""
         made = super().default_schema(schema)
         spell = _SPELLINGS.get(made.get("pattern", ""))
         if spell is not None and "default" in made:

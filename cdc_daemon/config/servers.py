@@ -1,4 +1,4 @@
-"""How to reach Cassandra and Elasticsearch, and how hard to work them."""
+"""The settings of Cassandra and Elasticsearch: how to connect, and the limits of requests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class TlsSettings(SettingsSection):
     enabled: bool = False
     """Whether to encrypt."""
     ca_file: ConfigPath | None = None
-    """Certificates (PEM) that sign the server's; the system's own when absent."""
+    """The CA certificates (PEM) that the server's certificate is verified against. Default: those of the system."""
     certificate_file: ConfigPath | None = None
-    """The client's certificate (PEM), where the server wants one."""
+    """The client certificate (PEM), if the server requires one."""
     key_file: ConfigPath | None = Field(default=None, validate_default=True)
-    """The key of the client's certificate (PEM, without passphrase)."""
+    """The private key of the client certificate (PEM, without passphrase)."""
     verify_hostname: bool = True
-    """Whether each node's certificate must name the IP address it is connected to: the driver resolves names
-    first, and nodes tell each other's addresses."""
+    """Whether each node's certificate must contain the IP address of the node. It must be the IP address, not the host
+    name, because the driver resolves names first and learns the other nodes by their addresses."""
 
     @field_validator("key_file")
     @classmethod
@@ -38,32 +38,32 @@ class TlsSettings(SettingsSection):
 
 
 class CassandraSettings(SettingsSection):
-    """The Cassandra cluster whose rows are read back."""
+    """The Cassandra cluster that rows are read from."""
 
     contact_points: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=("127.0.0.1",), min_length=1)
-    """Host names or addresses to connect to first; the node the daemon runs beside is the natural one."""
+    """Host names or addresses to connect to first, usually that of the node that the daemon runs beside."""
     port: int = Field(default=9042, ge=1, le=65535)
-    """The native transport's port."""
+    """The native transport port."""
     local_datacenter: str | None = Field(default=None, min_length=1)
-    """The datacenter to read from; that of the first contact point when absent."""
+    """The datacenter to read from. Default: that of the first contact point that answers."""
     username: str | None = Field(default=None, min_length=1)
-    """The role to log in with; no login when absent."""
+    """The role to log in with. Default: no login."""
     password: SecretStr | None = Field(default=None, validate_default=True)
-    """The role's password. Better given as `password_file` or `${VARIABLE}`."""
+    """The password of the role. Prefer `password_file` or `${VARIABLE}`."""
     password_file: ConfigPath | None = None
     """A file that holds the password."""
     tls: TlsSettings = TlsSettings()
     """Transport encryption."""
     consistency: Consistency = "LOCAL_QUORUM"
-    """The level rows are read at. Below a quorum a fresh write may be missed (docs/guarantees.md, promise 2)."""
+    """The consistency level of reads. Below a quorum a read may miss a recent write (docs/guarantees.md, promise 2)."""
     request_timeout: Duration = 10.0
-    """How long a query may take."""
+    """The timeout of a query."""
     keys_per_query: int = Field(default=100, ge=1, le=1000)
-    """How many keys one multi-key read asks for."""
+    """The number of keys that one query reads."""
     concurrent_queries: int = Field(default=16, ge=1, le=1024)
-    """How many reads are in flight at once."""
+    """The number of queries in flight at once."""
     second_read_pause: DurationOrZero = 0.05
-    """How long to wait before a row that does not show its change yet is read once more."""
+    """The pause before the second read of a row whose first read does not show the change yet."""
 
     @field_validator("password")
     @classmethod
@@ -79,7 +79,7 @@ def _check_host(host: str) -> str:
     except ValueError:
         raise wrong(example) from None
     if parts.username is not None or parts.password is not None:
-        raise wrong("expected a URL without a login", hint="use username and password_file, or api_key_file")
+        raise wrong("expected a URL without a login", hint="set username and password_file, or api_key_file")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise wrong(example)
     if port is None:
@@ -94,35 +94,36 @@ class ElasticsearchSettings(SettingsSection):
     hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = Field(
         default=("http://127.0.0.1:9200",), min_length=1
     )
-    """URLs with scheme, host and port; requests are spread over them."""
+    """The URLs of the nodes, each with scheme, host and port. Requests are distributed over them."""
     username: str | None = Field(default=None, min_length=1)
     """The user to log in with."""
     password: SecretStr | None = Field(default=None, validate_default=True)
-    """The user's password. Better given as `password_file` or `${VARIABLE}`."""
+    """The password of the user. Prefer `password_file` or `${VARIABLE}`."""
     password_file: ConfigPath | None = None
     """A file that holds the password."""
     api_key: SecretStr | None = None
-    """An API key in its encoded form, instead of a user. Better given as `api_key_file`."""
+    """An API key in its encoded form, instead of a user. Prefer `api_key_file`."""
     api_key_file: ConfigPath | None = None
     """A file that holds the API key."""
     ca_file: ConfigPath | None = None
-    """Certificates (PEM) that sign the server's; the system's own when absent."""
+    """The CA certificates (PEM) that the server's certificate is verified against. Default: those of the system."""
     verify_certificates: bool = True
-    """Whether the server's certificate must be valid. Off only for tries: anybody can then listen in."""
+    """Whether the server's certificate is verified. Switch this off only for experiments: without it anybody on the way
+    can read and change the traffic."""
     connections: int = Field(default=4, ge=1, le=64)
-    """How many bulk requests are in flight at once."""
+    """The number of bulk requests in flight at once."""
     bulk_documents: int = Field(default=1000, ge=1, le=100_000)
-    """The most documents in one bulk request."""
+    """The maximum number of documents in a bulk request."""
     bulk_bytes: ByteSize = 4 * 1024**2
-    """The most bytes in one bulk request; one larger document still goes, alone."""
+    """The maximum size of a bulk request. A single document that is larger is sent alone."""
     request_timeout: Duration = 30.0
-    """How long a request may take."""
+    """The timeout of a request."""
     late_request_limit: Duration = 960.0
-    """How long a bulk request without an answer may still take to arrive. Until then its documents are looked at again,
-    because it may bring a deleted one back. The default is what TCP takes to give up on Linux (15 retransmissions,
-    924 s), and a margin."""
+    """The time after which a bulk request without an answer can no longer arrive. Until then its documents are checked
+    again and again, because the request may bring a deleted document back. The default is the time after which TCP on
+    Linux gives up (15 retransmissions, 924 s), plus a margin."""
     allowed_clock_difference: DurationOrZero = 2.0
-    """How far the clocks of two daemons may be apart (docs/guarantees.md, promise 4)."""
+    """The maximum difference between the clocks of two daemons (docs/guarantees.md, promise 4)."""
 
     @field_validator("password")
     @classmethod

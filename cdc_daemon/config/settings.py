@@ -18,40 +18,40 @@ from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 
 class CommitLogSettings(SettingsSection):
-    """The node's CDC segments and how they are followed."""
+    """The node's CDC segments and how the daemon follows them."""
 
     cdc_raw_directory: ConfigPath
-    """The node's `cdc_raw_directory`, which the daemon reads and removes finished segments from."""
+    """The node's `cdc_raw_directory`. The daemon reads segments there, and deletes those that are complete."""
     follow_markers: bool = True
-    """Whether to read as far as sync markers reach (fresh about every 100 ms). When false, only what
-    `_cdc.idx` says is on disk is read: as late as `commitlog_sync_period`."""
+    """Whether to read up to the last sync marker, which Cassandra writes about every 100 ms. If false, the daemon reads
+    only up to the position in `_cdc.idx`: changes are then late by up to `commitlog_sync_period`."""
     poll_interval: Duration = 0.02
-    """How often a growing segment is looked at when the file system tells of no change."""
+    """How often the daemon checks whether a segment has grown if the file system does not notify it."""
     ownership: Literal["all", "primary"] = "all"
-    """Which changes of the node's log the daemon acts on: all, or only those of keys whose first live replica in its
-    datacenter the node is. The latter needs a daemon beside each node of the datacenter."""
+    """Which changes in the node's log the daemon acts on. `all`: all of them. `primary`: only those of keys of which
+    the node is the first live replica in its datacenter. `primary` needs a daemon beside each node of the
+    datacenter."""
     release: bool = True
-    """Whether to delete segments that are finished and acknowledged. When false, somebody else must, or
-    cdc_raw fills and Cassandra rejects writes."""
+    """Whether the daemon deletes segments that are complete and acknowledged. If false, something else must delete
+    them; otherwise cdc_raw fills and Cassandra rejects writes."""
     spool: bool = True
-    """Whether changed keys go to the state directory while cdc_raw is filling because documents cannot be written, so
-    that segments can be deleted and Cassandra goes on writing. Keys of a single index that takes no writes go there in
-    any case, as all others would wait for them."""
+    """Whether the daemon saves changed keys in the state directory when cdc_raw fills because documents cannot be
+    written. It can then delete the segments, and Cassandra continues to accept writes. The keys of an index that alone
+    accepts no writes are always saved there, because they would block all others."""
     spool_threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
-    """The share of `cdc_total_space` in use from which on keys go there."""
+    """The fraction of `cdc_total_space` in use above which keys are saved in the state directory."""
     cdc_total_space: ByteSize | None = None
-    """`cdc_total_space` of cassandra.yaml, where the daemon's role may not read the node's settings."""
+    """`cdc_total_space` of cassandra.yaml. Needed if the daemon's role may not read the node's settings."""
     keystore: ConfigPath | None = None
-    """The JCEKS keystore that cassandra.yaml names (`transparent_data_encryption_options`), where segments are
-    encrypted."""
+    """The JCEKS keystore named in cassandra.yaml (`transparent_data_encryption_options`), if segments are encrypted."""
     keystore_password: SecretStr | None = Field(default=None, validate_default=True)
-    """The keystore's password. Better given as `keystore_password_file` or `${VARIABLE}`."""
+    """The password of the keystore. Prefer `keystore_password_file` or `${VARIABLE}`."""
     keystore_password_file: ConfigPath | None = None
-    """A file that holds the keystore's password."""
+    """A file that holds the password of the keystore."""
     key_password: SecretStr | None = None
-    """The keys' password; the keystore's when absent."""
+    """The password of the keys. Default: the password of the keystore."""
     key_password_file: ConfigPath | None = None
-    """A file that holds the keys' password."""
+    """A file that holds the password of the keys."""
 
     @field_validator("keystore_password")
     @classmethod
@@ -62,135 +62,142 @@ class CommitLogSettings(SettingsSection):
 
 
 _NO_LOG = CommitLogSettings(cdc_raw_directory=Path("/nowhere"))
-"""Stands where `tail` is off and nothing is said of a log."""
+"""The value of `commit_log` if `tail` is off and the section is absent."""
 
 
 class PipelineSettings(SettingsSection):
-    """The flow from signals to documents."""
+    """The pipeline from changed keys to documents."""
 
     pending_limit: int = Field(default=50_000, ge=1, le=10_000_000)
-    """How many changed keys may wait; sources wait while there are more."""
+    """The maximum number of changed keys in memory. Sources stop reading while it is exceeded."""
     batch_documents: int = Field(default=500, ge=1, le=100_000)
-    """The most keys that are read and written together."""
+    """The maximum number of keys in a batch, which are read and written together."""
     workers: int = Field(default=4, ge=1, le=64)
-    """How many batches are in work at once."""
+    """The number of batches processed at once."""
     dependents_rate: int = Field(default=1000, ge=1, le=1_000_000)
-    """The most documents a second that are built anew because another table's row, which they show, has changed."""
+    """The maximum number of documents per second that are rebuilt because a row of another table, which they show, has
+    changed."""
 
 
 class DeadLettersSettings(SettingsSection):
-    """What could not be written as it is, and is kept."""
+    """Dead letters: changes that could not be written and are kept."""
 
     retry_every: DurationOrZero = 3600.0
-    """How long after its failure a letter is tried again, in case its cause was mended; after each further failure
-    twice as long, up to a day. 0 for never: `cdc-daemon dead-letters replay --all` tries them in any case."""
+    """How long after its failure a dead letter is retried, in case the cause was fixed. After each further failure the
+    wait doubles, up to a day. 0 switches retries off; `cdc-daemon dead-letters replay --all` still retries all."""
 
 
 class StateSettings(SettingsSection):
-    """What the daemon must remember."""
+    """The daemon's state: its checkpoint, and everything else that must survive a restart."""
 
     directory: ConfigPath
-    """A folder on a local disk, for this daemon alone, such as `/var/lib/cdc-daemon`."""
+    """The state directory, on a local disk and used by this daemon only, such as `/var/lib/cdc-daemon`."""
 
 
 class LogSettings(SettingsSection):
     """The daemon's log, written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe events that are written."""
+    """The lowest level of the events that are written."""
     format: Literal["auto", "console", "json"] = "auto"
-    """JSON lines for machines, or text for people; `auto` means text on a terminal and JSON elsewhere."""
+    """`json`: one JSON object per line. `console`: text. `auto`: text on a terminal, JSON elsewhere."""
 
 
 Url = Annotated[str, Field(pattern=r"^https?://.+")]
 
 
 class TracingSettings(SettingsSection):
-    """A span for some of the changes, from their write time to their acknowledgement. It needs `cdc-daemon[otel]`."""
+    """OpenTelemetry traces of a sample of the changes, from write time to acknowledgement. Needs `cdc-daemon[otel]`."""
 
     endpoint: Url | None = None
-    """Where spans are sent by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; none are made when absent."""
+    """The OTLP/HTTP endpoint that spans are sent to, such as http://127.0.0.1:4318/v1/traces. Default: no traces."""
     share: float = Field(default=0.01, gt=0, le=1)
-    """How many of the changes have a span, of 1."""
+    """The fraction of changes that have a span: 0.01 is one percent."""
 
 
 class HeartbeatSettings(SettingsSection):
-    """A row of each daemon's own that goes the whole way, so that freshness is measured where nothing is written."""
+    """A row that each daemon writes and replicates itself, so that freshness is measured even if nobody else writes."""
 
     table: Table | None = None
-    """The table of the rows, with a mapping and `cdc = true`: `(node text PRIMARY KEY, at timestamp)`. The daemon's
-    role needs MODIFY on it. No heartbeat when absent."""
+    """The table of the heartbeat rows, `(node text PRIMARY KEY, at timestamp)`. It needs a mapping and `cdc = true`,
+    and the daemon's role needs MODIFY on it. Default: no heartbeat."""
     every: Duration = 10.0
-    """How often the row is written."""
+    """How often the daemon writes its row."""
 
 
 class AuditSettings(SettingsSection):
-    """A part of the rows and documents compared from time to time, at leisure."""
+    """The audit: a regular, slow comparison of a random sample of rows and documents."""
 
     every: DurationOrZero = 86400.0
-    """How often a comparison begins; 0 for never."""
+    """The interval between two audits. 0 switches audits off."""
     sample: float = Field(default=0.01, gt=0, le=1)
-    """The part that is compared each time, chosen by chance."""
+    """The fraction of rows and documents that an audit compares, chosen at random."""
     rate: float = Field(default=500.0, gt=0)
-    """Rows a second at most, also of the comparison after changes that are only perhaps lost."""
+    """The maximum number of rows per second. It also limits the comparison after changes that may have been lost."""
     repair: bool = False
-    """Whether differences are mended. They are told in the log, in metrics and by `cdc-daemon jobs` in any case."""
+    """Whether an audit repairs the differences it finds. The log, the metrics and `cdc-daemon jobs` report them in any
+    case."""
 
 
 class JobsSettings(SettingsSection):
-    """Backfill and reconcile, which run behind everything else the daemon does."""
+    """Jobs on whole tables: backfill and reconcile. They yield to live changes and to requests for rows."""
 
     ranges_at_once: int = Field(default=2, ge=1, le=64)
-    """How many ranges of tokens a job works on at once."""
+    """The number of token ranges that a job processes at once."""
     page_rows: int = Field(default=1000, ge=10, le=100_000)
-    """How many rows a scan asks Cassandra for at once; fewer where they are large or it does not answer in time."""
+    """The number of rows in a page of a scan. The daemon uses smaller pages if rows are large or Cassandra times
+    out."""
     rate: float | None = Field(default=None, gt=0)
-    """Rows a second of a job that names no rate itself; no bound when absent. Cassandra's and Elasticsearch's own
-    slowness holds jobs back in any case."""
+    """The maximum number of rows per second of a job that sets no rate itself. Default: no limit. Jobs slow down in any
+    case when Cassandra or Elasticsearch is slow."""
     heal: bool = True
-    """Whether tables are reconciled and repaired unasked when changes were lost: a damaged or missing segment."""
+    """Whether the daemon reconciles and repairs tables automatically after changes were lost, for example with a
+    damaged or missing segment."""
     audit: AuditSettings = AuditSettings()
-    """Comparisons from time to time."""
+    """The audit: a regular, slow comparison of a random sample of rows and documents."""
 
 
 class Settings(SettingsSection):
-    """Everything a daemon is told."""
+    """The whole configuration of a daemon."""
 
     cassandra: CassandraSettings = CassandraSettings()
-    """The Cassandra cluster whose rows are read back."""
+    """The Cassandra cluster that rows are read from."""
     tail: bool = True
-    """Whether to follow the node's commit log. Off for clusters whose disks cannot be reached: `poll` then tells
-    what changed."""
+    """Whether to follow the node's commit log. Switch this off if the node's disk cannot be reached; changes are then
+    found only in the tables listed in `poll`."""
     commit_log: CommitLogSettings = Field(default=_NO_LOG, validate_default=True)
-    """The node's CDC segments and how they are followed; needed unless `tail` is off."""
+    """The node's CDC segments and how the daemon follows them. Required unless `tail` is off."""
     poll: tuple[PollSettings, ...] = ()
-    """Tables that are asked for changes from time to time: those whose changes the log does not tell."""
+    """Polled tables: those without CDC, or whose commit log cannot be read."""
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     """The Elasticsearch cluster that documents are written to."""
     pipeline: PipelineSettings = PipelineSettings()
-    """The flow from signals to documents."""
+    """The pipeline from changed keys to documents."""
     jobs: JobsSettings = JobsSettings()
-    """Work on whole tables: backfill and reconcile."""
+    """Jobs on whole tables: backfill and reconcile."""
     dead_letters: DeadLettersSettings = DeadLettersSettings()
-    """What could not be written as it is, and is kept."""
+    """Dead letters: changes that could not be written and are kept."""
     heartbeat: HeartbeatSettings = HeartbeatSettings()
-    """A row that is written only to be seen again."""
+    """A row that each daemon writes and replicates itself, to measure freshness."""
     state: StateSettings
-    """What the daemon must remember."""
+    """The daemon's state, which must survive a restart."""
     http: HttpSettings = HttpSettings()
-    """The embedded HTTP surface."""
+    """The daemon's HTTP server."""
     log: LogSettings = LogSettings()
     """The daemon's log."""
     tracing: TracingSettings = TracingSettings()
-    """Traces for OpenTelemetry."""
+    """OpenTelemetry traces."""
     mappings: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], MappingSettings] = Field(min_length=1)
-    """Object type, such as `user`, to its mapping."""
+    """The mappings, by object type, such as `user`."""
 
     @field_validator("commit_log")
     @classmethod
     def _a_tail_needs_a_log(cls, commit_log: CommitLogSettings, info: ValidationInfo) -> CommitLogSettings:
         if commit_log is _NO_LOG and info.data.get("tail", True):
-            raise wrong("expected commit_log with cdc_raw_directory", hint="or tail: off, where no disk can be reached")
+            raise wrong(
+                "expected commit_log with cdc_raw_directory",
+                hint="set it; or set tail: off if the node's disk cannot be reached",
+            )
         return commit_log
 
     @field_validator("poll")
@@ -210,7 +217,7 @@ class Settings(SettingsSection):
             for index in (mapping.alias, mapping.index):
                 if index in owners:
                     raise wrong(
-                        f"expected an index of its own for each mapping: {index} is named by {owners[index]} and {name}"
+                        f"expected an index of its own for each mapping: {index} is used by {owners[index]} and {name}"
                     )
                 owners[index] = name
         return mappings
@@ -223,7 +230,8 @@ class Settings(SettingsSection):
             owner, policy = owners.setdefault(str(mapping.table), (name, mapping.on_truncate))
             if policy != mapping.on_truncate:
                 raise wrong(
-                    f"expected one on_truncate for each table: {owner} and {name} show {mapping.table} and differ"
+                    f"expected the same on_truncate in all mappings of a table: those of {owner} and {name}, "
+                    f"both of {mapping.table}, differ"
                 )
         return mappings
 
@@ -235,9 +243,9 @@ class Settings(SettingsSection):
         heartbeat = info.data.get("heartbeat")
         table = None if heartbeat is None else heartbeat.table
         if table is not None and table not in {mapping.table for mapping in mappings.values()}:
-            raise wrong(f"expected a mapping for heartbeat.table, {table}: a row that is not shown tells nothing")
+            raise wrong(f"expected a mapping for heartbeat.table, {table}: without one its rows are not replicated")
         return mappings
 
     def redacted(self) -> dict[str, Any]:
-        """Return the effective configuration as plain values, with units, and with stars in place of secrets."""
+        """Return the effective configuration as plain values, with units. Secrets are replaced by stars."""
         return self.model_dump(mode="json")

@@ -1,4 +1,8 @@
-"""Durations and sizes as configuration spells them: a number and its unit, never a bare number."""
+"""Durations and sizes in the configuration: a number with its unit, such as `500ms` and `4MiB`.
+
+Pydantic's `ByteSize` and `timedelta` are not used: they accept a number without a unit, and `ByteSize` also accepts
+units in the wrong case and fractions of a byte.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +38,16 @@ SIZE_UNITS = {
     "GiB": 1024**3,
     "TiB": 1024**4,
 }
-"""Bytes in each unit of a size: powers of 1000 without an `i`, powers of 1024 with one (IEC 80000-13)."""
+"""Bytes in each unit of a size: powers of 1024 in units with an `i`, powers of 1000 in the others (IEC 80000-13)."""
 
 _LONGEST = Decimal(86400 * 3650)
 _LARGEST = 2**63 - 1
 
 
 def parse_duration(text: str) -> float:
-    """Read a duration such as `500ms`, `2s`, `1.5m`, `1h` or `7d`.
+    """Return the seconds of a duration such as `500ms`, `2s`, `1.5m`, `1h` or `7d`.
 
-    Returns seconds. Raises ValueError, whose text says what is wrong and how to spell it.
+    Raises ValueError with a message for the user.
     """
     number, unit = _split(text, "a duration such as 500ms, 2s, 1m, 1h or 7d", list(DURATION_UNITS))
     seconds = number * DURATION_UNITS[unit]
@@ -53,9 +57,9 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Read a size such as `512KiB`, `4MB` or `64MiB`.
+    """Return the bytes of a size such as `512KiB`, `4MB` or `64MiB`.
 
-    Returns bytes. Raises ValueError, whose text says what is wrong and how to spell it.
+    Raises ValueError with a message for the user.
     """
     number, unit = _split(text, "a size such as 512KiB, 4MB or 64MiB", list(SIZE_UNITS))
     size = number * SIZE_UNITS[unit]
@@ -67,7 +71,7 @@ def parse_size(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Spell a duration, given in seconds, in the largest unit that holds it in a whole number."""
+    """Format a duration, given in seconds, in the largest unit in which it is a whole number."""
     exact = Decimal(repr(float(seconds)))
     for unit in reversed(DURATION_UNITS):
         count = exact / DURATION_UNITS[unit]
@@ -77,7 +81,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int) -> str:
-    """Spell a size, given in bytes, in the largest unit that holds it in a whole number."""
+    """Format a size, given in bytes, in the largest unit in which it is a whole number."""
     for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB"):
         if size and size % SIZE_UNITS[unit] == 0:
             return f"{size // SIZE_UNITS[unit]}{unit}"
@@ -131,10 +135,10 @@ def _size_hint(value: object) -> str | None:
 
 
 DURATION_PATTERN = rf"^\s*{_NUMBER}\s*({'|'.join(DURATION_UNITS)})\s*$|{REFERENCE_PATTERN}"
-"""A spelt duration in a JSON Schema."""
+"""The pattern of a duration in the JSON Schema."""
 
 SIZE_PATTERN = rf"^\s*{_NUMBER}\s*({'|'.join(SIZE_UNITS)})\s*$|{REFERENCE_PATTERN}"
-"""A spelt size in a JSON Schema."""
+"""The pattern of a size in the JSON Schema."""
 
 _DURATION_SCHEMA = WithJsonSchema(
     {
@@ -154,10 +158,10 @@ _SIZE_SCHEMA = WithJsonSchema(
 _SPELT_DURATION = PlainSerializer(format_duration, return_type=str, when_used="json")
 
 Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0), _DURATION_SCHEMA, _SPELT_DURATION]
-"""Seconds, more than none. A configuration file must spell the unit; Python code may give a number."""
+"""Seconds, more than zero. A configuration file must write the unit; Python code may pass a number."""
 
 DurationOrZero = Annotated[float, BeforeValidator(_read_duration), Field(ge=0), _DURATION_SCHEMA, _SPELT_DURATION]
-"""Seconds, none allowed. A configuration file must spell the unit; Python code may give a number."""
+"""Seconds, zero allowed. A configuration file must write the unit; Python code may pass a number."""
 
 ByteSize = Annotated[
     int,
@@ -166,4 +170,4 @@ ByteSize = Annotated[
     _SIZE_SCHEMA,
     PlainSerializer(format_size, return_type=str, when_used="json"),
 ]
-"""Bytes, more than none. A configuration file must spell the unit; Python code may give a number."""
+"""Bytes, more than zero. A configuration file must write the unit; Python code may pass a number."""

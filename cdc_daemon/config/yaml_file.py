@@ -1,7 +1,7 @@
-"""YAML as editors and people understand it, each value with the line it stands on.
+"""A YAML file, with the line number of each value.
 
-PyYAML follows YAML 1.1, where `no`, `on` and `08:30` are not the texts they look like, and lets the last of two
-equal keys win in silence. Here plain values follow the core schema of YAML 1.2 and a repeated key is a mistake.
+PyYAML follows YAML 1.1, where `no`, `on` and `08:30` are not texts, and silently uses the last of two equal keys. Here
+plain values follow the core schema of YAML 1.2, and a duplicate key is a mistake.
 https://yaml.org/spec/1.2.2/#103-core-schema
 """
 
@@ -42,7 +42,7 @@ _CoreLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 class YamlFile:
-    """A parsed file: `value` is its content, `mistakes` what is wrong with its form."""
+    """A parsed file. `value` is its content, `mistakes` are its syntax errors and duplicate keys."""
 
     def __init__(self, text: str) -> None:
         self.value: Any = None
@@ -51,7 +51,7 @@ class YamlFile:
         try:
             self._read(text)
         except yaml.MarkedYAMLError as error:
-            # The mark can quote the line, and with it a secret: only its place is told.
+            # The mark can contain the text of the line, and so a secret. Only the line number is reported.
             mark = error.problem_mark or error.context_mark
             what = ", ".join(part for part in (error.context, error.problem) if part)
             self.mistakes.append(Mistake((), f"expected YAML, {what}", line=None if mark is None else mark.line + 1))
@@ -59,7 +59,7 @@ class YamlFile:
             self.mistakes.append(Mistake((), f"expected YAML, found {type(error).__name__}"))
 
     def line(self, path: KeyPath) -> int | None:
-        """Return the line of a value, or of the nearest value around it that the file holds."""
+        """Return the line of a value, or of the innermost enclosing value that the file contains."""
         while path not in self._lines and path:
             path = path[:-1]
         return self._lines.get(path)
@@ -98,8 +98,8 @@ class YamlFile:
                 continue
             name = str(key.value)
             if name in own:
-                again = f"expected each key once, found it on line {own[name]} too"
-                self.mistakes.append(Mistake((*path, name), again, "keep one of them", line))
+                again = f"expected each key once, found it also on line {own[name]}"
+                self.mistakes.append(Mistake((*path, name), again, "remove one of them", line))
             own[name] = line
             self._lines[*path, name] = line
             self._visit(value, (*path, name), above)

@@ -32,8 +32,8 @@ def test_one_way_to_find_dependents(dependents: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"joins": {"c": {**JOIN, "form": "map"}}}, "expected a key for form: map"),
-        ({"joins": {"c": {**JOIN, "key": "x"}}}, "expected a key for form: map"),
+        ({"joins": {"c": {**JOIN, "form": "map"}}}, "expected a key with form: map"),
+        ({"joins": {"c": {**JOIN, "key": "x"}}}, "expected a key with form: map"),
         ({"joins": {"c": {**JOIN, "on": {}}}}, "at least 1 item"),
         ({"joins": {"c": {**JOIN, "table": "child"}}}, "expected a table with its keyspace"),
         ({"joins": {"c": {**JOIN, "limit": 0}}}, "greater than or equal to 1"),

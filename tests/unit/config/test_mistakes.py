@@ -87,15 +87,15 @@ Fail = Callable[..., SettingsError]
         ("mappings__user__id", "{}", "expected a column's name in each pair of braces"),
         ("mappings__user__id", "{userid:>10}", "expected nothing but a column's name"),
         ("mappings__user__id", "{userid!r}", "expected nothing but a column's name"),
-        ("mappings__user__fields", {"a": "x", "b": "x"}, "x is given to a and b"),
-        ("mappings__user__fields", {"a": "_id"}, "those of Elasticsearch's metadata are taken"),
+        ("mappings__user__fields", {"a": "x", "b": "x"}, "x is the field of a and b"),
+        ("mappings__user__fields", {"a": "_id"}, "other than those of Elasticsearch's metadata"),
         ("mappings__user__fields", {"a": ""}, "expected a document field's name"),
         ("mappings__user__fields", ["a"], "expected keys and values, found a list"),
         ("mappings__user__include", [], "expected at least one"),
         ("mappings__user__include", "a", "expected a list"),
         ("mappings__user__nulls", "omit", "expected 'keep' or 'drop', found \"omit\""),
-        ("mappings__user__mappings", {"mappings": {}}, 'expected what Elasticsearch takes below "mappings"'),
-        ("mappings__user__settings", {"mappings": {}}, 'expected what Elasticsearch takes below "settings"'),
+        ("mappings__user__mappings", {"mappings": {}}, 'expected the object below "mappings"'),
+        ("mappings__user__settings", {"mappings": {}}, 'expected the object below "settings"'),
         ("mappings__user__settings", "x", "expected keys and values"),
         ("mappings__bad name", {"table": "k.t", "alias": "b"}, "expected a name of letters, digits, - and _"),
         ("state", "here", "expected keys and values"),
@@ -185,12 +185,12 @@ def test_every_mistake_is_told_at_once_each_with_its_line(fail_text: Fail) -> No
 
 def test_mappings_that_share_an_index(fail_changed: Fail) -> None:
     error = fail_changed(mappings__other={"table": "k.t", "alias": "user_alias"})
-    assert "user_alias is named by user and other" in str(error)
+    assert "user_alias is used by user and other" in str(error)
 
 
 def test_a_renamed_column_has_to_be_included(fail_changed: Fail) -> None:
     error = fail_changed(mappings__user__fields={"a": "A", "b": "B"}, mappings__user__include=["a"])
-    assert "expected every column that fields renames: b is missing" in str(error)
+    assert "expected every column that fields renames; b is missing" in str(error)
 
 
 def test_a_renamed_column_cannot_be_excluded(fail_changed: Fail) -> None:

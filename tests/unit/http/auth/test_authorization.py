@@ -425,7 +425,7 @@ def test_configurations_that_could_be_got_round() -> None:
         with pytest.raises(ValueError, match="validation error"):
             JwtSettings.model_validate(wrong)
     for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
-        with pytest.raises(ValueError, match="whoever reaches it"):
+        with pytest.raises(ValueError, match="anybody who can reach it"):
             HttpSettings(host=host)
         assert HttpSettings(host=host, auth=TOKENS).auth.required
         assert HttpSettings(host=host, port=None).listens is False
