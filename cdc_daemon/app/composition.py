@@ -56,8 +56,7 @@ from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.sources.requests.refresh import Refresher
 from cdc_daemon.sources.requests.service import ServerHealth
 from cdc_daemon.sources.schema_changes.mappings import FollowingReader, read_again
-from cdc_daemon.sources.spool.metrics import SpoolMetrics
-from cdc_daemon.sources.spool.spooler import Spooler
+from cdc_daemon.sources.spool.spooler import Spooler, SpoolMetrics
 from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker, ExpiryWatch
 from cdc_daemon.store import Store
 from cdc_daemon.tablejobs.index_admin import IndexAdmin

@@ -47,7 +47,7 @@ class Ownership:
         """Return whether a node was up at the last `refresh`."""
         return node in self._live
 
-    def left_to(self, keyspace: str, partition_key: bytes) -> str | None:
+    def other_owner(self, keyspace: str, partition_key: bytes) -> str | None:
         """Return the id of the node that owns a key's changes; None if this node owns them."""
         owners = self._of(keyspace)
         if owners is None:

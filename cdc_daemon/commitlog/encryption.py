@@ -68,7 +68,7 @@ class Decryptor:
             )
         self._cipher = Cipher(AES(key), CBC(header.iv))
 
-    def undo(self, stored: bytes, length: int) -> bytes:
+    def decrypt(self, stored: bytes, length: int) -> bytes:
         """Decrypt the blocks in `stored` to a plain section of `length` bytes.
 
         Raises `DamagedSegmentError`, without a position, when that fails.

@@ -70,7 +70,7 @@ class KeyBatch:
 
     It covers the logical positions from `start` to `end`. `mutations` counts entries that were read.
     `skipped` counts skipped partition updates: those of tables that are not wanted, those of unknown tables, and
-    those that change nothing. `unknown` counts updates of unknown tables by table id. `strangers` are the entries
+    those that change nothing. `unknown` counts updates of unknown tables by table id. `unknown_tables` are the entries
     with such updates; their other updates were read. `problems` are entries that could not be read. Both have the
     entry's bytes in `data`.
     """
@@ -81,7 +81,7 @@ class KeyBatch:
     mutations: int = 0
     skipped: int = 0
     unknown: dict[bytes, int] = field(default_factory=dict)
-    strangers: list[UnknownTableError] = field(default_factory=list)
+    unknown_tables: list[UnknownTableError] = field(default_factory=list)
     problems: list[CommitLogError] = field(default_factory=list)
 
 
@@ -256,7 +256,7 @@ class _MutationReader:
             batch.problems.append(error)
             return
         if unknown:
-            self._note_strangers(unknown, payload, position)
+            self._note_unknown_tables(unknown, payload, position)
         batch.skipped += len(unknown)
         for update in updates:
             if update is None or not (self._only is None or update.table.id in self._only):
@@ -264,10 +264,10 @@ class _MutationReader:
             else:
                 batch.updates.append(update._replace(position=position))
 
-    def _note_strangers(self, unknown: list[bytes], payload: bytes, position: int) -> None:
+    def _note_unknown_tables(self, unknown: list[bytes], payload: bytes, position: int) -> None:
         for table_id in unknown:
             self._batch.unknown[table_id] = self._batch.unknown.get(table_id, 0) + 1
-        self._batch.strangers.append(
+        self._batch.unknown_tables.append(
             UnknownTableError(
                 "expected the id of a table in the schema, found another",
                 hint="its table was created and dropped before anybody looked; nothing of it can be read back",

@@ -256,7 +256,7 @@ class SectionReader:
         stored = bytes(self._buffer[start + _LENGTH_SIZE : end])
         try:
             if self._decryptor is not None:
-                data = self._decryptor.undo(stored, length)
+                data = self._decryptor.decrypt(stored, length)
             else:
                 assert self.descriptor.compression is not None
                 data = decompress(self.descriptor.compression, stored, length)

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 _MOST_TRIES = 10_000
 
 
-class Heart:
+class HeartbeatWriter:
     """Writes one row of the table. This node is a replica of the row's key, so the row appears in this node's log.
 
     `name` distinguishes the rows of different daemons.
@@ -49,13 +49,13 @@ class Heart:
             self._prepared = await prepare(self._session, update)
             self._prepared.consistency_level = ConsistencyLevel.name_to_value[self._settings.consistency]
         now = time.time()
-        key = own_key(self._session, self._table.keyspace, self._name, self._settings.contact_points)
+        key = local_key(self._session, self._table.keyspace, self._name, self._settings.contact_points)
         await execute(self._session, self._prepared.bind((datetime.fromtimestamp(now, UTC), key)))
         self._written.set(now)
         log.debug("heartbeat.written", table=str(self._table), node=key)
 
 
-def own_key(session: Session, keyspace: str, name: str, contact_points: tuple[str, ...]) -> str:
+def local_key(session: Session, keyspace: str, name: str, contact_points: tuple[str, ...]) -> str:
     """Return the name, with a number appended if needed, so that the node beside the daemon is a replica of the key.
 
     Return the plain name where no number achieves that, as in a keyspace not replicated to this datacenter.

@@ -26,8 +26,7 @@ from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.alias_troubles import AliasTrouble
 from cdc_daemon.search.failure import Failure
-from cdc_daemon.sources.spool.space import CdcSpace
-from cdc_daemon.sources.spool.spooler import Spooler
+from cdc_daemon.sources.spool.spooler import CdcSpace, Spooler
 from cdc_daemon.store.spool import SpooledKey, SpooledRow
 from tests.simulation.changes import CHANGES, Change, effect_of, signal_of
 from tests.simulation.parts import row_processor_of, unreadable_of

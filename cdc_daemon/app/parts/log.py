@@ -41,7 +41,7 @@ def filter_by_ownership(
         left=left,
         taken_over=taken_over,
     )
-    schedule.every(ownership.INTERVAL, "ownership", owned.look, rests=True)
+    schedule.every(ownership.INTERVAL, "ownership", owned.take_over, rests=True)
     return owned
 
 

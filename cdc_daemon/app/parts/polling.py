@@ -17,7 +17,7 @@ from cdc_daemon.sources.dead_letters import retries
 from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
 from cdc_daemon.sources.dependents import refresher as dependents
 from cdc_daemon.sources.dependents.refresher import DependentsRefresher
-from cdc_daemon.sources.heartbeat import Heart
+from cdc_daemon.sources.heartbeat import HeartbeatWriter
 from cdc_daemon.sources.late_requests import watch as suspects
 from cdc_daemon.sources.late_requests.watch import SuspectWatch
 from cdc_daemon.sources.poll.factory import PollerFactory, check_polled_tables
@@ -60,5 +60,7 @@ async def fill_schedule(
         poller = await persist("cassandra", partial(makers.make, polled))
         schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
     if settings.heartbeat.table is not None:
-        heart = Heart(session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics)
+        heart = HeartbeatWriter(
+            session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics
+        )
         schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)

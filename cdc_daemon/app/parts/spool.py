@@ -6,7 +6,7 @@ import structlog
 
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.config import Settings
-from cdc_daemon.sources.spool.space import DEFAULT_SEGMENT_SIZE, CdcSpace
+from cdc_daemon.sources.spool.spooler import DEFAULT_SEGMENT_SIZE, CdcSpace
 
 log = structlog.get_logger(__name__)
 

@@ -49,7 +49,7 @@ class Times(NamedTuple):
         return cls(min(known + MARGIN, last), last, known)
 
 
-class Kept(Protocol):
+class SuspectWriter(Protocol):
     """Durable suspects; methods block."""
 
     def add(self, suspects: Iterable[Suspect], *, now: int, first: int, last: int) -> None:
@@ -80,20 +80,20 @@ class SuspectRecorder:
 
     def __init__(
         self,
-        kept: Kept,
+        suspects: SuspectWriter,
         times: Times,
         *,
         bound: int,
         now: Callable[[], int] = wall_clock,
         blocking: Blocking = asyncio.to_thread,
     ) -> None:
-        self._kept = kept
+        self._suspects = suspects
         self.times = times
         self._now = now
         self._blocking = blocking
         self._unsaved: dict[tuple[str, str], Suspect] = {}
         self._left_unanswered = False
-        self._broken_off = kept.begin(now(), bound)
+        self._broken_off = suspects.begin(now(), bound)
         # A deletion after this time is remembered until no request from before the stop can arrive any more.
         self._until = self._broken_off.at + times.last - times.remembered if self._broken_off.at else 0
         seconds = (self._until - now()) / 1e6
@@ -129,12 +129,12 @@ class SuspectRecorder:
         if self._left_unanswered or self._unsaved:
             return
         try:
-            self._kept.end()
+            self._suspects.end()
         except StoreError as error:
             log.warning("suspects.end_not_recorded", error=error.message, hint=error.hint)
 
     def _save(self, suspects: Sequence[Suspect]) -> None:
-        self._kept.add(suspects, now=self._now(), first=self.times.first, last=self.times.last)
+        self._suspects.add(suspects, now=self._now(), first=self.times.first, last=self.times.last)
 
     def _find(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> Iterator[Suspect]:
         deletions = self._until > 0 and self._now() < self._until

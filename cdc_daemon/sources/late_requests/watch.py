@@ -40,7 +40,7 @@ Look = Callable[[str, Sequence[Suspect]], Awaitable[Sequence[int | None]]]
 Raises `CdcError` if they cannot be checked now."""
 
 
-class Kept(Protocol):
+class SuspectQueue(Protocol):
     """Durable suspects; methods block and raise `StoreError`."""
 
     @property
@@ -73,7 +73,7 @@ class SuspectWatch:
 
     def __init__(
         self,
-        kept: Kept,
+        suspects: SuspectQueue,
         look: Look,
         times: Times,
         *,
@@ -86,7 +86,7 @@ class SuspectWatch:
         now: Callable[[], int] = wall_clock,
         blocking: Blocking = asyncio.to_thread,
     ) -> None:
-        self._kept = kept
+        self._suspects = suspects
         self._look = look
         self._times = times
         self._sink = sink
@@ -106,9 +106,9 @@ class SuspectWatch:
             return
         if self._ready_since is None:
             self._ready_since = self._now()
-        while self._kept.count and not self._gate.closed and self._ready():
+        while self._suspects.count and not self._gate.closed and self._ready():
             now = self._now()
-            due: Sequence[SuspectRow] = await self._blocking(self._kept.due, now, AT_ONCE)
+            due: Sequence[SuspectRow] = await self._blocking(self._suspects.due, now, AT_ONCE)
             if not due:
                 return
             by_alias: dict[str, list[SuspectRow]] = defaultdict(list)
@@ -126,7 +126,7 @@ class SuspectWatch:
         next_looks: list[tuple[SuspectRow, int | None]] = [
             (row, self._now() + _AGAIN if row.id in again else self._next_look(row.suspect)) for row in rows
         ]
-        await self._blocking(self._kept.looked, next_looks)
+        await self._blocking(self._suspects.looked, next_looks)
 
     async def _find_late(self, alias: str, rows: Sequence[SuspectRow]) -> list[SuspectRow] | None:
         """Return the suspects that a lost request has written, or None if they cannot be checked now."""

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 _INDEX_SUFFIX = "_cdc.idx"
 
-_SAID_AGAIN = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds after which an inaccessible file is logged again."""
 
 
@@ -112,7 +112,7 @@ class CdcFolder:
             return None
         except OSError as error:
             # The file exists: if it were omitted, it would count as lost.
-            _say(path, error)
+            _log_failure(path, error)
             return self._files.get(name)
         return SegmentFile(
             id=segment_id,
@@ -139,7 +139,7 @@ class CdcFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            _say(path, error)
+            _log_failure(path, error)
             return before
         if index is None or (before is not None and index < before):
             return before
@@ -158,13 +158,13 @@ class CdcFolder:
         return orphans
 
 
-def _say(path: Path, error: OSError) -> None:
+def _log_failure(path: Path, error: OSError) -> None:
     log.warning(
         "tail.file_not_readable",
         file=path.name,
         error=str(error),
         hint="let the daemon's user read the files in the cdc_raw folder; see that its disk is sound",
-        every=_SAID_AGAIN,
+        every=_LOG_INTERVAL,
         every_key=path.name,
     )
 

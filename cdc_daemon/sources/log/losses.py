@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 MOST_TABLES = 10_000
 """Most remembered unknown tables; beyond that all are forgotten, which costs one read of the store each."""
 
-_Kept = TypeVar("_Kept")
+T = TypeVar("T")
 
 
 class LossRecorder:
@@ -78,42 +78,40 @@ class LossRecorder:
             return problem.hint
         return "; ".join(filter(None, (problem.hint, self._quarantine.advice)))
 
-    async def strangers(self, segment: TrackedSegment, strangers: Sequence[UnknownTableError]) -> None:
-        """Store one letter for each unknown table, with its first mutation and the number of its mutations.
+    async def unknown_tables(self, segment: TrackedSegment, errors: Sequence[UnknownTableError]) -> None:
+        """Store one dead letter for each unknown table, with its first mutation and the number of its mutations.
 
         Usually such a table was dropped with all its rows, so further mutations are only counted. A mutation that is
         read again after a crash counts once.
         """
         by_table: dict[str, list[UnknownTableError]] = defaultdict(list)
-        for stranger in strangers:
-            by_table[stranger.where["table_id"]].append(stranger)
+        for error in errors:
+            by_table[error.where["table_id"]].append(error)
         letters, new = [], []
-        for table_id, several in by_table.items():
+        for table_id, of_table in by_table.items():
             if table_id not in self._counted:
-                kept = await self._until_done(partial(self._dead_letters.counted_up_to, table_id), segment.file.name)
+                stored = await self._until_done(partial(self._dead_letters.counted_up_to, table_id), segment.file.name)
                 if len(self._counted) >= MOST_TABLES:
                     self._counted.clear()
-                self._counted[table_id] = kept or _NOTHING_COUNTED
-                if kept is None:
-                    new.append(several[0])
+                self._counted[table_id] = stored or _NOTHING_COUNTED
+                if stored is None:
+                    new.append(of_table[0])
             counted = self._counted[table_id]
-            fresh = [each for each in several if (segment.id, each.where["position"]) > counted]
-            if fresh:
+            uncounted = [each for each in of_table if (segment.id, each.where["position"]) > counted]
+            if uncounted:
                 letters.append(
                     replace(
-                        _letter(segment, fresh[0], fresh[0].hint),
-                        position=fresh[-1].where["position"],
+                        _letter(segment, uncounted[0], uncounted[0].hint),
+                        position=uncounted[-1].where["position"],
                         table_id=table_id,
-                        count=len(fresh),
+                        count=len(uncounted),
                     )
                 )
         if letters:
             await self._until_done(lambda: self._dead_letters.add(letters), segment.file.name)
-        for stranger in new:
+        for error in new:
             self._observer.table_unknown()
-            log.warning(
-                "tail.table_unknown", error=stranger.message, hint=stranger.hint, dead_lettered=True, **stranger.where
-            )
+            log.warning("tail.table_unknown", error=error.message, hint=error.hint, dead_lettered=True, **error.where)
 
     async def missing(self, gap: Gap) -> None:
         """Record and log missing segments; only a certain gap becomes a dead letter."""
@@ -135,12 +133,12 @@ class LossRecorder:
     async def _request(self, requests: Sequence[ReconcileRequest], name: str) -> None:
         await self._until_done(lambda: self._reconcile_requests.add(requests), name)
 
-    async def _until_done(self, keep: Callable[[], _Kept], name: str) -> _Kept:
+    async def _until_done(self, work: Callable[[], T], name: str) -> T:
         """Retry blocking work in a thread until it succeeds; return its result. Lost data must be recorded."""
         backoff = Backoff()
         while True:
             try:
-                return await asyncio.to_thread(keep)
+                return await asyncio.to_thread(work)
             except (StoreError, OSError) as error:
                 delay = backoff.next()
                 log.warning(

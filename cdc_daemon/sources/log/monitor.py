@@ -23,7 +23,7 @@ from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
 
 log = structlog.get_logger(__name__)
 
-_SAID_AGAIN = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds after which a failure to list the folder is logged again."""
 
 _ABSENCE = 30.0
@@ -65,7 +65,7 @@ class FolderMonitor:
         self._taken_at: float | None = None
         self._missing: set[int] = set()
         self._reported: set[Gap] = set()
-        self._said_at = 0.0
+        self._logged_at = 0.0
         self._orphans: dict[int, float] = {}
 
     def request_listing(self) -> None:
@@ -100,7 +100,7 @@ class FolderMonitor:
         try:
             listing = await asyncio.to_thread(self._folder.look)
         except OSError as error:
-            self._say(error)
+            self._log_failure(error)
             return
         self._observer.listed(len(listing.segments), listing.total_bytes)
         try:
@@ -198,10 +198,10 @@ class FolderMonitor:
             if segment.complete and segment.sequence <= durable and await self._releaser.release(segment):
                 self._segments.drop(segment)
 
-    def _say(self, error: OSError) -> None:
+    def _log_failure(self, error: OSError) -> None:
         now = time.monotonic()
-        if now >= self._said_at:
-            self._said_at = now + _SAID_AGAIN
+        if now >= self._logged_at:
+            self._logged_at = now + _LOG_INTERVAL
             log.error(
                 "tail.folder_not_listed",
                 folder=str(self._folder.path),

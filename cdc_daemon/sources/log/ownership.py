@@ -40,7 +40,7 @@ class Owners(Protocol):
         """Return whether a node is up."""
         ...
 
-    def left_to(self, keyspace: str, partition_key: bytes) -> str | None:
+    def other_owner(self, keyspace: str, partition_key: bytes) -> str | None:
         """Return the node that owns a key's changes; None if this node does."""
         ...
 
@@ -88,7 +88,7 @@ class OwnershipFilter:
         for signal in signals:
             node = None
             if signal.table not in self._everywhere:
-                node = self._owners.left_to(signal.table.keyspace, signal.partition_key)
+                node = self._owners.other_owner(signal.table.keyspace, signal.partition_key)
             if node is None:
                 own.append(signal)
             else:
@@ -98,7 +98,7 @@ class OwnershipFilter:
         if own:
             await self._sink.submit(own, receipt)
 
-    async def look(self) -> None:
+    async def take_over(self) -> None:
         """Submit recent signals of nodes that are down now. Raises `StoreError`."""
         self._owners.refresh()
         now = self._now()

@@ -36,7 +36,7 @@ _RETRY = 5.0
 """Seconds until the next attempt to read a segment after the system denied it."""
 
 
-class Reader:
+class LogReader:
     """Reads tracked segments, oldest first, and submits their signals.
 
     Each portion has one receipt. A portion is consumed only after all its signals are submitted and all its unreadable
@@ -190,8 +190,8 @@ class Reader:
     async def _hand_over(self, segment: TrackedSegment, portion: KeyBatch) -> None:
         if portion.problems:
             await self._beating(self._losses.unreadable(segment, portion.problems))
-        if portion.strangers:
-            await self._beating(self._losses.strangers(segment, portion.strangers))
+        if portion.unknown_tables:
+            await self._beating(self._losses.unknown_tables(segment, portion.unknown_tables))
         signals = list(signals_of(portion.updates))
         unknown = sum(portion.unknown.values())
         if unknown:

@@ -15,7 +15,7 @@ from cdc_daemon.sources.log.segments import TrackedSegment
 
 log = structlog.get_logger(__name__)
 
-_SAID_AGAIN = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds after which a lasting failure is logged again."""
 
 
@@ -34,7 +34,7 @@ class Releaser:
         self._quarantine = quarantine
         self._observer = observer
         self._delete = delete
-        self._said: dict[int, float] = {}
+        self._logged: dict[int, float] = {}
 
     async def release(self, segment: TrackedSegment) -> bool:
         """Release one segment. Return whether it is deleted, or recorded if nothing may be deleted."""
@@ -45,9 +45,9 @@ class Releaser:
             size = segment.file.size
             deleted = await asyncio.to_thread(_delete_files, segment.file.path, segment.file.index_path)
         except (OSError, StoreError) as error:
-            self._say(segment, error)
+            self._log_failure(segment, error)
             return False
-        self._said.pop(segment.id, None)
+        self._logged.pop(segment.id, None)
         if deleted:
             log.info("tail.segment_released", segment=segment.file.name, bytes=size)
             self._observer.released(segment.id, size)
@@ -69,11 +69,11 @@ class Releaser:
         await asyncio.to_thread(self._checkpoints.mark_consumed, segment.id, segment.position)
         segment.remembered = True
 
-    def _say(self, segment: TrackedSegment, error: OSError | StoreError) -> None:
+    def _log_failure(self, segment: TrackedSegment, error: OSError | StoreError) -> None:
         now = time.monotonic()
-        if now < self._said.get(segment.id, 0.0):
+        if now < self._logged.get(segment.id, 0.0):
             return
-        self._said[segment.id] = now + _SAID_AGAIN
+        self._logged[segment.id] = now + _LOG_INTERVAL
         log.error(
             "tail.release_failed",
             segment=segment.file.name,

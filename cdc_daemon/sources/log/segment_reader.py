@@ -251,7 +251,7 @@ def _stop_before_damage(portion: KeyBatch) -> None:
     if torn:
         portion.end = min(torn)
         portion.updates = [update for update in portion.updates if update.position <= portion.end]
-        portion.strangers = [each for each in portion.strangers if each.where["position"] <= portion.end]
+        portion.unknown_tables = [each for each in portion.unknown_tables if each.where["position"] <= portion.end]
         portion.problems = [
             problem
             for problem in portion.problems

@@ -33,7 +33,7 @@ from cdc_daemon.sources.log.ports import (
     in_thread,
 )
 from cdc_daemon.sources.log.quarantine import Quarantine
-from cdc_daemon.sources.log.reader import Reader
+from cdc_daemon.sources.log.reader import LogReader
 from cdc_daemon.sources.log.release import Releaser
 from cdc_daemon.sources.log.segments import Backlog, TrackedSegments
 from cdc_daemon.sources.log.tables import TableKnowledge
@@ -188,8 +188,8 @@ class Tail:
         )
         return self._keeper
 
-    def _make_reader(self, keeper: CheckpointKeeper) -> Reader:
-        return Reader(
+    def _make_reader(self, keeper: CheckpointKeeper) -> LogReader:
+        return LogReader(
             self._segments,
             sink=self._sink,
             keeper=keeper,
@@ -221,7 +221,7 @@ class Tail:
         if self._monitor is not None:
             self._monitor.request_release()
 
-    async def _read(self, reader: Reader, monitor: FolderMonitor) -> None:
+    async def _read(self, reader: LogReader, monitor: FolderMonitor) -> None:
         while not self._stop.is_set():
             begun = time.monotonic()
             if await reader.read_all():

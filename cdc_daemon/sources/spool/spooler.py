@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -15,8 +16,8 @@ from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import hand_over_each
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.sources.spool.space import CdcSpace
 from cdc_daemon.store.spool import Spool, SpooledKey, SpooledRow
+from cdc_daemon.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,43 @@ LONGEST_REST = 30.0
 _STORE_SECONDS = 1.0
 """Seconds before a store that failed is retried."""
 
-_SAID_AGAIN = 60.0
+_LOG_INTERVAL = 60.0
+
+DEFAULT_SEGMENT_SIZE = 32 * 1024 * 1024
+"""Bytes of a segment where the node does not report it (`commitlog_segment_size`, cassandra.yaml 4.0 to 5.0)."""
+
+KEPT_SEGMENTS = 3
+"""Segments that must always fit: Cassandra counts a segment at its full size as soon as it begins and creates the next
+in advance (`CommitLogSegmentManagerCDC.CDCSizeTracker.processNewSegment`, 4.0 to 5.0); releasing takes a moment."""
+
+
+@dataclass(slots=True)
+class CdcSpace:
+    """Bytes in cdc_raw against the limit at which Cassandra rejects writes; 0 where that is not known.
+
+    `threshold` is the share of the limit at which changed keys go to disk. With a small limit, room for some segments
+    of `segment_size` bytes is still kept.
+    """
+
+    limit: int
+    segment_size: int
+    threshold: float = 0.5
+    used: int = 0
+
+    def listed(self, used: int) -> None:
+        """Record the bytes in the folder."""
+        self.used = used
+
+    @property
+    def spool_from(self) -> int:
+        """Bytes at which keys start to go to disk."""
+        room = self.limit - KEPT_SEGMENTS * self.segment_size
+        return max(0, min(int(self.limit * self.threshold), room))
+
+    @property
+    def filling(self) -> bool:
+        """Whether segments must be released, even if their changes are not written yet."""
+        return self.limit > 0 and self.used > self.spool_from
 
 
 class SpoolObserver(Protocol):
@@ -48,6 +85,23 @@ class SpoolObserver(Protocol):
     def unspooled(self, count: int) -> None:
         """Count keys that came back and are written."""
         ...
+
+
+class SpoolMetrics:
+    """Counts keys that go to the spool and come back."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        for direction in ("out", "in"):
+            metrics.keys_spooled.labels(direction)
+
+    def spooled(self, count: int) -> None:
+        """Count keys that went to disk."""
+        self._metrics.keys_spooled.labels("out").inc(count)
+
+    def unspooled(self, count: int) -> None:
+        """Count keys that came back and are written."""
+        self._metrics.keys_spooled.labels("in").inc(count)
 
 
 class Spooler:
@@ -130,7 +184,7 @@ class Spooler:
                 left = await self._bring_all_back()
             except StoreError as error:
                 # Keys that are written and could not be removed come back once more, which is harmless.
-                _say_failed(error)
+                _log_failure(error)
                 await asyncio.sleep(_STORE_SECONDS)
             else:
                 await self._rest(left)
@@ -171,7 +225,7 @@ class Spooler:
                 keys=count,
                 aliases=sorted(self._troubled.all()),
                 hint="changed keys of these aliases go to the state directory until they take writes again",
-                every=_SAID_AGAIN,
+                every=_LOG_INTERVAL,
             )
 
     async def _spool_entries(self, entries: Sequence[Entry]) -> int:
@@ -197,7 +251,7 @@ class Spooler:
                 new = await asyncio.to_thread(self._spool.put, keys)
                 self.waiting += new
         except StoreError as error:
-            _say_failed(error)
+            _log_failure(error)
             return False
         return True
 
@@ -242,5 +296,5 @@ class Spooler:
             log.info("spool.empty")
 
 
-def _say_failed(error: StoreError) -> None:
-    log.warning("spool.failed", error=str(error), hint=error.hint, every=_SAID_AGAIN)
+def _log_failure(error: StoreError) -> None:
+    log.warning("spool.failed", error=str(error), hint=error.hint, every=_LOG_INTERVAL)

@@ -63,7 +63,7 @@ class Ring:
         """Who acts on a change of a key, of those that have it in their log."""
         for owner in self.here.values():
             owner.refresh()
-        return [node for node in self.replicas(key) if self.here[node].left_to("k", key) is None]
+        return [node for node in self.replicas(key) if self.here[node].other_owner("k", key) is None]
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4])
@@ -73,7 +73,7 @@ def test_one_replica_acts_and_the_others_leave_it_to_that_one(replicas: int) -> 
     for key in KEYS:
         [actor] = ring.actors(key)
         assert actor == ring.replicas(key)[0]
-        assert {ring.here[node].left_to("k", key) for node in ring.replicas(key)} <= {None, actor}
+        assert {ring.here[node].other_owner("k", key) for node in ring.replicas(key)} <= {None, actor}
         acting.add(actor)
     assert acting == set(ring.here)
 
@@ -97,14 +97,14 @@ def test_another_replication_and_another_ring_are_noticed() -> None:
     owner.refresh()
     others = [key for key in KEYS if node not in ring.replicas(key)]
     assert others
-    assert {owner.left_to("k", key) for key in others} == {None}, "what it holds no replica of is acted on"
+    assert {owner.other_owner("k", key) for key in others} == {None}, "what it holds no replica of is acted on"
     ring.replicate(4)
     owner.refresh()
-    assert {owner.left_to("k", key) for key in others} == {ring.replicas(key)[0] for key in others}
+    assert {owner.other_owner("k", key) for key in others} == {ring.replicas(key)[0] for key in others}
     ring.hosts.reverse()
     ring.lay()
     owner.refresh()
-    assert [owner.left_to("k", key) for key in KEYS] == [
+    assert [owner.other_owner("k", key) for key in KEYS] == [
         None if ring.replicas(key)[0] == node else ring.replicas(key)[0] for key in KEYS
     ]
 
@@ -112,5 +112,5 @@ def test_another_replication_and_another_ring_are_noticed() -> None:
 def test_without_tokens_everything_is_this_nodes() -> None:
     ring = Ring()
     ring.metadata.token_map = None
-    assert {owner.left_to("k", key) for owner in ring.here.values() for key in KEYS} == {None}
-    assert ring.here[str(ring.hosts[1].host_id)].left_to("unknown", b"k") is None
+    assert {owner.other_owner("k", key) for owner in ring.here.values() for key in KEYS} == {None}
+    assert ring.here[str(ring.hosts[1].host_id)].other_owner("unknown", b"k") is None

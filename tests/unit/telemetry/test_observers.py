@@ -16,7 +16,7 @@ from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics
 from cdc_daemon.sources.log.gaps import Gap, GapReason
 from cdc_daemon.sources.log.metrics import TailMetrics
 from cdc_daemon.sources.metrics import DependentsMetrics
-from cdc_daemon.sources.spool.metrics import SpoolMetrics
+from cdc_daemon.sources.spool.spooler import SpoolMetrics
 from cdc_daemon.tablejobs.metrics import DriftMetrics
 from cdc_daemon.telemetry.metrics import Metrics
 

@@ -24,7 +24,7 @@ class Owners:
     def is_live(self, node: str) -> bool:
         return node not in self.down
 
-    def left_to(self, keyspace: str, partition_key: bytes) -> str | None:
+    def other_owner(self, keyspace: str, partition_key: bytes) -> str | None:
         assert keyspace == "k"
         node = partition_key.decode().partition(":")[0]
         return node if node and node not in self.down else None
@@ -77,7 +77,7 @@ async def test_own_changes_are_handed_on_and_others_left() -> None:
     await world.read("", "b:1", ":2", "c:1")
     await world.read("b:2")
     await world.read("b:3", table=EVERYWHERE)
-    await world.signals.look()
+    await world.signals.take_over()
     assert world.taken == [b"", b":2", b"b:3"]
     assert (world.left, world.taken_over, world.requests) == (3, 0, [])
 
@@ -88,27 +88,27 @@ async def test_what_was_left_to_a_node_that_goes_down_is_acted_on_once() -> None
     world.time += REMEMBERED_SECONDS + 1
     await world.read("b:1", "c:1", "b:2")
     world.owners.down.add("b")
-    await world.signals.look()
-    await world.signals.look()
+    await world.signals.take_over()
+    await world.signals.take_over()
     await world.read("b:3")
     assert world.taken == [b"b:1", b"b:2", b"b:3"]
     assert (world.left, world.taken_over, world.requests) == (4, 2, [])
     world.owners.down.add("c")
-    await world.signals.look()
+    await world.signals.take_over()
     assert world.taken[3:] == [b"c:1"]
 
 
 async def test_more_than_is_kept_in_mind_is_reconciled() -> None:
     world = World(limit=2)
     await world.read("b:1", "c:1", "c:2", "c:3")
-    await world.signals.look()
+    await world.signals.take_over()
     assert world.requests == []
     world.owners.down.add("b")
-    await world.signals.look()
-    await world.signals.look()
+    await world.signals.take_over()
+    await world.signals.take_over()
     assert [request.reason for request in world.requests] == [ReconcileReason.REPLICA_DOWN]
     assert world.taken == []
     world.time += REMEMBERED_SECONDS + 1
     world.owners.down.add("c")
-    await world.signals.look()
+    await world.signals.take_over()
     assert len(world.requests) == 1, "what was left that long ago is settled"

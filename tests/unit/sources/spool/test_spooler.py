@@ -19,8 +19,7 @@ from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.sources.spool.space import CdcSpace
-from cdc_daemon.sources.spool.spooler import Spooler
+from cdc_daemon.sources.spool.spooler import CdcSpace, Spooler
 from cdc_daemon.store import Store
 from cdc_daemon.store.spool import SpooledKey, SpooledRow
 

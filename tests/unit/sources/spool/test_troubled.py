@@ -16,8 +16,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.sources.spool.space import CdcSpace
-from cdc_daemon.sources.spool.spooler import Spooler
+from cdc_daemon.sources.spool.spooler import CdcSpace, Spooler
 from cdc_daemon.store import Store
 from cdc_daemon.store.spool import SpooledKey
 from tests.unit.pipeline.troubles import ALIASES, BOTH, ORDER, USER, BlockedAliases, partition, row, until, working
