@@ -1,4 +1,4 @@
-"""The daemon's HTTP surface: rows by name, metrics, liveness, status. It reaches the daemon through `DaemonView`."""
+"""The daemon's HTTP surface: rows on request, metrics, liveness, status. It reaches the daemon through `DaemonView`."""
 
 from cdc_http.app import create_app, create_health_app
 from cdc_http.auth.key_set import KeySetFile

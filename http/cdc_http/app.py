@@ -1,4 +1,4 @@
-"""The routes, as a Starlette application."""
+"""The applications: all routes with their middleware, and the probes of the health port."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from cdc_daemon.sources.requests import Refresh
 from cdc_http.responses import NO_STORE, JsonResponse, RequestError, missing_header, unmappable, wrong_type
 
 PATHS = ("/api/data/v1/index/sync", "/v1/data/sync", "/sync")
-"""The published path, the one behind the gateway, and a short one."""
+"""The published path, the path behind the gateway, and a short path."""
 
 _LONGEST_ID = 256
 _MESSAGE_ID = "cdc_http.message_id"
@@ -34,12 +34,12 @@ def message_id(request: Request) -> str:
 def succeeded(
     msgid: str, result: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> JsonResponse:
-    """Return the answer to a request that was done or accepted."""
+    """Return the response to a request that was done or accepted."""
     return _answer(msgid, status, result, headers)
 
 
 def failed(msgid: str, problem: RequestError) -> JsonResponse:
-    """Return the answer to a request that was not done."""
+    """Return the response to a request that was not done."""
     return _answer(msgid, problem.status, problem.result, problem.headers, problem)
 
 
@@ -82,9 +82,9 @@ DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authoriza
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """A call for rows of a type by their ids: now or later, and with or without a refresh before the answer.
+    """A request to replicate rows of a type by their ids: now or as a job, with or without an index refresh first.
 
-    No ids mean all rows of the type, later.
+    No ids mean all rows of the type, as a job.
     """
 
     object_type: str
@@ -102,7 +102,7 @@ def check_headers(request: Request, settings: HttpSettings) -> None:
 
 
 def parse_sync_request(request: Request, body: Mapping[str, Any], settings: HttpSettings) -> SyncRequest:
-    """Return the call that the body describes. Raises `RequestError`, which names the wrong field."""
+    """Return the request that the body describes. Raises `RequestError`, which names the wrong field."""
     refresh = _refresh(request.query_params.getlist("refresh"))
     documented = settings.contract == "documented"
     params = body.get("params")
@@ -146,7 +146,7 @@ def _prefers_later(request: Request) -> bool:
 
 
 def refuse(request: Request, problem: RequestError) -> Response:
-    """Return the answer: the contract's envelope on the contract's paths, otherwise plain JSON."""
+    """Return the error response: the contract's envelope on the contract's paths, otherwise plain JSON."""
     # Not `request.url`: it includes the Host header, with any content.
     if request.scope["path"].startswith(PATHS):
         return failed(message_id(request), problem)

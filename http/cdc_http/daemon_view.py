@@ -26,7 +26,7 @@ class LoopState(NamedTuple):
 
 
 class SyncView(Protocol):
-    """Rows by name."""
+    """Replicates rows on request."""
 
     @property
     def object_types(self) -> Sequence[str]:
@@ -34,7 +34,7 @@ class SyncView(Protocol):
         ...
 
     async def parse(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
-        """Return the keys for the ids. It waits for no server, only for its turn.
+        """Return the keys for the ids. It does no I/O.
 
         Raises `UnknownObjectTypeError`, `SuspendedObjectTypeError` and `InvalidIdError`.
         """
@@ -53,7 +53,7 @@ class SyncView(Protocol):
 
 
 class JobsView(Protocol):
-    """Rows by name as durable jobs."""
+    """Durable jobs that replicate rows on request."""
 
     async def start(self, object_type: str, ids: Sequence[Any], *, refresh: Refresh = Refresh.NO) -> SyncJob:
         """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.parse`, and `StoreError`."""
@@ -76,7 +76,7 @@ class ControlView(Protocol):
         ...
 
     def resume(self, by: str) -> None:
-        """Follow the commit log again."""
+        """Read changes from the commit log again."""
         ...
 
     async def dead_letters(self, limit: int, wanted: DeadLetterFilter) -> Sequence[DeadLetter]:
@@ -108,7 +108,7 @@ class ControlView(Protocol):
         ...
 
     async def sync_jobs(self, limit: int) -> Sequence[SyncJob]:
-        """Return the newest jobs of requests that were answered before they were done, newest first."""
+        """Return the newest jobs of asynchronous requests, newest first."""
         ...
 
     def configuration(self) -> Mapping[str, Any]:
@@ -174,12 +174,12 @@ class DaemonView(Protocol):
 
     @property
     def sync(self) -> SyncView | None:
-        """Rows by name."""
+        """Replicates rows on request."""
         ...
 
     @property
     def jobs(self) -> JobsView | None:
-        """Rows by name, as jobs."""
+        """Durable jobs that replicate rows on request."""
         ...
 
     @property

@@ -62,7 +62,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the daemon, which has more to stop than this server."""
+        """Leave signals to the daemon, which stops other parts as well."""
         yield
 
 
@@ -100,7 +100,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # A caller could claim another address in each request, and the shares are counted by address.
+                # Usage is counted by address, and a caller could claim another address in each request.
                 proxy_headers=False,
                 timeout_graceful_shutdown=math.ceil(stop_seconds) + _INTERRUPTION_SECONDS,
                 ssl_context_factory=None if context is None else lambda _config, _default: context,

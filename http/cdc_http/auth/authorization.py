@@ -44,7 +44,7 @@ class TokenRegistry(Protocol):
 
 
 class Authorizer:
-    """Admits or refuses callers. A token's owner may be logged; no part of the token is."""
+    """Admits or refuses callers. The log may name a token's owner, but shows no part of the token."""
 
     def __init__(self, settings: AuthSettings) -> None:
         registries: list[TokenRegistry] = []
@@ -59,7 +59,7 @@ class Authorizer:
         if not self._registries:
             if scope == "sync":
                 return
-            raise RequestError(403, "FORBIDDEN", "Acting on the daemon needs http.auth in its configuration.")
+            raise RequestError(403, "FORBIDDEN", "Administration requires http.auth in the configuration.")
         token = _bearer(request)
         if token is None:
             raise _unauthorized("A bearer token is required.", 'Bearer realm="cdc-daemon"')
@@ -78,7 +78,7 @@ class Authorizer:
                 raise RequestError(403, "FORBIDDEN", "The token does not allow this.")
             return
         if unknown_for_now:
-            raise unavailable("The signers' keys cannot be had at present.", service="daemon")
+            raise unavailable("The keys that verify tokens are unavailable.", service="daemon")
         raise _unauthorized("The token is not valid.", 'Bearer realm="cdc-daemon", error="invalid_token"')
 
 

@@ -1,4 +1,4 @@
-"""A guard against requests that a page of another site makes a browser send.
+"""Protection against requests that another site's page makes a browser send.
 
 Such a page has no token of ours, so a request with a valid token passes.
 """
@@ -61,8 +61,8 @@ class HostCheck:
         return RequestError(
             400,
             "CLIENT_ERROR",
-            "The Host header has a name that is not answered. List it in http.allowed_hosts, show a valid token, or "
-            "use an address.",
+            "The name in the Host header is not allowed. Add it to http.allowed_hosts, send a valid token, or use an "
+            "IP address.",
         )
 
     async def _is_known(self, name: str) -> bool:
@@ -108,9 +108,9 @@ async def check_origin(request: Request) -> RequestError | None:
         return None
     headers = request.headers
     if _is_foreign(headers):
-        return _refusal("It comes from a page of another site.")
+        return _refusal("It comes from another site's page.")
     if _is_form(headers) and _is_from_browser(headers):
-        return _refusal("It is a form of a browser.")
+        return _refusal("It is a form that a browser sent.")
     return None
 
 

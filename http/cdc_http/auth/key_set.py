@@ -1,4 +1,4 @@
-"""The public keys of token signers (JWKS, RFC 7517), from a file or a URL."""
+"""The public keys that verify tokens (JWKS, RFC 7517), from a file or a URL."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from cdc_http.watched_file import WatchedFile
 log = structlog.get_logger(__name__)
 
 REFRESH_SECONDS = 600.0
-"""Seconds for which published keys are trusted; it limits how long a withdrawn key is still accepted."""
+"""Seconds for which fetched keys are used. It limits for how long a withdrawn key is still accepted."""
 
 RETRY_SECONDS = 10.0
-"""Least seconds between two requests for the keys, regardless of the tokens received."""
+"""Minimum number of seconds between two fetches, whatever tokens arrive."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 _LARGEST = 1 << 20
@@ -37,7 +37,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class KeysUnavailableError(CdcError):
-    """The signers' keys are unavailable."""
+    """The keys that verify tokens are unavailable."""
 
     retryable = True
 
@@ -84,30 +84,31 @@ class KeySetUrl:
     """Keys from a URL, fetched again when they are old and for an id that is not known yet.
 
     At most one fetch is in flight. A caller waits for it only when its key is unknown, or when the keys are old and
-    the last fetch succeeded.
+    the last fetch succeeded. PyJWT's `PyJWKClient` is not used: it blocks the event loop, reads answers of any size,
+    follows redirects, fetches for each unknown id, and drops its keys while the URL is unavailable.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._keys: Mapping[str | None, Sequence[Any]] = {}
         self._loaded = float("-inf")
-        self._asked = float("-inf")
-        self._away = False
-        self._loading: asyncio.Task[None] | None = None
+        self._last_fetch = float("-inf")
+        self._failed = False
+        self._fetch: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None) -> Sequence[Any]:
         """Return the keys with this id, all keys when the token names none. Raises `KeysUnavailableError`."""
         known, now = _named(self._keys, kid), time.monotonic()
         if not known or now - self._loaded > REFRESH_SECONDS:
-            if self._loading is None and now - self._asked > RETRY_SECONDS:
-                self._asked = now
-                self._loading = asyncio.create_task(self._load(), name="http-keys")
-            if self._loading is not None and not (known and self._away):
-                await asyncio.shield(self._loading)
+            if self._fetch is None and now - self._last_fetch > RETRY_SECONDS:
+                self._last_fetch = now
+                self._fetch = asyncio.create_task(self._load(), name="http-keys")
+            if self._fetch is not None and not (known and self._failed):
+                await asyncio.shield(self._fetch)
         found = _named(self._keys, kid)
         # The signer may have added a key with this id since the last fetch.
-        if not found and (self._away or not self._keys):
-            raise KeysUnavailableError("the signers' keys cannot be had")
+        if not found and (self._failed or not self._keys):
+            raise KeysUnavailableError("the keys that verify tokens are unavailable")
         return found
 
     async def _load(self) -> None:
@@ -119,13 +120,13 @@ class KeySetUrl:
                 content = await _read(answer)
             self._keys = parse_keys(content)
             self._loaded = time.monotonic()
-            self._away = False
+            self._failed = False
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Keys fetched before stay in use: a signer that is unavailable for a while locks nobody out.
-            self._away = True
+            # The previous keys stay in use: callers are not locked out while the URL is unavailable.
+            self._failed = True
             log.warning("http.keys_unavailable", url=_without_secrets(self._url), error=type(error).__name__)
         finally:
-            self._loading = None
+            self._fetch = None
 
 
 def _without_secrets(url: str) -> str:

@@ -28,7 +28,7 @@ class ConfiguredTokens:
         self._tokens = [_ConfiguredToken(each) for each in settings]
 
     async def find(self, token: str) -> Caller | None:
-        """Return the token's owner. All known tokens are compared in full, so that the time reveals nothing."""
+        """Return the token's owner. All known tokens are compared in full, so the response time reveals nothing."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         found: Caller | None = None
         for known in self._tokens:
@@ -56,13 +56,13 @@ class _ConfiguredToken:
 __all__ = ["JsonWebTokens", "KeysUnavailableError"]
 
 LONGEST = 16 * 1024
-"""Longest token, in characters, that is checked."""
+"""Length limit of a token, in characters; longer ones are refused."""
 
 _LONGEST_SUBJECT = 128
 
 
 class JsonWebTokens:
-    """Identifies callers by tokens of an external signer. A token without expiry is refused.
+    """Identifies callers by tokens of an external issuer. A token without an expiry is refused.
 
     Raises `ConfigError` for a key set that cannot be read.
     """
@@ -77,7 +77,7 @@ class JsonWebTokens:
             self._keys = KeySetUrl(settings.key_set_url)
 
     async def find(self, token: str) -> Caller | None:
-        """Return the token's owner, None when it is forged, expired or for others. Raises `KeysUnavailableError`."""
+        """Return the token's owner, None when it is invalid, expired or for others. Raises `KeysUnavailableError`."""
         if len(token) > LONGEST:
             return None
         try:

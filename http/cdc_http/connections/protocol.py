@@ -1,7 +1,10 @@
-"""One connection of a caller. It holds memory and a place only while it is used.
+"""One connection, with limits on its number and its waiting times.
 
-uvicorn itself limits only the idle time after an answer. Without further limits a head that comes byte by byte, or an
-answer that nobody reads, would keep a connection open for ever.
+uvicorn limits only the idle time after a response. Without further limits, a client that sends its headers byte by
+byte, or does not read its response, could keep a connection open for ever.
+
+`H11Protocol` and `FlowControl` are importable but undocumented. So pyproject.toml has an upper bound for uvicorn, and a
+test notices when a member that is overridden here changes its name.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ class Connection(H11Protocol):
         return type(cls.__name__, (cls,), {"limits": limits, **slots})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
-        """Accept a connection, or refuse it when there is no room."""
+        """Accept a connection, or refuse it when there is no slot."""
         super().connection_made(transport)
         self.flow: HoldableFlow = HoldableFlow(transport)
         self._address = network_of(self.client)
@@ -90,7 +93,7 @@ class Connection(H11Protocol):
         self._idle.start(idle_timeout, self._close)
 
     def give_up_slot(self) -> None:
-        """Close the connection to free its place; refuse a request that has only partly arrived."""
+        """Close the connection to free its slot; refuse a request that has only partly arrived."""
         if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
             self._refuse(503, (b"retry-after", b"1"))
         else:
@@ -128,7 +131,7 @@ class Connection(H11Protocol):
         self._watch_head()
 
     def handle_events(self) -> None:
-        """Handle the received events; when there are very many, only a part in this round of the loop."""
+        """Handle the received events; at most a part of them in one iteration of the event loop."""
         super().handle_events()
         if self.conn.held and not self._going_on:
             self._going_on = True

@@ -1,7 +1,7 @@
-"""The limit on a server's connections, and which one is closed when there are too many.
+"""The limit on a server's connections, and the choice of the one that is closed for a new one.
 
-Idle sockets cost nothing to those who open them. So when the room is full, the connection that has been idle for
-longest is closed for the next one, and one address cannot use all of the room.
+An idle socket costs its client nothing. So when all slots are taken, a new connection gets the slot of the connection
+that has been idle for longest. One address cannot take all slots.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 _LARGEST_PART_OF_ONE_ADDRESS = 0.75
-"""The largest part of the room that one address may use."""
+"""The largest part of the slots that one address may use."""
 
 
 _SITE = 64
@@ -28,7 +28,7 @@ class SlotHolder(Protocol):
 
 
 class ConnectionSlots:
-    """Places for at most `most` connections."""
+    """Slots for at most `most` connections."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -38,7 +38,7 @@ class ConnectionSlots:
         self._count = 0
 
     def take(self, holder: SlotHolder, address: str) -> bool:
-        """Give a connection a place, if necessary that of an idle one. Return False when there is none."""
+        """Give a connection a slot, if necessary that of an idle one. Return False when there is none."""
         if len(self._holders.get(address, ())) >= self._max_of_one_address:
             candidates: Iterable[str] = [address] if address in self._idle else []
         elif self._count >= self._most:
@@ -56,7 +56,7 @@ class ConnectionSlots:
         return True
 
     def free(self, holder: SlotHolder, address: str) -> None:
-        """Free the place of a connection, if it still has one."""
+        """Free the slot of a connection, if it still has one."""
         holders = self._holders.get(address, set())
         if holder not in holders:
             return

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as h11 reads it, with the checks that RFC 9112 leaves to servers and h11 does not make.
+"""HTTP/1.1 as h11 parses it, with the checks of RFC 9112 that h11 leaves to the server.
 
 A proxy between a caller and the daemon must not interpret a request differently from the daemon.
 """
@@ -11,10 +11,10 @@ from typing import Any, Final
 import h11
 
 MAX_HEAD_BYTES: Final = 16 * 1024
-"""Most bytes of a request's line and headers."""
+"""Limit on the bytes of a request's line and headers."""
 
 MAX_CHUNKS_PER_ROUND: Final = 64
-"""Most pieces of a body that are read in one round of the loop. h11 needs 14 µs for each, however small it is."""
+"""Limit on the pieces of a body that are parsed in one iteration of the event loop. h11 needs 14 µs for each."""
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)([/?].*)?", re.IGNORECASE)
 """A target in absolute form (RFC 9112, 3.2.2), its authority, and the rest."""
@@ -23,7 +23,7 @@ _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)([/?].*)?", re.IGNORECASE)
 class StrictH11(h11.Connection):
     """A server's side of a connection. `refusal` is the status for a request that could not be read.
 
-    `held` is true when a round has read its share of a body's pieces and there may be more. `begin_round` continues.
+    `held` is true when a round has parsed its maximum of pieces and there may be more. `begin_round` continues.
     """
 
     def __init__(self) -> None:

@@ -77,7 +77,7 @@ _PIECE = 8 * 1024
 _VALUES_PER_ID = 8
 """Values of a JSON text allowed for each requested id: an object names each column of a key."""
 
-_PASSED_OVER = 16
+_MAX_DISCARDED = 16
 """Multiple of `max_body` that is read and discarded. Most clients read the answer only after they have sent the whole
 body, and miss it when the connection is closed before."""
 
@@ -85,7 +85,7 @@ body, and miss it when the connection is closed before."""
 async def read_body(request: Request, limits: HttpSettings, lease: Lease) -> dict[str, Any]:
     """Return the body as a JSON object: the body itself, or the object that its form describes.
 
-    Received bytes use the room of the `lease`. Raises `RequestError`.
+    Received bytes use the memory of the `lease`. Raises `RequestError`.
     """
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
@@ -113,7 +113,7 @@ async def read_body(request: Request, limits: HttpSettings, lease: Lease) -> dic
 async def _read(request: Request, limits: HttpSettings, lease: Lease) -> bytes:
     declared = request.headers.get("content-length", "")
     too_large = declared.isdigit() and int(declared) > limits.max_body
-    if too_large and (int(declared) > _PASSED_OVER * limits.max_body or "expect" in request.headers):
+    if too_large and (int(declared) > _MAX_DISCARDED * limits.max_body or "expect" in request.headers):
         raise _too_large(limits)
     body = bytearray()
     passed = 0
@@ -125,7 +125,7 @@ async def _read(request: Request, limits: HttpSettings, lease: Lease) -> bytes:
                 if not too_large:
                     lease.add(len(piece))
                     body += piece
-                elif passed > _PASSED_OVER * limits.max_body:
+                elif passed > _MAX_DISCARDED * limits.max_body:
                     break
     except TimeoutError:
         if too_large:

@@ -17,7 +17,7 @@ _LOG_INTERVAL = 30.0
 
 
 class BodyMemory:
-    """At most `most` bytes of bodies at once.
+    """Memory for at most `most` bytes of request bodies.
 
     Beyond that, the caller that holds the most bytes loses its newest body. That request is answered with 429 and
     with the seconds that `retry_after` estimates for its caller.
@@ -30,9 +30,9 @@ class BodyMemory:
 
     @asynccontextmanager
     async def lease(self, caller: str) -> AsyncIterator[Lease]:
-        """Reserve room for the body of one request of a caller while a block runs.
+        """Reserve memory for the body of one request while a block runs.
 
-        The block ends early when it loses the room. Raises `RequestError` then.
+        The block is cancelled when it loses the memory. Raises `RequestError` then.
         """
         lease = Lease(self, caller)
         try:
@@ -61,14 +61,14 @@ class BodyMemory:
         self._leases.remove(lease.caller, lease)
 
     def refusal(self, caller: str) -> RequestError:
-        """Return the answer to a request whose body has no room."""
+        """Return the error for a request whose body gets no memory."""
         return too_many(
-            f"The bodies of requests take more than {self._most} bytes.", self._retry_after(caller), close=True
+            f"The request bodies together exceed {self._most} bytes.", self._retry_after(caller), close=True
         )
 
 
 class Lease:
-    """Room for one body. Compared by identity."""
+    """Memory for one body. Compared by identity."""
 
     def __init__(self, bodies: BodyMemory, caller: str) -> None:
         self._bodies = bodies
@@ -77,17 +77,17 @@ class Lease:
         self.scope = asyncio.timeout(None)
 
     def add(self, size: int) -> None:
-        """Reserve room for `size` more bytes. Raises `RequestError` when there is none."""
+        """Reserve memory for `size` more bytes. Raises `RequestError` when there is none."""
         if size:
             self._bodies.add(self, size)
 
     def lose(self) -> None:
-        """Cancel the block that has the room, at its next await."""
+        """Cancel the block that uses the memory, at its next await."""
         self.lost = True
         self.scope.reschedule(asyncio.get_running_loop().time())
 
     def end(self) -> None:
-        """Release the room before the block ends; from then on the block cannot lose it."""
+        """Release the memory before the block ends; from then on the block cannot be cancelled for it."""
         self._bodies.give_back(self)
         if not self.scope.expired():
             self.lost = False

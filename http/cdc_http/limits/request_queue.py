@@ -19,10 +19,10 @@ from cdc_http.responses import broken_off, too_many
 log = structlog.get_logger(__name__)
 
 LONGEST_RETRY = 60
-"""The most seconds that a refused caller is told to wait."""
+"""Largest value, in seconds, of the Retry-After header."""
 
 _LARGEST_PART_OF_ONE_CALLER = 0.75
-"""The largest part of the slots that one caller may use. The rest stays free for others, however long it works."""
+"""The largest part of the slots that one caller may use. The rest stays free for other callers."""
 
 _SMOOTHING = 0.1
 """Weight of the newest request in the mean duration: about the last ten of them count."""
@@ -36,9 +36,9 @@ Waiter = asyncio.Future[bool]
 class RequestQueue:
     """`slots` for requests that run at once, and a queue of `max_waiting` others.
 
-    A free place goes to the caller with the fewest running requests; among equals, to the one that was not served
-    for longest. When the queue is full, the newest request of the caller with the most waiting ones is refused. No
-    request waits longer than `max_wait` seconds.
+    A free slot goes to the caller with the fewest running requests; among equals, to the one that has waited longest
+    since its last slot. When the queue is full, the newest request of the caller with the most waiting ones is refused.
+    No request waits longer than `max_wait` seconds.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class RequestQueue:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """The number of waiting requests."""
         return self._waiting.total
 
     @asynccontextmanager
     async def slot(self, caller: str, disconnected: Callable[[], Awaitable[None]]) -> AsyncIterator[float]:
-        """Wait for a place and keep it for a block, which gets the seconds of the wait.
+        """Wait for a slot and keep it while a block runs. The block gets the seconds of the wait.
 
         `disconnected` returns when the caller disconnects. Raises `RequestError`: 429 when the queue is full or
         `max_wait` has passed, 400 when the caller has disconnected.
@@ -84,7 +84,7 @@ class RequestQueue:
             self._free_slot(caller)
 
     def retry_after(self, caller: str) -> int:
-        """Estimate the whole seconds until one more request of a caller would have its turn, 1 to 60."""
+        """Estimate after how many seconds one more request of a caller would get a slot: 1 to 60."""
         callers = len({caller, *self._running, *self._waiting.callers})
         slots = min(max(self._slots / callers, 1.0), self._max_of_one_caller)
         ahead = self._waiting.used_by(caller) + 1
@@ -112,15 +112,15 @@ class RequestQueue:
         if granted:
             return
         if waiter.done():
-            raise too_many(f"{self._max_waiting} requests wait already.", self.retry_after(caller))
+            raise too_many(f"{self._max_waiting} requests are already waiting.", self.retry_after(caller))
         if watching.done():
             raise broken_off()
         self._log_refusal(caller)
-        raise too_many(f"No turn came within {self._max_wait:g} seconds.", self.retry_after(caller))
+        raise too_many(f"The request waited for more than {self._max_wait:g} seconds.", self.retry_after(caller))
 
     def _give_up(self, caller: str, waiter: Waiter) -> None:
         if waiter.done() and waiter.result():
-            # The place was granted to a request that was cancelled.
+            # The slot was granted to a request that was cancelled.
             self._free_slot(caller)
         else:
             self._remove(caller, waiter)

@@ -16,9 +16,10 @@ from cdc_http.connections.slots import network_of
 
 
 def caller_key(request: Request) -> str:
-    """Return the name of the caller that the request is counted for.
+    """Return the name under which the usage of a request's caller is counted.
 
-    Only a token that was found valid is used: otherwise one caller could invent many.
+    It is the owner of a valid token, otherwise the address. A token that is not valid does not count: a caller could
+    invent many.
     """
     caller = caller_of(request)
     if caller is not None:
@@ -30,7 +31,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class UsageByCaller(Generic[T]):
-    """Items and their sizes, grouped by the caller that holds them."""
+    """Items and their sizes, for each caller."""
 
     def __init__(self) -> None:
         self._items: dict[str, dict[T, int]] = {}

@@ -65,7 +65,7 @@ def _with_error_responses(
         try:
             return await handle(request, view)
         except StoreError as error:
-            raise unavailable(f"The daemon's own state cannot be used: {error.message}") from error
+            raise unavailable(f"The daemon's state database cannot be used: {error.message}") from error
 
     return told
 

@@ -148,7 +148,7 @@ class _Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the viewer disconnects or the events end."""
         if not self._events.enter():
-            busy = JsonResponse({"error": "The daemon is stopping, or as many watch it as may."}, 503, headers=_BUSY)
+            busy = JsonResponse({"error": "The daemon is stopping, or too many clients watch it."}, 503, headers=_BUSY)
             await busy(scope, receive, send)
             return
         try:

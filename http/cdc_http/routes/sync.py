@@ -81,7 +81,7 @@ class SyncEndpoint:
                 response = failed(msgid, problem)
             except StoreError as error:
                 log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
-                response = failed(msgid, unavailable("The daemon cannot keep jobs at present.", service="daemon"))
+                response = failed(msgid, unavailable("The daemon cannot store jobs.", service="daemon"))
             except asyncio.CancelledError:
                 # The server stops and has waited long enough, perhaps for a body. The caller gets an answer.
                 response = failed(msgid, unavailable("The daemon is stopping.", service="daemon"))
@@ -125,7 +125,7 @@ class SyncEndpoint:
                 400, WRONG_OBJECT_TYPE, "Invalid Object Type.", field="objectType", expected=types
             ) from None
         except SuspendedObjectTypeError as error:
-            message = f"The object type {call.object_type} waits: {error.message}."
+            message = f"The object type {call.object_type} is blocked: {error.message}."
             raise unavailable(message, retry_after=60, service="daemon") from None
         except InvalidIdError as error:
             field = f"objectIds[{error.at}]" + (f".{error.column}" if error.column else "")
@@ -140,7 +140,7 @@ class SyncEndpoint:
         try:
             report = await range_jobs.start(JobRequest(kind="backfill", types=(object_type,)))
         except CassandraUnavailableError:
-            raise unavailable("Cassandra is away or too slow.", service="cassandra") from None
+            raise unavailable("Cassandra is unavailable or too slow.", service="cassandra") from None
         result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_whole_progress(report)}
         return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
@@ -150,11 +150,11 @@ class SyncEndpoint:
             return await service.replicate(call.object_type, asked, seconds=seconds, refresh=call.refresh)
         except NotReplicatedError as error:
             log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
-            settled = f"{len(error.outcome.replicated)} ids are settled."
+            settled = f"{len(error.outcome.replicated)} ids are done."
             if error.alias is not None:
                 message = f"Elasticsearch takes no writes for {call.object_type}: {error.message}; {settled}"
             else:
-                message = f"{_NAMES[error.service]} is away or too slow: {settled}"
+                message = f"{_NAMES[error.service]} is unavailable or too slow: {settled}"
             result = {name: value for name, value in self._result(error.outcome).items() if name != "response"}
             if error.alias is not None:
                 result["alias"] = error.alias
@@ -175,15 +175,15 @@ class SyncEndpoint:
         if jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
         identity = request.path_params["job"]
-        told = {"response": "SUCCESS", "node_id": self._daemon.node_id}
+        common = {"response": "SUCCESS", "node_id": self._daemon.node_id}
         report = await jobs.report(identity)
         if report is not None:
-            return succeeded(msgid, {**told, **_progress(report)})
+            return succeeded(msgid, {**common, **_progress(report)})
         range_jobs = self._daemon.range_jobs
         whole = None if range_jobs is None else await range_jobs.report(identity)
         if whole is None or whole.job.kind != "backfill" or len(whole.job.options["types"]) != 1:
             raise RequestError(404, "RESOURCE_NOT_FOUND", "There is no such job.", field="job")
-        return succeeded(msgid, {**told, **_whole_progress(whole)})
+        return succeeded(msgid, {**common, **_whole_progress(whole)})
 
 
 def _progress(report: SyncJobReport) -> Mapping[str, Any]:

@@ -169,7 +169,7 @@ def _with_error_responses(
             raise RequestError(400, "", f"{error.message}.") from None
         except StoreError as error:
             log.error("http.store_failed", error=str(error))  # noqa: TRY400 -- the error tells its place
-            raise unavailable("The daemon cannot keep jobs at present.") from None
+            raise unavailable("The daemon cannot store jobs.") from None
         except CdcError as error:
             raise unavailable(f"{error.message}.") from None
 

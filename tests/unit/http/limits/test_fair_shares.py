@@ -151,7 +151,7 @@ async def test_bodies_of_a_greedy_caller_take_no_room_of_others() -> None:
             if task.done():
                 status, headers, body = task.result()
                 assert (status, headers["retry-after"], headers["connection"]) == (429, "1", "close")
-                assert b"The bodies of requests take more than 1000000 bytes." in body
+                assert b"The request bodies together exceed 1000000 bytes." in body
             task.cancel()
         await asyncio.gather(*refused, return_exceptions=True)
 

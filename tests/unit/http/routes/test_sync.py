@@ -299,7 +299,7 @@ async def test_more_requests_than_may_wait(daemon: FakeDaemon) -> None:
     answers = await asyncio.gather(*(ask_json(app, rows("user", "u")) for _ in range(3)))
     assert sorted(answer.status for answer in answers) == [429, 503, 503]
     refused = next(answer for answer in answers if answer.status == 429)
-    assert refused.error == (429, "TOO_MANY_REQUESTS", "0 requests wait already.")
+    assert refused.error == (429, "TOO_MANY_REQUESTS", "0 requests are already waiting.")
     assert refused.headers["retry-after"] == "1"
     daemon.pipeline.held = None
     assert (await ask_json(app, rows("user", "u"))).status == 200
@@ -333,7 +333,7 @@ async def test_a_turn_that_does_not_come_in_time(daemon: FakeDaemon) -> None:
     answers = await asyncio.gather(*(ask_json(app, rows("user", "u")) for _ in range(2)))
     assert sorted(answer.status for answer in answers) == [429, 503]
     refused = next(answer for answer in answers if answer.status == 429)
-    assert refused.error[2] == "No turn came within 0.2 seconds."
+    assert refused.error[2] == "The request waited for more than 0.2 seconds."
 
 
 async def test_cassandra_away(daemon: FakeDaemon) -> None:
@@ -361,7 +361,7 @@ async def test_an_index_that_takes_no_writes_is_named(app: ASGIApp, daemon: Fake
     daemon.health.known = Trouble("elasticsearch", reason, "user_alias")
     answer = await ask_json(app, rows("user", "u"))
     assert (answer.status, answer.result["service"], answer.result["alias"]) == (503, "elasticsearch", "user_alias")
-    assert answer.error[2] == f"Elasticsearch takes no writes for user: {reason}; 0 ids are settled."
+    assert answer.error[2] == f"Elasticsearch takes no writes for user: {reason}; 0 ids are done."
     assert answer.headers["retry-after"] == "5"
     assert not daemon.pipeline.asked
 
