@@ -24,7 +24,7 @@ from cdc_daemon.search import (
     Outcome,
 )
 from cdc_daemon.search.bulk_body import split
-from cdc_daemon.search.bulk_results import Clocks, Settlement
+from cdc_daemon.search.bulk_results import BulkResults, Clocks
 from cdc_daemon.search.elasticsearch.client import make_client
 from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
 from cdc_daemon.search.engine import SearchEngine
@@ -109,7 +109,7 @@ async def measure(url: str, *, documents: int, runs: int) -> BulkFigures:
 def prebuild(rows: Sequence[tuple[str, bytes]]) -> list[bytes]:
     """Build the bodies of the ceiling's requests, which hold what ours hold."""
     operations = make_operations(rows)
-    settlement = Settlement(operations)
+    settlement = BulkResults(operations)
     batches = split(operations, settlement.results, documents=PER_REQUEST, size=1 << 30)
     return [batch.encode(operations)[0] for batch in batches]
 
@@ -171,7 +171,7 @@ def time_own_code(rows: Sequence[tuple[str, bytes]]) -> float:
     """Return the microseconds a document that the writer's own code takes."""
     operations = make_operations(rows)
     started = time.perf_counter()
-    settlement = Settlement(operations)
+    settlement = BulkResults(operations)
     for batch in split(operations, settlement.results, documents=PER_REQUEST, size=4 << 20):
         _, guards = batch.encode(operations)
         settlement.set_aside(batch, built_after=0.0)

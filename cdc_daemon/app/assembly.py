@@ -17,8 +17,8 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.metrics import FlowMetrics
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.search.metrics import AliasMetrics
-from cdc_daemon.search.swap_watch import PairWatch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_watch import SwapWatch
+from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.dead_letters.replay import Replayer
 from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.log.tail import DisabledTail, Tail
@@ -51,7 +51,7 @@ class Assembly:
         cassandra: CassandraAvailability,
         pipeline: Pipeline,
         tail: Tail | DisabledTail,
-        writer: PairWriter,
+        writer: SwapWriter,
         metrics: Metrics,
         watching: asyncio.Task[None],
         quarantine: Quarantine,
@@ -62,7 +62,7 @@ class Assembly:
         jobs: SyncJobRunner,
         range_jobs: RangeJobRunner,
         indices: IndexAdmin,
-        pairs: PairWatch,
+        pairs: SwapWatch,
         schedule: Schedule,
         reconcile_requests: ReconcileRequests,
         replayer: Replayer,

@@ -42,7 +42,7 @@ from cdc_daemon.pipeline.metrics import PipelineMetrics
 from cdc_daemon.pipeline.routes import find_routes, related_of
 from cdc_daemon.pipeline.routing import Followed, Router, group_routes
 from cdc_daemon.pipeline.server_waits import Waits
-from cdc_daemon.search.swap_watch import PairFields
+from cdc_daemon.search.swap_watch import SwapFields
 from cdc_daemon.sources.dead_letters.replay import Replayer
 from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
 from cdc_daemon.sources.dependents.refresher import DependentsRefresher
@@ -124,7 +124,7 @@ async def assemble(
                 mappings,
                 documents=documents,
                 reader=reader,
-                fields=PairFields(client, pairs),
+                fields=SwapFields(client, pairs),
                 waits=waits,
             ),
             again=read_again(coalescer),

@@ -130,7 +130,7 @@ def alias_of(error: BaseException | None) -> str | None:
     return None
 
 
-class IndexPairError(CdcError):
+class IndexSwapError(CdcError):
     """The indices behind an alias are not in the state that the operation requires."""
 
 

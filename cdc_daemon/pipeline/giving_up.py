@@ -9,7 +9,7 @@ from typing import TypeVar
 from cdc_daemon.model.document_operation import Operation, Result
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.search.failure import Kind, classify
+from cdc_daemon.search.failure import FailureKind, classify
 
 Place = TypeVar("Place")
 
@@ -84,4 +84,4 @@ class GiveUpPolicy:
 
 def _is_fault(result: Result) -> bool:
     kind = classify(result.status, result.error_type or "", result.reason or "")
-    return kind is Kind.SERVER_FAULT or result.error_type == "circuit_breaking_exception"
+    return kind is FailureKind.SERVER_FAULT or result.error_type == "circuit_breaking_exception"

@@ -13,8 +13,8 @@ import structlog
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, ElasticsearchUnavailableError
 from cdc_daemon.search.availability import Availability, Probe, ProbePauses
-from cdc_daemon.search.bulk_body import Target, Trouble
-from cdc_daemon.search.failure import Failure, Kind
+from cdc_daemon.search.bulk_body import Target, WriteTrouble
+from cdc_daemon.search.failure import Failure, FailureKind
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class AliasTrouble:
         """The reason in a form safe to publish: Elasticsearch's own text may name nodes, documents and logins."""
         if self.failure.error_type == "security_exception":
             return "the login may not write to it"
-        if self.failure.kind is not Kind.OPERATOR:
+        if self.failure.kind is not FailureKind.OPERATOR:
             return "its shard is not active"
         reason = self.failure.reason
         return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
@@ -122,7 +122,7 @@ class AliasTroubles:
             self._back = {alias: since for alias, since in self._back.items() if since > moment}
         return self._back
 
-    def report(self, trouble: Trouble) -> None:
+    def report(self, trouble: WriteTrouble) -> None:
         """Record the trouble of aliases; the first report of an alias starts its probes."""
         for target in trouble.targets:
             self._begin(target, trouble.failure, None)
@@ -174,7 +174,7 @@ class AliasTroubles:
             await self._cluster.wait()
             found = await self._look(target)
             if isinstance(found, Failure):
-                self._cluster.lost(Trouble(found, (target,)))
+                self._cluster.lost(WriteTrouble(found, (target,)))
             elif found is None:
                 break
             else:

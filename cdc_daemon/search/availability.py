@@ -11,13 +11,13 @@ import structlog
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
-from cdc_daemon.search.bulk_body import Target, Trouble
+from cdc_daemon.search.bulk_body import Target, WriteTrouble
 from cdc_daemon.search.bulk_observer import BulkObserver
-from cdc_daemon.search.failure import Failure, Kind
+from cdc_daemon.search.failure import Failure, FailureKind
 
 log = structlog.get_logger(__name__)
 
-Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[Trouble]]]
+Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[WriteTrouble]]]
 """Returns the failure of Elasticsearch as a whole, or the trouble of single aliases (possibly empty)."""
 
 
@@ -31,7 +31,7 @@ class ProbePauses:
 
     def longest(self, failure: Failure) -> float:
         """Return the longest pause for this failure."""
-        return self.refused if failure.kind is Kind.OPERATOR else self.down
+        return self.refused if failure.kind is FailureKind.OPERATOR else self.down
 
 
 class Availability:
@@ -54,7 +54,7 @@ class Availability:
     ) -> None:
         self.since = float("-inf")
         self.failure: Failure | None = None
-        self.on_alias: Callable[[Trouble], None] = lambda _trouble: None
+        self.on_alias: Callable[[WriteTrouble], None] = lambda _trouble: None
         self._probe = probe
         self._observer = observer
         self._pauses = pauses
@@ -67,7 +67,7 @@ class Availability:
     def __bool__(self) -> bool:
         return self.failure is None
 
-    def lost(self, trouble: Trouble) -> None:
+    def lost(self, trouble: WriteTrouble) -> None:
         """Record trouble; the first report starts the probes."""
         self._targets |= {target.alias: target for target in trouble.targets}
         if self.failure is not None:
@@ -122,7 +122,7 @@ class Availability:
     async def _look(self, target: Target) -> None:
         found = await self._probe([target])
         if isinstance(found, Failure):
-            self.lost(Trouble(found, (target,)))
+            self.lost(WriteTrouble(found, (target,)))
             return
         for trouble in found:
             self.on_alias(trouble)
@@ -135,7 +135,7 @@ class Availability:
             found = await self._probe(list(self._targets.values())) if self._targets else []
             if not isinstance(found, Failure):
                 break
-            if found.kind is Kind.OPERATOR and found.error_type != self.failure.error_type:
+            if found.kind is FailureKind.OPERATOR and found.error_type != self.failure.error_type:
                 self._say_unavailable(found)
             else:
                 self.failure = found

@@ -16,12 +16,12 @@ from cdc_daemon.model.errors import CdcError
 from cdc_daemon.search.adaptive_limit import AdaptiveLimit
 from cdc_daemon.search.alias_troubles import AliasTrouble, AliasTroubles, Prepare, prepare_nothing
 from cdc_daemon.search.availability import Availability, ProbePauses
-from cdc_daemon.search.bulk_body import Batch, Target, Trouble, split
+from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, split
 from cdc_daemon.search.bulk_endpoint import BulkEndpoint
 from cdc_daemon.search.bulk_observer import BulkObserver, RetryReason, SilentObserver
-from cdc_daemon.search.bulk_results import Clocks, Settlement, Verdict
+from cdc_daemon.search.bulk_results import BulkResults, BulkVerdict, Clocks
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.failure import Failure, Kind
+from cdc_daemon.search.failure import Failure, FailureKind
 
 log = structlog.get_logger(__name__)
 
@@ -133,7 +133,7 @@ class BulkWriter:
     def lost(self, failure: Failure, operations: Sequence[Operation]) -> None:
         """Record that Elasticsearch was unavailable to another component that was about to write these operations."""
         targets = {operation.alias: Target.of(operation) for operation in operations}
-        self._availability.lost(Trouble(failure, tuple(targets.values())))
+        self._availability.lost(WriteTrouble(failure, tuple(targets.values())))
 
     def keep_targets(self, indices: Collection[str]) -> None:
         """Stop waiting for all indices but these: the others are no longer written to."""
@@ -159,7 +159,7 @@ class BulkWriter:
         Returns when each operation has a final outcome or must be read again; under overload that takes at most
         `max_body_age` and one request. Cancellation leaves no request in flight on this side.
         """
-        settlement = Settlement(operations)
+        settlement = BulkResults(operations)
         limits = self._limits
         batches = list(split(operations, settlement.results, documents=limits.documents, size=self._size))
         work = iter(batches)
@@ -172,11 +172,11 @@ class BulkWriter:
                     group.create_task(self._deliver_all(settlement, work))
         return settlement.results
 
-    async def _deliver_all(self, settlement: Settlement, work: Iterator[Batch]) -> None:
+    async def _deliver_all(self, settlement: BulkResults, work: Iterator[BulkBatch]) -> None:
         for batch in work:
             await self._deliver(settlement, batch)
 
-    async def _deliver(self, settlement: Settlement, whole: Batch) -> None:
+    async def _deliver(self, settlement: BulkResults, whole: BulkBatch) -> None:
         """Send a batch until none of its operations must be sent again."""
         backoff = Backoff(first=self._limits.retry_pause)
         batch = whole
@@ -196,20 +196,20 @@ class BulkWriter:
             await asyncio.sleep(backoff.next(self._limits.longest_retry_pause))
         await self._take_apart(settlement, batch, answer)
 
-    async def _send(self, settlement: Settlement, batch: Batch) -> Verdict | Failure:
+    async def _send(self, settlement: BulkResults, batch: BulkBatch) -> BulkVerdict | Failure:
         """Send a batch once; return a `Failure` if the request itself is invalid and must be split."""
         body, guards = batch.encode(settlement.operations)
         started = self._clock()
         deletions = any(settlement.operations[position].body is None for position in batch.positions)
         answer = await self._endpoint.send(body, len(batch) + len(guards), deletions=deletions)
         if isinstance(answer, Failure):
-            if answer.status == 413 or answer.kind is Kind.DOCUMENT:
+            if answer.status == 413 or answer.kind is FailureKind.DOCUMENT:
                 return answer
             return settlement.settle_refused(batch, answer, sent=True)
         self._observer.bulk_done(self._clock() - started, len(batch), len(body))
         return settlement.settle(batch, guards, answer, self._clocks())
 
-    async def _take_apart(self, settlement: Settlement, batch: Batch, failure: Failure) -> None:
+    async def _take_apart(self, settlement: BulkResults, batch: BulkBatch, failure: Failure) -> None:
         """Halve a request that is too large or holds an invalid operation, down to the single operation."""
         if failure.status == 413:
             self._shrink(batch.size // 2)
@@ -219,7 +219,7 @@ class BulkWriter:
         for half in batch.halves(settlement.operations):
             await self._deliver(settlement, half)
 
-    async def _finish(self, settlement: Settlement, verdict: Verdict) -> None:
+    async def _finish(self, settlement: BulkResults, verdict: BulkVerdict) -> None:
         """Look up the versions that conflicts did not report, and pass on the results."""
         if verdict.trouble is not None:
             self._availability.lost(verdict.trouble)
@@ -238,7 +238,7 @@ class BulkWriter:
         if verdict.retries[RetryReason.FOREIGN_VERSION]:
             self._say_foreign(settlement)
 
-    def _set_aside(self, settlement: Settlement, batch: Batch) -> Batch:
+    def _set_aside(self, settlement: BulkResults, batch: BulkBatch) -> BulkBatch:
         """Return the part of the batch that may be sent now; the rest must be read again.
 
         See docs/guarantees.md, promise 5.
@@ -247,7 +247,7 @@ class BulkWriter:
         if failure is not None:
             for reason, count in settlement.settle_refused(batch, failure, sent=False).retries.items():
                 self._observer.retried(reason, count)
-            return Batch([], [], 0)
+            return BulkBatch([], [], 0)
         taken = batch
         if self._troubles.aliases:
             taken = settlement.refuse(batch, self._troubles.failures)
@@ -259,7 +259,7 @@ class BulkWriter:
             self._observer.retried(RetryReason.STALE_BODY, len(taken) - len(fresh))
         return fresh
 
-    def _adapt(self, verdict: Verdict, started: float) -> None:
+    def _adapt(self, verdict: BulkVerdict, started: float) -> None:
         if not verdict.overloaded and verdict.trouble is None:
             self._slots.succeeded()
         elif verdict.overloaded and self._slots.overloaded(started):
@@ -271,7 +271,7 @@ class BulkWriter:
             self._size = smaller
             log.warning("elasticsearch.request_too_large", request_bytes_at_most=smaller)
 
-    def _say_foreign(self, settlement: Settlement) -> None:
+    def _say_foreign(self, settlement: BulkResults) -> None:
         clocks = self._clocks()
         for operation, result in zip(settlement.operations, settlement.results, strict=True):
             seen = result.seen_version or 0

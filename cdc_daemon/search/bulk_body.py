@@ -21,7 +21,7 @@ GUARD_ID = "cdc-daemon-guard"
 
 
 @dataclass(slots=True)
-class Batch:
+class BulkBatch:
     """Operations of one bulk request.
 
     `positions` are indices into the caller's sequence of operations, `actions` are the encoded action lines
@@ -58,16 +58,16 @@ class Batch:
         lines.append(b"")
         return b"\n".join(lines), guards
 
-    def keep(self, positions: Iterable[int], operations: Sequence[Operation]) -> Batch:
+    def keep(self, positions: Iterable[int], operations: Sequence[Operation]) -> BulkBatch:
         """Return a batch of these positions only."""
         wanted = set(positions)
-        kept = Batch([], [], 0)
+        kept = BulkBatch([], [], 0)
         for position, action in zip(self.positions, self.actions, strict=True):
             if position in wanted:
                 kept.add(position, action, operations[position])
         return kept
 
-    def halves(self, operations: Sequence[Operation]) -> tuple[Batch, Batch]:
+    def halves(self, operations: Sequence[Operation]) -> tuple[BulkBatch, BulkBatch]:
         """Return the two halves of the batch."""
         middle = len(self) // 2
         return self.keep(self.positions[:middle], operations), self.keep(self.positions[middle:], operations)
@@ -93,20 +93,20 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class WriteTrouble:
     """Why Elasticsearch, or one alias, rejects writes: the failure, and the affected shards."""
 
     failure: Failure
     targets: tuple[Target, ...]
 
 
-def split(operations: Sequence[Operation], results: list[Result], *, documents: int, size: int) -> Iterator[Batch]:
+def split(operations: Sequence[Operation], results: list[Result], *, documents: int, size: int) -> Iterator[BulkBatch]:
     """Split operations into batches of at most `documents` operations and `size` bytes.
 
     A single larger operation is sent alone. An operation that would fail its whole request is not sent: its
     entry in `results` becomes DEAD.
     """
-    batch = Batch([], [], 0)
+    batch = BulkBatch([], [], 0)
     for position, operation in enumerate(operations):
         action = encode_action(operation)
         if isinstance(action, Result):
@@ -116,7 +116,7 @@ def split(operations: Sequence[Operation], results: list[Result], *, documents: 
             len(batch.positions) >= documents or batch.size + line_size(action, operation.body) > size
         ):
             yield batch
-            batch = Batch([], [], 0)
+            batch = BulkBatch([], [], 0)
         batch.add(position, action, operation)
     if batch.positions:
         yield batch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cdc_daemon.model.document_operation import Operation
-from cdc_daemon.search.bulk_body import Target, Trouble, encode_guard
+from cdc_daemon.search.bulk_body import Target, WriteTrouble, encode_guard
 from cdc_daemon.search.engine import DocumentName, Item, SearchEngine, StoredDocument
-from cdc_daemon.search.failure import EngineError, Failure, Kind
+from cdc_daemon.search.failure import EngineError, Failure, FailureKind
 
 HEALTHY_GUARD = "document_missing_exception"
 
@@ -31,14 +31,14 @@ class BulkEndpoint:
         except EngineError as error:
             return error.failure
 
-    async def probe(self, targets: Sequence[Target]) -> Failure | Sequence[Trouble]:
+    async def probe(self, targets: Sequence[Target]) -> Failure | Sequence[WriteTrouble]:
         """Check whether each target accepts writes now, without writing anything.
 
         Returns the trouble of single aliases. A `Failure` is a failure of Elasticsearch as a whole: if a request is
         rejected because of one alias, each target is probed alone to find that alias.
         """
         found = await self._probe(targets)
-        if not isinstance(found, Failure) or found.kind is not Kind.OPERATOR or len(targets) == 1:
+        if not isinstance(found, Failure) or found.kind is not FailureKind.OPERATOR or len(targets) == 1:
             return found
         alone = [(target, await self._probe([target])) for target in targets]
         if all(isinstance(each, Failure) for _, each in alone):
@@ -46,22 +46,22 @@ class BulkEndpoint:
         return [
             trouble
             for target, each in alone
-            for trouble in ([Trouble(each, (target,))] if isinstance(each, Failure) else each)
+            for trouble in ([WriteTrouble(each, (target,))] if isinstance(each, Failure) else each)
         ]
 
-    async def _probe(self, targets: Sequence[Target]) -> Failure | Sequence[Trouble]:
+    async def _probe(self, targets: Sequence[Target]) -> Failure | Sequence[WriteTrouble]:
         body = b"\n".join([*map(encode_guard, targets), b""])
         try:
             items = await self._engine.bulk(body, len(targets), seconds=self._probe_timeout)
         except EngineError as error:
-            return [] if error.failure.kind is Kind.OVERLOAD else error.failure
-        found: list[Trouble] = []
+            return [] if error.failure.kind is FailureKind.OVERLOAD else error.failure
+        found: list[WriteTrouble] = []
         for target, item in zip(targets, items or (), strict=False):
             failure = guard_failure(item)
             if failure is not None and failure.is_of_cluster:
                 return failure
             if failure is not None:
-                found.append(Trouble(failure, (target,)))
+                found.append(WriteTrouble(failure, (target,)))
         return found
 
     async def versions(self, operations: Sequence[Operation]) -> list[int | None]:
@@ -80,6 +80,6 @@ def guard_failure(item: Item) -> Failure | None:
     if error is None:
         return None
     failure = Failure.from_error(item["status"], error)
-    if failure.error_type == HEALTHY_GUARD or failure.kind not in {Kind.OPERATOR, Kind.UNAVAILABLE}:
+    if failure.error_type == HEALTHY_GUARD or failure.kind not in {FailureKind.OPERATOR, FailureKind.UNAVAILABLE}:
         return None
     return failure

@@ -10,11 +10,11 @@ from functools import cache
 from types import MappingProxyType
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
-from cdc_daemon.search.bulk_body import Batch, Target, Trouble
+from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble
 from cdc_daemon.search.bulk_endpoint import guard_failure
 from cdc_daemon.search.bulk_observer import RetryReason
 from cdc_daemon.search.engine import Item
-from cdc_daemon.search.failure import Failure, Kind
+from cdc_daemon.search.failure import Failure, FailureKind
 
 _SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")
 """`VersionType.EXTERNAL_GTE.explainConflictForWrites` of Elasticsearch 8.19; `EXTERNAL` has different text."""
@@ -36,7 +36,7 @@ class Clocks:
 
 
 @dataclass(slots=True)
-class Verdict:
+class BulkVerdict:
     """The work that remains after a response.
 
     `overloaded` are positions to send again. `unseen` are positions of conflicts without a version in the
@@ -46,32 +46,34 @@ class Verdict:
 
     overloaded: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
-    trouble: Trouble | None = None
-    troubled: dict[str, Trouble] = field(default_factory=dict)
+    trouble: WriteTrouble | None = None
+    troubled: dict[str, WriteTrouble] = field(default_factory=dict)
     retries: Counter[RetryReason] = field(default_factory=Counter)
 
     def meet(self, failure: Failure, target: Target) -> None:
         """Record the failure of one operation as trouble of its alias, unless it affects every index."""
-        trouble = Trouble(failure, (target,))
+        trouble = WriteTrouble(failure, (target,))
         if failure.is_of_cluster:
             self.trouble = self.trouble or trouble
         else:
             self.troubled.setdefault(target.alias, trouble)
 
 
-class Settlement:
+class BulkResults:
     """The operations of one write and, at the same positions, the results known so far."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = operations
         self.results = [_PENDING] * len(operations)
 
-    def settle(self, batch: Batch, guards: Sequence[Target], items: Sequence[Item] | None, clocks: Clocks) -> Verdict:
+    def settle(
+        self, batch: BulkBatch, guards: Sequence[Target], items: Sequence[Item] | None, clocks: Clocks
+    ) -> BulkVerdict:
         """Record the outcome of each operation of a batch; the operations in the verdict have no final outcome yet.
 
         `items` is None if nothing failed; the items of the guards follow those of the operations.
         """
-        verdict = Verdict()
+        verdict = BulkVerdict()
         if items is None:
             for position in batch.positions:
                 self.results[position] = _written(self.operations[position].body is None, 200)
@@ -95,20 +97,20 @@ class Settlement:
         self._distrust_deletions(batch, missing, verdict)
         return verdict
 
-    def settle_refused(self, batch: Batch, failure: Failure, *, sent: bool) -> Verdict:
+    def settle_refused(self, batch: BulkBatch, failure: Failure, *, sent: bool) -> BulkVerdict:
         """Record REREAD for each operation of a request that was rejected or lost as a whole, or never `sent`."""
-        verdict = Verdict()
+        verdict = BulkVerdict()
         targets: dict[str, Target] = {}
         result = _result(Outcome.REREAD, failure, unanswered=sent and failure.unanswered)
         for position in batch.positions:
             self.results[position] = result
             operation = self.operations[position]
             targets.setdefault(operation.alias, Target.of(operation))
-        if failure.kind is Kind.OVERLOAD:
+        if failure.kind is FailureKind.OVERLOAD:
             verdict.overloaded.extend(batch.positions)
         else:
             verdict.retries[retry_reason(failure.kind)] += len(batch)
-            verdict.trouble = Trouble(failure, tuple(targets.values()))
+            verdict.trouble = WriteTrouble(failure, tuple(targets.values()))
         return verdict
 
     def settle_dead(self, position: int, failure: Failure) -> None:
@@ -116,7 +118,7 @@ class Settlement:
         self.results[position] = _result(Outcome.DEAD, failure)
 
     def settle_conflict(
-        self, position: int, failure: Failure, seen: int | None, clocks: Clocks, verdict: Verdict
+        self, position: int, failure: Failure, seen: int | None, clocks: Clocks, verdict: BulkVerdict
     ) -> None:
         """Record SUPERSEDED for a version of a later read, and REREAD for clock skew or a foreign writer.
 
@@ -131,7 +133,7 @@ class Settlement:
         verdict.retries[RetryReason.FOREIGN_VERSION if foreign else RetryReason.CONFLICT] += 1
         self.results[position] = _result(Outcome.REREAD, failure, seen)
 
-    def refuse(self, batch: Batch, failures: Mapping[str, Failure]) -> Batch:
+    def refuse(self, batch: BulkBatch, failures: Mapping[str, Failure]) -> BulkBatch:
         """Record REREAD for the operations of these aliases, which reject writes at present; return the others."""
         left = []
         for position in batch.positions:
@@ -142,7 +144,7 @@ class Settlement:
                 self.results[position] = _result(Outcome.REREAD, failure)
         return batch if len(left) == len(batch) else batch.keep(left, self.operations)
 
-    def set_aside(self, batch: Batch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS) -> Batch:
+    def set_aside(self, batch: BulkBatch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS) -> BulkBatch:
         """Record REREAD for operations built at `built_after` (monotonic seconds) or before; return the others.
 
         `of` holds later times for single aliases.
@@ -159,28 +161,28 @@ class Settlement:
             self.results[position] = Result(Outcome.REREAD, "body_too_old", "the body waited too long", status=0)
         return batch.keep(fresh, self.operations)
 
-    def _settle_failed(self, position: int, failure: Failure, verdict: Verdict, clocks: Clocks) -> None:
+    def _settle_failed(self, position: int, failure: Failure, verdict: BulkVerdict, clocks: Clocks) -> None:
         operation = self.operations[position]
         kind = failure.kind
-        if kind is Kind.CONFLICT:
+        if kind is FailureKind.CONFLICT:
             seen = read_seen_version(operation.id, failure.reason)
             if seen is None:
                 verdict.unseen.append(position)
                 self.results[position] = _result(Outcome.REREAD, failure)
             else:
                 self.settle_conflict(position, failure, seen, clocks, verdict)
-        elif kind is Kind.DOCUMENT:
+        elif kind is FailureKind.DOCUMENT:
             self.settle_dead(position, failure)
-        elif kind is Kind.OVERLOAD:
+        elif kind is FailureKind.OVERLOAD:
             self.results[position] = _result(Outcome.REREAD, failure)
             verdict.overloaded.append(position)
         else:
             self.results[position] = _result(Outcome.REREAD, failure, unanswered=failure.unanswered)
             verdict.retries[retry_reason(kind)] += 1
-            if kind is not Kind.SERVER_FAULT:
+            if kind is not FailureKind.SERVER_FAULT:
                 verdict.meet(failure, Target.of(operation))
 
-    def _distrust_deletions(self, batch: Batch, missing: set[str], verdict: Verdict) -> None:
+    def _distrust_deletions(self, batch: BulkBatch, missing: set[str], verdict: BulkVerdict) -> None:
         """Record REREAD for deletions without an alias: they may have been applied to an index of that name."""
         for position in batch.positions if missing else ():
             if self.operations[position].alias in missing and self.results[position].outcome is Outcome.DELETED:
@@ -202,11 +204,11 @@ def read_seen_version(document_id: str, reason: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def retry_reason(kind: Kind) -> RetryReason:
+def retry_reason(kind: FailureKind) -> RetryReason:
     """Return the metric label for operations of a failed request or a failed shard."""
-    if kind is Kind.OPERATOR:
+    if kind is FailureKind.OPERATOR:
         return RetryReason.REFUSED
-    return RetryReason.CONNECTION if kind is Kind.UNAVAILABLE else RetryReason.SERVER_FAULT
+    return RetryReason.CONNECTION if kind is FailureKind.UNAVAILABLE else RetryReason.SERVER_FAULT
 
 
 def _result(outcome: Outcome, failure: Failure, seen: int | None = None, *, unanswered: bool = False) -> Result:

@@ -20,7 +20,7 @@ MAX_REASON = 2000
 """The number of characters kept of a reason: it may quote the document, and a document may be of any size."""
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """The meaning of a failure for its operation."""
 
     CONFLICT = "conflict"
@@ -55,7 +55,7 @@ class Failure:
     sent: bool = True
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FailureKind:
         """The kind of the failure."""
         return classify(self.status, self.error_type, self.reason)
 
@@ -155,29 +155,29 @@ _OPERATOR_ARGUMENT = re.compile(
 """Reasons of `illegal_argument_exception` that concern the index or the request and not the document."""
 
 
-def classify(status: int, error_type: str, reason: str) -> Kind:
+def classify(status: int, error_type: str, reason: str) -> FailureKind:
     """Return the kind of a failure by its type; the status decides only if the type is unknown."""
     if error_type == "version_conflict_engine_exception":
-        return Kind.CONFLICT
+        return FailureKind.CONFLICT
     if error_type in _OVERLOAD:
-        return Kind.OVERLOAD
+        return FailureKind.OVERLOAD
     if error_type in _UNAVAILABLE or status in {0, 408, 502, 503, 504}:
-        return Kind.UNAVAILABLE
+        return FailureKind.UNAVAILABLE
     if error_type in _OPERATOR:
-        return Kind.OPERATOR
+        return FailureKind.OPERATOR
     if error_type == "illegal_argument_exception" and _OPERATOR_ARGUMENT.search(reason):
-        return Kind.OPERATOR
+        return FailureKind.OPERATOR
     return _classify_status(status)
 
 
-def _classify_status(status: int) -> Kind:
+def _classify_status(status: int) -> FailureKind:
     if status == 429:
-        return Kind.OVERLOAD
+        return FailureKind.OVERLOAD
     if status >= 500:
-        return Kind.SERVER_FAULT
+        return FailureKind.SERVER_FAULT
     if status < 400 or status in {401, 403, 404, 405}:
-        return Kind.OPERATOR
-    return Kind.DOCUMENT
+        return FailureKind.OPERATOR
+    return FailureKind.DOCUMENT
 
 
 BROKEN_ANSWER = "broken_answer"
@@ -243,7 +243,7 @@ def attempting(doing: str, **where: Any) -> Iterator[None]:
 def error_of(failure: Failure, doing: str, **where: Any) -> CdcError:
     """Return the error that names the attempted action and Elasticsearch's failure."""
     message = f"could not {doing}: {failure.error_type}: {failure.reason}"
-    if failure.kind in {Kind.OVERLOAD, Kind.UNAVAILABLE, Kind.SERVER_FAULT}:
+    if failure.kind in {FailureKind.OVERLOAD, FailureKind.UNAVAILABLE, FailureKind.SERVER_FAULT}:
         return ElasticsearchUnavailableError(message, hint=failure.hint, **where)
     return ElasticsearchRefusedError(message, hint=failure.hint, **where)
 

@@ -18,7 +18,7 @@ _INNER = ("properties", "fields")
 """The members of a field that hold its subfields."""
 
 
-class Difference(NamedTuple):
+class IndexDifference(NamedTuple):
     """One setting or field of an index that differs from the declaration."""
 
     place: str
@@ -38,7 +38,7 @@ _NAMED = 5
 """The number of differences named in one sentence; the others are counted."""
 
 
-def describe_drift(index: str, differences: Sequence[Difference]) -> str:
+def describe_drift(index: str, differences: Sequence[IndexDifference]) -> str:
     """Return a sentence that lists the differences of an index from its declaration."""
     more = f"; and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
     return f"{index} is not as declared: {'; '.join(map(str, differences[:_NAMED]))}{more}"
@@ -54,12 +54,12 @@ def drift_hint(index: str, mapping: str) -> str:
 
 async def find_drift(
     engine: SearchEngine, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
-) -> list[Difference]:
+) -> list[IndexDifference]:
     """Compare an index with its declaration; only declared settings and fields count.
 
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
-    found: list[Difference] = []
+    found: list[IndexDifference] = []
     if settings:
         with attempting("read the settings", index=index):
             there = of_index(await engine.settings(index), index).settings
@@ -71,18 +71,18 @@ async def find_drift(
     return found
 
 
-def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:
     """Compare declared settings, nested or flat, with an index's flat ones."""
     for place, value in flat_settings(declared):
         there = found.get(place)
         if _plain(value) != _plain(there):
-            yield Difference(f"settings.{place}", value, there)
+            yield IndexDifference(f"settings.{place}", value, there)
 
 
-def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:
     """Compare a declared mapping with an index's; return the fields that are missing or differ."""
     if "dynamic" in declared and _plain(declared["dynamic"]) != _plain(found.get("dynamic", True)):
-        yield Difference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
+        yield IndexDifference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
     yield from _fields("mappings", declared, found)
 
 
@@ -92,30 +92,30 @@ def flat_settings(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name if name.startswith("index.") else f"index.{name}", value
 
 
-def _fields(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+def _fields(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:
     for inner in _INNER:
         there = found.get(inner) or {}
         for name, field in (declared.get(inner) or {}).items():
             at = f"{place}.{name}"
             if name not in there:
-                yield Difference(at, _type_of(field), None)
+                yield IndexDifference(at, _type_of(field), None)
                 continue
             yield from _attributes(at, field, there[name])
             yield from _fields(at, field, there[name])
 
 
-def _attributes(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+def _attributes(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:
     if _type_of(declared) != _type_of(found):
-        yield Difference(f"{place}.type", _type_of(declared), _type_of(found))
+        yield IndexDifference(f"{place}.type", _type_of(declared), _type_of(found))
         return
     for attribute in _COMPARED[1:]:
         if attribute in declared and _plain(declared[attribute]) != _plain(found.get(attribute, declared[attribute])):
-            yield Difference(f"{place}.{attribute}", declared[attribute], found[attribute])
+            yield IndexDifference(f"{place}.{attribute}", declared[attribute], found[attribute])
     for attribute in ("analyzer", "search_analyzer", "normalizer"):
         if attribute in declared and attribute not in found and declared[attribute] not in ("default", "standard"):
             if attribute == "search_analyzer" and declared[attribute] == declared.get("analyzer"):
                 continue
-            yield Difference(f"{place}.{attribute}", declared[attribute], None)
+            yield IndexDifference(f"{place}.{attribute}", declared[attribute], None)
 
 
 def _type_of(field: Mapping[str, Any]) -> str:

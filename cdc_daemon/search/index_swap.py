@@ -42,12 +42,12 @@ BEHIND = "behind"
 
 
 @dataclass(frozen=True, slots=True)
-class IndexPair:
+class AliasIndices:
     """The indices of one alias.
 
     `live` is the write index of the alias, None if there is no such alias. `shared` is true if the alias has
     more than one index. `other` is the second index with its `phase`. `behind` is true if the other one lacks
-    changes. `paired` is true if both receive writes.
+    changes. `both_written` is true if both receive writes.
     """
 
     alias: str
@@ -73,7 +73,7 @@ class IndexPair:
         return self.live is not None and self._has(self.live, direct(self.live))
 
     @property
-    def paired(self) -> bool:
+    def both_written(self) -> bool:
         """Whether both indices receive writes."""
         return self.named and self.phase in {Phase.BUILDING, Phase.KEPT} and self.writable
 
@@ -94,7 +94,7 @@ class IndexPair:
             "live": self.live,
             "other": self.other,
             "phase": None if self.phase is None else self.phase.value,
-            "written": self.paired,
+            "written": self.both_written,
             "behind": self.behind,
         }
 
@@ -117,7 +117,7 @@ def asked_for(aliases: Iterable[str]) -> list[str]:
     return [name for alias in aliases for name in (alias, *(marker(alias, phase) for phase in Phase))]
 
 
-def read_pair(alias: str, indices: Mapping[str, Aliases]) -> IndexPair:
+def read_alias_indices(alias: str, indices: Mapping[str, Aliases]) -> AliasIndices:
     """Return the state of an alias, read from the aliases of indices.
 
     If one index is being built and another is about to be deleted, the one being built counts.
@@ -128,9 +128,9 @@ def read_pair(alias: str, indices: Mapping[str, Aliases]) -> IndexPair:
         for index, names in sorted(indices.items()):
             if marker(alias, phase) in names and index != live:
                 known = {each: indices[each] for each in (index, live) if each is not None}
-                return IndexPair(alias, live, len(behind) > 1, index, phase, known)
+                return AliasIndices(alias, live, len(behind) > 1, index, phase, known)
     known = {} if live is None else {live: indices[live]}
-    return IndexPair(alias, live, len(behind) > 1, aliases=known)
+    return AliasIndices(alias, live, len(behind) > 1, aliases=known)
 
 
 def write_index(behind: Aliases) -> str | None:
@@ -151,7 +151,7 @@ def following_names(alias: str, live: str, count: int = 100) -> Sequence[str]:
     return [f"{stem}{int(digits) + more:0{len(digits)}}" for more in range(1, count + 1)]
 
 
-def exchange_actions(pair: IndexPair) -> list[dict[str, Any]]:
+def exchange_actions(pair: AliasIndices) -> list[dict[str, Any]]:
     """Return the alias actions that make the other index live and keep the live one, as one request.
 
     All other aliases of the live index move with their options. Elasticsearch applies all actions, or none if
@@ -175,7 +175,7 @@ def exchange_actions(pair: IndexPair) -> list[dict[str, Any]]:
     ]
     if pair.behind:
         actions.append({"remove": {"index": other, "alias": marker(pair.alias, BEHIND), "must_exist": True}})
-    if not pair.paired:
+    if not pair.both_written:
         # Until every daemon has seen the change, the previous live index may miss changes written meanwhile.
         actions.append({"add": {"index": live, "alias": marker(pair.alias, BEHIND), "is_hidden": True}})
         actions += [{"add": {"index": each, "alias": direct(each), "is_hidden": True}} for each in (live, other)]

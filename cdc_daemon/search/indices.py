@@ -11,7 +11,7 @@ import structlog
 
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 from cdc_daemon.search.engine import SearchEngine, of_index
-from cdc_daemon.search.failure import EngineError, Failure, Kind, attempting, error_of
+from cdc_daemon.search.failure import EngineError, Failure, FailureKind, attempting, error_of
 from cdc_daemon.search.index_drift import flat_settings
 from cdc_daemon.search.index_swap import write_index
 
@@ -208,7 +208,7 @@ _OF_CLUSTER = frozenset({"validation_exception"})
 
 def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
     """Return the error of a failed creation: an invalid declaration, or a failure outside of it."""
-    of_document = failure.kind is Kind.DOCUMENT and failure.error_type not in _OF_CLUSTER
+    of_document = failure.kind is FailureKind.DOCUMENT and failure.error_type not in _OF_CLUSTER
     if of_document or failure.error_type in _NAMES:
         return IndexRefusedError(
             f"Elasticsearch does not take the index as it is declared: {failure.error_type}: {failure.reason}",

@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 
-from cdc_daemon.model.errors import IndexPairError
+from cdc_daemon.model.errors import IndexSwapError
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.failure import attempting
-from cdc_daemon.search.index_drift import Difference, find_drift, flat_settings
-from cdc_daemon.search.index_swap import BEHIND, IndexPair, Phase, direct, exchange_actions, following_names, marker
+from cdc_daemon.search.index_drift import IndexDifference, find_drift, flat_settings
+from cdc_daemon.search.index_swap import BEHIND, AliasIndices, Phase, direct, exchange_actions, following_names, marker
 from cdc_daemon.search.indices import IndexDefinition, IndexManager
-from cdc_daemon.search.swap_watch import SEEN_BY_ALL, PairWatch
+from cdc_daemon.search.swap_watch import SEEN_BY_ALL, SwapWatch
 
 log = structlog.get_logger(__name__)
 
@@ -32,19 +32,19 @@ _SHARDS_SECONDS = 600
 _HIDDEN = {"is_hidden": True}
 
 
-class PairChanges:
+class SwapSteps:
     """Changes the indices of an alias. `seconds` is the wait until all daemons have seen a change.
 
-    Methods raise `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, and `IndexPairError` if the
+    Methods raise `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`, and `IndexSwapError` if the
     indices are not in the required state.
     """
 
-    def __init__(self, engine: SearchEngine, watch: PairWatch, *, seconds: float = SEEN_BY_ALL) -> None:
+    def __init__(self, engine: SearchEngine, watch: SwapWatch, *, seconds: float = SEEN_BY_ALL) -> None:
         self._engine = engine
         self._watch = watch
         self._seconds = seconds
 
-    async def pair(self, alias: str) -> IndexPair:
+    async def indices(self, alias: str) -> AliasIndices:
         """Return the current indices."""
         return (await self._watch.look())[alias]
 
@@ -58,13 +58,13 @@ class PairChanges:
             with attempting("look for a free name", index=name):
                 if not await self._engine.index_exists(name):
                     return name
-        raise IndexPairError("expected a free name for the index, found none", alias=definition.alias, index=live)
+        raise IndexSwapError("expected a free name for the index, found none", alias=definition.alias, index=live)
 
     async def try_out(self, definition: IndexDefinition) -> None:
         """Check with Elasticsearch whether an index can be created. Also raises `IndexRefusedError`."""
         await IndexManager(self._engine).try_out(definition)
 
-    async def create(self, definition: IndexDefinition, pair: IndexPair) -> None:
+    async def create(self, definition: IndexDefinition, pair: AliasIndices) -> None:
         """Create the index that will replace the live one; it receives writes from now on.
 
         It may already exist, if it was created for the same purpose.
@@ -76,17 +76,17 @@ class PairChanges:
         own = {marker(alias, Phase.BUILDING): _HIDDEN, direct(index): _HIDDEN}
         settings = {**dict(flat_settings(definition.settings)), **_building_settings(definition)}
         made = replace(definition, settings=settings)
-        if not await IndexManager(self._engine).create(made, own) and (await self.pair(alias)).other != index:
-            raise IndexPairError("expected a free name for the index, found an index of that name", index=index)
+        if not await IndexManager(self._engine).create(made, own) and (await self.indices(alias)).other != index:
+            raise IndexSwapError("expected a free name for the index, found an index of that name", index=index)
 
-    async def write_again(self, pair: IndexPair) -> None:
+    async def write_again(self, pair: AliasIndices) -> None:
         """Resume writes to the other index after `let_go`; it is still behind."""
         actions = [
             {"add": {"index": each, "alias": direct(each), **_HIDDEN}} for each in (str(pair.live), str(pair.other))
         ]
         await self._change(actions, "have the index written again", pair.alias)
 
-    async def drift(self, definition: IndexDefinition, index: str) -> list[Difference]:
+    async def drift(self, definition: IndexDefinition, index: str) -> list[IndexDifference]:
         """Return the differences of an index being built from its declaration."""
         building = _building_settings(definition)
         settings = {name: value for name, value in flat_settings(definition.settings) if name not in building}
@@ -101,7 +101,7 @@ class PairChanges:
             await self._engine.refresh(index)
             await self._engine.wait_for_shards(index, seconds=_SHARDS_SECONDS)
 
-    async def exchange(self, pair: IndexPair) -> None:
+    async def exchange(self, pair: AliasIndices) -> None:
         """Make the other index live, in one step, and keep the previous live one."""
         with attempting("refresh", index=pair.other):
             await self._engine.refresh(str(pair.other))
@@ -109,7 +109,7 @@ class PairChanges:
         log.info("elasticsearch.swapped", alias=pair.alias, live=pair.other, kept=pair.live)
         await self._watch.look()
 
-    async def mark_behind(self, pair: IndexPair) -> None:
+    async def mark_behind(self, pair: AliasIndices) -> None:
         """Mark for all daemons that the other index lacks changes."""
         add = {"add": {"index": pair.other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}}
         await self._change([add], "mark the index", pair.alias)
@@ -120,7 +120,7 @@ class PairChanges:
         await self._change([remove], "unmark the index", alias)
         await self._watch.look()
 
-    async def let_go(self, pair: IndexPair) -> None:
+    async def let_go(self, pair: AliasIndices) -> None:
         """Stop all writes to the other index, and mark it as behind."""
         other = str(pair.other)
         actions = [
@@ -129,7 +129,7 @@ class PairChanges:
         ]
         await self._change(actions, "let the index go", pair.alias)
 
-    async def drop(self, pair: IndexPair) -> None:
+    async def drop(self, pair: AliasIndices) -> None:
         """Delete the other index after all daemons have stopped writing to it."""
         alias, other = pair.alias, str(pair.other)
         if pair.phase is not Phase.DROPPING:
@@ -142,9 +142,9 @@ class PairChanges:
             await self._change(actions, "mark the index", alias)
             await self._watch.look()
         await self.wait_seen()
-        now = await self.pair(alias)
+        now = await self.indices(alias)
         if (now.other, now.phase) != (other, Phase.DROPPING):
-            raise IndexPairError(
+            raise IndexSwapError(
                 f"expected an index that is to be dropped, found it {now.phase or 'gone'}", alias=alias, index=other
             )
         with attempting("delete the index", index=other):
@@ -158,7 +158,7 @@ class PairChanges:
             indices = await self._engine.aliases(names)
         for name in names:
             if name in indices:
-                raise IndexPairError(f"expected the name {name!r} to be free, found an index of that name", alias=alias)
+                raise IndexSwapError(f"expected the name {name!r} to be free, found an index of that name", alias=alias)
 
     async def _change(self, actions: Sequence[Mapping[str, Any]], doing: str, alias: str) -> None:
         with attempting(doing, alias=alias):

@@ -13,7 +13,7 @@ from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, Elastic
 from cdc_daemon.search.alias_troubles import AliasTrouble, carry_on
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.failure import attempting
-from cdc_daemon.search.index_swap import IndexPair, asked_for, direct, read_pair
+from cdc_daemon.search.index_swap import AliasIndices, asked_for, direct, read_alias_indices
 from cdc_daemon.search.indices import Completion, IndexManager
 
 log = structlog.get_logger(__name__)
@@ -27,10 +27,10 @@ KNOWN_FOR = 3.0
 SEEN_BY_ALL = KNOWN_FOR + 0.5
 """Seconds after a change of aliases until every daemon's writes use it: none relies on an older check by then."""
 
-Pairs = Mapping[str, IndexPair]
+IndicesByAlias = Mapping[str, AliasIndices]
 
 
-class PairWatch:
+class SwapWatch:
     """Polls the aliases, and prevents writes that rely on an outdated view.
 
     So after a change, all daemons have seen it within `SEEN_BY_ALL`, without any coordination. This includes daemons of
@@ -48,19 +48,19 @@ class PairWatch:
         self._engine = engine
         self._aliases = list(aliases)
         self._clock = clock
-        self._pairs: Pairs = {alias: IndexPair(alias) for alias in aliases}
+        self._pairs: IndicesByAlias = {alias: AliasIndices(alias) for alias in aliases}
         self.unknown: Mapping[str, AliasTrouble] = {}
         """Why the last check of single aliases failed: the indices of their documents are unknown."""
         self._seen = float("-inf")
         self._lock = asyncio.Lock()
-        self.changed: Callable[[Pairs], None] = lambda _pairs: None
+        self.changed: Callable[[IndicesByAlias], None] = lambda _pairs: None
 
     @property
-    def last(self) -> Pairs:
+    def last(self) -> IndicesByAlias:
         """The result of the last check, of any age."""
         return self._pairs
 
-    async def known(self) -> Pairs:
+    async def known(self) -> IndicesByAlias:
         """Return a view that a write may rely on now; check again if the last view is too old.
 
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
@@ -72,7 +72,7 @@ class PairWatch:
                 await self._look()
             return self._pairs
 
-    async def look(self) -> Pairs:
+    async def look(self) -> IndicesByAlias:
         """Check now and return the result. Raises as `known` does."""
         async with self._lock:
             await self._look()
@@ -99,19 +99,19 @@ class PairWatch:
                 log.info("elasticsearch.indices", **pair.plain())
         self.changed(self._pairs)
 
-    async def _look_at_each(self) -> tuple[Pairs, Mapping[str, ElasticsearchRefusedError]]:
+    async def _look_at_each(self) -> tuple[IndicesByAlias, Mapping[str, ElasticsearchRefusedError]]:
         """Return the current indices, and why checks of single aliases fail: a block on one fails a check of all.
 
         Raises the failure if no alias can be checked.
         """
         try:
-            return await look_at_pairs(self._engine, self._aliases), {}
+            return await look_up_indices(self._engine, self._aliases), {}
         except ElasticsearchRefusedError as refusal:
-            pairs: dict[str, IndexPair] = {}
+            pairs: dict[str, AliasIndices] = {}
             failures: dict[str, ElasticsearchRefusedError] = {}
             for alias in self._aliases:
                 try:
-                    pairs |= await look_at_pairs(self._engine, [alias])
+                    pairs |= await look_up_indices(self._engine, [alias])
                 except ElasticsearchRefusedError as error:
                     failures[alias] = error
             if not pairs:
@@ -119,17 +119,17 @@ class PairWatch:
             return pairs, failures
 
 
-async def look_at_pairs(engine: SearchEngine, aliases: Sequence[str]) -> Pairs:
+async def look_up_indices(engine: SearchEngine, aliases: Sequence[str]) -> IndicesByAlias:
     """Return the current indices. Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`."""
     with attempting("look at the aliases"):
         indices = await engine.aliases(asked_for(aliases))
-    return {alias: read_pair(alias, indices) for alias in aliases}
+    return {alias: read_alias_indices(alias, indices) for alias in aliases}
 
 
-class PairFields:
+class SwapFields:
     """The fields of both indices of an alias; the fields that the live one accepts count."""
 
-    def __init__(self, engine: SearchEngine, watch: PairWatch) -> None:
+    def __init__(self, engine: SearchEngine, watch: SwapWatch) -> None:
         self._manager = IndexManager(engine)
         self._watch = watch
 
@@ -137,7 +137,7 @@ class PairFields:
         """Add the fields that are missing in the indices. Raises as `IndexManager` does; errors name the alias."""
         try:
             pair = (await self._watch.known()).get(alias)
-            if pair is not None and pair.paired:
+            if pair is not None and pair.both_written:
                 await self._manager.complete(direct(str(pair.other)), properties, add=add)
             return await self._manager.complete(alias, properties, add=add)
         except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:

@@ -15,15 +15,15 @@ from cdc_daemon.model.errors import CdcError
 from cdc_daemon.search.alias_troubles import AliasTrouble
 from cdc_daemon.search.bulk import BulkWriter
 from cdc_daemon.search.failure import Failure
-from cdc_daemon.search.index_swap import IndexPair, direct
-from cdc_daemon.search.swap_watch import Pairs, PairWatch
+from cdc_daemon.search.index_swap import AliasIndices, direct
+from cdc_daemon.search.swap_watch import IndicesByAlias, SwapWatch
 
 log = structlog.get_logger(__name__)
 
 PATIENCE = 60.0
 """Seconds for which writes wait for the other index if it rejects writes and the live one accepts them."""
 
-Note = Callable[[IndexPair], Awaitable[None]]
+Note = Callable[[AliasIndices], Awaitable[None]]
 """Stores durably, for all daemons, that the other index of a pair lacks changes."""
 
 
@@ -43,7 +43,7 @@ class _Other:
     troubled: float | None = None
 
 
-class PairWriter:
+class SwapWriter:
     """Completes an operation when both indices have an outcome, so that each of them can replace the other.
 
     A rejection by the other index does not affect the live one: the live one's outcome counts. The other one is marked
@@ -56,7 +56,7 @@ class PairWriter:
         self,
         live: BulkWriter,
         other: Callable[[], BulkWriter],
-        watch: PairWatch,
+        watch: SwapWatch,
         *,
         let_go: Note,
         mark_behind: Note,
@@ -85,7 +85,7 @@ class PairWriter:
         if not self._live.troubled:
             return None
         pair = self._watch.last.get(alias)
-        return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.paired else alias)
+        return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.both_written else alias)
 
     def troubles(self) -> dict[str, AliasTrouble]:
         """Return why aliases reject writes, by alias."""
@@ -151,26 +151,29 @@ class PairWriter:
         unknown = self._watch.unknown
         if unknown and any(operation.alias in unknown for operation in operations):
             return await self._write_known(operations, {alias: each.failure for alias, each in unknown.items()})
-        paired = {
+        both_written = {
             at: pair
             for at, operation in enumerate(operations)
-            if (pair := pairs.get(operation.alias)) is not None and pair.paired
+            if (pair := pairs.get(operation.alias)) is not None and pair.both_written
         }
-        if not paired:
+        if not both_written:
             return await self._live.write(operations)
         by_other: dict[str, list[int]] = {}
-        for at, pair in paired.items():
+        for at, pair in both_written.items():
             by_other.setdefault(str(pair.other), []).append(at)
         live_operations = [
-            replace(operation, alias=direct(str(paired[at].live))) if at in paired else operation
+            replace(operation, alias=direct(str(both_written[at].live))) if at in both_written else operation
             for at, operation in enumerate(operations)
         ]
         results, *others = await asyncio.gather(
             self._live.write(live_operations),
-            *(self._write_other(paired[places[0]], [operations[at] for at in places]) for places in by_other.values()),
+            *(
+                self._write_other(both_written[places[0]], [operations[at] for at in places])
+                for places in by_other.values()
+            ),
         )
         for places, found in zip(by_other.values(), others, strict=True):
-            await self._combine(paired[places[0]], operations, results, places, found)
+            await self._combine(both_written[places[0]], operations, results, places, found)
         return results
 
     async def _write_known(self, operations: Sequence[Operation], unknown: Mapping[str, Failure]) -> list[Result]:
@@ -186,7 +189,7 @@ class PairWriter:
                 results.append(Result(Outcome.REREAD, failure.error_type, failure.reason, status=failure.status))
         return results
 
-    async def _write_other(self, pair: IndexPair, operations: Sequence[Operation]) -> list[Result]:
+    async def _write_other(self, pair: AliasIndices, operations: Sequence[Operation]) -> list[Result]:
         index = str(pair.other)
         other = self._others.get(index)
         if other is None:
@@ -207,7 +210,7 @@ class PairWriter:
 
     async def _combine(
         self,
-        pair: IndexPair,
+        pair: AliasIndices,
         operations: Sequence[Operation],
         results: list[Result],
         places: Sequence[int],
@@ -245,7 +248,7 @@ class PairWriter:
             for at, other in dead.items():
                 results[at] = replace(other, outcome=Outcome.REREAD)
 
-    async def _must_be_repeated(self, pair: IndexPair, *, mark: bool) -> bool:
+    async def _must_be_repeated(self, pair: AliasIndices, *, mark: bool) -> bool:
         """Return whether the changes that the other index of a pair rejected must be written again.
 
         This is true if it became live meanwhile, as its rejections then affect the live index. It is also true if it
@@ -263,7 +266,7 @@ class PairWriter:
         await self._note(self._mark_behind, pair, None)
         return await self._must_be_repeated(pair, mark=False)
 
-    async def _note(self, note: Note, pair: IndexPair, failure: Failure | None) -> None:
+    async def _note(self, note: Note, pair: AliasIndices, failure: Failure | None) -> None:
         reason = None if failure is None else f"{failure.error_type}: {failure.reason}"
         try:
             await note(pair)
@@ -273,14 +276,14 @@ class PairWriter:
         else:
             log.warning("elasticsearch.other_index_behind", index=pair.other, phase=pair.phase, reason=reason)
 
-    def _follow(self, pairs: Pairs) -> None:
+    def _follow(self, pairs: IndicesByAlias) -> None:
         """Close the writers of indices that no longer receive writes, and drop unused names."""
-        wanted = {pair.other for pair in pairs.values() if pair.paired}
+        wanted = {pair.other for pair in pairs.values() if pair.both_written}
         for index in [index for index in self._others if index not in wanted]:
             task = asyncio.create_task(self._others.pop(index).writer.close(), name=f"close-{index}")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        names = {direct(str(pair.live)) if pair.paired else pair.alias for pair in pairs.values()}
+        names = {direct(str(pair.live)) if pair.both_written else pair.alias for pair in pairs.values()}
         self._live.keep_targets(names | set(pairs))
         for alias, pair in pairs.items():
             if pair.other is None:

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import structlog
 
-from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
+from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexSwapError
 from cdc_daemon.search.documents import count_documents
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.index_swap import IndexPair, Phase
-from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.search.index_swap import AliasIndices, Phase
+from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
 from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
@@ -34,12 +34,12 @@ class JobStarter(Protocol):
 class IndexAdmin:
     """Lists the indices of each object type, and changes them. `aliases` are those of the types.
 
-    Methods raise `UnknownObjectTypeError`, `IndexPairError`, `ElasticsearchUnavailableError` and
+    Methods raise `UnknownObjectTypeError`, `IndexSwapError`, `ElasticsearchUnavailableError` and
     `ElasticsearchRefusedError`. With `dry_run` they return what they would do, and do nothing.
     """
 
     def __init__(
-        self, aliases: Mapping[str, str], *, client: SearchEngine, changes: PairChanges, jobs: JobStarter
+        self, aliases: Mapping[str, str], *, client: SearchEngine, changes: SwapSteps, jobs: JobStarter
     ) -> None:
         self._aliases = aliases
         self._engine = client
@@ -50,7 +50,7 @@ class IndexAdmin:
         """Return the indices of each object type, in plain values, with the number of documents."""
         listed = []
         for object_type in sorted(self._aliases):
-            pair = await self._changes.pair(self._aliases[object_type])
+            pair = await self._changes.indices(self._aliases[object_type])
             counts = {}
             for which, index in (("live", pair.live), ("other", pair.other)):
                 counts[f"{which}_documents"] = None if index is None else await self._count(index)
@@ -64,14 +64,14 @@ class IndexAdmin:
         """
         pair = await self._pair(object_type)
         if pair.phase is not Phase.KEPT:
-            raise IndexPairError(
+            raise IndexSwapError(
                 "expected an index that is kept, found none to go back to",
                 hint=f"an index is kept by `cdc-daemon backfill {object_type} --new-index`, until it is dropped",
                 alias=pair.alias,
             )
-        lacks = pair.behind or not pair.paired
+        lacks = pair.behind or not pair.both_written
         if lacks and not behind:
-            raise IndexPairError(
+            raise IndexSwapError(
                 f"expected an index with every change in it, found {pair.other}, which took not all of them",
                 hint="`--behind` puts it back all the same, and has it compared with the rows and mended",
                 alias=pair.alias,
@@ -95,9 +95,9 @@ class IndexAdmin:
         """Delete the index that is kept, or that was being built; never the live one."""
         pair = await self._pair(object_type)
         if pair.other is None:
-            raise IndexPairError("expected a second index, found only the live one", alias=pair.alias, index=pair.live)
+            raise IndexSwapError("expected a second index, found only the live one", alias=pair.alias, index=pair.live)
         if pair.phase is Phase.BUILDING and (job := await self._building(object_type)) is not None:
-            raise IndexPairError(
+            raise IndexSwapError(
                 f"expected an index that nobody fills, found the job {job} at it",
                 hint=f"`cdc-daemon jobs cancel {job}` ends it",
                 alias=pair.alias,
@@ -113,10 +113,10 @@ class IndexAdmin:
             "dry_run": dry_run,
         }
 
-    async def _pair(self, object_type: str) -> IndexPair:
+    async def _pair(self, object_type: str) -> AliasIndices:
         if object_type not in self._aliases:
             raise UnknownObjectTypeError(object_type, self._aliases)
-        return await self._changes.pair(self._aliases[object_type])
+        return await self._changes.indices(self._aliases[object_type])
 
     async def _building(self, object_type: str) -> str | None:
         for report in await self._jobs.newest(1000):

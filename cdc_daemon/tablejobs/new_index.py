@@ -15,11 +15,11 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from cdc_daemon.cassandra.ring import LARGEST, WHOLE_RING, TokenRange
-from cdc_daemon.model.errors import IndexPairError
+from cdc_daemon.model.errors import IndexSwapError
 from cdc_daemon.model.key import Key
-from cdc_daemon.search.index_swap import IndexPair, Phase
+from cdc_daemon.search.index_swap import AliasIndices, Phase
 from cdc_daemon.search.indices import IndexDefinition
-from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_writer import Refusals
 from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange
 from cdc_daemon.tablejobs.findings import remaining
@@ -68,14 +68,14 @@ class NewIndex:
     key under an alias is a dead letter. `refused` holds what the index being built did not accept, by alias.
     An index that refuses a change is marked as behind, whichever daemon wrote it. Such a mark is removed before a
     comparison only, and a mark that is there after it requires another comparison, so nothing is missed.
-    Raises `IndexPairError` when the indices are not as required, or still differ from the rows at the end.
+    Raises `IndexSwapError` when the indices are not as required, or still differ from the rows at the end.
     """
 
     def __init__(
         self,
         filling: BackfillWork,
         comparing: IndexComparison,
-        changes: PairChanges,
+        changes: SwapSteps,
         *,
         definitions: Callable[[str], IndexDefinition],
         is_dead: Callable[[Key, str], bool],
@@ -100,7 +100,7 @@ class NewIndex:
         while not await run.is_done(part.object_type, ROWS):  # noqa: ASYNC110 -- other tasks may still process the last of them
             await asyncio.sleep(_CHECK_INTERVAL)
         alias = self._definitions(part.object_type).alias
-        if (await self._changes.pair(alias)).live == _plan(run, part.object_type)["index"]:
+        if (await self._changes.indices(alias)).live == _plan(run, part.object_type)["index"]:
             await run.move(part, part.last, part.rows, done=True)
             return
         await self._compare(run, part)
@@ -115,10 +115,10 @@ class NewIndex:
         for object_type in run.request.types:
             try:
                 await self._swap_in(run, object_type)
-            except IndexPairError as error:
+            except IndexSwapError as error:
                 failures.append(error)
         if len(failures) > 1:
-            raise IndexPairError("; ".join(str(error) for error in failures), hint=failures[0].hint)
+            raise IndexSwapError("; ".join(str(error) for error in failures), hint=failures[0].hint)
         if failures:
             raise failures[0]
 
@@ -135,7 +135,7 @@ class NewIndex:
 
     async def _prepare_type(self, run: JobRun, object_type: str) -> None:
         definition = self._definitions(object_type)
-        pair = await self._changes.pair(definition.alias)
+        pair = await self._changes.indices(definition.alias)
         plans = run.found.setdefault("new_index", {})
         if object_type not in plans:
             plans[object_type] = await self._choose(pair, definition)
@@ -151,13 +151,13 @@ class NewIndex:
             return
         if (pair.other, pair.phase) == (index, Phase.BUILDING):
             if drift := await self._changes.drift(made, index):
-                raise IndexPairError(
+                raise IndexSwapError(
                     f"expected an index as declared, found {'; '.join(map(str, drift[:3]))}",
                     hint=f"the declaration has changed since {index} was begun: `cdc-daemon drop-index {object_type}`, "
                     "and begin anew",
                     index=index,
                 )
-            if not pair.paired:
+            if not pair.both_written:
                 await self._changes.write_again(pair)
         elif plan["created"]:
             raise _gone(definition.alias, index)
@@ -168,16 +168,16 @@ class NewIndex:
             await run.store_findings()
             log.info("new_index.begun", alias=definition.alias, index=index, live=pair.live)
 
-    async def _choose(self, pair: IndexPair, definition: IndexDefinition) -> dict[str, Any]:
+    async def _choose(self, pair: AliasIndices, definition: IndexDefinition) -> dict[str, Any]:
         """Return which index to build: the one already begun, otherwise one that does not exist yet."""
         if pair.live is None or pair.shared:
-            raise IndexPairError(
+            raise IndexSwapError(
                 "expected one index behind the alias" + (", found several" if pair.shared else ", found none"),
                 hint="only an alias with one index can be swapped",
                 alias=pair.alias,
             )
         if pair.phase in {Phase.KEPT, Phase.DROPPING}:
-            raise IndexPairError(
+            raise IndexSwapError(
                 f"expected no second index, found {pair.other}, which is kept for a rollback",
                 hint="`cdc-daemon drop-index TYPE` deletes it when it is not needed any more",
                 alias=pair.alias,
@@ -190,7 +190,7 @@ class NewIndex:
         definition = self._definitions(object_type)
         plan = _plan(run, object_type)
         index = plan["index"]
-        pair = await self._changes.pair(definition.alias)
+        pair = await self._changes.indices(definition.alias)
         if pair.live != index:
             self._check_still_building(pair, index)
             await self._changes.complete(definition, index)
@@ -200,14 +200,14 @@ class NewIndex:
         plan["swapped"] = True
         await run.store_findings()
 
-    async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> IndexPair:
+    async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> AliasIndices:
         """Return the indices when the one being built is equal, and has refused nothing since it was compared.
 
         Compare again where differences were left, as a change in flight may have been taken for a difference.
         """
         plan = _plan(run, object_type)
         for checks in range(MOST_CHECKS):
-            pair = await self._changes.pair(alias)
+            pair = await self._changes.indices(alias)
             self._check_still_building(pair, plan["index"])
             if not (pair.behind or plan.get("compare_again") or _left(run, object_type)):
                 return pair
@@ -230,7 +230,7 @@ class NewIndex:
             found = (
                 f"expected an index that takes every change, found that it refused some after each comparison{reason}"
             )
-        raise IndexPairError(
+        raise IndexSwapError(
             found,
             hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
             f"unless `cdc-daemon drop-index {object_type}` removes it",
@@ -243,7 +243,7 @@ class NewIndex:
         Each such change is written once more: a change that is refused now becomes a dead letter.
         """
         await self._changes.wait_seen()
-        if (await self._changes.pair(alias)).live_behind:
+        if (await self._changes.indices(alias)).live_behind:
             await self._compare_whole(run, object_type)
             await self._changes.unmark_behind(alias, _plan(run, object_type)["index"])
 
@@ -256,18 +256,18 @@ class NewIndex:
     async def _compare(self, run: JobRun, part: JobRange) -> None:
         alias = self._definitions(part.object_type).alias
         index = _plan(run, part.object_type)["index"]
-        pair = await self._changes.pair(alias)
+        pair = await self._changes.indices(alias)
         if pair.live != index:
             self._check_still_building(pair, index)
         await self._comparing.compare(
             run, part, repair=True, index=index, is_dead_letter=lambda key: self._is_dead(key, alias)
         )
 
-    def _check_still_building(self, pair: IndexPair, index: str) -> None:
+    def _check_still_building(self, pair: AliasIndices, index: str) -> None:
         if (pair.other, pair.phase) != (index, Phase.BUILDING):
             raise _gone(pair.alias, index)
-        if not pair.paired:
-            raise IndexPairError(
+        if not pair.both_written:
+            raise IndexSwapError(
                 "expected an index that is written to, found one that was let go: it took no writes for too long",
                 hint="see that its shards are assigned and not blocked, and have it built again",
                 alias=pair.alias,
@@ -285,8 +285,8 @@ def _left(run: JobRun, object_type: str) -> int:
     return 0 if found is None else remaining({"types": {object_type: found}})
 
 
-def _gone(alias: str, index: str) -> IndexPairError:
-    return IndexPairError(
+def _gone(alias: str, index: str) -> IndexSwapError:
+    return IndexSwapError(
         f"expected the index {index}, which is being built, found that it was removed or replaced",
         hint="begin anew",
         alias=alias,

@@ -139,7 +139,7 @@ class RangeJobsView(Protocol):
 class IndicesView(Protocol):
     """The indices behind the aliases.
 
-    Methods raise `UnknownObjectTypeError`, `IndexPairError` and `CdcError`. With `dry_run` they only return what they
+    Methods raise `UnknownObjectTypeError`, `IndexSwapError` and `CdcError`. With `dry_run` they only return what they
     would do.
     """
 

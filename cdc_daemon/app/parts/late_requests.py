@@ -12,8 +12,8 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine
-from cdc_daemon.search.index_swap import IndexPair, direct
-from cdc_daemon.search.swap_watch import PairWatch
+from cdc_daemon.search.index_swap import AliasIndices, direct
+from cdc_daemon.search.swap_watch import SwapWatch
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.sources.late_requests.watch import Look, SuspectWatch
 from cdc_daemon.store import Store
@@ -41,7 +41,7 @@ def make_watch(
     times: Times,
     *,
     client: SearchEngine,
-    pairs: PairWatch,
+    pairs: SwapWatch,
     sink: BackgroundSink,
     gate: Gate,
     ready: Callable[[], bool],
@@ -69,7 +69,7 @@ def make_watch(
     )
 
 
-def look_through(client: SearchEngine, pairs: PairWatch) -> Look:
+def look_through(client: SearchEngine, pairs: SwapWatch) -> Look:
     """Return a function that reads versions from the index that an alias writes to, and from the second one if any."""
 
     async def look(alias: str, suspects: Sequence[Suspect]) -> Sequence[int | None]:
@@ -88,8 +88,8 @@ def look_through(client: SearchEngine, pairs: PairWatch) -> Look:
     return look
 
 
-def _indices(alias: str, pair: IndexPair | None) -> list[str]:
+def _indices(alias: str, pair: AliasIndices | None) -> list[str]:
     if pair is None:
         return [alias]
-    other = [direct(pair.other)] if pair.paired and pair.other is not None else []
+    other = [direct(pair.other)] if pair.both_written and pair.other is not None else []
     return [pair.live or alias, *other]

@@ -24,7 +24,7 @@ from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_writer import SwapWriter
 
 
 def make_pipeline(
@@ -36,7 +36,7 @@ def make_pipeline(
     clock: HybridClock,
     reader: RowReader,
     builder: DocumentBuilder,
-    writer: PairWriter,
+    writer: SwapWriter,
     dead: DeadDocuments,
     expiries: Expiries,
     router: Router,

@@ -14,18 +14,18 @@ from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.bulk import BulkLimits, BulkWriter
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.metrics import BulkMetrics
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_watch import PairWatch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_watch import SwapWatch
+from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.telemetry.metrics import Metrics
 
 
 class Writing(NamedTuple):
     """The watch of the indices behind the aliases, their changes, the writer, and the aliases that accept no writes."""
 
-    pairs: PairWatch
-    changes: PairChanges
-    writer: PairWriter
+    pairs: SwapWatch
+    changes: SwapSteps
+    writer: SwapWriter
     troubled: Troubled
     remembered: float
     """Seconds for which every index remembers deletions, as far as known."""
@@ -47,11 +47,11 @@ async def make_writing(
     await preparation.at_start(tell=tell)
     aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
     limits = _bulk_limits(settings, preparation.remembered)
-    pairs = PairWatch(client, [alias for several in aliases.values() for alias in several])
-    changes = PairChanges(client, pairs)
+    pairs = SwapWatch(client, [alias for several in aliases.values() for alias in several])
+    changes = SwapSteps(client, pairs)
     live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics), prepare=preparation.again)
     preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
-    writer = PairWriter(
+    writer = SwapWriter(
         live,
         lambda: BulkWriter(client, limits=limits),
         pairs,

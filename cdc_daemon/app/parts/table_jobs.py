@@ -25,8 +25,8 @@ from cdc_daemon.pipeline.ports import DocumentBuilder
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.indices import IndexDefinition
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.schema_changes.mappings import FollowingReader
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
@@ -64,8 +64,8 @@ class JobParts:
     reader: FollowingReader
     clock: HybridClock
     builder: DocumentBuilder
-    writer: PairWriter
-    changes: PairChanges
+    writer: SwapWriter
+    changes: SwapSteps
     definitions: Callable[[str], IndexDefinition]
     """Returns the index definition of an object type."""
 

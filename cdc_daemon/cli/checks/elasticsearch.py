@@ -17,9 +17,9 @@ from cdc_daemon.search import ElasticsearchOptions, IndexDefinition, IndexManage
 from cdc_daemon.search.engine import of_index
 from cdc_daemon.search.failure import attempting
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
-from cdc_daemon.search.index_swap import IndexPair, Phase, write_index
+from cdc_daemon.search.index_swap import AliasIndices, Phase, write_index
 from cdc_daemon.search.searched_field import SearchedField, find_field, read_fields
-from cdc_daemon.search.swap_watch import look_at_pairs
+from cdc_daemon.search.swap_watch import look_up_indices
 
 MAJORS = ("8", "9")
 """Releases that the client speaks to."""
@@ -144,7 +144,7 @@ async def _check_mapping(
     yield await _check_drift(engine, name, definition, write, generated=mapping.mappings is None)
     if mapping.dependents_fields:
         yield await _check_dependents(engine, name, mapping)
-    pair = (await look_at_pairs(engine, [mapping.alias]))[mapping.alias]
+    pair = (await look_up_indices(engine, [mapping.alias]))[mapping.alias]
     if pair.other is not None:
         yield _second_index(name, pair)
 
@@ -192,10 +192,10 @@ def judge_dependents(name: str, fields: Sequence[SearchedField]) -> Finding:
     )
 
 
-def _second_index(name: str, pair: IndexPair) -> Finding:
+def _second_index(name: str, pair: AliasIndices) -> Finding:
     words = {Phase.BUILDING: "is being built", Phase.KEPT: "is kept for a rollback", Phase.DROPPING: "is being deleted"}
     found = f"{pair.other} {words[pair.phase or Phase.KEPT]} beside {pair.live}"
-    if pair.behind or (pair.phase is not Phase.DROPPING and not pair.paired):
+    if pair.behind or (pair.phase is not Phase.DROPPING and not pair.both_written):
         return warn(
             f"second_index.{name}",
             f"{found}, and lacks changes that it did not take",

@@ -19,7 +19,7 @@ from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.watch import Watch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.requests.errors import (
     InvalidIdError,
     SuspendedObjectTypeError,
@@ -76,7 +76,7 @@ class ServerState(Protocol):
 class ServerHealth:
     """Combines whether Cassandra answers, whether the writer can write, and what workers wait for."""
 
-    def __init__(self, cassandra: CassandraAvailability, writer: PairWriter, waits: Waits, troubled: Troubled) -> None:
+    def __init__(self, cassandra: CassandraAvailability, writer: SwapWriter, waits: Waits, troubled: Troubled) -> None:
         self._cassandra = cassandra
         self._writer = writer
         self._waits = waits

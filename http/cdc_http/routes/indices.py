@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cdc_daemon.model.errors import CdcError, IndexPairError
+from cdc_daemon.model.errors import CdcError, IndexSwapError
 from cdc_daemon.sources.requests import TooManyJobsError, UnknownObjectTypeError
 from cdc_http.auth.authorization import Authorizer
 from cdc_http.daemon_view import DaemonView, IndicesView
@@ -47,7 +47,7 @@ def _with_error_responses(
             return await handle(request, indices)
         except UnknownObjectTypeError as error:
             raise RequestError(404, "", f"{error.message}.") from None
-        except IndexPairError as error:
+        except IndexSwapError as error:
             raise RequestError(409, "", str(error)) from None
         except TooManyJobsError as error:
             raise RequestError(429, "", f"{error.message}.", headers={"retry-after": "60"}) from None

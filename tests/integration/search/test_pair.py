@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.model.errors import ElasticsearchRefusedError, IndexPairError
+from cdc_daemon.model.errors import ElasticsearchRefusedError, IndexSwapError
 from cdc_daemon.search import BulkWriter, IndexDefinition, Operation, Outcome
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.index_swap import IndexPair, Phase, direct, marker
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_watch import PairFields, PairWatch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.index_swap import AliasIndices, Phase, direct, marker
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_watch import SwapFields, SwapWatch
+from cdc_daemon.search.swap_writer import SwapWriter
 from tests.integration.search.conftest import Index
 
 
@@ -26,12 +26,12 @@ class Daemon:
 
     client: AsyncElasticsearch
     engine: SearchEngine
-    watch: PairWatch
-    changes: PairChanges
-    writer: PairWriter
+    watch: SwapWatch
+    changes: SwapSteps
+    writer: SwapWriter
     alias: str
 
-    async def pair(self) -> IndexPair:
+    async def pair(self) -> AliasIndices:
         return (await self.watch.look())[self.alias]
 
     async def source(self, index: str | None, key: str) -> dict[str, Any] | None:
@@ -51,9 +51,9 @@ async def make_daemon(
     made: list[Daemon] = []
 
     def make(**limits: Any) -> Daemon:
-        watch = PairWatch(engine, [index.alias])
-        changes = PairChanges(engine, watch, seconds=0)
-        writer = PairWriter(
+        watch = SwapWatch(engine, [index.alias])
+        changes = SwapSteps(engine, watch, seconds=0)
+        writer = SwapWriter(
             make_writer(engine),
             lambda: make_writer(engine),
             watch,
@@ -87,7 +87,7 @@ async def begin(daemon: Daemon, index: Index, **mappings: Any) -> IndexDefinitio
 
 async def test_a_single_index_is_no_pair(daemon: Daemon, index: Index) -> None:
     pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase, pair.paired, pair.shared) == (index.name, None, None, False, False)
+    assert (pair.live, pair.other, pair.phase, pair.both_written, pair.shared) == (index.name, None, None, False, False)
     assert await daemon.outcomes(index.write("a")) == [Outcome.INDEXED]
     assert await index.get("a") is not None
 
@@ -96,7 +96,12 @@ async def test_both_have_every_change_and_each_takes_the_others_place(daemon: Da
     await daemon.outcomes(index.write("old"))
     definition = await begin(daemon, index)
     pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase, pair.paired) == (index.name, definition.index, Phase.BUILDING, True)
+    assert (pair.live, pair.other, pair.phase, pair.both_written) == (
+        index.name,
+        definition.index,
+        Phase.BUILDING,
+        True,
+    )
     settings = (await daemon.client.indices.get_settings(index=definition.index, flat_settings=True)).body
     assert settings[definition.index]["settings"]["index.refresh_interval"] == "-1"
     written = await daemon.outcomes(index.write("a"), index.write("b"), index.delete("old"), index.delete("never"))
@@ -113,7 +118,7 @@ async def test_both_have_every_change_and_each_takes_the_others_place(daemon: Da
     await daemon.client.indices.put_alias(index=index.name, name=f"{index.alias}-people", filter={"term": {"age": 1}})
     await daemon.changes.exchange(await daemon.pair())
     pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase, pair.paired) == (definition.index, index.name, Phase.KEPT, True)
+    assert (pair.live, pair.other, pair.phase, pair.both_written) == (definition.index, index.name, Phase.KEPT, True)
     moved = (await daemon.client.indices.get_alias(name=f"{index.alias}-people")).body
     assert moved == {definition.index: {"aliases": {f"{index.alias}-people": {"filter": {"term": {"age": 1}}}}}}
     assert await index.keys() == {"a", "b"}
@@ -188,7 +193,7 @@ async def test_what_the_other_index_refuses_does_not_concern_the_live_one(daemon
     await daemon.changes.exchange(await daemon.pair())
     assert await daemon.outcomes(index.write("c")) == [Outcome.INDEXED]
     pair = await daemon.pair()
-    assert (pair.phase, pair.behind, pair.paired) == (Phase.KEPT, True, True)
+    assert (pair.phase, pair.behind, pair.both_written) == (Phase.KEPT, True, True)
 
 
 async def test_an_index_that_takes_nothing_is_let_go(make_daemon: Callable[..., Daemon], index: Index) -> None:
@@ -201,11 +206,11 @@ async def test_an_index_that_takes_nothing_is_let_go(make_daemon: Callable[..., 
         assert daemon.writer.available, "the live index takes writes all the while"
         assert time.monotonic() < until
     pair = await daemon.pair()
-    assert (pair.phase, pair.paired, pair.behind) == (Phase.BUILDING, False, True)
+    assert (pair.phase, pair.both_written, pair.behind) == (Phase.BUILDING, False, True)
     await daemon.client.indices.put_settings(index=definition.index, settings={"index.blocks.write": None})
     await daemon.changes.write_again(pair)
     pair = await daemon.pair()
-    assert (pair.paired, pair.behind) == (True, True), "it lacks what was written meanwhile"
+    assert (pair.both_written, pair.behind) == (True, True), "it lacks what was written meanwhile"
     assert await daemon.outcomes(index.write("b")) == [Outcome.INDEXED]
     assert await daemon.source(definition.index, "b") is not None
 
@@ -235,17 +240,17 @@ async def test_names_that_are_taken(daemon: Daemon, index: Index) -> None:
     await daemon.client.indices.create(index=definition.index)
     free = await daemon.changes.free_name(definition, f"{index.name}-000009")
     assert free == f"{index.name}-000010"
-    with pytest.raises(IndexPairError, match="an index of that name"):
+    with pytest.raises(IndexSwapError, match="an index of that name"):
         await daemon.changes.create(definition, await daemon.pair())
     await daemon.client.indices.create(index=marker(index.alias, Phase.KEPT))
-    with pytest.raises(IndexPairError, match="to be free"):
+    with pytest.raises(IndexSwapError, match="to be free"):
         await daemon.changes.create(replace(definition, index=free), await daemon.pair())
 
 
 async def test_new_fields_reach_both(daemon: Daemon, index: Index) -> None:
     definition = await begin(daemon, index)
     await daemon.watch.look()
-    fields = PairFields(daemon.engine, daemon.watch)
+    fields = SwapFields(daemon.engine, daemon.watch)
     assert (await fields.complete(index.alias, {"city": {"type": "keyword"}}, add=True)).added == ("city",)
     assert await daemon.outcomes(index.write("a", city="Ulm")) == [Outcome.INDEXED]
     assert await daemon.source(definition.index, "a") == {"city": "Ulm"}

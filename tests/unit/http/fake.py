@@ -18,7 +18,7 @@ from cdc_daemon.config import HttpSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.document_operation import Outcome
-from cdc_daemon.model.errors import CdcError, IndexPairError
+from cdc_daemon.model.errors import CdcError, IndexSwapError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.model.trouble import Trouble
@@ -298,7 +298,7 @@ class FakeIndices:
         if object_type not in SETTINGS:
             raise UnknownObjectTypeError(object_type, SETTINGS)
         if object_type != "user":
-            raise IndexPairError("expected a second index, found only the live one", alias=object_type)
+            raise IndexSwapError("expected a second index, found only the live one", alias=object_type)
         if self.failure is not None:
             raise self.failure
 

@@ -13,10 +13,10 @@ from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnav
 from cdc_daemon.search import Outcome, RetryReason
 from cdc_daemon.search.alias_troubles import AliasTrouble
 from cdc_daemon.search.failure import Failure
-from cdc_daemon.search.index_swap import IndexPair
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_watch import PairWatch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.index_swap import AliasIndices
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_watch import SwapWatch
+from cdc_daemon.search.swap_writer import SwapWriter
 from tests.unit.search.conftest import Bench, wait_back
 from tests.unit.search.fake import PRODUCT, Reply, Seen, answer, error, good_item, refused, refusing
 from tests.unit.search.test_pair_writer import Aliases as PairAliases
@@ -225,9 +225,9 @@ class Aliases:
 async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench) -> None:
     aliases = Aliases()
     bench.server.other = aliases.reply
-    watch = PairWatch(bench.engine, ["users", "orders"])
-    changes = PairChanges(bench.engine, watch, seconds=0)
-    writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    watch = SwapWatch(bench.engine, ["users", "orders"])
+    changes = SwapSteps(bench.engine, watch, seconds=0)
+    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
 
     results = await writer.write([bench.index("a"), bench.index("b", alias="orders"), bench.delete("c")])
 
@@ -246,10 +246,10 @@ async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench)
 
 async def test_trouble_of_the_live_index_of_two_is_that_of_its_alias(bench: Bench) -> None:
     bench.server.other = PairAliases().reply
-    watch = PairWatch(bench.engine, ["users"])
-    changes = PairChanges(bench.engine, watch, seconds=0)
+    watch = SwapWatch(bench.engine, ["users"])
+    changes = SwapSteps(bench.engine, watch, seconds=0)
     live, other = bench.writer(), bench.writer()
-    writer = PairWriter(live, lambda: other, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    writer = SwapWriter(live, lambda: other, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
     bench.server.script.extend([blocking("users-1-direct", BLOCKED)] * 2)
     bench.server.probe_script.extend([blocking("users-1-direct", BLOCKED)] * 1000)
 
@@ -269,14 +269,14 @@ async def test_another_index_in_trouble_is_let_go_and_the_alias_is_in_none(bench
     aliases = PairAliases()
     aliases.changeable = True
     bench.server.other = aliases.reply
-    watch = PairWatch(bench.engine, ["users"])
-    changes = PairChanges(bench.engine, watch, seconds=0)
+    watch = SwapWatch(bench.engine, ["users"])
+    changes = SwapSteps(bench.engine, watch, seconds=0)
     let_go: list[str] = []
 
-    async def note(pair: IndexPair) -> None:
+    async def note(pair: AliasIndices) -> None:
         let_go.append(str(pair.other))
 
-    writer = PairWriter(bench.writer(), bench.writer, watch, let_go=note, mark_behind=changes.mark_behind, patience=0.0)
+    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=note, mark_behind=changes.mark_behind, patience=0.0)
     bench.server.script.extend([blocking("users-2-direct", BLOCKED)] * 10)
     bench.server.probe_script.extend([blocking("users-2-direct", BLOCKED)] * 1000)
     for _ in range(2):

@@ -17,19 +17,19 @@ import pytest
 from aiohttp import web
 
 from cdc_daemon.cli.expected_documents import _beside
-from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexPairError
+from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexSwapError
 from cdc_daemon.search import Operation, Outcome
 from cdc_daemon.search.bulk_body import Target
 from cdc_daemon.search.bulk_endpoint import BulkEndpoint
 from cdc_daemon.search.documents import DocumentWalk, fetch_documents, find_documents, find_versions
 from cdc_daemon.search.engine import DocumentName, SearchEngine
-from cdc_daemon.search.failure import Failure, Kind
+from cdc_daemon.search.failure import Failure, FailureKind
 from cdc_daemon.search.index_drift import find_drift
-from cdc_daemon.search.index_swap import IndexPair, Phase
+from cdc_daemon.search.index_swap import AliasIndices, Phase
 from cdc_daemon.search.indices import IndexDefinition, IndexManager, has_pipeline
 from cdc_daemon.search.searched_field import find_field, read_fields
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_watch import PairWatch, look_at_pairs
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_watch import SwapWatch, look_up_indices
 from cdc_daemon.sources.requests.refresh import Refresh, Refresher
 from tests.unit.search.conftest import NOW, Bench
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch, Seen
@@ -79,7 +79,7 @@ DEFINITION = IndexDefinition(
 )
 PROPERTIES = {"name": {"type": "text"}, "home": {"properties": {"street": {"type": "text"}}}, "age": {"type": "long"}}
 NAMES = [DocumentName("users", "a"), DocumentName("users", "b")]
-PAIR = IndexPair("users", "users-1", other="users-2", phase=Phase.DROPPING)
+PAIR = AliasIndices("users", "users-1", other="users-2", phase=Phase.DROPPING)
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ async def _collect(pages: Any) -> list[Any]:
         return [each async for page in found for each in page]
 
 
-def _changes(engine: SearchEngine) -> PairChanges:
-    return PairChanges(engine, PairWatch(engine, ["users"]), seconds=0)
+def _changes(engine: SearchEngine) -> SwapSteps:
+    return SwapSteps(engine, SwapWatch(engine, ["users"]), seconds=0)
 
 
 async def _shared_refresh(engine: SearchEngine) -> None:
@@ -108,7 +108,7 @@ async def _shared_refresh(engine: SearchEngine) -> None:
 
 
 CALLS = {
-    "look_at_pairs": Call(lambda engine: look_at_pairs(engine, ["users"]), {"GET /users,*/_alias": ALIASES}),
+    "look_up_indices": Call(lambda engine: look_up_indices(engine, ["users"]), {"GET /users,*/_alias": ALIASES}),
     "ensure": Call(
         lambda engine: IndexManager(engine).ensure(DEFINITION),
         {
@@ -158,7 +158,7 @@ CALLS = {
     "find_versions": Call(lambda engine: find_versions(engine, NAMES), {"POST /_mget": MULTI_GET}),
     "fetch_documents": Call(lambda engine: fetch_documents(engine, NAMES), {"POST /_mget": MULTI_GET}),
     "pair_create": Call(
-        lambda engine: _changes(engine).create(DEFINITION, IndexPair("users", "users-0")),
+        lambda engine: _changes(engine).create(DEFINITION, AliasIndices("users", "users-0")),
         {
             "GET /users-*": {},
             "POST /_aliases": ACKNOWLEDGED,
@@ -175,7 +175,7 @@ CALLS = {
     ),
     "pair_exchange": Call(
         lambda engine: _changes(engine).exchange(
-            IndexPair("users", "users-1", other="users-2", phase=Phase.BUILDING, aliases={"users-1": {}})
+            AliasIndices("users", "users-1", other="users-2", phase=Phase.BUILDING, aliases={"users-1": {}})
         ),
         {"POST /users-2/_refresh": REFRESHED, "POST /_aliases": ACKNOWLEDGED, "GET /users,*/_alias": ALIASES},
     ),
@@ -242,7 +242,7 @@ async def test_an_answer_that_is_wrong_anywhere_is_one_of_our_errors_or_does_not
                 await call.make(engine)
             except CdcError as error:
                 # Another state of the indices, told as it should be, may be none in which the call can be made.
-                assert error.retryable or isinstance(error, IndexPairError), error  # noqa: PT017 -- it need not be raised
+                assert error.retryable or isinstance(error, IndexSwapError), error  # noqa: PT017 -- it need not be raised
                 refused += 1
     assert refused
 
@@ -292,7 +292,7 @@ async def test_an_answer_of_another_content_type_is_an_error_that_passes(
     headers = {**PRODUCT, "Content-Type": content}
     server.other = lambda _method, _path, _body: web.Response(body=b"{}\n{}\n", headers=headers)
     with pytest.raises(ElasticsearchUnavailableError):
-        await look_at_pairs(engine, ["users"])
+        await look_up_indices(engine, ["users"])
 
 
 ITEMS = {
@@ -319,7 +319,7 @@ async def test_a_bulk_answer_that_is_wrong_anywhere_settles_nothing_it_does_not_
         answer = await endpoint.send(body % b"a" + body % b"b", 2)
         assert answer is not None, "with the second one failed, this is never the answer that all is well"
         if isinstance(answer, Failure):
-            assert answer.kind is Kind.UNAVAILABLE
+            assert answer.kind is FailureKind.UNAVAILABLE
         else:
             assert all(isinstance(item["status"], int) for item in answer)
 
@@ -359,7 +359,7 @@ async def test_versions_of_another_shape_are_none(server: FakeElasticsearch, ben
     endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
     operations = [Operation("users", each, NOW, b"{}", 0.0) for each in "ab"]
     good = {"docs": [{"found": True, "_version": 5}, {"found": True, "_version": 6}]}
-    answers = Answers(server, Call(look_at_pairs, {"POST /_mget": good}))  # type: ignore[arg-type]
+    answers = Answers(server, Call(look_up_indices, {"POST /_mget": good}))  # type: ignore[arg-type]
     assert await endpoint.versions(operations) == [5, 6]
     for wrong in [*SHAPES, *_wrong(good)]:
         answers.bodies["POST /_mget"] = wrong

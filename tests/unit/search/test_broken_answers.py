@@ -19,9 +19,9 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.partition_documents import PartitionDocuments
 from cdc_daemon.search import Outcome
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_watch import PairWatch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_watch import SwapWatch
+from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows
 from tests.segments import USERS
 from tests.unit.search.conftest import Bench
@@ -95,9 +95,9 @@ async def test_a_check_of_answers_of_another_shape_has_findings(server: FakeElas
 
 
 async def test_the_look_at_the_aliases_and_writes_go_on(bench: Bench, cluster: Cluster) -> None:
-    watch = PairWatch(bench.engine, ["users"], clock=bench.monotonic)
-    changes = PairChanges(bench.engine, watch, seconds=0)
-    writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    watch = SwapWatch(bench.engine, ["users"], clock=bench.monotonic)
+    changes = SwapSteps(bench.engine, watch, seconds=0)
+    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
     for shape in SHAPES:
         cluster.bad = {"GET /users,*/_alias": [shape]}
         bench.monotonic_offset += 10  # what was seen is too old to be relied on

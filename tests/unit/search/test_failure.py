@@ -7,38 +7,38 @@ import pickle
 import pytest
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
-from cdc_daemon.search.failure import EngineError, Failure, Kind, attempting, classify, error_of, hint_for
+from cdc_daemon.search.failure import EngineError, Failure, FailureKind, attempting, classify, error_of, hint_for
 
 
 @pytest.mark.parametrize(
     ("status", "error_type", "kind"),
     [
-        (409, "version_conflict_engine_exception", Kind.CONFLICT),
-        (429, "es_rejected_execution_exception", Kind.OVERLOAD),
-        (503, "es_rejected_execution_exception", Kind.OVERLOAD),
-        (429, "circuit_breaking_exception", Kind.OVERLOAD),
-        (429, "http_429", Kind.OVERLOAD),
-        (429, "cluster_block_exception", Kind.OPERATOR),
-        (403, "cluster_block_exception", Kind.OPERATOR),
-        (503, "cluster_block_exception", Kind.UNAVAILABLE),
-        (400, "index_closed_exception", Kind.OPERATOR),
-        (404, "index_not_found_exception", Kind.OPERATOR),
-        (401, "security_exception", Kind.OPERATOR),
-        (403, "an_unknown_exception", Kind.OPERATOR),
-        (301, "http_301", Kind.OPERATOR),
-        (400, "document_parsing_exception", Kind.DOCUMENT),
-        (400, "illegal_argument_exception", Kind.DOCUMENT),
-        (413, "http_413", Kind.DOCUMENT),
-        (503, "unavailable_shards_exception", Kind.UNAVAILABLE),
-        (500, "node_closed_exception", Kind.UNAVAILABLE),
-        (500, "illegal_index_shard_state_exception", Kind.UNAVAILABLE),
-        (404, "shard_not_found_exception", Kind.UNAVAILABLE),
-        (0, "connection_timeout", Kind.UNAVAILABLE),
-        (408, "http_408", Kind.UNAVAILABLE),
-        (500, "null_pointer_exception", Kind.SERVER_FAULT),
+        (409, "version_conflict_engine_exception", FailureKind.CONFLICT),
+        (429, "es_rejected_execution_exception", FailureKind.OVERLOAD),
+        (503, "es_rejected_execution_exception", FailureKind.OVERLOAD),
+        (429, "circuit_breaking_exception", FailureKind.OVERLOAD),
+        (429, "http_429", FailureKind.OVERLOAD),
+        (429, "cluster_block_exception", FailureKind.OPERATOR),
+        (403, "cluster_block_exception", FailureKind.OPERATOR),
+        (503, "cluster_block_exception", FailureKind.UNAVAILABLE),
+        (400, "index_closed_exception", FailureKind.OPERATOR),
+        (404, "index_not_found_exception", FailureKind.OPERATOR),
+        (401, "security_exception", FailureKind.OPERATOR),
+        (403, "an_unknown_exception", FailureKind.OPERATOR),
+        (301, "http_301", FailureKind.OPERATOR),
+        (400, "document_parsing_exception", FailureKind.DOCUMENT),
+        (400, "illegal_argument_exception", FailureKind.DOCUMENT),
+        (413, "http_413", FailureKind.DOCUMENT),
+        (503, "unavailable_shards_exception", FailureKind.UNAVAILABLE),
+        (500, "node_closed_exception", FailureKind.UNAVAILABLE),
+        (500, "illegal_index_shard_state_exception", FailureKind.UNAVAILABLE),
+        (404, "shard_not_found_exception", FailureKind.UNAVAILABLE),
+        (0, "connection_timeout", FailureKind.UNAVAILABLE),
+        (408, "http_408", FailureKind.UNAVAILABLE),
+        (500, "null_pointer_exception", FailureKind.SERVER_FAULT),
     ],
 )
-def test_the_type_decides_and_the_status_where_it_is_unknown(status: int, error_type: str, kind: Kind) -> None:
+def test_the_type_decides_and_the_status_where_it_is_unknown(status: int, error_type: str, kind: FailureKind) -> None:
     assert classify(status, error_type, "because") is kind
 
 

@@ -13,7 +13,7 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
 from cdc_daemon.search import Outcome, ProbePauses, RetryReason, SilentObserver
 from cdc_daemon.search.availability import Availability
-from cdc_daemon.search.bulk_body import GUARD_ID, Target, Trouble
+from cdc_daemon.search.bulk_body import GUARD_ID, Target, WriteTrouble
 from cdc_daemon.search.failure import Failure
 from tests.unit.search.conftest import Bench, wait_back
 from tests.unit.search.fake import (
@@ -315,17 +315,17 @@ async def test_trouble_that_comes_back_at_once_is_probed_less_and_less(
 
     monkeypatch.setattr("cdc_daemon.search.availability.Backoff", Recording)
     down = Failure(503, "exception", "down")
-    answers: list[Failure | list[Trouble]] = [down, down, [], down, down, []]
+    answers: list[Failure | list[WriteTrouble]] = [down, down, [], down, down, []]
     now = 0.0
 
-    async def probe(targets: Sequence[Target]) -> Failure | list[Trouble]:
+    async def probe(targets: Sequence[Target]) -> Failure | list[WriteTrouble]:
         return answers.pop(0)
 
     availability = Availability(
         probe, observer=SilentObserver(), pauses=ProbePauses(first=1.0, down=10.0), clock=lambda: now
     )
     for _ in range(2):
-        availability.lost(Trouble(down, (Target("users", "a"),)))
+        availability.lost(WriteTrouble(down, (Target("users", "a"),)))
         await availability.wait()
         now += up_for
 

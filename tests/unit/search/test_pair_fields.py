@@ -6,7 +6,7 @@ import pytest
 
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.swap_watch import PairFields, PairWatch
+from cdc_daemon.search.swap_watch import SwapFields, SwapWatch
 from tests.unit.search.fake import FakeElasticsearch
 
 
@@ -14,7 +14,7 @@ async def test_an_outage_before_the_first_look_is_told_with_the_alias_to_look_at
     server: FakeElasticsearch, engine: SearchEngine
 ) -> None:
     await server.stop()
-    fields = PairFields(engine, PairWatch(engine, ["user", "batch"]))
+    fields = SwapFields(engine, SwapWatch(engine, ["user", "batch"]))
     with pytest.raises(ElasticsearchUnavailableError, match="look at the aliases") as caught:
         await fields.complete("user", {"name": {"type": "keyword"}}, add=True)
     assert caught.value.where["alias"] == "user"

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 
 from cdc_daemon.search import Outcome
-from cdc_daemon.search.swap_steps import PairChanges
-from cdc_daemon.search.swap_watch import PairWatch
-from cdc_daemon.search.swap_writer import PairWriter
+from cdc_daemon.search.swap_steps import SwapSteps
+from cdc_daemon.search.swap_watch import SwapWatch
+from cdc_daemon.search.swap_writer import SwapWriter
 from tests.unit.search.conftest import Bench
 from tests.unit.search.fake import PRODUCT, Reply, Seen, answer, error, good_item, refused, reset_mid_body
 
@@ -60,9 +60,9 @@ def losing(lost: str) -> Reply:
 @pytest.mark.parametrize("lost", ["users-1-direct", "users-2-direct"])
 async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_did(bench: Bench, lost: str) -> None:
     bench.server.other = Aliases().reply
-    watch = PairWatch(bench.engine, ["users"])
-    changes = PairChanges(bench.engine, watch, seconds=0)
-    writer = PairWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    watch = SwapWatch(bench.engine, ["users"])
+    changes = SwapSteps(bench.engine, watch, seconds=0)
+    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
     bench.server.script.extend([losing(lost)] * 2)
 
     (result,) = await writer.write([bench.index("u1")])
@@ -75,9 +75,9 @@ async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_di
 async def test_what_the_other_index_refuses_is_settled_again_until_that_index_is_marked(bench: Bench) -> None:
     aliases = Aliases()
     bench.server.other = aliases.reply
-    watch = PairWatch(bench.engine, ["users"])
-    changes = PairChanges(bench.engine, watch, seconds=0)
-    writer = PairWriter(
+    watch = SwapWatch(bench.engine, ["users"])
+    changes = SwapSteps(bench.engine, watch, seconds=0)
+    writer = SwapWriter(
         bench.writer(),
         bench.writer,
         watch,

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from cdc_daemon.cassandra.ring import LARGEST
-from cdc_daemon.model.errors import IndexPairError
+from cdc_daemon.model.errors import IndexSwapError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.index_swap import BEHIND, IndexPair, Phase, direct, marker
+from cdc_daemon.search.index_swap import BEHIND, AliasIndices, Phase, direct, marker
 from cdc_daemon.search.indices import IndexDefinition
-from cdc_daemon.search.swap_steps import PairChanges
+from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.store import Store
 from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobRange, RangeJob
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
@@ -36,20 +36,20 @@ class World:
         self.at_swap: Callable[[], None] = lambda: None
         self.left = 0
 
-    async def pair(self, alias: str) -> IndexPair:
+    async def indices(self, alias: str) -> AliasIndices:
         assert alias == ALIAS
         names: dict[str, dict[str, Any]] = {each: {direct(each): {}} for each in (OLD, NEW)}
         for each in self.behind:
             names[each][marker(ALIAS, BEHIND)] = {}
         if self.live == NEW:
-            return IndexPair(ALIAS, NEW, other=OLD, phase=Phase.KEPT, aliases=names)
-        return IndexPair(ALIAS, OLD, other=NEW if self.built else None, phase=Phase.BUILDING, aliases=names)
+            return AliasIndices(ALIAS, NEW, other=OLD, phase=Phase.KEPT, aliases=names)
+        return AliasIndices(ALIAS, OLD, other=NEW if self.built else None, phase=Phase.BUILDING, aliases=names)
 
     async def free_name(self, definition: IndexDefinition, live: str) -> str:
         assert (definition.alias, live) == (ALIAS, OLD)
         return NEW
 
-    async def create(self, definition: IndexDefinition, pair: IndexPair) -> None:
+    async def create(self, definition: IndexDefinition, pair: AliasIndices) -> None:
         assert (definition.index, pair.live) == (NEW, OLD)
         self.built = True
 
@@ -67,7 +67,7 @@ class World:
         assert alias == ALIAS
         self.behind.discard(index)
 
-    async def exchange(self, pair: IndexPair) -> None:
+    async def exchange(self, pair: AliasIndices) -> None:
         assert not pair.behind
         self.live = NEW
         self.at_swap()
@@ -100,7 +100,7 @@ class World:
         return NewIndex(
             self,
             self,
-            cast("PairChanges", self),
+            cast("SwapSteps", self),
             definitions=lambda _: IndexDefinition(ALIAS, OLD, {}, {}),
             is_dead=lambda _key, _alias: False,
             refused={},
@@ -153,7 +153,7 @@ async def test_one_that_has_refused_a_change_after_its_comparison_is_compared_ag
 async def test_one_that_refuses_changes_again_and_again_is_given_up(store: Store) -> None:
     world = World()
     world.at_comparison = lambda: world.behind.add(NEW)
-    with pytest.raises(IndexPairError, match="takes every change"):
+    with pytest.raises(IndexSwapError, match="takes every change"):
         await build(world, store)
     assert (world.live, world.compared) == (OLD, ONCE * MOST_CHECKS)
 
@@ -161,7 +161,7 @@ async def test_one_that_refuses_changes_again_and_again_is_given_up(store: Store
 async def test_one_that_is_not_equal_is_given_up(store: Store) -> None:
     world = World()
     world.left = 2
-    with pytest.raises(IndexPairError, match="found 2 documents that are not"):
+    with pytest.raises(IndexSwapError, match="found 2 documents that are not"):
         await build(world, store)
     assert (world.live, world.compared) == (OLD, ONCE * MOST_CHECKS)
 
