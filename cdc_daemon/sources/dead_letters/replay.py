@@ -1,9 +1,9 @@
-"""Replay dead letters: read their rows again, and delete the letters of the rows that are then indexed."""
+"""Replays dead letters: reads their rows again, and deletes the letters whose rows are then indexed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -17,9 +17,10 @@ from cdc_daemon.model.errors import CdcError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.sources.log.ports import NamedTables
 from cdc_daemon.sources.log.signals import signals_of
+from cdc_daemon.sources.requests.service import PipelineRequests
 from cdc_daemon.store.dead_letter_filter import EVERYTHING, DeadLetterFilter
 from cdc_daemon.store.dead_letters import DOCUMENT, PARTITION, DeadLetter, DeadLetters
 
@@ -29,7 +30,7 @@ WINDOW = 1000
 """Most keys in flight for a replay, so that requests for rows do not wait behind it."""
 
 MOST_AT_ONCE = 1000
-"""Letters replayed by one call: their bytes, up to 16 MiB each, are read one by one."""
+"""Maximum number of letters replayed by one call. Their payloads, up to 16 MiB each, are read one by one."""
 
 _OF_ROWS = frozenset((DOCUMENT, PARTITION))
 """Kinds of letters that name a row or a partition: they are deleted as soon as it is indexed."""
@@ -40,24 +41,12 @@ async def _never() -> str:
     raise AssertionError("nobody sets this event")
 
 
-class Requested(Protocol):
-    """The part of the pipeline that a replay needs."""
-
-    def request(self, signals: Iterable[Signal], watch: Watch) -> None:
-        """Accept signals without waiting; report the outcome of each key to the watch."""
-        ...
-
-    def withdraw(self, keys: Iterable[Key]) -> None:
-        """Forget keys that no caller waits for."""
-        ...
-
-
 class KnownSchema(Protocol):
-    """The tables as currently known."""
+    """The known tables."""
 
     @property
     def current(self) -> NamedTables:
-        """All tables, earlier generations included."""
+        """All tables, with their earlier generations."""
         ...
 
 
@@ -79,7 +68,7 @@ class ReplayedLetter:
     """One replayed letter; `reason` and `message` explain why a letter that stays was not removed."""
 
     id: int
-    ending: ReplayOutcome
+    outcome: ReplayOutcome
     reason: str | None = None
     message: str | None = None
 
@@ -91,26 +80,26 @@ class ReplayResult:
     letters: Sequence[ReplayedLetter]
     more: bool
 
-    def count(self, ending: ReplayOutcome) -> int:
+    def count(self, outcome: ReplayOutcome) -> int:
         """Count the letters with this outcome."""
-        return sum(letter.ending is ending for letter in self.letters)
+        return sum(letter.outcome is outcome for letter in self.letters)
 
 
 class Replayer:
     """Replays letters through the pipeline.
 
-    A document's row, and each row of a partition, is read again and processed like any other. A mutation is decoded
-    with the current schema, and its rows are processed. A damaged or missing piece of a segment cannot be read:
-    a reconcile, which compares tables with their indices, repairs its changes. A letter that counts several mutations
-    keeps only the first of them: once its table is known, `reconcile` durably requests a reconcile of the whole table.
+    The row of a document, and each row of a partition, is read again and processed like any other row. A mutation is
+    decoded with the current schema, and its rows are processed. A damaged or missing part of a segment cannot be read;
+    a reconcile of its tables repairs its changes. A letter that counts several mutations contains only the first one:
+    once its table is known, `reconcile` durably requests a reconcile of the whole table.
 
-    `shown` holds the tables that any document takes rows from. `unreadable` returns the reason when Cassandra is
+    `shown` are the tables whose rows any document shows. `unreadable` returns the reason when Cassandra is
     unavailable; a replay then stops waiting.
     """
 
     def __init__(
         self,
-        pipeline: Requested,
+        pipeline: PipelineRequests,
         letters: DeadLetters,
         *,
         schema: KnownSchema,
@@ -152,33 +141,33 @@ class Replayer:
                 signals[identity] = self._signals(letter)
             except _CannotBeReplayedError as error:
                 ended[identity] = ReplayedLetter(identity, ReplayOutcome.FAILED, error.reason, str(error))
-        watch = _Waiting()
+        watch = _ReplayedKeys()
         try:
-            asked = {Key.of(each): each for several in signals.values() for each in several}
-            await self._settle_within(seconds, asked, watch)
+            requested = {Key.of(each): each for several in signals.values() for each in several}
+            await self._process_within(seconds, requested, watch)
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
-        shown = []
+        replayed_ids = []
         for letter in letters:
             identity = _id(letter)
             if identity in signals:
-                ended[identity] = _ending(letter, [Key.of(each) for each in signals[identity]], watch)
-                if ended[identity].ending is ReplayOutcome.REPLAYED and letter.kind not in _OF_ROWS:
-                    shown.append(identity)  # the others were deleted when their rows were written
+                ended[identity] = _outcome_of(letter, [Key.of(each) for each in signals[identity]], watch)
+                if ended[identity].outcome is ReplayOutcome.REPLAYED and letter.kind not in _OF_ROWS:
+                    replayed_ids.append(identity)  # the others were deleted when their rows were written
                     if letter.count > 1:
                         for table in {signal.table for signal in signals[identity]}:
                             await self._reconcile(table)
-        await asyncio.to_thread(self._letters.remove, shown)
+        await asyncio.to_thread(self._letters.remove, replayed_ids)
         for letter in letters:
-            if letter.kind != "segment" and (failure := ended[_id(letter)]).ending is ReplayOutcome.FAILED:
+            if letter.kind != "segment" and (failure := ended[_id(letter)]).outcome is ReplayOutcome.FAILED:
                 await asyncio.to_thread(self._count_failure, letter, failure)
-        replayed = sum(each.ending is ReplayOutcome.REPLAYED for each in ended.values())
+        replayed = sum(each.outcome is ReplayOutcome.REPLAYED for each in ended.values())
         log.info("dead_letters.replayed", replayed=replayed, left=len(letters) - replayed)
         return [ended[_id(letter)] for letter in letters]
 
     def _count_failure(self, letter: DeadLetter, failure: ReplayedLetter) -> None:
-        """Count a failure that stored no letter: no mapping, another document of the row, a dropped table."""
+        """Count a failure for which the pipeline stored no letter, such as a missing mapping or a dropped table."""
         detail = {**letter.detail, "message": failure.message or letter.detail.get("message")}
         self._letters.failed_again(letter, failure.reason or letter.reason, detail)
 
@@ -198,8 +187,8 @@ class Replayer:
         if letter.kind != "mutation" or letter.payload is None:
             raise _CannotBeReplayedError(
                 letter.reason,
-                "nothing of it can be decoded: the daemon compares its tables with Elasticsearch instead; drop the "
-                "letter when `cdc-daemon check` no longer shows state.reconcile",
+                "it cannot be decoded: the daemon reconciles its tables instead; drop the letter when "
+                "`cdc-daemon check` no longer shows state.reconcile",
             )
         try:
             updates, unknown = read_mutation_keys(letter.payload, self._schema.current)
@@ -215,58 +204,58 @@ class Replayer:
         now = self._schema.current.find(table.keyspace, table.name)
         return TableName(table.keyspace, table.name) in self._shown and (now is None or now.has_key_of(table))
 
-    async def _settle_within(self, seconds: float, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
+    async def _process_within(self, seconds: float, signals: Mapping[Key, Signal], watch: _ReplayedKeys) -> None:
         """Wait for the keys for at most `seconds`; stop waiting when Cassandra is unavailable."""
-        settling = asyncio.ensure_future(self._settle(signals, watch))
+        processing = asyncio.ensure_future(self._process(signals, watch))
         losing = asyncio.ensure_future(self._unreadable())
         try:
-            await asyncio.wait([settling, losing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if settling.done():
-                await settling
+            await asyncio.wait([processing, losing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if processing.done():
+                await processing
             elif losing.done():
                 watch.trouble = Trouble("cassandra", losing.result())
         finally:
-            for each in (settling, losing):
+            for each in (processing, losing):
                 each.cancel()
-            await asyncio.gather(settling, losing, return_exceptions=True)
+            await asyncio.gather(processing, losing, return_exceptions=True)
 
-    async def _settle(self, signals: Mapping[Key, Signal], watch: _Waiting) -> None:
+    async def _process(self, signals: Mapping[Key, Signal], watch: _ReplayedKeys) -> None:
         waiting = iter(signals.items())
         left = len(signals)
         while left or watch.open:
             room = min(WINDOW - len(watch.open), left)
             if room > 0:
-                asked = dict(next(waiting) for _ in range(room))
+                requested = dict(next(waiting) for _ in range(room))
                 left -= room
-                watch.open.update(asked)
-                self._pipeline.request(asked.values(), watch)
+                watch.open.update(requested)
+                self._pipeline.request(requested.values(), watch)
             if watch.open:
-                await watch.wait_moved()
+                await watch.wait_progress()
 
 
 class _CannotBeReplayedError(Exception):
-    """A letter names no row that could be read again."""
+    """A letter cannot be replayed: it names no row that can be read again."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class _Waiting:
-    """Waits for keys and keeps the outcomes of their documents under every alias."""
+class _ReplayedKeys:
+    """Waits for keys, and collects the outcomes of their documents under all aliases."""
 
     def __init__(self) -> None:
         self.closed = False
         self.open: set[Key] = set()
-        self.settled_keys: dict[Key, Sequence[DocumentOutcome]] = {}
+        self.documents: dict[Key, Sequence[DocumentOutcome]] = {}
         self.trouble: Trouble | None = None
-        self._moved = asyncio.Event()
+        self._progress = asyncio.Event()
 
     def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
         if key in self.open:
-            self.settled_keys[key] = documents
+            self.documents[key] = documents
             self.open.remove(key)
-            self._moved.set()
+            self._progress.set()
 
     def delayed(self, _key: Key, trouble: Trouble) -> None:
         self.trouble = trouble
@@ -275,22 +264,22 @@ class _Waiting:
         if key in self.open:
             self.trouble = next(iter(troubles.values()))
             self.open.remove(key)
-            self._moved.set()
+            self._progress.set()
 
-    async def wait_moved(self) -> None:
-        await self._moved.wait()
-        self._moved.clear()
+    async def wait_progress(self) -> None:
+        await self._progress.wait()
+        self._progress.clear()
 
 
-def _ending(letter: DeadLetter, keys: Sequence[Key], watch: _Waiting) -> ReplayedLetter:
+def _outcome_of(letter: DeadLetter, keys: Sequence[Key], watch: _ReplayedKeys) -> ReplayedLetter:
     identity = _id(letter)
-    if any(key not in watch.settled_keys for key in keys):
+    if any(key not in watch.documents for key in keys):
         trouble = watch.trouble or Trouble("daemon", "it takes longer")
         return ReplayedLetter(identity, ReplayOutcome.WAITING, trouble.service, trouble.reason)
     if letter.kind not in _OF_ROWS:
         return ReplayedLetter(identity, ReplayOutcome.REPLAYED)
     documents = [
-        each for key in keys for each in watch.settled_keys[key] if not letter.alias or each.alias in {letter.alias, ""}
+        each for key in keys for each in watch.documents[key] if not letter.alias or each.alias in {letter.alias, ""}
     ]
     for each in documents:
         if each.outcome is Outcome.DEAD:

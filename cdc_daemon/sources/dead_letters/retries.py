@@ -1,4 +1,4 @@
-"""Retry dead letters on a schedule: the cause of a failure may have been fixed."""
+"""Retries dead letters on a schedule, as the cause of a failure may have been fixed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LONGEST_PAUSE = 86_400.0
 """Longest time in seconds between a letter's last failure and its next retry."""
 
 AT_ONCE = 100
-"""Letters replayed together: their bytes, up to 16 MiB each, are read at the same time."""
+"""Letters replayed together. Their payloads, up to 16 MiB each, are in memory at the same time."""
 
 
-class Letters(Protocol):
-    """The durable list of dead letters; methods block."""
+class DeadLetterStore(Protocol):
+    """The durable dead letters; methods block."""
 
     def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
         """Return letters that are due for a retry, oldest first; all arguments except `limit` are in microseconds."""
@@ -32,8 +32,8 @@ class Letters(Protocol):
         ...
 
 
-class Replaying(Protocol):
-    """Reads and writes the rows of letters again."""
+class LetterReplayer(Protocol):
+    """Replays dead letters."""
 
     async def replay_letters(self, letters: Sequence[DeadLetter]) -> Sequence[ReplayedLetter]:
         """Replay letters; wait for a limited time. Raises `StoreError`."""
@@ -44,23 +44,23 @@ class DeadLetterRetries:
     """Retries letters, each after a pause that doubles with every failure.
 
     A corrected mapping, a raised field limit or a newly known table lets a retry succeed without an operator's request.
-    Letters that fail stay, with their new reason. A letter may time out while the servers answer, if Elasticsearch
-    fails on its document each time. It is then paused like a failed one, so that it does not block other letters.
+    Letters that fail stay, with their new reason. A letter times out while the servers answer if Elasticsearch fails on
+    its document each time. It is then paused like a failed one, so that it does not block other letters.
 
     `pause` is in seconds; `ready` returns whether a replay makes sense now; `now` returns seconds since epoch.
     """
 
     def __init__(
         self,
-        letters: Letters,
-        replaying: Replaying,
+        letters: DeadLetterStore,
+        replayer: LetterReplayer,
         *,
         pause: float,
         ready: Callable[[], bool],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._letters = letters
-        self._replaying = replaying
+        self._replayer = replayer
         self._pause = pause
         self._ready = ready
         self._now = now
@@ -77,8 +77,8 @@ class DeadLetterRetries:
             )
             if not due:
                 return
-            replayed = await self._replaying.replay_letters(due)
-            waiting = {each.id: each for each in replayed if each.ending is ReplayOutcome.WAITING}
+            replayed = await self._replayer.replay_letters(due)
+            waiting = {each.id: each for each in replayed if each.outcome is ReplayOutcome.WAITING}
             if not waiting:
                 continue
             if self._ready():

@@ -82,7 +82,7 @@ async def drop_dead_letter(request: Request, control: ControlView) -> Any:
 
 
 def _replayed_as_json(letter: ReplayedLetter) -> Mapping[str, Any]:
-    return {"id": letter.id, "outcome": letter.ending.value, "reason": letter.reason, "message": letter.message}
+    return {"id": letter.id, "outcome": letter.outcome.value, "reason": letter.reason, "message": letter.message}
 
 
 def _filter(request: Request) -> DeadLetterFilter:

@@ -133,7 +133,7 @@ async def test_a_document_of_a_key_that_its_table_has_no_more_is_not_asked_for(
     now = table(("id", "int", "partition_key"), ("c", "int", "clustering"), keyspace="sunbird", name="user")
     replayer = Replayer(pipeline, letters, schema=Known(Schema([now])), shown={USER}, reconcile=Requests())
     (replayed,) = (await replayer.replay()).letters
-    assert (replayed.ending, replayed.reason) == (ReplayOutcome.FAILED, "another_key")
+    assert (replayed.outcome, replayed.reason) == (ReplayOutcome.FAILED, "another_key")
     assert pipeline.asked == []
     assert ids(letters) == [1]
 
@@ -148,7 +148,7 @@ async def test_a_mutation_of_a_key_that_its_table_has_no_more_is_done_with(
     (replayed,) = (
         await Replayer(pipeline, letters, schema=Known(schema), shown={name}, reconcile=Requests()).replay()
     ).letters
-    assert replayed.ending is ReplayOutcome.REPLAYED
+    assert replayed.outcome is ReplayOutcome.REPLAYED
     assert pipeline.asked == []
 
 
@@ -165,7 +165,7 @@ async def test_a_document_that_is_shown_then_has_no_letter(
 ) -> None:
     dead.set_aside([letter(b"u1"), letter(b"u2")])
     replay = await replayer.replay()
-    assert [(each.id, each.ending) for each in replay.letters] == [
+    assert [(each.id, each.outcome) for each in replay.letters] == [
         (1, ReplayOutcome.REPLAYED),
         (2, ReplayOutcome.REPLAYED),
     ]
@@ -183,7 +183,7 @@ async def test_a_document_that_fails_again_keeps_its_one_letter(
     ]
     replayed = await replayer.replay_one(1)
     assert replayed is not None
-    assert (replayed.ending, replayed.reason, replayed.message) == (ReplayOutcome.FAILED, "clash", "still no date")
+    assert (replayed.outcome, replayed.reason, replayed.message) == (ReplayOutcome.FAILED, "clash", "still no date")
     (kept,) = letters.list()
     assert (kept.id, kept.attempts, kept.detail["key"]) == (1, 2, {"id": "u1"})
 
@@ -197,7 +197,7 @@ async def test_a_letter_of_one_index_is_judged_by_that_index(
         DocumentOutcome("others", "u1", Outcome.INDEXED),
     ]
     replay = await replayer.replay()
-    assert [each.ending for each in replay.letters] == [ReplayOutcome.FAILED, ReplayOutcome.REPLAYED]
+    assert [each.outcome for each in replay.letters] == [ReplayOutcome.FAILED, ReplayOutcome.REPLAYED]
     assert ids(letters) == [1]
 
 
@@ -211,8 +211,8 @@ async def test_a_partition_is_asked_for_as_a_whole(
     assert kept.detail["key"] == {"id": "1"}
     pipeline.documents = {b"1": [], b"2": [DocumentOutcome("", "", Outcome.DEAD, "slow", "no answer")]}
     first, second = (await replayer.replay()).letters
-    assert first.ending is ReplayOutcome.REPLAYED
-    assert (second.ending, second.reason) == (ReplayOutcome.FAILED, "slow")
+    assert first.outcome is ReplayOutcome.REPLAYED
+    assert (second.outcome, second.reason) == (ReplayOutcome.FAILED, "slow")
     assert pipeline.asked == [Signal(USER, key, Scope.STATIC) for key in (b"1", b"2")]
 
 
@@ -222,7 +222,7 @@ async def test_a_row_without_documents_of_its_own_is_replayed(
     dead.set_aside([letter(b"1", alias="")])
     pipeline.documents = {b"1": []}
     (replayed,) = (await replayer.replay()).letters
-    assert replayed.ending is ReplayOutcome.REPLAYED
+    assert replayed.outcome is ReplayOutcome.REPLAYED
 
 
 async def test_what_takes_too_long_stays(
@@ -231,7 +231,7 @@ async def test_what_takes_too_long_stays(
     dead.set_aside([letter(b"u1")])
     pipeline.held = True
     (replayed,) = (await replayer.replay(seconds=0.01)).letters
-    assert (replayed.ending, replayed.reason) == (ReplayOutcome.WAITING, "elasticsearch")
+    assert (replayed.outcome, replayed.reason) == (ReplayOutcome.WAITING, "elasticsearch")
     assert pipeline.withdrawn == [Key(USER, b"u1", ())]
     assert ids(letters) == [1]
 
@@ -241,7 +241,7 @@ async def test_what_nothing_writes_any_more_fails(
 ) -> None:
     dead.set_aside([letter(b"u1", name="gone"), letter(b"u2", alias="old")])
     replay = await replayer.replay()
-    assert [(each.ending, each.reason) for each in replay.letters] == [(ReplayOutcome.FAILED, "unmapped")] * 2
+    assert [(each.outcome, each.reason) for each in replay.letters] == [(ReplayOutcome.FAILED, "unmapped")] * 2
     assert ids(letters) == [1, 2]
 
 
@@ -287,13 +287,13 @@ async def test_a_mutation_is_decoded_with_the_schema_known_now(letters: DeadLett
     )
     stranger = Replayer(pipeline, letters, schema=Known(Schema()), shown={name}, reconcile=Requests())
     (failed,) = (await stranger.replay()).letters
-    assert (failed.ending, failed.reason) == (ReplayOutcome.FAILED, "UnknownTableError")
+    assert (failed.outcome, failed.reason) == (ReplayOutcome.FAILED, "UnknownTableError")
     (kept,) = letters.list()
     assert (kept.attempts, kept.payload) == (2, payload)
 
     knowing = Replayer(pipeline, letters, schema=Known(load("5.0-plain").schema), shown={name}, reconcile=Requests())
     (replayed,) = (await knowing.replay()).letters
-    assert replayed.ending is ReplayOutcome.REPLAYED
+    assert replayed.outcome is ReplayOutcome.REPLAYED
     assert pipeline.asked
     assert {signal.table for signal in pipeline.asked} == {name}
     assert ids(letters) == []
@@ -319,7 +319,7 @@ async def test_an_unknown_table_that_has_become_known_is_compared_where_its_lett
 async def test_a_missing_piece_of_a_segment_cannot_be_replayed(letters: DeadLetters, replayer: Replayer) -> None:
     letters.add([DeadLetter(kind="segment", reason="gap_missing", detail={"message": "gone"}, segment_id=1)])
     (replayed,) = (await replayer.replay()).letters
-    assert (replayed.ending, replayed.reason) == (ReplayOutcome.FAILED, "gap_missing")
+    assert (replayed.outcome, replayed.reason) == (ReplayOutcome.FAILED, "gap_missing")
     (kept,) = letters.list()
     assert (kept.attempts, kept.detail) == (1, {"message": "gone"})
 
@@ -327,7 +327,7 @@ async def test_a_missing_piece_of_a_segment_cannot_be_replayed(letters: DeadLett
 async def test_a_mutation_that_is_no_mutation_stays(letters: DeadLetters, replayer: Replayer) -> None:
     letters.add([DeadLetter(kind="mutation", reason="UnknownTableError", detail={}, payload=b"\x01")])
     (replayed,) = (await replayer.replay()).letters
-    assert (replayed.ending, replayed.reason) == (ReplayOutcome.FAILED, "MutationError")
+    assert (replayed.outcome, replayed.reason) == (ReplayOutcome.FAILED, "MutationError")
     assert ids(letters) == [1]
 
 
@@ -348,6 +348,6 @@ async def test_a_replay_waits_no_longer_than_cassandra_is_there(pipeline: FakePi
         await asyncio.sleep(0.001)
     lost.set()
     (left,) = (await replaying).letters
-    assert (left.ending, left.reason, left.message) == (ReplayOutcome.WAITING, "cassandra", "no answer for 2 s")
+    assert (left.outcome, left.reason, left.message) == (ReplayOutcome.WAITING, "cassandra", "no answer for 2 s")
     assert [key.partition_key for key in pipeline.withdrawn] == [b"1"]
     assert letters.count() == 1

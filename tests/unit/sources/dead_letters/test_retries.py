@@ -15,11 +15,11 @@ from cdc_daemon.store.dead_letters import DeadLetter
 class Letters:
     """Letters that are due, and what becomes of those that are replayed."""
 
-    def __init__(self, count: int, ending: ReplayOutcome) -> None:
+    def __init__(self, count: int, outcome: ReplayOutcome) -> None:
         self.kept = list(range(1, count + 1))
         self.tried: list[int] = []
         self.asked: set[tuple[int, int, int]] = set()
-        self.ending = ending
+        self.outcome = outcome
         self.failed: list[int] = []
         self.service: str | None = None
 
@@ -30,11 +30,11 @@ class Letters:
 
     async def replay_letters(self, letters: Sequence[DeadLetter]) -> Sequence[ReplayedLetter]:
         identities = [letter.id or 0 for letter in letters]
-        if self.ending is not ReplayOutcome.WAITING:
+        if self.outcome is not ReplayOutcome.WAITING:
             self.tried += identities
-        if self.ending is ReplayOutcome.REPLAYED:
+        if self.outcome is ReplayOutcome.REPLAYED:
             self.kept = [each for each in self.kept if each not in identities]
-        return [ReplayedLetter(identity, self.ending, self.service) for identity in identities]
+        return [ReplayedLetter(identity, self.outcome, self.service) for identity in identities]
 
     def failed_again(self, letter: DeadLetter, reason: str, detail: Mapping[str, Any]) -> None:
         assert (reason, detail) == (letter.reason, letter.detail)
