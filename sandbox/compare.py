@@ -21,7 +21,8 @@ import orjson
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import tuple_factory
 
-from cdc_daemon.app.startup import connect_elasticsearch, make_mappings
+from cdc_daemon.app.parts.tables import make_mappings
+from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.keys import serialisers
 from cdc_daemon.cassandra.plan import ReadPlan, quote

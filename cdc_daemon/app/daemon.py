@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 
 from cdc_daemon import __version__
 from cdc_daemon.app import garbage
-from cdc_daemon.app.assembly import Assembly
-from cdc_daemon.app.composition import assemble
+from cdc_daemon.app.composition import Composition, compose
 from cdc_daemon.app.control import Control
 from cdc_daemon.app.file_metrics import FileMetrics
+from cdc_daemon.app.part import Context
 from cdc_daemon.app.serving import serving
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError, StateLostError, StoreError
@@ -72,7 +72,7 @@ class Daemon:
         self._beats: dict[str, float] = {}
         self._stop = asyncio.Event()
         self._started = time.time()
-        self._assembly: Assembly | None = None
+        self._composition: Composition | None = None
         self._store: Store | None = None
         self._state_lost: StateLostError | None = None
         self._letter_log = DeadLetterLog()
@@ -86,34 +86,35 @@ class Daemon:
     @property
     def sync(self) -> SyncService | None:
         """Requests for rows; None while the daemon starts or stops."""
-        return None if self._assembly is None or self._stop.is_set() else self._assembly.sync
+        return None if (parts := self._open_parts()) is None else parts.requests.sync
 
     @property
     def jobs(self) -> SyncJobRunner | None:
         """Asynchronous requests for rows; None while the daemon starts or stops."""
-        return None if self._assembly is None or self._stop.is_set() else self._assembly.jobs
+        return None if (parts := self._open_parts()) is None else parts.requests.jobs
 
     @property
     def range_jobs(self) -> RangeJobRunner | None:
         """Jobs on whole tables; None while the daemon starts or stops."""
-        return None if self._assembly is None or self._stop.is_set() else self._assembly.range_jobs
+        return None if (parts := self._open_parts()) is None else parts.table_jobs.runner
 
     @property
     def indices(self) -> IndexAdmin | None:
         """The indices behind the aliases; None while the daemon starts or stops."""
-        return None if self._assembly is None or self._stop.is_set() else self._assembly.indices
+        return None if (parts := self._open_parts()) is None else parts.table_jobs.indices
 
     @property
     def control(self) -> Control | None:
         """An operator's actions; None while the daemon starts or stops."""
-        if self._assembly is None or self._store is None or self._stop.is_set():
+        parts = self._open_parts()
+        if parts is None or self._store is None:
             return None
-        return Control(self._assembly.gate, self._store, self._assembly.replayer, self._settings)
+        return Control(parts.pipeline.gate, self._store, parts.dead_letters.replayer, self._settings)
 
     def readyz(self) -> Mapping[str, bool]:
         """Return whether requests for rows are accepted, independent of Cassandra's and Elasticsearch's state."""
         return {
-            "started": self._assembly is not None,
+            "started": self._composition is not None,
             "not_stopping": not self._stop.is_set(),
             "state_in_place": self._state_lost is None,
         }
@@ -158,13 +159,13 @@ class Daemon:
         beating = asyncio.create_task(self._keep_beating(), name="beat")
         counting = asyncio.create_task(self._keep_counting(store), name="counting")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        working = asyncio.create_task(self._assemble_and_run(store), name="work")
+        working = asyncio.create_task(self._compose_and_run(store), name="work")
         looking = asyncio.create_task(FileMetrics(self._settings, self._metrics).run(), name="files")
         try:
             await asyncio.wait([stopping, working, beating, counting, looking], return_when=asyncio.FIRST_COMPLETED)
-            if self._stop.is_set() and self._assembly is not None and not working.done():
+            if self._stop.is_set() and self._composition is not None and not working.done():
                 log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
-                await self._assembly.drain(DRAIN_SECONDS)
+                await self._composition.drain(DRAIN_SECONDS)
         finally:
             for task in (stopping, working, beating, counting, looking):
                 task.cancel()
@@ -173,26 +174,31 @@ class Daemon:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise _innermost(result)
 
-    async def _assemble_and_run(self, store: Store) -> None:
+    def _open_parts(self) -> Composition | None:
+        """Return the parts that serve callers; None while the daemon starts or stops."""
+        return None if self._stop.is_set() else self._composition
+
+    async def _compose_and_run(self, store: Store) -> None:
         again = True
         pause: Pause | None = None
         while again:
-            async with assemble(self._settings, store, self._metrics, beat=self._beat, tell=self._tell) as assembly:
+            context = Context(self._settings, store, self._metrics, self._beat, self._tell)
+            async with compose(context) as parts:
                 if pause is not None:  # a re-created table must not end an operator's pause
-                    assembly.gate.close(pause)
-                self._assembly = assembly
-                log.info("daemon.running", tables=[str(table) for table in assembly.tables])
-                again = await assembly.run() and not self._stop.is_set()
-                pause = assembly.gate.pause
+                    parts.pipeline.gate.close(pause)
+                self._composition = parts
+                log.info("daemon.running", tables=[str(table) for table in parts.tables.shown])
+                again = await parts.run() and not self._stop.is_set()
+                pause = parts.pipeline.gate.pause
                 if again:
-                    self._assembly = None
+                    self._composition = None
                     log.warning("daemon.assembled_anew", hint="a table that mappings show was created again")
 
     async def _keep_beating(self) -> None:
         while True:
             self._beat("loop")
-            if self._assembly is not None:
-                self._assembly.measure()
+            if self._composition is not None:
+                self._composition.measure()
             self._metrics.ready.set(all(self.readyz().values()))
             self._overview.measure(time.time(), self._state())
             await asyncio.sleep(BEAT_SECONDS)
@@ -225,12 +231,12 @@ class Daemon:
             "version": __version__,
             "node": self.node_id,
             "started": self._started,
-            "state": "stopping" if self._stop.is_set() else "running" if self._assembly else "starting",
+            "state": "stopping" if self._stop.is_set() else "running" if self._composition else "starting",
             "state_lost": None if self._state_lost is None else str(self._state_lost),
             "stuck_loops": [name for name, loop in self.livez().items() if not loop.ok],
         }
-        if self._assembly is not None:
-            return {**state, **self._assembly.status()}
+        if self._composition is not None:
+            return {**state, **self._composition.status()}
         return {**state, "waiting_for": self._waiting}
 
     def _tell(self, what: str, error: str | None) -> None:

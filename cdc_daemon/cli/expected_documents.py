@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from cdc_daemon.app.startup import connect_elasticsearch, make_mapping
+from cdc_daemon.app.parts.tables import make_mapping
+from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource

@@ -1,24 +1,19 @@
-"""Builds the parts that refresh dependents."""
+"""The part that updates documents which show changed joined rows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from cassandra.cluster import Session
-
-from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.pipeline import PipelinePart
+from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.pipeline.prefetch import PREFETCH_SECONDS
-from cdc_daemon.pipeline.routes import references_of
-from cdc_daemon.pipeline.routing import find_route
-from cdc_daemon.sources.dependents.finders import DependentFinder, DependentsByField, DependentsByTable
-from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
-from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
-
-TableOf = Callable[[TableName], TableMetadata]
+from cdc_daemon.sources.dependents.refresher import INTERVAL, DependentsRefresher
+from cdc_daemon.sources.metrics import DependentsMetrics
 
 OTHERS_SECONDS = 2.0 + PREFETCH_SECONDS
 """Seconds from the read of a row to its document in other daemons, which this one cannot see. Unlike the pause of jobs,
@@ -26,72 +21,45 @@ it includes no time in a log, because a row that is read later shows the change.
 is as short as possible."""
 
 
-class StoredQueue:
-    """Async access to the store's queue."""
+class DependentsPart(Part):
+    """Updates the documents that show a changed joined row, where the row's key does not identify them."""
 
-    def __init__(self, store: DependentStore) -> None:
-        self._store = store
+    name = "dependents"
 
-    async def add(self, rows: Sequence[ChangedRow]) -> None:
-        """Store changed rows durably. Raises `StoreError`."""
-        await asyncio.to_thread(self._store.add, rows)
+    def __init__(
+        self,
+        context: Context,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+        pipeline: PipelinePart,
+    ) -> None:
+        settings = tables.settings
+        self._waiting = context.store.dependents
+        self._metrics = context.metrics
 
-    async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
-        """Return the oldest rows."""
-        if not self._store.count:
-            return ()
-        return await asyncio.to_thread(self._store.oldest, limit, besides=besides)
+        def wait_for_others() -> asyncio.Future[None]:
+            return asyncio.ensure_future(asyncio.sleep(OTHERS_SECONDS if cassandra.several_nodes else 0))
 
-    async def pass_over(self, dependent: Dependent) -> None:
-        """Skip a row until it changes again, or until `bring_back`."""
-        await asyncio.to_thread(self._store.pass_over, dependent)
+        refresher = DependentsRefresher(
+            pipeline.dependents,
+            pipeline.finders,
+            flights=pipeline.coalescer,
+            sink=pipeline.pipeline,
+            gate=pipeline.gate,
+            observer=DependentsMetrics(context.metrics, pipeline.finders),
+            rate=settings.pipeline.dependents_rate,
+            margin=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+            wait_for_others=wait_for_others,
+            troubled=search.troubled,
+            search_failed=search.writer.doubt,
+        )
+        context.schedule.every(INTERVAL, "dependents", refresher.turn, rests=True)
 
-    async def bring_back(self) -> None:
-        """Stop skipping the rows that were passed over."""
-        await asyncio.to_thread(self._store.bring_back)
+    def status(self) -> Mapping[str, Any]:
+        """Return how many changed rows have dependents that wait for their update."""
+        return {"dependents_waiting": self._waiting.count}
 
-    async def done(self, dependent: Dependent) -> None:
-        """Delete a row, unless it has changed again since."""
-        await asyncio.to_thread(self._store.done, dependent)
-
-
-def make_finders(
-    mappings: Iterable[DocumentMapping], table_of: TableOf, *, session: Session, rows: IndexRows
-) -> Mapping[TableName, Sequence[DependentFinder]]:
-    """Return, by table, the finders of documents that show its rows, where its keys do not identify them.
-
-    Raises `ConfigError` for dependents that cannot be found as declared.
-    """
-    finders: dict[TableName, list[DependentFinder]] = defaultdict(list)
-    for mapping in mappings:
-        base = TableName(mapping.table.keyspace, mapping.table.name)
-        for reference in references_of(mapping):
-            declared, joined = reference.dependents, reference.relation.table
-            other = table_of(joined)
-            if declared is None or declared.ignore:
-                continue
-            if find_route(base, mapping.table, other, reference.on) is not None:
-                continue
-            if declared.field is not None:
-                finders[joined].append(DependentsByField(rows, mapping.alias, base, other, declared.field))
-            elif declared.table is not None:
-                by_table = DependentsByTable(
-                    session,
-                    declared,
-                    listing=table_of(declared.table),
-                    shown_in=mapping.table,
-                    other=other,
-                    rows=rows,
-                )
-                finders[joined].append(by_table)
-    return finders
-
-
-def wait_for_others(session: Session) -> Callable[[], asyncio.Future[None]]:
-    """Return a function that waits for other daemons' in-flight documents, if there may be other daemons."""
-
-    def wait() -> asyncio.Future[None]:
-        several = len(session.cluster.metadata.all_hosts()) > 1
-        return asyncio.ensure_future(asyncio.sleep(OTHERS_SECONDS if several else 0))
-
-    return wait
+    def measure(self) -> None:
+        """Update the gauge of waiting rows."""
+        self._metrics.dependents_waiting.set(self._waiting.count)

@@ -1,22 +1,104 @@
-"""Builds the tail of this node's log from the configuration."""
+"""The part that follows the commit log of this node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self
 
 from cassandra.cluster import Session
 
+from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.pipeline import PipelinePart
+from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.cassandra.node import NodeSettings, find_node
 from cdc_daemon.cassandra.ownership import Ownership
 from cdc_daemon.config import Settings
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.sources.log import ownership
 from cdc_daemon.sources.log.keyring import configured_keyring
+from cdc_daemon.sources.log.metrics import TailMetrics
 from cdc_daemon.sources.log.ownership import OwnershipFilter
 from cdc_daemon.sources.log.ports import ReconcileRequestStore, SchemaProvider, SignalSink, TailObserver, TailOptions
+from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.log.tail import DisabledTail, Tail
+from cdc_daemon.sources.spool.spooler import CdcSpace
 from cdc_daemon.store import Store
+from cdc_daemon.telemetry.metrics import Metrics
+
+
+class LogPart(Part):
+    """Follows the commit log of this node, if the configuration names one."""
+
+    name = "log"
+
+    def __init__(self, metrics: Metrics, tail: Tail | DisabledTail, gate: Gate, quarantine: Quarantine) -> None:
+        self.tail = tail
+        self._gate = gate
+        self._quarantine = quarantine
+        self._metrics = metrics
+
+    @classmethod
+    def build(
+        cls,
+        context: Context,
+        cassandra: CassandraPart,
+        space: CdcSpace,
+        tables: TablesPart,
+        pipeline: PipelinePart,
+    ) -> Self:
+        """Build the tail of the log for the tables that documents show."""
+        settings, metrics = tables.settings, context.metrics
+        sink = filter_by_ownership(
+            settings,
+            cassandra.session,
+            pipeline.gate,
+            schedule=context.schedule,
+            requests=context.store.reconcile_requests,
+            left=metrics.signals_left.inc,
+            taken_over=metrics.signals_taken_over.inc,
+        )
+        tail = make_tail(
+            settings,
+            context.store,
+            node=cassandra.node,
+            mapped=tables.shown,
+            sink=sink,
+            schema=cassandra.schema,
+            observer=TailMetrics(metrics, space.listed),
+            beat=context.beat,
+        )
+        return cls(metrics, tail, pipeline.gate, Quarantine(settings.state.directory))
+
+    async def run(self) -> None:
+        """Follow the log until the part is drained."""
+        await self.tail.run()
+
+    async def drain(self, seconds: float) -> None:
+        """Read no more changes, wait for those in flight, then save the checkpoint."""
+        await self.tail.stop(seconds, held=self._gate.closed)
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the position in the log, and the segments that are not released yet."""
+        backlog = self.tail.backlog()
+        return {
+            "tail": not isinstance(self.tail, DisabledTail),
+            "position": str(self.tail.position),
+            "backlog": {"bytes": backlog.size, "segments": backlog.segments},
+        }
+
+    def measure(self) -> None:
+        """Update the gauges of the backlog, and of damaged segments."""
+        backlog = self.tail.backlog()
+        self._metrics.backlog_bytes.set(backlog.size)
+        self._metrics.backlog_segments.set(backlog.segments)
+        oldest = 0.0 if backlog.oldest is None else backlog.oldest.modified
+        self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
+        with suppress(OSError):
+            self._metrics.quarantined_segments.set(len(self._quarantine.segments()))
 
 
 def filter_by_ownership(

@@ -1,11 +1,21 @@
-"""Builds the pipeline from its parts."""
+"""The part that reads the rows of changed keys, and writes their documents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Self
 
-from cdc_daemon.config import Settings
-from cdc_daemon.document.documents import DroppedDocuments
+from cdc_daemon.app.part import Context, Part, run_together
+from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.tables import TablesPart, make_mapping
+from cdc_daemon.cassandra.joined import JoinedRowReader
+from cdc_daemon.cassandra.reader import CassandraRowReader
+from cdc_daemon.document.documents import DroppedDocuments, MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.signal import TableName
@@ -13,90 +23,197 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.document_writer import DocumentWriter
 from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.pipeline.lifetimes import Lifetimes
+from cdc_daemon.pipeline.metrics import FlowMetrics, PipelineMetrics
 from cdc_daemon.pipeline.partition_documents import PartitionDocuments
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.ports import DocumentBuilder, Expiries, Observer, RowReader, Suspects
-from cdc_daemon.pipeline.routing import Router
+from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.pipeline.routing import Followed, Router
 from cdc_daemon.pipeline.row_processor import RowProcessor
 from cdc_daemon.pipeline.server_waits import Waits
-from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
-from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.swap_writer import SwapWriter
+from cdc_daemon.search.swap_watch import SwapFields
+from cdc_daemon.sources.dependents.finders import make_finders
+from cdc_daemon.sources.dependents.queue import StoredQueue
+from cdc_daemon.sources.schema_changes.mappings import FollowingReader, LiveMappings, read_again
+from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker
+from cdc_daemon.telemetry.tracing import ChangeTracer, make_tracer
 
 
-def make_pipeline(
-    settings: Settings,
-    mappings: Mapping[TableName, Sequence[DocumentMapping]],
-    *,
-    client: SearchEngine,
-    coalescer: Coalescer,
-    clock: HybridClock,
-    reader: RowReader,
-    builder: DocumentBuilder,
-    writer: SwapWriter,
-    dead: DeadDocuments,
-    expiries: Expiries,
-    router: Router,
-    waits: Waits,
-    suspects: Suspects,
-    troubled: Troubled,
-    observer: Observer,
-) -> Pipeline:
-    """Return the pipeline: it takes signals of changes and settles the documents that show them."""
-    policy = GiveUpPolicy()
-    lifetimes = Lifetimes(expiries)
-    documents = DocumentWriter(
-        coalescer=coalescer,
-        clock=clock,
-        builder=builder,
-        writer=writer,
-        set_aside=dead.set_aside,
-        observer=observer,
-        policy=policy,
-        router=router,
-        lifetimes=lifetimes,
-        dead=dead,
-        waits=waits,
-        suspects=suspects,
-        troubled=troubled,
-        allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
-    )
-    return Pipeline(
-        coalescer=coalescer,
-        rows=RowProcessor(
+@asynccontextmanager
+async def tracing(context: Context) -> AsyncIterator[ChangeTracer | None]:
+    """Trace changes during a block, if tracing is configured. Raises `ConfigError`."""
+    tracer = make_tracer(context.settings.tracing, node=socket.gethostname())
+    try:
+        yield tracer
+    finally:
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
+
+
+class PipelinePart(Part):
+    """The pipeline, and the gate at which an operator pauses its sources.
+
+    `reader` reads rows by their current mappings, and `documents` builds documents from them. `dead` are the documents
+    that were set aside as dead letters. `dependents` is the queue of changed rows whose documents `finders` find.
+    """
+
+    name = "pipeline"
+
+    def __init__(
+        self,
+        context: Context,
+        tracer: ChangeTracer | None,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+        *,
+        dead: DeadDocuments,
+    ) -> None:
+        settings, mappings, schema, store = tables.settings, tables.mappings, cassandra.schema, context.store
+        coalescer = self.coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        search.writer.when_troubled(coalescer.unpark)
+        self.clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
+        self.documents = MappedDocuments(mappings)
+        self.waits = Waits()
+        self.reader = self._follow_mappings(cassandra, tables, search)
+        self.dead = dead
+        self.dependents = StoredQueue(store.dependents)
+        self.finders = make_finders(tables.listed, schema.table, session=cassandra.session, rows=search.rows)
+        router = Router(
+            coalescer,
+            tables.routes,
+            mapped=mappings,
+            followed=Followed(frozenset(self.finders), self.dependents.add, self.clock),
+        )
+        observer = PipelineMetrics(context.metrics, tracer, tables.aliases)
+        policy = GiveUpPolicy()
+        lifetimes = Lifetimes(
+            ExpiryTracker(
+                store.expiries,
+                schema,
+                declared=[table for each in settings.mappings.values() for table in each.expiring_tables],
+            )
+        )
+        writer = DocumentWriter(
             coalescer=coalescer,
-            clock=clock,
-            reader=reader,
-            documents=documents,
-            unreadable=UnreadableRows(policy, coalescer, dead),
-            lifetimes=lifetimes,
+            clock=self.clock,
+            builder=self.documents,
+            writer=search.writer,
+            set_aside=dead.set_aside,
             observer=observer,
+            policy=policy,
             router=router,
-            dropped=DroppedDocuments(mappings),
-            waits=waits,
-            troubled=troubled,
-            second_read_pause=settings.cassandra.second_read_pause,
-        ),
-        expansion=Expansion(
+            lifetimes=lifetimes,
+            dead=dead,
+            waits=self.waits,
+            suspects=search.suspects,
+            troubled=search.troubled,
+            allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+        )
+        self.pipeline = Pipeline(
             coalescer=coalescer,
-            reader=reader,
-            siblings=PartitionDocuments(
-                client, {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
+            rows=RowProcessor(
+                coalescer=coalescer,
+                clock=self.clock,
+                reader=self.reader,
+                documents=writer,
+                unreadable=UnreadableRows(policy, coalescer, dead),
+                lifetimes=lifetimes,
+                observer=observer,
+                router=router,
+                dropped=DroppedDocuments(mappings),
+                waits=self.waits,
+                troubled=search.troubled,
+                second_read_pause=settings.cassandra.second_read_pause,
             ),
-            router=router,
-            second_read_pause=settings.cassandra.second_read_pause,
-            waits=waits,
-        ),
-        unreadable=UnreadablePartitions(
-            coalescer=coalescer, policy=policy, set_aside=dead.set_aside, observer=observer, router=router, dead=dead
-        ),
-        writer=writer,
-        waits=waits,
-        troubled=troubled,
-        doubt=writer.doubt,
-        workers=settings.pipeline.workers,
-        batch=settings.pipeline.batch_documents,
-    )
+            expansion=Expansion(
+                coalescer=coalescer,
+                reader=self.reader,
+                siblings=PartitionDocuments(search.engine, tables.aliases),
+                router=router,
+                second_read_pause=settings.cassandra.second_read_pause,
+                waits=self.waits,
+            ),
+            unreadable=UnreadablePartitions(
+                coalescer=coalescer,
+                policy=policy,
+                set_aside=dead.set_aside,
+                observer=observer,
+                router=router,
+                dead=dead,
+            ),
+            writer=search.writer,
+            waits=self.waits,
+            troubled=search.troubled,
+            doubt=search.writer.doubt,
+            workers=settings.pipeline.workers,
+            batch=settings.pipeline.batch_documents,
+        )
+        self.gate = Gate(self.pipeline)
+        self._metrics = context.metrics
+        self._flow = FlowMetrics(context.metrics)
+
+    @classmethod
+    async def build(
+        cls,
+        context: Context,
+        tracer: ChangeTracer | None,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+    ) -> Self:
+        """Build the pipeline with the dead letters of earlier processes. Raises `ConfigError` and `StoreError`."""
+        known = {table: cassandra.schema.known(table) for table in tables.shown}
+        dead = await asyncio.to_thread(DeadDocuments(context.store.dead_letters, known).load)
+        return cls(context, tracer, cassandra, tables, search, dead=dead)
+
+    async def run(self) -> None:
+        """Take keys and write their documents; follow changes of the tables that nobody reads at present."""
+        await run_together(pipeline=self.pipeline.run, mappings=self.reader.run)
+
+    def status(self) -> Mapping[str, Any]:
+        """Return how many keys are in flight, and who has paused the sources since when."""
+        pause = self.gate.pause
+        return {
+            "pending": self.pipeline.pending,
+            "paused": self.gate.closed,
+            "paused_by": None if pause is None else pause.by,
+            "paused_since": None if pause is None else pause.since,
+        }
+
+    def measure(self) -> None:
+        """Update the gauges of keys in flight and of the pause, and the counters of keys."""
+        self._metrics.pending.set(self.pipeline.pending)
+        self._flow.show(self.pipeline.flow)
+        self._metrics.paused.set(self.gate.closed)
+
+    def _follow_mappings(self, cassandra: CassandraPart, tables: TablesPart, search: SearchPart) -> FollowingReader:
+        """Return a reader of rows that updates the mappings and the indices after changes of their tables."""
+        settings, schema = tables.settings, cassandra.schema
+        rows = CassandraRowReader(
+            cassandra.session,
+            schema,
+            self.clock,
+            keys_per_query=settings.cassandra.keys_per_query,
+            concurrent_queries=settings.cassandra.concurrent_queries,
+            answered=cassandra.availability.answered,
+        )
+        reader = JoinedRowReader(rows, schema, related_of(tables.mappings))
+
+        def replace(table: TableName, several: Sequence[DocumentMapping]) -> None:
+            reader.relate(table, related_of({table: several})[table])
+            self.documents.replace(table, several)
+
+        live = LiveMappings(
+            settings.mappings,
+            tables.mappings,
+            schema=schema,
+            make=partial(make_mapping, schema=schema),
+            fields=SwapFields(search.engine, search.pairs),
+            replace=replace,
+            waits=self.waits,
+        )
+        return FollowingReader(reader, live, again=read_again(self.coalescer), keys=tables.keys)

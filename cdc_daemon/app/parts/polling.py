@@ -1,66 +1,54 @@
-"""Fills the schedule with its tasks: pollers, removals, dependents, dead letters and the heartbeat."""
+"""The part that polls tables without CDC, and writes the heartbeat."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Self
 
-from cassandra.cluster import Session
-
-from cdc_daemon.app.schedule import Schedule
+from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.pipeline import PipelinePart
+from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.app.startup import persist
-from cdc_daemon.config import Settings
-from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.dead_letters import retries
-from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
-from cdc_daemon.sources.dependents import refresher as dependents
-from cdc_daemon.sources.dependents.refresher import DependentsRefresher
 from cdc_daemon.sources.heartbeat import HeartbeatWriter
-from cdc_daemon.sources.late_requests import watch as suspects
-from cdc_daemon.sources.late_requests.watch import SuspectWatch
+from cdc_daemon.sources.metrics import PollMetrics
+from cdc_daemon.sources.poll.documents import DocumentVersions
 from cdc_daemon.sources.poll.factory import PollerFactory, check_polled_tables
-from cdc_daemon.sources.unlogged_removals import expiry, table_watch
-from cdc_daemon.sources.unlogged_removals.expiry import ExpiryWatch
-from cdc_daemon.sources.unlogged_removals.table_watch import TableWatch
-from cdc_daemon.telemetry.metrics import Metrics
 
 
-class Turns(NamedTuple):
-    """Tasks that check periodically for work."""
+class PollingPart(Part):
+    """Reads changed rows of tables without CDC by a timestamp column. Its status is that of its scheduled tasks."""
 
-    dependents: DependentsRefresher
-    tables: TableWatch
-    expiries: ExpiryWatch
-    retries: DeadLetterRetries
-    suspects: SuspectWatch
+    name = "polling"
 
-
-async def fill_schedule(
-    schedule: Schedule,
-    settings: Settings,
-    *,
-    shown: Sequence[TableName],
-    makers: PollerFactory,
-    session: Session,
-    metrics: Metrics,
-    turns: Turns,
-) -> None:
-    """Add all tasks to the schedule, waiting until pollers can start. Raises `ConfigError`."""
-    schedule.every(dependents.INTERVAL, "dependents", turns.dependents.turn, rests=True)
-    schedule.every(table_watch.INTERVAL, "truncated tables", turns.tables.turn, rests=True)
-    schedule.every(expiry.INTERVAL, "expired values", turns.expiries.turn, rests=True)
-    schedule.every(suspects.INTERVAL, "late requests", turns.suspects.turn, rests=True)
-    if (pause := settings.dead_letters.retry_every) > 0:
-        looked_every = min(retries.INTERVAL, pause)
-        schedule.every(looked_every, "dead letters", turns.retries.turn, first=looked_every, rests=True)
-    check_polled_tables(settings.poll, shown)
-    for polled in settings.poll:
-        poller = await persist("cassandra", partial(makers.make, polled))
-        schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
-    if settings.heartbeat.table is not None:
-        heart = HeartbeatWriter(
-            session, settings.cassandra, settings.heartbeat.table, name=socket.gethostname(), metrics=metrics
+    @classmethod
+    async def build(
+        cls,
+        context: Context,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+        pipeline: PipelinePart,
+    ) -> Self:
+        """Schedule the pollers, waiting until they can start, and the heartbeat. Raises `ConfigError`."""
+        settings = tables.settings
+        factory = PollerFactory(
+            cassandra.session,
+            cassandra.schema,
+            sink=pipeline.gate,
+            documents=DocumentVersions(search.engine, tables.mappings),
+            watermarks=context.store.watermarks,
+            observer=PollMetrics(context.metrics),
         )
-        schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
+        check_polled_tables(settings.poll, tables.shown)
+        for polled in settings.poll:
+            poller = await persist("cassandra", partial(factory.make, polled))
+            context.schedule.every(polled.every, f"poll {polled.table}", poller.poll, jitter=polled.every / 10)
+        if (table := settings.heartbeat.table) is not None:
+            heart = HeartbeatWriter(
+                cassandra.session, settings.cassandra, table, name=socket.gethostname(), metrics=context.metrics
+            )
+            context.schedule.every(settings.heartbeat.every, "heartbeat", heart.beat)
+        return cls()

@@ -1,28 +1,22 @@
-"""Builds the parts that remove documents."""
+"""The part that updates documents after removals that the commit log does not contain."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from cassandra.cluster import Session
-
-from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.config import Settings
+from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.pipeline import PipelinePart
+from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.sources.requests.errors import InvalidIdError
-from cdc_daemon.sources.requests.ids import IdParser
-from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
+from cdc_daemon.sources.unlogged_removals import expiry, table_watch
 from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
-from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows, KeyOfId
+from cdc_daemon.sources.unlogged_removals.expiry import ExpiryWatch
 from cdc_daemon.sources.unlogged_removals.sweep import Sweep
 from cdc_daemon.sources.unlogged_removals.system_tables import SchemaRecordReader, TruncationRecordReader
 from cdc_daemon.sources.unlogged_removals.table_watch import Policy, TableWatch
@@ -43,51 +37,47 @@ class Rebuild(Protocol):
         ...
 
 
-def make_index_rows(
-    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], client: SearchEngine
-) -> IndexRows:
-    """Return a reader of the rows that each table's documents show."""
-    return IndexRows(
-        client,
-        {
-            table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
-            for table, several in mappings.items()
-        },
-    )
+class RemovalsPart(Part):
+    """Updates documents after tables are truncated, dropped or re-created, and after values expire."""
 
+    name = "removals"
 
-def make_table_watch(
-    settings: Settings,
-    mappings: Mapping[TableName, Iterable[DocumentMapping]],
-    *,
-    session: Session,
-    rows: IndexRows,
-    schema: SchemaSource,
-    store: Store,
-    coalescer: Coalescer,
-    sink: BackgroundSink,
-    gate: Gate,
-    counted: Callable[[int], object],
-    keys: PrimaryKeyWatch,
-) -> TableWatch:
-    """Return the watch that updates documents after tables are truncated, dropped or re-created."""
-    shown_in = _shown_in(mappings)
-    reconcile = make_rebuild(mappings, store)
-    declared = {mapping.table: Policy(mapping.on_truncate, mapping.on_drop) for mapping in settings.mappings.values()}
-    return TableWatch(
-        {table: declared.get(table, _JOINED) for table in shown_in},
-        schema=schema,
-        records=TruncationRecordReader(session, settings.cassandra.contact_points),
-        marks=store.table_states,
-        sweep=Sweep(rows, sink, gate, counted=counted),
-        flights=coalescer,
-        rebuild=reconcile,
-        shown_in=shown_in,
-        cdc=CdcWatch(SchemaRecordReader(session, settings.cassandra.contact_points), reconcile)
-        if settings.tail
-        else None,
-        is_rekeyed=keys.is_rekeyed,
-    )
+    def __init__(
+        self,
+        context: Context,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+        pipeline: PipelinePart,
+    ) -> None:
+        settings, store = tables.settings, context.store
+        session, contact_points = cassandra.session, settings.cassandra.contact_points
+        shown_in = _shown_in(tables.mappings)
+        rebuild = make_rebuild(tables.mappings, store)
+        declared = {each.table: Policy(each.on_truncate, each.on_drop) for each in settings.mappings.values()}
+        watch = TableWatch(
+            {table: declared.get(table, _JOINED) for table in shown_in},
+            schema=cassandra.schema,
+            records=TruncationRecordReader(session, contact_points),
+            marks=store.table_states,
+            sweep=Sweep(search.rows, pipeline.pipeline, pipeline.gate, counted=context.metrics.documents_swept.inc),
+            flights=pipeline.coalescer,
+            rebuild=rebuild,
+            shown_in=shown_in,
+            cdc=CdcWatch(SchemaRecordReader(session, contact_points), rebuild) if settings.tail else None,
+            is_rekeyed=tables.keys.is_rekeyed,
+        )
+        expired = ExpiryWatch(
+            store.expiries, sink=pipeline.pipeline, gate=pipeline.gate, count=context.metrics.rows_expired.inc
+        )
+        context.schedule.every(table_watch.INTERVAL, "truncated tables", watch.turn, rests=True)
+        context.schedule.every(expiry.INTERVAL, "expired values", expired.turn, rests=True)
+        self._expiries = store.expiries
+        self._metrics = context.metrics
+
+    def measure(self) -> None:
+        """Update the gauge of values that will expire."""
+        self._metrics.expiries_waiting.set(self._expiries.count)
 
 
 def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store: Store) -> Rebuild:
@@ -113,16 +103,3 @@ def _shown_in(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> Mappin
         for shown in sorted({table, *(joined for mapping in several for joined in mapping.related.tables)}):
             shown_in[shown].append(table)
     return shown_in
-
-
-def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:
-    identifiers = IdParser(settings.mappings[mapping.name], mapping.table)
-
-    def key_of(identity: str) -> Key | None:
-        try:
-            key = identifiers.parse_one(identity).key
-        except InvalidIdError:
-            return None
-        return None if key.clustering is None else key
-
-    return key_of

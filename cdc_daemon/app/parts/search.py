@@ -1,66 +1,114 @@
-"""Builds the parts that write to Elasticsearch."""
+"""The part that writes to Elasticsearch, and watches the indices behind the aliases."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Self
 
+from cdc_daemon.app.part import Context, Part
 from cdc_daemon.app.parts.index_preparation import SHORTEST_BODY_AGE, Preparation
-from cdc_daemon.app.startup import Tell
-from cdc_daemon.config import Settings
+from cdc_daemon.app.parts.tables import TablesPart
+from cdc_daemon.app.startup import connect_elasticsearch
+from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
+from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.bulk import BulkLimits, BulkWriter
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.metrics import BulkMetrics
+from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics
 from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
-from cdc_daemon.telemetry.metrics import Metrics
+from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
+from cdc_daemon.sources.requests.errors import InvalidIdError
+from cdc_daemon.sources.requests.ids import IdParser
+from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows, KeyOfId
+from cdc_daemon.store import Store
 
 
-class Writing(NamedTuple):
-    """The watch of the indices behind the aliases, their changes, the writer, and the aliases that accept no writes."""
+class SearchPart(Part):
+    """The indices behind the aliases, and the writer of bulk requests.
 
-    pairs: SwapWatch
-    changes: SwapSteps
-    writer: SwapWriter
-    troubled: Troubled
-    remembered: float
-    """Seconds for which every index remembers deletions, as far as known."""
-
-
-async def make_writing(
-    client: SearchEngine,
-    settings: Settings,
-    mappings: Mapping[TableName, Sequence[DocumentMapping]],
-    *,
-    metrics: Metrics,
-    tell: Tell,
-) -> Writing:
-    """Prepare the indices, waiting for Elasticsearch, and build the parts that write to them.
-
-    Raises `IndexRefusedError` for an index that cannot be created as declared.
+    `pairs` watches the indices of each alias and `changes` swaps them. `troubled` are the aliases that accept no
+    writes. `suspects` records the documents that a bulk request without an answer may still write. `rows` reads which
+    rows the documents in the indices show.
     """
-    preparation = Preparation(client, settings.mappings, mappings)
-    await preparation.at_start(tell=tell)
-    aliases = {table: [mapping.alias for mapping in several] for table, several in mappings.items()}
-    limits = _bulk_limits(settings, preparation.remembered)
-    pairs = SwapWatch(client, [alias for several in aliases.values() for alias in several])
-    changes = SwapSteps(client, pairs)
-    live = BulkWriter(client, limits=limits, observer=BulkMetrics(metrics), prepare=preparation.again)
-    preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
-    writer = SwapWriter(
-        live,
-        lambda: BulkWriter(client, limits=limits),
-        pairs,
-        let_go=changes.let_go,
-        mark_behind=changes.mark_behind,
-    )
-    for alias, error in preparation.unready.items():
-        writer.hold(alias, error)
-    return Writing(pairs, changes, writer, Troubled(writer, aliases), preparation.remembered)
+
+    name = "indices"
+
+    def __init__(
+        self,
+        context: Context,
+        tables: TablesPart,
+        engine: SearchEngine,
+        preparation: Preparation,
+        suspects: SuspectRecorder,
+    ) -> None:
+        self.engine = engine
+        self.suspects = suspects
+        self.rows = _index_rows(tables.settings, tables.mappings, engine)
+        limits = _bulk_limits(tables.settings, preparation.remembered)
+        self.pairs = SwapWatch(engine, [alias for several in tables.aliases.values() for alias in several])
+        self.changes = SwapSteps(engine, self.pairs)
+        live = BulkWriter(engine, limits=limits, observer=BulkMetrics(context.metrics), prepare=preparation.again)
+        preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
+        self.writer = SwapWriter(
+            live,
+            lambda: BulkWriter(engine, limits=limits),
+            self.pairs,
+            let_go=self.changes.let_go,
+            mark_behind=self.changes.mark_behind,
+        )
+        for alias, error in preparation.unready.items():
+            self.writer.hold(alias, error)
+        self.troubled = Troubled(self.writer, tables.aliases)
+        self._metrics = context.metrics
+        self._aliases = AliasMetrics(context.metrics, self.pairs.last)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, context: Context, tables: TablesPart) -> AsyncIterator[Self]:
+        """Prepare the indices, waiting for Elasticsearch, and write to them during a block.
+
+        Raises `IndexRefusedError` for an index that cannot be created as declared, and `StoreError`.
+        """
+        settings = tables.settings
+        async with AsyncExitStack() as stack:
+            engine = connect_elasticsearch(settings.elasticsearch)
+            stack.push_async_callback(engine.close)
+            preparation = Preparation(engine, settings.mappings, tables.mappings)
+            await preparation.at_start(tell=context.tell)
+            recorder = _recording(context.store, settings.elasticsearch, preparation.remembered)
+            part = cls(context, tables, engine, preparation, await stack.enter_async_context(recorder))
+            stack.push_async_callback(part.writer.close)
+            yield part
+
+    async def run(self) -> None:
+        """Watch the indices behind the aliases."""
+        await self.pairs.run()
+
+    def status(self) -> Mapping[str, Any]:
+        """Return whether Elasticsearch accepts writes, and the indices of each alias."""
+        troubles = self.writer.troubles()
+        return {
+            "elasticsearch": {
+                "available": self.writer.available,
+                "failure": None if self.writer.failure is None else self.writer.failure.error_type,
+            },
+            "indices": [
+                {**pair.plain(), "trouble": None if (trouble := troubles.get(alias)) is None else trouble.plain()}
+                for alias, pair in self.pairs.last.items()
+            ],
+        }
+
+    def measure(self) -> None:
+        """Update the gauges of availability, of Elasticsearch and of each alias."""
+        self._metrics.elasticsearch_available.set(self.writer.available)
+        troubles = self.writer.troubles()
+        self._aliases.show({alias: trouble.failure.label for alias, trouble in troubles.items()})
 
 
 def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
@@ -77,3 +125,46 @@ def _bulk_limits(settings: Settings, remembered: float) -> BulkLimits:
 def _body_age(remembered: float) -> float:
     """Return the maximum seconds that a body may wait if deletions are remembered for `remembered` seconds."""
     return max(remembered / 2, SHORTEST_BODY_AGE)
+
+
+@asynccontextmanager
+async def _recording(
+    store: Store, settings: ElasticsearchSettings, remembered: float
+) -> AsyncIterator[SuspectRecorder]:
+    """Record suspects during a block; send requests only inside it. Raises `StoreError`.
+
+    `remembered` (seconds) is the shortest time for which any index remembers deletions.
+    """
+    times = Times.of(remembered=remembered, limit=settings.late_request_limit)
+    bound = await asyncio.to_thread(store.clock_bound)
+    recorder = await asyncio.to_thread(SuspectRecorder, store.suspects, times, bound=bound)
+    try:
+        yield recorder
+    finally:
+        await asyncio.to_thread(recorder.close)
+
+
+def _index_rows(
+    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], engine: SearchEngine
+) -> IndexRows:
+    """Return a reader of the rows that each table's documents show."""
+    return IndexRows(
+        engine,
+        {
+            table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
+            for table, several in mappings.items()
+        },
+    )
+
+
+def _key_of_id(settings: Settings, mapping: DocumentMapping) -> KeyOfId:
+    identifiers = IdParser(settings.mappings[mapping.name], mapping.table)
+
+    def key_of(identity: str) -> Key | None:
+        try:
+            key = identifiers.parse_one(identity).key
+        except InvalidIdError:
+            return None
+        return None if key.clustering is None else key
+
+    return key_of

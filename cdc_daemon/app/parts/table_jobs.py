@@ -1,38 +1,33 @@
-"""Builds the parts of jobs on whole tables."""
+"""The part that runs jobs on whole tables: backfill, reconcile, new index, healing, audit."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from cassandra.cluster import Session
-
+from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.index_preparation import index_definition
+from cdc_daemon.app.parts.log import LogPart
+from cdc_daemon.app.parts.pipeline import PipelinePart
+from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.tables import TablesPart, make_mapping
 from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.cassandra.commit_log_settings import compressor, is_encrypted
-from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.node import find_node
 from cdc_daemon.cassandra.paging import SMALLEST_PAGE
 from cdc_daemon.cassandra.ring import WHOLE_RING, Ring, TokenRange
 from cdc_daemon.cassandra.scan import RowSizes, TokenScan
-from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.ports import DocumentBuilder
-from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.indices import IndexDefinition
-from cdc_daemon.search.swap_steps import SwapSteps
-from cdc_daemon.search.swap_writer import SwapWriter
-from cdc_daemon.sources.schema_changes.mappings import FollowingReader
-from cdc_daemon.store.range_jobs import RangeJobs
-from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.tablejobs.backfill import Backfill
-from cdc_daemon.tablejobs.confirmation import LogBarrier, TailProgress
+from cdc_daemon.tablejobs.confirmation import LogBarrier
 from cdc_daemon.tablejobs.healing import CHECK_INTERVAL, Audit, Healing
+from cdc_daemon.tablejobs.index_admin import IndexAdmin
+from cdc_daemon.tablejobs.metrics import DriftMetrics
 from cdc_daemon.tablejobs.new_index import NewIndex
 from cdc_daemon.tablejobs.range_job import JobRun
 from cdc_daemon.tablejobs.reconcile import ComparedMapping, Reconcile
@@ -52,121 +47,127 @@ _FIRST_AUDIT = 3600.0
 """Latest start of the first audit, in seconds after the daemon's start."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobParts:
-    """Dependencies of jobs on whole tables."""
+class TableJobsPart(Part):
+    """Jobs on whole tables: `runner` runs them, `indices` shows and switches the indices that they build."""
 
-    session: Session
-    schema: SchemaSource
-    store: RangeJobs
-    pipeline: Pipeline
-    client: SearchEngine
-    reader: FollowingReader
-    clock: HybridClock
-    builder: DocumentBuilder
-    writer: SwapWriter
-    changes: SwapSteps
-    definitions: Callable[[str], IndexDefinition]
-    """Returns the index definition of an object type."""
+    name = "range-jobs"
 
-    is_dead: Callable[[Key, str], bool]
-    """Returns whether the document of a key under an alias is a dead letter."""
+    def __init__(
+        self,
+        context: Context,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+        pipeline: PipelinePart,
+        *,
+        log: LogPart,
+    ) -> None:
+        self._cassandra = cassandra
+        self._tables = tables
+        self._pipeline = pipeline
+        self._metrics = context.metrics
+        self._requests = context.store.reconcile_requests
+        settings = tables.settings.jobs
+        named = {mapping.name: mapping for mapping in tables.listed}
+        aliases = {name: mapping.alias for name, mapping in named.items()}
+        table_names = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
+        self._ring = Ring(cassandra.session)
+        self._node = find_node(cassandra.session, tables.settings.cassandra.contact_points)
+        self._sizes = RowSizes()
+        works: dict[str, JobWork] = {}
+        self.runner = RangeJobRunner(
+            context.store.range_jobs,
+            self._ring,
+            works,
+            table_names,
+            rate=settings.rate,
+            ranges_at_once=settings.ranges_at_once,
+            trouble=lambda name: search.troubled.of(aliases[name]) if name in aliases else None,
+        )
+        healing = Healing(
+            self._requests,
+            self.runner,
+            types=_types_by_table(named),
+            ranges=lambda keyspace: self._ring.replicated_by(keyspace, self._node),
+            held=tables.suspended_tables,
+            possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
+        )
+        reconcile = Reconcile(
+            client=search.engine,
+            reader=pipeline.reader,
+            builder=pipeline.documents,
+            scan=self._scan,
+            barrier=LogBarrier(log.tail, pipeline.pipeline, pause=_log_pause(tables.settings, cassandra)),
+            sink=pipeline.pipeline,
+            writer=search.writer,
+            compared={name: ComparedMapping(each, tables.settings.mappings[name]) for name, each in named.items()},
+            on_compared=DriftMetrics(context.metrics).set_drift,
+            on_done=healing.close_requests,
+        )
+        works |= {
+            "backfill": NewIndex(
+                Backfill(pipeline.pipeline, self._scan, pipeline.reader, table_names, aliases),
+                reconcile,
+                search.changes,
+                definitions=self._define_index,
+                is_dead=pipeline.dead.has,
+                refused=search.writer.refused,
+            ),
+            "reconcile": reconcile,
+        }
+        if settings.heal:
+            context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
+        if settings.audit.every:
+            self._schedule_audit(context.schedule, table_names)
+        self.indices = IndexAdmin(aliases, client=search.engine, changes=search.changes, jobs=self.runner)
 
-    tail: TailProgress
-    node: NodeSettings
-    mappings: Mapping[TableName, Sequence[DocumentMapping]]
-    settings: Settings
-    requests: ReconcileRequests
-    schedule: Schedule
-    told: Callable[[str, Mapping[str, int]], None]
-    """Called with an object type and its number of differing documents by kind."""
-    troubled: Troubled
-    """The aliases that currently accept no writes."""
-    held: Collection[TableName] = ()
-    """Tables with mappings that currently do not fit them."""
+    async def run(self) -> None:
+        """Run jobs. Unfinished ones continue at the next start."""
+        await self.runner.run()
 
+    def status(self) -> Mapping[str, Any]:
+        """Return the jobs that run or wait, and the open requests to compare tables, by reason."""
+        counts = self._requests.counts
+        return {
+            "jobs": self.runner.status(),
+            "reconcile_requests": {reason.value: count for reason, count in counts.items() if count},
+        }
 
-def make_runner(parts: JobParts) -> RangeJobRunner:
-    """Create the runner of jobs for these mappings."""
-    settings = parts.settings.jobs
-    named = {mapping.name: mapping for several in parts.mappings.values() for mapping in several}
-    tables = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
+    def measure(self) -> None:
+        """Update the gauges of open requests to compare tables."""
+        for reason, count in self._requests.counts.items():
+            self._metrics.reconcile_requests.labels(reason.value).set(count)
 
-    aliases = {name: mapping.alias for name, mapping in named.items()}
-    ring = Ring(parts.session)
-
-    sizes = RowSizes()
-
-    def scan(run: JobRun) -> TokenScan:
+    def _scan(self, run: JobRun) -> TokenScan:
+        settings = self._tables.settings.jobs
         # Small enough that a page waits only briefly at any rate: rows that were read long ago are read again.
         most = settings.page_rows if run.request.rate is None else int(run.request.rate / settings.ranges_at_once / 2)
         return TokenScan(
-            parts.session,
-            parts.schema,
-            clock=parts.clock,
+            self._cassandra.session,
+            self._cassandra.schema,
+            clock=self._pipeline.clock,
             page_rows=max(SMALLEST_PAGE, min(settings.page_rows, most)),
             pace=run.pace,
-            sizes=sizes,
+            sizes=self._sizes,
         )
 
-    works: dict[str, JobWork] = {}
-    runner = RangeJobRunner(
-        parts.store,
-        ring,
-        works,
-        tables,
-        rate=settings.rate,
-        ranges_at_once=settings.ranges_at_once,
-        trouble=lambda name: parts.troubled.of(aliases[name]) if name in aliases else None,
-    )
-    node = find_node(parts.session, parts.settings.cassandra.contact_points)
-    healing = Healing(
-        parts.requests,
-        runner,
-        types=_types_by_table(named),
-        ranges=lambda keyspace: ring.replicated_by(keyspace, node),
-        held=parts.held,
-        possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
-    )
-    reconcile = Reconcile(
-        client=parts.client,
-        reader=parts.reader,
-        builder=parts.builder,
-        scan=scan,
-        barrier=LogBarrier(parts.tail, parts.pipeline, pause=passing_pause(parts)),
-        sink=parts.pipeline,
-        writer=parts.writer,
-        compared={name: ComparedMapping(mapping, parts.settings.mappings[name]) for name, mapping in named.items()},
-        on_compared=parts.told,
-        on_done=healing.close_requests,
-    )
-    works |= {
-        "backfill": NewIndex(
-            Backfill(parts.pipeline, scan, parts.reader, tables, aliases),
-            reconcile,
-            parts.changes,
-            definitions=parts.definitions,
-            is_dead=parts.is_dead,
-            refused=parts.writer.refused,
-        ),
-        "reconcile": reconcile,
-    }
-    if settings.heal:
-        parts.schedule.every(CHECK_INTERVAL, "heal", healing.check)
-    audit = settings.audit
-    if audit.every:
+    def _define_index(self, object_type: str) -> IndexDefinition:
+        declared = self._tables.settings.mappings[object_type]
+        return index_definition(declared, make_mapping(object_type, declared, self._cassandra.schema))
+
+    def _schedule_audit(self, schedule: Schedule, table_names: Mapping[str, TableName]) -> None:
+        audit = self._tables.settings.jobs.audit
         by_keyspace: dict[str, list[str]] = defaultdict(list)
-        for name, table in tables.items():
+        for name, table in table_names.items():
             by_keyspace[table.keyspace].append(name)
 
         def compared(keyspace: str) -> Sequence[TokenRange]:
             # Without a tail a daemon is no node's sidecar: it may be the only one.
-            return ring.primary_of(keyspace, node) if parts.settings.tail else [WHOLE_RING]
+            return self._ring.primary_of(keyspace, self._node) if self._tables.settings.tail else [WHOLE_RING]
 
-        begin = Audit(runner, audit, by_keyspace, ranges=compared).begin
+        begin = Audit(self.runner, audit, by_keyspace, ranges=compared).begin
         first = min(audit.every, _FIRST_AUDIT)
-        parts.schedule.every(audit.every, "audit", begin, first=first, jitter=first / 10)
-    return runner
+        schedule.every(audit.every, "audit", begin, first=first, jitter=first / 10)
 
 
 def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, Sequence[str]]:
@@ -178,13 +179,13 @@ def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, 
     return found
 
 
-def passing_pause(parts: JobParts) -> float:
+def _log_pause(settings: Settings, cassandra: CassandraPart) -> float:
     """Return the maximum seconds from a write's acknowledgement until it is readable in the log, or polled."""
-    others = _OTHER_NODES if len(parts.session.cluster.metadata.all_hosts()) > 1 else 0.0
-    if not parts.settings.tail:
-        return others + max((polled.every + polled.lag for polled in parts.settings.poll), default=0.0)
-    node = parts.node
+    others = _OTHER_NODES if cassandra.several_nodes else 0.0
+    if not settings.tail:
+        return others + max((polled.every + polled.lag for polled in settings.poll), default=0.0)
+    node = cassandra.node
     plain = node.text("cdc_enabled") is not None and compressor(node) is None and not is_encrypted(node)
-    if plain and parts.settings.commit_log.follow_markers:
+    if plain and settings.commit_log.follow_markers:
         return others + _MARKER_PAUSE
     return others + (node.seconds("commitlog_sync_period") or _DEFAULT_SYNC_PERIOD) + _MARKER_PAUSE

@@ -12,7 +12,6 @@ from cassandra import DriverException, OperationTimedOut, Unauthorized
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
-from cdc_daemon.app.parts.dependents import make_finders
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -24,6 +23,7 @@ from cdc_daemon.cli.checks.tables import check_tables
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ConfigError
+from cdc_daemon.sources.dependents.finders import make_finders
 from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
 
 OLDEST, NEWEST = (4, 0), (5, 0)

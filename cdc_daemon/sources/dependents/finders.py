@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -15,10 +16,13 @@ from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.cassandra.query import pages, prepare
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import DependentsSettings
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.pipeline.routes import references_of
+from cdc_daemon.pipeline.routing import find_route
 from cdc_daemon.search.searched_field import SearchedField
 from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
 from cdc_daemon.values.cql_json import converter
@@ -184,3 +188,39 @@ def _check_columns(named: Mapping[str, str], needed: Sequence[str], known: Seque
     for column in named.values():
         if column not in known:
             raise ConfigError(f"expected a column in {what}, found {column!r}", hint=nearest_hint(column, known))
+
+
+def make_finders(
+    mappings: Iterable[DocumentMapping],
+    table_of: Callable[[TableName], TableMetadata],
+    *,
+    session: Session,
+    rows: IndexRows,
+) -> Mapping[TableName, Sequence[DependentFinder]]:
+    """Return, by table, the finders of documents that show its rows, where its keys do not identify them.
+
+    Raises `ConfigError` for dependents that cannot be found as declared.
+    """
+    finders: dict[TableName, list[DependentFinder]] = defaultdict(list)
+    for mapping in mappings:
+        base = TableName(mapping.table.keyspace, mapping.table.name)
+        for reference in references_of(mapping):
+            declared, joined = reference.dependents, reference.relation.table
+            other = table_of(joined)
+            if declared is None or declared.ignore:
+                continue
+            if find_route(base, mapping.table, other, reference.on) is not None:
+                continue
+            if declared.field is not None:
+                finders[joined].append(DependentsByField(rows, mapping.alias, base, other, declared.field))
+            elif declared.table is not None:
+                by_table = DependentsByTable(
+                    session,
+                    declared,
+                    listing=table_of(declared.table),
+                    shown_in=mapping.table,
+                    other=other,
+                    rows=rows,
+                )
+                finders[joined].append(by_table)
+    return finders

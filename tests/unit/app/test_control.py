@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -107,24 +108,24 @@ async def test_a_pause_outlives_that_the_parts_are_put_together_anew(
     pauses: list[Pause | None] = []
 
     class Parts:
-        tables: Sequence[str] = ()
-
         def __init__(self) -> None:
-            self.gate = Gate(_Sink())
+            self.tables = SimpleNamespace(shown=())
+            self.pipeline = SimpleNamespace(gate=Gate(_Sink()))
 
         async def run(self) -> bool:
-            pauses.append(self.gate.pause)
-            self.gate.close(Pause("anna", 1_700_000_000.5))
+            gate = self.pipeline.gate
+            pauses.append(gate.pause)
+            gate.close(Pause("anna", 1_700_000_000.5))
             return len(pauses) < 2
 
     @asynccontextmanager
-    async def assemble(*_: object, **__: object) -> AsyncIterator[Parts]:
+    async def compose(_: object) -> AsyncIterator[Parts]:
         yield Parts()
 
-    monkeypatch.setattr("cdc_daemon.app.daemon.assemble", assemble)
+    monkeypatch.setattr("cdc_daemon.app.daemon.compose", compose)
     store = Store(tmp_path)
     try:
-        await Daemon(settings(tmp_path))._assemble_and_run(store)
+        await Daemon(settings(tmp_path))._compose_and_run(store)
     finally:
         store.close()
     assert pauses == [None, Pause("anna", 1_700_000_000.5)]

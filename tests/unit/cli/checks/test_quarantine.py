@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 
-from cdc_daemon.app.assembly import Assembly
+from cdc_daemon.app.parts.log import LogPart
 from cdc_daemon.cli.checks import folders
 from cdc_daemon.cli.checks.folders import check_folders
 from cdc_daemon.config import CommitLogSettings, MappingSettings, Settings, StateSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.sources.log.quarantine import Quarantine
+from cdc_daemon.sources.log.tail import DisabledTail
 from cdc_daemon.telemetry.metrics import Metrics
 
 
@@ -71,11 +70,9 @@ def test_check_shows_them(
 
 def test_the_gauge_counts_them(quarantine: Quarantine, tmp_path: Path) -> None:
     metrics = Metrics()
-    others: dict[str, Any] = {name: MagicMock() for name in inspect.signature(Assembly).parameters}
-    others["pipeline"].flow = Coalescer().flow
-    assembly = Assembly(**{**others, "metrics": metrics, "quarantine": quarantine})
-    assembly.measure()
+    part = LogPart(metrics, DisabledTail(), Gate(Coalescer()), quarantine)
+    part.measure()
     assert metrics.registry.get_sample_value("cdc_daemon_quarantined_segments") == 0
     _keep(quarantine, tmp_path, 3)
-    assembly.measure()
+    part.measure()
     assert metrics.registry.get_sample_value("cdc_daemon_quarantined_segments") == 3

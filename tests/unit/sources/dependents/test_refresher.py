@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.app.parts.dependents import StoredQueue
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
@@ -21,6 +20,7 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.sources.dependents.finders import DependentFinder
+from cdc_daemon.sources.dependents.queue import StoredQueue
 from cdc_daemon.sources.dependents.refresher import AT_ONCE, DependentsRefresher
 from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow
