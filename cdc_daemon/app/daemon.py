@@ -34,7 +34,7 @@ from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.runner import RangeJobRunner
 from cdc_daemon.telemetry import logs
 from cdc_daemon.telemetry.metrics import Metrics
-from cdc_daemon.telemetry.overview import Overview
+from cdc_daemon.telemetry.status_summary import StatusSummary
 from cdc_http import LoopState
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._overview = Overview(self._metrics, settings.mappings)
+        self._overview = StatusSummary(self._metrics, settings.mappings)
         self._waiting: dict[str, str] | None = None
         self._beats: dict[str, float] = {}
         self._stop = asyncio.Event()

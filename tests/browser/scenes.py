@@ -10,7 +10,7 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.telemetry.metrics import Metrics
-from cdc_daemon.telemetry.overview import Overview
+from cdc_daemon.telemetry.status_summary import StatusSummary
 
 HOUR = 3600
 STEP = 10
@@ -40,7 +40,7 @@ def work(names: dict[str, str] = PLAIN, *, outage: float = 0.0, paused_by: str |
     """
     mappings = {name: MappingSettings(table=TableName("sunbird", table), alias=table) for name, table in names.items()}
     metrics = Metrics()
-    overview = Overview(metrics, mappings, share=1.0)
+    overview = StatusSummary(metrics, mappings, share=1.0)
     metrics.cdc_raw_limit_bytes.set(4 << 30)
     overview.count(dead_letters=240, open_jobs=1, newest_job=time.time())
     end = time.time()

@@ -1,4 +1,4 @@
-"""The current state for people: metrics and state are read once a second, independent of the number of readers."""
+"""The summary that the status page and `/status` show. It is computed once a second, however many clients read it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ import prometheus_client as prometheus
 
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.telemetry.metrics import LAG_BUCKETS, Metrics
-from cdc_daemon.telemetry.quantiles import Counts, Window, quantile, read_counts, total
-from cdc_daemon.telemetry.source_status import list_sources, list_tasks
-from cdc_daemon.telemetry.trend import STEP_SECONDS, Measure, Trend
-from cdc_daemon.telemetry.warnings import BEHIND_SECONDS, find_problems
+from cdc_daemon.telemetry.status_problems import BEHIND_SECONDS, find_problems
+from cdc_daemon.telemetry.status_sources import list_sources, list_tasks
+from cdc_daemon.telemetry.trend import STEP_SECONDS, Counts, Measure, Trend, Window, quantile, read_counts, total
 
 WINDOW_SECONDS = 60.0
-"""Period over which freshness is measured, to within a step of the trend."""
+"""Period over which freshness is measured, accurate to one step of the trend."""
 
 SHARE = 0.02
-"""Maximum share of time spent on measuring: with hundreds of tables it runs less often than every second."""
+"""Maximum share of time spent on measuring. With hundreds of tables it measures less often than once a second."""
 
 _RATE_SECONDS = 10
 
 MEASURES = (
     Measure("freshness_p50", "Freshness, median", "seconds"),
     Measure("freshness_p99", "Freshness, 99th percentile", "seconds"),
-    Measure("behind", "Seconds behind now", "seconds"),
+    Measure("behind", "Replication lag now", "seconds"),
     Measure("backlog", "Backlog in the commit log", "bytes"),
-    Measure("pending", "Changed keys that wait to be written", "keys"),
+    Measure("pending", "Pending changed keys", "keys"),
     Measure("cdc_raw", "cdc_raw", "bytes"),
     Measure("documents", "Documents written", "per second"),
     Measure("available", "Both servers available", "share", "lowest"),
@@ -41,10 +40,10 @@ class _State(NamedTuple):
     since: float
 
 
-class Overview:
-    """Reads the metrics and the daemon's state. Call `measure` once a second.
+class StatusSummary:
+    """Summarises the metrics and the daemon's state. Call `measure` once a second.
 
-    It skips calls to keep its share of time at `share`.
+    It skips calls, so that it uses at most `share` of the time.
     """
 
     def __init__(self, metrics: Metrics, mappings: Mapping[str, MappingSettings], *, share: float = SHARE) -> None:
@@ -62,18 +61,18 @@ class Overview:
         self._stored: dict[str, float] = {}
 
     def count(self, **stored: float) -> None:
-        """Record counts from the store: `dead_letters`, `open_jobs`, and when the `newest_job` was created."""
+        """Set counts from the store: `dead_letters`, `open_jobs`, and when the `newest_job` was created."""
         self._stored.update(stored)
 
     def measure(self, now: float, state: Mapping[str, Any]) -> None:
         """Read the metrics and the daemon's `state` at time `now` (seconds since epoch)."""
         began = time.perf_counter()
         if began >= self._next:
-            self._look(now, state)
+            self._measure(now, state)
             ended = time.perf_counter()
             self._next = began + (ended - began) / self._share
 
-    def _look(self, now: float, state: Mapping[str, Any]) -> None:
+    def _measure(self, now: float, state: Mapping[str, Any]) -> None:
         counts = read_counts(self._metrics.replication_lag_seconds, ("keyspace", "table"))
         minute = self._window.since_oldest(counts)
         step = _quantiles(self._window.since_newest(counts).values())
@@ -130,7 +129,7 @@ class Overview:
             self._window.keep(counts)
 
     def show(self) -> Mapping[str, Any]:
-        """Return the last results in plain values; empty before the first measurement."""
+        """Return the last summary in plain values; empty before the first measurement."""
         return self._shown
 
     def trend(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The sources of changes, each with its state and a few facts, for people."""
+"""The sources of changes and the scheduled tasks, each with its state and a few facts, for the status page."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from prometheus_client import Counter
 from cdc_daemon.telemetry.metrics import Metrics
 
 Unit = Literal["count", "seconds", "bytes", "moment", "text"]
-"""How a fact is displayed; a moment is in seconds since epoch."""
+"""How a fact is displayed. A moment is in seconds since epoch."""
 
 _POLLER = "poll "
-"""Name prefix of scheduled jobs that poll a table."""
+"""Name prefix of the scheduled tasks that poll a table."""
 
 
 def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield each source's `name`, `state` (a word or two) and `facts`.
 
     A fact has a `title`, a `value`, a `unit`, and `since_start`: whether it counts from the start of the process.
-    `state` is the daemon's. Pollers are the scheduled jobs that find changes.
+    `state` is the daemon's. Pollers are the scheduled tasks that find changes.
     """
     if "backlog" not in state:
         return
@@ -36,7 +36,7 @@ def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[st
                 _fact("position", state.get("position"), "text"),
                 _counted("changes read", _sum(metrics.mutations)),
                 _counted("segments released", _sum(metrics.segments_released)),
-                _counted("unreadable pieces", _sum(metrics.decode_errors)),
+                _counted("decode errors", _sum(metrics.decode_errors)),
                 _counted("gaps found", _sum(metrics.gaps)),
             ],
         }
@@ -44,27 +44,27 @@ def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[st
         "name": "requests for rows",
         "state": waiting,
         "facts": [
-            _counted("answered", _sum(metrics.http_requests, route="sync")),
-            _counted("of these failed", _sum(metrics.http_requests, route="sync", failed=True)),
+            _counted("requests", _sum(metrics.http_requests, route="sync")),
+            _counted("failed requests", _sum(metrics.http_requests, route="sync", failed=True)),
         ],
     }
     yield from (_scheduled(job) for job in state.get("schedule", ()) if is_poller(job["name"]))
 
 
 def list_tasks(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the scheduled jobs that find no changes, in the format of `list_sources`."""
+    """Return the scheduled tasks that are not pollers, in the format of `list_sources`."""
     return (_scheduled(job) for job in state.get("schedule", ()) if not is_poller(job["name"]))
 
 
 def is_poller(scheduled: str) -> bool:
-    """Return whether a scheduled job of this name polls a table and is therefore a source of changes."""
+    """Return whether the scheduled task of this name polls a table, and so is a source of changes."""
     return scheduled.startswith(_POLLER)
 
 
 def _scheduled(job: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": job["name"],
-        "state": "running" if job["running"] else "failing" if job["error"] else "waiting for its turn",
+        "state": "running" if job["running"] else "failing" if job["error"] else "scheduled",
         "facts": [
             _fact("error", job["error"], "text"),
             _fact("every", job["interval"], "seconds"),

@@ -10,8 +10,8 @@ import pytest
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.telemetry.metrics import Metrics
-from cdc_daemon.telemetry.overview import Overview
-from cdc_daemon.telemetry.warnings import Section
+from cdc_daemon.telemetry.status_problems import StatusSection
+from cdc_daemon.telemetry.status_summary import StatusSummary
 from cdc_http.routes.pages import anchor_of
 
 CHECKOUT = Path(__file__).parents[3]
@@ -23,11 +23,11 @@ MAPPINGS = {
 
 
 class Daemon:
-    """Metrics and a state that a test moves, looked at second by second."""
+    """Metrics and a state that a test changes; they are summarised second by second."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.overview = Overview(self.metrics, MAPPINGS, share=1.0)
+        self.summary = StatusSummary(self.metrics, MAPPINGS, share=1.0)
         self.now = START
         self.state: dict[str, Any] = {
             "pending": 0,
@@ -41,9 +41,9 @@ class Daemon:
 
     def look(self, seconds: int = 1) -> Any:
         for _ in range(seconds):
-            self.overview.measure(self.now, self.state)
+            self.summary.measure(self.now, self.state)
             self.now += 1
-        return self.overview.show()
+        return self.summary.show()
 
     def settle(self, lag: float, count: int = 1) -> None:
         for _ in range(count):
@@ -62,8 +62,8 @@ def texts(shown: Any) -> list[str]:
 
 
 def test_nothing_is_shown_before_the_first_look(daemon: Daemon) -> None:
-    assert daemon.overview.show() == {}
-    assert daemon.overview.trend()["end"] is None
+    assert daemon.summary.show() == {}
+    assert daemon.summary.trend()["end"] is None
 
 
 def test_a_daemon_at_rest(daemon: Daemon) -> None:
@@ -101,7 +101,7 @@ def test_the_rate_is_of_the_last_seconds(daemon: Daemon) -> None:
     for _ in range(20):
         daemon.settle(0.1, count=7)
         daemon.look()
-    assert daemon.overview.show()["rate"]["documents"] == 7.0
+    assert daemon.summary.show()["rate"]["documents"] == 7.0
     assert daemon.look(20)["rate"]["documents"] == 0.0
 
 
@@ -115,7 +115,7 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     assert shown["elasticsearch"]["since"] == START + 5
     assert shown["sources"][0]["state"] == "waiting for Elasticsearch"
     assert texts(shown)[0].startswith("Elasticsearch takes no writes (ConnectionError)")
-    assert "Documents are late, as Elasticsearch takes no writes." in texts(shown)
+    assert "Documents are late because Elasticsearch takes no writes." in texts(shown)
     assert shown["freshness"]["late"]
 
     daemon.state["elasticsearch"] = {"available": True, "failure": None}
@@ -133,8 +133,8 @@ def test_a_cassandra_that_hangs_is_named_as_the_cause(daemon: Daemon) -> None:
     daemon.state["cassandra"] = {"available": False, "failure": "no answer for 2 s", "nodes": 1, "nodes_up": 1}
     shown = daemon.look(30)
     assert texts(shown) == [
-        "Cassandra does not answer (no answer for 2 s): no row can be read, so nothing is replicated.",
-        "Documents are late, as Cassandra does not answer.",
+        "Cassandra does not answer (no answer for 2 s). Rows cannot be read, so nothing is replicated.",
+        "Documents are late because Cassandra does not answer.",
     ]
     assert shown["cassandra"]["since"] == START + 5
     assert shown["sources"][0]["state"] == "waiting for Cassandra"
@@ -144,7 +144,7 @@ def test_a_daemon_that_is_slow_is_behind(daemon: Daemon) -> None:
     daemon.settle(0.1)
     daemon.look(5)
     daemon.state |= {"pending": 10, "backlog": {"bytes": 500, "segments": 1}}
-    assert texts(daemon.look(30)) == ["Documents are late: changes in Cassandra wait to be written to Elasticsearch."]
+    assert texts(daemon.look(30)) == ["Documents are late: changes are waiting to be written to Elasticsearch."]
 
 
 def test_what_waits_on_disk_is_behind_too(daemon: Daemon) -> None:
@@ -167,10 +167,10 @@ def test_a_write_from_the_future_is_not_ahead_of_now(daemon: Daemon) -> None:
 def test_while_it_starts(daemon: Daemon) -> None:
     daemon.state = {"state": "starting", "waiting_for": {"what": "cassandra", "error": "connection refused"}}
     shown = daemon.look(12)
-    assert texts(shown) == ["Waiting for cassandra before it can start: connection refused"]
+    assert texts(shown) == ["Startup waits for cassandra: connection refused"]
     assert shown["sources"] == []
     assert shown["freshness"]["behind"] is None
-    assert daemon.overview.trend()["lines"][-1]["values"] == [None]
+    assert daemon.summary.trend()["lines"][-1]["values"] == [None]
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_a_folder_that_fills(daemon: Daemon, share: float, severities: list[str]
 
 
 def test_dead_letters_and_jobs_are_told_as_the_store_has_them(daemon: Daemon) -> None:
-    daemon.overview.count(dead_letters=2, open_jobs=1, newest_job=START)
+    daemon.summary.count(dead_letters=2, open_jobs=1, newest_job=START)
     shown = daemon.look()
     assert (shown["dead_letters"], shown["open_jobs"]) == (2, 1)
-    assert texts(shown) == ["2 dead letters are kept: their documents are not as their rows are."]
-    daemon.overview.count(dead_letters=1)
-    assert texts(daemon.look()) == ["1 dead letter is kept: their documents are not as their rows are."]
+    assert texts(shown) == ["2 dead letters: their changes were not replicated."]
+    daemon.summary.count(dead_letters=1)
+    assert texts(daemon.look()) == ["1 dead letter: its change was not replicated."]
 
 
 def scheduled(name: str, **more: Any) -> dict[str, Any]:
@@ -232,12 +232,12 @@ def test_a_daemon_that_follows_no_log(daemon: Daemon) -> None:
 def test_what_has_to_be_compared(daemon: Daemon) -> None:
     daemon.state["reconcile_requests"] = {"missing_segment": 2}
     assert texts(daemon.look()) == [
-        "Changes may be missing in Elasticsearch until tables are compared with it: missing segment."
+        "Changes may be missing in Elasticsearch until the tables are reconciled: missing segment."
     ]
 
 
 def test_looking_takes_a_small_part_of_the_time() -> None:
-    overview = Overview(Metrics(), MAPPINGS, share=1e-9)
+    overview = StatusSummary(Metrics(), MAPPINGS, share=1e-9)
     overview.measure(START, {"pending": 1, "backlog": {"bytes": 0, "segments": 0}, "state": "running"})
     shown = overview.show()
     overview.measure(START + 1, {"state": "starting", "waiting_for": {"what": "cassandra", "error": "away"}})
@@ -248,10 +248,10 @@ def test_a_pause(daemon: Daemon) -> None:
     daemon.state["paused"] = True
     shown = daemon.look()
     assert shown["sources"][0]["state"] == "paused"
-    assert texts(shown) == ["The commit log is paused by an operator: its changes wait."]
+    assert texts(shown) == ["The commit log is paused by an operator: changes wait."]
     daemon.state |= {"paused_by": "anna", "paused_since": START}
     shown = daemon.look()
-    assert texts(shown) == ["The commit log is paused by anna: its changes wait."]
+    assert texts(shown) == ["The commit log is paused by anna: changes wait."]
     assert {(fact["title"], fact["value"]) for fact in shown["sources"][0]["facts"]} >= {
         ("paused by", "anna"),
         ("paused since", START),
@@ -269,7 +269,7 @@ def test_the_trend_keeps_what_happened(daemon: Daemon) -> None:
         daemon.state["pending"] = second
         daemon.settle(0.12)
         daemon.look()
-    lines = {line["name"]: line["values"] for line in daemon.overview.trend()["lines"]}
+    lines = {line["name"]: line["values"] for line in daemon.summary.trend()["lines"]}
     assert lines["pending"] == [9, 19]
     assert all(0.1 <= value <= 0.15 for value in lines["freshness_p50"])
     assert lines["available"] == [1.0, 1.0]
@@ -289,18 +289,18 @@ def test_each_problem_leads_to_a_section_of_the_page_and_of_the_runbook(daemon: 
     }
     daemon.metrics.cdc_raw_limit_bytes.set(4096)
     daemon.metrics.cdc_raw_bytes.set(4096)
-    daemon.overview.count(dead_letters=1)
+    daemon.summary.count(dead_letters=1)
     daemon.settle(60.0)
     problems = daemon.look()["problems"]
     assert len(problems) == 11
-    assert {problem["section"] for problem in problems} <= {*get_args(Section)}
+    assert {problem["section"] for problem in problems} <= {*get_args(StatusSection)}
     headings = re.findall(r"^#+ (.*)$", (CHECKOUT / "docs/runbook.md").read_text(), re.MULTILINE)
     assert {problem["runbook"] for problem in problems} <= {anchor_of(heading) for heading in headings}
 
 
 def test_the_page_has_each_section_that_a_problem_may_lead_to() -> None:
     page = (CHECKOUT / "http/cdc_http/static/index.html").read_text()
-    assert [section for section in get_args(Section) if f'id="{section}"' not in page] == []
+    assert [section for section in get_args(StatusSection) if f'id="{section}"' not in page] == []
 
 
 def test_a_loop_that_is_stuck_is_a_critical_problem(daemon: Daemon) -> None:
