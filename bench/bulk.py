@@ -109,8 +109,8 @@ async def measure(url: str, *, documents: int, runs: int) -> BulkFigures:
 def prebuild(rows: Sequence[tuple[str, bytes]]) -> list[bytes]:
     """Build the bodies of the ceiling's requests, which hold what ours hold."""
     operations = make_operations(rows)
-    settlement = BulkResults(operations)
-    batches = split(operations, settlement.results, documents=PER_REQUEST, size=1 << 30)
+    known = BulkResults(operations)
+    batches = split(operations, known.results, documents=PER_REQUEST, size=1 << 30)
     return [batch.encode(operations)[0] for batch in batches]
 
 
@@ -171,9 +171,9 @@ def time_own_code(rows: Sequence[tuple[str, bytes]]) -> float:
     """Return the microseconds a document that the writer's own code takes."""
     operations = make_operations(rows)
     started = time.perf_counter()
-    settlement = BulkResults(operations)
-    for batch in split(operations, settlement.results, documents=PER_REQUEST, size=4 << 20):
+    known = BulkResults(operations)
+    for batch in split(operations, known.results, documents=PER_REQUEST, size=4 << 20):
         _, guards = batch.encode(operations)
-        settlement.set_aside(batch, built_after=0.0)
-        settlement.settle(batch, guards, None, Clocks(VERSION, 1_000_000))
+        known.without_stale(batch, built_after=0.0)
+        known.record(batch, guards, None, Clocks(VERSION, 1_000_000))
     return (time.perf_counter() - started) * 1e6 / len(operations)

@@ -11,14 +11,56 @@ import structlog
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
-from cdc_daemon.search.bulk_body import Target, WriteTrouble
-from cdc_daemon.search.bulk_observer import BulkObserver
-from cdc_daemon.search.failure import Failure, FailureKind
+from cdc_daemon.search.bulk_body import Target, WriteTrouble, encode_guard, guard_failure
+from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search.failure import EngineError, Failure, FailureKind
+from cdc_daemon.search.metrics import BulkObserver
 
 log = structlog.get_logger(__name__)
 
 Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[WriteTrouble]]]
 """Returns the failure of Elasticsearch as a whole, or the trouble of single aliases (possibly empty)."""
+
+
+class WriteProbe:
+    """Probes aliases for writes. A request is abandoned after `seconds`."""
+
+    def __init__(self, engine: SearchEngine, *, seconds: float) -> None:
+        self._engine = engine
+        self._seconds = seconds
+
+    async def __call__(self, targets: Sequence[Target]) -> Failure | Sequence[WriteTrouble]:
+        """Check whether each target accepts writes now, without writing anything.
+
+        Returns the trouble of single aliases. A `Failure` is a failure of Elasticsearch as a whole: if a request is
+        rejected because of one alias, each target is probed alone to find that alias.
+        """
+        found = await self._probe(targets)
+        if not isinstance(found, Failure) or found.kind is not FailureKind.OPERATOR or len(targets) == 1:
+            return found
+        alone = [(target, await self._probe([target])) for target in targets]
+        if all(isinstance(each, Failure) for _, each in alone):
+            return found
+        return [
+            trouble
+            for target, each in alone
+            for trouble in ([WriteTrouble(each, (target,))] if isinstance(each, Failure) else each)
+        ]
+
+    async def _probe(self, targets: Sequence[Target]) -> Failure | Sequence[WriteTrouble]:
+        body = b"\n".join([*map(encode_guard, targets), b""])
+        try:
+            items = await self._engine.bulk(body, len(targets), seconds=self._seconds)
+        except EngineError as error:
+            return [] if error.failure.kind is FailureKind.OVERLOAD else error.failure
+        found: list[WriteTrouble] = []
+        for target, item in zip(targets, items or (), strict=False):
+            failure = guard_failure(item)
+            if failure is not None and failure.is_of_cluster:
+                return failure
+            if failure is not None:
+                found.append(WriteTrouble(failure, (target,)))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
@@ -13,42 +13,20 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.document_operation import Operation, Result
 from cdc_daemon.model.errors import CdcError
-from cdc_daemon.search.adaptive_limit import AdaptiveLimit
 from cdc_daemon.search.alias_troubles import AliasTrouble, AliasTroubles, Prepare, prepare_nothing
-from cdc_daemon.search.availability import Availability, ProbePauses
+from cdc_daemon.search.availability import Availability, WriteProbe
 from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, split
-from cdc_daemon.search.bulk_endpoint import BulkEndpoint
-from cdc_daemon.search.bulk_observer import BulkObserver, RetryReason, SilentObserver
+from cdc_daemon.search.bulk_limits import AdaptiveLimit, BulkLimits
 from cdc_daemon.search.bulk_results import BulkResults, BulkVerdict, Clocks
-from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.failure import Failure, FailureKind
+from cdc_daemon.search.documents import find_versions
+from cdc_daemon.search.engine import DocumentName, SearchEngine
+from cdc_daemon.search.failure import EngineError, Failure, FailureKind
+from cdc_daemon.search.metrics import BulkObserver, RetryReason, SilentObserver
 
 log = structlog.get_logger(__name__)
 
 SMALLEST_SIZE = 64 * 1024
 """The smallest bound on a request's size in bytes, even if a proxy rejects requests of this size."""
-
-
-@dataclass(frozen=True, slots=True)
-class BulkLimits:
-    """The limits of a bulk writer.
-
-    A request holds at most `documents` operations and `size` bytes (a single larger document is sent alone);
-    at most `connections` requests are in flight. `max_body_age` in seconds is half of the index's
-    `gc_deletes` (Elasticsearch's default is 60): an older body is never sent. `allowed_clock_difference` is the
-    allowed clock skew between two daemons in seconds. `retry_pause` and `longest_retry_pause` in seconds
-    bound the pauses under overload, `probe_pauses` those between probes while Elasticsearch is unavailable.
-    """
-
-    documents: int = 1000
-    size: int = 4 * 1024 * 1024
-    connections: int = 4
-    request_timeout: float = 30.0
-    max_body_age: float = 30.0
-    allowed_clock_difference: float = 1.0
-    retry_pause: float = 0.1
-    longest_retry_pause: float = 5.0
-    probe_pauses: ProbePauses = field(default_factory=ProbePauses)
 
 
 class BulkWriter:
@@ -82,16 +60,17 @@ class BulkWriter:
         self._now = now
         self._size = self._limits.size
         self._slots = AdaptiveLimit(self._limits.connections)
-        request_timeout = min(self._limits.request_timeout, self._limits.max_body_age)
-        self._endpoint = BulkEndpoint(engine, request_timeout=request_timeout, probe_timeout=min(request_timeout, 5.0))
+        self._engine = engine
+        self._request_timeout = min(self._limits.request_timeout, self._limits.max_body_age)
+        probe = WriteProbe(engine, seconds=min(self._request_timeout, 5.0))
         self._availability = Availability(
-            self._endpoint.probe,
+            probe,
             observer=self._observer,
             pauses=self._limits.probe_pauses,
             clock=clock,
         )
         self._troubles = AliasTroubles(
-            self._endpoint.probe, self._availability, pauses=self._limits.probe_pauses, prepare=prepare, clock=clock
+            probe, self._availability, pauses=self._limits.probe_pauses, prepare=prepare, clock=clock
         )
         self._availability.on_alias = self._troubles.report
         self._foreign: set[str] = set()
@@ -159,102 +138,115 @@ class BulkWriter:
         Returns when each operation has a final outcome or must be read again; under overload that takes at most
         `max_body_age` and one request. Cancellation leaves no request in flight on this side.
         """
-        settlement = BulkResults(operations)
+        known = BulkResults(operations)
         limits = self._limits
-        batches = list(split(operations, settlement.results, documents=limits.documents, size=self._size))
+        batches = list(split(operations, known.results, documents=limits.documents, size=self._size))
         work = iter(batches)
         couriers = min(len(batches), limits.connections)
         if couriers <= 1:
-            await self._deliver_all(settlement, work)
+            await self._deliver_all(known, work)
         else:
             async with asyncio.TaskGroup() as group:
                 for _ in range(couriers):
-                    group.create_task(self._deliver_all(settlement, work))
-        return settlement.results
+                    group.create_task(self._deliver_all(known, work))
+        return known.results
 
-    async def _deliver_all(self, settlement: BulkResults, work: Iterator[BulkBatch]) -> None:
+    async def _deliver_all(self, known: BulkResults, work: Iterator[BulkBatch]) -> None:
         for batch in work:
-            await self._deliver(settlement, batch)
+            await self._deliver(known, batch)
 
-    async def _deliver(self, settlement: BulkResults, whole: BulkBatch) -> None:
+    async def _deliver(self, known: BulkResults, whole: BulkBatch) -> None:
         """Send a batch until none of its operations must be sent again."""
         backoff = Backoff(first=self._limits.retry_pause)
         batch = whole
         while True:
             async with self._slots.slot() as started:
-                batch = self._set_aside(settlement, batch)
+                batch = self._sendable(known, batch)
                 if not batch.positions:
                     return
-                answer = await self._send(settlement, batch)
+                answer = await self._send(known, batch)
                 if isinstance(answer, Failure):
                     break
                 self._adapt(answer, started)
-            await self._finish(settlement, answer)
+            await self._finish(known, answer)
             if not answer.overloaded:
                 return
-            batch = batch.keep(answer.overloaded, settlement.operations)
+            batch = batch.keep(answer.overloaded, known.operations)
             await asyncio.sleep(backoff.next(self._limits.longest_retry_pause))
-        await self._take_apart(settlement, batch, answer)
+        await self._split_invalid(known, batch, answer)
 
-    async def _send(self, settlement: BulkResults, batch: BulkBatch) -> BulkVerdict | Failure:
+    async def _send(self, known: BulkResults, batch: BulkBatch) -> BulkVerdict | Failure:
         """Send a batch once; return a `Failure` if the request itself is invalid and must be split."""
-        body, guards = batch.encode(settlement.operations)
+        body, guards = batch.encode(known.operations)
         started = self._clock()
-        deletions = any(settlement.operations[position].body is None for position in batch.positions)
-        answer = await self._endpoint.send(body, len(batch) + len(guards), deletions=deletions)
-        if isinstance(answer, Failure):
-            if answer.status == 413 or answer.kind is FailureKind.DOCUMENT:
-                return answer
-            return settlement.settle_refused(batch, answer, sent=True)
+        deletions = any(known.operations[position].body is None for position in batch.positions)
+        try:
+            # The items of deletions say whether the document existed.
+            items = await self._engine.bulk(
+                body, len(batch) + len(guards), seconds=self._request_timeout, every=deletions
+            )
+        except EngineError as error:
+            failure = error.failure
+            if failure.status == 413 or failure.kind is FailureKind.DOCUMENT:
+                return failure
+            return known.record_refused(batch, failure, sent=True)
         self._observer.bulk_done(self._clock() - started, len(batch), len(body))
-        return settlement.settle(batch, guards, answer, self._clocks())
+        return known.record(batch, guards, items, self._clocks())
 
-    async def _take_apart(self, settlement: BulkResults, batch: BulkBatch, failure: Failure) -> None:
+    async def _split_invalid(self, known: BulkResults, batch: BulkBatch, failure: Failure) -> None:
         """Halve a request that is too large or holds an invalid operation, down to the single operation."""
         if failure.status == 413:
             self._shrink(batch.size // 2)
         if len(batch) == 1:
-            settlement.settle_dead(batch.positions[0], failure)
+            known.record_dead(batch.positions[0], failure)
             return
-        for half in batch.halves(settlement.operations):
-            await self._deliver(settlement, half)
+        for half in batch.halves(known.operations):
+            await self._deliver(known, half)
 
-    async def _finish(self, settlement: BulkResults, verdict: BulkVerdict) -> None:
+    async def _finish(self, known: BulkResults, verdict: BulkVerdict) -> None:
         """Look up the versions that conflicts did not report, and pass on the results."""
         if verdict.trouble is not None:
             self._availability.lost(verdict.trouble)
         for trouble in verdict.troubled.values():
             self._troubles.report(trouble)
         if verdict.unseen:
-            versions = await self._endpoint.versions([settlement.operations[at] for at in verdict.unseen])
+            versions = await self._find_versions([known.operations[at] for at in verdict.unseen])
             for position, seen in zip(verdict.unseen, versions, strict=True):
-                told = settlement.results[position]
+                told = known.results[position]
                 failure = Failure(told.status, told.error_type or "", told.reason or "")
-                settlement.settle_conflict(position, failure, seen, self._clocks(), verdict)
+                known.record_conflict(position, failure, seen, self._clocks(), verdict)
         if verdict.overloaded:
             self._observer.retried(RetryReason.OVERLOAD, len(verdict.overloaded))
         for reason, count in verdict.retries.items():
             self._observer.retried(reason, count)
         if verdict.retries[RetryReason.FOREIGN_VERSION]:
-            self._say_foreign(settlement)
+            self._log_foreign_versions(known)
 
-    def _set_aside(self, settlement: BulkResults, batch: BulkBatch) -> BulkBatch:
+    async def _find_versions(self, operations: Sequence[Operation]) -> list[int | None]:
+        """Return the current versions of the operations' documents; None where no version is available."""
+        names = [DocumentName(operation.alias, operation.id, operation.routing) for operation in operations]
+        try:
+            return await find_versions(self._engine, names, seconds=self._request_timeout)
+        except CdcError:
+            return [None] * len(operations)
+
+    def _sendable(self, known: BulkResults, batch: BulkBatch) -> BulkBatch:
         """Return the part of the batch that may be sent now; the rest must be read again.
 
         See docs/guarantees.md, promise 5.
         """
         failure = self._availability.failure
         if failure is not None:
-            for reason, count in settlement.settle_refused(batch, failure, sent=False).retries.items():
+            for reason, count in known.record_refused(batch, failure, sent=False).retries.items():
                 self._observer.retried(reason, count)
             return BulkBatch([], [], 0)
         taken = batch
         if self._troubles.aliases:
-            taken = settlement.refuse(batch, self._troubles.failures)
+            taken = known.without_troubled(batch, self._troubles.failures)
             if len(taken) < len(batch):
                 self._observer.retried(RetryReason.REFUSED, len(batch) - len(taken))
         oldest = max(self._clock() - self._limits.max_body_age, self._availability.since)
-        fresh = settlement.set_aside(taken, built_after=oldest, of=self._troubles.back_since(oldest))
+        fresh = known.without_stale(taken, built_after=oldest, of=self._troubles.back_since(oldest))
         if len(fresh) < len(taken):
             self._observer.retried(RetryReason.STALE_BODY, len(taken) - len(fresh))
         return fresh
@@ -271,9 +263,9 @@ class BulkWriter:
             self._size = smaller
             log.warning("elasticsearch.request_too_large", request_bytes_at_most=smaller)
 
-    def _say_foreign(self, settlement: BulkResults) -> None:
+    def _log_foreign_versions(self, known: BulkResults) -> None:
         clocks = self._clocks()
-        for operation, result in zip(settlement.operations, settlement.results, strict=True):
+        for operation, result in zip(known.operations, known.results, strict=True):
             seen = result.seen_version or 0
             if seen > clocks.now + clocks.allowed and operation.alias not in self._foreign:
                 self._foreign.add(operation.alias)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import orjson
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
-from cdc_daemon.search.failure import Failure
+from cdc_daemon.search.engine import BulkItem
+from cdc_daemon.search.failure import Failure, FailureKind
 
 MAX_ID_BYTES = 512
 """The longest `_id` in bytes of UTF-8 (Elasticsearch's `IndexRequest.MAX_DOCUMENT_ID_LENGTH_IN_BYTES`)."""
@@ -18,6 +19,9 @@ MAX_VERSION = 2**63 - 1
 
 GUARD_ID = "cdc-daemon-guard"
 """The id of a document that is never written: see `encode_guard`."""
+
+HEALTHY_GUARD = "document_missing_exception"
+"""The failure of a guard on an alias that accepts writes."""
 
 
 @dataclass(slots=True)
@@ -173,6 +177,14 @@ def encode_guard(target: Target) -> bytes:
         GUARD_ID.encode(),
         orjson.dumps(target.routing),
     )
+
+
+def guard_failure(item: BulkItem) -> Failure | None:
+    """Return the failure of an alias that a guard's item reports, or None if a write would have succeeded."""
+    failure = item.failure
+    if failure is None or failure.error_type == HEALTHY_GUARD:
+        return None
+    return failure if failure.kind in {FailureKind.OPERATOR, FailureKind.UNAVAILABLE} else None
 
 
 def _dead(error_type: str, reason: str) -> Result:

@@ -10,11 +10,10 @@ from functools import cache
 from types import MappingProxyType
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
-from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble
-from cdc_daemon.search.bulk_endpoint import guard_failure
-from cdc_daemon.search.bulk_observer import RetryReason
-from cdc_daemon.search.engine import Item
+from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, guard_failure
+from cdc_daemon.search.engine import BulkItem
 from cdc_daemon.search.failure import Failure, FailureKind
+from cdc_daemon.search.metrics import RetryReason
 
 _SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")
 """`VersionType.EXTERNAL_GTE.explainConflictForWrites` of Elasticsearch 8.19; `EXTERNAL` has different text."""
@@ -66,8 +65,8 @@ class BulkResults:
         self.operations = operations
         self.results = [_PENDING] * len(operations)
 
-    def settle(
-        self, batch: BulkBatch, guards: Sequence[Target], items: Sequence[Item] | None, clocks: Clocks
+    def record(
+        self, batch: BulkBatch, guards: Sequence[Target], items: Sequence[BulkItem] | None, clocks: Clocks
     ) -> BulkVerdict:
         """Record the outcome of each operation of a batch; the operations in the verdict have no final outcome yet.
 
@@ -81,14 +80,13 @@ class BulkResults:
         missing: set[str] = set()
         for position, item in zip(batch.positions, items, strict=False):
             operation = self.operations[position]
-            error = item.get("error")
-            if error is None:
-                self.results[position] = _written(operation.body is None, item["status"])
+            failure = item.failure
+            if failure is None:
+                self.results[position] = _written(operation.body is None, item.status)
                 continue
-            failure = Failure.from_error(item["status"], error)
             if failure.error_type == "index_not_found_exception":
                 missing.add(operation.alias)
-            self._settle_failed(position, failure, verdict, clocks)
+            self._record_failed(position, failure, verdict, clocks)
         for guard, item in zip(guards, items[len(batch) :], strict=True):
             guarded = guard_failure(item)
             if guarded is not None:
@@ -97,7 +95,7 @@ class BulkResults:
         self._distrust_deletions(batch, missing, verdict)
         return verdict
 
-    def settle_refused(self, batch: BulkBatch, failure: Failure, *, sent: bool) -> BulkVerdict:
+    def record_refused(self, batch: BulkBatch, failure: Failure, *, sent: bool) -> BulkVerdict:
         """Record REREAD for each operation of a request that was rejected or lost as a whole, or never `sent`."""
         verdict = BulkVerdict()
         targets: dict[str, Target] = {}
@@ -113,11 +111,11 @@ class BulkResults:
             verdict.trouble = WriteTrouble(failure, tuple(targets.values()))
         return verdict
 
-    def settle_dead(self, position: int, failure: Failure) -> None:
+    def record_dead(self, position: int, failure: Failure) -> None:
         """Record DEAD for an operation that Elasticsearch cannot accept."""
         self.results[position] = _result(Outcome.DEAD, failure)
 
-    def settle_conflict(
+    def record_conflict(
         self, position: int, failure: Failure, seen: int | None, clocks: Clocks, verdict: BulkVerdict
     ) -> None:
         """Record SUPERSEDED for a version of a later read, and REREAD for clock skew or a foreign writer.
@@ -133,7 +131,7 @@ class BulkResults:
         verdict.retries[RetryReason.FOREIGN_VERSION if foreign else RetryReason.CONFLICT] += 1
         self.results[position] = _result(Outcome.REREAD, failure, seen)
 
-    def refuse(self, batch: BulkBatch, failures: Mapping[str, Failure]) -> BulkBatch:
+    def without_troubled(self, batch: BulkBatch, failures: Mapping[str, Failure]) -> BulkBatch:
         """Record REREAD for the operations of these aliases, which reject writes at present; return the others."""
         left = []
         for position in batch.positions:
@@ -144,7 +142,9 @@ class BulkResults:
                 self.results[position] = _result(Outcome.REREAD, failure)
         return batch if len(left) == len(batch) else batch.keep(left, self.operations)
 
-    def set_aside(self, batch: BulkBatch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS) -> BulkBatch:
+    def without_stale(
+        self, batch: BulkBatch, *, built_after: float, of: Mapping[str, float] = _NO_MOMENTS
+    ) -> BulkBatch:
         """Record REREAD for operations built at `built_after` (monotonic seconds) or before; return the others.
 
         `of` holds later times for single aliases.
@@ -161,7 +161,7 @@ class BulkResults:
             self.results[position] = Result(Outcome.REREAD, "body_too_old", "the body waited too long", status=0)
         return batch.keep(fresh, self.operations)
 
-    def _settle_failed(self, position: int, failure: Failure, verdict: BulkVerdict, clocks: Clocks) -> None:
+    def _record_failed(self, position: int, failure: Failure, verdict: BulkVerdict, clocks: Clocks) -> None:
         operation = self.operations[position]
         kind = failure.kind
         if kind is FailureKind.CONFLICT:
@@ -170,9 +170,9 @@ class BulkResults:
                 verdict.unseen.append(position)
                 self.results[position] = _result(Outcome.REREAD, failure)
             else:
-                self.settle_conflict(position, failure, seen, clocks, verdict)
+                self.record_conflict(position, failure, seen, clocks, verdict)
         elif kind is FailureKind.DOCUMENT:
-            self.settle_dead(position, failure)
+            self.record_dead(position, failure)
         elif kind is FailureKind.OVERLOAD:
             self.results[position] = _result(Outcome.REREAD, failure)
             verdict.overloaded.append(position)

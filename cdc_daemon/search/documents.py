@@ -31,12 +31,17 @@ async def count_documents(engine: SearchEngine, target: str) -> int:
         return await engine.count(target)
 
 
-async def find_versions(engine: SearchEngine, names: Sequence[DocumentName]) -> list[int | None]:
-    """Return the version of each document, None where the document is missing or its version is unknown."""
+async def find_versions(
+    engine: SearchEngine, names: Sequence[DocumentName], *, seconds: float | None = None
+) -> list[int | None]:
+    """Return the version of each document, None where the document is missing or its version is unknown.
+
+    `seconds` is the timeout of the request, if it differs from that of the engine.
+    """
     if not names:
         return []
     with attempting("look at versions", alias=names[0].alias):
-        documents = await engine.documents(names, source=False)
+        documents = await engine.documents(names, source=False, seconds=seconds)
     return [each.version if isinstance(each, StoredDocument) else None for each in documents]
 
 

@@ -13,9 +13,6 @@ from cdc_daemon.search.failure import Failure, broken_answer
 
 T = TypeVar("T")
 
-Item = dict[str, Any]
-"""One entry of a bulk answer: `status`, and `error` if it failed."""
-
 Aliases = Mapping[str, Mapping[str, Any]]
 """The aliases of one index: name to options."""
 
@@ -35,6 +32,13 @@ class StoredDocument(NamedTuple):
     routing: str | None
     version: int
     source: Mapping[str, Any] | None
+
+
+class BulkItem(NamedTuple):
+    """The result of one action of a bulk request: its status, and its failure if it failed."""
+
+    status: int
+    failure: Failure | None = None
 
 
 class IndexSettings(NamedTuple):
@@ -68,11 +72,11 @@ class SearchEngine(Protocol):
 
     # Documents
 
-    async def bulk(self, body: bytes, count: int, *, seconds: float, every: bool = False) -> list[Item] | None:
+    async def bulk(self, body: bytes, count: int, *, seconds: float, every: bool = False) -> Sequence[BulkItem] | None:
         """Send a bulk request of `count` actions, encoded as NDJSON; return the items in order.
 
-        Every action must be sent to an alias. Returns None if no action failed, unless `every` item is wanted.
-        `timeout` is in seconds; the engine gives up on a shard earlier than that.
+        Only an alias may be written to: an action on anything else fails. Returns None if no action failed, unless
+        `every` item is wanted. The request ends after `seconds`; the engine gives up on a shard earlier than that.
         """
         ...
 

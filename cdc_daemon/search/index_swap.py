@@ -151,32 +151,32 @@ def following_names(alias: str, live: str, count: int = 100) -> Sequence[str]:
     return [f"{stem}{int(digits) + more:0{len(digits)}}" for more in range(1, count + 1)]
 
 
-def exchange_actions(pair: AliasIndices) -> list[dict[str, Any]]:
+def exchange_actions(indices: AliasIndices) -> list[dict[str, Any]]:
     """Return the alias actions that make the other index live and keep the live one, as one request.
 
     All other aliases of the live index move with their options. Elasticsearch applies all actions, or none if
     this state is out of date.
     """
-    live, other, phase = pair.live, pair.other, pair.phase
+    live, other, phase = indices.live, indices.other, indices.phase
     assert live is not None
     assert other is not None
     assert phase is not None
     actions: list[dict[str, Any]] = []
-    for name, options in pair.aliases[live].items():
-        if name == pair.alias or not pair.is_own(name):
-            written = {"is_write_index": True} if name == pair.alias else {}
+    for name, options in indices.aliases[live].items():
+        if name == indices.alias or not indices.is_own(name):
+            written = {"is_write_index": True} if name == indices.alias else {}
             actions += [
                 {"remove": {"index": live, "alias": name, "must_exist": True}},
                 {"add": {"index": other, "alias": name, **options, **written}},
             ]
     actions += [
-        {"remove": {"index": other, "alias": marker(pair.alias, phase), "must_exist": True}},
-        {"add": {"index": live, "alias": marker(pair.alias, Phase.KEPT), "is_hidden": True}},
+        {"remove": {"index": other, "alias": marker(indices.alias, phase), "must_exist": True}},
+        {"add": {"index": live, "alias": marker(indices.alias, Phase.KEPT), "is_hidden": True}},
     ]
-    if pair.behind:
-        actions.append({"remove": {"index": other, "alias": marker(pair.alias, BEHIND), "must_exist": True}})
-    if not pair.both_written:
+    if indices.behind:
+        actions.append({"remove": {"index": other, "alias": marker(indices.alias, BEHIND), "must_exist": True}})
+    if not indices.both_written:
         # Until every daemon has seen the change, the previous live index may miss changes written meanwhile.
-        actions.append({"add": {"index": live, "alias": marker(pair.alias, BEHIND), "is_hidden": True}})
+        actions.append({"add": {"index": live, "alias": marker(indices.alias, BEHIND), "is_hidden": True}})
         actions += [{"add": {"index": each, "alias": direct(each), "is_hidden": True}} for each in (live, other)]
     return actions

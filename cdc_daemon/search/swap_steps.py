@@ -64,14 +64,14 @@ class SwapSteps:
         """Check with Elasticsearch whether an index can be created. Also raises `IndexRefusedError`."""
         await IndexManager(self._engine).try_out(definition)
 
-    async def create(self, definition: IndexDefinition, pair: AliasIndices) -> None:
+    async def create(self, definition: IndexDefinition, indices: AliasIndices) -> None:
         """Create the index that will replace the live one; it receives writes from now on.
 
         It may already exist, if it was created for the same purpose.
         """
-        alias, index, live = pair.alias, definition.index, str(pair.live)
+        alias, index, live = indices.alias, definition.index, str(indices.live)
         await self._check_names(alias)
-        # Do this first: writes to a pair use these names as soon as the pair is seen.
+        # Do this first: writes to both indices use these names as soon as the second one is seen.
         await self._change([{"add": {"index": live, "alias": direct(live), **_HIDDEN}}], "name the live index", alias)
         own = {marker(alias, Phase.BUILDING): _HIDDEN, direct(index): _HIDDEN}
         settings = {**dict(flat_settings(definition.settings)), **_building_settings(definition)}
@@ -79,12 +79,13 @@ class SwapSteps:
         if not await IndexManager(self._engine).create(made, own) and (await self.indices(alias)).other != index:
             raise IndexSwapError("expected a free name for the index, found an index of that name", index=index)
 
-    async def write_again(self, pair: AliasIndices) -> None:
+    async def write_again(self, indices: AliasIndices) -> None:
         """Resume writes to the other index after `let_go`; it is still behind."""
         actions = [
-            {"add": {"index": each, "alias": direct(each), **_HIDDEN}} for each in (str(pair.live), str(pair.other))
+            {"add": {"index": each, "alias": direct(each), **_HIDDEN}}
+            for each in (str(indices.live), str(indices.other))
         ]
-        await self._change(actions, "have the index written again", pair.alias)
+        await self._change(actions, "have the index written again", indices.alias)
 
     async def drift(self, definition: IndexDefinition, index: str) -> list[IndexDifference]:
         """Return the differences of an index being built from its declaration."""
@@ -101,18 +102,18 @@ class SwapSteps:
             await self._engine.refresh(index)
             await self._engine.wait_for_shards(index, seconds=_SHARDS_SECONDS)
 
-    async def exchange(self, pair: AliasIndices) -> None:
+    async def exchange(self, indices: AliasIndices) -> None:
         """Make the other index live, in one step, and keep the previous live one."""
-        with attempting("refresh", index=pair.other):
-            await self._engine.refresh(str(pair.other))
-        await self._change(exchange_actions(pair), "swap the indices", pair.alias)
-        log.info("elasticsearch.swapped", alias=pair.alias, live=pair.other, kept=pair.live)
+        with attempting("refresh", index=indices.other):
+            await self._engine.refresh(str(indices.other))
+        await self._change(exchange_actions(indices), "swap the indices", indices.alias)
+        log.info("elasticsearch.swapped", alias=indices.alias, live=indices.other, kept=indices.live)
         await self._watch.look()
 
-    async def mark_behind(self, pair: AliasIndices) -> None:
+    async def mark_behind(self, indices: AliasIndices) -> None:
         """Mark for all daemons that the other index lacks changes."""
-        add = {"add": {"index": pair.other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}}
-        await self._change([add], "mark the index", pair.alias)
+        add = {"add": {"index": indices.other, "alias": marker(indices.alias, BEHIND), **_HIDDEN}}
+        await self._change([add], "mark the index", indices.alias)
 
     async def unmark_behind(self, alias: str, index: str) -> None:
         """Remove the mark before a comparison; daemons set it again if the index rejects changes from now on."""
@@ -120,22 +121,22 @@ class SwapSteps:
         await self._change([remove], "unmark the index", alias)
         await self._watch.look()
 
-    async def let_go(self, pair: AliasIndices) -> None:
+    async def let_go(self, indices: AliasIndices) -> None:
         """Stop all writes to the other index, and mark it as behind."""
-        other = str(pair.other)
+        other = str(indices.other)
         actions = [
-            {"add": {"index": other, "alias": marker(pair.alias, BEHIND), **_HIDDEN}},
+            {"add": {"index": other, "alias": marker(indices.alias, BEHIND), **_HIDDEN}},
             {"remove": {"index": other, "alias": direct(other), "must_exist": False}},
         ]
-        await self._change(actions, "let the index go", pair.alias)
+        await self._change(actions, "let the index go", indices.alias)
 
-    async def drop(self, pair: AliasIndices) -> None:
+    async def drop(self, indices: AliasIndices) -> None:
         """Delete the other index after all daemons have stopped writing to it."""
-        alias, other = pair.alias, str(pair.other)
-        if pair.phase is not Phase.DROPPING:
-            assert pair.phase is not None
+        alias, other = indices.alias, str(indices.other)
+        if indices.phase is not Phase.DROPPING:
+            assert indices.phase is not None
             actions: list[Mapping[str, Any]] = [
-                {"remove": {"index": other, "alias": marker(alias, pair.phase), "must_exist": True}},
+                {"remove": {"index": other, "alias": marker(alias, indices.phase), "must_exist": True}},
                 {"add": {"index": other, "alias": marker(alias, Phase.DROPPING), **_HIDDEN}},
             ]
             # From here on no swap can make it live: that needs the removed alias.

@@ -48,17 +48,17 @@ class SwapWatch:
         self._engine = engine
         self._aliases = list(aliases)
         self._clock = clock
-        self._pairs: IndicesByAlias = {alias: AliasIndices(alias) for alias in aliases}
+        self._current: IndicesByAlias = {alias: AliasIndices(alias) for alias in aliases}
         self.unknown: Mapping[str, AliasTrouble] = {}
         """Why the last check of single aliases failed: the indices of their documents are unknown."""
         self._seen = float("-inf")
         self._lock = asyncio.Lock()
-        self.changed: Callable[[IndicesByAlias], None] = lambda _pairs: None
+        self.changed: Callable[[IndicesByAlias], None] = lambda _current: None
 
     @property
     def last(self) -> IndicesByAlias:
         """The result of the last check, of any age."""
-        return self._pairs
+        return self._current
 
     async def known(self) -> IndicesByAlias:
         """Return a view that a write may rely on now; check again if the last view is too old.
@@ -66,17 +66,17 @@ class SwapWatch:
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
         if self._clock() - self._seen < KNOWN_FOR:
-            return self._pairs
+            return self._current
         async with self._lock:
             if self._clock() - self._seen >= KNOWN_FOR:
                 await self._look()
-            return self._pairs
+            return self._current
 
     async def look(self) -> IndicesByAlias:
         """Check now and return the result. Raises as `known` does."""
         async with self._lock:
             await self._look()
-            return self._pairs
+            return self._current
 
     async def run(self, interval: float = LOOK_INTERVAL) -> None:
         """Poll until cancelled."""
@@ -89,15 +89,19 @@ class SwapWatch:
 
     async def _look(self) -> None:
         sent = self._clock()
-        before = self._pairs
+        before = self._current
         seen, failures = await self._look_at_each()
         self.unknown = carry_on(self.unknown, failures)
-        self._pairs = {**before, **seen}
+        self._current = {**before, **seen}
         self._seen = sent
-        for alias, pair in self._pairs.items():
-            if (pair.live, pair.other, pair.phase) != (before[alias].live, before[alias].other, before[alias].phase):
-                log.info("elasticsearch.indices", **pair.plain())
-        self.changed(self._pairs)
+        for alias, indices in self._current.items():
+            if (indices.live, indices.other, indices.phase) != (
+                before[alias].live,
+                before[alias].other,
+                before[alias].phase,
+            ):
+                log.info("elasticsearch.indices", **indices.plain())
+        self.changed(self._current)
 
     async def _look_at_each(self) -> tuple[IndicesByAlias, Mapping[str, ElasticsearchRefusedError]]:
         """Return the current indices, and why checks of single aliases fail: a block on one fails a check of all.
@@ -107,16 +111,16 @@ class SwapWatch:
         try:
             return await look_up_indices(self._engine, self._aliases), {}
         except ElasticsearchRefusedError as refusal:
-            pairs: dict[str, AliasIndices] = {}
+            current: dict[str, AliasIndices] = {}
             failures: dict[str, ElasticsearchRefusedError] = {}
             for alias in self._aliases:
                 try:
-                    pairs |= await look_up_indices(self._engine, [alias])
+                    current |= await look_up_indices(self._engine, [alias])
                 except ElasticsearchRefusedError as error:
                     failures[alias] = error
-            if not pairs:
+            if not current:
                 raise refusal from None
-            return pairs, failures
+            return current, failures
 
 
 async def look_up_indices(engine: SearchEngine, aliases: Sequence[str]) -> IndicesByAlias:
@@ -136,9 +140,9 @@ class SwapFields:
     async def complete(self, alias: str, properties: Mapping[str, Any], *, add: bool) -> Completion:
         """Add the fields that are missing in the indices. Raises as `IndexManager` does; errors name the alias."""
         try:
-            pair = (await self._watch.known()).get(alias)
-            if pair is not None and pair.both_written:
-                await self._manager.complete(direct(str(pair.other)), properties, add=add)
+            indices = (await self._watch.known()).get(alias)
+            if indices is not None and indices.both_written:
+                await self._manager.complete(direct(str(indices.other)), properties, add=add)
             return await self._manager.complete(alias, properties, add=add)
         except (ElasticsearchRefusedError, ElasticsearchUnavailableError) as error:
             # Name the alias, so that it is probed for writes: no write may precede the fields.

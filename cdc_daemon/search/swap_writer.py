@@ -24,7 +24,7 @@ PATIENCE = 60.0
 """Seconds for which writes wait for the other index if it rejects writes and the live one accepts them."""
 
 Note = Callable[[AliasIndices], Awaitable[None]]
-"""Stores durably, for all daemons, that the other index of a pair lacks changes."""
+"""Stores durably, for all daemons, that the other index of an alias lacks changes."""
 
 
 class Refusals(NamedTuple):
@@ -84,8 +84,8 @@ class SwapWriter:
             return unknown
         if not self._live.troubled:
             return None
-        pair = self._watch.last.get(alias)
-        return self._live.trouble(direct(str(pair.live)) if pair is not None and pair.both_written else alias)
+        indices = self._watch.last.get(alias)
+        return self._live.trouble(direct(str(indices.live)) if indices is not None and indices.both_written else alias)
 
     def troubles(self) -> dict[str, AliasTrouble]:
         """Return why aliases reject writes, by alias."""
@@ -100,8 +100,8 @@ class SwapWriter:
 
     def live_index(self, alias: str) -> str | None:
         """Return the live index of an alias as of the last check."""
-        pair = self._watch.last.get(alias)
-        return None if pair is None else pair.live
+        indices = self._watch.last.get(alias)
+        return None if indices is None else indices.live
 
     def when_troubled(self, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of the set of aliases that reject writes."""
@@ -143,7 +143,7 @@ class SwapWriter:
         It raises nothing: an operation that cannot be completed is returned as REREAD.
         """
         try:
-            pairs = await self._watch.known()
+            current = await self._watch.known()
         except CdcError as error:
             failure = Failure(0, "aliases_unknown", error.message)
             self._live.lost(failure, operations)
@@ -151,29 +151,26 @@ class SwapWriter:
         unknown = self._watch.unknown
         if unknown and any(operation.alias in unknown for operation in operations):
             return await self._write_known(operations, {alias: each.failure for alias, each in unknown.items()})
-        both_written = {
-            at: pair
+        doubled = {
+            at: indices
             for at, operation in enumerate(operations)
-            if (pair := pairs.get(operation.alias)) is not None and pair.both_written
+            if (indices := current.get(operation.alias)) is not None and indices.both_written
         }
-        if not both_written:
+        if not doubled:
             return await self._live.write(operations)
         by_other: dict[str, list[int]] = {}
-        for at, pair in both_written.items():
-            by_other.setdefault(str(pair.other), []).append(at)
+        for at, indices in doubled.items():
+            by_other.setdefault(str(indices.other), []).append(at)
         live_operations = [
-            replace(operation, alias=direct(str(both_written[at].live))) if at in both_written else operation
+            replace(operation, alias=direct(str(doubled[at].live))) if at in doubled else operation
             for at, operation in enumerate(operations)
         ]
         results, *others = await asyncio.gather(
             self._live.write(live_operations),
-            *(
-                self._write_other(both_written[places[0]], [operations[at] for at in places])
-                for places in by_other.values()
-            ),
+            *(self._write_other(doubled[places[0]], [operations[at] for at in places]) for places in by_other.values()),
         )
         for places, found in zip(by_other.values(), others, strict=True):
-            await self._combine(both_written[places[0]], operations, results, places, found)
+            await self._combine(doubled[places[0]], operations, results, places, found)
         return results
 
     async def _write_known(self, operations: Sequence[Operation], unknown: Mapping[str, Failure]) -> list[Result]:
@@ -189,8 +186,8 @@ class SwapWriter:
                 results.append(Result(Outcome.REREAD, failure.error_type, failure.reason, status=failure.status))
         return results
 
-    async def _write_other(self, pair: AliasIndices, operations: Sequence[Operation]) -> list[Result]:
-        index = str(pair.other)
+    async def _write_other(self, indices: AliasIndices, operations: Sequence[Operation]) -> list[Result]:
+        index = str(indices.other)
         other = self._others.get(index)
         if other is None:
             other = self._others[index] = _Other(self._make_other())
@@ -200,17 +197,17 @@ class SwapWriter:
             failure = trouble.failure
         if failure is None:
             other.troubled = None
-        elif self._live.available and self.trouble(pair.alias) is None:
+        elif self._live.available and self.trouble(indices.alias) is None:
             now = self._clock()
             other.troubled = other.troubled or now
             if now - other.troubled >= self._patience:
-                await self._note(self._let_go, pair, failure)
+                await self._note(self._let_go, indices, failure)
                 other.troubled = None
         return results
 
     async def _combine(
         self,
-        pair: AliasIndices,
+        indices: AliasIndices,
         operations: Sequence[Operation],
         results: list[Result],
         places: Sequence[int],
@@ -228,65 +225,65 @@ class SwapWriter:
                     unanswered=live.unanswered or other.unanswered,
                 )
             elif other.outcome is Outcome.DEAD and live.outcome not in {Outcome.DEAD, Outcome.REREAD}:
-                before = refused or self.refused.get(pair.alias)
+                before = refused or self.refused.get(indices.alias)
                 reason = f"{other.error_type}: {other.reason}"
                 refused = Refusals((before.documents if before else 0) + 1, operations[at].id, reason)
                 dead[at] = other
         if refused is None:
             return
-        self.refused[pair.alias] = refused
+        self.refused[indices.alias] = refused
         log.warning(
             "elasticsearch.other_index_refuses",
-            index=pair.other,
-            phase=pair.phase,
+            index=indices.other,
+            phase=indices.phase,
             id=refused.id,
             reason=refused.reason,
             every=30,
-            every_key=pair.alias,
+            every_key=indices.alias,
         )
-        if await self._must_be_repeated(pair, mark=True):
+        if await self._must_be_repeated(indices, mark=True):
             for at, other in dead.items():
                 results[at] = replace(other, outcome=Outcome.REREAD)
 
-    async def _must_be_repeated(self, pair: AliasIndices, *, mark: bool) -> bool:
-        """Return whether the changes that the other index of a pair rejected must be written again.
+    async def _must_be_repeated(self, indices: AliasIndices, *, mark: bool) -> bool:
+        """Return whether the changes that the other index of an alias rejected must be written again.
 
         This is true if it became live meanwhile, as its rejections then affect the live index. It is also true if it
         could not be marked as behind, as a swap would make it live without the changes. This needs a new check of the
         aliases. The second check detects a mark that came too late for a swap.
         """
         try:
-            now = (await self._watch.look())[pair.alias]
+            now = (await self._watch.look())[indices.alias]
         except CdcError:
             return True
-        if now.other != pair.other or now.behind:
-            return now.live == pair.other
+        if now.other != indices.other or now.behind:
+            return now.live == indices.other
         if not mark:
             return True
-        await self._note(self._mark_behind, pair, None)
-        return await self._must_be_repeated(pair, mark=False)
+        await self._note(self._mark_behind, indices, None)
+        return await self._must_be_repeated(indices, mark=False)
 
-    async def _note(self, note: Note, pair: AliasIndices, failure: Failure | None) -> None:
+    async def _note(self, note: Note, indices: AliasIndices, failure: Failure | None) -> None:
         reason = None if failure is None else f"{failure.error_type}: {failure.reason}"
         try:
-            await note(pair)
+            await note(indices)
             await self._watch.look()
         except CdcError as error:
-            log.warning("elasticsearch.other_index_not_marked", index=pair.other, error=error.message, every=30)
+            log.warning("elasticsearch.other_index_not_marked", index=indices.other, error=error.message, every=30)
         else:
-            log.warning("elasticsearch.other_index_behind", index=pair.other, phase=pair.phase, reason=reason)
+            log.warning("elasticsearch.other_index_behind", index=indices.other, phase=indices.phase, reason=reason)
 
-    def _follow(self, pairs: IndicesByAlias) -> None:
+    def _follow(self, current: IndicesByAlias) -> None:
         """Close the writers of indices that no longer receive writes, and drop unused names."""
-        wanted = {pair.other for pair in pairs.values() if pair.both_written}
+        wanted = {indices.other for indices in current.values() if indices.both_written}
         for index in [index for index in self._others if index not in wanted]:
             task = asyncio.create_task(self._others.pop(index).writer.close(), name=f"close-{index}")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        names = {direct(str(pair.live)) if pair.both_written else pair.alias for pair in pairs.values()}
-        self._live.keep_targets(names | set(pairs))
-        for alias, pair in pairs.items():
-            if pair.other is None:
+        names = {direct(str(indices.live)) if indices.both_written else indices.alias for indices in current.values()}
+        self._live.keep_targets(names | set(current))
+        for alias, indices in current.items():
+            if indices.other is None:
                 self.refused.pop(alias, None)
         unknown = frozenset(self._watch.unknown)
         if unknown != self._unknown:

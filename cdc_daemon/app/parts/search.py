@@ -16,7 +16,8 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.search.bulk import BulkLimits, BulkWriter
+from cdc_daemon.search.bulk import BulkWriter
+from cdc_daemon.search.bulk_limits import BulkLimits
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics
 from cdc_daemon.search.swap_steps import SwapSteps

@@ -29,10 +29,10 @@ from cdc_daemon.search.elasticsearch.answers import (
 from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions, make_client, translated
 from cdc_daemon.search.engine import (
     Aliases,
+    BulkItem,
     DocumentName,
     EngineInfo,
     IndexSettings,
-    Item,
     SearchEngine,
     StoredDocument,
     of_index,
@@ -80,7 +80,7 @@ class ElasticsearchEngine:
         """Close the connections."""
         await self._client.close()
 
-    async def bulk(self, body: bytes, count: int, *, seconds: float, every: bool = False) -> list[Item] | None:
+    async def bulk(self, body: bytes, count: int, *, seconds: float, every: bool = False) -> Sequence[BulkItem] | None:
         """Send a bulk request; Elasticsearch waits only half as long for a shard or for a mapping update.
 
         So it answers before the connection times out.
@@ -306,12 +306,11 @@ def _check_shards(failed: int, *, late: bool = False) -> None:
         raise EngineError(Failure(503, "shards_failed", f"expected an answer of every shard, {failed} failed"))
 
 
-def _read_bulk(answer: Any, count: int, *, every: bool) -> list[Item] | None:
+def _read_bulk(answer: Any, count: int, *, every: bool) -> Sequence[BulkItem] | None:
     try:
         items, errors = answer["items"], answer["errors"]
         if len(items) != count:
             raise broken_answer(f"expected {count} items in the answer, found {len(items)}")
-        flat: list[Item] = []
         failed = False
         for item in items:
             ((action, told),) = item.items()
@@ -320,12 +319,18 @@ def _read_bulk(answer: Any, count: int, *, every: bool) -> list[Item] | None:
             # Check the exact type, as `True` is no status. A deletion of a missing document has 404 and no error.
             if type(status) is not int or not (error or 200 <= status < 300 or (status == 404 and action == "delete")):
                 raise _no_bulk_answer()
-            flat.append(told)
         if type(errors) is not bool:
             raise _no_bulk_answer()
     except (KeyError, TypeError, AttributeError, ValueError):
         raise _no_bulk_answer() from None
-    return flat if every or errors or failed else None
+    if not (every or errors or failed):
+        return None
+    return [_bulk_item(told) for item in items for told in item.values()]
+
+
+def _bulk_item(told: Mapping[str, Any]) -> BulkItem:
+    status, error = told["status"], told.get("error")
+    return BulkItem(status) if error is None else BulkItem(status, Failure.from_error(status, error))
 
 
 def _no_bulk_answer() -> EngineError:

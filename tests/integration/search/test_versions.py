@@ -106,7 +106,7 @@ async def test_the_version_can_be_looked_up_where_the_reason_does_not_tell(index
     await writer.write([index.write("there", 7), index.delete("gone", 8)])
     wanted = [index.write("gone"), index.write("there"), Operation("no-such-alias", "x", 1, b"{}", 0.0)]
 
-    assert await writer._endpoint.versions(wanted) == [None, 7, None]
+    assert await writer._find_versions(wanted) == [None, 7, None]
 
 
 async def test_routing_values_reach_their_shard(index: Index, writer: BulkWriter) -> None:

@@ -15,6 +15,12 @@ from cdc_daemon.search.bulk_body import GUARD_ID
 
 PRODUCT = {"X-Elastic-Product": "Elasticsearch"}
 
+SHAPES: tuple[Any, ...] = ([], None, {"x": True}, True, 7, "text", [[]], [None])
+"""What stands in an answer's place, or in that of a part of it."""
+
+ACKNOWLEDGED = {"acknowledged": True}
+REFRESHED = {"_shards": {"total": 1, "successful": 1, "failed": 0}}
+
 Reply = Callable[["Seen", web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -186,3 +192,24 @@ async def truncated(seen: Seen, request: web.Request) -> web.StreamResponse:
 async def never(seen: Seen, request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(30)
     return await succeed(seen, request)
+
+
+class SwapAliases:
+    """The aliases of a live index and of one that is being built, which may or may not be changed."""
+
+    def __init__(self) -> None:
+        self.changeable = False
+        self.indices: dict[str, dict[str, Any]] = {
+            "users-1": {"users": {}, "users-1-direct": {}},
+            "users-2": {"users-building": {}, "users-2-direct": {}},
+        }
+
+    def reply(self, method: str, _path: str, body: Any) -> web.Response:
+        if method == "GET":
+            told = {index: {"aliases": names} for index, names in self.indices.items()}
+            return web.json_response(told, headers=PRODUCT)
+        if not self.changeable:
+            return refused(503, "process_cluster_event_timeout_exception")
+        for action in body["actions"]:
+            self.indices[action["add"]["index"]][action["add"]["alias"]] = {}
+        return web.json_response({"acknowledged": True}, headers=PRODUCT)

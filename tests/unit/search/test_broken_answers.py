@@ -25,8 +25,7 @@ from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows
 from tests.segments import USERS
 from tests.unit.search.conftest import Bench
-from tests.unit.search.fake import PRODUCT, FakeElasticsearch
-from tests.unit.search.test_answers import ACKNOWLEDGED, REFRESHED, SHAPES
+from tests.unit.search.fake import ACKNOWLEDGED, PRODUCT, REFRESHED, SHAPES, FakeElasticsearch
 
 TABLE = TableName("shop", "users")
 SETTINGS = MappingSettings(table=TABLE, alias="users", index="users-1")

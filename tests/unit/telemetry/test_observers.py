@@ -10,9 +10,8 @@ from cdc_daemon.commitlog.descriptor import Position
 from cdc_daemon.model.errors import NOT_BUILT, DamagedSegmentError, MutationError, UnknownTableError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.metrics import PipelineMetrics
-from cdc_daemon.search.bulk_observer import RetryReason
 from cdc_daemon.search.failure import Failure
-from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics
+from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics, RetryReason
 from cdc_daemon.sources.log.gaps import Gap, GapReason
 from cdc_daemon.sources.log.metrics import TailMetrics
 from cdc_daemon.sources.metrics import DependentsMetrics

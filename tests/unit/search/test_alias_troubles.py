@@ -18,8 +18,17 @@ from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
 from tests.unit.search.conftest import Bench, wait_back
-from tests.unit.search.fake import PRODUCT, Reply, Seen, answer, error, good_item, refused, refusing
-from tests.unit.search.test_pair_writer import Aliases as PairAliases
+from tests.unit.search.fake import (
+    PRODUCT,
+    Reply,
+    Seen,
+    SwapAliases,
+    answer,
+    error,
+    good_item,
+    refused,
+    refusing,
+)
 
 BLOCKED = error(403, "cluster_block_exception", "index [users-1] blocked by: [FORBIDDEN/8/index write (api)];")
 CLOSED = error(400, "index_closed_exception", "closed")
@@ -245,7 +254,7 @@ async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench)
 
 
 async def test_trouble_of_the_live_index_of_two_is_that_of_its_alias(bench: Bench) -> None:
-    bench.server.other = PairAliases().reply
+    bench.server.other = SwapAliases().reply
     watch = SwapWatch(bench.engine, ["users"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
     live, other = bench.writer(), bench.writer()
@@ -266,7 +275,7 @@ async def test_trouble_of_the_live_index_of_two_is_that_of_its_alias(bench: Benc
 
 
 async def test_another_index_in_trouble_is_let_go_and_the_alias_is_in_none(bench: Bench) -> None:
-    aliases = PairAliases()
+    aliases = SwapAliases()
     aliases.changeable = True
     bench.server.other = aliases.reply
     watch = SwapWatch(bench.engine, ["users"])

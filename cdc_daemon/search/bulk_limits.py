@@ -1,4 +1,4 @@
-"""An adaptive limit on concurrent bulk requests: as many as Elasticsearch accepts, up to a maximum."""
+"""The limits of bulk requests: those that are configured, and how many are in flight under overload."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from cdc_daemon.search.availability import ProbePauses
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLimits:
+    """The limits of a bulk writer.
+
+    A request holds at most `documents` operations and `size` bytes (a single larger document is sent alone);
+    at most `connections` requests are in flight. `max_body_age` in seconds is half of the index's
+    `gc_deletes` (Elasticsearch's default is 60): an older body is never sent. `allowed_clock_difference` is the
+    allowed clock skew between two daemons in seconds. `retry_pause` and `longest_retry_pause` in seconds
+    bound the pauses under overload, `probe_pauses` those between probes while Elasticsearch is unavailable.
+    """
+
+    documents: int = 1000
+    size: int = 4 * 1024 * 1024
+    connections: int = 4
+    request_timeout: float = 30.0
+    max_body_age: float = 30.0
+    allowed_clock_difference: float = 1.0
+    retry_pause: float = 0.1
+    longest_retry_pause: float = 5.0
+    probe_pauses: ProbePauses = field(default_factory=ProbePauses)
 
 
 class AdaptiveLimit:

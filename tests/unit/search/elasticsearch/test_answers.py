@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,11 +19,11 @@ from aiohttp import web
 from cdc_daemon.cli.expected_documents import _beside
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexSwapError
 from cdc_daemon.search import Operation, Outcome
+from cdc_daemon.search.availability import WriteProbe
 from cdc_daemon.search.bulk_body import Target
-from cdc_daemon.search.bulk_endpoint import BulkEndpoint
 from cdc_daemon.search.documents import DocumentWalk, fetch_documents, find_documents, find_versions
-from cdc_daemon.search.engine import DocumentName, SearchEngine
-from cdc_daemon.search.failure import Failure, FailureKind
+from cdc_daemon.search.engine import BulkItem, DocumentName, SearchEngine
+from cdc_daemon.search.failure import EngineError, Failure, FailureKind
 from cdc_daemon.search.index_drift import find_drift
 from cdc_daemon.search.index_swap import AliasIndices, Phase
 from cdc_daemon.search.indices import IndexDefinition, IndexManager, has_pipeline
@@ -32,12 +32,8 @@ from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapWatch, look_up_indices
 from cdc_daemon.sources.requests.refresh import Refresh, Refresher
 from tests.unit.search.conftest import NOW, Bench
-from tests.unit.search.fake import PRODUCT, FakeElasticsearch, Seen
+from tests.unit.search.fake import ACKNOWLEDGED, PRODUCT, REFRESHED, SHAPES, FakeElasticsearch, Seen, error, failing
 
-SHAPES: tuple[Any, ...] = ([], None, {"x": True}, True, 7, "text", [[]], [None])
-"""What stands in an answer's place, or in that of a part of it."""
-
-ACKNOWLEDGED = {"acknowledged": True}
 ALIASES = {"users-1": {"aliases": {"users": {"is_write_index": True}, "users-1-direct": {"is_hidden": True}}}}
 PAIRED = {
     "users-1": {"aliases": {"users": {}, "users-1-direct": {"is_hidden": True}}},
@@ -56,7 +52,6 @@ MAPPING = {
     }
 }
 SETTINGS = {"users-1": {"settings": {"index.refresh_interval": "1s"}, "defaults": {"index.gc_deletes": "60s"}}}
-REFRESHED = {"_shards": {"total": 1, "successful": 1, "failed": 0}}
 PAGE = {
     "pit_id": "point",
     "timed_out": False,
@@ -240,9 +235,9 @@ async def test_an_answer_that_is_wrong_anywhere_is_one_of_our_errors_or_does_not
             Answers(server, call).bodies[route] = wrong
             try:
                 await call.make(engine)
-            except CdcError as error:
+            except CdcError as raised:
                 # Another state of the indices, told as it should be, may be none in which the call can be made.
-                assert error.retryable or isinstance(error, IndexSwapError), error  # noqa: PT017 -- it need not be raised
+                assert raised.retryable or isinstance(raised, IndexSwapError), raised  # noqa: PT017 -- it need not be raised
                 refused += 1
     assert refused
 
@@ -312,16 +307,19 @@ def _saying(body: Any) -> Callable[[Seen, web.Request], Awaitable[web.StreamResp
 async def test_a_bulk_answer_that_is_wrong_anywhere_settles_nothing_it_does_not_tell(
     server: FakeElasticsearch, bench: Bench, *, errors: bool
 ) -> None:
-    endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
     body = b'{"index":{"_index":"users","_id":"%s"}}\n{}\n'
     for wrong in [*SHAPES, *_wrong({**ITEMS, "errors": errors})]:
         server.script.append(_saying(wrong))
-        answer = await endpoint.send(body % b"a" + body % b"b", 2)
+        answer: Sequence[BulkItem] | Failure | None
+        try:
+            answer = await bench.engine.bulk(body % b"a" + body % b"b", 2, seconds=5)
+        except EngineError as raised:
+            answer = raised.failure
         assert answer is not None, "with the second one failed, this is never the answer that all is well"
         if isinstance(answer, Failure):
             assert answer.kind is FailureKind.UNAVAILABLE
         else:
-            assert all(isinstance(item["status"], int) for item in answer)
+            assert all(type(item.status) is int for item in answer)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, {"errors": False, "items": [None]}, {"errors": False, "items": [{}]}])
@@ -347,22 +345,24 @@ async def test_an_item_that_tells_neither_success_nor_an_error_is_read_again(
 
 
 async def test_a_probe_of_another_shape_goes_on_probing(server: FakeElasticsearch, bench: Bench) -> None:
-    endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
+    probe = WriteProbe(bench.engine, seconds=5)
     for shape in SHAPES:
         server.probe_script.append(_saying(shape))
-        failure = await endpoint.probe([Target("users", "a")])
+        failure = await probe([Target("users", "a")])
         assert isinstance(failure, Failure)
         assert failure.error_type == "broken_answer"
 
 
-async def test_versions_of_another_shape_are_none(server: FakeElasticsearch, bench: Bench) -> None:
-    endpoint = BulkEndpoint(bench.engine, request_timeout=5, probe_timeout=5)
-    operations = [Operation("users", each, NOW, b"{}", 0.0) for each in "ab"]
-    good = {"docs": [{"found": True, "_version": 5}, {"found": True, "_version": 6}]}
+async def test_a_conflict_whose_version_is_told_in_another_shape_is_read_again(
+    server: FakeElasticsearch, bench: Bench
+) -> None:
+    good = {"docs": [{"found": True, "_version": NOW - 1}, {"found": True, "_version": NOW - 2}]}
     answers = Answers(server, Call(look_up_indices, {"POST /_mget": good}))  # type: ignore[arg-type]
-    assert await endpoint.versions(operations) == [5, 6]
-    for wrong in [*SHAPES, *_wrong(good)]:
+    conflict = error(409, "version_conflict_engine_exception", "somebody was faster")
+    for wrong in [good, *SHAPES, *_wrong(good)]:
         answers.bodies["POST /_mget"] = wrong
-        found = await endpoint.versions(operations)
-        assert len(found) == 2
-        assert set(found) <= {5, 6, 7, None}
+        server.script.append(failing({"a": conflict, "b": conflict}))
+        results = await bench.writer().write([bench.index("a"), bench.index("b")])
+        assert {result.outcome for result in results} == {Outcome.REREAD}
+        seen = {result.seen_version for result in results}
+        assert seen == {NOW - 1, NOW - 2} if wrong is good else seen <= {NOW - 1, NOW - 2, 7, None}

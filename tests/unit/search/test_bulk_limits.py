@@ -9,7 +9,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from cdc_daemon.search import Outcome, RetryReason
-from cdc_daemon.search.adaptive_limit import AdaptiveLimit
+from cdc_daemon.search.bulk_limits import AdaptiveLimit
 from tests.unit.search.conftest import Bench
 from tests.unit.search.fake import Seen, all_failing, error, failing, refusing, saying
 

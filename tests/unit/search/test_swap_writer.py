@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from aiohttp import web
 
@@ -12,28 +10,7 @@ from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
 from tests.unit.search.conftest import Bench
-from tests.unit.search.fake import PRODUCT, Reply, Seen, answer, error, good_item, refused, reset_mid_body
-
-
-class Aliases:
-    """The aliases of a live index and of one that is being built, which may or may not be changed."""
-
-    def __init__(self) -> None:
-        self.changeable = False
-        self.indices: dict[str, dict[str, Any]] = {
-            "users-1": {"users": {}, "users-1-direct": {}},
-            "users-2": {"users-building": {}, "users-2-direct": {}},
-        }
-
-    def reply(self, method: str, _path: str, body: Any) -> web.Response:
-        if method == "GET":
-            told = {index: {"aliases": names} for index, names in self.indices.items()}
-            return web.json_response(told, headers=PRODUCT)
-        if not self.changeable:
-            return refused(503, "process_cluster_event_timeout_exception")
-        for action in body["actions"]:
-            self.indices[action["add"]["index"]][action["add"]["alias"]] = {}
-        return web.json_response({"acknowledged": True}, headers=PRODUCT)
+from tests.unit.search.fake import Reply, Seen, SwapAliases, answer, error, good_item, reset_mid_body
 
 
 async def refuse_in_the_other(seen: Seen, _request: web.Request) -> web.StreamResponse:
@@ -59,7 +36,7 @@ def losing(lost: str) -> Reply:
 
 @pytest.mark.parametrize("lost", ["users-1-direct", "users-2-direct"])
 async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_did(bench: Bench, lost: str) -> None:
-    bench.server.other = Aliases().reply
+    bench.server.other = SwapAliases().reply
     watch = SwapWatch(bench.engine, ["users"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
     writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
@@ -73,7 +50,7 @@ async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_di
 
 
 async def test_what_the_other_index_refuses_is_settled_again_until_that_index_is_marked(bench: Bench) -> None:
-    aliases = Aliases()
+    aliases = SwapAliases()
     bench.server.other = aliases.reply
     watch = SwapWatch(bench.engine, ["users"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
