@@ -1,4 +1,4 @@
-"""`cdc-daemon check`: is everything outside the daemon ready for it."""
+"""`cdc-daemon check`: the preflight check of everything that the daemon depends on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """Check the node, its tables, the folders and Elasticsearch, and say how to mend what is wrong.
+    """Check Cassandra, its tables, the directories and Elasticsearch, and show how to fix what is wrong.
 
-    Nothing is changed anywhere. A server that is down is a finding, not a crash. Each finding is ok, warn
-    (works, but costs something) or fail (the daemon cannot do its work). Exit code 0: no finding is fail,
-    1: at least one is, 2: the configuration is wrong.
+    The command changes nothing. Each finding is ok, warn (the daemon works, but with a disadvantage) or fail (the
+    daemon cannot work). A server that is down is a finding too. Exit code 0: no finding is fail, 1: at least one
+    finding is fail, 2: the configuration is wrong.
     """
-    from cdc_daemon.cli.checks import run_checks  # noqa: PLC0415  the drivers take their time, and help needs none
+    from cdc_daemon.cli.checks import run_checks  # noqa: PLC0415  commands start fast: the drivers import slowly
     from cdc_daemon.telemetry.logs import silence_libraries  # noqa: PLC0415  likewise
 
     settings = load_settings(config)

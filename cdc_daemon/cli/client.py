@@ -1,4 +1,4 @@
-"""A caller of a running daemon: patient with one that is away or busy."""
+"""An HTTP client for a running daemon. It retries while the daemon is unreachable or busy."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from cdc_daemon.model.errors import CdcError, ConfigError
 _BUSY = frozenset({429, 503})
 _LONGEST_PAUSE = 60.0
 _SHORTEST = 0.1
-_NONE_GIVEN = "name a token's file with --token-file"
-_UNKNOWN = "is it the token that http.auth of the daemon's configuration knows?"
+_NONE_GIVEN = "set the file of a token with --token-file"
+_UNKNOWN = "is this token configured in http.auth of the daemon?"
 _NOT_ALLOWED = (
-    "http.auth of the daemon's configuration has to name a token with the scope that this needs, sync or admin; "
-    "name its file with --token-file"
+    "http.auth of the daemon's configuration must contain a token with the required scope, sync or admin; "
+    "set its file with --token-file"
 )
 _UNTRUSTED = (
-    "name the authority of the daemon's certificate with --ca-file or CDC_DAEMON_CA_FILE, and with --url or "
-    "CDC_DAEMON_URL an address that is in the certificate, such as https://localhost:9808"
+    "set the CA of the daemon's certificate with --ca-file or CDC_DAEMON_CA_FILE, and with --url or CDC_DAEMON_URL an "
+    "address that is in the certificate, such as https://localhost:9808"
 )
-_UNREACHABLE = "is it running, is --url right, and does it have the port's scheme, http or https?"
+_UNREACHABLE = "is the daemon running, and is --url correct, with http or https?"
 
-_TOLD_EVERY = 10.0
-"""Seconds after which a client that still waits reports it again."""
+_REPORT_INTERVAL = 10.0
+"""Seconds between two reports of a client that still waits."""
 
 
 class DaemonClient:
-    """Sends requests to one daemon. `patience` is how many seconds a request may take in all, waiting included.
+    """Sends requests to one daemon. `patience` is the total time in seconds for a request, retries included.
 
-    `on_wait` is called with the reason when the client begins to wait for a daemon that is away or busy, and every ten
-    seconds from then on.
+    When the daemon is unreachable or busy, the client waits and calls `on_wait` with the reason, at first and then
+    every ten seconds.
 
-    Raises `ConfigError` when the address or the files cannot be used.
+    Raises `ConfigError` if the address or the files are not usable.
     """
 
     def __init__(
@@ -66,15 +66,16 @@ class DaemonClient:
         try:
             self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         except OSError as error:
-            raise ConfigError(f"expected certificates in PEM form, found {error}", file=str(ca_file)) from None
+            raise ConfigError(f"expected certificates in PEM format, found {error}", file=str(ca_file)) from None
 
     def ask(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
-        """Send a request, again while the server is away or busy, and return its answer's JSON.
+        """Send a request, and again while the daemon is unreachable or busy. Return the JSON of the answer.
 
-        Raises `CdcError` when it is refused, when the server's certificate is not trusted, or when it stays away.
+        Raises `CdcError` if the request is refused, if the daemon's certificate is not trusted, or if the daemon does
+        not answer in time.
         """
         until = time.monotonic() + self._patience
-        told = -math.inf
+        reported = -math.inf
         while True:
             left = max(until - time.monotonic(), _SHORTEST)
             status, pause, answer = self._send(method, path, body, headers or {}, min(self._timeout, left))
@@ -82,8 +83,8 @@ class DaemonClient:
                 return answer
             if (status not in _BUSY and status != 0) or time.monotonic() + pause > until:
                 raise _refused(status, answer, with_token=self._token is not None)
-            if time.monotonic() >= told + _TOLD_EVERY:
-                told = time.monotonic()
+            if time.monotonic() >= reported + _REPORT_INTERVAL:
+                reported = time.monotonic()
                 reason = f"it answered {status}" if status else str(answer)
                 self._on_wait(f"waiting for the daemon at {self._url}: {reason}")
             time.sleep(pause)
@@ -91,7 +92,7 @@ class DaemonClient:
     def _send(
         self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float
     ) -> tuple[int, float, Any]:
-        """Return the status (0 without an answer), how long to pause, and the answer's JSON or what went wrong."""
+        """Return the status (0 without an answer), the pause before a retry, and the answer's JSON or the error."""
         content = None if body is None else json.dumps(body).encode()
         usual = {
             "Content-Type": "application/json",
@@ -109,7 +110,7 @@ class DaemonClient:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise CdcError(
-                    f"expected a certificate that is trusted, found: {reason.verify_message}",
+                    f"expected a trusted certificate, found: {reason.verify_message}",
                     hint=_UNTRUSTED,
                     url=self._url,
                 ) from None
@@ -144,6 +145,6 @@ def _refused(status: int, answer: Any, *, with_token: bool) -> CdcError:
         hint = _UNKNOWN if with_token else _NONE_GIVEN
     elif status == 403:
         hint = _NOT_ALLOWED
-    # What is asked for is wrong then, as a command line or a configuration is.
+    # With 400 the request itself is wrong, which means that the command line or the configuration is.
     error = ConfigError if status == 400 else CdcError
     return error(f"the daemon answered {status}: {message or 'without a reason'}", hint=hint)

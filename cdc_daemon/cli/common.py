@@ -1,4 +1,4 @@
-"""What subcommands share: where the configuration is, and how errors look."""
+"""What the commands share: options, the configuration, the connection to a daemon, error messages, exit codes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CONFIG_VARIABLE = "CDC_DAEMON_CONFIG"
 """The environment variable that names the configuration file."""
 
 CONFIG_PLACES = (Path("config.yaml"), Path("/etc/cdc-daemon/config.yaml"))
-"""Where the configuration is looked for when neither an option nor the variable names it."""
+"""The default paths of the configuration file, used if neither the option nor the environment variable is set."""
 
 EXIT_FAILED = 1
-"""Exit code: what was asked for could not be done."""
+"""Exit code: the command failed."""
 
 EXIT_CONFIGURATION = 2
-"""Exit code: the command line or the configuration has to be corrected first."""
+"""Exit code: the command line or the configuration is wrong."""
 
 LARGEST_ID = 2**63 - 1
 """The largest id that SQLite gives to a row."""
@@ -38,19 +38,19 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help=f"The configuration file. Without it: ${CONFIG_VARIABLE}, ./{CONFIG_PLACES[0]} or {CONFIG_PLACES[1]}.",
+        help=f"The configuration file. Default: ${CONFIG_VARIABLE}, ./{CONFIG_PLACES[0]} or {CONFIG_PLACES[1]}.",
         show_default=False,
     ),
 ]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 
 UrlOption = Annotated[
     str | None,
     typer.Option(
         "--url",
         envvar="CDC_DAEMON_URL",
-        help="Where the daemon listens; as the configuration says when absent.",
+        help="The daemon's address, such as http://127.0.0.1:8080. Default: the address in the configuration.",
         show_default=False,
     ),
 ]
@@ -58,27 +58,30 @@ UrlOption = Annotated[
 TokenOption = Annotated[
     Path | None,
     typer.Option(
-        "--token-file", envvar="CDC_DAEMON_TOKEN_FILE", metavar="FILE", help="A file that holds a bearer token."
+        "--token-file", envvar="CDC_DAEMON_TOKEN_FILE", metavar="FILE", help="A file that contains the bearer token."
     ),
 ]
 
 AuthorityOption = Annotated[
     Path | None,
     typer.Option(
-        "--ca-file", envvar="CDC_DAEMON_CA_FILE", metavar="FILE", help="Authorities (PEM) of the daemon's certificate."
+        "--ca-file",
+        envvar="CDC_DAEMON_CA_FILE",
+        metavar="FILE",
+        help="CA certificates (PEM) for the daemon's certificate.",
     ),
 ]
 
 WaitOption = Annotated[
     float,
     typer.Option(
-        "--wait", metavar="SECONDS", min=0.0, help="How long a request to the daemon may take, waiting included."
+        "--wait", metavar="SECONDS", min=0.0, help="The total time for a request to the daemon, retries included."
     ),
 ]
 
 
 def find_config(named: Path | None) -> Path:
-    """Return the configuration file to use. Raises `ConfigError` when there is none."""
+    """Return the path of the configuration file. Raises `ConfigError` if there is none."""
     if named is not None:
         return named
     if variable := os.environ.get(CONFIG_VARIABLE):
@@ -88,7 +91,7 @@ def find_config(named: Path | None) -> Path:
             return place
     raise ConfigError(
         f"expected a configuration file, found neither {' nor '.join(map(str, CONFIG_PLACES))}",
-        hint=f"name it with --config or in {CONFIG_VARIABLE}; config.example.yaml is one to start from",
+        hint=f"set its path with --config or {CONFIG_VARIABLE}; start with a copy of config.example.yaml",
     )
 
 
@@ -102,9 +105,9 @@ def load_settings(named: Path | None) -> Settings:
 def connect_daemon(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
 ) -> DaemonClient:
-    """Return a client of the daemon that the command line or the configuration names. Raises `ConfigError`.
+    """Return a client of the daemon at the address on the command line or in the configuration. Raises `ConfigError`.
 
-    While it waits for the daemon it says so on standard error.
+    While the client waits for the daemon, it prints the reason on standard error.
     """
     from cdc_daemon.cli.client import DaemonClient  # noqa: PLC0415  commands start fast
 
@@ -118,39 +121,42 @@ def connect_daemon(
 
 
 def read_token(file: Path | None) -> str | None:
-    """Return the token that a file holds, None without one. Raises `ConfigError`."""
+    """Return the token in a file, or None without a file. Raises `ConfigError`."""
     if file is None:
         return None
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        raise ConfigError("expected a file that holds a token, found one that cannot be read", file=str(file)) from None
+        raise ConfigError("expected a file with a token, found one that cannot be read", file=str(file)) from None
     if not token or not token.isprintable():
-        raise ConfigError("expected a token of one line, found something else", file=str(file))
+        raise ConfigError("expected one line with a token, found something else", file=str(file))
     return token
 
 
 def configured_url(config: Path | None) -> str:
-    """Return where the configured daemon listens. Raises `ConfigError`."""
+    """Return the URL of the configured daemon. Raises `ConfigError`."""
     http = load_settings(find_config(config)).http
     if not http.listens or not http.port:
-        raise ConfigError("expected a daemon that listens at a port", hint="name its address with --url")
+        raise ConfigError(
+            "expected a daemon that listens on a port, found http switched off in the configuration",
+            hint="set the daemon's address with --url",
+        )
     host = http.local_host
     return f"{'http' if http.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{http.port}"
 
 
 def unexpected(error: Exception) -> CdcError:
-    """Return one of our errors for an exception that no command should end with."""
+    """Return a `CdcError` for an exception that is a defect of the program."""
     from cdc_daemon.values.shown import told  # noqa: PLC0415  commands start fast
 
     return CdcError(
         f"unexpected {' '.join(told(error).split())}",
-        hint="this is a defect of cdc-daemon: please report it, with what `cdc-daemon --debug COMMAND` prints",
+        hint="this is a defect of cdc-daemon; please report it with the output of `cdc-daemon --debug COMMAND`",
     )
 
 
 def report(error: CdcError) -> int:
-    """Show an error on standard error, with its place and mend; return the exit code that stands for it."""
+    """Print an error with its context and hint on standard error, and return its exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text.assemble(("error: ", "bold red"), printable(error.message, keep="\n")))
     for name, value in error.where.items():

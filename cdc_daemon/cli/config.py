@@ -1,4 +1,4 @@
-"""`cdc-daemon config …`: look at a configuration without starting anything."""
+"""`cdc-daemon config …`: check and show a configuration without starting the daemon."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from cdc_daemon.cli.common import ConfigOption, JsonOption, find_config, load_se
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Look at the configuration: is it right, what does it come to.",
+    help="Check the configuration file, and show its effective values and its schema.",
 )
 
 
 @app.command()
 def validate(config: ConfigOption = None) -> None:
-    """Check the configuration file alone: keys, values, variables, files of secrets. No server is asked.
+    """Check the configuration file: keys, values, environment variables, and files of secrets.
 
-    Every mistake is told at once, with its line. Exit code 0: right, 2: mistakes. To check the servers too,
-    use **cdc-daemon check**.
+    All mistakes are reported at once, with their lines. No server is contacted; use **cdc-daemon check** for that.
+    Exit code 0: valid, 2: mistakes.
     """
     file = find_config(config)
     settings = load_settings(file)
     mapped = ", ".join(f"{name} ({mapping.table} to {mapping.alias})" for name, mapping in settings.mappings.items())
-    typer.echo(f"{file}: right; mappings: {mapped}")
+    typer.echo(f"{file}: valid; mappings: {mapped}")
 
 
 @app.command()
 def show(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """Show what the daemon would run with: the file, variables and defaults taken together.
+    """Show the effective configuration: the file with environment variables and defaults.
 
     Secrets are shown as stars.
     """
@@ -47,7 +47,7 @@ def show(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
 def schema() -> None:
     """Write the JSON Schema of the configuration file, for editors and deployment checks.
 
-    In an editor with a YAML language server, put this at the top of the file:
+    For an editor with a YAML language server, write this at the top of the file:
 
     `# yaml-language-server: $schema=./config.schema.json`
     """

@@ -1,4 +1,4 @@
-"""What the commands on dead letters do: open them beside the daemon, replay them by a running daemon, show them."""
+"""Dead letters for the commands: open the state directory, replay by a running daemon, print."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cdc_daemon.store.store import FILE_NAME, Store
 from cdc_daemon.values.shown import cut
 
 _PAGE = 200
-"""Letters replayed by one request."""
+"""The number of dead letters that one request replays."""
 
 _LONGEST_MESSAGE = 120
 
@@ -32,7 +32,7 @@ _ID_DIGITS = 32
 """Hexadecimal digits of a table's id."""
 
 _LISTED = 20
-"""Letters that could not be replayed of which each is told."""
+"""The maximum number of dead letters that are listed after a replay."""
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def open_letters(directory: Path) -> Iterator[DeadLetters | None]:
 
 
 def replay_id(client: DaemonClient, identity: int, *, dry_run: bool) -> dict[str, Any]:
-    """Replay one letter. None may have this id any more: the others named are replayed all the same."""
+    """Replay one dead letter. The answer counts none if the id does not exist."""
     query = {"above": identity - 1, "limit": 1} | ({"below": identity + 1} if identity < LARGEST_ID else {})
     answer: dict[str, Any] = client.ask(
         "POST", f"/admin/dead-letters/replay?{urlencode(query | ({'dry_run': 'true'} if dry_run else {}))}"
@@ -62,7 +62,7 @@ def replay_id(client: DaemonClient, identity: int, *, dry_run: bool) -> dict[str
 
 
 def replay_filtered(client: DaemonClient, wanted: DeadLetterFilter, *, dry_run: bool) -> Iterator[dict[str, Any]]:
-    """Replay the letters wanted page by page; the answer of the first page tells how many there were."""
+    """Replay the dead letters of a filter page by page. The answer to the first page contains their total number."""
     moments = {"before": wanted.before, "since": wanted.since}
     query: dict[str, Any] = {"kind": wanted.kind, "reason": wanted.reason, "table": wanted.table}
     query |= {name: None if moment is None else moment / 1e6 for name, moment in moments.items()}
@@ -71,7 +71,7 @@ def replay_filtered(client: DaemonClient, wanted: DeadLetterFilter, *, dry_run: 
         yield client.ask("POST", f"/admin/dead-letters/replay?{urlencode({**query, 'dry_run': 'true'})}")
         return
     above, first = 0, True
-    # Letters set aside meanwhile are for the next replay: a moment is a bound that moves with nothing.
+    # Dead letters that are added meanwhile, or fail again, are left to the next replay.
     query.setdefault("before", time.time())
     while True:
         answer = client.ask("POST", f"/admin/dead-letters/replay?{urlencode({**query, 'above': above})}")
@@ -82,12 +82,15 @@ def replay_filtered(client: DaemonClient, wanted: DeadLetterFilter, *, dry_run: 
 
 
 def number_of(letters: int) -> str:
-    """Spell a number of letters."""
-    return f"{letters:,} letter{'' if letters == 1 else 's'}"
+    """Format a number of dead letters."""
+    return f"{letters:,} dead letter{'' if letters == 1 else 's'}"
 
 
 def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept: int, *, more: bool) -> None:
-    """Show a table of letters, and how many there are in all: of those wanted by their `reasons`, and `kept` at all."""
+    """Print a table of dead letters and their number.
+
+    `reasons` counts all that match the filter, by reason; `kept` is the number of all dead letters.
+    """
     if letters:
         table = plain_table(
             *("id", "age", "attempts", "kind", "count", "table", "key", "reason", "message"),
@@ -110,22 +113,22 @@ def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept
             )
         show_table(table)
     total = sum(reasons.values())
-    told = [number_of(total) if total == kept else f"{number_of(total)} of {kept:,}"]
+    parts = [number_of(total) if total == kept else f"{number_of(total)} of {kept:,}"]
     if total > len(letters):
-        told.append(f"{len(letters):,} shown")
+        parts.append(f"{len(letters):,} shown")
         if more:
-            told.append(f"the next ones: --below {letters[-1].id}")
-    typer.echo(", ".join(told))
+            parts.append(f"next page: --below {letters[-1].id}")
+    typer.echo(", ".join(parts))
     if total > len(letters):
         for reason, count in reasons.items():
             typer.echo(f"  {count:,} {reason}")
 
 
 def show_letter(letter: DeadLetter) -> None:
-    """Show all of one letter, one thing a line."""
+    """Print one dead letter, one field per line."""
     plain = dead_letter_as_json(letter)
-    told = plain["detail"].pop("message", None)
-    for name, value in {**plain, "message": told}.items():
+    message = plain["detail"].pop("message", None)
+    for name, value in {**plain, "message": message}.items():
         if name in {"at", "last_at"}:
             moment = letter.at if name == "at" or letter.last_at is None else letter.last_at
             typer.echo(f"{name}: {spell_time(moment or 0)}")
@@ -137,18 +140,18 @@ def show_letter(letter: DeadLetter) -> None:
 
 
 def show_replayed(counts: Mapping[str, int], letters: Sequence[Mapping[str, Any]]) -> None:
-    """Show what became of letters that were replayed, and on standard error why the first ones stay."""
+    """Print the results of a replay, and on standard error the reasons of the first dead letters that are kept."""
     typer.echo(", ".join(f"{count:,} {outcome}" for outcome, count in counts.items()))
-    staying = [letter for letter in letters if letter["outcome"] != "replayed"]
-    for each in staying[:_LISTED]:
+    kept = [letter for letter in letters if letter["outcome"] != "replayed"]
+    for each in kept[:_LISTED]:
         typer.echo(f"  {each['id']}: {each['outcome']}: {each['reason']}: {printable(str(each['message']))}", err=True)
-    if len(staying) > _LISTED:
-        others = f"{len(staying) - _LISTED:,} others"
-        typer.echo(f"  and {others}: cdc-daemon dead-letters list shows them, --json tells each here", err=True)
+    if len(kept) > _LISTED:
+        others = f"{len(kept) - _LISTED:,} others"
+        typer.echo(f"  and {others}: use cdc-daemon dead-letters list, or --json here, to show them", err=True)
 
 
 def _table(letter: DeadLetter) -> str:
-    """Return the name of a letter's table, or the id of one that no schema has."""
+    """Return the name of a dead letter's table, or its id if the table is unknown."""
     if letter.table_id is not None and len(letter.table_id) == _ID_DIGITS:
         return str(UUID(letter.table_id))
     return f"{letter.keyspace}.{letter.table}" if letter.table else ""

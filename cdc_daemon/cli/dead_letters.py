@@ -1,4 +1,4 @@
-"""`cdc-daemon dead-letters …`: what was set aside, looked at, replayed and dropped."""
+"""`cdc-daemon dead-letters …`: list, show, replay and drop changes that could not be replicated."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="What could not be replicated and was set aside: documents that Elasticsearch does not take, rows that "
-    "cannot be made documents, partitions that cannot be read, mutations and pieces of segments that cannot be read.",
+    help="Dead letters are changes that could not be replicated: documents that Elasticsearch rejects, rows that no "
+    "document can be built of, partitions that cannot be read, and mutations and parts of segments that cannot be "
+    "decoded.",
 )
 
 _SHOWN = 50
 
 
 class DeadLetterKind(StrEnum):
-    """What a letter can be."""
+    """The kinds of dead letters."""
 
     DOCUMENT = "document"
     PARTITION = "partition"
@@ -52,28 +53,29 @@ class DeadLetterKind(StrEnum):
 
 
 IdsArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]…", min=1, max=LARGEST_ID, help="Letters by their ids.")
+    list[int] | None, typer.Argument(metavar="[ID]…", min=1, max=LARGEST_ID, help="The ids of dead letters.")
 ]
 KindOption = Annotated[
-    DeadLetterKind | None, typer.Option("--kind", help="Only letters of this kind.", show_default=False)
+    DeadLetterKind | None, typer.Option("--kind", help="Only dead letters of this kind.", show_default=False)
 ]
 ReasonOption = Annotated[
     str | None,
-    typer.Option("--reason", metavar="REASON", help="Only letters with this reason, such as an error.type."),
+    typer.Option("--reason", metavar="REASON", help="Only dead letters with this reason, such as an error.type."),
 ]
 TableOption = Annotated[
-    str | None, typer.Option("--table", metavar="TABLE", help="Only letters of this table, such as sunbird.user.")
+    str | None, typer.Option("--table", metavar="TABLE", help="Only dead letters of this table, such as sunbird.user.")
 ]
 OlderOption = Annotated[
-    str | None, typer.Option("--older-than", metavar="AGE", help="Only letters that failed last so long ago: 90m, 7d.")
+    str | None,
+    typer.Option("--older-than", metavar="AGE", help="Only if the last failure is older, such as 90m or 7d."),
 ]
 NewerOption = Annotated[
-    str | None, typer.Option("--newer-than", metavar="AGE", help="Only letters that failed last within this time: 1h.")
+    str | None, typer.Option("--newer-than", metavar="AGE", help="Only if the last failure is more recent, such as 1h.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All letters, without a filter.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 DryOption = Annotated[
     bool,
-    typer.Option("--dry-run", help="Only tell how many letters are meant; `list` with the same filter shows them."),
+    typer.Option("--dry-run", help="Only count the dead letters; `list` with the same filter shows them."),
 ]
 
 
@@ -84,18 +86,22 @@ def list_(  # noqa: PLR0917 -- the command line's order
     table: TableOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=LARGEST_ID, help="The most letters shown.")] = _SHOWN,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=LARGEST_ID, help="The maximum number shown.")] = _SHOWN,
     below: Annotated[
         int | None,
         typer.Option(
-            "--below", metavar="ID", min=1, max=LARGEST_ID, help="Only show letters with a lower id: the next page."
+            "--below",
+            metavar="ID",
+            min=1,
+            max=LARGEST_ID,
+            help="Only dead letters with a lower id, to show the next page.",
         ),
     ] = None,
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List letters, newest first, and how many there are for each reason; the daemon need not run.
+    """List dead letters, newest first, and their number for each reason. The daemon need not be running.
 
     Exit code 0: done, 2: the command line or the configuration is wrong.
     """
@@ -121,12 +127,12 @@ def list_(  # noqa: PLR0917 -- the command line's order
 
 @app.command()
 def show(
-    identity: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The letter's id.")],
+    identity: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The id of the dead letter.")],
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that is known of one letter. Exit code 0: shown, 1: there is none of this id."""
+    """Show everything about a dead letter. Exit code 0: shown, 1: there is no dead letter with this id."""
     from cdc_daemon.cli.dead_letter_tools import show_letter  # noqa: PLC0415  commands start fast
     from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json  # noqa: PLC0415  likewise
 
@@ -159,11 +165,11 @@ def replay(  # noqa: PLR0917 -- the command line's order
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read dead letters again and write their documents, by a running daemon.
+    """Replay dead letters: the running daemon reads their rows again and writes the documents.
 
-    A letter whose rows are shown then is gone; one that fails again stays, with the new reason. Exit code 0: all
-    are shown, 1: some are not, an id was named that no letter has, or the daemon did not answer, 2: the command line
-    or the configuration is wrong.
+    A dead letter that succeeds is deleted. One that fails again is kept with the new reason. Exit code 0: all
+    succeeded, 1: some did not, or an id does not exist, or the daemon did not answer, 2: the command line or the
+    configuration is wrong.
     """
     from cdc_daemon.cli.dead_letter_tools import number_of, replay_filtered, replay_id, show_replayed  # noqa: PLC0415  likewise
 
@@ -204,9 +210,9 @@ def drop(  # noqa: PLR0917 -- the command line's order
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget letters; nothing is changed in Elasticsearch. The daemon may run or not.
+    """Delete dead letters without replaying them. Nothing changes in Elasticsearch. The daemon need not be running.
 
-    Exit code 0: done, 1: an id was named that no letter has, 2: the command line or the configuration is wrong.
+    Exit code 0: done, 1: an id does not exist, 2: the command line or the configuration is wrong.
     """
     from cdc_daemon.cli.dead_letter_tools import number_of  # noqa: PLC0415  commands start fast
 
@@ -260,8 +266,8 @@ def _check_meant(command: str, ids: Sequence[int] | None, wanted: DeadLetterFilt
     given = [bool(ids), not wanted.is_everything, everything]
     if sum(given) != 1:
         raise ConfigError(
-            "expected ids, a filter, or --all, and no two of them",
-            hint=f"such as: cdc-daemon dead-letters {command} --reason document_parsing_exception",
+            "expected exactly one of: ids, a filter, --all",
+            hint=f"for example: cdc-daemon dead-letters {command} --reason document_parsing_exception",
         )
 
 
@@ -272,7 +278,7 @@ def _letters(config: Path | None) -> AbstractContextManager[DeadLetters | None]:
 
 
 def _unknown(*ids: int) -> CdcError:
-    return CdcError(f"expected dead letters, found none of the id {', '.join(map(str, ids))}")
+    return CdcError(f"expected ids of dead letters, found no dead letter with the id {', '.join(map(str, ids))}")
 
 
 def _write_json(content: Any) -> None:

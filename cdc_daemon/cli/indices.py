@@ -1,4 +1,4 @@
-"""`cdc-daemon indices`, `rollback` and `drop-index`: the indices behind the aliases, by a daemon that runs."""
+"""`cdc-daemon indices`, `rollback` and `drop-index`: the indices behind the aliases, through a running daemon."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cdc_daemon.cli.client import DaemonClient
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 def indices(
@@ -38,7 +38,7 @@ def indices(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List the indices of each type: the live one, and a second one that is being built or is kept.
+    """List the indices of each type: the live index, and the second one that is being built or kept for a rollback.
 
     Exit code 0: listed, 1: the daemon did not answer, 2: the command line or the configuration is wrong.
     """
@@ -69,25 +69,26 @@ def rollback(  # noqa: PLR0917 -- the command line's order
     config: ConfigOption = None,
     *,
     behind: Annotated[
-        bool, typer.Option("--behind", help="Also one that lacks changes; it is compared and mended afterwards.")
+        bool,
+        typer.Option("--behind", help="Allow an index that lacks changes; it is reconciled and repaired afterwards."),
     ] = False,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the index back that was live before a new one took its place, in one step; no search fails.
+    """Make the previous index live again, in one step. No search fails.
 
-    The present one is kept, and written to, in its place: a second rollback is the way forward again.
-    Exit code 0: done, 1: there is no such type or index, or it lacks changes, or the daemon did not answer, 2: the
+    The index that was live until now is kept, and still receives all changes: a second rollback reverts the first. Exit
+    code 0: done, 1: there is no such type or index, or the index lacks changes, or the daemon did not answer, 2: the
     command line or the configuration is wrong.
     """
-    told = _connect(url, config, token_file, ca_file, wait).rollback(object_type, behind=behind, dry_run=dry_run)
+    answer = _connect(url, config, token_file, ca_file, wait).rollback(object_type, behind=behind, dry_run=dry_run)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(answer, indent=2))
         return
     verb = "would be live again" if dry_run else "is live again"
-    typer.echo(f"{object_type}: {told['live']} {verb}, {told['kept']} {'would be' if dry_run else 'is'} kept")
-    if told["job"] is not None:
-        typer.echo(f"what it lacks is mended by the job {told['job']}: cdc-daemon jobs tells how far it is")
+    typer.echo(f"{object_type}: {answer['live']} {verb}, {answer['kept']} {'would be' if dry_run else 'is'} kept")
+    if answer["job"] is not None:
+        typer.echo(f"the job {answer['job']} writes the missing changes; cdc-daemon jobs shows its progress")
 
 
 def drop_index(  # noqa: PLR0917 -- the command line's order
@@ -101,17 +102,19 @@ def drop_index(  # noqa: PLR0917 -- the command line's order
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the index that is kept for a rollback, or one whose building was given up; never the live one.
+    """Delete the second index of a type: the one kept for a rollback, or one that was not completed.
+
+    The live index is never deleted.
 
     Exit code 0: done, 1: there is no such type or no second index, or a job is filling it, or the daemon did not
     answer, 2: the command line or the configuration is wrong.
     """
-    told = _connect(url, config, token_file, ca_file, wait).drop(object_type, dry_run=dry_run)
+    answer = _connect(url, config, token_file, ca_file, wait).drop(object_type, dry_run=dry_run)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(answer, indent=2))
         return
     verb = "would be deleted" if dry_run else "is deleted"
-    typer.echo(f"{object_type}: {told['dropped']} {verb}, {told['live']} stays live")
+    typer.echo(f"{object_type}: {answer['dropped']} {verb}, {answer['live']} stays live")
 
 
 def _state(each: Mapping[str, Any]) -> str:
@@ -135,13 +138,13 @@ def _connect(
 
 
 class IndicesClient:
-    """Asks a daemon for the indices behind its aliases. Methods raise `CdcError` when it refuses, or stays away."""
+    """Requests on the indices behind aliases. Methods raise `CdcError` if the daemon refuses or does not answer."""
 
     def __init__(self, client: DaemonClient) -> None:
         self._client = client
 
     def indices(self) -> list[dict[str, Any]]:
-        """Return what is told of the indices of each type."""
+        """Return the state of the indices of each type."""
         listed: list[dict[str, Any]] = self._client.ask("GET", "/admin/indices")["indices"]
         return listed
 
@@ -154,9 +157,9 @@ class IndicesClient:
         return self._change(object_type, f"drop?dry_run={_flag(dry_run)}")
 
     def _change(self, object_type: str, what: str) -> dict[str, Any]:
-        told: dict[str, Any] = self._client.ask("POST", f"/admin/indices/{quote(object_type, safe='')}/{what}", {})
-        return told
+        answer: dict[str, Any] = self._client.ask("POST", f"/admin/indices/{quote(object_type, safe='')}/{what}", {})
+        return answer
 
 
-def _flag(flag: bool) -> str:  # noqa: FBT001  it is nothing but a flag
+def _flag(flag: bool) -> str:  # noqa: FBT001  the flag is its only argument
     return "true" if flag else "false"

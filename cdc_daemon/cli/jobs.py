@@ -1,4 +1,4 @@
-"""`cdc-daemon backfill` and `jobs`: work on whole tables and what comes round, done by a daemon that runs."""
+"""`cdc-daemon backfill` and `jobs`: jobs on whole tables and scheduled tasks of a running daemon."""
 
 from __future__ import annotations
 
@@ -33,16 +33,20 @@ if TYPE_CHECKING:
 
     from cdc_daemon.cli.client import DaemonClient
 
-_SAID_EVERY = 30.0
-"""Seconds between two lines of progress where standard error is no terminal."""
+_LINE_INTERVAL = 30.0
+"""Seconds between two lines of progress if standard error is not a terminal."""
 
 app = typer.Typer(
-    no_args_is_help=False, help="Look at work on whole tables and at what comes round by itself; end a job."
+    no_args_is_help=False, help="List jobs on whole tables and scheduled tasks; show a job; cancel a job."
 )
 
 TypesArgument = Annotated[list[str], typer.Argument(metavar="TYPE…", help="Names of mappings, such as user.")]
-RateOption = Annotated[float | None, typer.Option("--rate", metavar="N", min=0.001, help="Rows a second at most.")]
-DetachOption = Annotated[bool, typer.Option("--detach", help="Return at once: `cdc-daemon jobs` tells how far it is.")]
+RateOption = Annotated[
+    float | None, typer.Option("--rate", metavar="N", min=0.001, help="The maximum number of rows per second.")
+]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="Start the job and return; `cdc-daemon jobs` shows its progress.")
+]
 
 
 def backfill(  # noqa: PLR0917 -- the command line's order
@@ -50,7 +54,7 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     where_token: Annotated[
         list[str] | None,
         typer.Option(
-            "--where-token", metavar="FROM:TO", help="Only rows whose token is above FROM, up to TO; may be repeated."
+            "--where-token", metavar="FROM:TO", help="Only rows with a token above FROM and up to TO; repeatable."
         ),
     ] = None,
     rate: RateOption = None,
@@ -64,19 +68,20 @@ def backfill(  # noqa: PLR0917 -- the command line's order
         bool,
         typer.Option(
             "--new-index",
-            help="Fill a fresh index, made as the configuration says now, compare it with the rows, and have it take "
-            "the live one's place.",
+            help="Fill a new index, created as configured now, compare it with the rows, and make it live in place of "
+            "the current one.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the rows; write nothing.")] = False,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read each row of tables and write its document, beside the live changes.
+    """Read every row of the tables and write its document, while live changes continue.
 
-    The running daemon does it, behind live changes and requests for rows, and goes on where it was after a restart.
-    With `--new-index` live changes go to both indices, only one that is equal to the rows takes the place, in one step,
-    and the former is kept for `cdc-daemon rollback` until `cdc-daemon drop-index`.
+    The running daemon executes the job. Live changes and requests for rows take precedence, and after a restart the
+    job continues where it was. With `--new-index` the daemon writes live changes to both indices. The new index becomes
+    live, in one step, only if it equals the rows. The previous index is kept for `cdc-daemon rollback` until
+    `cdc-daemon drop-index`.
     Exit code 0: done, 1: failed or cancelled, or the daemon did not answer, 2: the command line or the configuration
     is wrong.
     """
@@ -86,34 +91,37 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     wanted: dict[str, Any] = {"types": types, "ranges": where_token or [], "rate": rate, "dry_run": dry_run}
     if new_index:
         wanted["new_index"] = True
-    told = carry_out(client, "backfill", wanted, detach=detach)
+    job = run_job(client, "backfill", wanted, detach=detach)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(job, indent=2))
     elif detach:
-        say_begun(told)
+        print_started(job)
     else:
-        done = {"done": "counted" if dry_run else "settled"}.get(told["state"], told["state"])
-        for object_type, rows in told["rows_by_type"].items():
+        done = {"done": "counted" if dry_run else "written"}.get(job["state"], job["state"])
+        for object_type, rows in job["rows_by_type"].items():
             typer.echo(f"{object_type}: {rows:,} rows {done}")
-        for object_type, plan in told["report"].get("new_index", {}).items():
+        for object_type, plan in job["report"].get("new_index", {}).items():
             typer.echo(f"{object_type}: {_describe(plan, object_type, dry_run=dry_run)}")
-    if not detach and told["state"] != "done":
-        say_ended(told)
+    if not detach and job["state"] != "done":
+        print_failed(job)
         raise typer.Exit(EXIT_FAILED)
 
 
 def _describe(plan: Mapping[str, Any], object_type: str, *, dry_run: bool) -> str:
     index, former = plan["index"], plan["in_place_of"]
     if dry_run:
-        return f"{index} would take the place of {former}"
+        return f"{index} would replace {former}"
     if plan["swapped"]:
         return (
-            f"{index} has taken the place of {former}, which is kept: "
-            f"`cdc-daemon rollback {object_type}` puts it back, `cdc-daemon drop-index {object_type}` deletes it"
+            f"{index} has replaced {former}, which is kept: "
+            f"`cdc-daemon rollback {object_type}` reverts to it, `cdc-daemon drop-index {object_type}` deletes it"
         )
     if not plan["created"]:
-        return f"{former} is live as before; no index was created"
-    return f"{former} is live as before; {index} stays to be gone on with, or for `cdc-daemon drop-index {object_type}`"
+        return f"{former} is still live; no index was created"
+    return (
+        f"{former} is still live; {index} is kept: repeat the command to continue, "
+        f"or delete it with `cdc-daemon drop-index {object_type}`"
+    )
 
 
 @app.callback(invoke_without_command=True)
@@ -126,7 +134,7 @@ def jobs(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List work on whole tables, newest first, and how far it is; then what comes round by itself."""
+    """List the jobs on whole tables with their progress, newest first, and then the scheduled tasks."""
     context.obj = partial(connect, url, config, token_file, ca_file, 10.0)
     if context.invoked_subcommand is not None:
         return
@@ -156,7 +164,9 @@ def _job_table(jobs: Sequence[Mapping[str, Any]]) -> Table:
 def _schedule_table(scheduled: Sequence[Mapping[str, Any]]) -> Table:
     from cdc_daemon.config.units import format_duration  # noqa: PLC0415  commands start fast
 
-    table = Table("comes round", "every", "state", "last done", "next", "turns", "failed", box=None, pad_edge=False)
+    table = Table(
+        *("scheduled task", "interval", "state", "last success", "next", "runs", "failed"), box=None, pad_edge=False
+    )
     for each in scheduled:
         state = "running" if each["running"] else "waiting" if each["error"] is None else f"failing: {each['error']}"
         done = _moment(each["succeeded"]) if each["succeeded"] else ""
@@ -178,19 +188,19 @@ def show(context: typer.Context, job: Annotated[str, typer.Argument(metavar="JOB
 
 @app.command("cancel")
 def cancel(context: typer.Context, job: Annotated[str, typer.Argument(metavar="JOB")]) -> None:
-    """End a job; what it has handed over already is settled all the same."""
+    """Cancel a job. Rows that it has already read are still written."""
     typer.echo(f"{job}: {context.obj().cancel(job)['state']}")
 
 
 def connect(
     url: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None, wait: float
 ) -> JobsClient:
-    """Return the operator of the daemon that the command line or the configuration names. Raises `ConfigError`."""
+    """Return a client for the jobs of the daemon on the command line or in the configuration. Raises `ConfigError`."""
     return JobsClient(connect_daemon(url, config, token_file, ca_file, wait))
 
 
-def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
-    """Start a job and show how far it is until it ends; return what is told of it then."""
+def run_job(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
+    """Start a job and show its progress until it ends. Return its final status, or its first one with `detach`."""
     accepted = client.start(kind, wanted)
     if detach:
         return accepted
@@ -203,91 +213,91 @@ def carry_out(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detac
         TimeRemainingColumn(),
     )
     begun: float | None = None
-    told = accepted
+    job = accepted
     console = Console(stderr=True)
-    said = _Lines(console)
+    lines = _Lines(console)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         name = f"{kind} {', '.join(wanted['types'])}"
         task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
         try:
-            for told in client.follow(accepted["job"]):
-                begun = begun or (bar.get_time() if told["started"] else None)
-                rate = told["rows"] / max(bar.get_time() - begun, 0.1) if begun else 0.0
-                shown = name if told["started"] else f"{name}, which waits for another job"
-                if kind == "backfill" and told["report"].get("types"):
+            for job in client.follow(accepted["job"]):
+                begun = begun or (bar.get_time() if job["started"] else None)
+                rate = job["rows"] / max(bar.get_time() - begun, 0.1) if begun else 0.0
+                shown = name if job["started"] else f"{name} (waiting for another job)"
+                if kind == "backfill" and job["report"].get("types"):
                     shown += " (comparing)"
-                said.tell(shown, told)
-                bar.update(task, description=shown, completed=told["fraction"], rows=told["rows"], rate=rate)
+                lines.write(shown, job)
+                bar.update(task, description=shown, completed=job["fraction"], rows=job["rows"], rate=rate)
         except KeyboardInterrupt:
-            typer.echo(f"the job goes on: cdc-daemon jobs cancel {accepted['job']} ends it", err=True)
+            typer.echo(f"the job continues; to cancel it: cdc-daemon jobs cancel {accepted['job']}", err=True)
             raise
-    return told
+    return job
 
 
 class _Lines:
-    """Progress for a standard error that is no terminal: one line when something changes, and one now and then."""
+    """Progress on a standard error that is not a terminal: a line when the phase changes, and regularly after that."""
 
     def __init__(self, console: Console) -> None:
         self._quiet = console.is_terminal
         self._last: tuple[str, float] = ("", -math.inf)
 
-    def tell(self, shown: str, told: Mapping[str, Any]) -> None:
-        """Write what the job does now, unless that was written just before."""
+    def write(self, shown: str, job: Mapping[str, Any]) -> None:
+        """Write the phase and progress of the job, unless a line was written shortly before."""
         now = time.monotonic()
-        if self._quiet or (self._last[0] == shown and now < self._last[1] + _SAID_EVERY):
+        if self._quiet or (self._last[0] == shown and now < self._last[1] + _LINE_INTERVAL):
             return
         self._last = (shown, now)
-        typer.echo(f"{shown}: {told['state']}, {told['fraction']:.0%}, {told['rows']:,} rows", err=True)
+        typer.echo(f"{shown}: {job['state']}, {job['fraction']:.0%}, {job['rows']:,} rows", err=True)
 
 
-def say_begun(told: Mapping[str, Any]) -> None:
-    """Print how to look at a job that the command does not wait for."""
-    typer.echo(f"{told['kind']} {told['job']} {told['state']}: cdc-daemon jobs show {told['job']}")
+def print_started(job: Mapping[str, Any]) -> None:
+    """Print the id of a job that the command does not wait for, and how to show it."""
+    typer.echo(f"{job['kind']} {job['job']} {job['state']}: cdc-daemon jobs show {job['job']}")
 
 
-def say_ended(told: Mapping[str, Any]) -> None:
+def print_failed(job: Mapping[str, Any]) -> None:
     """Print on standard error that a job failed or was cancelled, and why."""
-    reason = f": {told['message']}" if told["message"] else ""
-    typer.echo(f"{told['kind']} {told['job']} {told['state']}{reason}", err=True)
+    reason = f": {job['message']}" if job["message"] else ""
+    typer.echo(f"{job['kind']} {job['job']} {job['state']}{reason}", err=True)
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 3.0
-"""Seconds between two looks at a job that is followed: the longer it runs, the longer they are."""
+"""Seconds between two requests for the status of a job. The pause grows from the first to the second."""
 
 
 class JobsClient:
-    """Asks a daemon for work on whole tables. Methods raise `CdcError` when it refuses, or stays away."""
+    """Requests on the jobs of a daemon. Methods raise `CdcError` if the daemon refuses or does not answer."""
 
     def __init__(self, client: DaemonClient) -> None:
         self._client = client
 
     def start(self, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Start a job; return its state."""
-        told: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
-        return told
+        """Start a job; return its status."""
+        job: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
+        return job
 
     def jobs(self, limit: int = 100) -> dict[str, list[dict[str, Any]]]:
-        """Return what is told of the newest `jobs`, newest first, and of what is `scheduled`."""
+        """Return the status of the newest `jobs`, newest first, and of the `scheduled` tasks."""
         listed: dict[str, list[dict[str, Any]]] = self._client.ask("GET", f"/admin/jobs?limit={limit}")
         return listed
 
     def job(self, identity: str) -> dict[str, Any]:
-        """Return what is told of a job."""
-        told: dict[str, Any] = self._client.ask("GET", f"/admin/jobs/{quote(identity, safe='')}")
-        return told
+        """Return the status of a job."""
+        job: dict[str, Any] = self._client.ask("GET", f"/admin/jobs/{quote(identity, safe='')}")
+        return job
 
     def cancel(self, identity: str) -> dict[str, Any]:
-        """End a job; return what is told of it."""
-        told: dict[str, Any] = self._client.ask("POST", f"/admin/jobs/{quote(identity, safe='')}/cancel", {})
-        return told
+        """Cancel a job; return its status."""
+        job: dict[str, Any] = self._client.ask("POST", f"/admin/jobs/{quote(identity, safe='')}/cancel", {})
+        return job
 
     def follow(self, identity: str) -> Iterator[dict[str, Any]]:
-        """Yield the state of a job until it has ended, also across restarts of the daemon."""
+        """Yield the status of a job until it ends, even if the daemon restarts meanwhile."""
         pause = FIRST_PAUSE
         while True:
-            told = self.job(identity)
-            yield told
-            if told["finished"] is not None:
+            job = self.job(identity)
+            yield job
+            if job["finished"] is not None:
                 return
             time.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE)

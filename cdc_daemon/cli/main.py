@@ -1,4 +1,4 @@
-"""The command line. Modules that take their time to import are imported by the commands that need them."""
+"""The command line. Modules that import slowly are imported inside the commands that need them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Keeps Elasticsearch equal to Cassandra: tails the CDC commit log of the node it runs beside, reads "
-    "the changed rows back, and writes their documents.\n\n"
-    "Start with a configuration file (config.example.yaml), then **cdc-daemon check**, then "
+    help="Keeps Elasticsearch equal to Cassandra: follows the CDC commit log of the node that it runs beside, reads "
+    "the changed rows, and writes their documents.\n\n"
+    "To begin, copy config.example.yaml to config.yaml and edit it. Then use **cdc-daemon check**, and "
     "**cdc-daemon run**.",
 )
 app.add_typer(config.app, name="config")
@@ -61,27 +61,27 @@ def options(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Keep the options that stand before the command."""
+    """Store the options that precede the command."""
     if context.obj is not None:
         context.obj["debug"] = debug
 
 
 @app.command()
 def run(config: ConfigOption = None) -> None:
-    """Run the daemon until SIGTERM or SIGINT, which let what is under way end; a second one ends at once.
+    """Run the daemon until SIGTERM or SIGINT. It then completes the changes in flight; a second signal ends it at once.
 
-    SIGHUP is ignored, also when a terminal closes. SIGUSR1 switches to debug logging, SIGUSR2 restores the configured
-    level.
+    SIGHUP is ignored, so that the daemon survives the closing of a terminal. SIGUSR1 switches to debug logging, SIGUSR2
+    restores the configured level.
 
-    It may be killed at any moment: what is not acknowledged is read again at the next start. Servers that are
-    down are waited for. Logs go to standard error. Exit code 0: ended as asked, 1: failed, 2: the
+    The daemon may be killed at any time: changes that are not acknowledged are replayed after the restart. It waits for
+    servers that are down. The log goes to standard error. Exit code 0: stopped by a signal, 1: failed, 2: the
     configuration is wrong.
     """
     import asyncio  # noqa: PLC0415  commands start fast
 
     settings = load_settings(config)
-    from cdc_daemon.app import daemon  # noqa: PLC0415  likewise, and a wrong configuration is told sooner
-    from cdc_daemon.telemetry import logs  # noqa: PLC0415  likewise, and a wrong configuration is told sooner
+    from cdc_daemon.app import daemon  # noqa: PLC0415  likewise, and mistakes in the configuration are reported sooner
+    from cdc_daemon.telemetry import logs  # noqa: PLC0415  likewise
 
     logs.configure(settings.log)
     raise typer.Exit(asyncio.run(daemon.run(settings)))
@@ -89,7 +89,7 @@ def run(config: ConfigOption = None) -> None:
 
 @app.command()
 def version() -> None:
-    """Show the versions of the daemon and of what it runs on, for a bug report."""
+    """Show the versions of the daemon, Python and the most important libraries, for a bug report."""
     import platform  # noqa: PLC0415  commands start fast
     from importlib.metadata import version as installed  # noqa: PLC0415  likewise
 
@@ -103,7 +103,7 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one message on standard error, not a traceback."""
+    """Run the command line. An expected error is shown as a message on standard error, not as a traceback."""
     state = {"debug": False}
     try:
         app(obj=state)

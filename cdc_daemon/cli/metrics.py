@@ -1,4 +1,4 @@
-"""`cdc-daemon metrics`: what the daemon measures."""
+"""`cdc-daemon metrics`: the list of the daemon's metrics."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ def metrics(
     as_json: JsonOption = False,
     rules: Annotated[
         Path | None,
-        typer.Option(help="A Prometheus rule file: tell too which of its alerts use each metric.", show_default=False),
+        typer.Option(
+            help="A Prometheus rule file; the list then contains the alerts of each metric.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """List the daemon's metrics in Markdown: name, type, labels, unit, meaning."""
+    """List the daemon's metrics in Markdown, with type, labels, unit and meaning."""
     import yaml  # noqa: PLC0415  commands start fast
 
     from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  likewise

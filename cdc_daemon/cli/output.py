@@ -1,4 +1,4 @@
-"""Standard output: lines for pipes, tables for people."""
+"""Output for people: tables on standard output, notes on standard error, and the formats of sizes, ages and times."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rich.text import Text
 from cdc_daemon.model.printable import printable
 
 _WIDE: Final = 240
-"""Columns of a table that goes to a file or a pipe, where nothing may be folded for lack of a terminal."""
+"""The width in characters of a table that is written to a file or a pipe, so that no cell is folded."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
 def to_pipe() -> Iterator[None]:
-    """Write standard output in the block; where its reader wants no more (`| head`), the command ends quietly."""
+    """Write to standard output in the block. If its reader closes the pipe (`| head`), the command ends silently."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered must not fail once more when the interpreter ends.
+        # The rest of the buffer must not raise again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
 
@@ -45,7 +45,7 @@ def show_table(table: Table) -> None:
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """Make a table without lines; `right` are the columns of numbers."""
+    """Return an empty table without lines. The columns in `right` are aligned to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -53,12 +53,12 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def text(content: str) -> Text:
-    """Return text for a table's cell. Brackets in it are no markup, and control characters are escaped."""
+    """Return text for a table cell. Brackets in it are not markup, and control characters are escaped."""
     return Text(printable(content))
 
 
 def spell_bytes(size: int) -> str:
-    """Spell a size for people: `12 B`, `1.5 MiB`."""
+    """Format a size, such as `12 B` or `1.5 MiB`."""
     if size < 1024:
         return f"{size} B"
     number = float(size)
@@ -70,7 +70,7 @@ def spell_bytes(size: int) -> str:
 
 
 def spell_age(seconds: float) -> str:
-    """Spell an age for people: `12s`, `3m`, `5h`, `2d`."""
+    """Format an age, such as `12s`, `3m`, `5h` or `2d`."""
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
@@ -78,7 +78,7 @@ def spell_age(seconds: float) -> str:
 
 
 def spell_time(microseconds: int) -> str:
-    """Spell a write time (microseconds since the epoch) as ISO 8601, or as its number where no calendar has it."""
+    """Format a write time (microseconds since the epoch) as ISO 8601, or as a number if it is beyond Python's dates."""
     try:
         moment = _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:

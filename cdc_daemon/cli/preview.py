@@ -1,4 +1,4 @@
-"""`cdc-daemon preview`: the document as it would be written, and the difference to the one in the index."""
+"""`cdc-daemon preview`: documents as they would be written now, and their differences from those in the index."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def preview(
     object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")],
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, as texts or as JSON objects of columns.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, as text or as JSON objects of columns.")],
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show documents as they would be written now, and where those in the index differ. Nothing is changed.
+    """Show documents as they would be written now, and their differences from those in the index. Nothing is changed.
 
     Exit code 0: all are equal, 1: some differ or cannot be built, or a server does not answer, 2: the command line
     or the configuration is wrong.
@@ -72,7 +72,7 @@ def plain_preview(found: Preview) -> dict[str, Any]:
 
 
 def _reason(found: Preview) -> str | None:
-    """Return one word that says why there would be no document."""
+    """Return one word for the reason that there would be no document, or None."""
     if found.error is not None:
         return type(found.error).__name__
     if found.document is None:
@@ -81,7 +81,7 @@ def _reason(found: Preview) -> str | None:
 
 
 def show_preview(found: Preview) -> None:
-    """Show a preview to people."""
+    """Print a preview."""
     document, indexed = found.document, found.indexed
     if found.error is not None:
         typer.echo(printable(f"{found.alias}/{found.id}: cannot be built: {_reason(found)}: {found.error.message}"))
@@ -89,16 +89,18 @@ def show_preview(found: Preview) -> None:
             typer.echo(f"  hint: {found.error.hint}")
         if found.source is not None:
             typer.echo(printable(f"  its row: {found.source.decode()}"))
-        typer.echo("  the index has no such document" if indexed is None else "  the index has an earlier document")
+        typer.echo(
+            "  the index has no document with this id" if indexed is None else "  the index has an older document"
+        )
         return
     typer.echo(printable(f"{found.alias}/{found.id}: {'equal' if found.is_equal else 'differs'}"))
     if document is None:
-        why = "the mapping does not show its row" if found.has_row else "Cassandra has no such row"
-        typer.echo(f"  there would be no document, as {why}{'' if indexed is None else '; the index has one'}")
+        why = "the mapping's where does not match its row" if found.has_row else "Cassandra has no such row"
+        typer.echo(f"  there would be no document, because {why}{'' if indexed is None else '; the index has one'}")
         return
     typer.echo(printable(json.dumps(document, indent=2, ensure_ascii=False), keep="\n"))
     if indexed is None:
-        typer.echo("  the index has no such document")
+        typer.echo("  the index has no document with this id")
         return
     for field in found.differing:
         for mark, side in (("-", indexed), ("+", document)):

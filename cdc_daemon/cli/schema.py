@@ -1,4 +1,4 @@
-"""`cdc-daemon schema …`: the cluster's schema, as a snapshot that segments can be read with anywhere."""
+"""`cdc-daemon schema …`: snapshots of the cluster's schema, for reading segments without the cluster."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="The cluster's schema, as a snapshot that segments can be read with anywhere.",
+    help="Snapshots of the cluster's schema, for reading segments without the cluster.",
 )
 
 
 @app.callback()
 def callback() -> None:
-    """Hold the subcommands: a single one would otherwise be taken for the command itself."""
+    """Make `export` a subcommand. Without a callback Typer would merge a single subcommand into its parent."""
 
 
 @app.command()
@@ -33,7 +33,9 @@ def export(
     config: ConfigOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Where to; standard output without."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", show_default=False, help="The file to write. Default: standard output."
+        ),
     ] = None,
     keyspace: Annotated[
         list[str] | None,
@@ -42,10 +44,10 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write the live schema as a snapshot, for **cdc-daemon segments … --schema**.
+    """Write a snapshot of the cluster's schema, for **cdc-daemon segments … --schema**.
 
-    It is JSON: the rows of `system_schema`'s tables keyspaces, tables, columns, types, dropped_columns and,
-    where there are any, views. Exit code 0: written, 1: Cassandra does not answer, 2: wrong usage.
+    The snapshot is JSON. It contains the rows of the `system_schema` tables keyspaces, tables, columns, types,
+    dropped_columns and, if there are any, views. Exit code 0: written, 1: Cassandra does not answer, 2: wrong usage.
     """
     from cdc_daemon.cli.output import to_pipe  # noqa: PLC0415  likewise
     from cdc_daemon.cli.segment_tools.tables import quiet_logs  # noqa: PLC0415  likewise
@@ -83,7 +85,7 @@ def _read(settings: Settings) -> Rows:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or not at all."""
+    """Write a file atomically."""
     from cdc_daemon.model.errors import CdcError  # noqa: PLC0415  commands start fast
 
     part = file.with_name(f".{file.name}.part")

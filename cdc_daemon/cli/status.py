@@ -1,4 +1,4 @@
-"""`cdc-daemon status`, `pause` and `resume`: the state of a running daemon, and whether it follows changes."""
+"""`cdc-daemon status`, `pause` and `resume`: show the status of a running daemon; pause and resume replication."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OptionalTokenOption = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="A file that holds a bearer token. The status needs none.",
+        help="A file that contains the bearer token. The status needs none.",
     ),
 ]
 
@@ -44,18 +44,18 @@ def status(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show on one screen what a running daemon does, what is wrong, and how far it is. It needs no token.
+    """Show the status of a running daemon on one screen, problems first. No token is needed.
 
-    The first line is the status page's. `--json` writes all of `/status`. Exit code 0: it is running and has no
-    problems, 1: it has problems, is starting or stopping, or did not answer, 2: the command line or the configuration
-    is wrong.
+    The first line is that of the status page. `--json` writes the whole answer of `/status`. Exit code 0: the daemon is
+    running without problems, 1: it has problems, is starting or stopping, or did not answer, 2: the command line or the
+    configuration is wrong.
     """
     client = connect_daemon(url, config, token_file, ca_file, wait)
     answer = client.ask("GET", "/status")
     if not isinstance(answer, dict) or "state" not in answer:
         raise CdcError(
             f"expected the status of a cdc-daemon, found {json.dumps(answer)[:80]}",
-            hint="is --url the daemon's address?",
+            hint="is --url the address of a cdc-daemon?",
         )
     if as_json:
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
@@ -74,17 +74,18 @@ def pause(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop following changes until `cdc-daemon resume` or a restart of the daemon.
+    """Pause replication until `cdc-daemon resume` or a restart of the daemon.
 
-    The commit log and polled tables wait, and so do expiries, dependents and retries of dead letters. Requests for
-    rows, backfills and reconciles go on. Changes wait in cdc_raw; from half of its limit on, their keys go to the state
-    directory and their segments are deleted. It needs a token of the scope `admin`. Exit code 0: paused, 1: the daemon
-    refused or did not answer, 2: the command line or the configuration is wrong.
+    The daemon stops following the commit log and polling, and stops processing expiries, dependents and retries of dead
+    letters. Requests for rows, backfills and reconciles continue. Changes accumulate in cdc_raw. When half of its limit
+    is in use, their keys are saved in the state directory and their segments are deleted. The command needs a token
+    with the scope `admin`. Exit code 0: paused, 1: the daemon refused or did not answer, 2: the command line or the
+    configuration is wrong.
     """
     answer = connect_daemon(url, config, token_file, ca_file, wait).ask("POST", "/admin/pause")
     _show(
         answer,
-        "paused: changes wait, and documents grow stale, until `cdc-daemon resume` or a restart of the daemon",
+        "paused: changes are not replicated until `cdc-daemon resume` or a restart of the daemon",
         as_json=as_json,
     )
 
@@ -98,13 +99,13 @@ def resume(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow changes again after `cdc-daemon pause`.
+    """Resume replication after `cdc-daemon pause`.
 
-    It needs a token of the scope `admin`. Exit code 0: changes are followed, 1: the daemon refused or did not answer,
-    2: the command line or the configuration is wrong.
+    The command needs a token with the scope `admin`. Exit code 0: resumed, 1: the daemon refused or did not answer, 2:
+    the command line or the configuration is wrong.
     """
     answer = connect_daemon(url, config, token_file, ca_file, wait).ask("POST", "/admin/resume")
-    _show(answer, "resumed: changes are followed again", as_json=as_json)
+    _show(answer, "resumed: changes are replicated again", as_json=as_json)
 
 
 def _show(answer: Any, message: str, *, as_json: bool) -> None:
@@ -112,7 +113,7 @@ def _show(answer: Any, message: str, *, as_json: bool) -> None:
 
 
 _VERDICTS: Final = {"running": "Keeping up", "starting": "Starting", "stopping": "Stopping"}
-"""What the status page says of a daemon without problems, by its state."""
+"""The verdict on a daemon without problems, by its state. The status page uses the same words."""
 
 _NO_LIST: Final = {"severity": "warning", "text": "The daemon has not looked for problems yet."}
 _STYLES: Final = {"critical": "bold red", "warning": "yellow"}
@@ -127,7 +128,7 @@ def is_healthy(status: _State) -> bool:
 
 
 def show_status(status: _State) -> None:
-    """Write the screen. What a daemon of another version does not tell is left out."""
+    """Print the status. Fields that a daemon of another version does not send are left out."""
     now = time.time()
     problems = _problems(status)
     verdict = problems[0]["text"] if problems else _VERDICTS.get(status["state"], str(status["state"]))
@@ -201,24 +202,24 @@ def _commit_log(status: _State) -> str:
 def _freshness(status: _State) -> str:
     freshness = status.get("freshness") or {}
     rate = (status.get("rate") or {}).get("documents")
-    told = [
+    parts = [
         f"{title} {_seconds(freshness[name])}"
         for name, title in (("p50", "median"), ("p99", "99th percentile"), ("behind", "behind"))
         if freshness.get(name) is not None
     ]
-    return ", ".join([*told, *([] if rate is None else [f"{rate:,} documents/s"])])
+    return ", ".join([*parts, *([] if rate is None else [f"{rate:,} documents/s"])])
 
 
 def _waiting(status: _State) -> str:
     backlog = status.get("backlog") or {}
-    told = []
+    parts = []
     if status.get("pending") is not None:
-        told.append(f"{status['pending']:,} keys")
+        parts.append(f"{status['pending']:,} keys")
     if status.get("spooled"):
-        told.append(f"{status['spooled']:,} on disk")
+        parts.append(f"{status['spooled']:,} on disk")
     if backlog.get("bytes"):
-        told.append(f"{spell_bytes(backlog['bytes'])} unread in {backlog.get('segments', 0):,} segments")
-    return ", ".join(told)
+        parts.append(f"{spell_bytes(backlog['bytes'])} unread in {backlog.get('segments', 0):,} segments")
+    return ", ".join(parts)
 
 
 def _cdc_raw(raw: _State) -> str:

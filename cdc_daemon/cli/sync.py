@@ -1,4 +1,4 @@
-"""`cdc-daemon sync`: have rows reindexed now, by a daemon that runs."""
+"""`cdc-daemon sync`: reindex rows now, by a running daemon. Sends the ids in batches."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES = 20
 
 EXIT_INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells count."""
+"""Exit code after SIGINT: 128 plus the number of the signal, as in shells."""
 
 
 def sync(  # noqa: PLR0917 -- the command line's order
     object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")],
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]…", help="Ids, as texts or as JSON objects of columns and values."),
+        typer.Argument(metavar="[ID]…", help="Ids, as text or as JSON objects of columns and values."),
     ] = None,
     ids_file: Annotated[
-        str | None, typer.Option("--ids-file", metavar="FILE", help="A file with one id a line; - is standard input.")
+        str | None, typer.Option("--ids-file", metavar="FILE", help="A file with one id per line; - is standard input.")
     ] = None,
     url: UrlOption = None,
     token_file: TokenOption = None,
@@ -52,14 +52,14 @@ def sync(  # noqa: PLR0917 -- the command line's order
     wait: WaitOption = 60.0,
     config: ConfigOption = None,
     *,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Return when searches see it.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Return only when searches find the changes.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read rows from Cassandra now and settle their documents, whatever the daemon is doing.
+    """Read rows from Cassandra now and write their documents.
 
-    Returns when each id is settled: its document written, or removed because its row is gone. Exit code 0: all
-    are as their rows are, 1: some could not be shown or the daemon did not answer, 2: the command line or
-    the configuration is wrong, 130: it was interrupted. It tells what was done by then.
+    The command returns when the document of each id is written, or removed because the row does not exist. Exit code 0:
+    all succeeded, 1: some failed or the daemon did not answer, 2: the command line or the configuration is wrong, 130:
+    interrupted. Even if it fails, the command shows what was done.
     """
     wanted = _ids(ids or [], ids_file)
     summary = Summary()
@@ -90,7 +90,7 @@ def sync(  # noqa: PLR0917 -- the command line's order
 def _ids(given: Sequence[str], file: str | None) -> list[Any]:
     ids = read_ids(iter(given)) + (read_ids(_lines(file)) if file is not None else [])
     if not ids:
-        raise ConfigError("expected at least one id, found none", hint="name ids, or a file of them with --ids-file")
+        raise ConfigError("expected at least one id, found none", hint="give ids, or a file of ids with --ids-file")
     return ids
 
 
@@ -110,18 +110,18 @@ def _lines(file: str) -> Iterator[str]:
 
 
 def _tell_done(summary: Summary, wanted: int, *, as_json: bool, refused: bool) -> None:
-    """Print what was done before the command ended too early.
+    """Print what was done before the command failed.
 
-    Of a request that was `refused` as it is nothing more was done; where nothing was at all, its error says enough.
+    A request that was `refused` had no effect. If nothing was done at all, the error message is enough.
     """
     if as_json or summary.asked:
         _show(summary, as_json=as_json)
     if refused and not summary.asked:
         return
     rest = (
-        "of the next ones nothing was done" if refused else "some of the next ones may have been done without an answer"
+        "nothing was done for the others" if refused else "some of the others may have been written without an answer"
     )
-    typer.echo(f"ended after {summary.asked} of {wanted} ids, in their order; {rest}", err=True)
+    typer.echo(f"stopped after the first {summary.asked} of {wanted} ids; {rest}", err=True)
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:
@@ -131,7 +131,7 @@ def _show(summary: Summary, *, as_json: bool) -> None:
         return
     typer.echo(
         f"{summary.asked} ids: {summary.indexed} documents indexed, {summary.deleted} deleted, "
-        f"{summary.missing} without row or document, {len(summary.failures)} ids failed"
+        f"{summary.missing} without a row or a document, {len(summary.failures)} ids failed"
     )
     for identity, reason in list(summary.failures.items())[:_SHOWN_FAILURES]:
         typer.echo(f"  {printable(identity)}: {printable(reason)}", err=True)
@@ -142,12 +142,12 @@ def _show(summary: Summary, *, as_json: bool) -> None:
 _PATH = "/api/data/v1/index/sync"
 
 BATCH = 1000
-"""Ids in one request: so many are settled in about a second."""
+"""The number of ids in one request, which takes about a second."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What became of all ids."""
+    """The results of all ids."""
 
     asked: int = 0
     indexed: int = 0
@@ -156,7 +156,7 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, result: dict[str, Any], asked: int) -> None:
-        """Take in one answer."""
+        """Add the results of one answer."""
         counts = result.get("counts", {})
         self.asked += asked
         self.indexed += counts.get("indexed", 0)
@@ -166,7 +166,7 @@ class Summary:
 
 
 class SyncClient:
-    """Asks a daemon for rows."""
+    """Sends requests for rows to a daemon."""
 
     def __init__(self, daemon: DaemonClient) -> None:
         self._daemon = daemon
@@ -180,10 +180,10 @@ class SyncClient:
         progress: Callable[[int], None] = lambda _count: None,
         summary: Summary | None = None,
     ) -> Summary:
-        """Ask for all ids, batch by batch, and return what became of them. `progress` is told of each batch's size.
+        """Request all ids, batch by batch, and return the results. `progress` is called with the size of each batch.
 
-        `summary` takes in each answer as it comes, for those who want to know of a call that was broken off.
-        Raises `CdcError` when a request is refused, or when the server stays away.
+        Each answer is added to `summary`, so that the caller has the results if the call fails. Raises `CdcError` if a
+        request is refused or the daemon does not answer.
         """
         summary = summary or Summary()
         path = _PATH if refresh is None else f"{_PATH}?refresh={refresh}"
@@ -195,7 +195,7 @@ class SyncClient:
 
 
 def _headers() -> dict[str, str]:
-    """Return each header that the documented contract asks for, but the authorisation."""
+    """Return the headers that the documented contract requires, except the authorisation."""
     moment = datetime.now(UTC)
     return {
         "ts": f"{moment:%Y-%m-%d %H:%M:%S}:{moment.microsecond // 1000:03}+0000",
@@ -205,9 +205,9 @@ def _headers() -> dict[str, str]:
 
 
 def read_ids(lines: Iterator[str]) -> list[Any]:
-    """Read ids, one a line: a text, or a JSON object for a key of several columns. Empty lines are passed over.
+    """Read ids, one per line: a text, or a JSON object for a key of several columns. Empty lines are skipped.
 
-    Raises `ConfigError` for a line that begins an object and is none.
+    Raises `ConfigError` for a line that begins with a brace but is not a JSON object.
     """
     ids: list[Any] = []
     for number, line in enumerate(lines, start=1):

@@ -176,7 +176,7 @@ def test_the_command_tells_by_its_exit_code(stage: Stage, token: Path) -> None:
     assert json.loads(drift.stdout)["report"]["types"]["person"]["examples"]["missing"][0]["id"] == "told"
     mended = run("person", "--repair")
     assert mended.returncode == 0
-    assert "1 rows without document, 1 repaired" in mended.stdout
+    assert "1 rows without a document, 1 repaired" in mended.stdout
     assert run("nobody").returncode == 2
     assert run("person", "--sample", "200%").returncode == 2
     assert stage.daemon.metric("drift_documents", type="person", kind="missing") == 0

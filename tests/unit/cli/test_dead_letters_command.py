@@ -76,7 +76,7 @@ def ids(result: Result) -> list[int]:
 
 def test_a_daemon_that_never_ran_has_none(config: Path, state: Path) -> None:
     assert ids(run(config, "list", "--json")) == []
-    assert "0 letters" in run(config, "list").stdout
+    assert "0 dead letters" in run(config, "list").stdout
     assert not state.exists()
 
 
@@ -103,10 +103,10 @@ def test_list_and_show_for_people(config: Path) -> None:
     listed = run(config, "list", "--limit", "2").stdout
     assert "id=u2" in listed
     assert "no [date]" in listed
-    assert "3 letters, 2 shown, the next ones: --below 2" in listed
+    assert "3 dead letters, 2 shown, next page: --below 2" in listed
     assert "  1 UnknownTableError" in listed
-    assert run(config, "list", "--below", "2").stdout.splitlines()[-4] == "3 letters, 1 shown"
-    assert "0 letters of 3" in run(config, "list", "--reason", "clahs").stdout
+    assert run(config, "list", "--below", "2").stdout.splitlines()[-4] == "3 dead letters, 1 shown"
+    assert "0 dead letters of 3" in run(config, "list", "--reason", "clahs").stdout
     assert json.loads(run(config, "list", "--json", "--limit", "1").stdout)["reasons"] == {
         "UnknownTableError": 1,
         "clash": 1,
@@ -122,11 +122,11 @@ def test_list_and_show_for_people(config: Path) -> None:
 
 @pytest.mark.usefixtures("kept")
 def test_drop(config: Path) -> None:
-    assert "2 letters would be dropped" in run(config, "drop", "--kind", "document", "--dry-run").stdout
+    assert "2 dead letters would be dropped" in run(config, "drop", "--kind", "document", "--dry-run").stdout
     assert ids(run(config, "list", "--json")) == [3, 2, 1]
     assert json.loads(run(config, "drop", "--reason", "clash", "--json").stdout) == {"dropped": 1, "dry_run": False}
     assert ids(run(config, "list", "--json")) == [3, 2]
-    assert "1 letter dropped" in run(config, "drop", "2").stdout
+    assert "1 dead letter dropped" in run(config, "drop", "2").stdout
     unknown = run(config, "drop", "2", "3")
     assert isinstance(unknown.exception, CdcError)
     assert ids(run(config, "list", "--json")) == []
@@ -186,7 +186,7 @@ def replay(served: Served, token: Path, *arguments: str) -> Result:
 
 
 def test_replay_by_filter_page_by_page(served: Served, token: Path) -> None:
-    assert "450 letters would be replayed" in replay(served, token, "--all", "--dry-run").stdout
+    assert "450 dead letters would be replayed" in replay(served, token, "--all", "--dry-run").stdout
     assert served.daemon.control is not None
     served.daemon.control.unmended = {"bad"}
     result = replay(served, token, "--all", "--json")
@@ -204,7 +204,7 @@ def test_replay_by_ids(served: Served, token: Path) -> None:
     result = replay(served, token, "1", "2")
     assert result.exit_code == 0, result.output
     assert "2 replayed, 0 failed, 0 waiting" in result.stdout
-    assert "1 letter would be replayed" in replay(served, token, "3", "--dry-run").stdout
+    assert "1 dead letter would be replayed" in replay(served, token, "3", "--dry-run").stdout
 
 
 def test_replay_by_ids_goes_on_where_one_is_gone(served: Served, token: Path) -> None:
@@ -213,7 +213,7 @@ def test_replay_by_ids_goes_on_where_one_is_gone(served: Served, token: Path) ->
     for result in (tried, done):
         assert isinstance(result.exception, CdcError)
         assert "999" in result.exception.message
-    assert "1 letter would be replayed" in tried.stdout
+    assert "1 dead letter would be replayed" in tried.stdout
     assert "1 replayed, 0 failed" in done.stdout
     assert len(served.daemon.control.letters) == 449
 

@@ -51,7 +51,7 @@ def test_the_one_before_is_put_back(served: Served, token: Path) -> None:
     done = run(served, token, "rollback", "user")
     assert (done.exit_code, done.stdout) == (0, "user: user-000001 is live again, user-000002 is kept\n")
     mended = run(served, token, "rollback", "user", "--behind")
-    assert "is mended by the job" in mended.stdout
+    assert "the job 0000000000000000 writes the missing changes" in mended.stdout
 
 
 def test_the_second_one_is_deleted(served: Served, token: Path) -> None:
@@ -71,9 +71,9 @@ def test_where_there_is_none(served: Served, token: Path, command: str) -> None:
 @pytest.mark.parametrize(
     ("state", "plan", "arguments", "told"),
     [
-        ("done", PLAN, [], "user-000002 has taken the place of user-000001"),
-        ("done", {**PLAN, "swapped": False}, ["--dry-run"], "user-000002 would take the place of user-000001"),
-        ("failed", {**PLAN, "swapped": False}, [], "user-000001 is live as before"),
+        ("done", PLAN, [], "user-000002 has replaced user-000001"),
+        ("done", {**PLAN, "swapped": False}, ["--dry-run"], "user-000002 would replace user-000001"),
+        ("failed", {**PLAN, "swapped": False}, [], "user-000001 is still live"),
     ],
 )
 def test_a_new_index(

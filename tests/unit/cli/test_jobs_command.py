@@ -63,7 +63,7 @@ def test_a_backfill_is_followed_to_its_end(served: Served, token: Path, ending: 
     ending("done")
     result = run(served, token, "backfill", "user", "batch", "--where-token", "-5:7", "--rate", "10")
     assert result.exit_code == 0, result.output
-    assert "user: 7 rows settled\nbatch: 7 rows settled\n" in result.stdout
+    assert "user: 7 rows written\nbatch: 7 rows written\n" in result.stdout
     (request,) = jobs(served).requests
     assert (request.types, request.ranges, request.rate) == (("user", "batch"), ((-5, 7),), 10)
 
@@ -79,8 +79,8 @@ def test_one_that_does_not_end_well(served: Served, token: Path, ending: Callabl
 @pytest.mark.parametrize(
     ("created", "told"),
     [
-        (False, "user: user-000001 is live as before; no index was created\n"),
-        (True, "user: user-000001 is live as before; user-000002 stays to be gone on with"),
+        (False, "user: user-000001 is still live; no index was created\n"),
+        (True, "user: user-000001 is still live; user-000002 is kept"),
     ],
 )
 def test_a_new_index_that_failed_is_named_only_if_it_exists(
@@ -113,8 +113,8 @@ def test_one_that_nobody_waits_for_says_how_to_ask_for_it(served: Served, token:
         ({}, "user: EQUAL, 7 rows, 7 documents", 0),
         ({"missing": 2, "repaired": 2}, "user: REPAIRED, 7 rows, 7 documents", 0),
         ({"missing": 2, "left": {"missing": 2, "different": 0, "surplus": 0}}, "user: NOT EQUAL, ", 1),
-        ({"unsettled": 3}, "user: UNDECIDED, 7 rows, 7 documents\n  3 changed all the while or wait in the log", 1),
-        ({"unreadable": 1}, "user: UNDECIDED, 7 rows, 7 documents\n  1 rows that no document can show", 1),
+        ({"unsettled": 3}, "user: UNDECIDED, 7 rows, 7 documents\n  3 not compared: they kept changing", 1),
+        ({"unreadable": 1}, "user: UNDECIDED, 7 rows, 7 documents\n  1 rows without a valid document", 1),
     ],
 )
 def test_a_reconcile_says_equal_only_of_what_it_has_judged(
@@ -163,5 +163,5 @@ def test_the_environment_says_where_the_daemon_and_the_token_are(
     monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", str(token))
     assert CliRunner().invoke(app, ["jobs", "--json"]).exit_code == 0
     monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", "/no/such/file")
-    with pytest.raises(ConfigError, match="expected a file that holds a token"):
+    with pytest.raises(ConfigError, match="expected a file with a token"):
         CliRunner().invoke(app, ["jobs"], catch_exceptions=False)

@@ -132,4 +132,4 @@ def test_segment_letters_are_listed_and_dropped_as_the_runbook_says(
         monkeypatch.setattr(sys, "argv", ["cdc-daemon", "dead-letters", *command.split()])
         with pytest.raises(SystemExit):
             cli.main()
-    assert "0 letters of 1" in capsys.readouterr().out
+    assert "0 dead letters of 1" in capsys.readouterr().out

@@ -41,7 +41,7 @@ def run(served: Served, token: Path | None, *arguments: str, stdin: str | None =
 def test_ids_on_the_command_line(served: Served, token: Path) -> None:
     result = run(served, token, "batch", "c1:b1", '{"courseid": "c2", "batchid": "b2"}')
     assert result.exit_code == 0, result.output
-    assert "2 ids: 2 documents indexed, 0 deleted, 0 without row or document, 0 ids failed" in result.stdout
+    assert "2 ids: 2 documents indexed, 0 deleted, 0 without a row or a document, 0 ids failed" in result.stdout
     assert [key.partition_key for key in served.daemon.pipeline.asked] == [b"c1", b"c2"]
 
 
@@ -86,7 +86,7 @@ def test_a_refusal(served: Served, token: Path, arguments: tuple[str, ...], expe
 def test_a_wrong_request_is_told_by_its_error_alone(served: Served, token: Path, arguments: tuple[str, ...]) -> None:
     result = run(served, token, *arguments)
     assert isinstance(result.exception, ConfigError)
-    assert "ended after" not in result.stderr
+    assert "stopped after" not in result.stderr
 
 
 def test_an_unknown_type_is_told_the_known_ones(served: Served, token: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_refusal_says_what_to_do_about_the_token(served: Served, token: Path, 
         assert isinstance(result.exception, CdcError)
         hints.append(result.exception.hint or "")
     none, unknown, without_scope = hints
-    assert none == "name a token's file with --token-file"
+    assert none == "set the file of a token with --token-file"
     assert "http.auth" in unknown
     assert "http.auth" in without_scope
     assert "admin" in without_scope
@@ -135,7 +135,7 @@ def test_an_interrupted_call_tells_what_was_done(
     result = run(served, token, "user", "--ids-file", str(file))
     assert result.exit_code == 130
     assert "1000 ids: 1000 documents indexed" in result.stdout
-    assert "ended after 1000 of 2500 ids" in result.stderr
+    assert "stopped after the first 1000 of 2500 ids" in result.stderr
 
 
 def test_a_call_that_fails_on_the_way_tells_what_was_done(served: Served, token: Path, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_call_that_fails_on_the_way_tells_what_was_done(served: Served, token:
     result = run(served, token, "user", "--ids-file", str(file))
     assert isinstance(result.exception, CdcError)
     assert "1000 ids: 1000 documents indexed" in result.stdout
-    assert "ended after 1000 of 1001 ids" in result.stderr
+    assert "stopped after the first 1000 of 1001 ids" in result.stderr
 
 
 def test_nobody_there() -> None:
