@@ -181,7 +181,7 @@ class Index:
 
 
 @dataclass
-class IndexRows:
+class DocumentedRows:
     """Finds the rows that have documents."""
 
     index: Index

@@ -28,9 +28,9 @@ from tests.simulation.parts import Counts, pipeline_of, row_processor_of
 from tests.simulation.servers import (
     VISIBLE_WITHIN,
     Cassandra,
+    DocumentedRows,
     Documents,
     Index,
-    IndexRows,
     Reader,
     body,
     document_id,
@@ -124,7 +124,7 @@ async def simulate(  # noqa: C901 -- a world in one piece
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     visible = 0.0
     counted: list[int] = []
-    sweep = Sweep(IndexRows(index), pipeline, Gate(pipeline), counted=counted.append, rate=1e9)
+    sweep = Sweep(DocumentedRows(index), pipeline, Gate(pipeline), counted=counted.append, rate=1e9)
 
     async def truncate() -> None:
         cassandra.truncate()

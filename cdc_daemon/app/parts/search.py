@@ -26,7 +26,7 @@ from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.ids import IdParser
-from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows, KeyOfId
+from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows, KeyOfId, MappedAlias
 from cdc_daemon.store import Store
 
 
@@ -147,12 +147,12 @@ async def _recording(
 
 def _index_rows(
     settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], engine: SearchEngine
-) -> IndexRows:
+) -> DocumentedRows:
     """Return a reader of the rows that each table's documents show."""
-    return IndexRows(
+    return DocumentedRows(
         engine,
         {
-            table: [Feed(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
+            table: [MappedAlias(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
             for table, several in mappings.items()
         },
     )

@@ -24,7 +24,7 @@ from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.sources.dependents.finders import make_finders
-from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
+from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 
 OLDEST, NEWEST = (4, 0), (5, 0)
 """Releases whose segments are known."""
@@ -161,7 +161,7 @@ async def _check_schema(
         except ConfigError:
             return [], {}  # the checks of Elasticsearch report it, and without a client no mapping can be laid out
         stack.push_async_callback(engine.close)
-        rows = IndexRows(engine, {})
+        rows = DocumentedRows(engine, {})
 
         def find_dependents(mapping: DocumentMapping) -> None:
             # Nothing is searched here: a finder raises at once where it cannot find documents as declared.

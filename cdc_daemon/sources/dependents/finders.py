@@ -24,7 +24,7 @@ from cdc_daemon.model.suggestion import nearest_hint
 from cdc_daemon.pipeline.routes import references_of
 from cdc_daemon.pipeline.routing import find_route
 from cdc_daemon.search.searched_field import SearchedField
-from cdc_daemon.sources.unlogged_removals.index_rows import IndexRows
+from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 from cdc_daemon.values.cql_json import converter
 from cdc_daemon.values.shown import told
 
@@ -60,7 +60,7 @@ class DependentsByField:
     `ConfigError` where the other table's key has more than one column, which no field can hold.
     """
 
-    def __init__(self, rows: IndexRows, alias: str, shown_in: TableName, other: TableMetadata, field: str) -> None:
+    def __init__(self, rows: DocumentedRows, alias: str, shown_in: TableName, other: TableMetadata, field: str) -> None:
         key = (*other.partition_key, *other.clustering)
         if len(key) != 1:
             raise ConfigError(
@@ -128,7 +128,7 @@ class DependentsByTable:
         listing: TableMetadata,
         shown_in: TableMetadata,
         other: TableMetadata,
-        rows: IndexRows,
+        rows: DocumentedRows,
     ) -> None:
         self._rows = rows
         self.shown_in = TableName(shown_in.keyspace, shown_in.name)
@@ -195,7 +195,7 @@ def make_finders(
     table_of: Callable[[TableName], TableMetadata],
     *,
     session: Session,
-    rows: IndexRows,
+    rows: DocumentedRows,
 ) -> Mapping[TableName, Sequence[DependentFinder]]:
     """Return, by table, the finders of documents that show its rows, where its keys do not identify them.
 

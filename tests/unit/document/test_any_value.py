@@ -37,7 +37,7 @@ from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.sources.poll.documents import document_name
 from cdc_daemon.sources.poll.rows import PolledRow
-from cdc_daemon.sources.unlogged_removals.index_rows import Feed, keys_of_page
+from cdc_daemon.sources.unlogged_removals.sweep import MappedAlias, keys_of_page
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letter_filter import EVERYTHING
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -203,7 +203,7 @@ def test_any_document_leads_back_to_its_key(row: Stored) -> None:
     assert row.table.key_values(found.partition_key) is not None
     if canonical(row):
         assert found == row.key
-        feed = Feed("a", keys.of_id)
+        feed = MappedAlias("a", keys.of_id)
         assert list(keys_of_page([StoredDocument(made.id, made.routing, 1, source)], TABLE, feed)) == [row.key]
     again = MappedDocuments({TABLE: [mapping]}).of(TABLE, COLUMNS)(found, None, 0, 0.0)
     assert [each.id for each in again] == [made.id]

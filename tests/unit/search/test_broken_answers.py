@@ -22,7 +22,7 @@ from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
-from cdc_daemon.sources.unlogged_removals.index_rows import Feed, IndexRows
+from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows, MappedAlias
 from tests.segments import USERS
 from tests.unit.search.conftest import Bench
 from tests.unit.search.fake import ACKNOWLEDGED, PRODUCT, REFRESHED, SHAPES, FakeElasticsearch
@@ -136,7 +136,7 @@ async def test_a_document_whose_own_fields_are_wrong_hides_no_other(
     found = [each async for pages in PartitionDocuments(engine, {TABLE: ["users"]}).find(TABLE, b"a") for each in pages]
     assert (b"b", None) in found
 
-    rows = IndexRows(engine, {TABLE: [Feed("users", lambda _id: None)]})
+    rows = DocumentedRows(engine, {TABLE: [MappedAlias("users", lambda _id: None)]})
     keys = [key async for pages in rows.find(TABLE) for key in pages]
     assert (keys[-1].partition_key, keys[-1].clustering) == (b"a", (b"b", None))
     assert {key.partition_key for key in keys} == {b"a"}
