@@ -33,6 +33,26 @@ class RowReader(Protocol):
         ...
 
 
+class ExtendingReader(RowReader, Protocol):
+    """A reader that also completes rows that were read elsewhere, such as by a scan."""
+
+    async def extend(self, table: TableName, reading: Reading) -> Reading:
+        """Return a reading of a table's rows with the joined rows. Raises the errors of `read`."""
+        ...
+
+
+class MappingUpdater(Protocol):
+    """Keeps the mappings of tables, and the fields of their indices, in step with the schema."""
+
+    async def update(self, table: TableName, keys: Sequence[Key], reading: Reading) -> None:
+        """Update a table's mappings and indices after a read of rows, before documents are built from the reading.
+
+        Raises `ElasticsearchUnavailableError` if fields cannot be added now, and `TableRekeyedError` if the table was
+        created again with another primary key.
+        """
+        ...
+
+
 class DocumentBuilder(Protocol):
     """Builds documents from rows by the declared mappings."""
 

@@ -27,7 +27,7 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.document_writer import DocumentWriter
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.lifetimes import Lifetimes
-from cdc_daemon.pipeline.ports import DocumentBuilder, Observer, RowReader
+from cdc_daemon.pipeline.ports import DocumentBuilder, MappingUpdater, Observer, RowReader
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.row_batch import ReadRows, RowBatch
@@ -51,8 +51,9 @@ class RowProcessor:
     are in `documents`. The tables of a batch are processed in parallel.
     `second_read_pause` (seconds) is the pause before a second read of a row that does not yet show the change of
     its signal. `waits` records which server is awaited. `dropped` builds the operations for keys of dropped tables.
-    `router` knows which tables other tables' documents show. `troubled` tracks which aliases take no writes: a row
-    with documents only under these is parked without a read.
+    `mappings` keeps mappings and indices in step with the schema; without it, tables never change. `router` knows
+    which tables other tables' documents show. `troubled` tracks which aliases take no writes: a row with documents
+    only under these is parked without a read.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class RowProcessor:
         lifetimes: Lifetimes,
         observer: Observer,
         router: Router,
+        mappings: MappingUpdater | None = None,
         dropped: DocumentBuilder | None = None,
         waits: Waits | None = None,
         troubled: Troubled | None = None,
@@ -79,6 +81,7 @@ class RowProcessor:
         self._lifetimes = lifetimes
         self._observer = observer
         self._router = router
+        self._mappings = mappings
         self._dropped = dropped
         self._waits = waits or Waits()
         self._troubled = troubled or Troubled()
@@ -184,8 +187,7 @@ class RowProcessor:
 
     async def _read_and_write(self, batch: RowBatch, entries: Sequence[Entry]) -> None:
         """Read rows and have their documents written; read doubtful rows again while the others are written."""
-        with self._waits.on("cassandra", entries):
-            reading = await self._reader.read(batch.table, [entry.key for entry in entries])
+        reading = await self._read(batch.table, entries)
         self._unreadable.note_read(batch.table, entries)
         rows = ReadRows(entries, reading)
         doubtful = [at for at, each in enumerate(zip(entries, reading.states, strict=True)) if is_doubtful(*each)]
@@ -200,8 +202,17 @@ class RowProcessor:
 
     async def _read_again(self, table: TableName, entries: Sequence[Entry]) -> Reading:
         await asyncio.sleep(self._pause)
+        return await self._read(table, entries, confirm=True)
+
+    async def _read(self, table: TableName, entries: Sequence[Entry], *, confirm: bool = False) -> Reading:
+        """Read rows, then update the mappings of their table, so that an index has the fields of all their columns."""
+        keys = [entry.key for entry in entries]
         with self._waits.on("cassandra", entries):
-            return await self._reader.read(table, [entry.key for entry in entries], confirm=True)
+            reading = await self._reader.read(table, keys, confirm=confirm)
+        if self._mappings is not None:
+            with self._waits.on("elasticsearch", entries):
+                await self._mappings.update(table, keys, reading)
+        return reading
 
     def _no_reading(self, states: Sequence[RowState]) -> Reading:
         """Return a reading of rows that do not exist or cannot be read."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.scan import RowPage, TokenScan
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.handover import RowSink, refusal_of
+from cdc_daemon.pipeline.ports import ExtendingReader, MappingUpdater
 from cdc_daemon.store.range_jobs import JobRange
 from cdc_daemon.tablejobs.range_job import JobRun
 
@@ -37,14 +36,6 @@ class BackfillProgress(NamedTuple):
     rows: int
 
 
-class RowExtender(Protocol):
-    """Completes readings of rows."""
-
-    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
-        """Return a reading of rows, aligned with `keys`, with the joined rows."""
-        ...
-
-
 class Backfill:
     """Hands the rows of a range to the pipeline, at the lowest priority.
 
@@ -54,15 +45,18 @@ class Backfill:
 
     def __init__(
         self,
+        *,
         sink: RowSink,
         scan: ScanFactory,
-        reader: RowExtender,
+        reader: ExtendingReader,
+        updater: MappingUpdater,
         tables: Mapping[str, TableName],
         aliases: Mapping[str, str],
     ) -> None:
         self._sink = sink
         self._scan = scan
         self._reader = reader
+        self._updater = updater
         self._tables = tables
         self._aliases = aliases
 
@@ -108,7 +102,8 @@ class Backfill:
 
     async def _submit(self, table: TableName, page: RowPage, receipt: Receipt) -> None:
         if page.reading is not None:
-            reading = await self._reader.extend(table, page.keys, page.reading)
+            reading = await self._reader.extend(table, page.reading)
+            await self._updater.update(table, page.keys, reading)
             await self._sink.submit_rows(page.keys, reading, receipt)
             return
         signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]

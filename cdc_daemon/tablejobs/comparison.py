@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -12,19 +12,11 @@ from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader
+from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
 from cdc_daemon.values.shown import json_bytes
-
-
-class ScannedReader(RowReader, Protocol):
-    """Reads rows, and completes those that a scan has read."""
-
-    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
-        """Return a reading of rows, aligned with `keys`, with the joined rows. Raises as `read` does."""
-        ...
 
 
 class ExpectedDocument(NamedTuple):
@@ -53,7 +45,8 @@ class Comparison:
     def __init__(
         self,
         engine: SearchEngine,
-        reader: ScannedReader,
+        reader: ExtendingReader,
+        updater: MappingUpdater,
         builder: DocumentBuilder,
         *,
         table: TableName,
@@ -65,6 +58,7 @@ class Comparison:
         self.engine = engine
         """The engine used for queries."""
         self._reader = reader
+        self._updater = updater
         self._builder = builder
         self._table = table
         self._alias = alias
@@ -82,7 +76,8 @@ class Comparison:
         if reading is None:
             reading = await self._reader.read(self._table, keys)
         else:
-            reading = await self._reader.extend(self._table, keys, reading)
+            reading = await self._reader.extend(self._table, reading)
+        await self._updater.update(self._table, keys, reading)
         return self._expected(keys, reading)
 
     async def compare(self, keys: Sequence[Key], reading: Reading | None = None) -> ComparisonResult:

@@ -17,13 +17,13 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.pipeline.ports import DocumentBuilder
+from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import DocumentWalk, fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.search.indices import has_pipeline
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
 from cdc_daemon.tablejobs.backfill import ScanFactory
-from cdc_daemon.tablejobs.comparison import Comparison, ScannedReader
+from cdc_daemon.tablejobs.comparison import Comparison
 from cdc_daemon.tablejobs.confirmation import AT_ONCE, DirectWriter, MismatchConfirmation, WriteBarrier
 from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
@@ -63,7 +63,8 @@ class Reconcile:
         self,
         *,
         client: SearchEngine,
-        reader: ScannedReader,
+        reader: ExtendingReader,
+        updater: MappingUpdater,
         builder: DocumentBuilder,
         scan: ScanFactory,
         barrier: WriteBarrier,
@@ -75,6 +76,7 @@ class Reconcile:
     ) -> None:
         self._engine = client
         self._reader = reader
+        self._updater = updater
         self._builder = builder
         self._scan = scan
         self._barrier = barrier
@@ -105,6 +107,7 @@ class Reconcile:
         comparison = Comparison(
             self._engine,
             self._reader,
+            self._updater,
             self._builder,
             table=_table(mapping),
             alias=mapping.alias,

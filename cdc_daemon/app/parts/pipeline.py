@@ -37,7 +37,8 @@ from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
 from cdc_daemon.search.swap_watch import SwapFields
 from cdc_daemon.sources.dependents.finders import make_finders
 from cdc_daemon.sources.dependents.queue import StoredQueue
-from cdc_daemon.sources.schema_changes.mappings import FollowingReader, LiveMappings, read_again
+from cdc_daemon.sources.schema_changes.mappings import LiveMappings, SchemaFollower, read_again
+from cdc_daemon.sources.schema_changes.primary_keys import KeyCheckedReader
 from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker
 from cdc_daemon.telemetry.tracing import ChangeTracer, make_tracer
 
@@ -56,8 +57,9 @@ async def tracing(context: Context) -> AsyncIterator[ChangeTracer | None]:
 class PipelinePart(Part):
     """The pipeline, and the gate at which an operator pauses its sources.
 
-    `reader` reads rows by their current mappings, and `documents` builds documents from them. `dead` are the documents
-    that were set aside as dead letters. `dependents` is the queue of changed rows whose documents `finders` find.
+    `reader` reads rows, `follower` updates mappings and indices to the schema, and `documents` builds documents from
+    the rows. `dead` are the documents that were set aside as dead letters. `dependents` is the queue of changed rows
+    whose documents `finders` find.
     """
 
     name = "pipeline"
@@ -78,7 +80,17 @@ class PipelinePart(Part):
         self.clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         self.documents = MappedDocuments(mappings)
         self.waits = Waits()
-        self.reader = self._follow_mappings(cassandra, tables, search)
+        rows = CassandraRowReader(
+            cassandra.session,
+            schema,
+            self.clock,
+            keys_per_query=settings.cassandra.keys_per_query,
+            concurrent_queries=settings.cassandra.concurrent_queries,
+            answered=cassandra.availability.answered,
+        )
+        joined = JoinedRowReader(rows, schema, related_of(mappings))
+        self.reader = KeyCheckedReader(joined, tables.keys)
+        self.follower = self._follow_schema(joined, cassandra, tables, search)
         self.dead = dead
         self.dependents = StoredQueue(store.dependents)
         self.finders = make_finders(tables.listed, schema.table, session=cassandra.session, rows=search.rows)
@@ -124,6 +136,7 @@ class PipelinePart(Part):
                 lifetimes=lifetimes,
                 observer=observer,
                 router=router,
+                mappings=self.follower,
                 dropped=DroppedDocuments(mappings),
                 waits=self.waits,
                 troubled=search.troubled,
@@ -172,7 +185,7 @@ class PipelinePart(Part):
 
     async def run(self) -> None:
         """Take keys and write their documents; follow changes of the tables that nobody reads at present."""
-        await run_together(pipeline=self.pipeline.run, mappings=self.reader.run)
+        await run_together(pipeline=self.pipeline.run, mappings=self.follower.run)
 
     def status(self) -> Mapping[str, Any]:
         """Return how many keys are in flight, and who has paused the sources since when."""
@@ -190,30 +203,22 @@ class PipelinePart(Part):
         self._flow.show(self.pipeline.flow)
         self._metrics.paused.set(self.gate.closed)
 
-    def _follow_mappings(self, cassandra: CassandraPart, tables: TablesPart, search: SearchPart) -> FollowingReader:
-        """Return a reader of rows that updates the mappings and the indices after changes of their tables."""
-        settings, schema = tables.settings, cassandra.schema
-        rows = CassandraRowReader(
-            cassandra.session,
-            schema,
-            self.clock,
-            keys_per_query=settings.cassandra.keys_per_query,
-            concurrent_queries=settings.cassandra.concurrent_queries,
-            answered=cassandra.availability.answered,
-        )
-        reader = JoinedRowReader(rows, schema, related_of(tables.mappings))
+    def _follow_schema(
+        self, reader: JoinedRowReader, cassandra: CassandraPart, tables: TablesPart, search: SearchPart
+    ) -> SchemaFollower:
+        """Return the updater of mappings and indices after changes of their tables."""
 
         def replace(table: TableName, several: Sequence[DocumentMapping]) -> None:
             reader.relate(table, related_of({table: several})[table])
             self.documents.replace(table, several)
 
         live = LiveMappings(
-            settings.mappings,
+            tables.settings.mappings,
             tables.mappings,
-            schema=schema,
-            make=partial(make_mapping, schema=schema),
+            schema=cassandra.schema,
+            make=partial(make_mapping, schema=cassandra.schema),
             fields=SwapFields(search.engine, search.pairs),
             replace=replace,
             waits=self.waits,
         )
-        return FollowingReader(reader, live, again=read_again(self.coalescer), keys=tables.keys)
+        return SchemaFollower(live, again=read_again(self.coalescer), keys=tables.keys)

@@ -95,6 +95,7 @@ class TableJobsPart(Part):
         reconcile = Reconcile(
             client=search.engine,
             reader=pipeline.reader,
+            updater=pipeline.follower,
             builder=pipeline.documents,
             scan=self._scan,
             barrier=LogBarrier(log.tail, pipeline.pipeline, pause=_log_pause(tables.settings, cassandra)),
@@ -106,7 +107,14 @@ class TableJobsPart(Part):
         )
         works |= {
             "backfill": NewIndex(
-                Backfill(pipeline.pipeline, self._scan, pipeline.reader, table_names, aliases),
+                Backfill(
+                    sink=pipeline.pipeline,
+                    scan=self._scan,
+                    reader=pipeline.reader,
+                    updater=pipeline.follower,
+                    tables=table_names,
+                    aliases=aliases,
+                ),
                 reconcile,
                 search.changes,
                 definitions=self._define_index,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -16,9 +16,8 @@ from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.ports import RowReader
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.indices import Completion
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
@@ -42,14 +41,6 @@ Make = Callable[[str, MappingSettings], DocumentMapping]
 
 Replace = Callable[[TableName, Sequence[DocumentMapping]], None]
 """Replaces the mappings of a table that are in use."""
-
-
-class ExtendingReader(RowReader, Protocol):
-    """A reader that also accepts rows that were read elsewhere."""
-
-    async def extend(self, table: TableName, reading: Reading) -> Reading:
-        """Return a reading of a table's rows with the joined rows. Raises as `read` does."""
-        ...
 
 
 class Generations(Protocol):
@@ -183,34 +174,20 @@ def _has_user_type(kind: CqlType) -> bool:
     return kind.name == "udt" or any(map(_has_user_type, kind.parameters))
 
 
-class FollowingReader:
-    """Reads rows, and updates their table's mappings before documents are built of them.
+class SchemaFollower:
+    """Updates mappings and indices after a read of rows, and while nobody reads, before documents are built.
 
     A user type may change a moment before the change is noticed; rows that were read in between are read once more.
     """
 
-    def __init__(self, reader: ExtendingReader, mappings: LiveMappings, *, again: Again, keys: PrimaryKeyWatch) -> None:
-        self._keys = keys
-        self._reader = reader
+    def __init__(self, mappings: LiveMappings, *, again: Again, keys: PrimaryKeyWatch) -> None:
         self._mappings = mappings
         self._again = again
+        self._keys = keys
         self._recent: dict[TableName, deque[tuple[float, Sequence[Key]]]] = {}
 
-    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        """Read rows; see `RowReader`. Raises `ElasticsearchUnavailableError` and `TableRekeyedError` too."""
-        self._keys.check(table)
-        reading = await self._reader.read(table, keys, confirm=confirm)
-        await self._note(table, keys, reading)
-        return reading
-
-    async def extend(self, table: TableName, keys: Sequence[Key], reading: Reading) -> Reading:
-        """Return a reading of rows, aligned with `keys`, with the joined rows. Raises as `read` does."""
-        self._keys.check(table)
-        extended = await self._reader.extend(table, reading)
-        await self._note(table, keys, extended)
-        return extended
-
-    async def _note(self, table: TableName, keys: Sequence[Key], reading: Reading) -> None:
+    async def update(self, table: TableName, keys: Sequence[Key], reading: Reading) -> None:
+        """Update a table's mappings after a read of rows; see `MappingUpdater`."""
         await self._follow(table)
         recent = self._recent.get(table)
         if recent is None:
@@ -218,11 +195,6 @@ class FollowingReader:
         recent.append((reading.began, keys))
         while recent and recent[0][0] < reading.began - NOTICED_WITHIN:
             recent.popleft()
-
-    async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
-        """Ensure that later reads see the merged state of all of the partition's replicas."""
-        self._keys.check(table)
-        await self._reader.confirm_partition(table, partition_key)
 
     async def run(self, interval: float = LOOK_INTERVAL) -> None:
         """Update the mappings of tables that nobody reads at present, every `interval` seconds, until cancelled."""
@@ -238,11 +210,6 @@ class FollowingReader:
         self._keys.check(table)
         if await self._mappings.follow(table) and (recent := self._recent.pop(table, None)):
             self._again({key for _, several in recent for key in several})
-
-    def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
-        """Read the clustering keys of a partition page by page."""
-        self._keys.check(table)
-        return self._reader.clusterings(table, partition_key)
 
 
 def read_again(coalescer: Coalescer) -> Again:

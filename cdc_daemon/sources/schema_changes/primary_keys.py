@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.errors import CassandraRefusedError, TableRekeyedError
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.key import Key
+from cdc_daemon.model.reading import Reading
+from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.pipeline.ports import ExtendingReader
 
 INTERVAL = 0.5
 """Seconds between two checks of tables that nobody reads. A check uses the cached schema."""
@@ -87,3 +90,34 @@ class PrimaryKeyWatch:
     async def wait_changed(self) -> None:
         """Return when the parts must be rebuilt."""
         await self._changed.wait()
+
+
+class KeyCheckedReader:
+    """Reads rows of tables that have the primary keys that the daemon's parts were built for.
+
+    All methods raise `TableRekeyedError` for a table that has another primary key now.
+    """
+
+    def __init__(self, reader: ExtendingReader, keys: PrimaryKeyWatch) -> None:
+        self._reader = reader
+        self._keys = keys
+
+    async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
+        """Read rows; see `RowReader`."""
+        self._keys.check(table)
+        return await self._reader.read(table, keys, confirm=confirm)
+
+    async def extend(self, table: TableName, reading: Reading) -> Reading:
+        """Return a reading of a table's rows with the joined rows."""
+        self._keys.check(table)
+        return await self._reader.extend(table, reading)
+
+    async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
+        """Ensure that later reads see the merged state of all of the partition's replicas."""
+        self._keys.check(table)
+        await self._reader.confirm_partition(table, partition_key)
+
+    def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
+        """Read the clustering keys of a partition page by page."""
+        self._keys.check(table)
+        return self._reader.clusterings(table, partition_key)

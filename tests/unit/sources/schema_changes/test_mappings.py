@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -14,10 +14,10 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
-from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.search.indices import Completion, missing_properties
-from cdc_daemon.sources.schema_changes.mappings import FollowingReader, LiveMappings
+from cdc_daemon.sources.schema_changes.mappings import LiveMappings, SchemaFollower
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 
 TABLE = TableName("k", "t")
@@ -88,7 +88,7 @@ class World:
             replace=self.replace,
             waits=self.waits,
         )
-        self.reader = FollowingReader(self, self.live, again=self.again.update, keys=PrimaryKeyWatch({}, NoTables()))
+        self.follower = SchemaFollower(self.live, again=self.again.update, keys=PrimaryKeyWatch({}, NoTables()))
 
     def make(self, name: str, declared: MappingSettings) -> DocumentMapping:
         return DocumentMapping(name, declared, self.table)
@@ -117,23 +117,9 @@ class World:
         assert name == TABLE
         self.shown = list(mappings[0].fields)
 
-    async def read(self, name: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        assert name == TABLE
-        assert not confirm
-        return Reading(1, 0.0, ("id",), [RowState(None, None)] * len(keys))
-
-    async def extend(self, name: TableName, reading: Reading) -> Reading:
-        assert name == TABLE
-        return reading
-
-    async def confirm_partition(self, name: TableName, partition_key: bytes) -> None:
-        raise AssertionError((name, partition_key))
-
-    def clusterings(self, name: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
-        raise AssertionError((name, partition_key))
-
     async def look(self, number: int = 0) -> list[str]:
-        await self.reader.read(TABLE, [Key(TABLE, bytes([number]), ())])
+        reading = Reading(1, 0.0, ("id",), [RowState(None, None)])
+        await self.follower.update(TABLE, [Key(TABLE, bytes([number]), ())], reading)
         return self.shown
 
 
