@@ -1,6 +1,6 @@
 """Compile the innermost loops: `python -m cdc_daemon.commitlog.building`. Needs Cython and a C compiler, once.
 
-Each module with a compiled form has its Cython source, `.pyx`, beside the `.py` that runs otherwise. Exit code 0:
+A compiled module is built from its `.pyx`, or from its `.py` with the C types in its `.pxd`. Exit code 0:
 built or up to date, or there is no compiler and `--if-possible` was given; 1: the build failed.
 """
 
@@ -48,12 +48,12 @@ def build() -> None:
 
 def _compile(module: str, folder: Path) -> None:
     c_file = folder / f"{module}.c"
-    own = SOURCES / f"{module}.pyx"
+    cython_source = SOURCES / f"{module}.pyx"
     # Annotations are for mypy. They are less exact than the C types in the `.pxd` and would contradict them.
     _run([
         sys.executable, "-m", "cython", "-3", "-X", "annotation_typing=False",
         "--module-name", f"{PACKAGE}.{module}",
-        "-o", str(c_file), str(own if own.exists() else SOURCES / f"{module}.py"),
+        "-o", str(c_file), str(cython_source if cython_source.exists() else SOURCES / f"{module}.py"),
     ])  # fmt: skip
     made = folder / "made.so"
     _run([
@@ -81,12 +81,12 @@ def main(arguments: list[str]) -> int:
         return 0
     lacking = missing()
     if lacking is not None:
-        sys.stderr.write(f"not compiled, the Python modules run: there is no {lacking.removeprefix('a ')}\n")
+        sys.stderr.write(f"not compiled, the Python modules are used; missing: {lacking}\n")
         return 0 if "--if-possible" in arguments else 1
     try:
         build()
     except subprocess.CalledProcessError as error:
-        sys.stderr.write(f"not compiled, the Python modules run: {error}\n")
+        sys.stderr.write(f"not compiled, the Python modules are used: {error}\n")
         return 1
     return 0
 

@@ -1,6 +1,6 @@
 """Decompression of commit-log segments, one section at a time.
 
-Each function stands for a class of `org.apache.cassandra.io.compress` and reverses exactly its `compress`.
+Each function belongs to a class of `org.apache.cassandra.io.compress` and reverses exactly its `compress`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decompress(name: str, data: bytes, length: int) -> bytes:
     try:
         found = COMPRESSORS[name](data, length)
     except _FAILURES as error:
-        raise DamagedSegmentError(f"{name} cannot undo {len(data)} bytes: {error}") from error
+        raise DamagedSegmentError(f"{name} cannot decompress {len(data)} bytes: {error}") from error
     if len(found) != length:
         raise DamagedSegmentError(f"expected {length} bytes out of {name}, found {len(found)}")
     return found

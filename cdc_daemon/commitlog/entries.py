@@ -75,9 +75,7 @@ def read_entries(  # noqa: PLR0912 - the hot loop: calls would cost more than wh
             yield payload, base + following
         else:
             reason = f"expected the mutation's CRC to be {found:08x}, found {expected:08x}"
-            problems.append(
-                _damage(section, start - HEAD_SIZE, following, segment, f"{reason}; its entry is passed over")
-            )
+            problems.append(_damage(section, start - HEAD_SIZE, following, segment, f"{reason}; the entry is skipped"))
         position = following
         if position + HEAD_SIZE > end:
             if position < end:

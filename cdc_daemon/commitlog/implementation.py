@@ -1,4 +1,4 @@
-"""The choice between two equivalent implementations of the innermost loops: Python and compiled.
+"""Choose one of two equivalent implementations of the innermost loops: Python or compiled.
 
 `cdc_daemon.commitlog.building` compiles them; it needs a C compiler and is optional. Compiled modules are used only
 when they fit: built for this interpreter, from exactly the sources beside them. The environment variable

@@ -195,12 +195,12 @@ class _Walk:
             return tuple(sorted(self.expires)) or (0,)
         since = first - self.newest // 1_000_000
         if abs(since - self.least_ttl) < abs(since):
-            told = {first}
+            moments = {first}
         elif abs(since) <= _WRITTEN_NOW:
-            told = {first + self.least_ttl}
+            moments = {first + self.least_ttl}
         else:
-            told = {first, first + self.least_ttl}
-        return tuple(sorted(self.expires | told))
+            moments = {first, first + self.least_ttl}
+        return tuple(sorted(self.expires | moments))
 
     def unfiltereds(self, data: bytes, position: int, columns: tuple[ColumnLayout, ...]) -> int:
         """Read rows and markers up to the end of the partition; return the position after it."""

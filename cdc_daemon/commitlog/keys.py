@@ -98,7 +98,7 @@ def read_keys(
 
     Stops after `limit` mutations. With `only`, updates of tables with other ids are skipped. Nothing is raised:
     the batch's `problems` have damage (`DamagedSegmentError`), mutations that cannot be read (`MutationError`) and
-    mutations lost because of an unknown table among their updates (`UnknownTableError`).
+    mutations that cannot be read because of an unknown table among their updates (`UnknownTableError`).
     """
     start = max(section.resume, from_position)
     batch = KeyBatch(start, start)
@@ -112,7 +112,7 @@ def read_keys(
         left = None if limit is None else limit - batch.mutations
         taken, batch.end = scan_plain(section, batch.end, reader.layouts, batch.updates, left)
         batch.mutations += taken
-        # Mutations that are not plain mostly follow each other.
+        # Mutations that are not plain mostly come in groups.
         portion = 1 if taken else min(2 * portion, _MOST_AT_ONCE)
         left = portion if limit is None else min(portion, limit - batch.mutations)
         if not left:
@@ -153,7 +153,7 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
         count += 1
         try:
             if not payload.startswith(beginning):
-                # The count of a single update is one byte, and mutations of one table mostly follow each other.
+                # The count of a single update is one byte, and consecutive mutations mostly change one table.
                 table_layout = layouts.get(payload[1:17]) if payload[0] == 1 else None
                 beginning = payload[:17] if table_layout is not None else _NO_BEGINNING
                 if table_layout is None and payload[:17] in unwanted:
@@ -238,9 +238,9 @@ class _MutationReader:
 
     def __init__(self, batch: KeyBatch, schema: SchemaView, *, segment: str, only: Container[bytes] | None) -> None:
         self.layouts: dict[bytes, TableLayout] = {}
-        """Layouts of the wanted tables met so far, by table id."""
+        """Layouts of the wanted tables in this section, by table id."""
         self.unwanted: set[bytes] = set()
-        """How mutations of nothing but one update of a table that is not wanted begin."""
+        """The first bytes of mutations with a single update, of an unwanted table."""
         self._batch = batch
         self._schema = schema
         self._segment = segment
@@ -270,7 +270,7 @@ class _MutationReader:
         self._batch.unknown_tables.append(
             UnknownTableError(
                 "expected the id of a table in the schema, found another",
-                hint="its table was created and dropped before anybody looked; nothing of it can be read back",
+                hint="the table was created and dropped before its schema was read, so its rows no longer exist",
                 data=payload,
                 segment=self._segment,
                 position=position,

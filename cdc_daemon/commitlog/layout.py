@@ -55,11 +55,11 @@ _CLUSTERING_BATCH: Final = 32
 _BITMAP_COLUMNS: Final = 64
 """With this many columns or more a subset is a list of indices, with fewer a bitmap."""
 _KNOWN_COLUMN_LISTS: Final = 16
-"""Column lists remembered for each table; statements of one application have few."""
+"""Cached column lists for each table; the statements of one application have few."""
 
 
 _NEVER: Final = b"\xff" * 32
-"""A prefix that no update has: vints with values that are never written."""
+"""A prefix that no update has: vints of values that are never written."""
 
 ColumnLayout = tuple[str, int]
 """A column for loops over cells: its name, and the length of its values in bytes, `VARIABLE` or `COMPLEX`."""
@@ -81,9 +81,9 @@ class TableLayout:
         self.lists: dict[bytes, tuple[ColumnLayout, ...]] = {}
         self._expected = b""
         self.plain_prefix = _NEVER
-        """What stands before the row of an update without deletions, TTL and statics that has one row: two
-        zeros of the statistics, the list of columns met last, the row estimate. For one comparison that
-        saves reading them; never matches where the clustering is too wide for `read_keys` to take lightly."""
+        """The bytes before the row in an update of one row without deletions, TTL and static columns: two zeros of
+        the statistics, the column list that was read last, the row estimate. One comparison with it replaces reading
+        them. It never matches if the clustering is too wide for the short way in `read_keys`."""
 
     @classmethod
     def of(cls, table: TableMetadata) -> TableLayout:

@@ -81,8 +81,8 @@ class Markers:
                     yield position
 
 
-HEADER_PASSED: Final = "the file's name and its sync markers are gone by"
-"""Message about how a segment with a damaged header is read."""
+HEADER_RECOVERED: Final = "the file's name and its sync markers are used instead"
+"""Text on how a segment with a damaged header is read."""
 _LONGEST_HEADER: Final = PARAMETERS_AT + 0xFFFF + 4
 """Bytes: the length of the parameters is a short."""
 _CRC_SIZE: Final = 4
@@ -108,17 +108,17 @@ def recover_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | N
     if first is None:
         return None
     plain = SegmentDescriptor(version, segment_id, compression=None, encryption=None, header_size=first)
-    said = _said_by_header(buffer, plain, segment)
-    if said is not None and said.encryption is not None:
-        return said
+    stated = _from_parameters(buffer, plain, segment)
+    if stated is not None and stated.encryption is not None:
+        return stated
     guesses = [plain, *(replace(plain, compression=name) for name in COMPRESSORS)]
-    if said is not None:
-        guesses.insert(0, said)
+    if stated is not None:
+        guesses.insert(0, stated)
     sections = list(_sections(buffer, markers, first))
-    return next((guess for guess in guesses if any(_fits(guess, data) for data in sections)), said)
+    return next((guess for guess in guesses if any(_fits(guess, data) for data in sections)), stated)
 
 
-def _said_by_header(buffer: Buffer, plain: SegmentDescriptor, segment: str) -> SegmentDescriptor | None:
+def _from_parameters(buffer: Buffer, plain: SegmentDescriptor, segment: str) -> SegmentDescriptor | None:
     """Read the parameters before the first marker; None when these bytes are no parameters."""
     if plain.header_size > _LONGEST_HEADER:
         return None
@@ -159,7 +159,7 @@ def _fits(guess: SegmentDescriptor, stored: bytes) -> bool:
 def how_it_ends(resumed: int | None, *, has_rest: bool) -> str:
     """Return how a segment is read after damage to its markers, by the result of `SectionReader.resynchronise`."""
     if resumed is not None:
-        return f"reading goes on at {resumed}"
+        return f"reading continues at {resumed}"
     if has_rest:
-        return "what follows is read up to the first entry that is not whole, and the rest of the segment is lost"
+        return "entries are read up to the first incomplete one; the rest of the segment is lost"
     return "the rest of the segment is lost"

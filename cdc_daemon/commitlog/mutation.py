@@ -1,4 +1,4 @@
-"""Splits a mutation's bytes into partition updates, also with unknown tables among them.
+"""Split a mutation's bytes into partition updates, also with unknown tables among them, and decode them fully.
 
 The updates of a mutation follow each other without their lengths, so the end of an unknown table's update is not
 visible. But all updates of a mutation have the same partition key, with the same bytes, right after their table ids.
@@ -57,14 +57,14 @@ def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update
 
 
 class _Reading(Generic[Update]):
-    """One mutation being read; records the positions that failed, so that none is tried twice."""
+    """Reads one mutation; records the positions that failed, so that none is tried twice."""
 
     def __init__(self, payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> None:
         self._payload = payload
         self._layout_of = layout_of
         self._read = read
         self._failed: dict[int, int] = {}
-        """Position of what was no update of a known table, to the count of updates it was tried with."""
+        """Number of updates with which each position was tried and failed."""
 
     def updates(self, position: int, count: int) -> tuple[list[Update], list[bytes]]:
         """Read at most `count` updates from `position` exactly to the mutation's end."""
@@ -111,7 +111,7 @@ class _Reading(Generic[Update]):
         if candidates:
             raise UnknownTableError(
                 f"expected known tables, found an update of {payload[start - TABLE_ID_SIZE : start].hex()}"
-                f" before {count} others that cannot be told from it",
+                f" before {count} others that cannot be distinguished from it",
                 hint="give a schema that has the table, even if it was dropped since",
             )
         return [], []
@@ -171,11 +171,11 @@ class _MutationReader:
         self._problems = problems
         self._unknown = unknown
         self._layouts: dict[bytes, TableLayout] = {}
-        """Layouts of the tables met, by how mutations of nothing but one update of them begin."""
+        """Layouts of the tables in this section, by the first bytes of mutations with a single update of the table."""
 
     def read(self, payload: bytes, position: int) -> Sequence[PartitionUpdate]:
         """Return the updates of the mutation with its entry's end at `position`; record what cannot be read."""
-        # Nearly every mutation is one update of a table seen before. All others are handled, or refused, below.
+        # Nearly every mutation is a single update of a known layout. All others are handled, or refused, below.
         table_layout = self._layouts.get(payload[:_BEHIND_ID])
         if table_layout is not None:
             try:

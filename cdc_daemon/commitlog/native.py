@@ -1,4 +1,4 @@
-"""What runs in C where it is compiled: the CRC-32, the creation of records, and the scan of plain mutations.
+"""Functions that run in C if compiled: the CRC-32, the creation of records, and the scan of plain mutations.
 
 These are the Python versions; `native.pyx` has the compiled ones. Python has no fast way to scan plain mutations, so
 `scan_plain` is None here and `keys` reads them itself.

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""What runs in C where it is compiled: see `native.py`, for the CRC-32 `checksum.h`, for plain mutations `keys.py`."""
+"""The compiled functions: see `native.py`, for the CRC-32 `checksum.h`, for plain mutations `keys.py`."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp

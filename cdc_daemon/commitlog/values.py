@@ -126,7 +126,7 @@ def _decode(cql_type: CqlType, value: bytes) -> Any:
         return driver_type(cql_type).from_binary(value, PROTOCOL_VERSION)
     except Exception as error:  # the driver's types may raise any exception for invalid bytes
         raise MutationError(
-            f"expected a value of type {cql_type}, found {len(value)} bytes that are none", data=value
+            f"expected a value of type {cql_type}, found {len(value)} other bytes", data=value
         ) from error
 
 

@@ -15,7 +15,7 @@ from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.search.index_swap import AliasIndices, direct
 from cdc_daemon.search.swap_watch import SwapWatch
-from cdc_daemon.sources.late_requests.watch import INTERVAL, Look, SuspectWatch
+from cdc_daemon.sources.late_requests.watch import INTERVAL, SuspectWatch, VersionLookup
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.store.suspects import Suspect
 
@@ -58,7 +58,7 @@ class LateRequestsPart(Part):
         self._metrics.suspect_documents.set(self._suspects.count)
 
 
-def look_through(engine: SearchEngine, pairs: SwapWatch) -> Look:
+def look_through(engine: SearchEngine, pairs: SwapWatch) -> VersionLookup:
     """Return a function that reads versions from the index that an alias writes to, and from the second one if any."""
 
     async def look(alias: str, suspects: Sequence[Suspect]) -> Sequence[int | None]:

@@ -19,7 +19,7 @@ from cdc_daemon.commitlog.descriptor import (
     read_descriptor,
 )
 from cdc_daemon.commitlog.encryption import Keyring
-from cdc_daemon.commitlog.markers import HEADER_PASSED, how_it_ends, recover_descriptor
+from cdc_daemon.commitlog.markers import HEADER_RECOVERED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 from cdc_daemon.sources.log.folder import SegmentBuffer
@@ -213,7 +213,7 @@ class SegmentReading:
         if recovered is not None:
             self._damaged = True
             message = "expected a header, found none" if damage is None else damage.message
-            self._note(f"{message}; {HEADER_PASSED}", 0 if damage is None else _place(damage))
+            self._note(f"{message}; {HEADER_RECOVERED}", 0 if damage is None else _place(damage))
         elif damage is not None:
             raise damage
         return recovered

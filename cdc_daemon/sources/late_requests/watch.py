@@ -1,4 +1,4 @@
-"""Checks the documents that a lost request may still write, and rereads the rows of those that it has written."""
+"""Checks the documents that a lost bulk request may still write, and rereads the rows of those that it has written."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PATIENCE = 60.0
 """Seconds that a turn waits for rewritten documents; the turn then continues with other documents."""
 
 _SHOWN = 5
-"""Ids in a log line."""
+"""Most ids in a log line."""
 
 _AGAIN = 60_000_000
 """Microseconds until a failed check is retried."""
 
-Look = Callable[[str, Sequence[Suspect]], Awaitable[Sequence[int | None]]]
+VersionLookup = Callable[[str, Sequence[Suspect]], Awaitable[Sequence[int | None]]]
 """Returns the lowest version that each suspect of an alias has in the alias's indices; None where it has none.
 
 Raises `CdcError` if they cannot be checked now."""
@@ -74,7 +74,7 @@ class SuspectWatch:
     def __init__(
         self,
         suspects: SuspectQueue,
-        look: Look,
+        lookup: VersionLookup,
         times: Times,
         *,
         sink: BackgroundSink,
@@ -87,7 +87,7 @@ class SuspectWatch:
         blocking: Blocking = asyncio.to_thread,
     ) -> None:
         self._suspects = suspects
-        self._look = look
+        self._lookup = lookup
         self._times = times
         self._sink = sink
         self._gate = gate
@@ -115,25 +115,25 @@ class SuspectWatch:
             for row in due:
                 by_alias[row.suspect.alias].append(row)
             for alias, rows in by_alias.items():
-                await self._look_at(alias, rows)
+                await self._check(alias, rows)
 
-    async def _look_at(self, alias: str, rows: Sequence[SuspectRow]) -> None:
+    async def _check(self, alias: str, rows: Sequence[SuspectRow]) -> None:
         late = await self._find_late(alias, [row for row in rows if self._is_document(row.suspect)])
         again = {row.id for row in rows} if late is None else await self._read_again(alias, late)
         for row in rows:
-            if row.suspect.is_table and self._next_look(row.suspect) is None:
+            if row.suspect.is_table and self._next_check(row.suspect) is None:
                 await self._reconcile(row.suspect.key.table)
-        next_looks: list[tuple[SuspectRow, int | None]] = [
-            (row, self._now() + _AGAIN if row.id in again else self._next_look(row.suspect)) for row in rows
+        next_checks: list[tuple[SuspectRow, int | None]] = [
+            (row, self._now() + _AGAIN if row.id in again else self._next_check(row.suspect)) for row in rows
         ]
-        await self._blocking(self._suspects.looked, next_looks)
+        await self._blocking(self._suspects.looked, next_checks)
 
     async def _find_late(self, alias: str, rows: Sequence[SuspectRow]) -> list[SuspectRow] | None:
         """Return the suspects that a lost request has written, or None if they cannot be checked now."""
         if not rows:
             return []
         try:
-            versions = await self._look(alias, [row.suspect for row in rows])
+            versions = await self._lookup(alias, [row.suspect for row in rows])
         except StoreError:
             raise
         except CdcError as error:
@@ -152,7 +152,10 @@ class SuspectWatch:
         if not late:
             return set()
         log.warning(
-            "suspects.written_late", alias=alias, documents=len(late), ids=[r.suspect.document for r in late[:5]]
+            "suspects.written_late",
+            alias=alias,
+            documents=len(late),
+            ids=[row.suspect.document for row in late[:_SHOWN]],
         )
         keys = dict.fromkeys(row.suspect.key for row in late)
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
@@ -164,7 +167,7 @@ class SuspectWatch:
         self._returned(len(late))
         return set()
 
-    def _next_look(self, suspect: Suspect) -> int | None:
+    def _next_check(self, suspect: Suspect) -> int | None:
         """Return the time of the next check, each time after twice as long; None after the last check."""
         now, times = self._now(), self._times
         if suspect.key.table not in self._tables:

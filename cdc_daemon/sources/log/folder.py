@@ -163,7 +163,7 @@ def _log_failure(path: Path, error: OSError) -> None:
         "tail.file_not_readable",
         file=path.name,
         error=str(error),
-        hint="let the daemon's user read the files in the cdc_raw folder; see that its disk is sound",
+        hint="let the daemon's user read the files in the cdc_raw folder; check its disk",
         every=_LOG_INTERVAL,
         every_key=path.name,
     )

@@ -68,7 +68,7 @@ class Gap:
     )
     HOLE_HINT: ClassVar[str] = (
         "Cassandra itself deletes segments without CDC data, so such a hole can be without loss: the daemon compares "
-        "the node's tables with Elasticsearch to be sure (jobs.heal); see that nobody else deletes files in cdc_raw"
+        "the node's tables with Elasticsearch to be sure (jobs.heal); let nobody else delete files in cdc_raw"
     )
 
     @property

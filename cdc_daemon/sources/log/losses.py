@@ -146,7 +146,7 @@ class LossRecorder:
                     segment=name,
                     error=str(error),
                     retry_in_seconds=round(delay, 3),
-                    hint="see that the state directory's disk has room; reading waits until then",
+                    hint="free space on the state directory's disk; reading waits until then",
                 )
                 await asyncio.sleep(delay)
 

@@ -1,4 +1,4 @@
-"""The monitoring half of the tail: list the folder, report missing segments, release finished ones."""
+"""Monitors `cdc_raw`: lists the folder, reports missing segments, and releases finished ones."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class FolderMonitor:
         self._observer = observer
         self._on_change = on_change
         self._start = keeper.saved.position
-        self._called = asyncio.Event()
+        self._requested = asyncio.Event()
         self._list_now = True
         self._listed_at: float | None = None
-        self._taken_at: float | None = None
+        self._processed_at: float | None = None
         self._missing: set[int] = set()
         self._reported: set[Gap] = set()
         self._logged_at = 0.0
@@ -71,11 +71,11 @@ class FolderMonitor:
     def request_listing(self) -> None:
         """Request a listing: the folder has changed."""
         self._list_now = True
-        self._called.set()
+        self._requested.set()
 
     def request_release(self) -> None:
         """Request a release of segments: something was acknowledged or read to its end."""
-        self._called.set()
+        self._requested.set()
 
     async def run(self) -> None:
         """Monitor until cancelled."""
@@ -85,8 +85,8 @@ class FolderMonitor:
             await self.release_due()
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._wait())):
-                    await self._called.wait()
-            self._called.clear()
+                    await self._requested.wait()
+            self._requested.clear()
 
     def _wait(self) -> float:
         if self._listed_at is None:
@@ -104,23 +104,23 @@ class FolderMonitor:
             return
         self._observer.listed(len(listing.segments), listing.total_bytes)
         try:
-            await self._take(listing, absent=self._taken_at is None or now - self._taken_at > _ABSENCE)
+            await self._process(listing, absent=self._processed_at is None or now - self._processed_at > _ABSENCE)
         except StoreError as error:
             # Unprocessed changes are new again in the next listing.
             log.warning("tail.store_unavailable", error=str(error), hint=error.hint)
             return
-        self._taken_at = now
+        self._processed_at = now
         self._on_change()
 
-    async def _take(self, listing: Listing, *, absent: bool) -> None:
+    async def _process(self, listing: Listing, *, absent: bool) -> None:
         change = self._segments.compare(listing)
         if absent:
             await self._report_gaps(listing)
         for file in change.arrived:
             await self._track(file)
         for segment in change.vanished:
-            await self._settle_vanished(segment)
-        await self._look_for_orphans(listing)
+            await self._report_vanished(segment)
+        await self._check_orphans(listing)
         await self._inventory.record()
 
     async def _track(self, file: SegmentFile) -> None:
@@ -132,7 +132,7 @@ class FolderMonitor:
             log.info("tail.segment_reappeared", segment=file.name, consumed_up_to=consumed)
         self._segments.add(TrackedSegment(file, started=started, consumed=consumed is not None))
 
-    async def _settle_vanished(self, segment: TrackedSegment) -> None:
+    async def _report_vanished(self, segment: TrackedSegment) -> None:
         """Report a deleted segment as a gap if it held CDC data, unless its open file is still being read."""
         if segment.complete or segment.reading or segment.reader is not None:
             return
@@ -160,7 +160,7 @@ class FolderMonitor:
                 await self._losses.missing(gap)
                 self._reported.add(gap)
 
-    async def _look_for_orphans(self, listing: Listing) -> None:
+    async def _check_orphans(self, listing: Listing) -> None:
         """Find index files without segments: the segments held unread CDC data.
 
         Cassandra creates the index file after the segment, and both may just be being deleted one after the other. So

@@ -107,7 +107,9 @@ class OwnershipFilter:
         missed = {node for node in self._forgotten if not self._owners.is_live(node)}
         if missed:
             log.warning(
-                "ownership.reconcile", nodes=sorted(missed), reason="more was left to them than is kept in mind"
+                "ownership.reconcile",
+                nodes=sorted(missed),
+                reason="more changes were left to them than are remembered",
             )
             await asyncio.to_thread(
                 self._requests.add, [ReconcileRequest(reason=ReconcileReason.REPLICA_DOWN, segment_id=0)]

@@ -1,4 +1,4 @@
-"""The reading half of the tail: read open segments and submit signals to the pipeline."""
+"""Reads the segments in `cdc_raw`, oldest first, and submits their signals to the pipeline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cdc_daemon.sources.log.ports import Executor, SignalSink, TailObserver, Tai
 from cdc_daemon.sources.log.segment_reader import SegmentReader
 from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
 from cdc_daemon.sources.log.signals import signals_of
-from cdc_daemon.sources.log.tables import TableKnowledge
+from cdc_daemon.sources.log.tables import KnownTables
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class LogReader:
         *,
         sink: SignalSink,
         keeper: CheckpointKeeper,
-        tables: TableKnowledge,
+        tables: KnownTables,
         losses: LossRecorder,
         options: TailOptions,
         observer: TailObserver,
@@ -85,7 +85,7 @@ class LogReader:
         progressed = False
         for segment in self._segments:
             if self._furthest == START:
-                await self._step_to(segment)
+                await self._advance_checkpoint_to(segment)
             if self._stopping:
                 break
             if self._is_worth_reading(segment):
@@ -112,7 +112,7 @@ class LogReader:
                     segment=segment.file.name,
                     error=str(error),
                     retry_in_seconds=_RETRY,
-                    hint="let the daemon's user read the files in the cdc_raw folder; see that its disk is sound",
+                    hint="let the daemon's user read the files in the cdc_raw folder; check its disk",
                 )
             return False
         except CommitLogError as error:
@@ -167,17 +167,17 @@ class LogReader:
                 reader.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
             )
             portion = await self._executor(decode)
-            questions = self._tables.questions(portion)
-            if not questions:
+            unresolved = self._tables.unresolved(portion)
+            if not unresolved:
                 return portion
-            await self._beating(self._ask(questions))
+            await self._beating(self._resolve(unresolved))
 
-    async def _ask(self, questions: set[bytes | str]) -> None:
+    async def _resolve(self, unresolved: set[bytes | str]) -> None:
         """Refresh the schema; retry until it succeeds, as entries that depend on it must not be skipped."""
         backoff = Backoff()
         while True:
             try:
-                await self._tables.ask(questions)
+                await self._tables.resolve(unresolved)
             except CdcError as error:
                 delay = backoff.next()
                 log.warning(
@@ -229,7 +229,7 @@ class LogReader:
         elif evidence.closed:
             segment.position = reader.end
             segment.close()
-            await self._step_behind(segment)
+            await self._advance_checkpoint_past(segment)
             segment.complete = True
         if segment.reader is None:
             return
@@ -237,15 +237,15 @@ class LogReader:
         if is_resting(segment.file, at_end=True, newer_begun=newer_begun) and not segment.gone:
             segment.close()
             segment.rested = _appearance(segment, evidence)
-            await self._step_behind(segment)
+            await self._advance_checkpoint_past(segment)
 
-    async def _step_behind(self, segment: TrackedSegment) -> None:
-        """Move the checkpoint to the beginning of the next segment: this one is read."""
+    async def _advance_checkpoint_past(self, segment: TrackedSegment) -> None:
+        """Move the checkpoint to the beginning of the next segment, as this one was read to its end."""
         following = self._segments.next_after(segment)
-        if following is not None and await self._step_to(following):
+        if following is not None and await self._advance_checkpoint_to(following):
             segment.sequence = self._keeper.opened
 
-    async def _step_to(self, segment: TrackedSegment) -> bool:
+    async def _advance_checkpoint_to(self, segment: TrackedSegment) -> bool:
         """Move the checkpoint to the beginning of a segment, unless it is already further."""
         position = Position(segment.id, 0)
         if position <= self._furthest or segment.position > 0:

@@ -78,8 +78,8 @@ class Releaser:
             "tail.release_failed",
             segment=segment.file.name,
             error=str(error),
-            hint="let the daemon's user delete in the cdc_raw folder, and see that the state directory's disk has "
-            "room; until then cdc_raw fills up and Cassandra rejects writes to tables with CDC",
+            hint="let the daemon's user delete in the cdc_raw folder, and free space on the state directory's "
+            "disk; until then cdc_raw fills up and Cassandra rejects writes to tables with CDC",
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Container
 from cdc_daemon.commitlog.descriptor import SegmentDescriptor, read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.keys import KeyBatch, read_keys
-from cdc_daemon.commitlog.markers import HEADER_PASSED, how_it_ends, recover_descriptor
+from cdc_daemon.commitlog.markers import HEADER_RECOVERED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
@@ -151,7 +151,7 @@ class SegmentReader:
 
     def _note_header(self, error: DamagedSegmentError, descriptor: SegmentDescriptor) -> None:
         where = {**error.where, "position": 0, "end": descriptor.header_size}
-        self._note(DamagedSegmentError(f"{error.message}; {HEADER_PASSED}", hint=error.hint, **where))
+        self._note(DamagedSegmentError(f"{error.message}; {HEADER_RECOVERED}", hint=error.hint, **where))
 
     def _next_section(self, evidence: Evidence) -> Section | None:
         reader = self._reader

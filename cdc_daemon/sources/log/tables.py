@@ -1,4 +1,4 @@
-"""Check a portion for unknown tables, and decide when to refresh the schema."""
+"""Which tables of the schema are wanted, and when to refresh the schema for an unknown one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 _PAUSE = 1.0
 
 _REMEMBERED = 10_000
-"""Most remembered questions; beyond that all are forgotten, which costs one more refresh each."""
+"""Most remembered unknowns; beyond that all are forgotten, which costs one more refresh each."""
 
 
 class WantedTables:
@@ -50,8 +50,8 @@ class WantedTables:
         return wanted
 
 
-class TableKnowledge:
-    """The known schema, its wanted tables, and the questions for which it was already refreshed.
+class KnownTables:
+    """The known schema, its wanted tables, and the unknowns for which it was already refreshed.
 
     A new table or column is in the log before the daemon's schema has it. So each unknown table id, and each reason why
     mutations cannot be read, triggers one refresh of the schema. What remains unknown after that is never understood,
@@ -73,7 +73,7 @@ class TableKnowledge:
         self._now = now
         self._disagreed: float | None = None
         self._mapped = mapped
-        self._asked: set[bytes | str] = set()
+        self._tried: set[bytes | str] = set()
         self._schema = provider.current
         self.wanted = WantedTables(self._schema, mapped)
 
@@ -86,23 +86,23 @@ class TableKnowledge:
             self.wanted = WantedTables(current, self._mapped)
         return current
 
-    def questions(self, portion: KeyBatch) -> set[bytes | str]:
-        """Return the portion's new questions: unknown tables and errors that a newer schema may resolve."""
-        asked: set[bytes | str] = set(portion.unknown)
-        asked.update(problem.message for problem in portion.problems if not isinstance(problem, DamagedSegmentError))
-        return asked - self._asked
+    def unresolved(self, portion: KeyBatch) -> set[bytes | str]:
+        """Return what a newer schema may resolve: unknown table ids and errors, except those tried before."""
+        found: set[bytes | str] = set(portion.unknown)
+        found.update(problem.message for problem in portion.problems if not isinstance(problem, DamagedSegmentError))
+        return found - self._tried
 
-    async def ask(self, questions: set[bytes | str]) -> None:
-        """Refresh the schema for these questions. Raises what the provider raises."""
-        tables = [question for question in questions if isinstance(question, bytes)]
+    async def resolve(self, unresolved: set[bytes | str]) -> None:
+        """Refresh the schema for these unknowns. Raises what the provider raises."""
+        tables = [each for each in unresolved if isinstance(each, bytes)]
         await self._provider.refresh()
         while not self._knows(tables) and await self._is_behind():
             log.info("tail.table_awaited", table_id=tables[0].hex(), every=PATIENCE)
             await asyncio.sleep(_PAUSE)
             await self._provider.refresh()
-        if len(self._asked) > _REMEMBERED:
-            self._asked.clear()
-        self._asked |= questions
+        if len(self._tried) > _REMEMBERED:
+            self._tried.clear()
+        self._tried |= unresolved
 
     def _knows(self, tables: Sequence[bytes]) -> bool:
         return all(self._provider.current.get(table) is not None for table in tables)

@@ -36,7 +36,7 @@ from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.log.reader import LogReader
 from cdc_daemon.sources.log.release import Releaser
 from cdc_daemon.sources.log.segments import Backlog, TrackedSegments
-from cdc_daemon.sources.log.tables import TableKnowledge
+from cdc_daemon.sources.log.tables import KnownTables
 
 log = structlog.get_logger(__name__)
 
@@ -193,7 +193,7 @@ class Tail:
             self._segments,
             sink=self._sink,
             keeper=keeper,
-            tables=TableKnowledge(self._schema, self._mapped),
+            tables=KnownTables(self._schema, self._mapped),
             losses=self._losses,
             options=self._options,
             observer=self._observer,

@@ -158,7 +158,7 @@ class Spooler:
     async def _watch_space(self) -> None:
         while True:
             if self._space.filling:
-                await self._go_on_spooling()
+                await self._spool_pending()
             elif self._spooling:
                 self._end_spooling()
             if not self._space.filling and self._has_waited():
@@ -181,7 +181,7 @@ class Spooler:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             try:
-                left = await self._bring_all_back()
+                left = await self._bring_back()
             except StoreError as error:
                 # Keys that are written and could not be removed come back once more, which is harmless.
                 _log_failure(error)
@@ -202,7 +202,7 @@ class Spooler:
             if asyncio.get_running_loop().time() >= until or not self._troubled.among(left).keys() >= set(left):
                 return
 
-    async def _go_on_spooling(self) -> None:
+    async def _spool_pending(self) -> None:
         self._more = True
         if not self._spooling:
             self._spooling = True
@@ -210,8 +210,8 @@ class Spooler:
                 "spool.started",
                 cdc_raw_bytes=self._space.used,
                 limit_bytes=self._space.limit,
-                hint="changed keys go to the state directory, so that Cassandra can go on writing; see why documents "
-                "are not written",
+                hint="changed keys go to the state directory, so that Cassandra can go on writing; find out why "
+                "documents are not written",
             )
             self._gate.divert(self._divert)
         await self._spool_entries(self._coalescer.held())
@@ -267,7 +267,7 @@ class Spooler:
             await asyncio.sleep(_STORE_SECONDS)
         self._observer.spooled(len(keys))
 
-    async def _bring_all_back(self) -> set[str]:
+    async def _bring_back(self) -> set[str]:
         """Bring every key back once, except those with no writable document; return the aliases waited for.
 
         A key that waits for one of several aliases is brought back for the sake of the others.
@@ -284,10 +284,10 @@ class Spooler:
             # Keys spooled again in the meantime are written too: they have another generation then, and stay.
             refused = await hand_over_each(self._coalescer.submit, signals)
             left |= {trouble.alias for trouble in refused.values() if trouble.alias is not None}
-            await self._take_out([row for row in rows if row.spooled.key not in refused])
+            await self._remove_from_spool([row for row in rows if row.spooled.key not in refused])
         return left
 
-    async def _take_out(self, rows: Sequence[SpooledRow]) -> None:
+    async def _remove_from_spool(self, rows: Sequence[SpooledRow]) -> None:
         async with self._counting:
             await asyncio.to_thread(self._spool.remove, rows)
             self.waiting = await asyncio.to_thread(self._spool.__len__)

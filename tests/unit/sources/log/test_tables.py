@@ -6,7 +6,7 @@ import asyncio
 
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.sources.log.tables import TableKnowledge
+from cdc_daemon.sources.log.tables import KnownTables
 from tests.segments import LATECOMERS, LATECOMERS_NAME, OTHERS, SCHEMA, USERS
 from tests.simulation.virtual_time import virtual_time
 
@@ -31,20 +31,20 @@ class Cluster:
     async def agreed(self) -> bool:
         return self.now() >= self.agreed_at
 
-    def knowledge(self) -> TableKnowledge:
-        return TableKnowledge(self, MAPPED, now=self.now)
+    def knowledge(self) -> KnownTables:
+        return KnownTables(self, MAPPED, now=self.now)
 
 
 async def a_table_on_its_way() -> None:
     cluster = Cluster(agreed_at=30, known_at=29.5)
-    await cluster.knowledge().ask({LATECOMERS.id})
+    await cluster.knowledge().resolve({LATECOMERS.id})
     assert cluster.current.get(LATECOMERS.id) is not None
     assert cluster.now() <= 30
 
 
 async def a_table_that_comes_with_the_agreement() -> None:
     cluster = Cluster(agreed_at=30, known_at=30)
-    await cluster.knowledge().ask({LATECOMERS.id})
+    await cluster.knowledge().resolve({LATECOMERS.id})
     assert cluster.current.get(LATECOMERS.id) is not None
 
 
@@ -52,16 +52,16 @@ async def tables_that_were_dropped() -> None:
     cluster = Cluster(agreed_at=float("inf"))
     knowledge = cluster.knowledge()
     for number in range(100):
-        await knowledge.ask({number.to_bytes(16, "big")[::-1]})
+        await knowledge.resolve({number.to_bytes(16, "big")[::-1]})
     assert 59 <= cluster.now() <= 61, "a disagreement that lasts is waited for once"
     cluster.agreed_at = 0
-    await knowledge.ask({LATECOMERS.id})
+    await knowledge.resolve({LATECOMERS.id})
     assert cluster.now() <= 61
 
 
 async def tables_that_were_dropped_where_all_agree() -> None:
     cluster = Cluster(agreed_at=0)
-    await cluster.knowledge().ask({LATECOMERS.id, OTHERS.id, USERS.id, "a message"})
+    await cluster.knowledge().resolve({LATECOMERS.id, OTHERS.id, USERS.id, "a message"})
     assert (cluster.now(), cluster.refreshed) == (0, 1)
 
 
