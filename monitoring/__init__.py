@@ -1,1 +1,1 @@
-"""What Prometheus, Grafana and people get to see of the daemon, made from the code: `python -m monitoring`."""
+"""Generator of the metrics page, the alerts and the dashboard: `python -m monitoring`."""

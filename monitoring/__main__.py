@@ -1,4 +1,4 @@
-"""`python -m monitoring`: makes every file anew that is made from the code."""
+"""`python -m monitoring`: write every generated file."""
 
 from __future__ import annotations
 

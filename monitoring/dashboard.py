@@ -40,7 +40,7 @@ def rows() -> Mapping[str, Sequence[Panel]]:
 
 
 def filled_in(query: Query, *, job: str, instance: str, interval: str) -> str:
-    """Return a query's text with the viewer's choices in it: regular expressions, and a duration."""
+    """Return a query's text with the viewer's choices inserted: regular expressions, and a duration."""
     text = query.text
     for name, value in {"$job": job, "$instance": instance, RATE: interval}.items():
         text = text.replace(name, value)
@@ -48,11 +48,11 @@ def filled_in(query: Query, *, job: str, instance: str, interval: str) -> str:
 
 
 def dashboard() -> str:
-    """Return the dashboard's JSON as Grafana takes it in."""
+    """Return the dashboard as JSON that Grafana imports."""
     built = (
         builders.Dashboard(TITLE)
         .uid(UID)
-        .description("Is Elasticsearch equal to Cassandra, how late is it, and what holds it up.")
+        .description("Is Elasticsearch equal to Cassandra, how late is it, and what delays it.")
         .tags(["cdc-daemon", "cassandra", "elasticsearch"])
         .timezone("browser")
         .refresh("15s")
@@ -67,7 +67,7 @@ def dashboard() -> str:
         built.with_row(builders.Row(title))
         for panel in panels:
             built.with_panel(build(panel))
-    # Numbers of panels are not set by the SDK; Grafana wants them to be different.
+    # The SDK sets no panel ids, and Grafana needs unique ones.
     made = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
     for number, panel_json in enumerate(made["panels"], start=1):
         panel_json["id"] = number

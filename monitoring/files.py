@@ -1,4 +1,4 @@
-"""The files that are made, and of what: they are committed, and tests hold them to their sources."""
+"""The generated files. They are committed, and tests compare them with their sources."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ COMPONENT = CHECKOUT / "k8s" / "components" / "monitoring"
 RULES = COMPONENT / "rules.yaml"
 
 COMMAND = "make docs"
-"""What makes all of them anew."""
+"""Writes all of them."""
 
 _METRICS_HEAD = f"""\
 # Metrics
 
-Made from the code by `{COMMAND}`; `cdc-daemon metrics` prints the same table for the installed version.
+Generated from the code by `{COMMAND}`; `cdc-daemon metrics` prints the same table for the installed version.
 
-The daemon answers `GET /metrics` on its HTTP port in the text format of Prometheus, or OpenMetrics where the client
-asks for it. Beside these there are `process_*` of the process itself (memory, CPU, open files).
+The daemon serves `GET /metrics` on its HTTP port in Prometheus' text format, or in OpenMetrics if the client asks for
+it. In addition there are the `process_*` metrics of the process (memory, CPU, open files).
 
-- Moments are exported as timestamps, in seconds since epoch, not as ages: `time() - metric` is the age, and a daemon
-  that stands still shows by it.
-- Labels are bounded: tables, aliases and object types come from the configuration, each other label has its values
-  from a short list in the code. No label carries a key, an id or a text of a user's.
-- A series with labels appears when it first has something to tell.
-- The alerts are those of [k8s/components/monitoring/rules.yaml](../k8s/components/monitoring/rules.yaml); what to do
-  about each is in [runbook.md](runbook.md).
+- Points in time are exported as timestamps, in seconds since epoch, not as ages. `time() - metric` is the age; it also
+  grows when the daemon stands still.
+- The number of label values is bounded: tables, aliases and object types come from the configuration, all other values
+  from a short list in the code. No label contains a key, an id or a user's text.
+- A series with labels appears with its first value.
+- The alerts are defined in [k8s/components/monitoring/rules.yaml](../k8s/components/monitoring/rules.yaml); what to do
+  about each of them is in [runbook.md](runbook.md).
 
 """
 
@@ -56,12 +56,12 @@ def prometheus_rule() -> str:
         "metadata": {"name": "cdc-daemon"},
         "spec": rules(),
     }
-    head = f"# Made of rules.yaml by `{COMMAND}`.\n"
+    head = f"# Generated from rules.yaml by `{COMMAND}`.\n"
     return head + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=10_000)
 
 
 def files() -> Mapping[Path, Callable[[], str]]:
-    """Return each file that is made, with what makes its text."""
+    """Return each generated file, with the function that makes its text."""
     return {
         CHECKOUT / "docs" / "metrics.md": metrics_page,
         COMPONENT / "prometheus-rule.yaml": prometheus_rule,

@@ -1,4 +1,4 @@
-"""Panels that tell whether all is well: at a glance, freshness, backlog."""
+"""Panels of the daemon's health: at a glance, freshness, backlog."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from monitoring.queries import LAG, quantile, quantiles, rate
 
 
 def glance() -> list[Panel]:
-    """Show at a glance whether the daemon is healthy."""
+    """Return the panels that summarize the daemon's health."""
     return [
         Panel(
             "Late changes, last hour",
-            "Share of the last hour's changes that took longer than 5 s. The service level allows 1 %. Tables that are "
-            "polled count here, and not in the alerts.",
+            "Share of the last hour's changes that took longer than 5 s. The service level allows 1 %. Polled tables "
+            "count here, but not in the alerts.",
             "percentunit",
             [Query(f'1 - sum(rate({LAG}_bucket{{of,le="5.0"}}[1h])) / sum(rate({LAG}_count{{of}}[1h]))', "late")],
             width=4,
@@ -31,7 +31,7 @@ def glance() -> list[Panel]:
         ),
         Panel(
             "Waiting",
-            "Changed keys that wait or are in work, of all chosen daemons.",
+            "Changed keys that are waiting or in flight, of all selected daemons.",
             "short",
             [Query("sum(cdc_daemon_pending{of})", "keys")],
             width=4,
@@ -49,7 +49,7 @@ def glance() -> list[Panel]:
         ),
         Panel(
             "Dead letters",
-            "Changes that were set aside and neither replayed nor dropped yet.",
+            "Changes that could not be replicated and were neither replayed nor dropped yet.",
             "short",
             [Query("sum(cdc_daemon_dead_letters_kept{of})", "kept")],
             width=4,
@@ -58,8 +58,8 @@ def glance() -> list[Panel]:
         ),
         Panel(
             "Daemons",
-            "Daemons that answer Prometheus, those of them that replicate (the others start, and so wait for "
-            "Cassandra, tables or Elasticsearch, or stop), and those that an operator holds.",
+            "Daemons that answer Prometheus; those that replicate (the others are starting, and wait for Cassandra, "
+            "tables or Elasticsearch, or are stopping); and those that an operator has paused.",
             "short",
             [
                 Query("count(cdc_daemon_build_info{of})", "daemons"),
@@ -73,7 +73,7 @@ def glance() -> list[Panel]:
 
 
 def freshness() -> list[Panel]:
-    """Show how long changes take to be shown."""
+    """Return the panels of the replication lag."""
     return [
         Panel(
             "Time to be shown",
@@ -85,8 +85,8 @@ def freshness() -> list[Panel]:
         ),
         Panel(
             "Age of the newest shown change",
-            "Time since the newest write time that Elasticsearch has acknowledged. It grows where nothing is written, "
-            "too: compare it with the backlog.",
+            "Time since the newest write time that Elasticsearch has acknowledged. It also grows while nothing is "
+            "written: compare it with the backlog.",
             "s",
             [
                 Query(
@@ -99,7 +99,7 @@ def freshness() -> list[Panel]:
 
 
 def backlog() -> list[Panel]:
-    """Show what waits, and how much room it has."""
+    """Return the panels of the backlog and its limits."""
     return [
         Panel(
             "cdc_raw against its limit",
@@ -114,7 +114,7 @@ def backlog() -> list[Panel]:
         ),
         Panel(
             "Keys that wait",
-            "Changed keys in memory, waiting or in work, and those taken to disk because cdc_raw was filling.",
+            "Changed keys in memory, waiting or in flight, and those spooled to disk because cdc_raw was filling.",
             "short",
             [
                 Query("cdc_daemon_pending{of}", "{{instance}} in memory"),
@@ -123,8 +123,8 @@ def backlog() -> list[Panel]:
         ),
         Panel(
             "Keys spooled",
-            "Changed keys a second that were taken to disk because cdc_raw was filling (out), and that came back and "
-            "were settled (in).",
+            "Changed keys per second that were spooled to disk because cdc_raw was filling (out), and that were "
+            "replayed and acknowledged (in).",
             "ops",
             [Query(rate("cdc_daemon_keys_spooled_total", "direction"), "{{direction}}")],
             width=8,
@@ -141,7 +141,7 @@ def backlog() -> list[Panel]:
         ),
         Panel(
             "Age of the oldest segment not acknowledged",
-            "Time since the oldest CDC segment that still waits was last changed; 0 where none waits.",
+            "Time since the last change of the oldest CDC segment that is not acknowledged; 0 if all are.",
             "s",
             [
                 Query(

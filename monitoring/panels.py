@@ -1,4 +1,4 @@
-"""Panels of the dashboard, as short as they can be said."""
+"""A short form of the dashboard's panels, and their translation for Grafana."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WIDTH = 24
 SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
 
 OF = 'job=~"$job",instance=~"$instance"'
-"""What chooses the daemons that the viewer has chosen."""
+"""Label matchers for the daemons that the viewer has selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression, and what its series are called; `{of` in it begins a choice of the chosen daemons."""
+    """A PromQL expression, and the legend of its series; `{of` in it selects the chosen daemons."""
 
     expression: str
     legend: str
@@ -48,7 +48,7 @@ class Panel:
 
 
 def build(panel: Panel) -> stat.Panel | timeseries.Panel:
-    """Return the panel as Grafana's SDK has it."""
+    """Return the panel as an object of Grafana's SDK."""
     built = _number(panel) if panel.number else _graph(panel)
     built.title(panel.title).description(panel.description).unit(panel.unit).datasource(SOURCE)
     built.span(panel.width).height(4 if panel.number else 8)

@@ -1,4 +1,4 @@
-"""PromQL that several panels have in common; `{of}` stands for the choice of daemons."""
+"""PromQL that several panels share; `{of}` stands for the selected daemons."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def mean(histogram: str) -> str:
 
 
 def rate(metric: str, *by: str) -> str:
-    """Return a counter's increase a second, by some of its labels."""
+    """Return a counter's increase per second, by some of its labels."""
     return f"sum by ({', '.join(by)}) (rate({metric}{{of}}[{RATE}]))"

@@ -1,4 +1,4 @@
-"""Panels of what is wrong, or may be, and of what the daemons use."""
+"""Panels of correctness, and of the resources that the daemons use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from monitoring.queries import RATE
 
 
 def correctness() -> list[Panel]:
-    """Show what is wrong, or may be."""
+    """Return the panels of lost changes and differences."""
     return [
         Panel(
             "Dead letters",
-            "Changes set aside because they cannot be replicated as they are, in the last five minutes, by what they "
-            "are.",
+            "Changes that could not be replicated, in the last five minutes, by reason.",
             "short",
             [Query("sum by (reason) (increase(cdc_daemon_dead_letters_total{of}[5m]))", "{{reason}}")],
             width=8,
@@ -21,7 +20,7 @@ def correctness() -> list[Panel]:
         Panel(
             "Damage and gaps",
             "Pieces of segments that could not be decoded and holes in the sequence of segments, in the last five "
-            "minutes; damaged segments of which a copy is kept.",
+            "minutes; copies of damaged segments in quarantine.",
             "short",
             [
                 Query("sum(increase(cdc_daemon_decode_errors_total{of}[5m]))", "not decoded"),
@@ -32,7 +31,7 @@ def correctness() -> list[Panel]:
         ),
         Panel(
             "Second reads",
-            "Rows read once more, a second, because they did not show their change yet.",
+            "Rows per second that were read once more because they did not show their change yet.",
             "ops",
             [Query(f"sum(rate(cdc_daemon_second_reads_total{{of}}[{RATE}]))", "rows")],
             width=8,
@@ -55,12 +54,12 @@ def correctness() -> list[Panel]:
         ),
         Panel(
             "Not healed, or failing",
-            "Stretches of the log whose changes may be lost and that nobody has compared yet; work that comes round "
-            "(pollers, heartbeat, audits) whose last turn has failed.",
+            "Parts of the log whose changes may be lost and whose tables are not compared yet; scheduled tasks "
+            "(pollers, heartbeat, audits) whose last run failed.",
             "short",
             [
-                Query("sum(cdc_daemon_reconcile_requests{of})", "stretches not compared"),
-                Query("sum(cdc_daemon_scheduled_work_failing{of})", "work failing"),
+                Query("sum(cdc_daemon_reconcile_requests{of})", "parts not compared"),
+                Query("sum(cdc_daemon_scheduled_work_failing{of})", "tasks failing"),
             ],
             width=8,
             limit=1,
@@ -69,7 +68,7 @@ def correctness() -> list[Panel]:
 
 
 def resources() -> list[Panel]:
-    """Show what the daemons use."""
+    """Return the panels of memory, CPU and disk."""
     return [
         Panel(
             "Memory",
@@ -88,7 +87,7 @@ def resources() -> list[Panel]:
         ),
         Panel(
             "State on disk",
-            "The daemon's own database, and what is free on its file system.",
+            "The daemon's own database, and the free space on its file system.",
             "bytes",
             [
                 Query("cdc_daemon_store_bytes{of}", "{{instance}} database"),

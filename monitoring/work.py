@@ -1,4 +1,4 @@
-"""Panels of what is being worked off: changes, bulk requests, what follows of itself, requests."""
+"""Panels of the daemon's work: changes, bulk requests, removals and joined rows, requests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from monitoring.queries import BULK, HTTP, RATE, mean, quantiles, rate
 
 
 def throughput() -> list[Panel]:
-    """Show what is worked off, and where it comes from."""
+    """Return the panels of throughput and its sources."""
     return [
         Panel(
             "Documents by outcome",
-            "Documents settled a second: indexed, deleted, superseded by a fresher read, filtered, or set aside.",
+            "Documents per second by outcome: indexed, deleted, superseded by a fresher read, filtered, or dead.",
             "ops",
             [Query(rate("cdc_daemon_documents_total", "outcome"), "{{outcome}}")],
             stacked=True,
         ),
         Panel(
             "Changes by source",
-            "Changes read from the commit log and rows found by the poller, a second.",
+            "Changes read from the commit log and rows found by the poller, per second.",
             "ops",
             [
                 Query(rate("cdc_daemon_mutations_total", "keyspace", "table"), "log {{keyspace}}.{{table}}"),
@@ -27,16 +27,16 @@ def throughput() -> list[Panel]:
         ),
         Panel(
             "Changes joined",
-            "Signals taken in, and those that joined a key which was pending already: work that was spared.",
+            "Signals accepted, and those merged into an already pending key: work that was saved.",
             "ops",
             [
-                Query(f"sum(rate(cdc_daemon_signals_taken_total{{of}}[{RATE}]))", "taken in"),
-                Query(f"sum(rate(cdc_daemon_signals_coalesced_total{{of}}[{RATE}]))", "joined"),
+                Query(f"sum(rate(cdc_daemon_signals_taken_total{{of}}[{RATE}]))", "accepted"),
+                Query(f"sum(rate(cdc_daemon_signals_coalesced_total{{of}}[{RATE}]))", "merged"),
             ],
         ),
         Panel(
             "Age of the poller's watermark",
-            "Up to how long ago the poller has seen each polled table's changes.",
+            "Age of the newest time up to which the poller has read each polled table.",
             "s",
             [
                 Query(
@@ -47,8 +47,8 @@ def throughput() -> list[Panel]:
         ),
         Panel(
             "Changes left to other daemons",
-            "Signals of the log a second that were left to the daemon of the key's first live replica (commit_log."
-            "ownership: primary), and those of them acted on after all, as that node went down.",
+            "Signals per second that were left to the daemon of the key's first live replica (commit_log."
+            "ownership: primary), and those that were processed after all because that node went down.",
             "ops",
             [
                 Query(f"sum(rate(cdc_daemon_signals_left_total{{of}}[{RATE}]))", "left"),
@@ -57,8 +57,8 @@ def throughput() -> list[Panel]:
         ),
         Panel(
             "Rows that tell no time",
-            "Rows of polled tables that told neither a moment nor a write time in the last turn, as the daemon that "
-            "met most of them counts: their changes are not seen by polling, only by cdc-daemon reconcile.",
+            "Rows of polled tables without any timestamp in the last run, as counted by the daemon that found most: "
+            "polling does not see their changes; cdc-daemon reconcile does.",
             "short",
             [Query("max by (keyspace, table) (cdc_daemon_poll_untimed_rows{of})", "{{keyspace}}.{{table}}")],
         ),
@@ -66,12 +66,12 @@ def throughput() -> list[Panel]:
 
 
 def elasticsearch() -> list[Panel]:
-    """Return the panels of how the two servers do."""
+    """Return the panels of the two servers."""
     return [
         Panel("Bulk latency", "Time that bulk requests took.", "s", quantiles(BULK)),
         Panel(
             "Rejections and other retries",
-            "Documents tried once more, a second. overload: Elasticsearch had no room; refused: an operator is needed; "
+            "Documents retried per second. overload: Elasticsearch is overloaded; refused: an operator must act; "
             "connection: no answer; stale_body: built too long ago, so read again.",
             "ops",
             [Query(rate("cdc_daemon_retries_total", "reason"), "{{reason}}")],
@@ -85,8 +85,8 @@ def elasticsearch() -> list[Panel]:
         ),
         Panel(
             "Takes writes",
-            "1 while the daemon believes that Elasticsearch takes writes, as a whole and through each alias. The alert "
-            "CdcIndexTakesNoWrites says why an alias takes none.",
+            "1 while Elasticsearch accepts writes, as a whole and through each alias, as far as the daemon knows. The "
+            "alert CdcIndexTakesNoWrites gives the reason for an alias that does not.",
             "bool_yes_no",
             [
                 Query("cdc_daemon_elasticsearch_available{of}", "{{instance}}"),
@@ -103,12 +103,12 @@ def elasticsearch() -> list[Panel]:
 
 
 def followed() -> list[Panel]:
-    """Show what no change of the row itself tells."""
+    """Return the panels of changes that are not in the log as changes of the row itself."""
     return [
         Panel(
             "Removals without a change",
-            "Rows read again because something of them expired, and documents held against their rows because a table "
-            "was truncated, dropped or created again, a second: the commit log has no change of these.",
+            "Rows read again because a value expired, and documents compared with their rows because a table was "
+            "truncated, dropped or created again, per second: the commit log has no change for these.",
             "ops",
             [
                 Query(f"sum(rate(cdc_daemon_rows_expired_total{{of}}[{RATE}]))", "rows expired"),
@@ -118,8 +118,8 @@ def followed() -> list[Panel]:
         ),
         Panel(
             "Dependents refreshed",
-            "Documents built anew, a second, because a row of another table, which they show, had changed, and "
-            "refreshes that failed and are tried again.",
+            "Documents rebuilt per second because a row of another table that they show has changed, and "
+            "refreshes that failed and are retried.",
             "ops",
             [
                 Query(rate("cdc_daemon_dependents_refreshed_total", "keyspace", "table"), "{{keyspace}}.{{table}}"),
@@ -129,8 +129,8 @@ def followed() -> list[Panel]:
         ),
         Panel(
             "To be done later",
-            "Expiries of rows and values that are waited for, changed rows whose dependent documents are still to be "
-            "refreshed, and documents that a lost bulk request may still write.",
+            "Expected expiries of rows and values, changed rows whose dependent documents are not refreshed "
+            "yet, and documents that a lost bulk request may still write.",
             "short",
             [
                 Query("sum(cdc_daemon_expiries_waiting{of})", "expiries"),
@@ -143,11 +143,11 @@ def followed() -> list[Panel]:
 
 
 def requests() -> list[Panel]:
-    """Show what people and programs ask for."""
+    """Return the panels of HTTP requests and jobs."""
     return [
         Panel(
             "Requests",
-            "Requests for rows and operators' requests a second, by what they asked for and the answer's status.",
+            "Requests for rows and operators' requests per second, by route and status.",
             "reqps",
             [Query(rate("cdc_daemon_http_requests_total", "route", "status"), "{{route}} {{status}}")],
             width=8,
