@@ -53,7 +53,7 @@ class Coalescer:
     def __len__(self) -> int:
         return len(self._pending) + len(self._in_flight)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Return whether a key is pending or in flight."""
         return key in self._pending or key in self._in_flight
 
@@ -78,6 +78,10 @@ class Coalescer:
             while not self._room.is_set():
                 await self._room.wait()
             self.add(signal, receipt, background=background)
+
+    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
+        """Add signals that can wait for all others; wait while the pipeline is full."""
+        await self.submit(signals, receipt, background=True)
 
     async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
         """Add rows that were already read, aligned with the keys, in the background lane.

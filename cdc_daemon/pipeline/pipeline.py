@@ -8,14 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CassandraReadError, CdcError, alias_of
 from cdc_daemon.model.key import Key
-from cdc_daemon.model.reading import Reading
-from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.flow import Flow
 from cdc_daemon.pipeline.ports import Writer
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.row_processor import RowProcessor
@@ -37,7 +34,9 @@ USUAL_FIRST = (Lane.USUAL, Lane.BACKGROUND)
 
 
 class Pipeline:
-    """Accepts signals from every source and settles each key in Elasticsearch.
+    """Runs the workers that write the documents of pending keys, and takes requests for keys by name.
+
+    Sources submit their signals to the coalescer.
 
     `workers` batches of up to `batch` rows are read and written in parallel. A worker takes what is
     pending at once, so an idle pipeline adds no delay, and a busy one fills its batches. Watched keys
@@ -71,32 +70,6 @@ class Pipeline:
         self._writer = writer
         self._workers = workers
         self._batch = batch
-
-    @property
-    def pending(self) -> int:
-        """Return the number of keys pending or in flight."""
-        return len(self._coalescer)
-
-    @property
-    def flow(self) -> Flow:
-        """Return the counts of the signals so far, by result."""
-        return self._coalescer.flow
-
-    async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Submit signals; wait while the pipeline is full."""
-        await self._coalescer.submit(signals, receipt)
-
-    async def submit_background(self, signals: Sequence[Signal], receipt: Receipt) -> None:
-        """Submit signals that can wait for all others; wait while the pipeline is full."""
-        await self._coalescer.submit(signals, receipt, background=True)
-
-    async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
-        """Submit rows that were already read and can wait for all others; wait while the pipeline is full."""
-        await self._coalescer.submit_rows(keys, reading, receipt)
-
-    def is_pending(self, key: Key) -> bool:
-        """Return whether a key has signals that are not settled yet."""
-        return key in self._coalescer
 
     def request(self, signals: Iterable[Signal], watch: Watch) -> None:
         """Submit signals past the pending limit; `watch` is notified when each key is settled.

@@ -51,14 +51,6 @@ class TailProgress(Protocol):
         ...
 
 
-class PendingKeys(Protocol):
-    """The pipeline, as far as it shows pending keys."""
-
-    def is_pending(self, key: Key) -> bool:
-        """Return whether a key has a change that is not written yet."""
-        ...
-
-
 class DirectWriter(Protocol):
     """Writes documents by their versions."""
 
@@ -187,7 +179,9 @@ class LogBarrier:
     `pause` is the maximum seconds between the acknowledgement of a write and its appearance in the log.
     """
 
-    def __init__(self, tail: TailProgress, pending: PendingKeys, *, pause: float, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, tail: TailProgress, pending: Container[Key], *, pause: float, patience: float = PATIENCE
+    ) -> None:
         self._tail = tail
         self._pending = pending
         self._pause = pause
@@ -199,7 +193,7 @@ class LogBarrier:
             async with asyncio.timeout(self._pause + self._patience):
                 await self._tail.wait_passed(self._pause)
                 for key in keys:
-                    while self._pending.is_pending(key):  # noqa: ASYNC110 -- one check is cheaper than an event per key
+                    while key in self._pending:  # noqa: ASYNC110 -- one check is cheaper than an event per key
                         await asyncio.sleep(_CHECK_INTERVAL)
                 return True
         return False

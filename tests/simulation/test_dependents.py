@@ -117,7 +117,7 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
     pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
 
     def refresh() -> asyncio.Task[None]:
-        return asyncio.create_task(come_round(refresher_of(queue, Finder(index), counts, coalescer, pipeline)))
+        return asyncio.create_task(come_round(refresher_of(queue, Finder(index), counts, coalescer, coalescer)))
 
     running, refreshing = asyncio.create_task(pipeline.run()), refresh()
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
@@ -127,7 +127,7 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
         visible = max(visible, loop.time() + chance.random() * VISIBLE_WITHIN)
         loop.call_at(visible, effect_of(each.change, time, tables[each.table]))
         receipt = await line.open(number)
-        await pipeline.submit([signal_of(each.change, time)._replace(table=each.table)], receipt)
+        await coalescer.submit([signal_of(each.change, time)._replace(table=each.table)], receipt)
         receipt.release()
         await asyncio.sleep(each.change.pause)
         if chance.random() < crashes:
@@ -135,7 +135,7 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
             await asyncio.gather(refreshing, return_exceptions=True)
             refreshing = refresh()
     await asyncio.wait_for(line.wait_empty(), timeout=3600)
-    while queue.kept or pipeline.pending:  # noqa: ASYNC110 -- what is waited for has no event of its own
+    while queue.kept or len(coalescer):  # noqa: ASYNC110 -- what is waited for has no event of its own
         await asyncio.sleep(0.1)
     written = {identity: document for identity, (_, document) in index.documents.items()}
     for task in (running, refreshing):

@@ -79,12 +79,12 @@ async def simulate(changes: Sequence[JoinedChange], route: Route, seed: int, fai
         visible = max(visible, loop.time() + chance.random() * VISIBLE_WITHIN)
         loop.call_at(visible, effect_of(each.change, time, tables[each.table]))
         receipt = await line.open(number)
-        await pipeline.submit([signal_of(each.change, time)._replace(table=each.table)], receipt)
+        await coalescer.submit([signal_of(each.change, time)._replace(table=each.table)], receipt)
         receipt.release()
         await asyncio.sleep(each.change.pause)
     await asyncio.wait_for(line.wait_empty(), timeout=3600)
     # Everything is acknowledged, so everything is shown: nothing may be still to come.
-    assert pipeline.pending == 0
+    assert len(coalescer) == 0
     written = {identity: document for identity, (_, document) in index.documents.items()}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -106,7 +106,7 @@ class World:
         recorder = SuspectRecorder(self.store, TIMES, bound=self.bound, now=self.wall, blocking=at_once)
         clock = HybridClock(start=self.bound, now=self.wall, reserve=self._reserve)
         reader = Reader(self.cassandra, clock, self.chance, 0.0)
-        coalescer = Coalescer()
+        coalescer = self.coalescer = Coalescer()
         processor = row_processor_of(
             coalescer,
             clock=clock,
@@ -122,8 +122,8 @@ class World:
             self.store,
             self.index.versions,
             TIMES,
-            sink=self.pipeline,
-            gate=Gate(self.pipeline),
+            sink=coalescer,
+            gate=Gate(coalescer),
             ready=lambda: True,
             tables={TABLE},
             reconcile=_no_comparison,
@@ -145,7 +145,7 @@ class World:
             del self.unacknowledged[number]
 
         receipt = Receipt(acknowledge)
-        await self.pipeline.submit([signal_of(*self.unacknowledged[number])], receipt)
+        await self.coalescer.submit([signal_of(*self.unacknowledged[number])], receipt)
         receipt.release()
 
     def _reserve(self, bound: int) -> None:

@@ -124,7 +124,7 @@ async def simulate(  # noqa: C901 -- a world in one piece
     line: AcknowledgementLine[int] = AcknowledgementLine(0)
     visible = 0.0
     counted: list[int] = []
-    sweep = Sweep(DocumentedRows(index), pipeline, Gate(pipeline), counted=counted.append, rate=1e9)
+    sweep = Sweep(DocumentedRows(index), coalescer, Gate(coalescer), counted=counted.append, rate=1e9)
 
     async def truncate() -> None:
         cassandra.truncate()
@@ -147,7 +147,7 @@ async def simulate(  # noqa: C901 -- a world in one piece
         await asyncio.sleep(chance.choice([0.0, 0.02, 0.2, 4.0]))
         settled = asyncio.Event()
         receipt = Receipt(settled.set)
-        await pipeline.submit_rows(keys, reading, receipt)
+        await coalescer.submit_rows(keys, reading, receipt)
         receipt.release()
         await settled.wait()
 
@@ -167,7 +167,7 @@ async def simulate(  # noqa: C901 -- a world in one piece
         visible = max(visible, loop.time() + chance.random() * VISIBLE_WITHIN)
         loop.call_at(visible, effect_of(change, time, cassandra))
         receipt = await line.open(number)
-        await pipeline.submit([signal_of(change, time)], receipt)
+        await coalescer.submit([signal_of(change, time)], receipt)
         receipt.release()
         await asyncio.sleep(change.pause)
     await asyncio.wait_for(line.wait_empty(), timeout=3600)
@@ -175,8 +175,8 @@ async def simulate(  # noqa: C901 -- a world in one piece
     if old_rows:
         await backfill()
     assert not any(line.acknowledged < number for number, change in enumerate(changes, 1) if is_logged(change))
-    assert pipeline.pending == 0
-    flow = pipeline.flow
+    assert len(coalescer) == 0
+    flow = coalescer.flow
     assert flow.taken == flow.coalesced + flow.rows + flow.partitions + flow.forgotten
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -193,7 +193,7 @@ class World:
 
     def begin(self) -> None:
         self.line: AcknowledgementLine[int] = AcknowledgementLine(self.acknowledged, limit=5)
-        coalescer = Coalescer(limit=6)
+        coalescer = self.coalescer = Coalescer(limit=6)
         troubled = Troubled(self.indices, ALIASES)
         self.indices.changed = coalescer.unpark
         expansion = Expansion(coalescer=coalescer, reader=self.tables, siblings=self.indices)
@@ -218,7 +218,7 @@ class World:
         self.spooler = Spooler(
             self.spool,  # type: ignore[arg-type]
             coalescer=coalescer,
-            gate=Gate(self.pipeline),
+            gate=Gate(coalescer),
             space=CdcSpace(limit=0, segment_size=1),
             ready=lambda: True,
             observer=AnyCounts(),
@@ -236,7 +236,7 @@ class World:
 
     async def submit(self, number: int, signal: Signal) -> None:
         receipt = await self.line.open(number)
-        await self.pipeline.submit([signal], receipt)
+        await self.coalescer.submit([signal], receipt)
         receipt.release()
 
     def differing(self) -> list[str]:
@@ -300,7 +300,7 @@ async def simulate(steps: Sequence[Step], seed: int, failures: float, batch: int
     await until(lambda: not world.differing())
     for alias in list(world.indices.blocked):
         world.indices.turn(alias)
-    await until(lambda: not len(world.spool) and not world.pipeline.pending)
+    await until(lambda: not len(world.spool) and not len(world.coalescer))
     await world.end()
     await asyncio.sleep(1)
     assert world.differing() == []

@@ -45,7 +45,7 @@ class DependentsPart(Part):
             pipeline.dependents,
             pipeline.finders,
             flights=pipeline.coalescer,
-            sink=pipeline.pipeline,
+            sink=pipeline.coalescer,
             gate=pipeline.gate,
             observer=DependentsMetrics(context.metrics, pipeline.finders),
             rate=settings.pipeline.dependents_rate,

@@ -40,7 +40,7 @@ class LateRequestsPart(Part):
             self._suspects,
             look_through(search.engine, search.pairs),
             search.suspects.times,
-            sink=pipeline.pipeline,
+            sink=pipeline.coalescer,
             gate=pipeline.gate,
             ready=lambda: search.writer.available,
             tables=tables.mappings,

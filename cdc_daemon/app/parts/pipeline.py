@@ -165,7 +165,7 @@ class PipelinePart(Part):
             workers=settings.pipeline.workers,
             batch=settings.pipeline.batch_documents,
         )
-        self.gate = Gate(self.pipeline)
+        self.gate = Gate(coalescer)
         self._metrics = context.metrics
         self._flow = FlowMetrics(context.metrics)
 
@@ -191,7 +191,7 @@ class PipelinePart(Part):
         """Return how many keys are in flight, and who has paused the sources since when."""
         pause = self.gate.pause
         return {
-            "pending": self.pipeline.pending,
+            "pending": len(self.coalescer),
             "paused": self.gate.closed,
             "paused_by": None if pause is None else pause.by,
             "paused_since": None if pause is None else pause.since,
@@ -199,8 +199,8 @@ class PipelinePart(Part):
 
     def measure(self) -> None:
         """Update the gauges of keys in flight and of the pause, and the counters of keys."""
-        self._metrics.pending.set(self.pipeline.pending)
-        self._flow.show(self.pipeline.flow)
+        self._metrics.pending.set(len(self.coalescer))
+        self._flow.show(self.coalescer.flow)
         self._metrics.paused.set(self.gate.closed)
 
     def _follow_schema(

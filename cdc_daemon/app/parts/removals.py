@@ -60,7 +60,7 @@ class RemovalsPart(Part):
             schema=cassandra.schema,
             records=TruncationRecordReader(session, contact_points),
             marks=store.table_states,
-            sweep=Sweep(search.rows, pipeline.pipeline, pipeline.gate, counted=context.metrics.documents_swept.inc),
+            sweep=Sweep(search.rows, pipeline.coalescer, pipeline.gate, counted=context.metrics.documents_swept.inc),
             flights=pipeline.coalescer,
             rebuild=rebuild,
             shown_in=shown_in,
@@ -68,7 +68,7 @@ class RemovalsPart(Part):
             is_rekeyed=tables.keys.is_rekeyed,
         )
         expired = ExpiryWatch(
-            store.expiries, sink=pipeline.pipeline, gate=pipeline.gate, count=context.metrics.rows_expired.inc
+            store.expiries, sink=pipeline.coalescer, gate=pipeline.gate, count=context.metrics.rows_expired.inc
         )
         context.schedule.every(table_watch.INTERVAL, "truncated tables", watch.turn, rests=True)
         context.schedule.every(expiry.INTERVAL, "expired values", expired.turn, rests=True)

@@ -98,8 +98,8 @@ class TableJobsPart(Part):
             updater=pipeline.follower,
             builder=pipeline.documents,
             scan=self._scan,
-            barrier=LogBarrier(log.tail, pipeline.pipeline, pause=_log_pause(tables.settings, cassandra)),
-            sink=pipeline.pipeline,
+            barrier=LogBarrier(log.tail, pipeline.coalescer, pause=_log_pause(tables.settings, cassandra)),
+            sink=pipeline.coalescer,
             writer=search.writer,
             compared={name: ComparedMapping(each, tables.settings.mappings[name]) for name, each in named.items()},
             on_compared=DriftMetrics(context.metrics).set_drift,
@@ -108,7 +108,7 @@ class TableJobsPart(Part):
         works |= {
             "backfill": NewIndex(
                 Backfill(
-                    sink=pipeline.pipeline,
+                    sink=pipeline.coalescer,
                     scan=self._scan,
                     reader=pipeline.reader,
                     updater=pipeline.follower,

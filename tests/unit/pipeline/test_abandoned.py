@@ -150,7 +150,7 @@ async def test_it_goes_on_where_a_change_needs_it() -> None:
     async with working(servers, coalescer) as pipeline:
         leaves, acknowledged = Waiting(), asyncio.Event()
         receipt = Receipt(acknowledged.set)
-        await pipeline.submit([whole(BLOCKED)], receipt)
+        await coalescer.submit([whole(BLOCKED)], receipt)
         receipt.release()
         pipeline.request([whole(BLOCKED)], leaves)
         await servers.refused.wait()

@@ -35,10 +35,10 @@ async def acknowledged(receipt: Receipt) -> None:
 
 async def test_its_rows_wait_unread_and_all_others_are_written() -> None:
     servers, coalescer = BlockedAliases("users"), Coalescer()
-    async with working(servers, coalescer) as pipeline:
+    async with working(servers, coalescer):
         waiting, others = Receipt(lambda: None), Receipt(lambda: None)
-        await pipeline.submit([row(USER, f"u{number}") for number in range(50)], waiting)
-        await pipeline.submit([row(ORDER, f"o{number}") for number in range(50)], others)
+        await coalescer.submit([row(USER, f"u{number}") for number in range(50)], waiting)
+        await coalescer.submit([row(ORDER, f"o{number}") for number in range(50)], others)
         waiting.release()
         others.release()
         await acknowledged(others)
@@ -54,10 +54,10 @@ async def test_its_rows_wait_unread_and_all_others_are_written() -> None:
 
 async def test_other_documents_of_the_same_rows_are_written_at_each_change() -> None:
     servers, coalescer = BlockedAliases("blocked"), Coalescer()
-    async with working(servers, coalescer) as pipeline:
+    async with working(servers, coalescer):
         receipt = Receipt(lambda: None)
         for change in range(1, 4):
-            await pipeline.submit([row(BOTH, "a", change)], receipt)
+            await coalescer.submit([row(BOTH, "a", change)], receipt)
             await until(lambda: servers.written == [("open", "a")] * change)  # noqa: B023
         await until(lambda: len(coalescer.parked()) == 1)
         receipt.release()
@@ -69,13 +69,13 @@ async def test_other_documents_of_the_same_rows_are_written_at_each_change() -> 
 
 async def test_who_can_come_again_is_told_and_nothing_stays() -> None:
     servers, coalescer = BlockedAliases("users"), Coalescer()
-    async with working(servers, coalescer) as pipeline:
-        refused = await hand_over_each(pipeline.submit_background, [row(USER, "u"), row(ORDER, "o")])
+    async with working(servers, coalescer):
+        refused = await hand_over_each(coalescer.submit_background, [row(USER, "u"), row(ORDER, "o")])
         assert list(refused) == [Key(USER, b"u", ())]
         reason = refused[Key(USER, b"u", ())].reason
         assert reason.startswith("users (index users-000001) takes no writes: cluster_block_exception: index [x-1]")
         with pytest.raises(ElasticsearchRefusedError) as raised:
-            await hand_over(pipeline.submit_background, [row(USER, "u"), row(ORDER, "o")])
+            await hand_over(coalescer.submit_background, [row(USER, "u"), row(ORDER, "o")])
         assert raised.value.where["alias"] == "users"
         await until(lambda: len(coalescer) == 0)
     assert servers.written == [("orders", "o")] * 2
@@ -83,19 +83,19 @@ async def test_who_can_come_again_is_told_and_nothing_stays() -> None:
 
 async def test_work_for_another_alias_of_the_same_rows_is_done() -> None:
     servers, coalescer = BlockedAliases("blocked"), Coalescer()
-    async with working(servers, coalescer) as pipeline:
-        await hand_over(pipeline.submit_background, [row(BOTH, "a")], alias="open")
+    async with working(servers, coalescer):
+        await hand_over(coalescer.submit_background, [row(BOTH, "a")], alias="open")
         with pytest.raises(ElasticsearchRefusedError):
-            await hand_over(pipeline.submit_background, [row(BOTH, "a")], alias="blocked")
+            await hand_over(coalescer.submit_background, [row(BOTH, "a")], alias="blocked")
 
 
 async def test_a_line_for_one_alias_ends_where_something_was_refused() -> None:
     servers, coalescer = BlockedAliases("users"), Coalescer()
-    async with working(servers, coalescer) as pipeline:
+    async with working(servers, coalescer):
         line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=1, alias="users")
         for number in (1, 2, 3):
             receipt = await line.open(number)
-            await pipeline.submit_background([row(USER, f"u{number}")], receipt)
+            await coalescer.submit_background([row(USER, f"u{number}")], receipt)
             receipt.release()
         await line.wait_empty()
         assert line.refused is not None
@@ -124,11 +124,11 @@ async def test_its_partitions_hold_up_no_other(table: object, *, closed: bool) -
     blocked = USER if table is USER else BOTH
     servers, coalescer = BlockedAliases("users", "blocked"), Coalescer()
     servers.closed = closed
-    async with working(servers, coalescer) as pipeline:
+    async with working(servers, coalescer):
         waiting, others = Receipt(lambda: None), Receipt(lambda: None)
         names = [f"p{number}" for number in range(3 * EXPANDERS)]
-        await pipeline.submit([partition(blocked, name) for name in names], waiting)
-        await pipeline.submit([partition(ORDER, name) for name in names], others)
+        await coalescer.submit([partition(blocked, name) for name in names], waiting)
+        await coalescer.submit([partition(ORDER, name) for name in names], others)
         waiting.release()
         others.release()
         await acknowledged(others)
@@ -159,9 +159,9 @@ async def test_a_row_that_other_documents_show_is_passed_on_all_the_same() -> No
     servers, coalescer = BlockedAliases("users"), Coalescer()
     route = Route(ORDER, lambda key: [key], (0,), ())
     router = Router(coalescer, {USER: [route]}, mapped=[USER, ORDER])
-    async with working(servers, coalescer, router=router) as pipeline:
+    async with working(servers, coalescer, router=router):
         receipt = Receipt(lambda: None)
-        await pipeline.submit([row(USER, "u")], receipt)
+        await coalescer.submit([row(USER, "u")], receipt)
         receipt.release()
         await until(lambda: servers.written == [("orders", "u")])
         await until(lambda: len(coalescer.parked()) == 1)
@@ -179,9 +179,9 @@ async def test_a_change_during_the_repair_is_not_left_behind() -> None:
         servers.repair()
 
     router.record_changes = repair_now  # type: ignore[method-assign, assignment]
-    async with working(servers, coalescer, router=router) as pipeline:
+    async with working(servers, coalescer, router=router):
         receipt = Receipt(lambda: None)
-        await pipeline.submit([row(BOTH, "a")], receipt)
+        await coalescer.submit([row(BOTH, "a")], receipt)
         receipt.release()
         await acknowledged(receipt)
     assert ("blocked", "a") in servers.written
@@ -203,9 +203,9 @@ def test_tables_are_in_trouble_as_a_whole_when_all_their_aliases_are() -> None:
 
 async def test_what_is_withdrawn_is_parked_no_more() -> None:
     servers, coalescer = BlockedAliases("users"), Coalescer()
-    async with working(servers, coalescer) as pipeline:
+    async with working(servers, coalescer):
         receipt = Receipt(lambda: None)
-        await pipeline.submit([row(USER, "u")], receipt)
+        await coalescer.submit([row(USER, "u")], receipt)
         receipt.release()
         await until(lambda: len(coalescer.parked()) == 1)
         (entry,) = coalescer.held()

@@ -127,7 +127,7 @@ class World:
     async def change(self, *keys: bytes) -> None:
         self.given += 1
         receipt = await self.line.open(self.given)
-        await self.pipeline.submit([Signal(TABLE, key, Scope.STATIC) for key in keys], receipt)
+        await self.coalescer.submit([Signal(TABLE, key, Scope.STATIC) for key in keys], receipt)
         receipt.release()
 
 
@@ -150,7 +150,7 @@ async def others_beside_partitions_that_cannot_be_read() -> None:
         for number in range(290):
             before = loop.time()
             await world.change(b"good%d" % number)
-            while world.pipeline.pending > EXPANDERS + 1:  # noqa: ASYNC110 -- nothing tells of it
+            while len(world.coalescer) > EXPANDERS + 1:  # noqa: ASYNC110 -- nothing tells of it
                 await asyncio.sleep(0.01)
             took.append(loop.time() - before)
             await asyncio.sleep(1)

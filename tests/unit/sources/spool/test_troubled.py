@@ -47,7 +47,7 @@ class World:
         return Spooler(
             self.store.spool,
             coalescer=self.coalescer,
-            gate=Gate(self.pipeline),
+            gate=Gate(self.coalescer),
             space=self.space,
             ready=lambda: True,
             observer=Counts(),
@@ -57,7 +57,7 @@ class World:
 
     async def submit(self, *signals: Signal) -> Receipt:
         receipt = Receipt(lambda: None)
-        await self.pipeline.submit(signals, receipt)
+        await self.coalescer.submit(signals, receipt)
         receipt.release()
         return receipt
 
@@ -108,7 +108,7 @@ async def test_what_is_acknowledged_in_order_does_not_wait_for_them(world: World
     line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=3)
     for number in range(1, 31):
         receipt = await line.open(number)
-        await world.pipeline.submit([row(USER, f"u{number}"), row(ORDER, f"o{number}")], receipt)
+        await world.coalescer.submit([row(USER, f"u{number}"), row(ORDER, f"o{number}")], receipt)
         receipt.release()
     await line.wait_empty()
     assert line.acknowledged == 30
