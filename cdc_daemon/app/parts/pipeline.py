@@ -36,7 +36,7 @@ from cdc_daemon.pipeline.server_waits import Waits
 from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
 from cdc_daemon.search.swap_watch import SwapFields
 from cdc_daemon.sources.dependents.finders import make_finders
-from cdc_daemon.sources.dependents.queue import StoredQueue
+from cdc_daemon.sources.dependents.refresher import StoredChangedRows
 from cdc_daemon.sources.schema_changes.mappings import LiveMappings, SchemaFollower, read_again
 from cdc_daemon.sources.schema_changes.primary_keys import KeyCheckedReader
 from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker
@@ -92,7 +92,7 @@ class PipelinePart(Part):
         self.reader = KeyCheckedReader(joined, tables.keys)
         self.follower = self._follow_schema(joined, cassandra, tables, search)
         self.dead = dead
-        self.dependents = StoredQueue(store.dependents)
+        self.dependents = StoredChangedRows(store.dependents)
         self.finders = make_finders(tables.listed, schema.table, session=cassandra.session, rows=search.rows)
         router = Router(
             coalescer,

@@ -17,7 +17,7 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_each
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.sources.dependents.finders import DependentFinder
-from cdc_daemon.store.dependents import ChangedRow, Dependent
+from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +61,35 @@ class ChangedRowQueue(Protocol):
     async def done(self, dependent: Dependent) -> None:
         """Delete a row, unless it changed again in the meantime."""
         ...
+
+
+class StoredChangedRows:
+    """The queue of changed rows in the store, for coroutines."""
+
+    def __init__(self, store: DependentStore) -> None:
+        self._store = store
+
+    async def add(self, rows: Sequence[ChangedRow]) -> None:
+        """Store changed rows durably. Raises `StoreError`."""
+        await asyncio.to_thread(self._store.add, rows)
+
+    async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
+        """Return the rows that have waited longest."""
+        if not self._store.count:
+            return ()
+        return await asyncio.to_thread(self._store.oldest, limit, besides=besides)
+
+    async def pass_over(self, dependent: Dependent) -> None:
+        """Skip a row until it changes again, or until `bring_back`."""
+        await asyncio.to_thread(self._store.pass_over, dependent)
+
+    async def bring_back(self) -> None:
+        """Return all skipped rows to the queue."""
+        await asyncio.to_thread(self._store.bring_back)
+
+    async def done(self, dependent: Dependent) -> None:
+        """Delete a row, unless it changed again in the meantime."""
+        await asyncio.to_thread(self._store.done, dependent)
 
 
 class InFlightRows(Protocol):

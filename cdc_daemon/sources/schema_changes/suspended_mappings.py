@@ -40,23 +40,23 @@ class SuspendedMappings:
     """
 
     def __init__(
-        self, schema: SchemaSource, marks: Mapping[TableName, TableState], before: Collection[TableName]
+        self, schema: SchemaSource, states: Mapping[TableName, TableState], before: Collection[TableName]
     ) -> None:
         self._schema = schema
-        self._marks = marks
+        self._states = states
         self._suspended_before = before
         self.found: list[SuspendedMapping] = []
         """The suspended mappings that do not fit."""
 
     @classmethod
     async def load(cls, store: Store, schema: SchemaSource, settings: Settings) -> SuspendedMappings:
-        """Load the table marks, and the tables that were suspended before. Raises `StoreError`."""
+        """Load the tables' states, and the tables that were suspended before. Raises `StoreError`."""
 
         def read() -> tuple[dict[TableName, TableState], frozenset[TableName]]:
-            marks = {table: store.table_states.get(table) for table in _shown_in(settings)}
+            states = {table: store.table_states.get(table) for table in _shown_in(settings)}
             wanted = [each for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY]
             before = frozenset(TableName(each.keyspace or "", each.table or "") for each in wanted)
-            return {table: mark for table, mark in marks.items() if mark is not None}, before
+            return {table: known for table, known in states.items() if known is not None}, before
 
         return cls(schema, *await asyncio.to_thread(read))
 
@@ -79,12 +79,12 @@ class SuspendedMappings:
 
     def was_replicated(self, declared: MappingSettings) -> bool:
         """Return whether a daemon has replicated a mapping's table before, as it is or with more columns."""
-        mark, now = self._marks.get(declared.table), _current(self._schema, declared.table)
-        return mark is not None and now is not None and mark.table_id == now.id
+        known, now = self._states.get(declared.table), _current(self._schema, declared.table)
+        return known is not None and now is not None and known.table_id == now.id
 
     def _is_another(self, table: TableName) -> bool:
-        mark, now = self._marks.get(table), _current(self._schema, table)
-        return mark is not None and now is not None and mark.table_id != now.id
+        known, now = self._states.get(table), _current(self._schema, table)
+        return known is not None and now is not None and known.table_id != now.id
 
     def log_all(self) -> None:
         """Log each suspended mapping that does not fit."""
@@ -141,8 +141,8 @@ def reset_rekeyed_tables(
     wanted: set[TableName] = set(suspended)
     rekeyed: dict[TableName, TableMetadata] = {}
     for table, bases in _shown_in(settings).items():
-        mark, now = store.table_states.get(table), _current(schema, table)
-        before = None if mark is None else schema.get(mark.table_id)
+        known, now = store.table_states.get(table), _current(schema, table)
+        before = None if known is None else schema.get(known.table_id)
         if now is None or before is None or before.id == now.id or before.has_key_of(now):
             continue
         rekeyed[table] = now

@@ -1,4 +1,4 @@
-"""Values that expire: stored when their rows are read; the rows are read again after the expiry."""
+"""Expiry of values with a TTL: it is stored when a row is read, and the row is read again afterwards."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ INTERVAL = 0.5
 """Seconds between two checks for due expiries."""
 
 AFTER = 1.0
-"""Seconds after an expiry at which its row is read: Cassandra counts in whole seconds."""
+"""Seconds from an expiry to the new read of its row, as Cassandra counts in whole seconds."""
 
 AT_ONCE = 1000
 """Rows that are signalled together; the next ones follow when these are written."""
-
 
 Count = Callable[[int], object]
 """Counts a number of rows or documents."""
 
 
-def _count_nothing(_number: int) -> None:
+def _ignore(_number: int) -> None:
     """Count nothing."""
 
 
 class ExpiryStore(Protocol):
-    """Durable expiries; methods block."""
+    """The durable expiries of rows; methods block."""
 
     tables: set[TableName]
 
@@ -53,28 +52,28 @@ class ExpiryStore(Protocol):
         ...
 
     def done(self, expiries: Sequence[Expiry]) -> None:
-        """Delete expiries that were handled."""
+        """Delete expiries whose rows are written."""
         ...
 
 
 class TtlReader(Protocol):
-    """Decides for which tables the remaining lifetimes of values are read with the rows."""
+    """Reads the remaining TTL of values with the rows of some tables."""
 
     def tracks(self, name: TableName) -> bool:
-        """Return whether lifetimes are read for this table."""
+        """Return whether TTLs are read for this table."""
         ...
 
     def expect_ttl(self, names: Iterable[TableName]) -> None:
-        """Read lifetimes for these tables from now on."""
+        """Read TTLs for these tables from now on."""
         ...
 
 
 class ExpiryTracker:
     """Stores when values of rows expire, for those tables that have such values.
 
-    They are the tables with a `default_time_to_live`, those `declared` to have them, and those for which the log
-    contained a change that expires. A read of such a table returns the time until the first value expires. That time is
-    stored durably before the read's signal is acknowledged. Reads of other tables do not ask for it.
+    These are the tables with a `default_time_to_live`, those `declared` to have such values, and those with an expiring
+    value in the log. A read of such a table returns the time until the first value expires. That time is stored durably
+    before the read's signal is acknowledged. Reads of other tables do not select it.
     """
 
     def __init__(self, kept: ExpiryStore, reading: TtlReader, *, declared: Iterable[TableName] = ()) -> None:
@@ -83,7 +82,7 @@ class ExpiryTracker:
         reading.expect_ttl({*kept.tables, *declared})
 
     def tracks(self, table: TableName) -> bool:
-        """Return whether rows of a table are read with the lifetimes of their values."""
+        """Return whether rows of a table are read with the TTLs of their values."""
         return self._reading.tracks(table)
 
     def expect(self, table: TableName) -> None:
@@ -98,11 +97,10 @@ class ExpiryTracker:
 
 
 class ExpiryWatch:
-    """Requests a new read of rows just after one of their values has expired.
+    """Has rows read again just after one of their values has expired.
 
-    Cassandra's clock decides: if by its clock the value has not expired, that read returns the remaining time, which is
-    stored. This repeats until the value is gone. `count` receives the number of rows written; `now` returns seconds
-    since epoch.
+    Cassandra's clock decides: if the value has not expired by its clock, that read returns the remaining time, which is
+    stored again. `count` receives the number of rows written; `now` returns seconds since epoch.
     """
 
     def __init__(
@@ -111,7 +109,7 @@ class ExpiryWatch:
         *,
         sink: BackgroundSink,
         gate: Gate,
-        count: Count = _count_nothing,
+        count: Count = _ignore,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._kept = kept
@@ -122,10 +120,10 @@ class ExpiryWatch:
 
     async def turn(self) -> None:
         """Process everything that is due. Raises `StoreError`."""
-        while await self.look():
+        while await self.process_due():
             pass
 
-    async def look(self) -> bool:
+    async def process_due(self) -> bool:
         """Process the first rows with an expired value; return whether there may be more."""
         due = await asyncio.to_thread(self._kept.due, int(self._now() - AFTER), AT_ONCE)
         if not due:

@@ -20,8 +20,7 @@ from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.sources.dependents.finders import DependentFinder
-from cdc_daemon.sources.dependents.queue import StoredQueue
-from cdc_daemon.sources.dependents.refresher import AT_ONCE, DependentsRefresher
+from cdc_daemon.sources.dependents.refresher import AT_ONCE, DependentsRefresher, StoredChangedRows
 from cdc_daemon.store import Store
 from cdc_daemon.store.dependents import ChangedRow
 from tests.unit.pipeline.troubles import BlockedAliases
@@ -79,7 +78,7 @@ class World:
             return
 
         return DependentsRefresher(
-            StoredQueue(self.store.dependents),
+            StoredChangedRows(self.store.dependents),
             {ORGANISATION: self.finders},
             flights=self.coalescer,
             sink=self,

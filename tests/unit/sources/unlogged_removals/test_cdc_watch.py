@@ -43,7 +43,7 @@ class Node:
 
     async def look(self, mark: TableState | None, seen: TableState, *, after: float = 2.0) -> bool:
         self.now += after
-        await self.watch.look([TABLE])
+        await self.watch.read([TABLE])
         return await self.watch.compare(TABLE, mark, seen)
 
 

@@ -54,7 +54,7 @@ async def test_a_row_is_signalled_until_it_is_gone(tmp_path: Path) -> None:
     store.expiries.keep([Lifetime(key, 1000, ()) for key in keys])
     for now, signalled in ((1000.5, 0), (1001, 3), (1001.5, 3), (1003, 6), (1010, 6)):
         sink.now = now
-        await watch.look()
+        await watch.process_due()
         assert len(sink.signals) == signalled
     assert {signal.suspected for signal in sink.signals} == {1_000_000_000, 1_002_000_000}
     assert store.expiries.count == 0
@@ -68,7 +68,7 @@ async def test_a_closed_gate_holds_it(tmp_path: Path) -> None:
     watch = ExpiryWatch(store.expiries, sink=sink, gate=gate, now=lambda: 2000.0)
     store.expiries.keep([Lifetime(Key(TABLE, b"p", ()), 1000, ())])
     gate.close()
-    looking = asyncio.create_task(watch.look())
+    looking = asyncio.create_task(watch.process_due())
     await asyncio.sleep(0.05)
     assert sink.signals == []
     gate.open()

@@ -86,10 +86,10 @@ class Cluster:
             dict.fromkeys(TABLES, Policy("remove", "keep")),
             schema=self,
             records=self,
-            marks=self,
+            states=self,
             sweep=self,
             flights=self,
-            rebuild=self.rebuild,
+            reconcile=self.rebuild,
         )
 
     def is_dealt_with(self, table: TableName) -> bool:

@@ -113,10 +113,10 @@ class Cluster:
             {TABLE: Policy(on_truncate, on_drop)},
             schema=self,
             records=self,
-            marks=self,
+            states=self,
             sweep=self,
             flights=self,
-            rebuild=self.rebuild,
+            reconcile=self.rebuild,
             shown_in={TABLE: shown_in},
             cdc=None if self.node is None else cdc or self.cdc_watch(),
         )
@@ -163,7 +163,7 @@ async def test_a_truncation_that_could_not_be_dealt_with_is_dealt_with_later() -
 
 
 async def test_other_nodes_are_given_time_to_truncate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_module, "OTHER_NODES", 0.0)
+    monkeypatch.setattr(tables_module, "OTHER_NODES_SECONDS", 0.0)
     cluster = Cluster()
     cluster.nodes = 3
     cluster.truncated = {FIRST: 5}
