@@ -6,7 +6,8 @@ Layout of the header (`CommitLogDescriptor.writeHeader`, Cassandra 4.0 to 5.0), 
 
 The CRC runs over version, the id's low half, its high half, the length as an int, and the parameters.
 
-The index file, `_cdc.idx`, tells how much of a segment Cassandra has synced to disk, and whether it is complete.
+The index file, `_cdc.idx`, holds the number of bytes that Cassandra has synced to disk, and whether the
+segment is complete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the fuzzer calls: any bytes as a segment, and any bytes as a mutation behind right checksums."""
+"""The fuzzer's target: reads any bytes as a segment, and as a mutation with valid checksums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST_SEED = 4096
 
 
 def try_bytes(data: bytes) -> None:
-    """Read bytes both ways. Whatever is wrong with them, only our own errors may come of it."""
+    """Read bytes both ways. Invalid bytes may only cause our own errors."""
     if not data:
         return
     match data[0] % 3:
@@ -57,13 +57,13 @@ def try_segment(data: bytes) -> None:
 
 
 def try_mutation(payload: bytes, *, version: int) -> None:
-    """Read bytes as a mutation whose checksums are right."""
+    """Read bytes as a mutation with valid checksums."""
     data = entry(payload)
     try_section(Section(data, 0, len(data), 0, version))
 
 
 def try_section(section: Section) -> None:
-    """Read a section key-first and fully: what full decoding understands, keys have to be found for."""
+    """Read a section key-first and fully: key-first reading must find the key of every fully decoded update."""
     schema = load(SAMPLE).schema
     problems: list[CommitLogError] = []
     updates = list(read_updates(section, schema, segment=NAME, problems=problems))

@@ -39,7 +39,7 @@ class Releaser:
     async def release(self, segment: TrackedSegment) -> bool:
         """Release one segment. Return whether it is deleted, or recorded if nothing may be deleted."""
         try:
-            await self._remember(segment)
+            await self._record_consumed(segment)
             if not self._delete:
                 return False
             size = segment.file.size
@@ -61,13 +61,13 @@ class Releaser:
             except OSError as error:
                 log.warning("tail.index_not_removed", file=str(path), error=str(error))
 
-    async def _remember(self, segment: TrackedSegment) -> None:
-        if segment.remembered:
+    async def _record_consumed(self, segment: TrackedSegment) -> None:
+        if segment.recorded:
             return
         if segment.damaged or self._quarantine.holds(segment.file.name):
             await asyncio.to_thread(self._quarantine.keep, segment.file.path)
         await asyncio.to_thread(self._checkpoints.mark_consumed, segment.id, segment.position)
-        segment.remembered = True
+        segment.recorded = True
 
     def _log_failure(self, segment: TrackedSegment, error: OSError | StoreError) -> None:
         now = time.monotonic()

@@ -17,7 +17,7 @@ class TrackedSegment:
 
     `started` is the logical offset at which this process began to read, `position` the offset it has reached.
     `sequence` is that of its newest portion: when it is acknowledged, so is all of the segment up to `position`.
-    `complete` means that it is closed and read to its end, `remembered` that the store has recorded it as consumed,
+    `complete` means that it is closed and read to its end, `recorded` that the store has recorded it as consumed,
     `holds_cdc` that it holds CDC data, and `damaged` that part of it could not be read. `error` is the reason why it
     cannot be read at all. `gone` means that its name is no longer in the folder, `reading` that the reader is reading
     it, and `may_be_ahead` that part of it was read before a possible crash of Cassandra (see `Reader`). `rested` is its
@@ -36,7 +36,7 @@ class TrackedSegment:
         "position",
         "reader",
         "reading",
-        "remembered",
+        "recorded",
         "rested",
         "retry_at",
         "sequence",
@@ -51,7 +51,7 @@ class TrackedSegment:
         self.reader: SegmentReader | None = None
         self.sequence = 0
         self.complete = False
-        self.remembered = False
+        self.recorded = False
         self.holds_cdc = file.has_index
         self.damaged = False
         self.error: CdcError | None = None

@@ -121,10 +121,10 @@ class Tail:
     async def wait_passed(self, seconds: float) -> None:
         """Wait until everything that the log will hold `seconds` from now is acknowledged."""
         moment = time.monotonic() + seconds
-        while self._keeper is None or self._read_all_at < moment:  # noqa: ASYNC110 -- asked for seldom, read all the time
+        while self._keeper is None or self._read_all_at < moment:  # noqa: ASYNC110 -- called seldom, while reading is frequent
             await asyncio.sleep(self._options.poll_interval)
         newest = self._keeper.opened
-        while self._keeper.acknowledged.sequence < newest:  # noqa: ASYNC110 -- likewise
+        while self._keeper.acknowledged.sequence < newest:  # noqa: ASYNC110 -- as above
             await asyncio.sleep(self._options.poll_interval)
 
     async def run(self) -> None:

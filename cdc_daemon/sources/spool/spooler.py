@@ -210,7 +210,7 @@ class Spooler:
                 "spool.started",
                 cdc_raw_bytes=self._space.used,
                 limit_bytes=self._space.limit,
-                hint="changed keys go to the state directory, so that Cassandra can go on writing; find out why "
+                hint="changed keys go to the state directory, so that Cassandra can keep writing; find out why "
                 "documents are not written",
             )
             self._gate.divert(self._divert)

@@ -1,4 +1,4 @@
-"""Real segments and their answer sheets, from tests/data/commitlog."""
+"""Real segments and the expected output for each, from tests/data/commitlog."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATA = Path(__file__).parents[2] / "data" / "commitlog"
 
 @dataclass(frozen=True)
 class Sample:
-    """One folder of segments, with the schema and what Cassandra's own reader made of them."""
+    """One folder of segments, with the schema and the output of Cassandra's own reader."""
 
     name: str
     segments: dict[str, bytes]
@@ -33,7 +33,7 @@ class Sample:
 
 
 def names() -> list[str]:
-    """The folders that have an answer sheet."""
+    """The folders with expected output."""
     return sorted(path.parent.name for path in DATA.glob("*/expected.jsonl.gz"))
 
 

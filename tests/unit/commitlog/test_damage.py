@@ -1,4 +1,4 @@
-"""Damaged, cut and garbled segments: a clear error or a torn tail, never a wrong update, never another exception."""
+"""Damaged and truncated segments cause a clear error or end early. They never cause a wrong update."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Read = tuple[list[KeyUpdate], list[PartitionUpdate], list[CommitLogError]]
 
 
 def read_all(data: bytes) -> Read:
-    """Read whatever can be read, as a tail or a verifying tool would."""
+    """Read everything that is readable, as the tail does."""
     schema = load("cassandra-5.0").schema
     keys: list[KeyUpdate] = []
     updates: list[PartitionUpdate] = []
@@ -73,7 +73,7 @@ def real_segment() -> bytes:
 
 @cache
 def small_segment() -> bytes:
-    """A few of the real segments' smaller mutations, of each table, in four sections."""
+    """Some small mutations of each table of the real segments, in four sections."""
     chosen: dict[bytes, list[bytes]] = {}
     for name, data in load("cassandra-5.0").segments.items():
         for section in sections(data, segment=name):
@@ -139,7 +139,7 @@ def test_a_flipped_bit_in_every_byte_of_a_small_segment_is_noticed() -> None:
         broken = bytearray(whole)
         broken[at] ^= 1 << at % 8
         keys, _, problems = read_all(bytes(broken))
-        # A header whose length points past the end of the file is one that is not written yet.
+        # A header whose length points past the end of the file counts as not written yet.
         assert problems or (at in {12, 13} and not keys)
         assert len(keys) <= complete
 

@@ -46,7 +46,7 @@ def test_growing_by_pages_it_gives_each_section_once(segment: tuple[str, bytes])
 
 
 def test_what_a_sync_did_not_reach_yet_is_only_not_there(segment: tuple[str, bytes]) -> None:
-    """Before a sync the last page ends in what later becomes a section, behind a marker of zeros."""
+    """Before a sync the last page ends with data that later becomes a section, after a marker of zeros."""
     name, data = segment
     whole = list(sections(data, segment=name))
     parsed = parse_segment_name(name)

@@ -36,7 +36,7 @@ def test_round_trip_with_end_positions(payloads: list[bytes]) -> None:
 
 
 @given(PAYLOADS, st.data())
-def test_starts_where_it_is_told(payloads: list[bytes], data: st.DataObject) -> None:
+def test_starts_at_the_given_position(payloads: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(map(entry, payloads))
     skipped = data.draw(st.integers(0, len(payloads)))
     position = START + sum(len(payload) + OVERHEAD for payload in payloads[:skipped])

@@ -1,4 +1,4 @@
-"""The fuzzer's target holds for its own seeds, and for what Hypothesis makes of them."""
+"""The fuzzer's target accepts its own seeds, and variations of them by Hypothesis."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _run(*arguments: str, choice: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_wrong_value_of_the_variable_is_told_as_a_wrong_configuration(tmp_path: Path) -> None:
+def test_a_wrong_value_of_the_variable_is_a_configuration_error(tmp_path: Path) -> None:
     done = _run("-c", "from cdc_daemon.cli.main import main; main()", "segments", "list", str(tmp_path), choice="fast")
     assert done.returncode == 2
     assert "expected CDC_DAEMON_COMMITLOG to be auto, python or compiled, found 'fast'" in done.stderr

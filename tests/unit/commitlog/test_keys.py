@@ -48,7 +48,7 @@ def cells_of(content: Cell | ComplexColumn) -> tuple[Cell, ...]:
 
 @dataclass(frozen=True)
 class Facts:
-    """What key-first reading must agree on with the update that was written."""
+    """The parts of an update that key-first reading must return as they were written."""
 
     key: bytes
     deletion: int | None
@@ -96,7 +96,7 @@ def test_keys_are_those_of_the_update(data: st.DataObject) -> None:
     if facts_written(update) == Facts(update.partition_key, None, False, (), ()):
         assert batch.skipped == 2
         return
-    # Once cell by cell, and once more when the column list is known and the update may be taken for a plain one.
+    # First cell by cell, then again with a known column list, so that the update may be read as a plain one.
     for found in batch.updates:
         assert found.table is update.table
         assert facts_read(found) == facts_written(update)
@@ -194,7 +194,7 @@ def test_the_newest_bound_of_the_write_time() -> None:
 
 
 def test_updates_without_statistics_are_read_cell_by_cell() -> None:
-    """A stream of SSTables written without statistics: all three are the epochs, the cells know better."""
+    """A stream of SSTables written without statistics: all three are the epochs, only the cells have the times."""
     cell = b"\x02" + vint(NOW - 1_442_880_000_000_000) + vint(300_000_000) + vint(60) + vint(5) + b"value"
     payload = vint(1) + SIMPLE.id + vint(1) + b"k\x10\x00\x00\x00" + vint(1) + b"\x01v" + vint(1)
     payload += b"\x20" + cell + b"\x01"
@@ -209,7 +209,7 @@ def test_timestamps_that_are_no_microseconds() -> None:
         update = insert(SIMPLE, timestamp=timestamp)
         for found in read([SIMPLE], mutation(update), mutation(update)).updates:
             assert facts_read(found) == facts_written(update)
-            # The epoch of the statistics cannot be told from none at all; then the row itself says it.
+            # The statistics' epoch cannot be distinguished from no statistics; then the row has the time.
             assert found.timestamp == timestamp
 
 
@@ -285,7 +285,7 @@ def test_any_mutation_raises_nothing(noise: bytes, at: int) -> None:
 
 
 def walked(payload: bytes, some: TableMetadata = CLUSTERED) -> str:
-    """The one problem of a mutation that cannot be read."""
+    """The single problem of an unreadable mutation."""
     batch = read([some], payload)
     assert not batch.updates
     (problem,) = batch.problems

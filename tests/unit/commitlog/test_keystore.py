@@ -1,4 +1,4 @@
-"""Keystores made by JDK 17's keytool, and what is none."""
+"""Keystores made by JDK 17's keytool, and other files."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_keys_are_derived_as_jdk_17_derives_them() -> None:
 
 
 def store(content: bytes) -> bytes:
-    """A keystore's content with the checksum that belongs to it."""
+    """A keystore's content with its checksum."""
     digest = hashlib.sha1(PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False)
     return content + digest.digest()
 

@@ -1,4 +1,4 @@
-"""Mutations of several tables, some of which nobody knows."""
+"""Mutations of several tables, some of them unknown."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_unknown_table_alone_is_passed_over_and_counted() -> None:
     assert (batch.mutations, batch.skipped, batch.problems) == (2, 1, [])
 
 
-def test_a_neighbour_that_cannot_be_told_apart_makes_a_problem_of_the_mutation() -> None:
+def test_a_mutation_with_an_indistinguishable_neighbour_is_a_problem() -> None:
     payload = mutation(of(STRANGE), of(KNOWN))
     broken = payload[:-1] + b"\x20" + payload[-1:]  # the known table's update no longer ends where it should
     batch = read_keys(section_of(broken), SCHEMA, segment="s")

@@ -1,4 +1,4 @@
-"""Segments that real servers wrote, against what Cassandra's own reader made of them."""
+"""Segments of real servers, compared with the output of Cassandra's own reader."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_local_deletion_time_is_what_cassandra_reads(sample: Sample) -> No
 
 
 def local_deletion_times(update: PartitionUpdate) -> list[int]:
-    """Expiries and local deletion times in the order in which the answer sheet lists them."""
+    """Expiries and local deletion times in the order of the expected output."""
     found = [update.deletion.local_deletion_time] if update.deletion else []
     for row in (*([update.static] if update.static else ()), *update.rows):
         found += [row.expires_at] if row.expires_at is not None else []
@@ -92,7 +92,7 @@ def test_keys_cover_every_update_that_cassandra_reads(sample: Sample) -> None:
         assert ours.partition_deletion == theirs["deleted_at"]
         clusterings = [[value if value is None else value.hex() for value in row.clustering] for row in ours.rows]
         expected = [row["clustering"] for row in theirs["rows"]]
-        # A row of nothing but dropped columns is none for Cassandra; to read it back does no harm.
+        # Cassandra omits a row with dropped columns only; reading such a row again is harmless.
         assert clusterings == expected or (str(ours.table) in dropped and not expected)
         assert len(ours.ranges) == len(theirs["range_tombstones"])
         assert ours.static == (theirs["static"] is not None)
@@ -168,13 +168,13 @@ def test_the_index_counts_logical_positions_as_we_do(sample: Sample) -> None:
         index = parse_index(path.read_text())
         assert index is not None
         ends = [section.end for section in sections(data, segment=name, keyring=sample.keyring)]
-        # What is durable ends with a section; markers may have been written since.
+        # Durable data ends with a section; markers may have been written since.
         assert index.offset in ends
         assert not index.completed or index.offset == ends[-1]
 
 
 def test_the_workload_is_varied(sample: Sample) -> None:
-    """The answer sheet is only worth something if it has one of everything."""
+    """The expected output must contain every kind of change."""
     seen: Counter[str] = Counter()
     for update in sample.expected:
         seen["partition deletion"] += update["deleted_at"] is not None

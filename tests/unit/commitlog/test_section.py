@@ -182,7 +182,7 @@ def test_a_bad_marker_is_damage_and_costs_nothing(kind: str | None, at: int) -> 
 @pytest.mark.parametrize("kind", KINDS)
 @given(at=st.integers(0, 3), flip=st.integers(1, 255))
 def test_a_marker_that_points_elsewhere_is_noticed(kind: str | None, at: int, flip: int) -> None:
-    """A marker's checksum does not cover where it points: the entries' do, or the end of the file does."""
+    """A marker's checksum does not cover its target. The entries' checksums or the end of the file show a wrong one."""
     data = bytearray(make(kind))
     durable = logical_starts(bytes(data))[3] - MARKER_SIZE
     data[file_markers(bytes(data))[1] + at] ^= flip
@@ -264,7 +264,7 @@ def test_a_damaged_block_is_damage_and_the_next_section_is_read(kind: str, data:
         else:
             damaged += 1
             assert section.where["file_position"] == second + MARKER_SIZE
-    # What no checksum of the compressor notices, the entries' own will.
+    # The entries' own checksums find damage that the compressor's checksum does not.
     assert found[0] == PLAIN[0]
     assert found[-1] == PLAIN[2]
     assert len(found) == 3 - damaged

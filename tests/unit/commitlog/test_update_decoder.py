@@ -220,7 +220,7 @@ def test_an_empty_update_has_nothing() -> None:
     assert one(update) == update
 
 
-def test_a_column_nobody_knows_is_named() -> None:
+def test_the_error_names_an_unknown_column() -> None:
     before = table("t", [KEY], regular=[column("v", "int"), column("lost", "int")])
     row = DecodedRow((), 5, None, None, None, {"v": Cell(b"1234", 5), "lost": Cell(b"1234", 5)})
     payload = mutation(PartitionUpdate(before, b"k", 0, None, None, (row,), ()))

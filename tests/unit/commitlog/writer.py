@@ -1,4 +1,4 @@
-"""Writes what the readers read, after Cassandra's own serialisers; for round trips, never for real logs."""
+"""Writes segments as Cassandra's own serialisers do, for round trips only."""
 
 from __future__ import annotations
 

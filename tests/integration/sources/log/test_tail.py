@@ -1,4 +1,4 @@
-"""The tail beside a real Cassandra: what its sources promise of segments holds when it runs, stops and crashes.
+"""The tail beside a real Cassandra: segments behave as its source code says when it runs, stops and crashes.
 
 One node of its own: a tail deletes what it has read, and these tests kill the node.
 """
@@ -59,7 +59,7 @@ def cql(server: Sandbox) -> Iterator[Session]:
 
 
 class Sink:
-    """Settles everything at once and remembers it."""
+    """Acknowledges all signals at once and records them."""
 
     def __init__(self) -> None:
         self.signals: list[Signal] = []
@@ -72,7 +72,7 @@ class Sink:
 
 
 class Releases(NullObserver):
-    """Remembers which segments were deleted, and which are missing."""
+    """Records which segments were deleted, and which are missing."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -86,8 +86,8 @@ class Releases(NullObserver):
         self.ids.append(segment_id)
 
 
-class Beside:
-    """A tail at work, and what it has told."""
+class RunningTail:
+    """A running tail, and the events that it reported."""
 
     def __init__(self, tail: Tail, running: asyncio.Task[None], sink: Sink, releases: Releases) -> None:
         self.tail = tail
@@ -105,7 +105,7 @@ class Beside:
 
 
 @asynccontextmanager
-async def beside(node: CassandraNode, session: Session, state: Path) -> AsyncIterator[Beside]:
+async def beside(node: CassandraNode, session: Session, state: Path) -> AsyncIterator[RunningTail]:
     """Run a tail on the node's folder until the block ends."""
     store = Store(state)
     schema = SchemaSource(session)
@@ -125,7 +125,7 @@ async def beside(node: CassandraNode, session: Session, state: Path) -> AsyncIte
     )
     running = asyncio.create_task(tail.run())
     try:
-        yield Beside(tail, running, sink, releases)
+        yield RunningTail(tail, running, sink, releases)
         await tail.stop(10.0)
         await running
         assert store.dead_letters.count() == 0

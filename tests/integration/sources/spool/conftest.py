@@ -15,7 +15,7 @@ from tests.integration.sources.spool.small import TOTAL_MIB
 
 @pytest.fixture
 def small_stage(tmp_path: Path) -> Iterator[Stage]:
-    """Servers of this test's own: cdc_raw may hold 24 MiB, in segments of 1 MiB."""
+    """Servers for these tests only, with a cdc_raw limit of 24 MiB in segments of 1 MiB."""
     changes = {
         "commitlog_segment_size": "1MiB",
         "cdc_total_space": f"{TOTAL_MIB}MiB",

@@ -1,4 +1,4 @@
-"""How much the cdc_raw of these tests may hold."""
+"""The limit of cdc_raw in these tests."""
 
 from __future__ import annotations
 

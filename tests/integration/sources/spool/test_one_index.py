@@ -62,7 +62,7 @@ def test_no_write_is_rejected_while_one_index_is_blocked(small_stage: Stage) -> 
     assert stage.daemon.metric("segments_released_total") > TOTAL_MIB
     assert stage.daemon.metric("cdc_raw_bytes") < TOTAL_MIB * 1024 * 1024 / 2
 
-    # So it is after a restart, which the block outlasts.
+    # The same holds after a restart, as the index is still blocked.
     stage.daemon.kill()
     stage.daemon.run()
     stage.execute("INSERT INTO {ks}.orders (id, round, text) VALUES (0, -1, 'after')")

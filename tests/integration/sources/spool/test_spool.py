@@ -1,4 +1,4 @@
-"""Elasticsearch is away and cdc_raw is small: Cassandra takes every write all the same, and in the end all is equal."""
+"""Elasticsearch is down and cdc_raw is small: Cassandra accepts every write; at the end documents equal rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which results make a document suspect, and that it is kept before anything goes on."""
+"""Which results make a document suspect, and that suspects are stored before their keys continue."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_what_could_not_be_kept_is_kept_by_the_next_call(store: Store) -> 
 
 
 class LosingServers(Servers):
-    """Loses the first answer; `store` is looked into when the document is written again."""
+    """Loses the first answer; reads `store` when the document is written again."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

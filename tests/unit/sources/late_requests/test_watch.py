@@ -1,4 +1,4 @@
-"""Suspects are looked at until no request can arrive any more; what was written late is read again."""
+"""Suspects are checked until no request can arrive any more; rows of documents written late are read again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIMES = Times.of(remembered=60.0, limit=960.0)
 
 
 class World:
-    """An index whose versions a test sets, and a pipeline that settles at once, or not at all."""
+    """An index whose versions a test sets, and a pipeline that acknowledges at once, or never."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

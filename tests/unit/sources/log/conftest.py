@@ -22,7 +22,7 @@ MakeHarness = Callable[..., Harness]
 
 @pytest.fixture
 async def make_harness(tmp_path: Path, node: CommitLogWriter) -> AsyncIterator[MakeHarness]:
-    """Make the daemon's side on the same folders; what still runs in the end is killed."""
+    """Create the daemon's side on the same folders; kill it at the end of the test."""
     made: list[Harness] = []
 
     def make(*, instant: bool = True, options: TailOptions | None = None) -> Harness:

@@ -1,4 +1,4 @@
-"""A tail with everything around it replaced: stores in memory, a sink that acknowledges when told to."""
+"""A tail with substitutes for its surroundings: stores in memory, a sink that acknowledges on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATIENCE = 10.0
 
 
 class MemoryStore:
-    """Checkpoints and dead letters as a durable store keeps them; `broken` makes it refuse."""
+    """Checkpoints and dead letters in memory; with `broken` every method raises `StoreError`."""
 
     def __init__(self) -> None:
         self.saved: dict[str, tuple[int, int]] = {}
@@ -80,7 +80,7 @@ class MemoryStore:
 
 
 class MemoryRequests:
-    """Requests for reconciles, in a list; it refuses while its store is broken."""
+    """Reconcile requests in a list; raises `StoreError` while its store is broken."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
@@ -92,7 +92,7 @@ class MemoryRequests:
 
 
 class MemorySeen:
-    """What is known of segments; it refuses while its store is broken."""
+    """States of segments in memory; raises `StoreError` while its store is broken."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
@@ -116,7 +116,7 @@ class MemorySeen:
 
 
 class Sink:
-    """A pipeline that holds receipts until they are acknowledged, or settles at once when `instant`."""
+    """A pipeline that holds receipts until `acknowledge`, or acknowledges at once with `instant`."""
 
     def __init__(self, *, instant: bool = True) -> None:
         self.instant = instant
@@ -140,12 +140,12 @@ class Sink:
 
     @property
     def keys(self) -> list[str]:
-        """The partition keys of the signals, in the order they came."""
+        """The partition keys of the signals, in order of arrival."""
         return [signal.partition_key.decode() for signal in self.signals]
 
 
 class Provider:
-    """A schema that learns of `news` when it is refreshed."""
+    """A schema that becomes `news` at the next refresh."""
 
     def __init__(self, schema: Schema = SCHEMA, *, news: Schema | None = None, failures: int = 0) -> None:
         self.current = schema
@@ -168,7 +168,7 @@ class Provider:
 
 @dataclass
 class Recorder:
-    """An observer that remembers."""
+    """An observer that records all events."""
 
     reads: dict[tuple[TableName, str], int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
@@ -206,7 +206,7 @@ class Recorder:
 
 
 class Harness:
-    """One daemon's tail, started, stopped and killed at will; the store outlives it."""
+    """One daemon's tail, which tests start, stop and kill; the store survives."""
 
     def __init__(self, root: Path, *, instant: bool = True, options: TailOptions | None = None) -> None:
         self.folder = root / "cdc_raw"
@@ -225,12 +225,12 @@ class Harness:
 
     @property
     def damages(self) -> list[CommitLogError]:
-        """What could not be read, in the order it was told."""
+        """The problems reported by the tail, in order."""
         return self.observer.problems
 
     @property
     def gaps(self) -> list[Gap]:
-        """Holes that were told of."""
+        """The gaps reported by the tail, in order."""
         return self.observer.gaps
 
     def start(self) -> None:
@@ -252,14 +252,14 @@ class Harness:
         self._running = asyncio.create_task(self.tail.run())
 
     async def stop(self, deadline: float = PATIENCE) -> None:
-        """Stop as SIGTERM does. Raises what ended the tail."""
+        """Stop as SIGTERM does. Raises the exception that ended the tail."""
         assert self.tail is not None
         assert self._running is not None
         await self.tail.stop(deadline)
         await self._running
 
     async def kill(self) -> None:
-        """End as kill -9 does: nothing more is saved, and receipts are gone with the process."""
+        """End as kill -9 does: nothing more is saved, and open receipts are lost."""
         assert self._running is not None
         self._running.cancel()
         with suppress(asyncio.CancelledError):
@@ -267,7 +267,7 @@ class Harness:
         self.sink.held.clear()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until a condition holds; fail when the tail ends or patience does."""
+        """Wait until a condition holds; fail if the tail ends or after `PATIENCE`."""
         give_up = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < give_up, "waited in vain"
@@ -293,7 +293,7 @@ def fast(
     portion_mutations: int = 1000,
     open_portions: int = 1024,
 ) -> TailOptions:
-    """Make options that do not keep tests waiting."""
+    """Return options with short intervals."""
     return TailOptions(
         follow_markers=follow_markers,
         release=release,

@@ -1,4 +1,4 @@
-"""Bytes that do not hold together are told of, kept, and passed; a write in progress is waited for."""
+"""Damaged bytes are reported, stored and skipped; the tail waits for a write in progress to end."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ async def test_an_unknown_table_does_not_hide_its_neighbours(node: CommitLogWrit
 
 
 @pytest.mark.parametrize("version", [6, 99])
-async def test_a_segment_of_another_version_is_told_of_and_left(
+async def test_a_segment_of_another_version_is_reported_and_kept(
     node: CommitLogWriter, make_harness: MakeHarness, version: int
 ) -> None:
     first = node.current
@@ -241,7 +241,7 @@ async def test_a_segment_of_another_version_is_told_of_and_left(
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_a_segment_whose_key_the_keystore_lacks_is_told_of_and_left(
+async def test_a_segment_without_a_key_in_the_keystore_is_reported_and_kept(
     node: CommitLogWriter, make_harness: MakeHarness, *, late: bool
 ) -> None:
     other = node.prepared
@@ -345,7 +345,7 @@ async def test_a_segment_that_may_not_be_read_is_tried_again(
     assert refusals == 0
 
 
-async def test_behind_damage_told_of_before_a_restart_reading_goes_on(
+async def test_reading_continues_behind_damage_reported_before_a_restart(
     node: CommitLogWriter, make_harness: MakeHarness
 ) -> None:
     first = node.current

@@ -152,7 +152,7 @@ def test_when_a_segment_may_rest(node: CommitLogWriter) -> None:
     assert not is_resting(CdcFolder(node.cdc_raw).look().segments[0], at_end=True, newer_begun=True)
 
 
-async def test_a_change_in_the_folder_is_told(tmp_path: Path) -> None:
+async def test_a_change_in_the_folder_is_noticed(tmp_path: Path) -> None:
     told = asyncio.Event()
     watching = asyncio.create_task(FolderWatch(tmp_path, told.set).run())
     try:

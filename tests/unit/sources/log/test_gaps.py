@@ -1,4 +1,4 @@
-"""A hole in what was read is found, and what is no hole is left alone."""
+"""Gaps in the log are found, and nothing else is reported as a gap."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_is_known_after_an_absence(
     assert (quiet is not None) == bool(certain), "a node that never prunes leaves only what is certain"
 
 
-def test_an_index_file_at_the_checkpoint_is_told_of_elsewhere() -> None:
+def test_an_index_file_at_the_checkpoint_is_reported_elsewhere() -> None:
     assert gap_at_start(Position(7, 5), listing(9, orphans=(7,)), consumed=False, may_prune=True) is None
 
 
@@ -110,7 +110,7 @@ async def test_an_open_segment_that_loses_its_name_is_read_to_its_end(
     assert harness.gaps == []
 
 
-async def test_an_index_file_without_its_segment_is_a_gap_told_once(
+async def test_an_index_file_without_its_segment_is_reported_once_as_a_gap(
     node: CommitLogWriter, make_harness: MakeHarness
 ) -> None:
     first = node.current

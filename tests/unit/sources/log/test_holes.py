@@ -1,4 +1,4 @@
-"""A segment that is missing between two others after an absence is noticed once; what Cassandra makes is no gap."""
+"""A segment that was deleted between two others while the daemon was down is reported once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATER = RUN + 60_000
 
 
 def listing(present: dict[int, bool], *, orphans: tuple[int, ...] = (), modified: float = LATER) -> Listing:
-    """List segments; each tells whether it has an index file."""
+    """Return a listing of segments, each with or without an index file."""
     files = [
         SegmentFile(
             id=RUN + each,
@@ -119,7 +119,7 @@ def test_a_hole_says_that_it_can_be_without_loss() -> None:
 
 
 def remove(segment: SegmentWriter) -> None:
-    """Delete a segment as somebody might who needs room."""
+    """Delete a segment, as an operator might to free space."""
     segment.link.unlink()
     segment.index.unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ def filled(node: CommitLogWriter, key: str) -> SegmentWriter:
 async def test_segments_with_cdc_data_that_are_deleted_while_the_daemon_is_stopped_are_gaps_once(
     node: CommitLogWriter, make_harness: MakeHarness
 ) -> None:
-    """Of those that were seen it is certain that changes are lost, of those that came and went only possible."""
+    """Deleted segments that were seen are certain gaps; those that were never seen are possible gaps."""
     harness = make_harness(instant=False)
     first, second = filled(node, "a"), filled(node, "b")
     node.write(user("c"))
@@ -194,7 +194,7 @@ async def test_the_segment_that_was_prepared_when_the_daemon_stopped_is_a_possib
 async def test_segments_without_cdc_data_that_cassandra_deletes_while_the_daemon_is_stopped_are_no_gap(
     node: CommitLogWriter, make_harness: MakeHarness
 ) -> None:
-    """They were seen to be without CDC data, so nothing is compared because of them."""
+    """They were seen without CDC data, so no reconcile is requested."""
     harness = make_harness(instant=False)
     filled(node, "a")
     plain = []

@@ -31,7 +31,7 @@ async def inline(work: Callable[[], T], /) -> T:
 
 
 class CountingSink:
-    """Remembers what is handed over, and what of it is acknowledged."""
+    """Records which keys are submitted and which are acknowledged."""
 
     def __init__(self) -> None:
         self.acknowledged: set[str] = set()
@@ -48,7 +48,7 @@ class CountingSink:
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Cassandra and the daemon, taking turns in whatever order Hypothesis thinks of."""
+    """Cassandra and the daemon take turns in an order chosen by Hypothesis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,10 +183,10 @@ class Interleavings(RuleBasedStateMachine):
         self.start_daemon()
         self.sink.acknowledged = acknowledged
 
-    # What always holds.
+    # Invariants.
 
     def visible(self) -> dict[str, tuple[SegmentWriter, int]]:
-        """Return what has a marker behind it, so that Cassandra itself would replay it."""
+        """Return the keys before the last marker, which Cassandra would replay."""
         return {key: (segment, end) for key, (segment, end) in self.written.items() if end <= segment.marker}
 
     @invariant()
@@ -207,7 +207,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def there_is_never_a_gap_but_perhaps_one_that_cassandra_makes(self) -> None:
-        """Segments without CDC data that come and go while no daemon looks may leave a hole between two with data."""
+        """Segments without CDC data, created and deleted while the daemon is down, may leave a hole between others."""
         causes = {(request.detail["cause"], request.detail["certain"]) for request in self.requested.requests}
         assert causes <= {("hole", False)}
         assert self.store.letters == []

@@ -28,7 +28,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "state", folder
 
 
-def test_a_second_daemon_is_told_who_holds_the_state(places: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_error_of_a_second_daemon_names_the_holder_of_the_state(places: tuple[Path, Path], tmp_path: Path) -> None:
     state, folder = places
     other = tmp_path / "other"
     other.mkdir()

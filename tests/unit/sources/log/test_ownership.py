@@ -1,4 +1,4 @@
-"""What is another node's is left to it, and acted on when that node goes down right after."""
+"""Changes owned by another node are left to it, and taken over if that node goes down soon after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TABLE, EVERYWHERE = TableName("k", "t"), TableName("k", "heartbeat")
 
 
 class Owners:
-    """Keys that begin with a node's name are that node's, all others are ours."""
+    """A key that begins with a node's name is owned by that node; all others are owned by this one."""
 
     def __init__(self) -> None:
         self.down: set[str] = set()
@@ -31,7 +31,7 @@ class Owners:
 
 
 class World:
-    """What is around `OwnershipFilter`: a sink that settles at once, requests that are kept, and a clock."""
+    """The surroundings of `OwnershipFilter`: a sink that acknowledges at once, recorded requests, and a clock."""
 
     def __init__(self, limit: int = 100) -> None:
         self.owners = Owners()
@@ -65,7 +65,7 @@ class World:
         self.taken += [signal.partition_key for signal in signals]
 
     async def read(self, *keys: str, table: TableName = TABLE) -> None:
-        """Hand over changes as read from the log; their portion is done when each is passed on or left."""
+        """Submit changes as read from the log; their receipt is released when each is passed on or left."""
         receipt = Receipt(lambda: None)
         await self.signals.submit([Signal(table, key.encode(), Scope.ROW) for key in keys], receipt)
         receipt.release()

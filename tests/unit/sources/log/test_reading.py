@@ -1,4 +1,4 @@
-"""What is written to segments arrives as signals, in order, whichever way the segment grows."""
+"""Mutations in segments arrive as signals, in order, however the segment grows."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ async def test_a_segment_that_cannot_be_opened_is_tried_again_and_holds_up_no_ot
     assert (harness.gaps, harness.damages) == ([], [])
 
 
-async def test_stays_behind_the_index_file_when_told_to(node: CommitLogWriter, make_harness: MakeHarness) -> None:
+async def test_without_follow_markers_reads_up_to_the_index_files_offset(
+    node: CommitLogWriter, make_harness: MakeHarness
+) -> None:
     harness = make_harness(options=fast(follow_markers=False))
     harness.start()
     node.write(user("a"))

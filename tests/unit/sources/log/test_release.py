@@ -79,7 +79,7 @@ async def test_the_second_segment_waits_for_nothing_but_itself(
     await harness.until(lambda: not first.link.exists() and not second.link.exists())
 
 
-async def test_nothing_is_deleted_when_told_so_but_it_is_remembered(
+async def test_without_release_segments_are_only_recorded_as_consumed(
     node: CommitLogWriter, make_harness: MakeHarness
 ) -> None:
     harness = make_harness(options=fast(release=False))

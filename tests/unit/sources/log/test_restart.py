@@ -1,4 +1,4 @@
-"""Stopping, being killed, starting again: everything is handed over at least once."""
+"""After stops, kills and restarts every change was submitted at least once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader on bytes that nobody wrote on purpose: it ends, and says only what it can vouch for."""
+"""The reader on arbitrary bytes: it ends, and returns only valid updates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def closed_segment(root: Path) -> SegmentWriter:
 
 
 def read_to_end(root: Path, segment: SegmentWriter, evidence: Evidence, *, limit: int = 2) -> list[str]:
-    """Return the keys found; fail when the reader does not come to an end."""
+    """Return the keys found; fail if the reader does not end."""
     [file] = [file for file in CdcFolder(root / "cdc_raw").look().segments if file.id == segment.id]
     reader = SegmentReader(file)
     found: list[str] = []

@@ -32,8 +32,8 @@ from tests.segments import (
 from tests.unit.commitlog.writer import entry, mutation
 
 
-def said(*updates: PartitionUpdate) -> list[Signal]:
-    """What is said of a mutation after it went through the log."""
+def signals(*updates: PartitionUpdate) -> list[Signal]:
+    """Return the signals of an update after it was written to a log and read from it."""
     data = entry(mutation(*updates))
     batch = read_keys(Section(data, 0, len(data), 0), SCHEMA, segment="test")
     assert batch.problems == []
@@ -45,44 +45,46 @@ EVENT = Signal(EVENTS_NAME, b"k", Scope.ROW)
 
 
 def test_a_row_of_a_table_without_clustering() -> None:
-    assert said(update(USERS, "k", row())) == [USER._replace(written=WRITTEN)]
+    assert signals(update(USERS, "k", row())) == [USER._replace(written=WRITTEN)]
 
 
 def test_the_removal_of_a_partition_without_clustering_is_that_of_its_row() -> None:
-    assert said(update(USERS, "k", deleted=WRITTEN)) == [USER._replace(removed=WRITTEN)]
+    assert signals(update(USERS, "k", deleted=WRITTEN)) == [USER._replace(removed=WRITTEN)]
 
 
 def test_a_row_written_again_in_the_mutation_that_removes_it() -> None:
     both = update(USERS, "k", row(written=WRITTEN + 1), deleted=WRITTEN)
-    assert said(both) == [USER._replace(written=WRITTEN + 1, removed=WRITTEN)]
+    assert signals(both) == [USER._replace(written=WRITTEN + 1, removed=WRITTEN)]
 
 
 def test_rows_with_clustering() -> None:
-    [first, second] = said(update(EVENTS, "k", row(1, 2), row(1, 3)))
+    [first, second] = signals(update(EVENTS, "k", row(1, 2), row(1, 3)))
     assert first == EVENT._replace(clustering=numbers(1, 2), written=WRITTEN)
     assert second == EVENT._replace(clustering=numbers(1, 3), written=WRITTEN)
 
 
 def test_a_removed_row_with_clustering() -> None:
-    assert said(update(EVENTS, "k", deleted_row(1, 2))) == [EVENT._replace(clustering=numbers(1, 2), removed=WRITTEN)]
+    assert signals(update(EVENTS, "k", deleted_row(1, 2))) == [
+        EVENT._replace(clustering=numbers(1, 2), removed=WRITTEN)
+    ]
 
 
 def test_a_removed_partition_with_clustering() -> None:
-    assert said(update(EVENTS, "k", deleted=WRITTEN)) == [EVENT._replace(scope=Scope.PARTITION, removed=WRITTEN)]
+    assert signals(update(EVENTS, "k", deleted=WRITTEN)) == [EVENT._replace(scope=Scope.PARTITION, removed=WRITTEN)]
 
 
 def test_a_partition_removed_and_partly_written_again() -> None:
-    [removal, again] = said(update(EVENTS, "k", row(1, 2, written=WRITTEN + 1), deleted=WRITTEN))
+    [removal, again] = signals(update(EVENTS, "k", row(1, 2, written=WRITTEN + 1), deleted=WRITTEN))
     assert removal == EVENT._replace(scope=Scope.PARTITION, removed=WRITTEN)
     assert again == EVENT._replace(clustering=numbers(1, 2), written=WRITTEN + 1, removed=WRITTEN)
 
 
 def test_static_columns() -> None:
-    assert said(update(EVENTS, "k", static=True)) == [EVENT._replace(scope=Scope.STATIC, written=WRITTEN)]
+    assert signals(update(EVENTS, "k", static=True)) == [EVENT._replace(scope=Scope.STATIC, written=WRITTEN)]
 
 
 def test_a_range_is_said_as_the_prefix_it_lies_under() -> None:
-    assert said(update(EVENTS, "k", ranges=[deleted_range((3, 1), (3,))])) == [
+    assert signals(update(EVENTS, "k", ranges=[deleted_range((3, 1), (3,))])) == [
         EVENT._replace(scope=Scope.RANGE, clustering=numbers(3), removed=WRITTEN)
     ]
 
@@ -105,9 +107,9 @@ def test_common_prefix(start: tuple[int, ...], end: tuple[int, ...], prefix: tup
     assert common_prefix(removed) == numbers(*prefix)
 
 
-def test_every_update_of_a_mutation_is_said() -> None:
-    signals = said(update(USERS, "k", row()), update(EVENTS, "k", row(1, 2)))
-    assert {signal.table for signal in signals} == {USERS_NAME, EVENTS_NAME}
+def test_every_update_of_a_mutation_has_its_signals() -> None:
+    found = signals(update(USERS, "k", row()), update(EVENTS, "k", row(1, 2)))
+    assert {signal.table for signal in found} == {USERS_NAME, EVENTS_NAME}
 
 
 def test_an_unknown_write_time_is_said_as_unknown() -> None:

@@ -1,4 +1,4 @@
-"""For how long a table that nobody knows is asked for."""
+"""How long the schema is refreshed for an unknown table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAPPED: frozenset[TableName] = frozenset({LATECOMERS_NAME})
 
 
 class Cluster:
-    """Nodes that agree from a moment on, and know the latecomers from then on, if ever."""
+    """Nodes that agree from a given moment on, and from then on may know the new tables."""
 
     def __init__(self, *, agreed_at: float, known_at: float = float("inf")) -> None:
         self.current = SCHEMA

@@ -39,7 +39,7 @@ class Counts:
 
 
 class World:
-    """A coalescer that nobody empties but the test, and a cdc_raw that is as full as the test says."""
+    """A coalescer that only the test empties, and a cdc_raw whose size the test sets."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -263,7 +263,7 @@ signals = st.builds(
 def test_what_comes_back_says_what_went_in(
     tmp_path_factory: pytest.TempPathFactory, said: list[Signal], parts: int
 ) -> None:
-    """Signals that went through the spool, in however many parts, make the same entries as those that did not."""
+    """Signals that went through the spool, in any number of parts, make the same entries as others."""
     store = Store(tmp_path_factory.mktemp("spool"))
     for at in range(parts):
         store.spool.put([SpooledKey.of(signal) for signal in said[at::parts]])

@@ -156,7 +156,7 @@ async def test_what_is_said_of_them_meanwhile_is_written_in_the_end(world: World
 
 
 async def test_new_keys_of_others_do_not_wait_for_the_repair(world: World) -> None:
-    """Keys that go to disk because cdc_raw is filling come back though others there wait for an alias."""
+    """Keys spooled because cdc_raw was filling come back although other spooled keys wait for an alias."""
     spooling = asyncio.create_task(world.spooler().run())
     receipt = await world.submit(row(USER, "u"))
     await until(lambda: receipt.done)
