@@ -24,9 +24,8 @@ from cassandra.query import tuple_factory
 from cdc_daemon.app.parts.tables import make_mappings
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cassandra.joined import JoinedRowReader
-from cdc_daemon.cassandra.keys import serialisers
-from cdc_daemon.cassandra.plan import ReadPlan, quote
 from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.cassandra.read_plan import ReadPlan, quote, serialisers
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect

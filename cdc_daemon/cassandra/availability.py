@@ -16,8 +16,8 @@ from cassandra import RequestValidationException
 from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
-from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.cassandra.query import execute
+from cdc_daemon.cassandra.read_plan import quote
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError
 from cdc_daemon.model.signal import TableName

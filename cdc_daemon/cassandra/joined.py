@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata

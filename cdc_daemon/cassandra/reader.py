@@ -13,9 +13,8 @@ from cassandra import ConsistencyLevel
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 
-from cdc_daemon.cassandra.keys import exacting_keys, serialisers
-from cdc_daemon.cassandra.plan import KeyGroup, ReadPlan
 from cdc_daemon.cassandra.query import as_unavailable, execute, is_decoding_failure, pages, prepare
+from cdc_daemon.cassandra.read_plan import KeyGroup, ReadPlan, keys_to_read_alone, serialisers
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import (
@@ -94,7 +93,7 @@ class CassandraRowReader:
         version = self._clock.next()
         began = time.monotonic()
         prepared = await self._prepare(plan.by_keys)
-        alone = exacting_keys(plan, prepared, keys)
+        alone = keys_to_read_alone(plan, prepared, keys)
         together = [key for key in keys if key not in alone] if alone else keys
         found: dict[Key, RowState] = {}
         try:

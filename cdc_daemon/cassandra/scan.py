@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import PreparedStatement, tuple_factory
 
-from cdc_daemon.cassandra.keys import serialisers
-from cdc_daemon.cassandra.pace import Pace
-from cdc_daemon.cassandra.paging import Answer, Pages
-from cdc_daemon.cassandra.plan import AS_BLOB, bytes_of, quote
+from cdc_daemon.cassandra.paging import Answer, Pages, ScanThrottle
 from cdc_daemon.cassandra.query import as_unavailable, execute_page, is_decoding_failure, prepare
+from cdc_daemon.cassandra.read_plan import AS_BLOB, bytes_of, quote, serialisers
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
@@ -92,7 +90,7 @@ class TokenScan:
         *,
         clock: HybridClock | None = None,
         page_rows: int = PAGE_ROWS,
-        pace: Pace | None = None,
+        pace: ScanThrottle | None = None,
         sizes: RowSizes | None = None,
     ) -> None:
         self._session = session
@@ -100,7 +98,7 @@ class TokenScan:
         self._schema = schema
         self._clock = clock or HybridClock()
         self._page_rows = page_rows
-        self._pace = pace or Pace()
+        self._pace = pace or ScanThrottle()
         self._sizes = sizes or RowSizes()
 
     async def keys(

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from cassandra.cluster import Session
 
-from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader, remembered_schema, table_definitions
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, StoreError, TableDroppedError

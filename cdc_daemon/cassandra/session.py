@@ -1,4 +1,4 @@
-"""The driver's session, set up once for all readers of Cassandra."""
+"""The driver's session for all readers of Cassandra: connection, login, TLS, and the protocol handler."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from cassandra import (
     AuthenticationFailed,
     ConsistencyLevel,
+    DriverException,
     OperationTimedOut,
     ProtocolVersion,
     UnresolvableContactPoints,
@@ -26,11 +27,35 @@ from cassandra.cluster import (
 )
 from cassandra.connection import ConnectionException
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+from cassandra.protocol import ProtocolHandler
 
 from cdc_daemon import __version__
-from cdc_daemon.cassandra.protocol import ForgivingProtocolHandler
 from cdc_daemon.config import CassandraSettings, TlsSettings
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
+
+_VALUE_FAILURE = "Failed decoding result column"
+"""The start of the driver's error for a value that a type rejects (`protocol.py` and `obj_parser.pyx`, driver 3.29)."""
+
+
+class ForgivingProtocolHandler(ProtocolHandler):  # type: ignore[misc]
+    """The driver's own handler, except for values that Python cannot represent, such as a year beyond 9999.
+
+    If decoding raises, the driver closes the connection as broken (`Connection.process_msg`). All other queries
+    on it fail, and the host is marked down. One such row would stop everything, again and again.
+    An exception that is returned instead becomes the result of its query alone (`ResponseFuture._set_result`).
+    Any other decoding error still closes the connection, as its bytes may be out of step.
+    """
+
+    @classmethod
+    def decode_message(cls, *arguments: Any) -> Any:
+        """Decode a message, or return the error for a value that cannot be decoded."""
+        try:
+            return super().decode_message(*arguments)
+        except DriverException as error:
+            if str(error).startswith(_VALUE_FAILURE):
+                return error
+            raise
+
 
 # Every supported release supports it (4.0 to 5.0). Without a fixed version, the driver starts with its own protocols
 # and tries lower versions with a warning for each.

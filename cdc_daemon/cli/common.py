@@ -147,10 +147,10 @@ def configured_url(config: Path | None) -> str:
 
 def unexpected(error: Exception) -> CdcError:
     """Return a `CdcError` for an exception that is a defect of the program."""
-    from cdc_daemon.values.shown import told  # noqa: PLC0415  commands start fast
+    from cdc_daemon.values.messages import error_text  # noqa: PLC0415  commands start fast
 
     return CdcError(
-        f"unexpected {' '.join(told(error).split())}",
+        f"unexpected {' '.join(error_text(error).split())}",
         hint="this is a defect of cdc-daemon; please report it with the output of `cdc-daemon --debug COMMAND`",
     )
 

@@ -21,7 +21,7 @@ from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters
 from cdc_daemon.store.store import FILE_NAME, Store
-from cdc_daemon.values.shown import cut
+from cdc_daemon.values.messages import cut
 
 _PAGE = 200
 """The number of dead letters that one request replays."""

@@ -27,7 +27,7 @@ from cdc_daemon.search.documents import fetch_source
 from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
 from cdc_daemon.sources.requests.ids import IdParser
-from cdc_daemon.values.shown import json_bytes
+from cdc_daemon.values.messages import json_bytes
 
 CHUNK = 100
 """Documents read together."""

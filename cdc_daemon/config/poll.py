@@ -12,14 +12,14 @@ from cdc_daemon.config.base import SettingsSection, wrong
 from cdc_daemon.config.mapping_names import Table
 from cdc_daemon.config.units import Duration, DurationOrZero
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.values.text_moment import TextMoment
+from cdc_daemon.values.text_timestamps import TextTimestamps
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=48)]
 
 
 def _check_format(pattern: str) -> str:
     try:
-        TextMoment(pattern)
+        TextTimestamps(pattern)
     except ConfigError as error:
         raise wrong(error.message, hint=error.hint) from None
     return pattern

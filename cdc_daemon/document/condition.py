@@ -7,7 +7,7 @@ from typing import Any
 
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.values.closures import Evaluate
+from cdc_daemon.values.compiler import Evaluate
 from cdc_daemon.values.cql_json import Converter, converter, text_of
 from cdc_daemon.values.expression import Expression
 

@@ -11,7 +11,7 @@ from cdc_daemon.model.errors import CdcError, ConversionError, DocumentError, Un
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.values.shown import told
+from cdc_daemon.values.messages import error_text
 
 
 class MappedDocuments:
@@ -90,4 +90,4 @@ def _key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:
     except CdcError as error:
         raise UndecodableError(f"the key cannot be decoded: {error.message}", table=str(table)) from error
     except Exception as error:
-        raise UndecodableError(f"the key cannot be decoded: {told(error)}", table=str(table)) from error
+        raise UndecodableError(f"the key cannot be decoded: {error_text(error)}", table=str(table)) from error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.model.errors import ConfigError, HookError
-from cdc_daemon.values.shown import told
+from cdc_daemon.values.messages import error_text
 
 JoinedRows = Mapping[str, Sequence[Mapping[str, Any]]]
 """The joined rows by the join's field. Each row has its column values as the driver returns them."""
@@ -45,7 +45,7 @@ def call_hook(
     try:
         made = hook(copy.deepcopy(document), row, joined)
     except Exception as error:
-        raise HookError(f"the hook raised {told(error)}", hook=name) from error
+        raise HookError(f"the hook raised {error_text(error)}", hook=name) from error
     if made is not None and not isinstance(made, dict):
         raise HookError(f"expected a dict or None of the hook, found {type(made).__name__}", hook=name)
     return made

@@ -19,7 +19,7 @@ from cdc_daemon.document.source import source_of
 from cdc_daemon.model.document_operation import Operation
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, IdError
 from cdc_daemon.model.suggestion import nearest_hint
-from cdc_daemon.values.shown import told
+from cdc_daemon.values.messages import error_text
 
 PARTITION_FIELD = "cdc_partition_key"
 """Keyword field for finding the documents of a partition. Only tables with clustering columns need it."""
@@ -191,7 +191,9 @@ class DocumentMapping:
         return short_id(readable), readable
 
     def _no_id(self, what: str, error: Exception) -> IdError:
-        return IdError(f"the key makes no text for {what}: {told(error)}", object_type=self.name, index=self.alias)
+        return IdError(
+            f"the key makes no text for {what}: {error_text(error)}", object_type=self.name, index=self.alias
+        )
 
     def _encode(self, document: Mapping[str, Any], identity: str) -> bytes:
         try:

@@ -12,12 +12,11 @@ from cdc_daemon.document.condition import make_condition
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, ExpressionError
 from cdc_daemon.model.suggestion import nearest_hint
-from cdc_daemon.values.closures import Evaluate
-from cdc_daemon.values.cql_json import Converter, Rename, converter, json_value
+from cdc_daemon.values.compiler import Evaluate
+from cdc_daemon.values.cql_json import Bad, Converter, Rename, converter, json_text_converter, json_value
 from cdc_daemon.values.dates import date_format
 from cdc_daemon.values.expression import Expression
-from cdc_daemon.values.json_text import Bad, json_text_converter
-from cdc_daemon.values.shown import told
+from cdc_daemon.values.messages import error_text
 
 Row = Sequence[Any]
 Build = Callable[[Row], dict[str, Any]]
@@ -260,7 +259,7 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Iterable[Any]]:
 
 def misfit(error: Exception) -> str:
     """Return the message for an unexpected error that a value causes in a converter or expression."""
-    return f"a value does not fit: {told(error)}"
+    return f"a value does not fit: {error_text(error)}"
 
 
 def _holds_moments(kind: CqlType) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cdc_daemon.document.related import Joined
 from cdc_daemon.values.cql_json import json_value
-from cdc_daemon.values.shown import shown as shown_value
+from cdc_daemon.values.messages import value_text
 
 
 def source_of(
@@ -18,7 +18,7 @@ def source_of(
 
     It contains only the columns `shown`: values that a document never shows must not be visible here either. `joined`
     are the shown columns of joined rows, by the rows' names among `columns`. It never fails: a value without a JSON
-    form becomes bounded text (`cdc_daemon.values.shown.shown`).
+    form becomes bounded text (`cdc_daemon.values.messages.shown`).
     """
     found: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):
@@ -38,4 +38,4 @@ def _plain(value: Any) -> Any:
     try:
         return json_value(value)
     except Exception:  # noqa: BLE001 -- it may be what the document has failed on
-        return shown_value(value)
+        return value_text(value)

@@ -11,7 +11,7 @@ import orjson
 
 from cdc_daemon.store.database import Database, decode_clustering, encode_clustering
 from cdc_daemon.store.dead_letter_filter import EVERYTHING, DeadLetterFilter
-from cdc_daemon.values.shown import cut, json_bytes
+from cdc_daemon.values.messages import cut, json_bytes
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 """Maximum payload of one dead letter in bytes: Cassandra's largest mutation is half a segment, 16 MiB by default."""

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from cdc_daemon.store.database import Database
-from cdc_daemon.values.shown import json_bytes
+from cdc_daemon.values.messages import json_bytes
 
 KEPT_SETTLED = 1000
 """Number of completed requests kept as history."""

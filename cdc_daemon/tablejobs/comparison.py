@@ -16,7 +16,7 @@ from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingU
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
-from cdc_daemon.values.shown import json_bytes
+from cdc_daemon.values.messages import json_bytes
 
 
 class ExpectedDocument(NamedTuple):

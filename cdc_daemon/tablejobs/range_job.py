@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from cdc_daemon.cassandra.pace import Pace
+from cdc_daemon.cassandra.paging import ScanThrottle
 from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange, parse_range
 from cdc_daemon.store.range_jobs import ROWS, JobProgress, JobRange, RangeJob, RangeJobs
 from cdc_daemon.tablejobs.findings import RangeFindings, add_reports
@@ -89,7 +89,7 @@ class JobRun:
     def __init__(self, job: RangeJob, request: JobRequest, store: RangeJobs, progress: JobProgress) -> None:
         self.job = job
         self.request = request
-        self.pace = Pace(request.rate)
+        self.pace = ScanThrottle(request.rate)
         self.found: dict[str, Any] = dict(job.report)
         """The findings in the finished parts, in plain values; durable from the next `move` on."""
         self._store = store

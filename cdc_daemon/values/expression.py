@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.suggestion import nearest_hint
-from cdc_daemon.values.closures import BINARY, CONSTANTS, Compiler, Evaluate, is_comparison
+from cdc_daemon.values.compiler import BINARY, CONSTANTS, Compiler, Evaluate, is_comparison
 from cdc_daemon.values.functions import FUNCTIONS
 
 LONGEST = 4000

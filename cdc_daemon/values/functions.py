@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from cdc_daemon.values.cql_json import json_value, text_of
+from cdc_daemon.values.cql_json import compact_text, json_value, parse_or, text_of
 from cdc_daemon.values.dates import date_format
-from cdc_daemon.values.json_text import compact_text, parse_or
-from cdc_daemon.values.operands import LONGEST_OPERAND, check_operands
+from cdc_daemon.values.integers import LONGEST_OPERAND, check_operands
 
 
 class Function(NamedTuple):

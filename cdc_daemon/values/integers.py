@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, localcontext
-from typing import Final
+from typing import Any, Final
 
 LONGEST: Final = 65_535
 """Bytes of the longest number that can be converted to text: every key fits (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
@@ -87,3 +87,18 @@ def _power_of_two(level: int) -> Decimal:
 def _power_of_ten(level: int) -> int:
     """Return 10 to the power of `_PLAIN_DIGITS` << `level`. There are six levels."""
     return 10**_PLAIN_DIGITS if level == 0 else _power_of_ten(level - 1) ** 2
+
+
+LONGEST_OPERAND: Final = 4200
+"""Digits of the longest number in arithmetic. Python's time for products, quotients and the conversion of an integer to
+a `Decimal` grows with the square of the digits, and a `varint` may have 38 million."""
+
+
+def check_operands(*values: Any) -> None:
+    """Raise `ValueError` for an integer that is too long for arithmetic."""
+    for value in values:
+        if isinstance(value, int) and value.bit_length() > PLAIN_BITS:
+            raise ValueError(
+                f"expected a whole number of at most {LONGEST_OPERAND:,} digits in an expression, "
+                f"found one of {integer_size(value):,} bytes"
+            )

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import JSONResponse
 from starlette.types import Receive
 
-from cdc_daemon.values.shown import json_bytes
+from cdc_daemon.values.messages import json_bytes
 
 NO_STORE = {"cache-control": "no-store"}
 

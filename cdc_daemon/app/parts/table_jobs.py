@@ -14,8 +14,7 @@ from cdc_daemon.app.parts.pipeline import PipelinePart
 from cdc_daemon.app.parts.search import SearchPart
 from cdc_daemon.app.parts.tables import TablesPart, make_mapping
 from cdc_daemon.app.schedule import Schedule
-from cdc_daemon.cassandra.commit_log_settings import compressor, is_encrypted
-from cdc_daemon.cassandra.node import find_node
+from cdc_daemon.cassandra.node import compressor, find_node, is_encrypted
 from cdc_daemon.cassandra.paging import SMALLEST_PAGE
 from cdc_daemon.cassandra.ring import WHOLE_RING, Ring, TokenRange
 from cdc_daemon.cassandra.scan import RowSizes, TokenScan

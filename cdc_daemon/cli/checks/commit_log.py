@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdc_daemon.cassandra.commit_log_settings import compressor, is_encrypted
-from cdc_daemon.cassandra.node import NodeSettings
+from cdc_daemon.cassandra.node import NodeSettings, compressor, is_encrypted
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.commitlog.compression import COMPRESSORS
 from cdc_daemon.config.units import format_duration

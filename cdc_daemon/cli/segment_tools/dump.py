@@ -23,7 +23,7 @@ from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate, raw_form, value_form
 from cdc_daemon.model.errors import CdcError, CommitLogError, ConfigError, MutationError
 from cdc_daemon.values.integers import PLAIN_BITS
-from cdc_daemon.values.shown import told
+from cdc_daemon.values.messages import error_text
 
 
 def readable(value: Any) -> Any:
@@ -126,7 +126,7 @@ def value_line(update: PartitionUpdate, segment_id: int) -> bytes:
         # A value beyond what Python has, such as a date in the year 10000, does not hide its neighbours.
         reason = error.message
     except Exception as error:  # noqa: BLE001 -- likewise, whatever a value does to Python
-        reason = f"a value has no text: {told(error)}"
+        reason = f"a value has no text: {error_text(error)}"
     form = {**raw_form(update, segment_id=segment_id), "undecoded": reason}
     return orjson.dumps(form, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -12,7 +12,7 @@ import structlog
 
 from cdc_daemon.model.errors import NOT_BUILT
 from cdc_daemon.store.dead_letters import DOCUMENT, DeadLetter
-from cdc_daemon.values.shown import cut
+from cdc_daemon.values.messages import cut
 
 log = structlog.get_logger(__name__)
 

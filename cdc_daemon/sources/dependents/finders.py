@@ -11,9 +11,8 @@ import structlog
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 
-from cdc_daemon.cassandra.keys import serialisers
-from cdc_daemon.cassandra.plan import quote
 from cdc_daemon.cassandra.query import pages, prepare
+from cdc_daemon.cassandra.read_plan import quote, serialisers
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import DependentsSettings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -26,7 +25,7 @@ from cdc_daemon.pipeline.routing import find_route
 from cdc_daemon.search.searched_field import SearchedField
 from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 from cdc_daemon.values.cql_json import converter
-from cdc_daemon.values.shown import told
+from cdc_daemon.values.messages import error_text
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +82,9 @@ class DependentsByField:
                 value = self._convert(value)
         except Exception as error:  # noqa: BLE001 -- a key may raise anything in Python
             # No document holds such a value either, as documents are built from the same values.
-            log.warning("dependents.key_without_value", table=str(key.table), error=told(error), every=_LOG_INTERVAL)
+            log.warning(
+                "dependents.key_without_value", table=str(key.table), error=error_text(error), every=_LOG_INTERVAL
+            )
             return
         fields = await self._rows.fields(self._alias, self._field)
         log_field_problems(self._alias, fields)

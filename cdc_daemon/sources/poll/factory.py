@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from cassandra.cluster import Session
 
-from cdc_daemon.cassandra.plan import ReadPlan
 from cdc_daemon.cassandra.query import execute, prepare
+from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.ring import Ring
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import PreparedStatement, tuple_factory
 
-from cdc_daemon.cassandra.pace import Pace
-from cdc_daemon.cassandra.paging import Answer, Pages
-from cdc_daemon.cassandra.plan import ReadPlan, quote
+from cdc_daemon.cassandra.paging import Answer, Pages, ScanThrottle
 from cdc_daemon.cassandra.query import execute_page, prepare
+from cdc_daemon.cassandra.read_plan import ReadPlan, quote
 from cdc_daemon.cassandra.scan import key_reader, select_keys
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.config.poll import PollSettings
@@ -138,7 +137,7 @@ class PagedQueries:
             read = key_reader(columns.table, columns.plan.table, self._prepared[query])
             ask = partial(self._ask, self._prepared[query], values)
             # The poller limits the rate, so there is no pace here.
-            async for page, _ in Pages(ask, page_rows=PAGE, pace=Pace(), patience=PATIENCE):
+            async for page, _ in Pages(ask, page_rows=PAGE, pace=ScanThrottle(), patience=PATIENCE):
                 yield [columns.row(key, row[width:]) for row in page if (key := read(row)) is not None]
         except CassandraRefusedError:
             self._prepared.clear()

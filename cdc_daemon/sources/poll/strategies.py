@@ -6,7 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from cdc_daemon.cassandra.plan import quote
+from cdc_daemon.cassandra.read_plan import quote
 from cdc_daemon.cassandra.ring import Ring
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.commitlog.table import Column

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from cassandra.util import Date, min_uuid_from_time
 
-from cdc_daemon.cassandra.plan import quote
+from cdc_daemon.cassandra.read_plan import quote
 from cdc_daemon.commitlog.table import Column
 from cdc_daemon.config.poll import BucketSettings, PollSettings
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.values.text_moment import TextMoment
+from cdc_daemon.values.text_timestamps import TextTimestamps
 
 DAY = 86_400_000_000
 """Microseconds in a day."""
@@ -74,7 +74,7 @@ class TimestampColumn:
                         hint='such as format: "yyyy-MM-dd HH:mm:ss:SSSZ"',
                         table=str(settings.table),
                     )
-                text = TextMoment(settings.format, settings.zone)
+                text = TextTimestamps(settings.format, settings.zone)
                 self.precision, self._read, self._bound = text.finest, text.read, text.write
                 self.sortable = False
             case other:

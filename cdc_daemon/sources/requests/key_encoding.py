@@ -23,7 +23,7 @@ from cassandra import cqltypes
 from cassandra.marshal import uvint_pack
 from cassandra.util import Time
 
-from cdc_daemon.cassandra.plan import encode_list, encode_tuple
+from cdc_daemon.cassandra.read_plan import encode_list, encode_tuple
 from cdc_daemon.commitlog.values import PROTOCOL_VERSION
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.values.cql_json import NULL

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cdc_daemon.values.shown import json_bytes
+from cdc_daemon.values.messages import json_bytes
 from cdc_http.daemon_view import DaemonView
 from cdc_http.responses import NO_STORE, JsonResponse, wait_for_disconnect
 

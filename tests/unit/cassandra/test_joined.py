@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from cdc_daemon.cassandra.joined import JoinedRowReader
-from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.reader import CassandraRowReader, Found
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_daemon.cassandra.pace import LONGEST_PAUSE, Pace
-from cdc_daemon.cassandra.paging import SMALLEST_PAGE, Answer, Pages
+from cdc_daemon.cassandra.paging import LONGEST_PAUSE, SMALLEST_PAGE, Answer, Pages, ScanThrottle
 from cdc_daemon.model.errors import CassandraUnavailableError
 
 
@@ -27,7 +26,7 @@ class SlowTable:
 
 
 async def read(table: SlowTable, *, patience: float = 60.0) -> list[int]:
-    pages = Pages(table.ask, page_rows=400, pace=Pace(), patience=patience)
+    pages = Pages(table.ask, page_rows=400, pace=ScanThrottle(), patience=patience)
     return [row[0] async for rows, _ in pages for row in rows]
 
 
@@ -54,8 +53,8 @@ class Time:
         self.slept.append(seconds)
         self.now += seconds
 
-    def pace(self, rate: float | None = None) -> Pace:
-        return Pace(rate, clock=lambda: self.now, sleep=self.sleep)
+    def pace(self, rate: float | None = None) -> ScanThrottle:
+        return ScanThrottle(rate, clock=lambda: self.now, sleep=self.sleep)
 
 
 async def test_a_rate_is_kept() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.values.integers import LONGEST, LONGEST_TEXT, integer_size, integer_text, parse_integer
-from cdc_daemon.values.shown import json_bytes, shown, told
+from cdc_daemon.values.messages import error_text, json_bytes, value_text
 
 LARGEST = 2 ** (8 * LONGEST - 1) - 1
 
@@ -77,14 +77,14 @@ class Odd:
     ids=["number", "list", "map", "odd", "odd in a list", "surrogate", "long text", "long bytes"],
 )
 def test_any_value_is_shown_in_a_message(value: Any) -> None:
-    assert len(shown(value)) <= 2000
-    assert shown(value).encode()
-    assert told(ValueError(value)).encode()
+    assert len(value_text(value)) <= 2000
+    assert value_text(value).encode()
+    assert error_text(ValueError(value)).encode()
     assert orjson.loads(json_bytes({"value": value, "all": [value]}))
 
 
 def test_a_message_tells_how_long_a_number_is() -> None:
-    assert shown([1, -(10**5000)]) == "[1, <whole number of 2,077 bytes>]"
+    assert value_text([1, -(10**5000)]) == "[1, <whole number of 2,077 bytes>]"
 
 
 def test_plain_data_is_as_it_was() -> None:

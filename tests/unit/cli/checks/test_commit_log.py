@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from cdc_daemon.cassandra import node
-from cdc_daemon.cassandra.commit_log_settings import compressor, is_encrypted
-from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
+from cdc_daemon.cassandra.node import NodeSettings, compressor, find_node, is_encrypted, is_local
 from cdc_daemon.cli.checks.cassandra import check_version
 from cdc_daemon.cli.checks.commit_log import check_commit_log
 from cdc_daemon.cli.checks.finding import Finding

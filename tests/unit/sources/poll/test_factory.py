@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.model.cql_types import parse_type
 from cdc_daemon.model.errors import CassandraRefusedError

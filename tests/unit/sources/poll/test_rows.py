@@ -9,7 +9,7 @@ from cassandra import OperationTimedOut
 from cassandra.cluster import Session
 from structlog.testing import capture_logs
 
-from cdc_daemon.cassandra.plan import ReadPlan
+from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.cql_types import parse_type

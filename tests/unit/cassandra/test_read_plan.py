@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.cassandra.plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
+from cdc_daemon.cassandra.read_plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.values.text_moment import TextMoment
+from cdc_daemon.values.text_timestamps import TextTimestamps
 
 SUNBIRD = "yyyy-MM-dd HH:mm:ss:SSSZ"
 
@@ -49,14 +49,14 @@ def micros(*parts: int, fraction: int = 0) -> int:
     ],
 )
 def test_reading(pattern: str, zone: str, text: str, moment: int | None) -> None:
-    assert TextMoment(pattern, zone).read(text) == moment
+    assert TextTimestamps(pattern, zone).read(text) == moment
 
 
 @pytest.mark.parametrize("pattern", [SUNBIRD, "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "SSSSSS''ss mm HH dd MM yyyy Z"])
 @pytest.mark.parametrize("zone", ["UTC", "America/St_Johns"])
 @given(moment=st.integers(min_value=0, max_value=micros(2100, 1, 1)))
 def test_what_is_written_reads_back(pattern: str, zone: str, moment: int) -> None:
-    text = TextMoment(pattern, zone)
+    text = TextTimestamps(pattern, zone)
     assert text.read(text.write(moment)) == moment - moment % text.finest
 
 
@@ -65,4 +65,4 @@ def test_what_is_written_reads_back(pattern: str, zone: str, moment: int) -> Non
 )
 def test_what_is_no_pattern(pattern: str) -> None:
     with pytest.raises(ConfigError, match="pattern"):
-        TextMoment(pattern)
+        TextTimestamps(pattern)

@@ -7,7 +7,7 @@ from cassandra.util import SortedSet
 
 from cdc_daemon.model.cql_types import parse_type
 from cdc_daemon.model.errors import ConfigError, DocumentError
-from cdc_daemon.values.json_text import Bad, json_text_converter
+from cdc_daemon.values.cql_json import Bad, json_text_converter
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from cdc_daemon.values.cql_json import text_of
 from cdc_daemon.values.functions import FUNCTIONS
-from cdc_daemon.values.operands import check_operands
+from cdc_daemon.values.integers import check_operands
 
 Evaluate = Callable[[Sequence[Any], Mapping[str, Any]], Any]
 """A compiled expression: takes the row, and by name the fields built so far or a comprehension's element."""

@@ -6,7 +6,7 @@ import pytest
 from cassandra import DriverException, ProtocolVersion
 from cassandra.protocol import ResultMessage
 
-from cdc_daemon.cassandra.protocol import ForgivingProtocolHandler
+from cdc_daemon.cassandra.session import ForgivingProtocolHandler
 
 _ROWS = 2
 _GLOBAL_TABLE = 1

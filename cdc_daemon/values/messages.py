@@ -14,7 +14,7 @@ import orjson
 from cdc_daemon.values.integers import PLAIN_BITS, integer_size
 
 LONGEST: Final = 2000
-"""Maximum number of characters that `shown` and `cut` return."""
+"""Maximum number of characters that `value_text` and `cut` return."""
 
 _DEEPEST: Final = 32
 """Levels of nested data; below them only a text is kept."""
@@ -38,7 +38,7 @@ class _Shown(reprlib.Repr):
 _SHOWN: Final = _Shown()
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value of any type as text for a message: at most `LONGEST` characters, all encodable in UTF-8."""
     try:
         text = _SHOWN.repr(value)
@@ -47,7 +47,7 @@ def shown(value: Any) -> str:
     return cut(text)
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return an error's type and its text, shortened by `cut`: the text may contain a value."""
     try:
         return cut(f"{type(error).__name__}: {error}")
@@ -83,15 +83,15 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**64 else shown(value)
+        return value if -(2**63) <= value < 2**64 else value_text(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
         return {_name(name): _plain(each, depth + 1) for name, each in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
         return [_plain(each, depth + 1) for each in value]
     if isinstance(value, Decimal | datetime):
         return str(value)
-    return shown(value)
+    return value_text(value)
 
 
 def _name(name: Any) -> str:
-    return encodable(name) if isinstance(name, str) else shown(name)
+    return encodable(name) if isinstance(name, str) else value_text(name)

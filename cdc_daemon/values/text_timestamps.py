@@ -29,7 +29,7 @@ _DAY = 86_400_000_000
 """Microseconds in a day."""
 
 
-class TextMoment:
+class TextTimestamps:
     """Parses and formats times by a pattern in the letters of Java's `SimpleDateFormat`, as Sunbird's services do.
 
     `zone` applies to patterns without one. `finest` is the smallest difference, in microseconds, that two texts can
