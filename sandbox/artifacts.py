@@ -8,7 +8,7 @@ from pathlib import Path
 from sandbox.cache import cache_directory
 from sandbox.errors import SandboxError
 
-CASSANDRA_VERSIONS = {"5.0": "5.0.6", "4.1": "4.1.10", "4.0": "4.0.18"}
+CASSANDRA_VERSIONS = {"5.0": "5.0.6", "4.1": "4.1.10", "4.0": "4.0.18", "3.11": "3.11.13"}
 """Release line to the exact release; the first is the default."""
 
 DEFAULT_CASSANDRA = "5.0"
@@ -52,17 +52,11 @@ def cassandra_set(version: str) -> ArtifactSet:
             f"expected a Cassandra version of {', '.join(CASSANDRA_VERSIONS)}, found {version!r}",
         )
     exact = CASSANDRA_VERSIONS.get(version, version)
-    return ArtifactSet("Cassandra", exact, (f"org.apache.cassandra:cassandra-all:{exact}",))
+    coordinates = [f"org.apache.cassandra:cassandra-all:{exact}"]
+    if exact.startswith("3."):
+        coordinates.append(f"org.apache.cassandra:cassandra-thrift:{exact}")
+    return ArtifactSet("Cassandra", exact, tuple(coordinates))
 
 
-def elasticsearch_set() -> ArtifactSet:
-    """Return the jars of Elasticsearch: the server and the transport that speaks HTTP."""
-    version = ELASTICSEARCH_VERSION
-    return ArtifactSet(
-        "Elasticsearch",
-        version,
-        (
-            f"org.elasticsearch:elasticsearch:{version}",
-            f"org.elasticsearch.plugin:transport-netty4:{version}",
-        ),
-    )
+ECLIPSE_COMPILER = ArtifactSet("Ecj", "3.40.0", ("org.eclipse.jdt:ecj:3.40.0",))
+"""Eclipse's compiler for Java, which reads classes that were made for a newer Java than it runs on."""

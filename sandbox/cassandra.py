@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from sandbox import cql
-from sandbox.artifacts import ArtifactSet
+from sandbox.artifacts import DEFAULT_CASSANDRA, ArtifactSet, cassandra_set
 from sandbox.errors import SandboxError
-from sandbox.java import java_command, java_home
+from sandbox.java import REQUIRED_VERSION, java_command, java_program
+from sandbox.maven import fetch
 from sandbox.process import Server, ServerProcess
 from sandbox.settings import cassandra_settings
 
@@ -68,6 +69,25 @@ _OPENS_FOR_OLD_JAMM = (
 )
 """4.0 and 4.1 measure objects with jamm 0.3, which reads private fields of any class it meets. Java 11 let it."""
 
+_JAVA_11_EXPORTS = (
+    "java.base/jdk.internal.misc",
+    "java.base/jdk.internal.ref",
+    "java.base/sun.nio.ch",
+    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+)
+_JAVA_11_OPENS = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.nio",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/jdk.internal.ref",
+    "java.base/sun.nio.ch",
+)
+"""What 3.11, which was made for Java 8, needs on Java 11."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodePorts:
@@ -106,6 +126,9 @@ class CassandraNode(Server):
         self.cdc_raw_directory = directory / "cdc_raw"
         self.log_path = directory / "system.log"
         self._library = artifacts.library
+        self._java = java_version(artifacts.version)
+        # 3.11 knows no ports in addresses of seeds: all nodes share one.
+        seed = "127.0.0.1" if artifacts.version.startswith("3.") else f"127.0.0.1:{ports.storage}"
         placement = {
             "data_file_directories": [str(self.data_directory)],
             "commitlog_directory": str(self.commitlog_directory),
@@ -119,7 +142,7 @@ class CassandraNode(Server):
             "seed_provider": [
                 {
                     "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
-                    "parameters": [{"seeds": f"127.0.0.1:{ports.storage}"}],
+                    "parameters": [{"seeds": seed}],
                 }
             ],
         }
@@ -137,17 +160,23 @@ class CassandraNode(Server):
     def nodetool(self, *arguments: str, timeout: float = 120.0) -> str:
         """Run Cassandra's nodetool on this node, e.g. `nodetool("flush", "keyspace")`; return what it prints.
 
+        3.11's own runs on Java 8 only, so that of the default version is used, which knows `flush` and `drain` there.
         Raises SandboxError with its messages when it fails.
         """
+        library = self._library
+        if self._java != REQUIRED_VERSION:
+            tools = cassandra_set(DEFAULT_CASSANDRA)
+            fetch([tools])
+            library = tools.library
         command = [
-            str(java_home() / "bin" / "java"),
+            str(java_program()),
             *module_options(),
             f"-Duser.home={self.directory}",  # nodetool keeps a history there
             f"-Dcassandra.storagedir={self.directory}",
             f"-Dlogback.configurationFile={LOGBACK_TOOLS.as_uri()}",
             "-XX:TieredStopAtLevel=1",
             "-cp",
-            f"{self._library}/*",
+            f"{library}/*",
             "org.apache.cassandra.tools.NodeTool",
             "-h",
             "127.0.0.1",
@@ -186,7 +215,7 @@ class CassandraNode(Server):
         agents = sorted(self._library.glob("jamm-*.jar"))
         options = [
             *java_options,
-            *module_options(),
+            *module_options(self._java),
             *(f"-javaagent:{jar}" for jar in agents),
             f"-Dcassandra.config={(home / 'cassandra.yaml').as_uri()}",
             f"-Dcassandra.storagedir={home}",
@@ -205,15 +234,25 @@ class CassandraNode(Server):
             "-Dio.netty.allocator.maxOrder=11",
         ]
         command = java_command(
-            heap=heap, directory=home / "tmp", options=options, class_path=[f"{self._library}{os.sep}*"]
+            heap=heap,
+            directory=home / "tmp",
+            options=options,
+            class_path=[f"{self._library}{os.sep}*"],
+            version=self._java,
         )
         return [*command, "org.apache.cassandra.service.CassandraDaemon"]
 
 
-def module_options() -> list[str]:
-    """Return the options without which no part of Cassandra runs on a JDK 17."""
+def java_version(version: str) -> int:
+    """Return the version of Java for an exact version of Cassandra."""
+    return 11 if version.startswith("3.") else 17
+
+
+def module_options(java: int = 17) -> list[str]:
+    """Return the options without which no part of Cassandra runs on a version of Java."""
+    exports, opens = (_JAVA_11_EXPORTS, _JAVA_11_OPENS) if java == 11 else (_EXPORTS, (*_OPENS, *_OPENS_FOR_OLD_JAMM))
     return [
         "-Djdk.attach.allowAttachSelf=true",
-        *(f"--add-exports={name}=ALL-UNNAMED" for name in _EXPORTS),
-        *(f"--add-opens={name}=ALL-UNNAMED" for name in (*_OPENS, *_OPENS_FOR_OLD_JAMM)),
+        *(f"--add-exports={name}=ALL-UNNAMED" for name in exports),
+        *(f"--add-opens={name}=ALL-UNNAMED" for name in opens),
     ]

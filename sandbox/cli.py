@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from cdc_daemon.model.errors import CdcError
-from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set, elasticsearch_set
+from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
 from sandbox.control import ACTIONS, listening, order, serve, takes_orders
 from sandbox.debian import find_program
-from sandbox.elasticsearch import assemble
+from sandbox.engines import DEFAULT_ENGINE, ENGINES, find_engine
 from sandbox.errors import SandboxError
 from sandbox.maven import fetch
 from sandbox.programs import PROGRAMS
 from sandbox.query import run_statement
 from sandbox.sandbox import MAXIMUM_NODES, Sandbox
+from sandbox.search import assemble
 from sandbox.settings import parse_assignments
 from sandbox.state import all_folders, checked_name, is_running, read_state
 from sandbox.wheels import KUBECTL, find_wheel_program
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox", description="Real Cassandra and Elasticsearch on this machine, from Maven Central."
+        prog="python -m sandbox",
+        description="Real Cassandra, Elasticsearch and OpenSearch on this machine, from Maven Central.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -60,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="changes to cassandra.yaml; values are YAML, a.b=v nests",
+    )
+    command.add_argument(
+        "--search",
+        default=DEFAULT_ENGINE,
+        metavar="ENGINE",
+        help=f"the search engine: {_engine_names()} (%(default)s); a part of a version does",
     )
     command.add_argument("--no-elasticsearch", action="store_true", help="Cassandra only")
     command.add_argument("--heap", default="768m", help="Java heap of each Cassandra node (%(default)s)")
@@ -95,7 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cassandra", nargs="+", choices=[*CASSANDRA_VERSIONS], default=[DEFAULT_CASSANDRA], help="(%(default)s)"
     )
-    command.add_argument("--all", action="store_true", help="every version")
+    command.add_argument(
+        "--search", nargs="+", default=[DEFAULT_ENGINE], metavar="ENGINE", help=f"{_engine_names()} (%(default)s)"
+    )
+    command.add_argument("--all", action="store_true", help="every version of each")
     command.add_argument(
         "--programs", nargs="+", choices=[*PROGRAMS, KUBECTL.name], default=[], help="programs, from Debian and PyPI"
     )
@@ -106,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("options", type=json.loads)
     command.set_defaults(run=_supervise)
     return parser
+
+
+def _engine_names() -> str:
+    return ", ".join(f"{engine.name}:{engine.version}" for engine in ENGINES)
 
 
 def _add_version(command: argparse.ArgumentParser) -> None:
@@ -121,6 +136,7 @@ def _up(chosen: argparse.Namespace) -> int:
         "nodes": chosen.nodes,
         "yaml": parse_assignments(chosen.yaml),
         "elasticsearch": not chosen.no_elasticsearch,
+        "search": chosen.search,
         "heap": chosen.heap,
     }
     if chosen.foreground:
@@ -198,10 +214,11 @@ def _compare(chosen: argparse.Namespace) -> int:
 
 def _fetch(chosen: argparse.Namespace) -> int:
     versions = [*CASSANDRA_VERSIONS] if chosen.all else chosen.cassandra
-    search = elasticsearch_set()
-    sets = [*(cassandra_set(version) for version in versions), search]
+    engines = ENGINES if chosen.all else [find_engine(name) for name in chosen.search]
+    sets = [*(cassandra_set(version) for version in versions), *(engine.artifacts for engine in engines)]
     fetch(sets, progress=_progress)
-    assemble(search)
+    for engine in engines:
+        assemble(engine)
     for name in chosen.programs:
         print(f"{name}: {_program(name)}")
     print(f"in the cache: {', '.join(artifacts.title for artifacts in sets)}")

@@ -10,7 +10,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandbox.artifacts import ECLIPSE_COMPILER
 from sandbox.errors import SandboxError
+from sandbox.maven import fetch
+from sandbox.runtimes import find_runtime
 
 REQUIRED_VERSION = 17
 """Cassandra 5.0 runs on 11 and 17, Elasticsearch 8.19 on 17 and newer."""
@@ -62,13 +65,28 @@ def _version(home: Path) -> int:
     return int(match.group(1)) if match else 0
 
 
-def java_command(*, heap: str, directory: Path, options: list[str], class_path: list[Path | str]) -> list[str]:
+def java_program(version: int = REQUIRED_VERSION) -> Path:
+    """Return the program `java` of a version: that of the JDK 17, or one from a wheel in the cache.
+
+    Raises SandboxError when it cannot be had.
+    """
+    return java_home() / "bin" / "java" if version == REQUIRED_VERSION else find_runtime(version) / "bin" / "java"
+
+
+def java_command(
+    *,
+    heap: str,
+    directory: Path,
+    options: list[str],
+    class_path: list[Path | str],
+    version: int = REQUIRED_VERSION,
+) -> list[str]:
     """Return the start of a server's command line, up to and without its main class.
 
-    `heap` is in Java's spelling (`768m`, `1g`); crash files and temporary files go to `directory`.
+    `heap` is in Java's spelling (`768m`, `1g`); crash files and temporary files go to `directory`; `version` is Java's.
     """
     return [
-        str(java_home() / "bin" / "java"),
+        str(java_program(version)),
         "-Xms128m",
         f"-Xmx{heap}",
         "-XX:-UsePerfData",
@@ -83,14 +101,23 @@ def java_command(*, heap: str, directory: Path, options: list[str], class_path: 
     ]
 
 
-def compile_java(*sources: Path, class_path: str, output: Path) -> None:
+def compile_java(*sources: Path, class_path: str, output: Path, classes_for: int = REQUIRED_VERSION) -> None:
     """Compile source files into the folder `output`.
 
-    Raises SandboxError with the compiler's messages when it does not compile.
+    `classes_for` is the version of Java that the classes on the class path are made for: javac reads none that are
+    newer than itself, so Eclipse's compiler reads these. Raises SandboxError with the compiler's messages when it does
+    not compile.
     """
     output.mkdir(parents=True, exist_ok=True)
-    compiler = java_home() / "bin" / "javac"
-    command = [str(compiler), "-proc:none", "-cp", class_path, "-d", str(output), *map(str, sources)]
+    compiler = [str(java_home() / "bin" / "javac")]
+    if classes_for > REQUIRED_VERSION:
+        fetch([ECLIPSE_COMPILER])
+        (jar,) = ECLIPSE_COMPILER.library.glob("ecj-*.jar")
+        level = str(REQUIRED_VERSION)
+        compiler = [str(java_program()), "-jar", str(jar), "-source", level, "-target", level, "-nowarn"]
+    command = [*compiler, "-proc:none", "-cp", class_path, "-d", str(output), *map(str, sources)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise SandboxError(f"javac failed on {', '.join(source.name for source in sources)}:\n{result.stderr.strip()}")
+        raise SandboxError(
+            f"the compiler failed on {', '.join(source.name for source in sources)}:\n{result.stderr.strip()}"
+        )

@@ -13,14 +13,15 @@ from typing import Any, Self
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
 
-from sandbox.artifacts import cassandra_set, elasticsearch_set
+from sandbox.artifacts import cassandra_set
 from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
-from sandbox.elasticsearch import Elasticsearch, ElasticsearchPorts
+from sandbox.engines import DEFAULT_ENGINE, find_engine
 from sandbox.errors import SandboxError
 from sandbox.java import STEADY
 from sandbox.maven import fetch, silent
 from sandbox.ports import PortReservation
 from sandbox.process import ServerProcess
+from sandbox.search import SearchNode, SearchPorts
 from sandbox.session import connect
 from sandbox.state import SandboxFolder, open_folder
 
@@ -28,13 +29,14 @@ MAXIMUM_NODES = 9
 
 
 class Sandbox:
-    """A Cassandra ring and an Elasticsearch node, up when the `with` block begins, gone when it ends.
+    """A Cassandra ring and a search engine's node, up when the `with` block begins, gone when it ends.
 
-    cassandra      the version: "5.0" (default), "4.1", "4.0", or None for none
+    cassandra      the version: "5.0" (default), "4.1", "4.0", "3.11", or None for none
     nodes          how many nodes, on 127.0.0.1, 127.0.0.2, ... with the same ports
     yaml           changes to cassandra.yaml; mappings are merged, None removes (see `settings`)
-    elasticsearch  whether to start Elasticsearch
-    elasticsearch_yaml  changes to elasticsearch.yml
+    elasticsearch  whether to start a search engine
+    search         which one: "elasticsearch" (default), "opensearch:2.19.5", ... (see `engines`)
+    elasticsearch_yaml  changes to elasticsearch.yml or opensearch.yml
     directory      where data and logs go, kept afterwards and used again when it holds data; by default a
                    folder in the cache that is removed in the end
     name           the name under which `python -m sandbox status` shows it
@@ -54,6 +56,7 @@ class Sandbox:
         nodes: int = 1,
         yaml: Mapping[str, Any] | None = None,
         elasticsearch: bool = True,
+        search: str = DEFAULT_ENGINE,
         elasticsearch_yaml: Mapping[str, Any] | None = None,
         directory: Path | None = None,
         name: str | None = None,
@@ -69,9 +72,9 @@ class Sandbox:
         self._cassandra = None if cassandra is None else cassandra_set(cassandra)
         self._node_count = 0 if cassandra is None else nodes
         self._yaml = dict(yaml or {})
-        self._elasticsearch_set = elasticsearch_set() if elasticsearch else None
+        self._engine = find_engine(search) if elasticsearch else None
         self._elasticsearch_yaml = dict(elasticsearch_yaml or {})
-        self._elasticsearch: Elasticsearch | None = None
+        self._elasticsearch: SearchNode | None = None
         self._directory = directory
         self._name = name
         self._heap = heap
@@ -91,10 +94,10 @@ class Sandbox:
         return self.nodes[0]
 
     @property
-    def elasticsearch(self) -> Elasticsearch:
-        """The Elasticsearch node."""
+    def elasticsearch(self) -> SearchNode:
+        """The node of the search engine, Elasticsearch or another."""
         if self._elasticsearch is None:
-            raise SandboxError("this sandbox has no Elasticsearch, or is not started")
+            raise SandboxError("this sandbox has no search engine, or is not started")
         return self._elasticsearch
 
     @property
@@ -110,8 +113,9 @@ class Sandbox:
         return [node.host for node in self.nodes]
 
     def start(self) -> None:
-        """Start all servers, Elasticsearch beside Cassandra, and return when each of them answers."""
-        wanted = [artifacts for artifacts in (self._cassandra, self._elasticsearch_set) if artifacts is not None]
+        """Start all servers, the search engine beside Cassandra, and return when each of them answers."""
+        search = None if self._engine is None else self._engine.artifacts
+        wanted = [artifacts for artifacts in (self._cassandra, search) if artifacts is not None]
         fetch(wanted, progress=self._progress)
         try:
             self._folder = open_folder(name=self._name, directory=self._directory)
@@ -119,7 +123,7 @@ class Sandbox:
             self._start_nodes()
             if self._elasticsearch is not None:
                 self._elasticsearch.wait_ready(self._deadline)
-                self._progress(f"Elasticsearch {self._elasticsearch.version} answers at {self._elasticsearch.url}")
+                self._progress(f"{self._elasticsearch.engine.title} answers at {self._elasticsearch.url}")
             self.record()
         except BaseException:
             self.close()
@@ -142,9 +146,9 @@ class Sandbox:
         )
         return program
 
-    def server(self, name: str) -> CassandraNode | Elasticsearch | ServerProcess:
+    def server(self, name: str) -> CassandraNode | SearchNode | ServerProcess:
         """Return a server by its name for people: `elasticsearch`, `cassandra`, `cassandra-2`, or a program."""
-        servers: dict[str, CassandraNode | Elasticsearch | ServerProcess] = {
+        servers: dict[str, CassandraNode | SearchNode | ServerProcess] = {
             **self._programs,
             **{f"cassandra-{number}": node for number, node in enumerate(self.nodes, start=1)},
         }
@@ -158,7 +162,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Kill all servers and remove their data (unless `directory` was given: then they are shut down)."""
-        servers: list[CassandraNode | Elasticsearch | ServerProcess] = [*self._programs.values(), *self.nodes]
+        servers: list[CassandraNode | SearchNode | ServerProcess] = [*self._programs.values(), *self.nodes]
         if self._elasticsearch is not None:
             servers.append(self._elasticsearch)
         for server in servers:
@@ -177,7 +181,8 @@ class Sandbox:
     @contextmanager
     def connect(self, keyspace: str | None = None) -> Iterator[Session]:
         """Give a cassandra-driver session on the whole ring; the cluster object is shut down at the end."""
-        with connect(self.contact_points, self.cassandra.port, keyspace) as session:
+        protocol = 4 if self.cassandra.version.startswith("3.") else 5
+        with connect(self.contact_points, self.cassandra.port, keyspace, protocol=protocol) as session:
             yield session
 
     def describe(self) -> dict[str, Any]:
@@ -215,12 +220,12 @@ class Sandbox:
         self.close()
 
     def _start_elasticsearch(self) -> None:
-        if self._elasticsearch_set is None:
+        if self._engine is None:
             return
-        self._elasticsearch = Elasticsearch(
-            self._elasticsearch_set,
-            self.directory / "elasticsearch",
-            ports=ElasticsearchPorts(http=self._ports.reserve(), transport=self._ports.reserve()),
+        self._elasticsearch = SearchNode(
+            self._engine,
+            self.directory / self._engine.name,
+            ports=SearchPorts(http=self._ports.reserve(), transport=self._ports.reserve()),
             changes=self._elasticsearch_yaml,
             heap=self._elasticsearch_heap,
             java_options=self._java_options,

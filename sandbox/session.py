@@ -12,15 +12,20 @@ from sandbox.cassandra import DATACENTER
 
 
 @contextmanager
-def connect(contact_points: Sequence[str], port: int, keyspace: str | None = None) -> Iterator[Session]:
-    """Give a session for the time of the block; the cluster object is shut down at the end."""
+def connect(
+    contact_points: Sequence[str], port: int, keyspace: str | None = None, *, protocol: int = 5
+) -> Iterator[Session]:
+    """Give a session for the time of the block; the cluster object is shut down at the end.
+
+    `protocol` is the version of the native protocol: 4 for Cassandra 3.11, 5 for later ones.
+    """
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=DATACENTER)), request_timeout=30.0
     )
     cluster = Cluster(
         contact_points=list(contact_points),
         port=port,
-        protocol_version=5,
+        protocol_version=protocol,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connect_timeout=10.0,
         control_connection_timeout=10.0,

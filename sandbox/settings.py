@@ -45,7 +45,7 @@ _OLD_SPELLING: Mapping[str, tuple[str, str]] = {
     "request_timeout": ("request_timeout_in_ms", "ms"),
     "write_request_timeout": ("write_request_timeout_in_ms", "ms"),
 }
-"""Setting (4.1 and later, value with unit) to its name in 4.0 (a number) and that number's unit."""
+"""Setting (4.1 and later, value with unit) to its name in 3.11 and 4.0 (a number) and that number's unit."""
 
 _UNITS: Mapping[str, int] = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "KiB": 1, "MiB": 1024, "GiB": 1024**2}
 """Each unit in the smallest of its kind: milliseconds, KiB."""
@@ -62,7 +62,9 @@ def cassandra_settings(version: str, changes: Mapping[str, Any], placement: Mapp
     if settings.get("commitlog_sync") != "periodic" and "commitlog_sync_period" not in modern_spelling(changes):
         del settings["commitlog_sync_period"]  # Cassandra refuses it for the other modes
     settings = merge(settings, placement)
-    return old_spelling(settings) if version.startswith("4.0.") else settings
+    if version.startswith("3."):
+        settings = {"start_rpc": False, "start_native_transport": True, **settings}
+    return old_spelling(settings) if version.startswith(("3.", "4.0.")) else settings
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def modern_spelling(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def old_spelling(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings with the names and plain numbers of 4.0."""
+    """Return the settings with the names and plain numbers of 3.11 and 4.0."""
     spelled: dict[str, Any] = {}
     for name, value in settings.items():
         if name in _OLD_SPELLING:

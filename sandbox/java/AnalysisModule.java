@@ -6,7 +6,6 @@ import org.apache.lucene.analysis.core.KeywordTokenizer;
 import org.apache.lucene.analysis.ngram.NGramTokenFilter;
 import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.index.IndexSettings;
-import org.elasticsearch.index.analysis.AbstractTokenFilterFactory;
 import org.elasticsearch.index.analysis.PreConfiguredTokenizer;
 import org.elasticsearch.index.analysis.TokenFilterFactory;
 import org.elasticsearch.indices.analysis.AnalysisModule.AnalysisProvider;
@@ -16,7 +15,7 @@ import org.elasticsearch.plugins.Plugin;
 /**
  * What Sunbird's custom analyzers need of the unpublished module analysis-common: the tokenizer {@code keyword} and the
  * token filters {@code lowercase} and {@code ngram}, from the same Lucene classes and with the same settings, defaults
- * and bound.
+ * and bound. The sandbox compiles it for each engine, with the engine's own package in place of org.elasticsearch.
  */
 public final class AnalysisModule extends Plugin implements AnalysisPlugin {
     @Override
@@ -28,15 +27,22 @@ public final class AnalysisModule extends Plugin implements AnalysisPlugin {
     public Map<String, AnalysisProvider<TokenFilterFactory>> getTokenFilters() {
         return Map.of(
             "lowercase",
-            (index, environment, name, settings) -> new Lowercase(name, settings),
+            (index, environment, name, settings) -> new Lowercase(name),
             "ngram",
             AnalysisPlugin.requiresAnalysisSettings((index, environment, name, settings) -> new Ngram(index, name, settings))
         );
     }
 
-    private static final class Lowercase extends AbstractTokenFilterFactory {
-        Lowercase(String name, Settings settings) {
-            super(name, settings);
+    private static final class Lowercase implements TokenFilterFactory {
+        private final String name;
+
+        Lowercase(String name) {
+            this.name = name;
+        }
+
+        @Override
+        public String name() {
+            return name;
         }
 
         @Override
@@ -45,13 +51,14 @@ public final class AnalysisModule extends Plugin implements AnalysisPlugin {
         }
     }
 
-    private static final class Ngram extends AbstractTokenFilterFactory {
+    private static final class Ngram implements TokenFilterFactory {
+        private final String name;
         private final int shortest;
         private final int longest;
         private final boolean preserveOriginal;
 
         Ngram(IndexSettings index, String name, Settings settings) {
-            super(name, settings);
+            this.name = name;
             shortest = settings.getAsInt("min_gram", 1);
             longest = settings.getAsInt("max_gram", 2);
             preserveOriginal = settings.getAsBoolean("preserve_original", false);
@@ -61,6 +68,11 @@ public final class AnalysisModule extends Plugin implements AnalysisPlugin {
                         + index.getMaxNgramDiff()
                 );
             }
+        }
+
+        @Override
+        public String name() {
+            return name;
         }
 
         @Override

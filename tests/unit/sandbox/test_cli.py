@@ -51,6 +51,7 @@ def test_down_leaves_the_sandboxes_of_programs_alone(cache: Path, capsys: pytest
         (["up", "--yaml", "cdc_enabled"], "expected KEY=VALUE, found 'cdc_enabled'"),
         (["up", "--name", "../x"], "expected a name"),
         (["up", "--nodes", "0"], "expected 1 to 9 nodes, found 0"),
+        (["fetch", "--search", "solr"], "opensearch:2.19.5"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +59,7 @@ def test_what_cannot_be_done_is_said(arguments: list[str], said: str, capsys: py
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["up", "--cassandra", "3.11"], ["fetch", "--cassandra", "6"], ["fly"]])
+@pytest.mark.parametrize("arguments", [[], ["up", "--cassandra", "2.2"], ["fetch", "--cassandra", "6"], ["fly"]])
 def test_misspelt_commands_end_with_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
