@@ -224,7 +224,7 @@ class CassandraNode(Server):
             f"-Dlogback.configurationFile={_LOGBACK.as_uri()}",
             f"-Dcassandra.jmx.local.port={self.ports.jmx}",
             "-Dcassandra-foreground=yes",
-            # Waits that matter only in a cluster with traffic from elsewhere.
+            # ServerWaits that matter only in a cluster with traffic from elsewhere.
             "-Dcassandra.ring_delay_ms=100",
             "-Dcassandra.skip_wait_for_gossip_to_settle=0",
             "-Dcassandra.superuser_setup_delay_ms=0",

@@ -35,7 +35,7 @@ from cdc_daemon.document.mapping import DocumentMapping, RowKey
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.routes import related_of
+from cdc_daemon.pipeline.routing import related_of
 from cdc_daemon.search.documents import find_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.search.failure import Failure, attempting

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.key import Key
@@ -92,3 +93,17 @@ class Result:
     seen_version: int | None = None
     status: int = 200
     unanswered: bool = False
+
+
+class DocumentOutcome(NamedTuple):
+    """The outcome of one document of a key. `alias` and `id` are empty if it could not be built.
+
+    `existed` is false for a deletion that found nothing to delete.
+    """
+
+    alias: str
+    id: str
+    outcome: Outcome
+    error_type: str | None = None
+    reason: str | None = None
+    existed: bool = True

@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from cdc_daemon.model.document_operation import DocumentOutcome
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.flow import Flow
-from cdc_daemon.pipeline.partition import Partition
-from cdc_daemon.pipeline.prefetch import Doubts
+from cdc_daemon.pipeline.ports import Flow, Watch
+from cdc_daemon.pipeline.races import Doubts, Partition
 from cdc_daemon.pipeline.ready_queue import Lane, ReadyQueue
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
 
 _LOOK_AGAIN = 0.02
 """Seconds between two checks of what is in flight."""
@@ -87,7 +86,7 @@ class Coalescer:
         """Add rows that were already read, aligned with the keys, in the background lane.
 
         The result is the same as if each row were signalled and read in its turn: a row is read again if a change since
-        the reading is known. Waits while the pipeline is full.
+        the reading is known. ServerWaits while the pipeline is full.
         """
         for at, key in enumerate(keys):
             while not self._room.is_set():
@@ -139,7 +138,7 @@ class Coalescer:
         self._bring_back(entry)
         return entry
 
-    def held(self) -> list[Entry]:
+    def unacknowledged(self) -> list[Entry]:
         """Return the pending entries of known changes that hold receipts, including those that wait for a retry."""
         return [
             entry

@@ -8,21 +8,19 @@ from typing import NamedTuple
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
+from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.built_documents import BuiltDocuments, Written
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.giving_up import SUSPICIOUS, GiveUpPolicy
 from cdc_daemon.pipeline.lifetimes import Lifetimes
-from cdc_daemon.pipeline.ports import DeadDocuments, DocumentBuilder, Observer, Suspects, Writer
+from cdc_daemon.pipeline.ports import DocumentBuilder, Observer, SetAsideDocuments, Suspects, Writer
 from cdc_daemon.pipeline.routing import Router
-from cdc_daemon.pipeline.row_batch import ReadRows, RowBatch
-from cdc_daemon.pipeline.server_waits import Waits
+from cdc_daemon.pipeline.row_batch import BuiltDocuments, ReadRows, RowBatch, Written
+from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
 
 SetAside = Callable[[Sequence[DeadLetter]], None]
@@ -60,8 +58,8 @@ class DocumentWriter:
         policy: GiveUpPolicy,
         router: Router,
         lifetimes: Lifetimes,
-        dead: DeadDocuments | None = None,
-        waits: Waits | None = None,
+        dead: SetAsideDocuments | None = None,
+        server_waits: ServerWaits | None = None,
         suspects: Suspects | None = None,
         troubled: Troubled | None = None,
         allowed_clock_difference: int = 2_000_000,
@@ -76,7 +74,7 @@ class DocumentWriter:
         self._router = router
         self._lifetimes = lifetimes
         self._dead = dead
-        self._waits = waits or Waits()
+        self._server_waits = server_waits or ServerWaits()
         self._suspects = suspects
         self._troubled = troubled or Troubled()
         self._allowed_clock_difference = allowed_clock_difference
@@ -130,7 +128,7 @@ class DocumentWriter:
         """Write the documents, keep the suspects, and return the results with their entries."""
         if not built.operations:
             return ()
-        with self._waits.on("elasticsearch", rows.entries):
+        with self._server_waits.on("elasticsearch", rows.entries):
             if self._suspects is None:
                 return built.match(await self._writer.write(built.operations))
             with self._suspects.writing():

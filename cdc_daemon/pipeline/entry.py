@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cdc_daemon.model.document_operation import DocumentOutcome
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Clustering, Scope, Signal
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.ports import Watch
 
 if TYPE_CHECKING:
     from cdc_daemon.model.reading import Reading
@@ -33,7 +34,7 @@ class Entry:
     `fault_since` (monotonic seconds, 0 for never). `unread` counts how often its row, alone, could not be read while
     others were, from `unread_since` to `unread_at` (likewise).
     `expires` are times at which part of the written data expires (seconds since epoch, 0 for an unknown one).
-    `said` increases with every signal for the key. `receipts` are held, each with the value of `said` at its latest
+    `signals` counts the signals for the key. `receipts` are held, each with the value of `signals` at its latest
     signal.
     `queue` is where the entry waits to be handed out, None while it must not be handed out.
     `background` means that it can wait for all others. `prefetched` is a reading of its row from before its turn, with
@@ -57,8 +58,8 @@ class Entry:
         "receipts",
         "refresh",
         "removed",
-        "said",
         "search",
+        "signals",
         "suspected",
         "unread",
         "unread_at",
@@ -78,7 +79,7 @@ class Entry:
         self.search = False
         self.expires: tuple[int, ...] = ()
         self.prefixes: set[Clustering] = set()
-        self.said = 0
+        self.signals = 0
         self.receipts: dict[Receipt, int] = {}
         self.watches: set[Watch] = set()
         self.queue: deque[Entry] | None = None
@@ -106,7 +107,7 @@ class Entry:
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Merge one more signal; its receipt is held until this entry is settled."""
         self.prefetched = None
-        self.said += 1
+        self.signals += 1
         self.written = max(self.written, signal.written)
         self.removed = max(self.removed, signal.removed)
         self.suspected = max(self.suspected, signal.suspected)
@@ -132,12 +133,12 @@ class Entry:
         """Hold a receipt until this entry is settled."""
         if receipt not in self.receipts:
             receipt.hold()
-        self.receipts[receipt] = self.said
+        self.receipts[receipt] = self.signals
 
     def merge(self, other: Entry) -> None:
         """Merge the state and the receipts of another entry of the same key."""
         self.prefetched = None
-        self.said += 1
+        self.signals += 1
         self.written = max(self.written, other.written)
         self.removed = max(self.removed, other.removed)
         self.suspected = max(self.suspected, other.suspected)
@@ -159,7 +160,7 @@ class Entry:
         for receipt in other.receipts:
             if receipt in self.receipts:
                 receipt.release()
-            self.receipts[receipt] = self.said
+            self.receipts[receipt] = self.signals
         other.receipts = {}
 
     def settle(self, documents: Sequence[DocumentOutcome] = ()) -> None:
@@ -176,8 +177,8 @@ class Entry:
 
         Receipts that came with another signal since then stay held.
         """
-        for receipt, said in receipts.items():
-            if self.receipts.get(receipt) == said:
+        for receipt, signals in receipts.items():
+            if self.receipts.get(receipt) == signals:
                 del self.receipts[receipt]
                 receipt.release()
 

@@ -12,7 +12,7 @@ from cdc_daemon.model.errors import (
     NOT_BUILT,
 )
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.flow import Flow
+from cdc_daemon.pipeline.ports import Flow
 from cdc_daemon.telemetry.metrics import Metrics
 from cdc_daemon.telemetry.tracing import ChangeTracer
 

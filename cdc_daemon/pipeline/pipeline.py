@@ -13,13 +13,12 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.expansion import Expansion
-from cdc_daemon.pipeline.ports import Writer
+from cdc_daemon.pipeline.ports import Watch, Writer
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.row_processor import RowProcessor
-from cdc_daemon.pipeline.server_waits import RetryPause, Waits
+from cdc_daemon.pipeline.server_waits import RetryPause, ServerWaits
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadablePartitions
-from cdc_daemon.pipeline.watch import Watch
 
 EXPANDERS = 2
 """Partitions expanded in parallel: two, so that a huge one does not block all others."""
@@ -55,13 +54,13 @@ class Pipeline:
         expansion: Expansion,
         unreadable: UnreadablePartitions,
         writer: Writer,
-        waits: Waits | None = None,
+        server_waits: ServerWaits | None = None,
         troubled: Troubled | None = None,
         doubt: Callable[[str], None] = lambda _: None,
         workers: int = 4,
         batch: int = 500,
     ) -> None:
-        self._pause = RetryPause(waits or Waits(), doubt)
+        self._pause = RetryPause(server_waits or ServerWaits(), doubt)
         self._troubled = troubled or Troubled()
         self._coalescer = coalescer
         self._rows = rows

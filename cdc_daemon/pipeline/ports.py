@@ -1,16 +1,19 @@
-"""The interfaces that the pipeline needs of Cassandra, mappings and Elasticsearch: small enough for a simulator."""
+"""The interfaces of the pipeline: to Cassandra, mappings and Elasticsearch, and to those who watch it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cdc_daemon.model.document_operation import Operation, Result, RowBuilder
+from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Result, RowBuilder
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Lifetime, Reading
 from cdc_daemon.model.signal import Clustering, TableName
-from cdc_daemon.pipeline.entry import Entry
+from cdc_daemon.model.trouble import Trouble
+
+if TYPE_CHECKING:
+    from cdc_daemon.pipeline.entry import Entry
 
 
 class RowReader(Protocol):
@@ -61,7 +64,7 @@ class DocumentBuilder(Protocol):
         ...
 
 
-class SiblingFinder(Protocol):
+class DocumentFinder(Protocol):
     """Finds the documents of a partition in the index."""
 
     def find(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
@@ -84,7 +87,7 @@ class Writer(Protocol):
         ...
 
 
-class DeadDocuments(Protocol):
+class SetAsideDocuments(Protocol):
     """Tracks the documents that are set aside."""
 
     def has(self, key: Key, alias: str) -> bool:
@@ -146,3 +149,50 @@ class Observer(Protocol):
     def retried(self, reason: str, count: int) -> None:
         """Count keys that are returned to be read again."""
         ...
+
+
+class Watch(Protocol):
+    """A caller that asked for keys and waits for each of them.
+
+    Watched keys are urgent: they have their own workers and pass the pending limit. A `closed` watch
+    waits no more; keys that nobody else needs are then removed.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """Return whether nobody waits any more."""
+        ...
+
+    def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
+        """Record that a key is settled: read after the request, and its documents written or set aside.
+
+        A partition is settled after each of its rows, which are reported as keys of their own; it has no documents.
+        """
+        ...
+
+    def delayed(self, key: Key, trouble: Trouble) -> None:
+        """Record that a key has to be retried."""
+        ...
+
+    def refused(self, key: Key, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome]) -> None:
+        """Record that a key waits for aliases that take no writes: `troubles` holds the reasons by alias.
+
+        `documents` are those under other aliases, which are settled. This watch gets no further calls for the key.
+        """
+        ...
+
+
+class Flow(NamedTuple):
+    """The number of signals that entered a coalescer since its start, by result.
+
+    `taken` counts all, including those for the rows of a partition; `coalesced` joined a key that was already pending;
+    `rows` and `partitions` are keys settled; `forgotten` are keys that nobody needed any more. Together with the
+    pending keys they add up (docs/guarantees.md, promise 7):
+    taken = coalesced + rows + partitions + forgotten + pending.
+    """
+
+    taken: int
+    coalesced: int
+    rows: int
+    partitions: int
+    forgotten: int

@@ -31,7 +31,7 @@ from cdc_daemon.pipeline.ports import DocumentBuilder, MappingUpdater, Observer,
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.row_batch import ReadRows, RowBatch
-from cdc_daemon.pipeline.server_waits import RetryPause, Waits
+from cdc_daemon.pipeline.server_waits import RetryPause, ServerWaits
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.pipeline.unreadable import UnreadableRows
 
@@ -50,10 +50,10 @@ class RowProcessor:
     The steps are: take, read, doubt, read again, build, write, judge, pass on, acknowledge. Those from `build` on
     are in `documents`. The tables of a batch are processed in parallel.
     `second_read_pause` (seconds) is the pause before a second read of a row that does not yet show the change of
-    its signal. `waits` records which server is awaited. `dropped` builds the operations for keys of dropped tables.
-    `mappings` keeps mappings and indices in step with the schema; without it, tables never change. `router` knows
-    which tables other tables' documents show. `troubled` tracks which aliases take no writes: a row with documents
-    only under these is parked without a read.
+    its signal. `server_waits` records which server is awaited. `dropped` builds the operations for keys of dropped
+    tables. `mappings` keeps mappings and indices in step with the schema; without it, tables never change. `router`
+    knows which tables other tables' documents show. `troubled` tracks which aliases take no writes: a row with
+    documents only under these is parked without a read.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RowProcessor:
         router: Router,
         mappings: MappingUpdater | None = None,
         dropped: DocumentBuilder | None = None,
-        waits: Waits | None = None,
+        server_waits: ServerWaits | None = None,
         troubled: Troubled | None = None,
         second_read_pause: float = 0.05,
     ) -> None:
@@ -83,7 +83,7 @@ class RowProcessor:
         self._router = router
         self._mappings = mappings
         self._dropped = dropped
-        self._waits = waits or Waits()
+        self._server_waits = server_waits or ServerWaits()
         self._troubled = troubled or Troubled()
         self._pause = second_read_pause
 
@@ -207,10 +207,10 @@ class RowProcessor:
     async def _read(self, table: TableName, entries: Sequence[Entry], *, confirm: bool = False) -> Reading:
         """Read rows, then update the mappings of their table, so that an index has the fields of all their columns."""
         keys = [entry.key for entry in entries]
-        with self._waits.on("cassandra", entries):
+        with self._server_waits.on("cassandra", entries):
             reading = await self._reader.read(table, keys, confirm=confirm)
         if self._mappings is not None:
-            with self._waits.on("elasticsearch", entries):
+            with self._server_waits.on("elasticsearch", entries):
                 await self._mappings.update(table, keys, reading)
         return reading
 

@@ -43,7 +43,7 @@ class _Wait:
 _outer: ContextVar[_Wait | None] = ContextVar("outer", default=None)
 
 
-class Waits:
+class ServerWaits:
     """Tracks the requests to servers in flight, and the pauses of workers after a failure."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -118,7 +118,7 @@ class Waits:
 class RetryPause:
     """The pause of a worker after a failure. `doubt` is called with the alias that the failure concerns, if any."""
 
-    def __init__(self, waits: Waits, doubt: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, waits: ServerWaits, doubt: Callable[[str], None] = lambda _: None) -> None:
         self._waits = waits
         self._doubt = doubt
 

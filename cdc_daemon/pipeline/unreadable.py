@@ -8,19 +8,18 @@ from collections.abc import Iterable
 import structlog
 
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CassandraReadError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.built_documents import letter_of
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.document_writer import SetAside
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
-from cdc_daemon.pipeline.ports import DeadDocuments, Observer
+from cdc_daemon.pipeline.ports import Observer, SetAsideDocuments
 from cdc_daemon.pipeline.routing import Router
-from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.pipeline.row_batch import letter_of
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +40,7 @@ class UnreadableRows:
     letters are retried periodically anyway.
     """
 
-    def __init__(self, policy: GiveUpPolicy, coalescer: Coalescer, dead: DeadDocuments | None) -> None:
+    def __init__(self, policy: GiveUpPolicy, coalescer: Coalescer, dead: SetAsideDocuments | None) -> None:
         self._policy = policy
         self._coalescer = coalescer
         self._dead = dead
@@ -100,7 +99,7 @@ class UnreadablePartitions:
         set_aside: SetAside,
         observer: Observer,
         router: Router,
-        dead: DeadDocuments | None,
+        dead: SetAsideDocuments | None,
     ) -> None:
         self._coalescer = coalescer
         self._policy = policy

@@ -36,7 +36,7 @@ _CHECK_INTERVAL = 0.05
 
 
 class WriteBarrier(Protocol):
-    """Waits for changes in flight."""
+    """ServerWaits for changes in flight."""
 
     async def wait(self, keys: Sequence[Key]) -> bool:
         """Return when all changes before this call, and all known ones of these keys, are written; False if not."""
@@ -174,7 +174,7 @@ class MismatchConfirmation:
 
 
 class LogBarrier:
-    """Waits for the tail to pass, and for keys from other sources.
+    """ServerWaits for the tail to pass, and for keys from other sources.
 
     `pause` is the maximum seconds between the acknowledgement of a write and its appearance in the log.
     """

@@ -81,7 +81,7 @@ def row_processor_of(
         "router": router,
         "lifetimes": lifetimes,
         "observer": others.pop("observer", None) or Counts(),
-        "waits": others.pop("waits", None),
+        "server_waits": others.pop("waits", None),
         "troubled": others.pop("troubled", None),
     }
     documents: dict[str, Any] = {"set_aside": no_dead_letters, **others}

@@ -113,7 +113,7 @@ async def simulate(changes: Sequence[TableChange], seed: int, failures: float, b
         router=router,
         second_read_pause=0.05,
     )
-    expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
+    expansion = Expansion(coalescer=coalescer, reader=reader, finder=index, router=router, second_read_pause=0.05)
     pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
 
     def refresh() -> asyncio.Task[None]:

@@ -69,7 +69,7 @@ async def simulate(changes: Sequence[JoinedChange], route: Route, seed: int, fai
         router=router,
         second_read_pause=0.05,
     )
-    expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index, router=router, second_read_pause=0.05)
+    expansion = Expansion(coalescer=coalescer, reader=reader, finder=index, router=router, second_read_pause=0.05)
     pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
     running = asyncio.create_task(pipeline.run())
     line: AcknowledgementLine[int] = AcknowledgementLine(0)

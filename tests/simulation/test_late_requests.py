@@ -116,7 +116,7 @@ class World:
             observer=Counts(),
             suspects=recorder,
         )
-        expansion = Expansion(coalescer=coalescer, reader=reader, siblings=self.index)
+        expansion = Expansion(coalescer=coalescer, reader=reader, finder=self.index)
         self.pipeline = pipeline_of(coalescer, processor, expansion, self.index, batch=10)
         watch = SuspectWatch(
             self.store,

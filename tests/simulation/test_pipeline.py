@@ -11,7 +11,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
@@ -21,7 +21,6 @@ from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.sources.unlogged_removals.sweep import Sweep
 from tests.simulation.changes import CHANGES, TABLE, Change, effect_of, is_logged, signal_of
 from tests.simulation.parts import Counts, pipeline_of, row_processor_of
@@ -116,7 +115,7 @@ async def simulate(  # noqa: C901 -- a world in one piece
         observer=Counts(),
         second_read_pause=0.05,
     )
-    expansion = Expansion(coalescer=coalescer, reader=reader, siblings=index)
+    expansion = Expansion(coalescer=coalescer, reader=reader, finder=index)
     pipeline = pipeline_of(coalescer, processor, expansion, index, batch=batch)
     running = asyncio.create_task(pipeline.run())
     requests: list[Request] = []

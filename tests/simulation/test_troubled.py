@@ -196,7 +196,7 @@ class World:
         coalescer = self.coalescer = Coalescer(limit=6)
         troubled = Troubled(self.indices, ALIASES)
         self.indices.changed = coalescer.unpark
-        expansion = Expansion(coalescer=coalescer, reader=self.tables, siblings=self.indices)
+        expansion = Expansion(coalescer=coalescer, reader=self.tables, finder=self.indices)
         self.pipeline = Pipeline(
             coalescer=coalescer,
             rows=row_processor_of(

@@ -11,7 +11,7 @@ from cdc_daemon.app.parts.cassandra import CassandraPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
 from cdc_daemon.app.parts.search import SearchPart
 from cdc_daemon.app.parts.tables import TablesPart
-from cdc_daemon.pipeline.prefetch import PREFETCH_SECONDS
+from cdc_daemon.pipeline.races import PREFETCH_SECONDS
 from cdc_daemon.sources.dependents.refresher import INTERVAL, DependentsRefresher
 from cdc_daemon.sources.metrics import DependentsMetrics
 

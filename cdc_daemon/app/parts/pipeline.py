@@ -22,17 +22,15 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.document_writer import DocumentWriter
-from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.expansion import Expansion, PartitionDocuments
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.pipeline.lifetimes import Lifetimes
 from cdc_daemon.pipeline.metrics import FlowMetrics, PipelineMetrics
-from cdc_daemon.pipeline.partition_documents import PartitionDocuments
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.routes import related_of
-from cdc_daemon.pipeline.routing import Followed, Router
+from cdc_daemon.pipeline.routing import Followed, Router, related_of
 from cdc_daemon.pipeline.row_processor import RowProcessor
-from cdc_daemon.pipeline.server_waits import Waits
+from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.pipeline.unreadable import UnreadablePartitions, UnreadableRows
 from cdc_daemon.search.swap_watch import SwapFields
 from cdc_daemon.sources.dependents.finders import make_finders
@@ -79,7 +77,7 @@ class PipelinePart(Part):
         search.writer.when_troubled(coalescer.unpark)
         self.clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         self.documents = MappedDocuments(mappings)
-        self.waits = Waits()
+        self.server_waits = ServerWaits()
         rows = CassandraRowReader(
             cassandra.session,
             schema,
@@ -120,7 +118,7 @@ class PipelinePart(Part):
             router=router,
             lifetimes=lifetimes,
             dead=dead,
-            waits=self.waits,
+            server_waits=self.server_waits,
             suspects=search.suspects,
             troubled=search.troubled,
             allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
@@ -138,17 +136,17 @@ class PipelinePart(Part):
                 router=router,
                 mappings=self.follower,
                 dropped=DroppedDocuments(mappings),
-                waits=self.waits,
+                server_waits=self.server_waits,
                 troubled=search.troubled,
                 second_read_pause=settings.cassandra.second_read_pause,
             ),
             expansion=Expansion(
                 coalescer=coalescer,
                 reader=self.reader,
-                siblings=PartitionDocuments(search.engine, tables.aliases),
+                finder=PartitionDocuments(search.engine, tables.aliases),
                 router=router,
                 second_read_pause=settings.cassandra.second_read_pause,
-                waits=self.waits,
+                server_waits=self.server_waits,
             ),
             unreadable=UnreadablePartitions(
                 coalescer=coalescer,
@@ -159,7 +157,7 @@ class PipelinePart(Part):
                 dead=dead,
             ),
             writer=search.writer,
-            waits=self.waits,
+            server_waits=self.server_waits,
             troubled=search.troubled,
             doubt=search.writer.doubt,
             workers=settings.pipeline.workers,
@@ -219,6 +217,6 @@ class PipelinePart(Part):
             make=partial(make_mapping, schema=cassandra.schema),
             fields=SwapFields(search.engine, search.pairs),
             replace=replace,
-            waits=self.waits,
+            server_waits=self.server_waits,
         )
         return SchemaFollower(live, again=read_again(self.coalescer), keys=tables.keys)

@@ -37,7 +37,7 @@ class RequestsPart(Part):
             mappings=tables.listed,
             settings=tables.settings.mappings,
             refresher=refresher,
-            servers=ServerHealth(cassandra.availability, search.writer, pipeline.waits, search.troubled),
+            servers=ServerHealth(cassandra.availability, search.writer, pipeline.server_waits, search.troubled),
             suspended=tables.suspended_types,
         )
         self.jobs = SyncJobRunner(self.sync, context.store.sync_jobs, limit=tables.settings.http.max_jobs)

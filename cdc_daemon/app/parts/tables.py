@@ -19,8 +19,7 @@ from cdc_daemon.config import MappingSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.routes import find_routes
-from cdc_daemon.pipeline.routing import group_routes
+from cdc_daemon.pipeline.routing import find_routes, group_routes
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings, reset_rekeyed_tables
 

@@ -12,12 +12,11 @@ import structlog
 
 from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.sources.log.ports import NamedTables
 from cdc_daemon.sources.log.signals import signals_of
 from cdc_daemon.sources.requests.service import PipelineRequests
@@ -242,7 +241,7 @@ class _CannotBeReplayedError(Exception):
 
 
 class _ReplayedKeys:
-    """Waits for keys, and collects the outcomes of their documents under all aliases."""
+    """ServerWaits for keys, and collects the outcomes of their documents under all aliases."""
 
     def __init__(self) -> None:
         self.closed = False

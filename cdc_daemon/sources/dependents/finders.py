@@ -20,8 +20,7 @@ from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.suggestion import nearest_hint
-from cdc_daemon.pipeline.routes import references_of
-from cdc_daemon.pipeline.routing import find_route
+from cdc_daemon.pipeline.routing import find_route, references_of
 from cdc_daemon.search.searched_field import SearchedField
 from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 from cdc_daemon.values.cql_json import converter

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.slices import in_slices
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.sources.requests.ids import RequestedId
 
 
@@ -98,7 +97,7 @@ class KeyResult:
 
 
 class RequestedKeys:
-    """Waits for the keys of a request, rows or whole partitions, and collects the outcomes of their documents.
+    """ServerWaits for the keys of a request, rows or whole partitions, and collects the outcomes of their documents.
 
     Only documents under the request's alias count. `trouble` is what delays a key, and `refusal` why the alias takes no
     writes.

@@ -16,9 +16,9 @@ from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.slices import in_slices
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.handover import refusal_of
-from cdc_daemon.pipeline.server_waits import Waits
+from cdc_daemon.pipeline.ports import Watch
+from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.watch import Watch
 from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.requests.errors import (
     InvalidIdError,
@@ -76,7 +76,9 @@ class ServerState(Protocol):
 class ServerHealth:
     """Combines whether Cassandra answers, whether the writer can write, and what workers wait for."""
 
-    def __init__(self, cassandra: CassandraAvailability, writer: SwapWriter, waits: Waits, troubled: Troubled) -> None:
+    def __init__(
+        self, cassandra: CassandraAvailability, writer: SwapWriter, waits: ServerWaits, troubled: Troubled
+    ) -> None:
         self._cassandra = cassandra
         self._writer = writer
         self._waits = waits

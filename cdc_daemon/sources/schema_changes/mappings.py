@@ -18,7 +18,7 @@ from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.server_waits import Waits
+from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.search.indices import Completion
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 
@@ -65,7 +65,7 @@ class LiveMappings:
     A new column is shown where a mapping shows all columns. Its field is added to the index first. Where the index's
     mapping is the operator's own, and strict, the column is left out and that is logged. A mapping that no longer fits,
     because it names a dropped column, stays as it is; that is logged as well.
-    `waits` is called while Elasticsearch is waited for.
+    `server_waits` is called while Elasticsearch is waited for.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LiveMappings:
         make: Make,
         fields: Fields,
         replace: Replace,
-        waits: Waits | None = None,
+        server_waits: ServerWaits | None = None,
     ) -> None:
         self._settings = settings
         self._mappings = {table: list(several) for table, several in mappings.items()}
@@ -85,7 +85,7 @@ class LiveMappings:
         self._make = make
         self._fields = fields
         self._replace = replace
-        self._waits = waits or Waits()
+        self._server_waits = server_waits or ServerWaits()
         self._generations: dict[TableName, str | None] = {}
         self._locks = {table: asyncio.Lock() for table in mappings}
 
@@ -97,7 +97,7 @@ class LiveMappings:
         generation = self._generation(table)
         if self._generations.get(table) == generation or generation is None or table not in self._locks:
             return False
-        with self._waits.on("elasticsearch"):
+        with self._server_waits.on("elasticsearch"):
             async with self._locks[table]:
                 return await self._renew_all(table, generation)
 

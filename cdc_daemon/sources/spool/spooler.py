@@ -214,7 +214,7 @@ class Spooler:
                 "documents are not written",
             )
             self._gate.divert(self._divert)
-        await self._spool_entries(self._coalescer.held())
+        await self._spool_entries(self._coalescer.unacknowledged())
 
     async def _spool_parked(self) -> None:
         """Move keys that wait for aliases in trouble to disk."""

@@ -12,10 +12,9 @@ from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.main import app
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from tests.unit.cli.serving import Served
 
 

@@ -28,10 +28,9 @@ from cdc_daemon.model.errors import CdcError, DocumentError, UndecodableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.built_documents import BuiltDocuments
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.row_batch import ReadRows
+from cdc_daemon.pipeline.row_batch import BuiltDocuments, ReadRows
 from cdc_daemon.search.bulk_body import encode_action
 from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json

@@ -13,7 +13,7 @@ from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.related import Joined
 from cdc_daemon.model.errors import ConfigError, DocumentError
 from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.pipeline.routes import find_routes, references_of
+from cdc_daemon.pipeline.routing import find_routes, references_of
 from tests.unit.document.tables import table
 
 TABLES: dict[TableName, TableMetadata] = {

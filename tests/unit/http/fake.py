@@ -17,13 +17,13 @@ from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.config import HttpSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CdcError, IndexSwapError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.gate import Pause
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayOutcome, ReplayResult
 from cdc_daemon.sources.requests import Refresh, SyncService, UnknownObjectTypeError
 from cdc_daemon.sources.requests.jobs import SyncJobRunner

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from cdc_daemon.model.document_operation import Operation, Result
+from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Result
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
@@ -17,7 +17,6 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from tests.simulation.parts import unreadable_of
 from tests.unit.pipeline.servers import Servers, processor_of
 
@@ -89,7 +88,7 @@ async def working(servers: BlockedServers, coalescer: Coalescer) -> AsyncIterato
     pipeline = Pipeline(
         coalescer=coalescer,
         rows=processor_of(servers, coalescer),
-        expansion=Expansion(coalescer=coalescer, reader=servers, siblings=servers),  # type: ignore[arg-type]
+        expansion=Expansion(coalescer=coalescer, reader=servers, finder=servers),  # type: ignore[arg-type]
         unreadable=unreadable_of(coalescer),
         writer=servers,
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
+from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import TableDroppedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
@@ -18,7 +18,6 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.pipeline import URGENT, USUAL
 from cdc_daemon.pipeline.ports import RowReader
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from tests.simulation.parts import row_processor_of
 
 TABLE = TableName("k", "gone")

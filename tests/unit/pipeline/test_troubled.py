@@ -208,7 +208,7 @@ async def test_what_is_withdrawn_is_parked_no_more() -> None:
         await coalescer.submit([row(USER, "u")], receipt)
         receipt.release()
         await until(lambda: len(coalescer.parked()) == 1)
-        (entry,) = coalescer.held()
+        (entry,) = coalescer.unacknowledged()
         entry.give_back(dict(entry.receipts))
         coalescer.withdraw([entry.key])
         assert receipt.done

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CassandraReadError, StoreError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
@@ -18,7 +18,6 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.pipeline.pipeline import EXPANDERS, Pipeline
 from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.simulation.parts import Counts, unreadable_of
 from tests.simulation.virtual_time import virtual_time
@@ -116,7 +115,7 @@ class World:
         self.pipeline = Pipeline(
             coalescer=self.coalescer,
             rows=processor_of(servers, self.coalescer, policy=policy),
-            expansion=Expansion(coalescer=self.coalescer, reader=servers, siblings=servers),  # type: ignore[arg-type]
+            expansion=Expansion(coalescer=self.coalescer, reader=servers, finder=servers),  # type: ignore[arg-type]
             unreadable=unreadable_of(
                 self.coalescer, policy=policy, set_aside=self.dead.set_aside, observer=SomeCounts(), dead=self.dead
             ),

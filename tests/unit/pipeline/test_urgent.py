@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchRefusedError, StoreError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine
@@ -14,7 +14,6 @@ from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.pipeline import URGENT
-from cdc_daemon.pipeline.watch import DocumentOutcome
 
 TABLE = TableName("keyspace", "table")
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
+from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
@@ -18,7 +18,6 @@ from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.troubled import Troubled
-from cdc_daemon.pipeline.watch import DocumentOutcome
 from cdc_daemon.search.alias_troubles import AliasTrouble
 from cdc_daemon.search.failure import Failure
 from tests.simulation.parts import unreadable_of
@@ -134,7 +133,7 @@ async def working(
         expansion=Expansion(
             coalescer=coalescer,
             reader=servers,  # type: ignore[arg-type]
-            siblings=servers,
+            finder=servers,
             second_read_pause=0.0,
             **parts,
         ),

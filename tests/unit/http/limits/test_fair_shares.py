@@ -18,7 +18,7 @@ from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import Watch
+from cdc_daemon.pipeline.ports import Watch
 from cdc_http import create_app
 from cdc_http.connections.slots import network_of
 from cdc_http.limits.usage import caller_key

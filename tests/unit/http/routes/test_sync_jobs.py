@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from cdc_daemon.model.document_operation import Outcome
-from cdc_daemon.pipeline.watch import DocumentOutcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_http import create_app
 from tests.unit.http.asking import DOCUMENTED, Answer, ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon, running

@@ -13,12 +13,12 @@ import pytest
 from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import Schema
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.dead_documents import DeadDocuments, readable_key
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.dead_letters.replay import Replayer, ReplayOutcome
 from cdc_daemon.sources.dead_letters.retries import DeadLetterRetries
 from cdc_daemon.store import Store

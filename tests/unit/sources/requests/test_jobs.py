@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.requests import InvalidIdError, Refresh, TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.sources.requests.jobs import SyncJobReport, SyncJobRunner
 from cdc_daemon.store import Store

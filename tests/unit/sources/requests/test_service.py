@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.model.document_operation import Outcome
+from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.model.trouble import Trouble
-from cdc_daemon.pipeline.watch import DocumentOutcome, Watch
+from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.sources.requests import NotReplicatedError, Refresh
 from cdc_daemon.sources.requests.refresh import Refresher

@@ -15,7 +15,7 @@ from cdc_daemon.model.errors import ElasticsearchUnavailableError
 from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.server_waits import Waits
+from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.search.indices import Completion, missing_properties
 from cdc_daemon.sources.schema_changes.mappings import LiveMappings, SchemaFollower
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
@@ -77,7 +77,7 @@ class World:
         self.index = {"id", "v"}
         self.shown: list[str] = []
         self.again: set[Key] = set()
-        self.waits = Waits()
+        self.server_waits = ServerWaits()
         self.hangs: asyncio.Event | None = None
         self.live = LiveMappings(
             self.settings,
@@ -86,7 +86,7 @@ class World:
             make=self.make,
             fields=self,
             replace=self.replace,
-            waits=self.waits,
+            server_waits=self.server_waits,
         )
         self.follower = SchemaFollower(self.live, again=self.again.update, keys=PrimaryKeyWatch({}, NoTables()))
 
@@ -187,15 +187,15 @@ async def test_who_reads_rows_meanwhile_is_told_that_elasticsearch_is_waited_for
     world.hangs = asyncio.Event()
 
     async def read(number: int) -> None:
-        with world.waits.on("cassandra"):
+        with world.server_waits.on("cassandra"):
             await world.look(number)
 
     reads = [asyncio.create_task(read(number)) for number in range(2)]
     await asyncio.sleep(0.01)
-    trouble = world.waits.trouble(0.0)
+    trouble = world.server_waits.trouble(0.0)
     assert trouble is not None
     assert trouble.service == "elasticsearch"
-    assert {wait.service for wait in world.waits._open if not wait.inner} == {"elasticsearch"}
+    assert {wait.service for wait in world.server_waits._open if not wait.inner} == {"elasticsearch"}
     world.hangs.set()
     await asyncio.gather(*reads)
-    assert world.waits.trouble(0.0) is None
+    assert world.server_waits.trouble(0.0) is None

@@ -11,11 +11,11 @@ from cdc_daemon.model.key import Key
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.server_waits import Waits
+from cdc_daemon.pipeline.server_waits import ServerWaits
 
 
 @asynccontextmanager
-async def elsewhere(waits: Waits, service: str, entries: Sequence[Entry] = ()) -> AsyncIterator[None]:
+async def elsewhere(waits: ServerWaits, service: str, entries: Sequence[Entry] = ()) -> AsyncIterator[None]:
     """Make another worker wait."""
     begun, over = asyncio.Event(), asyncio.Event()
 
@@ -33,7 +33,7 @@ async def elsewhere(waits: Waits, service: str, entries: Sequence[Entry] = ()) -
 
 async def test_the_longest_wait_is_told_once_it_is_long() -> None:
     now = 100.0
-    waits = Waits(lambda: now)
+    waits = ServerWaits(lambda: now)
     assert waits.trouble(1.0) is None
     async with elsewhere(waits, "cassandra"):
         now += 0.6
@@ -46,7 +46,7 @@ async def test_the_longest_wait_is_told_once_it_is_long() -> None:
 
 def test_a_pause_after_a_failure_is_told_while_no_wait_is_long() -> None:
     now = 100.0
-    waits = Waits(lambda: now)
+    waits = ServerWaits(lambda: now)
     with waits.on("elasticsearch"), waits.after(CassandraUnavailableError("no host")):
         assert waits.trouble(1.0) == Trouble("cassandra", "no host")
         now += 1.5
@@ -57,7 +57,7 @@ def test_a_pause_after_a_failure_is_told_while_no_wait_is_long() -> None:
 
 async def test_who_asks_for_keys_is_told_of_their_own_wait() -> None:
     now = 100.0
-    waits = Waits(lambda: now)
+    waits = ServerWaits(lambda: now)
     table = TableName("app", "person")
     mine, others = Key(table, b"mine", (b"1",)), Key(table, b"others", ())
     async with elsewhere(waits, "cassandra", [Entry(others)]):
@@ -82,7 +82,7 @@ async def test_who_asks_for_keys_is_told_of_their_own_wait() -> None:
 async def test_a_wait_inside_of_another_counts_alone() -> None:
     """A read may have to ask Elasticsearch for an index's fields before it is over."""
     now = 100.0
-    waits = Waits(lambda: now)
+    waits = ServerWaits(lambda: now)
     key = Key(TableName("app", "person"), b"mine", ())
 
     async def ask() -> None:
@@ -102,7 +102,7 @@ async def test_a_wait_inside_of_another_counts_alone() -> None:
 
 async def test_a_page_is_waited_for_until_it_comes() -> None:
     now = 0.0
-    waits = Waits(lambda: now)
+    waits = ServerWaits(lambda: now)
 
     async def pages() -> AsyncIterator[list[int]]:
         nonlocal now
