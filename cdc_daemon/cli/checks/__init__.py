@@ -1,4 +1,4 @@
-"""The preflight: is everything outside the daemon ready for it, and if not, what mends it."""
+"""The preflight check of everything that the daemon depends on, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Finding", "Status", "run_checks"]
 
 
 def run_checks(settings: Settings) -> list[Finding]:
-    """Check the node, its tables, the folders, the HTTP surface and Elasticsearch. Nothing is changed.
+    """Check the node, its tables, the directories, the HTTP server and Elasticsearch. Nothing is changed.
 
-    Each validation that makes `run` end at its start is done here too. Takes a few seconds at most for each server that
-    is down; that is a finding, never an error.
+    Everything that makes `cdc-daemon run` fail at its start is checked here too. A server that is down is a finding,
+    not an error, and costs a few seconds at most.
     """
     findings, node, fitting = check_cassandra(settings)
     findings += check_folders(settings, node)

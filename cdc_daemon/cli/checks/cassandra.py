@@ -1,4 +1,4 @@
-"""The checks that ask Cassandra."""
+"""The checks that query Cassandra."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from cdc_daemon.sources.dependents.finders import make_finders
 from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 
 OLDEST, NEWEST = (4, 0), (5, 0)
-"""Releases whose segments are known."""
+"""The oldest and the newest release of Cassandra that is supported."""
 
 _SECONDS = 5.0
-"""How long a server may take to answer here: somebody is waiting at a terminal."""
+"""The timeout of a request. It is short because a person is waiting for the check."""
 
 
 class CassandraFindings(NamedTuple):
-    """What was found, and what other checks need of it.
+    """The findings, and what other checks need from Cassandra.
 
-    `node` are the node's settings, None where they may not be read. `mappings` are the declared mappings, by their
-    names, that fit the schema.
+    `node` are the node's settings, or None if they may not be read. `mappings` are the declared mappings that fit the
+    schema, by name.
     """
 
     findings: list[Finding]
@@ -52,8 +52,8 @@ def check_cassandra(settings: Settings) -> CassandraFindings:
     try:
         session = connect(hasty)
     except CdcError as error:
-        untold = "; its settings and tables were not looked at"
-        return CassandraFindings([fail("cassandra.reachable", f"{error.message}{untold}", error.hint)], None, {})
+        unchecked = "; the node's settings and tables were not checked"
+        return CassandraFindings([fail("cassandra.reachable", f"{error.message}{unchecked}", error.hint)], None, {})
     try:
         return _check_connected(session, settings)
     finally:
@@ -61,7 +61,7 @@ def check_cassandra(settings: Settings) -> CassandraFindings:
 
 
 def check_version(release: str) -> Finding:
-    """Judge the release a node tells, such as `5.0.6`."""
+    """Check the release of a node, such as `5.0.6`."""
     numbers = re.match(r"(\d+)\.(\d+)", release)
     found = f"Cassandra {release}"
     if numbers is None or not OLDEST <= (int(numbers[1]), int(numbers[2])) <= NEWEST:
@@ -88,7 +88,7 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
         findings.append(
             warn(
                 "cassandra.settings",
-                "the node's settings may not be read, so whether CDC is enabled is not known",
+                "the daemon's role may not read the node's settings, so it is not known whether CDC is enabled",
                 f'GRANT SELECT ON KEYSPACE system_views TO "{role}";',
             )
         )
@@ -111,13 +111,13 @@ def _where(node: Any) -> Finding:
         return ok("cassandra.reachable", found)
     return warn(
         "cassandra.reachable",
-        f"{found}, but its address is not one of this machine",
-        "run the daemon beside the node whose cdc_raw it reads, and name that node in cassandra.contact_points",
+        f"{found}, but its address is not an address of this machine",
+        "run the daemon on the node whose cdc_raw it reads, and set cassandra.contact_points to that node",
     )
 
 
 def _check_reading(session: Session, settings: Settings) -> Iterator[Finding]:
-    """Read each table as the daemon will: at its consistency level, with its role's rights."""
+    """Read each table as the daemon does: at the same consistency level, with the same role."""
     level = settings.cassandra.consistency
     for name, mapping in settings.mappings.items():
         table = session.cluster.metadata.keyspaces.get(mapping.table.keyspace, None)
@@ -133,7 +133,7 @@ def _check_reading(session: Session, settings: Settings) -> Iterator[Finding]:
             yield fail(
                 f"read.{name}",
                 f"{mapping.table} cannot be read at {level}: {_text(error)}",
-                "are enough replicas up, and is the keyspace replicated to the local datacenter?",
+                "check that enough replicas are up, and that the keyspace is replicated to the local datacenter",
             )
         else:
             yield ok(f"read.{name}", f"{mapping.table} can be read at {level}")
@@ -142,9 +142,9 @@ def _check_reading(session: Session, settings: Settings) -> Iterator[Finding]:
 async def _check_schema(
     session: Session, settings: Settings, found: Sequence[Finding]
 ) -> tuple[list[Finding], Mapping[str, DocumentMapping]]:
-    """Check mappings and polled tables against the schema; return the mappings that fit it, too.
+    """Check mappings and polled tables against the schema. Return the findings, and the mappings that fit the schema.
 
-    A mapping whose columns or id have a failing finding already gets no second one.
+    A mapping is skipped if its columns or its id already have a finding with the status fail.
     """
     schema = SchemaSource(session)
     try:
@@ -159,12 +159,12 @@ async def _check_schema(
         try:
             engine = connect_elasticsearch(settings.elasticsearch)
         except ConfigError:
-            return [], {}  # the checks of Elasticsearch report it, and without a client no mapping can be laid out
+            return [], {}  # the checks of Elasticsearch report it; mappings cannot be checked without a client
         stack.push_async_callback(engine.close)
         rows = DocumentedRows(engine, {})
 
         def find_dependents(mapping: DocumentMapping) -> None:
-            # Nothing is searched here: a finder raises at once where it cannot find documents as declared.
+            # This does not search: creating a finder raises if it could not find documents as declared.
             make_finders([mapping], schema.table, session=session, rows=rows)
 
         findings, mappings = check_mappings(schema.current, unmistaken, validate=find_dependents)
@@ -177,7 +177,7 @@ async def _check_schema(
 
 
 def _unanswered(name: str, error: Exception) -> Finding:
-    return fail(name, f"the node did not answer a query: {_text(error)}", "look into the node's log")
+    return fail(name, f"the node did not answer a query: {_text(error)}", "see the node's log")
 
 
 def _text(error: Exception) -> str:

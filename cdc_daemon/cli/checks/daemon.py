@@ -19,18 +19,18 @@ from cdc_daemon.sources.log.lock import LOCK_FILE
 from cdc_http import KeySetFile, ReloadingTlsContext, try_listening
 
 _SECONDS = 3.0
-"""How long the daemon may take to answer: somebody is waiting at a terminal."""
+"""The timeout of a request. It is short because a person is waiting for the check."""
 
 
 class Answer(NamedTuple):
-    """What the daemon answered to a request for its readiness: the HTTP status, and the JSON body's states."""
+    """The daemon's answer to `/readyz`: the HTTP status, and the states in the JSON body."""
 
     status: int
     states: Mapping[str, Any]
 
 
 def ask_readiness(settings: HttpSettings) -> Answer | None:
-    """Ask the daemon at the configured address whether it is ready; None where nothing answers there."""
+    """Request `/readyz` of the daemon at the configured address. Return None if there is no answer."""
     host = settings.local_host
     connection: http.client.HTTPConnection
     if settings.enabled and settings.health_port:
@@ -40,7 +40,7 @@ def ask_readiness(settings: HttpSettings) -> Answer | None:
     elif settings.tls is None:
         connection = http.client.HTTPConnection(host, settings.port, timeout=_SECONDS)
     else:
-        # It is asked whether it runs, and told nothing: the certificate need not prove a name.
+        # The request contains no secret, so the certificate is not verified.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection(host, settings.port, timeout=_SECONDS, context=context)
@@ -56,9 +56,9 @@ def ask_readiness(settings: HttpSettings) -> Answer | None:
 
 
 def check_running(settings: Settings) -> tuple[Finding, bool]:
-    """Return what was found, and whether a daemon holds what one of this configuration would need.
+    """Return the finding, and whether a daemon holds a lock that a daemon with this configuration would need.
 
-    Looks at the locks without waiting for them, and asks a daemon that holds one for its readiness.
+    The locks are tested without waiting. A daemon that holds one is asked for its readiness.
     """
     places = [settings.state.directory / LOCK_FILE]
     if settings.tail:
@@ -72,21 +72,23 @@ def check_running(settings: Settings) -> tuple[Finding, bool]:
 def _judge(settings: HttpSettings, held: str) -> Finding:
     name = "daemon.running"
     if not settings.enabled or not (settings.health_port or settings.port):
-        return ok(name, f"a daemon is running: it holds {held}; without a port its health is not known")
+        return ok(
+            name, f"a daemon is running: it has locked {held}; its health is not known, because it has no HTTP port"
+        )
     answer = ask_readiness(settings)
     if answer is None:
         return warn(
             name,
-            f"a daemon holds {held}, and nothing answers at its configured port",
-            "if it does not run with this configuration, correct state.directory or commit_log.cdc_raw_directory; "
-            "otherwise look into its log",
+            f"a daemon has locked {held}, but it does not answer on the configured port",
+            "if it runs with another configuration, correct state.directory or commit_log.cdc_raw_directory; "
+            "otherwise see its log",
         )
     if answer.status != 200:
         unready = ", ".join(name for name, state in answer.states.items() if state is False) or "no reason given"
         return warn(
-            name, f"a daemon is running and is not ready: {unready}", "/status and its log tell what it waits for"
+            name, f"a daemon is running and is not ready: {unready}", "/status and its log show what it is waiting for"
         )
-    return ok(name, f"a healthy daemon is running: it holds {held}")
+    return ok(name, f"a healthy daemon is running: it has locked {held}")
 
 
 def _is_locked(path: Path) -> bool:
@@ -110,11 +112,11 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
-    """Check the addresses, the certificate and the signers' keys. `running` says that a daemon listens already."""
+    """Check the addresses, the certificate and the key set. Ports are not checked if a daemon is already `running`."""
     ports = {"http.port": settings.port if settings.listens else None}
     ports["http.health_port"] = settings.health_port if settings.enabled else None
     if all(port is None for port in ports.values()):
-        yield ok("http.listening", "the daemon listens for no requests")
+        yield ok("http.listening", "the HTTP server is switched off")
         return
     if not running:
         for setting, port in ports.items():
@@ -126,14 +128,14 @@ def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
         except ConfigError as error:
             yield fail("http.tls", error.message, error.hint)
         else:
-            yield ok("http.tls", f"{settings.tls.certificate_file} and its key can be used")
+            yield ok("http.tls", f"{settings.tls.certificate_file} and its key are valid")
     if settings.auth.jwt is not None and settings.auth.jwt.key_set_file is not None:
         try:
             KeySetFile(settings.auth.jwt.key_set_file)
         except ConfigError as error:
             yield fail("http.auth", f"{settings.auth.jwt.key_set_file}: {error.message}", error.hint)
         else:
-            yield ok("http.auth", f"{settings.auth.jwt.key_set_file} holds the signers' keys")
+            yield ok("http.auth", f"{settings.auth.jwt.key_set_file} is a valid key set")
 
 
 def _check_port(host: str, port: int, setting: str) -> Finding:

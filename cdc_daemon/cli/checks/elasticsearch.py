@@ -1,4 +1,4 @@
-"""The checks that ask Elasticsearch. Nothing is created: only reading requests are sent."""
+"""The checks that query Elasticsearch. Nothing is created or changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cdc_daemon.search.searched_field import SearchedField, find_field, read_fie
 from cdc_daemon.search.swap_watch import look_up_indices
 
 MAJORS = ("8", "9")
-"""Releases that the client speaks to."""
+"""The major releases that are supported."""
 
 _SECONDS = 5.0
 _LEAST_GC_DELETES = 10.0
@@ -39,8 +39,8 @@ async def check_elasticsearch(
 ) -> list[Finding]:
     """Check the cluster, and the alias and index of each mapping.
 
-    `fitting` are the mappings that fit the schema, by their names. Fields that the daemon makes itself are known of
-    these alone. Where a daemon `has_run` with this state already, an index that is missing may have been deleted.
+    `fitting` are the mappings that fit the schema, by name. Only for these the generated Elasticsearch mapping is
+    known. If a daemon `has_run` with this state before, a missing index may have been deleted.
     """
     try:
         engine = make_engine(_client_options(options))
@@ -52,7 +52,7 @@ async def check_elasticsearch(
             versions = await _versions(engine)
         except CdcError as error:
             hosts = ", ".join(options.hosts)
-            found = f"{hosts}: {error.message}; its indices were not looked at"
+            found = f"{hosts}: {error.message}; the indices were not checked"
             return [fail("elasticsearch.reachable", found, error.hint or _mend_unreachable(options))]
         findings = [ok("elasticsearch.reachable", f"{len(versions)} node(s) answer"), check_versions(versions)]
         for name, mapping in mappings.items():
@@ -69,7 +69,7 @@ async def check_elasticsearch(
 
 
 def check_versions(versions: list[str]) -> Finding:
-    """Judge the releases of the cluster's nodes."""
+    """Check the releases of the cluster's nodes."""
     if not versions:
         return warn("elasticsearch.version", "no node tells its version", "Elasticsearch 8 or 9 is supported")
     found = "Elasticsearch " + ", ".join(sorted(set(versions)))
@@ -93,8 +93,8 @@ def _client_options(options: ElasticsearchSettings) -> ElasticsearchOptions:
 
 def _mend_unreachable(options: ElasticsearchSettings) -> str:
     if any(host.startswith("https:") for host in options.hosts):
-        return "is it up at this address, and does elasticsearch.ca_file sign its certificate?"
-    return "is it up at this address, and does it want https?"
+        return "check that it runs at this address, and that elasticsearch.ca_file is the CA of its certificate"
+    return "check that it runs at this address, and whether it requires https"
 
 
 async def _versions(engine: SearchEngine) -> list[str]:
@@ -125,18 +125,18 @@ async def _check_mapping(
     if write is None:
         yield fail(
             f"index.{name}",
-            f"the alias {mapping.alias} leads to {', '.join(sorted(behind))}, and to none of them for writing",
+            f"the alias {mapping.alias} points to {', '.join(sorted(behind))}, and none of them is its write index",
             f'POST /_aliases {{"actions": [{{"add": {{"index": "{max(behind)}", '
             f'"alias": "{mapping.alias}", "is_write_index": true}}}}]}}',
         )
         return
     yield await _check_blocks(engine, name, mapping.alias, write)
     seconds = await IndexManager(engine).gc_deletes(mapping.alias)
-    remembered = f"{write} remembers deletions for {format_duration(seconds)}"
+    remembered = f"{write} remembers deletions for {format_duration(seconds)} (index.gc_deletes)"
     if seconds < _LEAST_GC_DELETES:
         yield warn(
             f"gc_deletes.{name}",
-            f"{remembered}: under load, documents have to be read again before they are written",
+            f"{remembered}: under load, rows must be read again before their documents are written",
             f'PUT /{write}/_settings {{"index.gc_deletes": "60s"}}',
         )
     else:
@@ -152,8 +152,8 @@ async def _check_mapping(
 def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
     return warn(
         f"index.{name}",
-        f"{creation.found}, at a start; a daemon that is running writes no {name}, and waits for the alias",
-        f"if {mapping.alias} was deleted: restore its index, or restart the daemon and cdc-daemon backfill {name}",
+        f"{creation.found} when the daemon starts; a running daemon does not write {name} until the alias exists",
+        f"if {mapping.alias} was deleted: restore its index, or restart the daemon and run cdc-daemon backfill {name}",
     )
 
 
@@ -177,18 +177,18 @@ async def _check_dependents(engine: SearchEngine, name: str, mapping: MappingSet
 
 
 def judge_dependents(name: str, fields: Sequence[SearchedField]) -> Finding:
-    """Judge whether documents that show a row of another table are found by these fields."""
+    """Check whether documents that show a row of another table can be found by these fields."""
     problems = [field for field in fields if field.problem is not None]
     if not problems:
-        told = ", ".join(field.name for field in fields)
-        return ok(f"dependents.{name}", f"documents that show another table's row are found by {told}")
+        names = ", ".join(field.name for field in fields)
+        return ok(f"dependents.{name}", f"documents that show a row of another table are found by {names}")
     found = "; ".join(str(field.problem) for field in problems)
     if all(field.answers for field in problems):
-        return warn(f"dependents.{name}", found, "add a keyword below the field, as fields: {keyword: {type: keyword}}")
+        return warn(f"dependents.{name}", found, "add a keyword subfield: fields: {keyword: {type: keyword}}")
     return fail(
         f"dependents.{name}",
-        f"{found}: documents do not follow the row of another table that they show",
-        "name a keyword field of the documents in dependents, or add it to the index's mapping",
+        f"{found}: documents are not updated when the row of another table that they show changes",
+        "set dependents to a keyword field of the documents, or add such a field to the index's mapping",
     )
 
 
@@ -198,8 +198,8 @@ def _second_index(name: str, pair: AliasIndices) -> Finding:
     if pair.behind or (pair.phase is not Phase.DROPPING and not pair.both_written):
         return warn(
             f"second_index.{name}",
-            f"{found}, and lacks changes that it did not take",
-            f"cdc-daemon drop-index {name} deletes it; the log tells what it refused",
+            f"{found}, and lacks changes that it rejected",
+            f"delete it with cdc-daemon drop-index {name}; the daemon's log has the errors",
         )
     return ok(f"second_index.{name}", found)
 
@@ -216,8 +216,8 @@ async def _check_creation(
         if await engine.index_exists(mapping.alias):
             return fail(
                 f"index.{name}",
-                f"{mapping.alias} is an index, and documents are written through an alias",
-                "reindex it under another name, delete it, and give its name to an alias",
+                f"{mapping.alias} is an index, but must be an alias",
+                "reindex it under another name, delete it, and create an alias with its name",
             )
         if await engine.index_exists(mapping.index):
             return fail(
@@ -230,8 +230,8 @@ async def _check_creation(
 
 
 async def _try_out(engine: SearchEngine, name: str, mapping: MappingSettings, definition: IndexDefinition) -> Finding:
-    """Ask Elasticsearch whether it would create the index as the daemon will ask for it."""
-    found = f"the alias {mapping.alias} is free; {mapping.index} will be created behind it"
+    """Check whether Elasticsearch would create the index as the daemon requests it."""
+    found = f"the alias {mapping.alias} does not exist; {mapping.index} will be created behind it"
     try:
         await IndexManager(engine).try_out(definition)
     except IndexRefusedError as error:
@@ -239,7 +239,7 @@ async def _try_out(engine: SearchEngine, name: str, mapping: MappingSettings, de
         place = f"correct {' or '.join(files)}" if files else error.hint
         return fail(f"index.{name}", f"{mapping.index} behind {mapping.alias}: {error.message}", place)
     except ElasticsearchRefusedError:
-        return ok(f"index.{name}", f"{found}, if Elasticsearch takes it: the login may not try that out")
+        return ok(f"index.{name}", f"{found}; the login may not check whether Elasticsearch accepts it")
     return ok(f"index.{name}", found)
 
 
@@ -254,9 +254,9 @@ async def _check_blocks(engine: SearchEngine, name: str, alias: str, index: str)
         return fail(
             f"index.{name}",
             f"{index} behind {alias} takes no writes: {', '.join(blocks)}",
-            f"when there is room on its disk: PUT /{index}/_settings {{{lifted}}}",
+            f"when its disk has free space: PUT /{index}/_settings {{{lifted}}}",
         )
-    return ok(f"index.{name}", f"{alias} leads to {index}")
+    return ok(f"index.{name}", f"{alias} points to {index}")
 
 
 async def _check_privileges(engine: SearchEngine, name: str, mapping: MappingSettings) -> AsyncIterator[Finding]:
@@ -269,8 +269,8 @@ async def _check_privileges(engine: SearchEngine, name: str, mapping: MappingSet
     if missing:
         yield fail(
             f"privileges.{name}",
-            f"the login lacks {', '.join(missing)} on {' and '.join(names)}",
+            f"the login lacks the privileges {', '.join(missing)} on {' and '.join(names)}",
             "grant them to its role or API key",
         )
     else:
-        yield ok(f"privileges.{name}", f"the login has every privilege it needs on {' and '.join(names)}")
+        yield ok(f"privileges.{name}", f"the login has all required privileges on {' and '.join(names)}")

@@ -1,4 +1,4 @@
-"""What a check found, and how to mend it."""
+"""The result of a check: what was found, and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    `name` is stable, for machines. `status` is `ok`, `warn` (the daemon works, but something is lost or
-    at risk) or `fail` (the daemon cannot do its work). `found` says what is there, `mend` what to do about it.
+    `name` is stable, for scripts. `status` is `ok`, `warn` (the daemon works, but something is lost or at risk) or
+    `fail` (the daemon cannot work). `found` describes what was found, `mend` how to fix it.
     """
 
     name: str
@@ -27,15 +27,15 @@ class Finding:
 
 
 def ok(name: str, found: str) -> Finding:
-    """Make the finding of what is as it should be."""
+    """Return the finding for something that is correct."""
     return Finding(name, "ok", found)
 
 
 def warn(name: str, found: str, mend: str) -> Finding:
-    """Make the finding of what works but costs something."""
+    """Return the finding for something that works, but with a disadvantage."""
     return Finding(name, "warn", found, mend)
 
 
 def fail(name: str, found: str, mend: str | None) -> Finding:
-    """Make the finding of what keeps the daemon from its work."""
+    """Return the finding for something that prevents the daemon from working."""
     return Finding(name, "fail", found, mend)

@@ -1,4 +1,4 @@
-"""The folders: the node's segments, and the daemon's own state. Nothing is created or changed here."""
+"""Checks of the directories: cdc_raw and the daemon's state directory. Nothing is created or changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAMED = 5
 
 
 def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding]:
-    """Check the daemon's own state, and with `tail` cdc_raw; `node` are the node's settings, where these are known."""
+    """Check the state directory, and with `tail` cdc_raw. `node` are the node's settings, or None if unknown."""
     folder, state = settings.commit_log.cdc_raw_directory, settings.state.directory
     findings = _check_log(settings, node) if settings.tail else []
     findings += _check_state(state, folder)
@@ -49,8 +49,10 @@ def _check_log(settings: Settings, node: NodeSettings | None) -> list[Finding]:
         findings += _check_against_node(folder, node)
     limit, ours = total_space(settings, node), settings.commit_log.cdc_total_space
     if ours and ours != limit:
-        found = f"the node's cdc_total_space is {_mebibytes(limit)}, the configuration says {_mebibytes(ours)}"
-        findings.append(warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the node's is used"))
+        found = f"the node's cdc_total_space is {_mebibytes(limit)}, but the configuration has {_mebibytes(ours)}"
+        findings.append(
+            warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the daemon uses the node's")
+        )
     if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
         findings.append(_check_space(folder, limit))
     return findings
@@ -71,7 +73,7 @@ def _check_keystore(settings: CommitLogSettings) -> Iterator[Finding]:
 def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
     name = "cdc_raw.access"
     if not folder.is_dir():
-        found = "is not a folder" if folder.exists() else "does not exist"
+        found = "is not a directory" if folder.exists() else "does not exist"
         yield fail(name, f"{folder} {found}", "set commit_log.cdc_raw_directory to the node's cdc_raw_directory")
         return
     owner = folder.stat()
@@ -84,11 +86,11 @@ def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
     if unreadable is not None:
         yield fail(name, f"{unreadable.name} in {folder} cannot be read", user)
     elif release and (not os.access(folder, os.W_OK) or sticky):
-        yield fail(name, f"segments in {folder} cannot be deleted, so the folder would fill", user)
+        yield fail(name, f"segments in {folder} cannot be deleted, so the directory would fill", user)
     else:
-        yield ok(name, f"{folder} can be read" + (", and segments in it deleted" if release else ""))
+        yield ok(name, f"{folder} can be read" + (", and its segments can be deleted" if release else ""))
     if os.geteuid() not in (0, owner.st_uid):
-        found = f"the daemon runs as {_user(os.geteuid())}, the folder belongs to {_user(owner.st_uid)}"
+        found = f"the daemon runs as {_user(os.geteuid())}, but the directory belongs to {_user(owner.st_uid)}"
         yield warn("cdc_raw.owner", found, user)
 
 
@@ -97,11 +99,11 @@ def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:
     if theirs is not None and not _same(folder, Path(theirs)):
         yield warn(
             "cdc_raw.node",
-            f"the node writes to {theirs}, the daemon reads {folder}",
-            "this is right only where both are one folder, mounted in two places",
+            f"the node writes to {theirs}, but the daemon reads {folder}",
+            "this is correct only if both are the same directory, mounted in two places",
         )
     elif theirs is not None:
-        yield ok("cdc_raw.node", "the node writes to this folder")
+        yield ok("cdc_raw.node", "the node writes to this directory")
 
 
 def _check_space(folder: Path, limit: int) -> Finding:
@@ -111,9 +113,9 @@ def _check_space(folder: Path, limit: int) -> Finding:
     except OSError as error:
         return fail(name, f"{folder} cannot be listed: {error.strerror}", None)
     found = f"{_mebibytes(used)} of {_mebibytes(limit)} are in use"
-    mend = "start the daemon, which empties the folder; until then raise cdc_total_space"
+    mend = "start the daemon, which deletes segments; until then raise cdc_total_space"
     if used >= limit * _TOO_MANY:
-        return fail(name, f"{found}: Cassandra rejects writes to CDC tables when it is full", mend)
+        return fail(name, f"{found}: when the directory is full, Cassandra rejects writes to CDC tables", mend)
     if used >= limit * _MANY:
         return warn(name, found, mend)
     return ok(name, found)
@@ -123,31 +125,35 @@ def _check_state(state: Path, folder: Path) -> Iterator[Finding]:
     name = "state.directory"
     place = next(path for path in (state, *state.parents) if path.exists())
     if not place.is_dir() or (place == state and not state.is_dir()):
-        yield fail(name, f"{place} is not a folder", "set state.directory to a folder for this daemon alone")
+        yield fail(name, f"{place} is not a directory", "set state.directory to a directory for this daemon only")
         return
     if state.resolve().is_relative_to(folder.resolve()):
-        yield fail(name, f"{state} is in cdc_raw, where Cassandra counts space", "set state.directory to another place")
+        yield fail(
+            name,
+            f"{state} is inside cdc_raw, where it counts towards cdc_total_space",
+            "set state.directory to another directory",
+        )
         return
     kind = filesystem(place)
     if not os.access(place, os.W_OK | os.X_OK):
-        yield fail(name, f"{place} cannot be written", f"let {_user(os.geteuid())} write there")
+        yield fail(name, f"{place} is not writable", f"give {_user(os.geteuid())} write permission")
     elif kind in _NETWORK:
         yield fail(
             name,
-            f"{place} is on a network file system ({kind}), where SQLite's log does not work",
-            "set state.directory to a folder on a local disk",
+            f"{place} is on a network file system ({kind}), on which SQLite's write-ahead log does not work",
+            "set state.directory to a directory on a local disk",
         )
     elif kind in _FLEETING:
         yield warn(
             name,
-            f"{place} is on {kind}, which may go with the container or the next start of the machine",
-            "set state.directory to a folder on a disk that stays: after its loss everything has to be compared anew",
+            f"{place} is on {kind}, which may be lost with the container or at a reboot",
+            "set state.directory to a directory on a persistent disk; if it is lost, all tables must be reconciled",
         )
     else:
-        yield ok(name, f"{state} can be " + ("written" if place == state else "created"))
+        yield ok(name, f"{state} " + ("is writable" if place == state else "can be created"))
     free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
     if free < _STATE_BYTES:
-        yield warn("state.space", f"{_mebibytes(free)} are free at {place}", "make room there")
+        yield warn("state.space", f"only {_mebibytes(free)} are free at {place}", "free disk space there")
 
 
 def _check_quarantine(state: Path) -> Iterator[Finding]:
@@ -156,7 +162,9 @@ def _check_quarantine(state: Path) -> Iterator[Finding]:
     try:
         kept = quarantine.segments()
     except OSError as error:
-        yield warn(name, f"{quarantine.directory} cannot be listed: {error.strerror}", "let the daemon's user read it")
+        yield warn(
+            name, f"{quarantine.directory} cannot be listed: {error.strerror}", "give the daemon's user read permission"
+        )
         return
     if kept:
         some = ", ".join(path.name for path in kept[:_NAMED])
@@ -184,17 +192,17 @@ def _check_reconcile_requests(state: Path) -> Iterator[Finding]:
         more = f"; and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
         yield warn(
             name,
-            f"{len(wanted)} stretch{'es' if len(wanted) > 1 else ''} of changes did not come through the log, and "
-            f"{'their' if len(wanted) > 1 else 'its'} rows were not compared with Cassandra yet: {some}{more}",
-            "the running daemon compares and repairs them by itself (jobs.heal), and this finding ends; "
-            "`cdc-daemon jobs` shows how far it is",
+            f"{len(wanted)} reconcile request{'s are' if len(wanted) > 1 else ' is'} open, for changes that may be "
+            f"missing in the commit log: {some}{more}",
+            "no action is needed: the running daemon reconciles and repairs them (jobs.heal); `cdc-daemon jobs` shows "
+            "its progress",
         )
 
 
 def filesystem(path: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Return the type of the file system a path is on, such as `ext4`; empty when it cannot be known.
+    """Return the type of the file system of a path, such as `ext4`; empty if it is unknown.
 
-    The format of `mountinfo` is that of proc(5).
+    proc(5) describes the format of `mountinfo`.
     """
     device = path.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"

@@ -25,10 +25,10 @@ from cdc_daemon.sources.poll.factory import check_polled_tables, open_rows
 def check_mappings(
     schema: Schema, mappings: Mapping[str, MappingSettings], *, validate: Callable[[DocumentMapping], object] = id
 ) -> tuple[list[Finding], dict[str, DocumentMapping]]:
-    """Check each mapping whose tables exist: its columns, expressions, joins, look-ups, dependents and hook.
+    """Check each mapping whose tables exist: its columns, expressions, joins, lookups, dependents and hook.
 
-    `validate` is called with each mapping that fits, and may raise `ConfigError`. Returns the findings, and by their
-    names the mappings that fit the schema.
+    `validate` is called with each mapping that fits, and may raise `ConfigError`. Returns the findings, and the
+    mappings that fit the schema, by name.
     """
     findings: list[Finding] = []
     fitting: dict[str, DocumentMapping] = {}
@@ -47,7 +47,7 @@ def check_mappings(
             findings.append(fail(f"mapping.{name}", f"{place}: {error.message}", error.hint))
         else:
             fields = len(mapping.index_mapping()["properties"])
-            findings.append(ok(f"mapping.{name}", f"every name in it fits the schema; a document has {fields} fields"))
+            findings.append(ok(f"mapping.{name}", f"the mapping fits the schema; a document has {fields} fields"))
             findings += _warn_of_maps(mapping)
             fitting[name] = mapping
     return findings, fitting
@@ -60,18 +60,18 @@ def _table(schema: Schema, name: TableName) -> TableMetadata:
 
 
 def _warn_of_maps(mapping: DocumentMapping) -> Iterator[Finding]:
-    """Warn of maps that may lack children, because several children have the same entry name."""
+    """Warn of joins with form: map in which several children may have the same entry name."""
     for join in mapping.joins:
         if join.ambiguous:
             yield warn(
                 f"mapping.{join.place}",
-                f"rows of {join.settings.table} may have the same {join.settings.key}, and a map shows the last",
-                "take form: list, or a key column that tells the rows apart; or let order say which is the last",
+                f"rows of {join.settings.table} may have the same {join.settings.key}; the map shows only the last",
+                "use form: list, or a key column with different values; or set order to choose which row is the last",
             )
 
 
 def _check_dependents(name: str, declared: MappingSettings, mapping: DocumentMapping) -> None:
-    """Raise `ConfigError` where the index that the daemon makes will not have a field that dependents are found by."""
+    """Raise `ConfigError` if the index that the daemon would create lacks a field that dependents are searched by."""
     if declared.mappings is not None:
         return
     made = mapping.index_mapping()
@@ -87,9 +87,9 @@ def _check_dependents(name: str, declared: MappingSettings, mapping: DocumentMap
 async def check_polls(
     session: Session, schema: SchemaSource, polled: Sequence[PollSettings], shown: Sequence[TableName]
 ) -> AsyncIterator[Finding]:
-    """Check the column, its format, the index or the buckets of each polled table, as the daemon does at its start.
+    """Check the column, its format, and the index or the buckets of each polled table, as the daemon does at its start.
 
-    `shown` are the tables whose rows documents show. Raises `CassandraUnavailableError`.
+    `shown` are the mapped and joined tables. Raises `CassandraUnavailableError`.
     """
     for settings in polled:
         name = f"poll.{settings.table}"
@@ -106,5 +106,5 @@ async def check_polls(
 
 
 def unreachable(polled: Sequence[PollSettings], error: CdcError) -> list[Finding]:
-    """Return the findings of polled tables that could not be checked."""
+    """Return findings for polled tables that could not be checked."""
     return [fail(f"poll.{each.table}", f"{each.table} was not checked: {error.message}", error.hint) for each in polled]

@@ -1,4 +1,4 @@
-"""The mapped tables: do they exist, does the commit log carry them, do they have the columns that mappings name."""
+"""Checks of the mapped tables: they exist, they have CDC, and they have the columns that the mappings name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cdc_daemon.config import MappingSettings, template_columns
 from cdc_daemon.model.signal import TableName
 
 Query = Callable[[str, Sequence[object]], Iterable[Any]]
-"""Runs a CQL query with its parameters and returns rows that are read by column name."""
+"""Runs a CQL query with parameters. The values of a row are attributes named after the columns."""
 
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """A table as `system_schema` shows it: whether it has CDC, and each column's kind."""
+    """The parts of a table's definition in `system_schema` that are checked: CDC, and the kind of each column."""
 
     cdc: bool
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -31,15 +31,12 @@ class _Facts:
 
 
 def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail: bool = True) -> Iterator[Finding]:
-    """Look at the table of each mapping, and with `tail` whether the log tells its changes.
-
-    Errors of the query itself are the caller's.
-    """
+    """Check the tables of each mapping, with `tail` also their CDC. Errors of the query propagate to the caller."""
     durable = {row.keyspace_name: row.durable_writes for row in query(_KEYSPACES, ())}
     for name, mapping in mappings.items():
         keyspace = mapping.table.keyspace
         if keyspace not in durable:
-            mend = _nearest(keyspace, durable) or "create it, or take the mapping out"
+            mend = _nearest(keyspace, durable) or "create it, or remove the mapping"
             yield fail(f"table.{name}", f"there is no keyspace {keyspace}", mend)
             continue
         if tail and not durable[keyspace]:
@@ -51,7 +48,7 @@ def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail:
         facts = _read(query, mapping.table)
         if facts is None:
             tables = [row.table_name for row in query(_TABLE_NAMES, (keyspace,))]
-            mend = _nearest(mapping.table.table, tables) or "create it, or take the mapping out"
+            mend = _nearest(mapping.table.table, tables) or "create it, or remove the mapping"
             yield fail(f"table.{name}", f"there is no table {mapping.table}", mend)
             continue
         if tail:
@@ -82,7 +79,7 @@ def _check_cdc(name: str, table: TableName, facts: _Facts) -> Finding:
 
 
 def _check_joined(query: Query, name: str, mapping: MappingSettings, *, tail: bool) -> Iterator[Finding]:
-    """Look at the tables whose rows the documents show beside their own."""
+    """Check the tables of joins and lookups."""
     for table in sorted(mapping.joined_tables - {mapping.table}):
         facts = _read(query, table)
         if facts is None:
@@ -97,7 +94,7 @@ def _check_columns(name: str, mapping: MappingSettings, facts: _Facts) -> Findin
     missing = sorted(named - set(facts.columns))
     if not missing:
         shown = len(mapping.include) if mapping.include else len(facts.columns) - len(mapping.exclude or ())
-        return ok(f"columns.{name}", f"{shown} of {len(facts.columns)} columns are in documents")
+        return ok(f"columns.{name}", f"documents contain {shown} of {len(facts.columns)} columns")
     hints = [hint for column in missing if (hint := _nearest(column, facts.columns)) is not None]
     return fail(
         f"columns.{name}",
@@ -108,23 +105,23 @@ def _check_columns(name: str, mapping: MappingSettings, facts: _Facts) -> Findin
 
 def _check_id(name: str, mapping: MappingSettings, facts: _Facts) -> Finding:
     if mapping.id is None:
-        return ok(f"id.{name}", f"a document's id is made of the key: {', '.join(facts.key)}")
+        return ok(f"id.{name}", f"the document id consists of the key columns: {', '.join(facts.key)}")
     used = template_columns(mapping.id)
     foreign = [column for column in used if column not in facts.key]
     if foreign:
         return fail(
             f"id.{name}",
-            f"the id names {', '.join(foreign)}, which is not in the key: a removed row has no value for it",
-            f"use key columns only: {', '.join(facts.key)}",
+            f"the id contains {', '.join(foreign)}, not a key column: a removed row has no value for it",
+            f"use only key columns: {', '.join(facts.key)}",
         )
     unused = [column for column in facts.key if column not in used]
     if unused:
         return warn(
             f"id.{name}",
-            f"the id leaves out {', '.join(unused)}: rows that differ only there share one document",
-            f"name every key column: {', '.join(facts.key)}",
+            f"the id does not contain {', '.join(unused)}: rows that differ only there share one document",
+            f"use all key columns: {', '.join(facts.key)}",
         )
-    return ok(f"id.{name}", f"a document's id is {mapping.id}")
+    return ok(f"id.{name}", f"the document id is {mapping.id}")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

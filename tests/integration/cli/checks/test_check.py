@@ -187,7 +187,7 @@ def test_an_alias_without_a_write_index(
     finding = check()["index.course"]
     assert finding.status == "fail"
     _send(client, finding)
-    assert f"leads to {index_prefix}2" in check()["index.course"].found
+    assert f"points to {index_prefix}2" in check()["index.course"].found
 
 
 def test_an_index_that_takes_no_writes(check: Check, client: Elasticsearch, settings: Settings) -> None:

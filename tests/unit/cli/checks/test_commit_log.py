@@ -105,7 +105,7 @@ def test_batch_and_group_mode_are_fresh_whatever_the_format() -> None:
 
 
 def test_formats() -> None:
-    assert _findings()["cdc.segment_format"].found == "segments are plain"
+    assert _findings()["cdc.segment_format"].found == "segments are uncompressed"
     assert _findings(commitlog_compression__class_name="ZstdCompressor")["cdc.segment_format"].status == "ok"
     unknown = _findings(commitlog_compression__class_name="com.example.MyCompressor")["cdc.segment_format"]
     assert unknown.status == "fail"

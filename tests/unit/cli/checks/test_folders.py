@@ -65,7 +65,7 @@ def test_no_segments_folder(tmp_path: Path, state: Path) -> None:
     assert finding.status == "fail"
     assert "does not exist" in finding.found
     (tmp_path / "file").touch()
-    assert "is not a folder" in _check(tmp_path / "file", state)["cdc_raw.access"].found
+    assert "is not a directory" in _check(tmp_path / "file", state)["cdc_raw.access"].found
 
 
 def _deny(monkeypatch: pytest.MonkeyPatch, denied: Path, right: int) -> None:
@@ -173,7 +173,7 @@ def test_where_the_state_is_kept(
 
 def test_a_state_directory_that_cannot_be_written(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _deny(monkeypatch, state, os.W_OK)
-    assert "cannot be written" in _check(raw, state)["state.directory"].found
+    assert "is not writable" in _check(raw, state)["state.directory"].found
 
 
 def test_a_state_directory_that_is_a_file(raw: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_state_directory_that_is_a_file(raw: Path, tmp_path: Path) -> None:
 
 
 def test_a_state_directory_among_the_segments(raw: Path) -> None:
-    assert "in cdc_raw" in _check(raw, raw / "state")["state.directory"].found
+    assert "inside cdc_raw" in _check(raw, raw / "state")["state.directory"].found
 
 
 def test_a_full_disk(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,14 +222,14 @@ def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
     )
     finding = _check(raw, state)["state.reconcile"]
     assert finding.status == "warn"
-    assert "7 stretches" in finding.found
+    assert "7 reconcile requests are open" in finding.found
     assert "damage from 0:1 up to 0:2" in finding.found
     assert "and 2 more" in finding.found
     store.reconcile_requests.settle([number + 1 for number in range(7)])
     store.reconcile_requests.add(
         [ReconcileRequest(reason=ReconcileReason.ALTERED, segment_id=0, keyspace="k", table="t", since=5)]
     )
-    assert "yet: altered of k.t" in _check(raw, state)["state.reconcile"].found
+    assert "commit log: altered of k.t" in _check(raw, state)["state.reconcile"].found
     store.reconcile_requests.settle([8])
     store.reconcile_requests.add(
         [

@@ -49,7 +49,7 @@ def test_a_table_as_it_should_be() -> None:
         "columns.course": "ok",
         "id.course": "ok",
     }
-    assert findings["columns.course"].found == "4 of 4 columns are in documents"
+    assert findings["columns.course"].found == "documents contain 4 of 4 columns"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_such_keyspace() -> None:
     finding = _check(Schema(keyspace="sunbird_courses"), ("sunbird_course", "t"))["table.course"]
     assert finding.found == "there is no keyspace sunbird_course"
     assert finding.mend == "did you mean sunbird_courses for sunbird_course?"
-    assert _check(table=("zzz", "t"))["table.course"].mend == "create it, or take the mapping out"
+    assert _check(table=("zzz", "t"))["table.course"].mend == "create it, or remove the mapping"
 
 
 def test_columns_that_are_not_there() -> None:
@@ -96,8 +96,8 @@ def test_columns_that_are_not_there() -> None:
 
 
 def test_how_many_columns_are_shown() -> None:
-    assert _check(include=("active",))["columns.course"].found == "1 of 4 columns are in documents"
-    assert _check(exclude=("active",))["columns.course"].found == "3 of 4 columns are in documents"
+    assert _check(include=("active",))["columns.course"].found == "documents contain 1 of 4 columns"
+    assert _check(exclude=("active",))["columns.course"].found == "documents contain 3 of 4 columns"
 
 
 def test_an_id_of_other_columns_fails() -> None:
@@ -113,4 +113,4 @@ def test_an_id_without_the_whole_key_is_warned_of() -> None:
 
 
 def test_an_id_of_its_own_making_has_the_whole_key() -> None:
-    assert _check()["id.course"].found == "a document's id is made of the key: userid, courseid"
+    assert _check()["id.course"].found == "the document id consists of the key columns: userid, courseid"
