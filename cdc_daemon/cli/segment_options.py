@@ -1,4 +1,4 @@
-"""What the commands on segments share: their options, and what these stand for."""
+"""The options that the commands on segments share, and functions that evaluate them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cdc_daemon.commitlog.encryption import Keyring
     from cdc_daemon.config import Settings
 
-Paths = Annotated[list[str], typer.Argument(metavar="PATH", show_default=False, help="Segments, folders, or `-`.")]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", show_default=False, help="Segments, directories, or `-`.")]
 SchemaOption = Annotated[
     Path | None,
     typer.Option(
@@ -20,8 +20,8 @@ SchemaOption = Annotated[
         "-s",
         metavar="SNAPSHOT",
         show_default=False,
-        help="What tables there are: a file of **cdc-daemon schema export**. Without it: the live cluster that the "
-        "configuration names, and what its daemon remembers.",
+        help="A schema snapshot, made by **cdc-daemon schema export**. Default: the schema of the configured cluster, "
+        "and the schema history in the state of its daemon.",
     ),
 ]
 KeystoreOption = Annotated[
@@ -30,7 +30,7 @@ KeystoreOption = Annotated[
         "--keystore",
         metavar="FILE",
         show_default=False,
-        help="The JCEKS keystore that cassandra.yaml names, for encrypted segments.",
+        help="The JCEKS keystore named in cassandra.yaml, for encrypted segments.",
     ),
 ]
 KeystorePasswordOption = Annotated[
@@ -39,7 +39,7 @@ KeystorePasswordOption = Annotated[
         "--keystore-password-file",
         metavar="FILE",
         show_default=False,
-        help="A file with the keystore's password. Without it: $CDC_DAEMON_KEYSTORE_PASSWORD.",
+        help="A file with the password of the keystore. Default: $CDC_DAEMON_KEYSTORE_PASSWORD.",
     ),
 ]
 KeyPasswordOption = Annotated[
@@ -48,7 +48,7 @@ KeyPasswordOption = Annotated[
         "--key-password-file",
         metavar="FILE",
         show_default=False,
-        help="A file with the keys' password, where it is another. Without it: $CDC_DAEMON_KEY_PASSWORD.",
+        help="A file with the password of the keys, if it differs. Default: $CDC_DAEMON_KEY_PASSWORD.",
     ),
 ]
 KeyspaceOption = Annotated[
@@ -68,7 +68,7 @@ TableOption = Annotated[
 
 
 def check_paths(paths: list[str]) -> None:
-    """Raise `BadParameter` for paths that are not there."""
+    """Raise `BadParameter` for paths that do not exist."""
     from cdc_daemon.cli.segment_tools.reading import missing  # noqa: PLC0415  commands start fast
 
     if absent := missing(paths):
@@ -76,14 +76,14 @@ def check_paths(paths: list[str]) -> None:
 
 
 def keyring_of(keystore: Path | None, password: Path | None, key_password: Path | None) -> Keyring | None:
-    """Open the keystore that options name; None where none is named. Raises `ConfigError`."""
+    """Open the keystore in the options, or return None if there is none. Raises `ConfigError`."""
     from cdc_daemon.sources.log.keyring import open_keyring  # noqa: PLC0415  commands start fast
 
     return open_keyring(keystore, password, key_password)
 
 
 def settings_if_any(config: Path | None, *, needed: bool) -> Settings | None:
-    """Load the configuration; None where nobody named one, there is none, and it is not needed."""
+    """Load the configuration. Return None if none was given, none is at the default paths, and it is not `needed`."""
     from cdc_daemon.cli.common import find_config, load_settings  # noqa: PLC0415  commands start fast
     from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  likewise
 
@@ -96,7 +96,7 @@ def settings_if_any(config: Path | None, *, needed: bool) -> Settings | None:
 
 
 def settings_for_tables(schema: Path | None, config: Path | None) -> Settings | None:
-    """Load the configuration unless a snapshot makes it needless. Raises `ConfigError`."""
+    """Load the configuration unless a schema snapshot is given. Raises `ConfigError`."""
     from cdc_daemon.cli.common import load_settings  # noqa: PLC0415  commands start fast
     from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  likewise
 
@@ -106,10 +106,10 @@ def settings_for_tables(schema: Path | None, config: Path | None) -> Settings | 
         return load_settings(config)
     except ConfigError as error:
         if config is None and not error.where:
-            error.hint = f"name a snapshot of the schema with --schema; or {error.hint}"
+            error.hint = f"set a schema snapshot with --schema; or {error.hint}"
         raise
 
 
 def write_json(value: object) -> None:
-    """Write JSON to standard output, for machines."""
+    """Print a value as JSON."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

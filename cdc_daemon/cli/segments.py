@@ -1,4 +1,4 @@
-"""`cdc-daemon segments …`: look inside commit-log segments. Nothing is changed anywhere."""
+"""`cdc-daemon segments …`: list, dump, verify and count the contents of commit log segments. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ from cdc_daemon.cli.segment_options import (
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Look inside Cassandra's commit-log segments (4.0, 4.1, 5.0; compressed, encrypted): list, dump, verify, "
-    "count.\n\n"
-    "PATH is a segment, a folder of segments, or `-` for paths on standard input, one a line. "
-    "Nothing is changed anywhere.",
+    help="Inspect the commit log segments of Cassandra 4.0, 4.1 and 5.0, also compressed and encrypted ones.\n\n"
+    "PATH is a segment, a directory of segments, or `-` for paths on standard input, one per line. "
+    "Nothing is changed.",
 )
 
 
@@ -42,22 +41,24 @@ def list_(
         typer.Argument(
             metavar="PATH",
             show_default=False,
-            help="Segments, folders, or `-`; without it the configuration's cdc_raw.",
+            help="Segments, directories, or `-`. Default: the configured cdc_raw directory.",
         ),
     ] = None,
     *,
     config: ConfigOption = None,
     schema: SchemaOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Do not look inside: no tables, but at once.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the segments; the list then has no tables.")
+    ] = False,
     keystore: KeystoreOption = None,
     keystore_password_file: KeystorePasswordOption = None,
     key_password_file: KeyPasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List segments: index file, size, age, the CDC tables inside, and whether the daemon has consumed them.
+    """List segments with index file, size, age, CDC tables, and whether the daemon has consumed them.
 
-    Whether a segment is consumed, and the names of tables, take a configuration (or --schema for names).
-    Exit code 0: listed, 1: some could not be read, 2: wrong usage.
+    The column consumed needs a configuration. The names of tables need a configuration or --schema. Exit code 0:
+    listed, 1: some segments could not be read, 2: wrong usage.
     """
     from cdc_daemon.cli.segment_tools import listing  # noqa: PLC0415  likewise
     from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise
@@ -107,7 +108,7 @@ def dump(
     keyspace: KeyspaceOption = None,
     table: TableOption = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Keys, clusterings, paths and values as Cassandra's own bytes, in hex.")
+        bool, typer.Option("--raw", help="Write keys, clusterings, paths and values as Cassandra's bytes in hex.")
     ] = False,
     after: Annotated[
         str | None,
@@ -115,7 +116,7 @@ def dump(
             "--from",
             metavar="POSITION",
             show_default=False,
-            help="Begin behind a logical position, OFFSET or SEGMENT:OFFSET: what a dumped line says of itself.",
+            help="Start after this position, OFFSET or SEGMENT:OFFSET. Each dumped line contains its position.",
         ),
     ] = None,
     follow: Annotated[
@@ -123,7 +124,7 @@ def dump(
         typer.Option(
             "--follow",
             "-f",
-            help="Go on with what Cassandra writes, in a folder with the next segments too, until Ctrl-C.",
+            help="Continue with what Cassandra writes, in a directory also with new segments, until Ctrl-C.",
         ),
     ] = False,
     keystore: KeystoreOption = None,
@@ -132,9 +133,9 @@ def dump(
 ) -> None:
     """Write one JSON object for each partition update, in log order.
 
-    Write times are microseconds since the epoch, TTLs and local deletion times seconds. What cannot be read is
-    said on standard error, and what can be read after it is read. Exit code 0: all was read, 1: not all, 2: wrong
-    usage.
+    Write times are in microseconds since the epoch, TTLs and local deletion times in seconds. Errors are reported on
+    standard error; the command then continues with the next part that can be read. Exit code 0: everything was read, 1:
+    something was not, 2: wrong usage.
     """
     from cdc_daemon.cli.segment_tools import dump as dumping  # noqa: PLC0415  commands start fast
     from cdc_daemon.cli.segment_tools.follow import SegmentFollower, follow_segments  # noqa: PLC0415  likewise
@@ -146,9 +147,9 @@ def dump(
     begin = dumping.StartPosition() if after is None else dumping.parse_position(after)
     check_paths(paths)
     if after is not None and begin.segment_id is None and not only_segment(paths):
-        raise typer.BadParameter("expected SEGMENT:OFFSET where there can be several segments", param_hint="--from")
+        raise typer.BadParameter("expected SEGMENT:OFFSET, because there may be several segments", param_hint="--from")
     if follow and STANDARD_INPUT in paths:
-        raise typer.BadParameter("expected segments and folders, found a list on standard input", param_hint="--follow")
+        raise typer.BadParameter("expected segments or directories, found -", param_hint="--follow")
     keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     with open_tables(schema, settings_for_tables(schema, config)) as tables:
         wanted = TableFilter(tables, keyspace or (), table or ())
@@ -179,11 +180,10 @@ def verify(
     key_password_file: KeyPasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every checksum of segments: header, sync markers, entries, and compressed and encrypted blocks.
+    """Check all checksums of segments: header, sync markers, entries, and compressed and encrypted blocks.
 
-    Each problem is told with its place (logical position, and position in the file where that is another),
-    what was expected and what was found. No schema is needed. Exit code 0: clean, 1: damaged or not readable,
-    2: wrong usage.
+    Each problem is reported with its logical position (and its position in the file, if that differs), what was
+    expected and what was found. No schema is needed. Exit code 0: valid, 1: damaged or not readable, 2: wrong usage.
     """
     from cdc_daemon.cli.segment_tools import verify as verifying  # noqa: PLC0415  commands start fast
     from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise
@@ -219,10 +219,10 @@ def stats(
     key_password_file: KeyPasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count what is in segments: bytes, mutations, partitions, rows and deletions by table, and the time span.
+    """Count bytes, mutations, partitions, rows and deletions by table, and show the range of write times.
 
-    Partitions are different partition keys; beyond 4096 of a table their number is estimated, within a few
-    percent. Exit code 0: all was read, 1: not all, 2: wrong usage.
+    Partitions are distinct partition keys. If a table has more than 4096, their number is estimated, with an error of a
+    few percent. Exit code 0: everything was read, 1: something was not, 2: wrong usage.
     """
     from cdc_daemon.cli.segment_tools.mutations import MutationReader  # noqa: PLC0415  commands start fast
     from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise

@@ -1,1 +1,1 @@
-"""A look inside commit-log segments for people and scripts: list, dump, verify, count. Nothing is changed."""
+"""The work of `cdc-daemon segments`: list, dump, verify and count commit log segments. Nothing is changed."""

@@ -27,12 +27,12 @@ from cdc_daemon.values.messages import error_text
 
 
 def readable(value: Any) -> Any:
-    """Return a value of any CQL type, or a structure of such, as JSON values.
+    """Return a value of any CQL type, or a structure of such values, as JSON values.
 
-    Blobs are texts of `0x` and hex digits, timestamps ISO 8601 in UTC, maps and UDTs objects, sets, lists, tuples and
-    vectors lists. Numbers stay numbers up to 4,200 digits; longer ones, which most readers of JSON refuse, are
-    hexadecimal texts such as `0x1f` and `-0x1f`. Floats that are no numbers are the texts `NaN`, `Infinity` and
-    `-Infinity`. Everything else is the text that CQL has for it.
+    Blobs become `0x` and hex digits, timestamps ISO 8601 in UTC, maps and UDTs objects, sets, lists, tuples and vectors
+    lists. Integers of more than 4,200 digits, which most JSON readers reject, become hexadecimal texts such as `0x1f`
+    and `-0x1f`. Special floats become the texts `NaN`, `Infinity` and `-Infinity`. Everything else becomes its CQL
+    text.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -62,13 +62,13 @@ _POSITION: Final = re.compile(r"(?:(\d{1,19}):)?(\d{1,19})", re.ASCII)
 
 
 class StartPosition(NamedTuple):
-    """Where to begin: behind logical position `offset` of a segment; `segment_id` None stands for the only one."""
+    """Where a dump starts: after logical position `offset` of a segment. `segment_id` is None if there is only one."""
 
     segment_id: int | None = None
     offset: int = 0
 
     def begins_at(self, segment_id: int | None) -> int | None:
-        """Return the offset behind which this segment is wanted; None where it is not wanted at all."""
+        """Return the offset after which to dump this segment, or None if it precedes the start."""
         if self.segment_id is None or segment_id is None or segment_id == self.segment_id:
             return self.offset
         return 0 if segment_id > self.segment_id else None
@@ -80,14 +80,14 @@ def parse_position(text: str) -> StartPosition:
     if match is None:
         raise ConfigError(
             f"expected OFFSET or SEGMENT:OFFSET, found {text!r}",
-            hint="a dumped line's segment_id and position are where to go on behind it: 1795461419810:86967",
+            hint="use the segment_id and the position of a dumped line to start after it: 1795461419810:86967",
         )
     return StartPosition(None if match[1] is None else int(match[1]), int(match[2]))
 
 
 @dataclass(slots=True)
 class Dumper:
-    """Writes updates as lines to `write`; what cannot be read goes to `report`."""
+    """Writes updates as lines to `write`, and reports errors to `report`."""
 
     reader: MutationReader
     write: Callable[[bytes], object]
@@ -95,17 +95,17 @@ class Dumper:
     raw: bool = False
 
     def section(self, section: Section, *, segment: str, segment_id: int, after: int) -> None:
-        """Write the updates of one section that end behind logical position `after`."""
+        """Write the updates of one section that end after logical position `after`."""
         problems: list[CommitLogError] = []
         line = raw_line if self.raw else value_line
         for mutation in self.reader.read(section, segment=segment, problems=problems, after=after):
-            self.say(problems)  # those before this mutation: in a pipe that is read at once they come before it too
+            self.report_problems(problems)  # before the mutation, so that errors and lines appear in log order
             for update, _ in mutation.updates:
                 self.write(line(update, segment_id))
-        self.say(problems)
+        self.report_problems(problems)
 
-    def say(self, problems: list[CommitLogError]) -> None:
-        """ProblemReport problems, and forget them."""
+    def report_problems(self, problems: list[CommitLogError]) -> None:
+        """Report problems, and clear the list."""
         for problem in problems:
             self.report.problem(problem)
         problems.clear()
@@ -117,13 +117,13 @@ def raw_line(update: PartitionUpdate, segment_id: int) -> bytes:
 
 
 def value_line(update: PartitionUpdate, segment_id: int) -> bytes:
-    """Return an update as a line of JSON with its values, or in hex with `undecoded` where one cannot be decoded."""
+    """Return an update as a line of JSON, or in hex with a reason in `undecoded` if a value cannot be decoded."""
     try:
         form = readable(value_form(update, segment_id=segment_id))
-        # Not orjson: it takes no integers beyond 64 bits, and a varint has no end.
+        # Not orjson, which rejects integers of more than 64 bits: a varint may be larger.
         return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     except MutationError as error:
-        # A value beyond what Python has, such as a date in the year 10000, does not hide its neighbours.
+        # One value that Python cannot represent, such as a date in the year 10000, must not hide the others.
         reason = error.message
     except Exception as error:  # noqa: BLE001 -- likewise, whatever a value does to Python
         reason = f"a value has no text: {error_text(error)}"
@@ -134,7 +134,7 @@ def value_line(update: PartitionUpdate, segment_id: int) -> bytes:
 def dump_files(
     paths: Iterable[Path], dumper: Dumper, *, keyring: Keyring | None, after: StartPosition, progress: ProgressLine
 ) -> None:
-    """Dump segments one after another; one that cannot be read is reported, and the others go on."""
+    """Dump segments one after another. A segment that cannot be read is reported and skipped."""
     for path in paths:
         named = parse_segment_name(path.name)
         if named is not None and after.begins_at(named[1]) is None:
@@ -157,7 +157,7 @@ def _dump_file(
     begin = after.begins_at(named and named[1])
     with SegmentReading(path, keyring=keyring, position=begin or 0) as reading:
         for section in reading.sections():
-            dumper.say(reading.problems)
+            dumper.report_problems(reading.problems)
             assert reading.descriptor is not None
             segment_id = reading.descriptor.id
             begin = after.begins_at(segment_id)
@@ -166,4 +166,4 @@ def _dump_file(
             dumper.section(section, segment=path.name, segment_id=segment_id, after=begin)
             progress.step(path.name, section.end, reading.size)
         reading.check_end(index)
-        dumper.say(reading.problems)
+        dumper.report_problems(reading.problems)

@@ -1,4 +1,4 @@
-"""Dumping what Cassandra is writing: a segment that grows, and in a folder the segments after it."""
+"""`segments dump --follow`: dump segments while Cassandra writes them, and in a directory also new segments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cdc_daemon.model.errors import CdcError
 from cdc_daemon.sources.log.lifecycle import Evidence
 
 POLL: Final = 0.1
-"""Seconds between two looks, as Cassandra's sync markers come no more often."""
+"""Seconds between two rounds, which is the interval of Cassandra's sync markers."""
 
 
 class SegmentFollower:
-    """Segments that are read as far as they are written, round after round.
+    """Reads segments in rounds, each time up to the current end.
 
-    A segment is done with when its index file says COMPLETED, or when its file is gone: what was written to it
-    until then is read first. Until then damage that is not durable yet counts as a write in progress.
+    A segment is done when its index file says COMPLETED, or when its file was deleted, and all that was written to it
+    has been read. Until then, damage in a part that is not durable yet is treated as a write in progress.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SegmentFollower:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can follow: every argument is a segment, and all are done with."""
+        """Whether nothing can follow: every argument is a segment, and all are done."""
         return all(path in self._done for path in self._arguments)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class SegmentFollower:
 
     def _guarded(self, path: Path) -> None:
         try:
-            # The index file first: what it vouches for is there when the segment is looked at.
+            # The index file is read first: the part of the segment that it confirms is then surely written.
             index = read_index(path).index
             if path not in self._open and not self._begin(path):
                 return
@@ -95,14 +95,14 @@ class SegmentFollower:
         reading = self._open[path]
         evidence = Evidence(0 if index is None else index.offset, closed)
         for section in reading.sections(evidence):
-            self._dumper.say(reading.problems)
+            self._dumper.report_problems(reading.problems)
             assert reading.descriptor is not None
             segment_id = reading.descriptor.id
             after = self._after.begins_at(segment_id) or 0
             self._dumper.section(section, segment=path.name, segment_id=segment_id, after=after)
         if closed:
             reading.check_end(index)
-        self._dumper.say(reading.problems)
+        self._dumper.report_problems(reading.problems)
         if closed:
             self._finish(path)
 
@@ -118,7 +118,7 @@ class SegmentFollower:
 
 
 def follow_segments(following: SegmentFollower, *, flush: Callable[[], object]) -> None:
-    """Go round until nothing can follow or Ctrl-C."""
+    """Run rounds until nothing can follow, or until Ctrl-C."""
     try:
         while True:
             following.round()

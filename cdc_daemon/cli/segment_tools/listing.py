@@ -1,4 +1,4 @@
-"""What is in a folder of segments: their state, what tables they speak of, and whether they are consumed."""
+"""`segments list`: segments with their state, the tables in them, and whether the daemon has consumed them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from cdc_daemon.commitlog.section import Section
 from cdc_daemon.model.errors import CdcError, CommitLogError, MutationError
 
 _ONE: Final = 1
-"""The count of updates, a vint, with which nearly every mutation begins."""
+"""The first byte of nearly every mutation: the number of its updates, a vint."""
 
 
 @dataclass(slots=True)
 class ListedSegment:
     """One segment.
 
-    `tables` counts updates of tables with CDC by name, `others` those of the rest by name or id, `own` those of
-    Cassandra's own tables that are not known by name. `consumed` is `yes`, `partly` or `no`, None where no daemon's
-    state is known. `modified` is in seconds since the epoch, `size` in bytes.
+    `tables` counts the updates of tables with CDC by name, `others` those of other tables by name or id, `own` those of
+    system tables without a known name. `consumed` is `yes`, `partly` or `no`, or None if there is no state of a daemon.
+    `modified` is in seconds since the epoch, `size` in bytes.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class ListedSegment:
 
     @property
     def age(self) -> float:
-        """Seconds since the segment was changed."""
+        """Seconds since the last modification of the segment."""
         return time.time() - self.modified
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def list_segment(
     path: Path, *, schema: Schema, look_inside: bool, keyring: Keyring | None, consumption: Consumption | None,
     progress: ProgressLine,
 ) -> ListedSegment:  # fmt: skip
-    """List one segment. Nothing is raised: what is wrong is among its `problems`."""
+    """List one segment. Errors are not raised, but added to its `problems`."""
     listed = ListedSegment(path)
     named = parse_segment_name(path.name)
     if named is not None:
@@ -149,7 +149,7 @@ def _look_inside(reading: SegmentReading, listed: ListedSegment, schema: Schema,
 def _count_tables(
     section: Section, segment: str, schema: Schema, counts: Counter[bytes], problems: list[CommitLogError]
 ) -> None:
-    """Count updates by table id, without a look at what they say where a mutation has only one."""
+    """Count updates by table id. The contents of mutations with a single update are not decoded."""
 
     def layout_of(table_id: bytes) -> TableLayout | None:
         table = schema.get(table_id)
@@ -173,13 +173,13 @@ def _count_tables(
 
 
 def all_problems(listed: list[ListedSegment]) -> Iterator[CdcError]:
-    """Yield everything that is wrong with segments."""
+    """Yield the problems of all segments."""
     for each in listed:
         yield from each.problems
 
 
 def show_list(segments: Sequence[ListedSegment], *, known_tables: bool) -> None:
-    """Show segments as a table; `known_tables` tells whether tables have names."""
+    """Print segments as a table. `known_tables` says whether the names of tables are known."""
     heading = "CDC tables (updates)" if known_tables else "tables (updates)"
     table = plain_table("segment", "index", "size", "age", "consumed", heading, right=("size", "age"))
     for each in segments:

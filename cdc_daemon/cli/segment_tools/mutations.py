@@ -1,4 +1,4 @@
-"""Full decoding for commands: unknown tables asked for and counted, every update with its size."""
+"""Decode the mutations of a segment, refreshing the schema for unknown tables."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cdc_daemon.commitlog.update_decoder import UpdateDecoder
 from cdc_daemon.model.errors import CommitLogError, MutationError
 
 _QUESTIONS: Final = 1000
-"""After so many the cluster is left alone: the segments are of another one."""
+"""The maximum number of schema refreshes. If it is exceeded, the segments are probably from another cluster."""
 
 
 class Mutation(NamedTuple):
-    """One entry. `updates` are the wanted ones, each with its size in bytes; `size` is the entry's.
+    """One mutation. `updates` are those that pass the filter, each with its size in bytes; `size` is that of the entry.
 
-    `position` is the logical position of its end. `unknown` counts updates of tables that no schema has.
+    `position` is the logical position of its end. `unknown` counts updates of unknown tables.
     """
 
     position: int
@@ -32,9 +32,9 @@ class Mutation(NamedTuple):
 
 
 class MutationReader:
-    """Reads mutations with the tables at hand; where these can be refreshed, what is not understood is asked once.
+    """Decodes mutations. For each unknown table and each decoding error the schema is refreshed once, if possible.
 
-    `unknown` counts updates of tables that stay unknown, by table id.
+    `unknown` counts the updates of tables that remain unknown, by table id.
     """
 
     def __init__(self, tables: KnownTables, wanted: TableFilter) -> None:
@@ -48,7 +48,7 @@ class MutationReader:
     ) -> Iterator[Mutation]:
         """Yield the mutations that end after logical position `after`.
 
-        Damage and what cannot be decoded is appended to `problems`.
+        Damage and decoding errors are appended to `problems`.
         """
         decoder = UpdateDecoder(section.version)
 
@@ -63,7 +63,7 @@ class MutationReader:
                 try:
                     found, strangers = read_mutation(payload, self._layout_of, read)
                 except MutationError as error:
-                    # A column that was added a moment ago is in the log before anybody has told us.
+                    # A column that was added a moment ago may be in the log before it is in our schema.
                     if self._ask(error.message):
                         continue
                     error.where.update(segment=segment, position=position)
@@ -85,7 +85,7 @@ class MutationReader:
         return None if table is None else TableLayout.of(table)
 
     def _ask(self, question: bytes | str) -> bool:
-        """Refresh the tables for the sake of this question; tell whether that was done, which is once at most."""
+        """Refresh the schema, at most once for each question. Return whether it was refreshed."""
         if question in self._asked or len(self._asked) >= _QUESTIONS:
             return False
         self._asked.add(question)

@@ -1,4 +1,4 @@
-"""From the PATHs of a command line to segment files."""
+"""Find segment files by the PATHs of a command, and read a segment to its end, past damage, and on while it grows."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from cdc_daemon.sources.log.folder import SegmentBuffer
 from cdc_daemon.sources.log.lifecycle import Evidence
 
 STANDARD_INPUT = "-"
-"""Stands for the paths on standard input, one a line."""
+"""The argument for a list of paths on standard input, one per line."""
 
 _INDEX_SUFFIX = "_cdc.idx"
 
 
 def missing(arguments: Sequence[str]) -> list[str]:
-    """Return those arguments that name nothing that is there."""
+    """Return the arguments that are paths of nothing that exists."""
     return [each for each in arguments if each != STANDARD_INPUT and not Path(each).exists()]
 
 
 def find_segments(arguments: Sequence[str], standard_input: Iterable[str]) -> Iterator[Path]:
-    """Yield the segment files that arguments stand for, in their order.
+    """Yield the segment files of the arguments, in their order.
 
-    A folder stands for the segments in it by ascending id. Index files are passed over, so that `cdc_raw/*` may
-    be given. Lines of `standard_input` are read one by one as they are needed; what they name need not exist.
-    Raises `OSError` for a folder that cannot be listed.
+    For a directory these are its segments by ascending id. Index files are skipped, so that `cdc_raw/*` can be used.
+    The lines of `standard_input` are read one by one when they are needed, and their paths need not exist. Raises
+    `OSError` for a directory that cannot be listed.
     """
     for argument in arguments:
         if argument == STANDARD_INPUT:
@@ -53,7 +53,7 @@ def find_segments(arguments: Sequence[str], standard_input: Iterable[str]) -> It
 
 
 def only_segment(arguments: Sequence[str]) -> bool:
-    """Return whether arguments stand for one segment, and will do so later too."""
+    """Return whether the argument is a single segment, so that no others can appear later."""
     return len(arguments) == 1 and arguments[0] != STANDARD_INPUT and not Path(arguments[0]).is_dir()
 
 
@@ -65,32 +65,32 @@ def _expand(path: Path) -> Iterator[Path]:
 
 
 def folder_segments(folder: Path) -> list[Path]:
-    """Return the segments in a folder by ascending id. Raises `OSError`."""
+    """Return the segments in a directory by ascending id. Raises `OSError`."""
     with os.scandir(folder) as entries:
         named = [(parse_segment_name(entry.name), entry.name) for entry in entries]
     return [folder / name for _, name in sorted((parsed[1], name) for parsed, name in named if parsed is not None)]
 
 
 EVERYTHING: Final = Evidence(durable=0, closed=True)
-"""What is looked at once counts as written for good."""
+"""The evidence for a segment that is read only once: everything in it is treated as durable."""
 
 _NO_END: Final = (1 << 63) - 1
 _MOMENT: Final = 0.1
-"""Seconds within which a file that is being written gets the rest of its section."""
+"""Seconds to wait for the rest of a section in a file that is being written."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """What a segment's index file says: `index` is None where it is absent or cannot be read just now."""
+    """The content of a segment's index file. `index` is None if the file does not exist or is being written."""
 
     present: bool
     index: CdcIndex | None
     garbage: bool = False
-    """Whether it holds something that no Cassandra writes, not even halfway."""
+    """Whether it contains something that Cassandra does not write, not even partially."""
 
 
 def read_index(segment: Path) -> IndexState:
-    """Read the index file beside a segment. Raises `OSError` other than that there is none."""
+    """Read the index file of a segment, if there is one. Raises `OSError`."""
     try:
         content = segment.with_name(index_name(segment.name)).read_bytes()
     except FileNotFoundError:
@@ -106,13 +106,12 @@ def _is_beginning(content: bytes) -> bool:
 
 
 class SegmentReading:
-    """The sections of one segment file; whatever does not hold together is appended to `problems`.
+    """The sections of one segment file. Damage is appended to `problems`.
 
-    Memory is bounded by the largest section that has to be undone as a whole; plain sections come in pieces. With
-    `position`, sections that end at or before this logical position are left out.
+    Memory is bounded by the largest compressed or encrypted section, which is decoded as a whole. Other sections are
+    read in parts. Sections that end at or before the logical position `position` are skipped.
 
-    Raises `OSError`, `UnsupportedSegmentError` and `DamagedSegmentError` for the header, and what the keyring
-    raises.
+    Raises `OSError`, `UnsupportedSegmentError` and `DamagedSegmentError` for the header, and the errors of the keyring.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class SegmentReading:
 
     @property
     def descriptor(self) -> SegmentDescriptor | None:
-        """The header; None where it is not written yet."""
+        """The header, or None if it is not written yet."""
         return None if self._reader is None else self._reader.descriptor
 
     @property
@@ -164,30 +163,30 @@ class SegmentReading:
 
     @property
     def end(self) -> int:
-        """The logical position up to which sections were handed out."""
+        """The logical position up to which sections were returned."""
         return 0 if self._reader is None else self._reader.position
 
     def sections(self, evidence: Evidence = EVERYTHING) -> Iterator[Section]:
-        """Yield what is written so far and was not handed out before.
+        """Yield the sections that were written since the previous call.
 
-        Damage where `evidence` does not cover it may be a write in progress and is left for a later call.
+        Damage that `evidence` does not cover may be a write in progress, and is left to a later call.
         """
         self._buffer.look()
         while (section := self._next(evidence)) is not None:
-            # Where reading begins in the midst of a section, whoever asked for it tells the entries apart.
+            # If reading starts in the middle of a section, the caller skips the first entries itself.
             yield section if section.resume == section.start else replace(section, resume=section.start)
 
     def check_end(self, index: CdcIndex | None) -> None:
-        """Note what is missing at the end of a segment that was read to it, by what its index file says."""
+        """Add a problem if a segment that was read to its end is shorter than its index file says."""
         if self._reader is None:
             found = "none" if self.size else "an empty file"
             self._note(f"expected a header, found {found}", 0)
         elif index is not None and not self._damaged and self.end < index.offset != self.size:
-            # After a crash the index file holds the file's length, which says nothing of data.
+            # After a crash the index file contains the length of the file, not the end of the data.
             self._note(
                 f"expected sync markers up to {index.offset}, found their end at {self.end}",
                 self.end,
-                hint="the offset is the index file's",
+                hint="the first offset is that of the index file",
             )
 
     def _open(self) -> SectionReader | None:
@@ -200,7 +199,7 @@ class SegmentReading:
         return self._reader
 
     def _read_header(self) -> SegmentDescriptor | None:
-        """Read the header; where it is damaged note that, and go by the file's name. None where there is none yet."""
+        """Return the header, or None if it is not written yet. If it is damaged, recover it from the file's name."""
         damage = None
         try:
             found = read_descriptor(self._buffer, segment=self.name)
@@ -234,7 +233,7 @@ class SegmentReading:
             if problem is None:
                 return section
             if not self._waited:
-                # Where Cassandra is writing this file just now, the rest of it comes in a moment.
+                # If Cassandra is writing this file, the rest of the section follows in a moment.
                 self._waited = True
                 time.sleep(_MOMENT)
                 self._buffer.look()
@@ -248,7 +247,7 @@ class SegmentReading:
         self.problems.append(DamagedSegmentError(message, segment=self.name, position=position, hint=hint))
 
     def _pass(self, reader: SectionReader, error: DamagedSegmentError) -> None:
-        """Note damage. The reader goes on by itself behind a section; past a marker it must be told to."""
+        """Add a problem. The reader skips a damaged section by itself; after a damaged marker it is resynchronised."""
         self._damaged = True
         place = _file_place(error)
         if place != self._bad_place:

@@ -1,4 +1,4 @@
-"""How far a long run is, in one line on a terminal's standard error."""
+"""The progress line and the problem report of long commands, on standard error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cdc_daemon.cli.output import say, spell_bytes
 from cdc_daemon.model.errors import CdcError
 
 _PATIENCE: Final = 0.5
-"""Seconds of work that are not worth a word."""
+"""Seconds before the progress line appears."""
 _INTERVAL: Final = 0.1
 _CLEAR: Final = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """A line that is rewritten in place; nothing at all where `stream` is no terminal."""
+    """A progress line that is rewritten in place. It is not shown if `stream` is not a terminal."""
 
     def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
         self._stream = stream
@@ -38,7 +38,7 @@ class ProgressLine:
         self._shown = True
 
     def clear(self) -> None:
-        """Take the line away, so that something else can be written."""
+        """Erase the line, so that something else can be written."""
         if self._shown:
             self._stream.write(_CLEAR)
             self._stream.flush()
@@ -49,7 +49,8 @@ class ProgressLine:
 def showing_progress(*, output_is_data: bool = False) -> Iterator[ProgressLine]:
     """Show progress on standard error while the block runs.
 
-    With `output_is_data` lines go to standard output all the time, so where that is a terminal too nothing is shown.
+    With `output_is_data` it is not shown if standard output is a terminal too, because that receives lines all the
+    time.
     """
     progress = ProgressLine(sys.stderr, wanted=not (output_is_data and sys.stdout.isatty()))
     try:
@@ -66,7 +67,7 @@ _FROM_NAME: Final = 3
 
 
 class ProblemReport:
-    """Says problems as they are found; `count` is how many there were."""
+    """Prints problems as they are found, up to a limit. `count` is the number of all problems."""
 
     def __init__(self, progress: ProgressLine) -> None:
         self.count = 0
@@ -87,13 +88,13 @@ class ProblemReport:
         named = {table: count for table, count in unknown.items() if not is_system_table(table)}
         own = sum(unknown.values()) - sum(named.values())
         if named:
-            say(f"note: left out updates of tables that the schema does not have: {_spell(named)}")
+            say(f"note: skipped updates of tables that are not in the schema: {_spell(named)}")
         if own:
-            say(f"note: left out {own} updates of Cassandra's own tables, which the schema does not have either")
+            say(f"note: skipped {own} updates of Cassandra's system tables, which are not in the schema either")
 
 
 def is_system_table(table_id: bytes) -> bool:
-    """Return whether a table is Cassandra's own. Such ids are made from names (`TableId.forSystemTable`)."""
+    """Return whether a table is a system table, whose id Cassandra derives from the name (`TableId.forSystemTable`)."""
     return len(table_id) == _ID_SIZE and UUID(bytes=table_id).version == _FROM_NAME
 
 

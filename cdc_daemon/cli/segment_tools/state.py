@@ -1,4 +1,4 @@
-"""What a daemon remembers, read without disturbing it: nothing is created, locked or written."""
+"""Read the state directory of a daemon that may be running. Nothing is created, locked or written."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _SOURCE: Final = TailOptions().source
 
 
 class DaemonState:
-    """The state directory of a daemon that may be running. Every question raises `StoreError`."""
+    """The state directory of a daemon that may be running. All methods raise `StoreError`."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE_NAME
 
     @property
     def exists(self) -> bool:
-        """Whether a daemon has ever kept anything here."""
+        """Whether a daemon has ever stored anything here."""
         return self.path.is_file()
 
     def generations(self) -> list[TableDefinition]:
-        """Return the generations of tables that the daemon has seen, oldest first."""
+        """Return the schema history: all table definitions that the daemon has seen, oldest first."""
         return self._ask(read_generations)
 
     def checkpoint(self) -> tuple[int, int] | None:
-        """Return the segment id and the position behind which everything is acknowledged; None before the first."""
+        """Return the checkpoint: the segment id and position up to which everything is acknowledged, or None."""
         found = self._ask(
             lambda connection: connection.execute(
                 "SELECT segment_id, position FROM checkpoint WHERE source = ?", (_SOURCE,)
@@ -48,17 +48,17 @@ class DaemonState:
         return (found[0][0], found[0][1]) if found else None
 
     def consumed(self) -> dict[int, int]:
-        """Return the segments that were read to their end: where that was, by id."""
+        """Return the end position of each segment that was read completely, by segment id."""
         return self._ask(
             lambda connection: dict(connection.execute("SELECT segment_id, position FROM consumed_segment").fetchall())
         )
 
     def reconcile_requests(self) -> list[ReconcileRequest]:
-        """Return what is still to be compared with Cassandra, the oldest request first."""
+        """Return the open reconcile requests, oldest first."""
         return self._ask(read_open_requests)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        # Without a write-ahead log nobody has the file open, and reading it as immutable leaves no files behind.
+        # Without a write-ahead log no process has the file open, and reading it as immutable creates no files.
         mode = "mode=ro" if self.path.with_name(f"{FILE_NAME}-wal").exists() else "mode=ro&immutable=1"
         try:
             with closing(sqlite3.connect(f"file:{quote(str(self.path))}?{mode}", uri=True, timeout=5)) as connection:
@@ -69,13 +69,13 @@ class DaemonState:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """How far a daemon is: its checkpoint, and where the segments that it is done with end, by id."""
+    """How far a daemon has consumed segments: its checkpoint, and the end position of each completed segment, by id."""
 
     checkpoint: tuple[int, int] | None
     consumed: dict[int, int]
 
     def of(self, segment_id: int) -> tuple[str, int | None]:
-        """Return whether a segment is consumed (`yes`, `partly`, `no`), and up to where."""
+        """Return whether a segment is consumed (`yes`, `partly`, `no`), and up to which position."""
         if segment_id in self.consumed:
             return "yes", self.consumed[segment_id]
         if self.checkpoint is not None and self.checkpoint[0] == segment_id and self.checkpoint[1] > 0:
@@ -84,7 +84,7 @@ class Consumption:
 
 
 def read_consumption(settings: Settings | None) -> Consumption | None:
-    """Return how far the daemon of this configuration is; None where that is not known."""
+    """Return how far the daemon of this configuration has consumed segments, or None if that is unknown."""
     if settings is None:
         return None
     state = DaemonState(settings.state.directory)
@@ -93,5 +93,5 @@ def read_consumption(settings: Settings | None) -> Consumption | None:
     try:
         return Consumption(state.checkpoint(), state.consumed())
     except StoreError as error:
-        say(f"note: {error}; what is consumed is not known")
+        say(f"note: {error}; it is not known which segments are consumed")
         return None

@@ -1,4 +1,4 @@
-"""How many different values there were, in bounded memory."""
+"""`segments stats`: count the contents of segments by table, and in total."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Partiti
 from cdc_daemon.model.errors import CdcError, CommitLogError
 
 KEPT: Final = 4096
-"""Hashes kept: up to so many values the count is exact, beyond that its standard error is 1/64."""
+"""The number of hashes that are kept. Up to this number of values the count is exact; beyond, its standard error is
+1/64."""
 _HASHES: Final = 1 << 64
 
 
 class DistinctCounter:
-    """Counts different values by the least of their hashes (k minimum values, Bar-Yossef et al. 2002)."""
+    """Counts distinct values in bounded memory, by the smallest hashes (k minimum values, Bar-Yossef et al. 2002)."""
 
     __slots__ = ("_kept", "_largest", "exact")
 
@@ -52,7 +53,7 @@ class DistinctCounter:
 
     @property
     def count(self) -> int:
-        """How many different values there were, as far as can be told."""
+        """The number of distinct values, exact or estimated."""
         if self.exact:
             return len(self._kept)
         return round((KEPT - 1) * _HASHES / -self._largest[0])
@@ -60,13 +61,13 @@ class DistinctCounter:
 
 @dataclass(slots=True)
 class Span:
-    """From the oldest to the newest write time, microseconds since the epoch; None where nothing was written."""
+    """The oldest and the newest write time in microseconds since the epoch, or None if nothing was written."""
 
     oldest: int | None = None
     newest: int | None = None
 
     def add(self, timestamp: int) -> None:
-        """Take in a write time."""
+        """Add a write time."""
         if self.oldest is None or self.newest is None:
             self.oldest = self.newest = timestamp
         elif timestamp < self.oldest:
@@ -75,7 +76,7 @@ class Span:
             self.newest = timestamp
 
     def join(self, other: Span) -> None:
-        """Take in another span."""
+        """Add the write times of another span."""
         for timestamp in (other.oldest, other.newest):
             if timestamp is not None:
                 self.add(timestamp)
@@ -83,12 +84,12 @@ class Span:
 
 @dataclass(slots=True)
 class TableStats:
-    """What segments hold of one table.
+    """The contents of segments for one table.
 
-    `mutations` are entries that speak of it, `size` the bytes of its updates in them. `partitions` counts different
-    partition keys. `rows` are rows written, statics included. Deletions: of whole partitions, of ranges of rows, of
-    rows, of single cells, and of all that a collection or UDT held before, which every write of a whole
-    collection brings along.
+    `mutations` counts the mutations with updates of the table, `size` the bytes of these updates. `partitions` counts
+    distinct partition keys. `rows` counts written rows, static rows included. Deletions are counted by their scope:
+    partitions, ranges of rows, rows, cells, and whole collections or UDTs. Every write of a whole collection contains a
+    deletion of its previous elements.
     """
 
     name: str
@@ -180,7 +181,7 @@ class TableStats:
 
 @dataclass(slots=True)
 class SegmentStats:
-    """One segment: its file's size and the logical position behind the last marker in bytes, mutations, write times."""
+    """One segment: the size of the file, the logical position after the last marker, mutations, and write times."""
 
     path: Path
     size: int = 0
@@ -214,7 +215,7 @@ class Statistics:
     written: Span = field(default_factory=Span)
 
     def read(self, paths: Iterable[Path], *, keyring: Keyring | None, progress: ProgressLine) -> None:
-        """Count segments; one that cannot be read is reported, and the others go on."""
+        """Count segments. A segment that cannot be read is reported and skipped."""
         for path in paths:
             try:
                 self._read(path, keyring, progress)
@@ -236,11 +237,11 @@ class Statistics:
                     self.size += mutation.size
                     self.unknown += mutation.unknown
                     self._add(mutation.updates, segment)
-                self._say(problems)
+                self._report_problems(problems)
                 progress.step(path.name, section.end, reading.size)
             segment.end = reading.end
             reading.check_end(index)
-            self._say(problems)
+            self._report_problems(problems)
 
     def _add(self, updates: list[tuple[PartitionUpdate, int]], segment: SegmentStats) -> None:
         met = set()
@@ -256,7 +257,7 @@ class Statistics:
         for name in met:
             self.tables[name].mutations += 1
 
-    def _say(self, problems: list[CommitLogError]) -> None:
+    def _report_problems(self, problems: list[CommitLogError]) -> None:
         for problem in problems:
             self.report.problem(problem)
         problems.clear()
@@ -276,7 +277,7 @@ class Statistics:
 
 
 def show_statistics(statistics: Statistics) -> None:
-    """Show the numbers of each table, and of all."""
+    """Print the numbers of each table, and the totals."""
     numbers = ("mutations", "bytes", "partitions", "rows", "deleted: partitions", "ranges", "rows ", "cells")
     table = plain_table("table", *numbers, "oldest write", "newest write", right=numbers)
     for name in sorted(statistics.tables):

@@ -1,4 +1,4 @@
-"""Where a command's knowledge of tables comes from: a snapshot, or the live cluster and what a daemon remembers."""
+"""The tables that a command knows: from a schema snapshot, or from the cluster and the daemon's schema history."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from cdc_daemon.telemetry.logs import silence_libraries
 
 
 class KnownTables(Protocol):
-    """What tables there are."""
+    """The tables that a command knows."""
 
     @property
     def current(self) -> Schema:
-        """All tables known."""
+        """The schema with all known tables."""
         ...
 
     def refresh(self) -> bool:
-        """Look again; tell whether that could have brought anything new."""
+        """Read the schema again if possible. Return whether it was read."""
         ...
 
 
 class FixedTables:
-    """Tables that do not change: those of a snapshot."""
+    """Tables of a snapshot, which do not change."""
 
     def __init__(self, schema: Schema) -> None:
         self.current = schema
 
     def refresh(self) -> bool:
-        """There is nothing to look at again."""
+        """Return False: a snapshot is not read again."""
         return False
 
 
@@ -55,16 +55,14 @@ def snapshot_tables(file: Path) -> FixedTables:
     try:
         text = file.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"expected a snapshot of the schema, found {error.strerror or error}", file=str(file)
-        ) from error
+        raise ConfigError(f"expected a schema snapshot, found {error.strerror or error}", file=str(file)) from error
     return FixedTables(read_snapshot(text, file=str(file)))
 
 
 class ClusterTables:
-    """The tables of the live cluster, and those that a daemon with this configuration remembers.
+    """The tables of the cluster, and those in the schema history of a daemon with this configuration.
 
-    Entering connects. Raises `CassandraUnavailableError`, `ConfigError` and `StoreError`.
+    Entering the context connects. Raises `CassandraUnavailableError`, `ConfigError` and `StoreError`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -93,7 +91,7 @@ class ClusterTables:
 
     @property
     def current(self) -> Schema:
-        """All tables known."""
+        """The schema with all known tables."""
         return self._source.current
 
     def refresh(self) -> bool:
@@ -103,7 +101,7 @@ class ClusterTables:
 
 
 class _ReadOnly:
-    """A daemon's history that is left as it is."""
+    """The schema history of a daemon, without writing to it."""
 
     def __init__(self, state: DaemonState) -> None:
         self._state = state
@@ -116,7 +114,7 @@ class _ReadOnly:
 
 
 class TableFilter:
-    """The ids of the tables that a command is asked for, by keyspace and name; a container for readers."""
+    """The ids of the tables that the options --keyspace and --table select, as a container."""
 
     def __init__(self, tables: KnownTables, keyspaces: Sequence[str] = (), names: Sequence[str] = ()) -> None:
         self._tables = tables
@@ -130,7 +128,7 @@ class TableFilter:
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether the filter selects all tables."""
         return not self._keyspaces and not self._names
 
     def _wants(self, table: TableMetadata) -> bool:
@@ -139,7 +137,7 @@ class TableFilter:
         return not self._names or table.name in self._names or str(table) in self._names
 
     def check(self) -> None:
-        """Raise `ConfigError` where no table known is asked for: a slip of the pen would find nothing."""
+        """Raise `ConfigError` if the filter selects no known table, probably because of a typing error."""
         if any(self._wants(table) for table in self._tables.current):
             return
         known = list(self._tables.current)
@@ -156,7 +154,7 @@ class TableFilter:
 
 
 def quiet_logs() -> None:
-    """Keep what the daemon's parts log out of standard output, and libraries out of everything."""
+    """Write the daemon's log to standard error, warnings and errors only, and silence the libraries."""
     silence_libraries()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
@@ -166,9 +164,9 @@ def quiet_logs() -> None:
 
 @contextmanager
 def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[KnownTables]:
-    """Give the tables of a snapshot, or else those of the cluster that a configuration names.
+    """Yield the tables of a snapshot, or else those of the configured cluster.
 
-    Where the cluster does not answer, those that the daemon remembers. Raises `CdcError`.
+    If the cluster does not answer, the tables are those in the daemon's schema history. Raises `CdcError`.
     """
     quiet_logs()
     with ExitStack() as stack:
@@ -186,7 +184,7 @@ def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[Kn
 
 @contextmanager
 def open_tables_if_any(snapshot: Path | None, settings: Settings | None) -> Iterator[KnownTables | None]:
-    """Give the tables as `open_tables` does; None where there is nothing to have them from, or no answer."""
+    """Yield the tables as `open_tables` does, or None if there is no source or no answer."""
     quiet_logs()
     with ExitStack() as stack:
         tables = None
@@ -196,7 +194,7 @@ def open_tables_if_any(snapshot: Path | None, settings: Settings | None) -> Iter
             except CdcError as error:
                 if snapshot is not None:
                     raise
-                say(f"note: {error.message}; tables are told by their ids")
+                say(f"note: {error.message}; tables are shown by their ids")
         yield tables
 
 
@@ -205,5 +203,5 @@ def _remembered(settings: Settings, error: CassandraUnavailableError) -> FixedTa
     generations = state.generations() if state.exists else []
     if not generations:
         raise error
-    say(f"note: {error.message}; tables are those that the daemon has seen")
+    say(f"note: {error.message}; using the schema history of the daemon")
     return FixedTables(remembered_schema(generations))

@@ -1,4 +1,4 @@
-"""Checks every checksum of a segment: header, markers, entries, and what compression and encryption add."""
+"""`segments verify`: check all checksums of a segment: header, markers, entries, compressed and encrypted blocks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _EXPECTED_FOUND = re.compile(r"expected (.+?), found ([^;]+)")
 class Verification:
     """What was found in one segment.
 
-    `size` is the file's in bytes, `end` the logical position behind the last marker. `sections` and `mutations`
-    are those whose checksums hold. `problems` are in the order of their places; `error` says why the segment
-    cannot be read at all.
+    `size` is that of the file in bytes, `end` the logical position after the last marker. `sections` and `mutations`
+    count those with correct checksums. `problems` are in log order. `error` is set if the segment cannot be read at
+    all.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether everything holds together."""
+        """Whether no problem and no error was found."""
         return not self.problems and self.error is None
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Verification:
 
 
 def describe(problem: CdcError) -> dict[str, Any]:
-    """Return a problem as plain values; `expected` and `found` where its message says both."""
+    """Return a problem as plain values, with `expected` and `found` if its message contains both."""
     match = _EXPECTED_FOUND.search(problem.message)
     return {
         "kind": type(problem).__name__,
@@ -79,7 +79,7 @@ def describe(problem: CdcError) -> dict[str, Any]:
 
 
 def verify(path: Path, *, keyring: Keyring | None, progress: ProgressLine) -> Verification:
-    """Verify one segment. Nothing is raised: a file that cannot be read is an `error` in what is returned."""
+    """Verify one segment. Errors are not raised: if the file cannot be read, `error` of the result is set."""
     found = Verification(path)
     try:
         _verify(path, found, keyring, progress)
@@ -93,7 +93,7 @@ def verify(path: Path, *, keyring: Keyring | None, progress: ProgressLine) -> Ve
 
 
 def unreadable(path: Path, error: OSError) -> CdcError:
-    """Return our error for a file that the system does not let us read."""
+    """Return a `CdcError` for a file that the operating system cannot read."""
     return CdcError(f"expected a segment file, found {error.strerror or error}", segment=str(path))
 
 
@@ -117,12 +117,12 @@ def _verify(path: Path, found: Verification, keyring: Keyring | None, progress: 
         reading.check_end(state.index)
     if state.garbage:
         found.problems.append(
-            CommitLogError("expected an offset in the index file, found something else", segment=path.name)
+            CommitLogError("expected an offset in the index file, found other content", segment=path.name)
         )
 
 
 def show_verification(found: Verification) -> None:
-    """Show what was found in one segment."""
+    """Print the result for one segment."""
     if found.error is not None:
         typer.echo(f"{found.path}: cannot be read")
         typer.echo(f"  {found.error}")

@@ -68,7 +68,7 @@ def test_unknown_tables_are_counted_at_the_end(sample: Path, tmp_path: Path, run
     result = run("dump", "--raw", "--schema", fewer, sample)
     assert result.exit_code == 0
     assert "7f97f870-e772-11f1-bc9f-47671d181370 (40)" in result.stderr
-    assert "updates of Cassandra's own tables" in result.stderr
+    assert "updates of Cassandra's system tables" in result.stderr
     assert len(result.stdout_bytes.splitlines()) == len(expected_lines(SAMPLE)) - 40
 
 

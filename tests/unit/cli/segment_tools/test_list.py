@@ -150,14 +150,14 @@ class TestWhatTheDaemonRemembers:
         monkeypatch.setattr("cdc_daemon.cli.segment_tools.tables.connect", down)
         result = run("list", "--json", "--config", config)
         assert result.exit_code == 0
-        assert "tables are told by their ids" in result.stderr
+        assert "tables are shown by their ids" in result.stderr
         assert isinstance(run("dump", "--config", config, sample).exception, CassandraUnavailableError)
         store = Store(tmp_path / "state")
         store.schema_history.record([_definition(sample, "plain")])
         store.close()
         remembered = run("dump", "--raw", "--config", config, sample)
         assert remembered.exit_code == 0
-        assert "tables are those that the daemon has seen" in remembered.stderr
+        assert "using the schema history of the daemon" in remembered.stderr
         assert remembered.stdout_bytes.splitlines() == [
             line for line in expected_lines(SAMPLE) if json.loads(line)["table"] == "probe.plain"
         ]
