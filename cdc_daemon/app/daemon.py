@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from cdc_daemon import __version__
 from cdc_daemon.app import garbage
 from cdc_daemon.app.composition import Composition, compose
 from cdc_daemon.app.control import Control
-from cdc_daemon.app.file_metrics import FileMetrics
 from cdc_daemon.app.part import Context
+from cdc_daemon.app.parts.files import FilesPart
+from cdc_daemon.app.parts.store import StorePart
 from cdc_daemon.app.serving import serving
 from cdc_daemon.config import Settings
-from cdc_daemon.model.errors import CdcError, StateLostError, StoreError
+from cdc_daemon.model.errors import CdcError
 from cdc_daemon.pipeline.gate import Pause
-from cdc_daemon.sources.dead_letters.reporting import DeadLetterLog
 from cdc_daemon.sources.log.lock import DaemonLock
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
@@ -43,9 +43,6 @@ DRAIN_SECONDS = 10.0
 """Drain timeout in seconds. Unacknowledged changes are replayed after the restart."""
 
 BEAT_SECONDS = 1.0
-COUNT_SECONDS = 2.0
-_SAID_AGAIN = 60.0
-"""Seconds between repeated log messages that the state is lost."""
 
 LATE_SECONDS = 30.0
 """Seconds without a beat after which a loop counts as stuck."""
@@ -73,9 +70,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._started = time.time()
         self._composition: Composition | None = None
-        self._store: Store | None = None
-        self._state_lost: StateLostError | None = None
-        self._letter_log = DeadLetterLog()
+        self._store: StorePart | None = None
         self.node_id = socket.gethostname()
 
     @property
@@ -109,14 +104,14 @@ class Daemon:
         parts = self._open_parts()
         if parts is None or self._store is None:
             return None
-        return Control(parts.pipeline.gate, self._store, parts.dead_letters.replayer, self._settings)
+        return Control(parts.pipeline.gate, self._store.store, parts.dead_letters.replayer, self._settings)
 
     def readyz(self) -> Mapping[str, bool]:
         """Return whether requests for rows are accepted, independent of Cassandra's and Elasticsearch's state."""
         return {
             "started": self._composition is not None,
             "not_stopping": not self._stop.is_set(),
-            "state_in_place": self._state_lost is None,
+            "state_in_place": self._store is None or self._store.lost is None,
         }
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -143,33 +138,38 @@ class Daemon:
         state = self._settings.state.directory
         async with AsyncExitStack() as stack:
             stack.enter_context(DaemonLock(state=state, folder=_folder_of(self._settings)))
-            store = Store(state)
-            stack.callback(store.close)
-            self._store = store
-            store.dead_letters.on_new = self._letter_log.note
-            stack.callback(self._letter_log.flush, at_once=True)
+            counted = self._overview.count
+            self._store = stack.enter_context(StorePart.open(state, self._metrics, counted=counted))
             await stack.enter_async_context(serving(self, self._settings.http))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
-            await self._work(store)
+            await self._work(self._store)
         log.info("daemon.stopped")
         return 0
 
-    async def _work(self, store: Store) -> None:
-        """Wait for servers, then run the parts until the stop or until one of them fails."""
-        beating = asyncio.create_task(self._keep_beating(), name="beat")
-        counting = asyncio.create_task(self._keep_counting(store), name="counting")
+    async def _work(self, store: StorePart) -> None:
+        """Wait for servers, then run the parts until the stop or until one of them fails.
+
+        The store and the files are watched from the beginning: a start may wait long for a server.
+        """
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        working = asyncio.create_task(self._compose_and_run(store), name="work")
-        looking = asyncio.create_task(FileMetrics(self._settings, self._metrics).run(), name="files")
+        working = asyncio.create_task(self._compose_and_run(store.store), name="work")
+        running = [
+            working,
+            asyncio.create_task(self._keep_beating(), name="beat"),
+            *(
+                asyncio.create_task(part.run(), name=part.name)
+                for part in (store, FilesPart(self._settings, self._metrics))
+            ),
+        ]
         try:
-            await asyncio.wait([stopping, working, beating, counting, looking], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
             if self._stop.is_set() and self._composition is not None and not working.done():
                 log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
                 await self._composition.drain(DRAIN_SECONDS)
         finally:
-            for task in (stopping, working, beating, counting, looking):
+            for task in (stopping, *running):
                 task.cancel()
-            results = await asyncio.gather(working, beating, counting, looking, return_exceptions=True)
+            results = await asyncio.gather(*running, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise _innermost(result)
@@ -203,36 +203,13 @@ class Daemon:
             self._overview.measure(time.time(), self._state())
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _keep_counting(self, store: Store) -> None:
-        """Count the store's contents, separate from the beat: a slow disk must not look like a stuck loop."""
-        while True:
-            await self._look_for_state(store)
-            with suppress(StoreError):
-                counts = await asyncio.to_thread(_count, store)
-                self._overview.count(**counts)
-                self._metrics.dead_letters_kept.set(counts["dead_letters"])
-                self._metrics.open_jobs.set(counts["open_jobs"])
-            self._letter_log.flush()
-            await asyncio.sleep(COUNT_SECONDS)
-
-    async def _look_for_state(self, store: Store) -> None:
-        """Check that the state directory exists: transactions would fail too, but there may be none."""
-        try:
-            await asyncio.to_thread(store.check)
-        except StateLostError as error:
-            self._state_lost = error
-            log.error("state.lost", error=error, every=_SAID_AGAIN)  # noqa: TRY400 -- the error tells its place
-        else:
-            self._state_lost = None
-        self._metrics.state_lost.set(self._state_lost is not None)
-
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {
             "version": __version__,
             "node": self.node_id,
             "started": self._started,
             "state": "stopping" if self._stop.is_set() else "running" if self._composition else "starting",
-            "state_lost": None if self._state_lost is None else str(self._state_lost),
+            **({"state_lost": None} if self._store is None else self._store.status()),
             "stuck_loops": [name for name, loop in self.livez().items() if not loop.ok],
         }
         if self._composition is not None:
@@ -278,15 +255,6 @@ def _ignore(number: signal.Signals) -> None:
 def _log_from(level: str) -> None:
     logs.set_level(level)
     log.warning("daemon.log_level", log_level=level)
-
-
-def _count(store: Store) -> dict[str, float]:
-    jobs = (store.sync_jobs.count_open(), store.range_jobs.count_open())
-    return {
-        "dead_letters": store.dead_letters.count(),
-        "open_jobs": sum(opened for opened, _ in jobs),
-        "newest_job": max(newest for _, newest in jobs) / 1e6,
-    }
 
 
 def _innermost(error: BaseException) -> BaseException:

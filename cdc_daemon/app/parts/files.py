@@ -11,6 +11,7 @@ import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from cdc_daemon.app.part import Part
 from cdc_daemon.config import Settings
 from cdc_daemon.sources.log.folder import CdcFolder
 from cdc_daemon.store.store import FILE_NAME
@@ -24,12 +25,14 @@ LOOK_SECONDS = 15.0
 _SAID_AGAIN = 3600.0
 
 
-class FileMetrics:
+class FilesPart(Part):
     """Measures the current certificates, the store, its disk and cdc_raw, also after they are replaced.
 
     The tail measures cdc_raw more often, but only while it runs: a start may wait long for Elasticsearch, and
     Cassandra fills the folder. The limit is the configured one; the start sets it if only the node has it.
     """
+
+    name = "files"
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._certificates = list(_certificates(settings))
@@ -42,10 +45,10 @@ class FileMetrics:
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
-            await asyncio.to_thread(self.measure)
+            await asyncio.to_thread(self.read_files)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def measure(self) -> None:
+    def read_files(self) -> None:
         """Update the gauges from files. An unreadable file keeps its last value and is logged."""
         self._measure_certificates()
         self._measure_state()

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
-from cdc_daemon.app.file_metrics import FileMetrics, expiry
+from cdc_daemon.app.parts.files import FilesPart, expiry
 from cdc_daemon.config import Settings
 from cdc_daemon.store import Store
 from cdc_daemon.telemetry.metrics import Metrics
@@ -61,7 +61,7 @@ def test_a_replaced_certificate_is_seen(tmp_path: Path) -> None:
     file.write_bytes(certificate(1))
     authority.write_bytes(certificate(90))
     metrics = Metrics()
-    file_metrics = FileMetrics(
+    files = FilesPart(
         settings(
             tmp_path,
             http={"tls": {"certificate_file": file, "key_file": tmp_path / "key"}},
@@ -70,11 +70,11 @@ def test_a_replaced_certificate_is_seen(tmp_path: Path) -> None:
         metrics,
     )
     name = "certificate_expiry_timestamp_seconds"
-    file_metrics.measure()
+    files.read_files()
     assert value(metrics, name, certificate="http") == (NOW + timedelta(days=1)).timestamp()
     assert value(metrics, name, certificate="elasticsearch_authority") == (NOW + timedelta(days=90)).timestamp()
     file.write_bytes(certificate(60))
-    file_metrics.measure()
+    files.read_files()
     assert value(metrics, name, certificate="http") == (NOW + timedelta(days=60)).timestamp()
 
 
@@ -83,15 +83,15 @@ def test_a_file_that_cannot_be_read_is_told_and_keeps_its_value(tmp_path: Path) 
     file.write_bytes(certificate(1))
     metrics = Metrics()
     tls = {"certificate_file": file, "key_file": tmp_path / "key"}
-    file_metrics = FileMetrics(settings(tmp_path, http={"tls": tls}), metrics)
-    file_metrics.measure()
+    files = FilesPart(settings(tmp_path, http={"tls": tls}), metrics)
+    files.read_files()
     for content in (b"half a fi", None):
         if content is None:
             file.unlink()
         else:
             file.write_bytes(content)
         with capture_logs() as events:
-            file_metrics.measure()
+            files.read_files()
         assert [event["event"] for event in events if event.get("certificate") == "http"] == ["certificate.unreadable"]
         found = value(metrics, "certificate_expiry_timestamp_seconds", certificate="http")
         assert found == (NOW + timedelta(days=1)).timestamp()
@@ -99,14 +99,14 @@ def test_a_file_that_cannot_be_read_is_told_and_keeps_its_value(tmp_path: Path) 
 
 def test_without_certificates_there_is_no_series(tmp_path: Path) -> None:
     metrics = Metrics()
-    FileMetrics(settings(tmp_path), metrics).measure()
+    FilesPart(settings(tmp_path), metrics).read_files()
     assert b"certificate_expiry_timestamp_seconds{" not in generate_latest(metrics.registry)
 
 
 def test_the_store_and_its_disk_are_measured(tmp_path: Path) -> None:
     store = Store(tmp_path / "state")
     metrics = Metrics()
-    FileMetrics(settings(tmp_path), metrics).measure()
+    FilesPart(settings(tmp_path), metrics).read_files()
     on_disk = sum(file.stat().st_size for file in (tmp_path / "state").iterdir() if "sqlite3" in file.name)
     assert value(metrics, "store_bytes") == on_disk > 0
     assert (value(metrics, "state_free_bytes") or 0) > 0
@@ -115,7 +115,7 @@ def test_the_store_and_its_disk_are_measured(tmp_path: Path) -> None:
 
 def test_a_state_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     with capture_logs() as events:
-        FileMetrics(settings(tmp_path), Metrics()).measure()
+        FilesPart(settings(tmp_path), Metrics()).read_files()
     assert [event["event"] for event in events] == ["state.unreadable"]
 
 
@@ -126,21 +126,19 @@ def test_cdc_raw_is_measured_against_its_configured_limit_before_anything_is_con
     (raw / "CommitLog-7-1_cdc.idx").write_bytes(b"500\nCOMPLETED")
     (raw / "another").write_bytes(bytes(90))
     metrics = Metrics()
-    file_metrics = FileMetrics(
-        settings(tmp_path, commit_log={"cdc_raw_directory": raw, "cdc_total_space": "1000B"}), metrics
-    )
+    files = FilesPart(settings(tmp_path, commit_log={"cdc_raw_directory": raw, "cdc_total_space": "1000B"}), metrics)
     assert value(metrics, "cdc_raw_limit_bytes") == 1000
-    file_metrics.measure()
+    files.read_files()
     assert (value(metrics, "cdc_raw_segments"), value(metrics, "cdc_raw_bytes")) == (1, 713)
     (raw / "CommitLog-7-2.log").write_bytes(bytes(200))
-    file_metrics.measure()
+    files.read_files()
     assert (value(metrics, "cdc_raw_segments"), value(metrics, "cdc_raw_bytes")) == (2, 913)
 
 
 def test_a_limit_that_the_node_has_told_stays_while_a_start_waits_again(tmp_path: Path) -> None:
     metrics = Metrics()
     metrics.cdc_raw_limit_bytes.set(5000)
-    FileMetrics(settings(tmp_path), metrics).measure()
+    FilesPart(settings(tmp_path), metrics).read_files()
     assert value(metrics, "cdc_raw_limit_bytes") == 5000
 
 
@@ -149,7 +147,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_keeps_its_value(tmp_path: Pa
     metrics = Metrics()
     metrics.cdc_raw_bytes.set(300)
     with capture_logs() as events:
-        FileMetrics(settings(tmp_path, commit_log={"cdc_raw_directory": tmp_path / "gone"}), metrics).measure()
+        FilesPart(settings(tmp_path, commit_log={"cdc_raw_directory": tmp_path / "gone"}), metrics).read_files()
     assert [event["event"] for event in events] == ["cdc_raw.unreadable"]
     assert value(metrics, "cdc_raw_bytes") == 300
 
@@ -161,9 +159,9 @@ def test_no_folder_is_measured_without_a_tail(tmp_path: Path) -> None:
     user = {"user": {"table": "sunbird.user", "alias": "user_alias"}}
     poll = [{"table": "sunbird.user", "strategy": "scan", "every": "10s"}]
     state = {"directory": tmp_path / "state"}
-    FileMetrics(
+    FilesPart(
         Settings.model_validate({"tail": False, "poll": poll, "state": state, "mappings": user}), metrics
-    ).measure()
+    ).read_files()
     assert value(metrics, "cdc_raw_bytes") == 0
 
 
@@ -172,5 +170,5 @@ async def test_it_measures_until_cancelled(tmp_path: Path) -> None:
     metrics = Metrics()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(2):
-            await FileMetrics(settings(tmp_path), metrics).run()
+            await FilesPart(settings(tmp_path), metrics).run()
     assert (value(metrics, "state_free_bytes") or 0) > 0
