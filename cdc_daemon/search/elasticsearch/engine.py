@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import structlog
@@ -325,12 +326,17 @@ def _read_bulk(answer: Any, count: int, *, every: bool) -> Sequence[BulkItem] | 
         raise _no_bulk_answer() from None
     if not (every or errors or failed):
         return None
-    return [_bulk_item(told) for item in items for told in item.values()]
+    return [
+        _succeeded(told["status"])
+        if (error := told.get("error")) is None
+        else BulkItem(told["status"], Failure.from_error(told["status"], error))
+        for item in items
+        for told in item.values()
+    ]
 
 
-def _bulk_item(told: Mapping[str, Any]) -> BulkItem:
-    status, error = told["status"], told.get("error")
-    return BulkItem(status) if error is None else BulkItem(status, Failure.from_error(status, error))
+_succeeded = cache(BulkItem)
+"""One item for each status: most items of a request are the same."""
 
 
 def _no_bulk_answer() -> EngineError:
