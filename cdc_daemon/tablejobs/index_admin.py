@@ -39,10 +39,10 @@ class IndexAdmin:
     """
 
     def __init__(
-        self, aliases: Mapping[str, str], *, client: SearchEngine, changes: SwapSteps, jobs: JobStarter
+        self, aliases: Mapping[str, str], *, engine: SearchEngine, changes: SwapSteps, jobs: JobStarter
     ) -> None:
         self._aliases = aliases
-        self._engine = client
+        self._engine = engine
         self._changes = changes
         self._jobs = jobs
 

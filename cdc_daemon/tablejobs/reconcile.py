@@ -62,7 +62,7 @@ class Reconcile:
     def __init__(
         self,
         *,
-        client: SearchEngine,
+        engine: SearchEngine,
         reader: ExtendingReader,
         updater: MappingUpdater,
         builder: DocumentBuilder,
@@ -74,7 +74,7 @@ class Reconcile:
         on_compared: Callable[[str, Mapping[str, int]], None],
         on_done: Callable[[JobRun], Awaitable[None]],
     ) -> None:
-        self._engine = client
+        self._engine = engine
         self._reader = reader
         self._updater = updater
         self._builder = builder

@@ -52,14 +52,14 @@ class Preparation:
 
     def __init__(
         self,
-        client: SearchEngine,
+        engine: SearchEngine,
         settings: Mapping[str, MappingSettings],
         mappings: Mapping[TableName, Sequence[DocumentMapping]],
     ) -> None:
         self.unready: dict[str, CdcError] = {}
         self.on_shorter: Callable[[float], None] = lambda _seconds: None
-        self._client = client
-        self._manager = IndexManager(client)
+        self._engine = engine
+        self._manager = IndexManager(engine)
         self._remembered: list[float] = []
         self._prepared = {
             mapping.alias: _Prepared(mapping, settings[mapping.name], index_definition(settings[mapping.name], mapping))
@@ -122,7 +122,7 @@ class Preparation:
             ) from None
         self._remembered.append(ensured.gc_deletes)
         for field in sorted(declared.dependents_fields):
-            log_field_problems(alias, await read_fields(self._client, alias, field))
+            log_field_problems(alias, await read_fields(self._engine, alias, field))
         if not ensured.created:
             await self._complete_generated(alias)
             await self._say_drift(prepared.definition, ensured.index)
@@ -138,7 +138,7 @@ class Preparation:
             log.info("elasticsearch.fields_added", index=completed.index, fields=list(completed.added))
 
     async def _say_drift(self, definition: IndexDefinition, index: str) -> None:
-        drift = await find_drift(self._client, index, settings=definition.settings, mappings=definition.mappings)
+        drift = await find_drift(self._engine, index, settings=definition.settings, mappings=definition.mappings)
         if drift:
             log.warning(
                 "elasticsearch.index_drift",

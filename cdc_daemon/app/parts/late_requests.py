@@ -38,7 +38,7 @@ class LateRequestsPart(Part):
 
         watch = SuspectWatch(
             self._suspects,
-            look_through(search.engine, search.pairs),
+            look_through(search.engine, search.swap_watch),
             search.suspects.times,
             sink=pipeline.coalescer,
             gate=pipeline.gate,
@@ -58,11 +58,11 @@ class LateRequestsPart(Part):
         self._metrics.suspect_documents.set(self._suspects.count)
 
 
-def look_through(engine: SearchEngine, pairs: SwapWatch) -> VersionLookup:
+def look_through(engine: SearchEngine, swap_watch: SwapWatch) -> VersionLookup:
     """Return a function that reads versions from the index that an alias writes to, and from the second one if any."""
 
     async def look(alias: str, suspects: Sequence[Suspect]) -> Sequence[int | None]:
-        indices = _indices(alias, pairs.last.get(alias))
+        indices = _indices(alias, swap_watch.last.get(alias))
         found = [
             await fetch_documents(
                 engine, [DocumentName(index, each.document, each.routing) for each in suspects], source=False

@@ -215,7 +215,7 @@ class PipelinePart(Part):
             tables.mappings,
             schema=cassandra.schema,
             make=partial(make_mapping, schema=cassandra.schema),
-            fields=SwapFields(search.engine, search.pairs),
+            fields=SwapFields(search.engine, search.swap_watch),
             replace=replace,
             server_waits=self.server_waits,
         )

@@ -33,7 +33,7 @@ from cdc_daemon.store import Store
 class SearchPart(Part):
     """The indices behind the aliases, and the writer of bulk requests.
 
-    `pairs` watches the indices of each alias and `changes` swaps them. `troubled` are the aliases that accept no
+    `swap_watch` watches the indices of each alias and `changes` swaps them. `troubled` are the aliases that accept no
     writes. `suspects` records the documents that a bulk request without an answer may still write. `rows` reads which
     rows the documents in the indices show.
     """
@@ -52,14 +52,14 @@ class SearchPart(Part):
         self.suspects = suspects
         self.rows = _index_rows(tables.settings, tables.mappings, engine)
         limits = _bulk_limits(tables.settings, preparation.remembered)
-        self.pairs = SwapWatch(engine, [alias for several in tables.aliases.values() for alias in several])
-        self.changes = SwapSteps(engine, self.pairs)
+        self.swap_watch = SwapWatch(engine, [alias for several in tables.aliases.values() for alias in several])
+        self.changes = SwapSteps(engine, self.swap_watch)
         live = BulkWriter(engine, limits=limits, observer=BulkMetrics(context.metrics), prepare=preparation.again)
         preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
         self.writer = SwapWriter(
             live,
             lambda: BulkWriter(engine, limits=limits),
-            self.pairs,
+            self.swap_watch,
             let_go=self.changes.let_go,
             mark_behind=self.changes.mark_behind,
         )
@@ -67,7 +67,7 @@ class SearchPart(Part):
             self.writer.hold(alias, error)
         self.troubled = Troubled(self.writer, tables.aliases)
         self._metrics = context.metrics
-        self._aliases = AliasMetrics(context.metrics, self.pairs.last)
+        self._aliases = AliasMetrics(context.metrics, self.swap_watch.last)
 
     @classmethod
     @asynccontextmanager
@@ -89,7 +89,7 @@ class SearchPart(Part):
 
     async def run(self) -> None:
         """Watch the indices behind the aliases."""
-        await self.pairs.run()
+        await self.swap_watch.run()
 
     def status(self) -> Mapping[str, Any]:
         """Return whether Elasticsearch accepts writes, and the indices of each alias."""
@@ -100,8 +100,8 @@ class SearchPart(Part):
                 "failure": None if self.writer.failure is None else self.writer.failure.error_type,
             },
             "indices": [
-                {**pair.plain(), "trouble": None if (trouble := troubles.get(alias)) is None else trouble.plain()}
-                for alias, pair in self.pairs.last.items()
+                {**indices.plain(), "trouble": None if (trouble := troubles.get(alias)) is None else trouble.plain()}
+                for alias, indices in self.swap_watch.last.items()
             ],
         }
 

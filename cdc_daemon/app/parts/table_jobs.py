@@ -92,7 +92,7 @@ class TableJobsPart(Part):
             possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
         )
         reconcile = Reconcile(
-            client=search.engine,
+            engine=search.engine,
             reader=pipeline.reader,
             updater=pipeline.follower,
             builder=pipeline.documents,
@@ -126,7 +126,7 @@ class TableJobsPart(Part):
             context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
         if settings.audit.every:
             self._schedule_audit(context.schedule, table_names)
-        self.indices = IndexAdmin(aliases, client=search.engine, changes=search.changes, jobs=self.runner)
+        self.indices = IndexAdmin(aliases, engine=search.engine, changes=search.changes, jobs=self.runner)
 
     async def run(self) -> None:
         """Run jobs. Unfinished ones continue at the next start."""

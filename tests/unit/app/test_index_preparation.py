@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from cdc_daemon.app.parts.index_preparation import Preparation
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, IndexRefusedError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search import ElasticsearchOptions, make_engine
 from cdc_daemon.search.indices import Completion, EnsuredIndex, IndexDefinition
 from tests.unit.http.fake import SETTINGS, TABLES
 
@@ -56,12 +57,14 @@ def indices(monkeypatch: pytest.MonkeyPatch) -> Indices:
 
 
 @pytest.fixture
-def preparation(engine: SearchEngine, indices: Indices) -> Preparation:
+async def preparation(indices: Indices) -> AsyncIterator[Preparation]:
     assert not indices.ensured
     mappings: dict[TableName, list[DocumentMapping]] = {}
     for name in ("user", "device"):
         mappings[SETTINGS[name].table] = [DocumentMapping(name, SETTINGS[name], TABLES[name])]
-    return Preparation(engine, SETTINGS, mappings)
+    engine = make_engine(ElasticsearchOptions(("http://127.0.0.1:9",)))  # the manager of the indices is replaced
+    yield Preparation(engine, SETTINGS, mappings)
+    await engine.close()
 
 
 async def test_one_that_is_refused_waits_and_is_made_ready_later(preparation: Preparation, indices: Indices) -> None:
