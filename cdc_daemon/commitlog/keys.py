@@ -102,7 +102,7 @@ def read_keys(
     """
     start = max(section.resume, from_position)
     batch = KeyBatch(start, start)
-    reader = _MutationReader(batch, schema, segment=segment, only=only)
+    reader = _CellwiseReader(batch, schema, segment=segment, only=only)
     if scan_plain is None:
         _read_entries(batch, reader, section, segment, limit)
         return batch
@@ -137,7 +137,7 @@ def read_mutation_keys(payload: bytes, schema: SchemaView) -> tuple[list[KeyUpda
 
 
 def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would cost more than what they do
-    batch: KeyBatch, reader: _MutationReader, section: Section, segment: str, limit: int | None
+    batch: KeyBatch, reader: _CellwiseReader, section: Section, segment: str, limit: int | None
 ) -> bool:
     """Read at most `limit` entries into the batch; return whether the section's end is reached."""
     ended = False
@@ -233,8 +233,8 @@ def _read_entries(  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls would c
     return ended
 
 
-class _MutationReader:
-    """Reads the mutations that the loop above cannot read."""
+class _CellwiseReader:
+    """Reads, cell by cell, the mutations that the loop above cannot read."""
 
     def __init__(self, batch: KeyBatch, schema: SchemaView, *, segment: str, only: Container[bytes] | None) -> None:
         self.layouts: dict[bytes, TableLayout] = {}

@@ -32,6 +32,16 @@ MARKER_SIZE: Final = 8
 _WINDOW: Final = 4 << 20
 """Bytes searched at a time."""
 
+HEADER_RECOVERED: Final = "the file's name and its sync markers are used instead"
+"""Text on how a segment with a damaged header is read."""
+_LONGEST_HEADER: Final = PARAMETERS_AT + 0xFFFF + 4
+"""Bytes: the length of the parameters is a short."""
+_CRC_SIZE: Final = 4
+_SECTIONS_TRIED: Final = 8
+"""Sections that are searched for an entry; an empty one shows nothing."""
+
+_size_and_crc = struct.Struct(">II").unpack_from
+_int_at = struct.Struct(">I").unpack
 _marker_at = struct.Struct(">II").unpack
 _crc_input = struct.Struct(">III").pack
 
@@ -79,18 +89,6 @@ class Markers:
                 position = window + at
                 if position + MARKER_SIZE <= int.from_bytes(data[at : at + 4], "big") <= size:
                     yield position
-
-
-HEADER_RECOVERED: Final = "the file's name and its sync markers are used instead"
-"""Text on how a segment with a damaged header is read."""
-_LONGEST_HEADER: Final = PARAMETERS_AT + 0xFFFF + 4
-"""Bytes: the length of the parameters is a short."""
-_CRC_SIZE: Final = 4
-_SECTIONS_TRIED: Final = 8
-"""Sections that are searched for an entry; an empty one shows nothing."""
-
-_size_and_crc = struct.Struct(">II").unpack_from
-_int_at = struct.Struct(">I").unpack
 
 
 def recover_descriptor(buffer: Buffer, *, segment: str) -> SegmentDescriptor | None:

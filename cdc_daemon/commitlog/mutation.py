@@ -30,9 +30,12 @@ LayoutOf = Callable[[bytes], TableLayout | None]
 SHORT_INPUT: Final = (IndexError, OverflowError, struct.error)
 """Raised on reading past the end of the bytes, and by the compiled modules for a number out of their range."""
 
-
 UNREADABLE: Final = (MutationError, *SHORT_INPUT)
-"""Raised for bytes that are no update of their table."""
+"""Raised for bytes that are not an update of their table."""
+
+_ONE_UPDATE: Final = b"\x01"
+"""First byte of a mutation with one update, before the table's id."""
+_BEHIND_ID: Final = len(_ONE_UPDATE) + TABLE_ID_SIZE
 
 
 def read_mutation(payload: bytes, layout_of: LayoutOf, read: UpdateReader[Update]) -> tuple[list[Update], list[bytes]]:
@@ -126,11 +129,6 @@ def _serialised_key(payload: bytes, position: int) -> bytes:
     return payload[start : begin + length]
 
 
-_ONE_UPDATE = b"\x01"
-"""First byte of a mutation with one update, before the table's id."""
-_BEHIND_ID = len(_ONE_UPDATE) + TABLE_ID_SIZE
-
-
 def read_updates(
     section: Section,
     schema: SchemaView,
@@ -147,14 +145,14 @@ def read_updates(
     cannot be read (`MutationError`, `UnknownTableError`) are appended to `problems`, with their bytes in `data`.
     Updates of unknown tables are counted in `unknown` by table id.
     """
-    reader = _MutationReader(section, schema, segment, problems, unknown)
+    reader = _MutationDecoder(section, schema, segment, problems, unknown)
     for payload, position in read_entries(section, segment=segment, problems=problems, from_position=from_position):
         for update in reader.read(payload, position):
             if only is None or update.table.id in only:
                 yield update
 
 
-class _MutationReader:
+class _MutationDecoder:
     """Decodes mutations of one section."""
 
     def __init__(

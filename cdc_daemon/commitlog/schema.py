@@ -18,6 +18,13 @@ from cdc_daemon.model.errors import CommitLogError
 __all__ = ["Column", "DroppedColumn", "Row", "Schema", "SchemaView", "TableMetadata"]
 
 
+Row = Mapping[str, Any]
+"""One row of a `system_schema` table, columns by name: the driver's `dict_factory` or a snapshot's JSON."""
+
+_BEGINNING = -(1 << 63)
+"""Microseconds: before every write."""
+
+
 class SchemaView(Protocol):
     """The part of a schema that readers need."""
 
@@ -93,13 +100,6 @@ def _with_columns_of(table: TableMetadata, before: TableMetadata) -> TableMetada
         table.id, table.keyspace, table.name, table.partition_key, table.clustering, table.static,
         table.regular, (*table.dropped, *dropped), table.is_counter, table.cdc,
     )  # fmt: skip
-
-
-_BEGINNING = -(1 << 63)
-
-
-Row = Mapping[str, Any]
-"""One row of a `system_schema` table, columns by name: the driver's `dict_factory` or a snapshot's JSON."""
 
 
 def read_tables(

@@ -23,6 +23,10 @@ _LOG_INTERVAL = 60.0
 """Seconds after which an inaccessible file is logged again."""
 
 
+_GATHER = 20
+"""Milliseconds in which changes are combined into one event."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFile:
     """One segment as the folder shows it.
@@ -169,10 +173,6 @@ def _log_failure(path: Path, error: OSError) -> None:
     )
 
 
-_GATHER = 20
-"""Milliseconds in which changes are combined into one event."""
-
-
 class FolderWatch:
     """Calls `changed` when a file in the folder is created, renamed, deleted or rewritten.
 
@@ -189,7 +189,7 @@ class FolderWatch:
         """Watch until cancelled."""
         # It logs each change at level INFO, which would bury the daemon's own lines.
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        said = False
+        logged = False
         while True:
             try:
                 async for _ in awatch(
@@ -198,7 +198,7 @@ class FolderWatch:
                     self._changed()
             except (OSError, RuntimeError) as error:
                 # The watcher's Rust half raises RuntimeError when the kernel's limits are reached.
-                if not said:
+                if not logged:
                     log.warning(
                         "tail.watch_unavailable",
                         folder=str(self._folder),
@@ -206,7 +206,7 @@ class FolderWatch:
                         hint="changes are found by listing the folder; raise fs.inotify.max_user_watches or "
                         "max_user_instances if this is the kernel's limit",
                     )
-                    said = True
+                    logged = True
             await asyncio.sleep(self._retry)
 
 
