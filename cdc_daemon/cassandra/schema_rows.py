@@ -64,7 +64,7 @@ class SchemaReader:
         """Return the version of the node's schema, which differs after every change. Raises as `execute` does."""
         rows = await self._ask(_VERSION)
         if not rows:
-            raise CassandraUnavailableError("expected the node to tell its schema's version, found none")
+            raise CassandraUnavailableError("expected the node to report its schema version, found none")
         version: UUID = rows[0]["schema_version"]
         return version
 

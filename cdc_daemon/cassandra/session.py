@@ -196,7 +196,7 @@ def _unavailable(options: CassandraSettings, errors: Mapping[Any, Any]) -> Cassa
         f"{str(getattr(host, 'endpoint', host) or 'driver').strip()}: {_short(error)}" for host, error in errors.items()
     )
     return CassandraUnavailableError(
-        f"expected Cassandra to answer, found {answers or 'no host to ask'}",
+        f"expected Cassandra to answer, found {answers or 'no host'}",
         hint=_hint(options, list(errors.values())),
         contact_points=", ".join(options.contact_points),
         port=options.port,
@@ -215,5 +215,5 @@ def _hint(options: CassandraSettings, errors: list[Any]) -> str:
     if any(isinstance(error, ssl.SSLError) for error in errors):
         return "compare cassandra.tls with client_encryption_options in cassandra.yaml"
     if any(isinstance(error, OperationTimedOut) for error in errors) and not options.tls.enabled:
-        return "is the node overloaded, or does it want TLS (cassandra.tls.enabled)?"
+        return "is the node overloaded, or does it require TLS (cassandra.tls.enabled)?"
     return "is the node up, with its native transport at this address and port?"

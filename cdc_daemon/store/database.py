@@ -138,5 +138,5 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     hint = "the disk is full: free some space" if "full" in str(error) else None
     if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-        hint = "the file is damaged: move it away; the daemon then starts from the oldest segment in cdc_raw"
+        hint = "the file is damaged: move it away. The daemon then starts from the oldest segment in cdc_raw"
     return StoreError(f"SQLite says: {error}", hint=hint, file=str(path))

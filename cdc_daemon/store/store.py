@@ -32,7 +32,7 @@ class Store:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"the state directory cannot be made: {error.strerror}",
+                f"the state directory cannot be created: {error.strerror}",
                 hint="give the daemon's user write access, or set state.directory to another place",
                 directory=str(directory),
             ) from error

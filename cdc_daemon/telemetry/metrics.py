@@ -1,7 +1,7 @@
 """The daemon's metrics, named by the rules of Prometheus.
 
 Labels are bounded: tables and aliases come from the configuration, every other label from a short list in the
-code. Times are exported as timestamps, so that a reader can distinguish a standstill from an old value.
+code. Times are exported as timestamps, so that an old value can be distinguished from a stopped process.
 https://prometheus.io/docs/practices/naming/
 """
 
@@ -60,10 +60,10 @@ class Metrics:
         self.descriptions: list[Description] = []
         self._freshness()
         self._backlog()
-        self._flow()
-        self._trouble()
+        self._throughput()
+        self._errors()
         self._other_sources()
-        self._surroundings()
+        self._certificates_and_state()
         self._requests()
         ProcessCollector(registry=self.registry)
         self._info(
@@ -87,90 +87,94 @@ class Metrics:
             _TABLE,
         )
         self.heartbeat_timestamp_seconds = self._gauge(
-            "heartbeat_timestamp_seconds", "When a stage of the daemon last showed that it is alive.", ("stage",)
+            "heartbeat_timestamp_seconds", "Time of the last heartbeat of a stage of the daemon.", ("stage",)
         )
 
         self.ready = self._gauge(
             "ready",
-            "1 while the daemon replicates, 0 while it stops or starts, and so waits for Cassandra, tables or "
+            "1 while the daemon replicates. 0 while it stops, or while it starts and waits for Cassandra, a table or "
             "Elasticsearch.",
         )
         self.heartbeat_written_timestamp_seconds = self._gauge(
             "heartbeat_written_timestamp_seconds",
-            "When the heartbeat's row was last written to Cassandra; it is shown when the table's last acknowledged "
-            "write is as new.",
+            "Time of the last write of the heartbeat row to Cassandra. The row is replicated when the table's last "
+            "acknowledged write is as new.",
             _TABLE,
         )
 
     def _backlog(self) -> None:
-        self.backlog_bytes = self._gauge("backlog_bytes", "Bytes in CDC segments that are not acknowledged yet.")
-        self.backlog_segments = self._gauge("backlog_segments", "CDC segments that are not acknowledged yet.")
+        self.backlog_bytes = self._gauge("backlog_bytes", "Bytes in unacknowledged CDC segments.")
+        self.backlog_segments = self._gauge("backlog_segments", "Unacknowledged CDC segments.")
         self.oldest_unacknowledged_segment_timestamp_seconds = self._gauge(
             "oldest_unacknowledged_segment_timestamp_seconds",
-            "When the oldest CDC segment not acknowledged yet was last changed on disk; 0 when there is none.",
+            "Time of the last change on disk of the oldest unacknowledged CDC segment. 0 if there is none.",
         )
         self.cdc_raw_segments = self._gauge("cdc_raw_segments", "Segments in cdc_raw.")
         self.checkpoint_segment_id = self._gauge(
-            "checkpoint_segment_id", "Id of the segment that the durable checkpoint is in."
+            "checkpoint_segment_id", "Id of the segment of the durable checkpoint."
         )
         self.cdc_raw_bytes = self._gauge("cdc_raw_bytes", "Bytes in cdc_raw as Cassandra counts them.")
         self.cdc_raw_limit_bytes = self._gauge(
             "cdc_raw_limit_bytes", "Bytes in cdc_raw at which Cassandra rejects writes to CDC tables."
         )
-        self.pending = self._gauge("pending", "Changed keys that wait or are in work.")
+        self.pending = self._gauge("pending", "Changed keys that are waiting or in flight.")
 
-    def _flow(self) -> None:
+    def _throughput(self) -> None:
         self.mutations = self._counter(
-            "mutations", "Changes decoded from CDC segments, by how much of a table they speak of.", (*_TABLE, "scope")
+            "mutations",
+            "Changes decoded from CDC segments, by scope: row, range, partition, or static columns.",
+            (*_TABLE, "scope"),
         )
         self.signals = self._counter("signals", "Signals handed to the pipeline by its sources.")
         self.signals_left = self._counter(
             "signals_left",
-            "Signals of the log left to the daemon of the key's first live replica (commit_log.ownership).",
+            "Signals from the log that were left to the daemon of the key's first live replica (commit_log.ownership).",
         )
         self.signals_taken_over = self._counter(
-            "signals_taken_over", "Signals acted on after all, as the node to which they were left went down."
+            "signals_taken_over",
+            "Signals that this daemon took over because the node that had to act on them went down.",
         )
         self.signals_taken = self._counter(
             "signals_taken",
-            "Signals taken in by the pipeline, those included that a removal or a static change means for its rows.",
+            "Signals accepted by the pipeline, including those for each row of a changed range or partition.",
         )
-        self.signals_coalesced = self._counter(
-            "signals_coalesced", "Signals that joined a key which was pending already."
-        )
+        self.signals_coalesced = self._counter("signals_coalesced", "Signals that were merged into a pending key.")
         self.keys_settled = self._counter(
-            "keys_settled", "Keys settled: rows, each by its documents, and partitions, each by its rows.", ("scope",)
+            "keys_settled",
+            "Completed keys: rows when their documents are written, partitions when their rows are.",
+            ("scope",),
         )
-        self.keys_forgotten = self._counter("keys_forgotten", "Keys asked for that nobody waited for any more.")
+        self.keys_forgotten = self._counter(
+            "keys_forgotten", "Requested keys that were dropped because the client no longer waited."
+        )
         self.documents = self._counter(
             "documents",
-            "Documents settled: indexed, deleted, superseded, filtered or dead_lettered. The alias is empty for rows "
-            "that only other rows' documents show.",
+            "Completed documents: indexed, deleted, superseded, filtered or dead_lettered. The alias is empty for rows "
+            "that appear only in other rows' documents.",
             ("alias", "outcome"),
         )
         self.bulk_duration_seconds = self._histogram(
-            "bulk_duration_seconds", "Time a bulk request took.", _BULK_SECONDS
+            "bulk_duration_seconds", "Duration of bulk requests.", _BULK_SECONDS
         )
         self.bulk_documents = self._histogram("bulk_documents", "Documents in a bulk request.", _BULK_DOCUMENTS)
         self.bulk_bytes = self._histogram("bulk_bytes", "Bytes in a bulk request.", _BULK_BYTES)
         self.cassandra_available = self._gauge(
             "cassandra_available",
-            "1 while Cassandra answers reads, else 0: judged by the rows that are read, and by a probe.",
+            "1 while Cassandra answers reads or probes, else 0.",
         )
         self.elasticsearch_available = self._gauge(
             "elasticsearch_available",
-            "1 while Elasticsearch as a whole is believed to take writes, else 0; single indices have alias_available.",
+            "1 while Elasticsearch as a whole takes writes, else 0. See alias_available for single indices.",
         )
         self.alias_available = self._gauge(
             "alias_available",
-            "1 while the index behind an alias is believed to take writes, else 0, as while it is blocked, closed or "
-            "missing.",
+            "1 while the index behind an alias takes writes, else 0: it is blocked, closed or missing.",
             ("alias",),
         )
         self.alias_trouble = self._gauge(
             "alias_trouble",
-            "1 while the index behind an alias takes no writes, by the type of the error that Elasticsearch answers; "
-            "absent otherwise.",
+            "1 while the index behind an alias takes no writes, by the error type that Elasticsearch returns. Absent "
+            "otherwise.",
             ("alias", "reason"),
         )
         self.segments_released = self._counter(
@@ -179,132 +183,132 @@ class Metrics:
 
     def _other_sources(self) -> None:
         self.poll_watermark_timestamp_seconds = self._gauge(
-            "poll_watermark_timestamp_seconds", "Up to when the poller has seen a table's changes.", _TABLE
+            "poll_watermark_timestamp_seconds",
+            "Watermark of a polled table: all changes before this time were read.",
+            _TABLE,
         )
         self.poll_interval_seconds = self._gauge(
-            "poll_interval_seconds", "How often the poller asks a table for its changes, as configured.", _TABLE
+            "poll_interval_seconds", "Configured interval between two polls of a table.", _TABLE
         )
         self.poll_rows = self._counter(
             "poll_rows",
-            "Changed rows that a poller met: handed on (submitted), seen just so before (known), or shown already by a "
-            "later read (fresh).",
+            "Changed rows found by a poller: passed on (submitted), unchanged since the last poll (known), or already "
+            "written by a later read (fresh).",
             (*_TABLE, "outcome"),
         )
         self.poll_untimed_rows = self._gauge(
             "poll_untimed_rows",
-            "Rows that told neither a moment nor a write time in a poller's last turn: their changes are not seen.",
+            "Rows without any timestamp in the last poll: their changes are not found.",
             _TABLE,
         )
         self.expiries_waiting = self._gauge(
-            "expiries_waiting", "Expiries of rows and values that are waited for: about one for each row with a TTL."
+            "expiries_waiting", "Pending expiries of rows and values: about one for each row with a TTL."
         )
-        self.rows_expired = self._counter("rows_expired", "Rows read again because something of them has expired.")
+        self.rows_expired = self._counter("rows_expired", "Rows read again because a value has expired.")
         self.documents_swept = self._counter(
             "documents_swept",
-            "Documents held against their rows because a table was truncated, dropped or created again.",
+            "Documents compared with their rows because a table was truncated, dropped or re-created.",
         )
         self.spooled_keys = self._gauge(
-            "spooled_keys", "Changed keys that wait in the state directory, as cdc_raw was filling."
+            "spooled_keys", "Changed keys stored in the state directory because cdc_raw was filling."
         )
         self.keys_spooled = self._counter(
             "keys_spooled",
-            "Changed keys that went to the state directory (out) and came back and were settled (in).",
+            "Changed keys moved to the state directory (out), and replicated from there (in).",
             ("direction",),
         )
         self.dependents_waiting = self._gauge(
-            "dependents_waiting", "Changed rows whose dependent documents are still to be refreshed."
+            "dependents_waiting", "Changed rows with dependent documents that are not refreshed yet."
         )
         self.dependents_refreshed = self._counter(
             "dependents_refreshed",
-            "Documents built anew because a row of this table, which they show, had changed.",
+            "Documents rebuilt because they include a changed row of this table.",
             _TABLE,
         )
         self.dependents_failed = self._counter(
             "dependents_failed",
-            "Refreshes of documents that show a changed row of this table which failed, and are tried again.",
+            "Failed refreshes of documents that include a changed row of this table. They are retried.",
             _TABLE,
         )
         self.drift_documents = self._gauge(
             "drift_documents",
-            "Documents that differed from their rows when they were last compared, and were not repaired: missing, "
-            "different, or surplus without a row.",
+            "Documents that differed from their rows in the last comparison and were not repaired: missing, different, "
+            "or surplus (without a row).",
             ("type", "kind"),
         )
         self.drift_compared_timestamp_seconds = self._gauge(
-            "drift_compared_timestamp_seconds", "When documents were last compared with their rows.", ("type",)
+            "drift_compared_timestamp_seconds", "Time of the last comparison of documents with their rows.", ("type",)
         )
         self.scheduled_work_failing = self._gauge(
             "scheduled_work_failing",
-            "1 while the last turn of what comes round has failed, else 0: pollers, expired values, audits and so on.",
+            "1 if the last run of a scheduled task failed, else 0: pollers, expiries, audits and others.",
             ("work",),
         )
 
-    def _surroundings(self) -> None:
+    def _certificates_and_state(self) -> None:
         self.certificate_expiry_timestamp_seconds = self._gauge(
             "certificate_expiry_timestamp_seconds",
-            "When a certificate that the configuration names ends; of authorities' certificates, the last one.",
+            "Expiry of a configured certificate. Of several authorities' certificates, the last expiry.",
             ("certificate",),
         )
-        self.store_bytes = self._gauge("store_bytes", "Bytes that the daemon's own database takes up on disk.")
+        self.store_bytes = self._gauge("store_bytes", "Size of the daemon's database on disk in bytes.")
         self.state_lost = self._gauge(
             "state_lost",
-            "1 while the state's files are not those that the daemon opened, so that it acknowledges nothing, else 0.",
+            "1 if the state files were deleted or replaced, so that the daemon acknowledges nothing, else 0.",
         )
         self.state_free_bytes = self._gauge(
-            "state_free_bytes", "Bytes that are free for the daemon on the file system of its state directory."
+            "state_free_bytes", "Free bytes for the daemon on the file system of its state directory."
         )
 
-    def _trouble(self) -> None:
-        self.retries = self._counter("retries", "Documents tried once more, by reason.", ("reason",))
+    def _errors(self) -> None:
+        self.retries = self._counter("retries", "Retried documents, by reason.", ("reason",))
         self.suspect_documents = self._gauge(
             "suspect_documents",
-            "Documents that a bulk request without an answer may still write, and that are looked at again until then.",
+            "Documents that an unanswered bulk request may still write. They are checked again until it cannot.",
         )
         self.documents_written_late = self._counter(
             "documents_written_late",
-            "Documents that a bulk request without an answer wrote after they were settled; their rows were read "
-            "again.",
+            "Documents that an unanswered bulk request overwrote later. Their rows were read again.",
         )
         self.second_reads = self._counter(
-            "second_reads", "Rows read once more because they did not show their change yet."
+            "second_reads", "Rows read again because the first read did not return their change."
         )
         self.decode_errors = self._counter(
-            "decode_errors", "Pieces of CDC segments that could not be decoded.", ("kind",)
+            "decode_errors", "Parts of CDC segments that could not be decoded.", ("kind",)
         )
         self.updates_passed_over = self._counter(
-            "updates_passed_over", "Updates in CDC segments that are no mapped table's business.", ("reason",)
+            "updates_passed_over", "Skipped updates in CDC segments: they do not concern a mapped table.", ("reason",)
         )
         self.quarantined_segments = self._gauge(
-            "quarantined_segments", "Damaged CDC segments of which a copy is kept in the quarantine folder."
+            "quarantined_segments", "Copies of damaged CDC segments in the quarantine folder."
         )
         self.reconcile_requests = self._gauge(
             "reconcile_requests",
-            "Stretches of the log whose changes are lost, or may be, and that nobody has compared with Cassandra yet.",
+            "Sections of the log with lost or possibly lost changes that were not reconciled yet.",
             ("reason",),
         )
         self.gaps = self._counter(
-            "gaps", "Holes found in the sequence of CDC segments: changes that may be lost.", ("reason",)
+            "gaps", "Gaps found in the sequence of CDC segments: their changes may be lost.", ("reason",)
         )
         self.dead_letters = self._counter(
             "dead_letters",
-            "Changes set aside because they cannot be replicated as they are: documents that Elasticsearch does not "
-            "take (document) or that cannot be built (HookError and the like), mutations, segments. All mutations of a "
-            "table that no schema has count once.",
+            "Changes that cannot be replicated: documents that Elasticsearch rejects (document) or that cannot be "
+            "built (such as HookError), mutations, segments. All mutations of an unknown table count once.",
             ("reason",),
         )
         self.dead_letters_kept = self._gauge(
-            "dead_letters_kept", "Dead letters that are kept: neither replayed nor dropped yet."
+            "dead_letters_kept", "Stored dead letters: neither replayed nor dropped yet."
         )
-        self.open_jobs = self._gauge("open_jobs", "Jobs that were asked for and are not finished.")
+        self.open_jobs = self._gauge("open_jobs", "Unfinished jobs.")
 
     def _requests(self) -> None:
         self.http_requests = self._counter(
-            "http_requests", "Requests for rows and operators' requests, by the answer's status.", ("route", "status")
+            "http_requests", "Requests for rows and operators' requests, by response status.", ("route", "status")
         )
         self.http_request_duration_seconds = self._histogram(
-            "http_request_duration_seconds", "Time a request took.", _REQUEST_SECONDS, ("route",)
+            "http_request_duration_seconds", "Duration of requests.", _REQUEST_SECONDS, ("route",)
         )
-        self.paused = self._gauge("paused", "1 while an operator holds the commit log's changes back, else 0.")
+        self.paused = self._gauge("paused", "1 while an operator has paused the commit log, else 0.")
 
     def _info(self, name: str, text: str, **values: str) -> None:
         self._describe(f"{name}_info", "info", tuple(values), text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_SAID_AGAIN = 300.0
+_LOG_INTERVAL = 300.0
 """Seconds between repeated log messages that a collector does not accept spans."""
 
 _LIBRARY = "opentelemetry.exporter"
@@ -98,8 +98,8 @@ def _make_exporter(endpoint: str) -> SpanExporter:
                     "tracing.not_sent",
                     endpoint=endpoint,
                     spans=len(spans),
-                    hint="is an OTLP collector there? Changes are not held up by it",
-                    every=_SAID_AGAIN,
+                    hint="is an OTLP collector running at this address? Replication is not affected",
+                    every=_LOG_INTERVAL,
                 )
             return result
 
