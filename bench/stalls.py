@@ -24,9 +24,8 @@ from cdc_daemon.config import HttpSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import Trouble
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.requests import Refresh, SyncService
 from cdc_http import DaemonView, HttpServer, create_app

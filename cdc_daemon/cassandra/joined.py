@@ -15,9 +15,8 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.commitlog.values import PROTOCOL_VERSION, driver_type
 from cdc_daemon.document.related import Joined, Related, Relation
 from cdc_daemon.model.errors import CassandraRefusedError, DocumentError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
-from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.model.signal import Clustering, Key, TableName
 
 LONGEST_KEY = 65_535
 """The longest key in bytes that Cassandra accepts (`FBUtilities.MAX_UNSIGNED_SHORT`): no row has a longer one."""

@@ -10,7 +10,7 @@ from typing import Any
 from cassandra.query import PreparedStatement
 
 from cdc_daemon.commitlog.schema import Column, TableMetadata
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Key
 
 LOOKUPS_PER_QUERY = 400
 """The maximum of partitions times clusterings in one query. `IN` on both makes a product: twenty

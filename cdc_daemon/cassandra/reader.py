@@ -24,9 +24,8 @@ from cdc_daemon.model.errors import (
     DocumentError,
     UndecodableError,
 )
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
-from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.model.signal import Clustering, Key, TableName
 
 log = structlog.get_logger(__name__)
 

@@ -18,9 +18,8 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 
 PAGE_ROWS = 1000
 """The maximum page size in rows."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cdc_daemon.model.errors import CdcError, ConfigError
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 
 if TYPE_CHECKING:
     from cdc_daemon.cli.client import DaemonClient

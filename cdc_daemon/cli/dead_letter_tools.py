@@ -16,7 +16,7 @@ import typer
 from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.common import LARGEST_ID
 from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_time, text
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 
 _WIDE: Final = 240
 """The width in characters of a table that is written to a file or a pipe, so that no cell is folded."""

@@ -10,7 +10,7 @@ import typer
 
 from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 
 if TYPE_CHECKING:
     from cdc_daemon.cli.expected_documents import Preview

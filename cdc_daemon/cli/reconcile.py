@@ -11,7 +11,7 @@ import typer
 from cdc_daemon.cli.common import AuthorityOption, ConfigOption, JsonOption, TokenOption, UrlOption, WaitOption, report
 from cdc_daemon.cli.jobs import DetachOption, RateOption, TypesArgument, connect, print_failed, print_started, run_job
 from cdc_daemon.model.errors import CdcError, ConfigError
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 
 EXIT_DRIFT = 1
 """Exit code: documents differ from their rows, or some could not be judged."""

@@ -26,7 +26,7 @@ from cdc_daemon.cli.common import (
     connect_daemon,
 )
 from cdc_daemon.model.errors import CdcError, ConfigError
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 
 if TYPE_CHECKING:
     from cdc_daemon.cli.client import DaemonClient

@@ -8,9 +8,8 @@ from cdc_daemon.document.mapping import DocumentMapping, RowKey, RowOperation
 from cdc_daemon.document.shape import misfit
 from cdc_daemon.model.document_operation import FailedBuild, Operation, RowBuilder
 from cdc_daemon.model.errors import CdcError, ConversionError, DocumentError, UndecodableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.values.messages import error_text
 
 

@@ -13,7 +13,7 @@ from cdc_daemon.document.shape import Extra, Shape
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import ConfigError, JoinLimitError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.values.cql_json import Converter, converter, key_converter
 
 Tables = Mapping[TableName, TableMetadata]

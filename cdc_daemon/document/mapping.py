@@ -18,7 +18,7 @@ from cdc_daemon.document.shape import Shape, misfit
 from cdc_daemon.document.source import source_of
 from cdc_daemon.model.document_operation import Operation
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, IdError
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.values.messages import error_text
 
 PARTITION_FIELD = "cdc_partition_key"

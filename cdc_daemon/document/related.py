@@ -14,7 +14,7 @@ from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 
 REFERRING = frozenset(
     (

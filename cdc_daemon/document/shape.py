@@ -11,7 +11,7 @@ from cdc_daemon.config.mapping_shape import ShapeSettings
 from cdc_daemon.document.condition import make_condition
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, ExpressionError
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.values.compiler import Evaluate
 from cdc_daemon.values.cql_json import Bad, Converter, Rename, converter, json_text_converter, json_value
 from cdc_daemon.values.dates import date_format

@@ -8,8 +8,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from cdc_daemon.model.errors import DocumentError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
+from cdc_daemon.model.signal import Key
 
 
 @dataclass(frozen=True, slots=True)

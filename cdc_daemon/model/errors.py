@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 
 class CdcError(Exception):
@@ -174,3 +174,23 @@ NOT_BUILT = frozenset(
     )
 )
 """Dead-letter reasons of documents that could not be built; other letters have Elasticsearch's `error.type`."""
+
+
+class Trouble(NamedTuple):
+    """Why a key is not settled yet: `service` is `cassandra`, `elasticsearch` or `daemon`.
+
+    `alias` is set if the trouble concerns one alias and the service itself is available.
+    """
+
+    service: str
+    reason: str
+    alias: str | None = None
+
+    @classmethod
+    def of(cls, error: CdcError) -> Trouble:
+        """Return the trouble that an error reports."""
+        if isinstance(error, (CassandraUnavailableError, CassandraRefusedError)):
+            return cls("cassandra", error.message)
+        if isinstance(error, (ElasticsearchUnavailableError, ElasticsearchRefusedError)):
+            return cls("elasticsearch", error.message)
+        return cls("daemon", error.message)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cdc_daemon.model.errors import CdcError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Key
 
 Row = tuple[Any, ...]
 """The values of a row in the order of the reader's columns, decoded by the driver."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from cdc_daemon.model.key import Key
-    from cdc_daemon.model.trouble import Trouble
+    from cdc_daemon.model.errors import Trouble
+    from cdc_daemon.model.signal import Key
 
 PositionT = TypeVar("PositionT")
 

@@ -1,4 +1,4 @@
-"""The signal of every source: this key of this table changed at this write time."""
+"""The signal of every source: this key of this table changed at this write time; and the key itself."""
 
 from __future__ import annotations
 
@@ -60,3 +60,16 @@ class Signal(NamedTuple):
     suspected: int = 0
     passed_on: bool = False
     since: int = 0
+
+
+class Key(NamedTuple):
+    """The unit that is read and settled: a row, or with `clustering` None the documents of a whole partition."""
+
+    table: TableName
+    partition_key: bytes
+    clustering: Clustering | None
+
+    @classmethod
+    def of(cls, signal: Signal) -> Key:
+        """Return the key of a signal."""
+        return cls(signal.table, signal.partition_key, signal.clustering if signal.scope is Scope.ROW else None)

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from cdc_daemon.model.document_operation import DocumentOutcome
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import Trouble
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import Flow, Watch
 from cdc_daemon.pipeline.races import Doubts, Partition

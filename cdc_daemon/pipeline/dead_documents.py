@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.store.dead_letters import DeadLetter, DeadLetters, DocumentPlace
 from cdc_daemon.values.cql_json import json_value
 

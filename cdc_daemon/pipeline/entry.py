@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cdc_daemon.model.document_operation import DocumentOutcome
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import Trouble
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Clustering, Scope, Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal
 from cdc_daemon.pipeline.ports import Watch
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ from cdc_daemon.model.errors import (
     ElasticsearchRefusedError,
     ElasticsearchUnavailableError,
     TableDroppedError,
+    Trouble,
 )
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.ports import DocumentFinder, RowReader, Watch

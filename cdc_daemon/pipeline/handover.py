@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from cdc_daemon.model.errors import ElasticsearchRefusedError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import ElasticsearchRefusedError, Trouble
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Key, Signal
 
 Submit = Callable[[Sequence[Signal], Receipt], Awaitable[None]]
 """Submits signals, and holds the receipt for each until it is settled."""

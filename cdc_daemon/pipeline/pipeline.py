@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.errors import CassandraReadError, CdcError, alias_of
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CassandraReadError, CdcError, Trouble, alias_of
+from cdc_daemon.model.signal import Key, Signal
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.expansion import Expansion

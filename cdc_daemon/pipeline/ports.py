@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Result, RowBuilder
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import Trouble
 from cdc_daemon.model.reading import Lifetime, Reading
-from cdc_daemon.model.signal import Clustering, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, TableName
 
 if TYPE_CHECKING:
     from cdc_daemon.pipeline.entry import Entry

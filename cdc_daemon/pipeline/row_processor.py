@@ -18,11 +18,11 @@ from cdc_daemon.model.errors import (
     CdcError,
     StoreError,
     TableDroppedError,
+    Trouble,
     alias_of,
 )
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.document_writer import DocumentWriter
 from cdc_daemon.pipeline.entry import Entry

@@ -12,9 +12,8 @@ from typing import TypeVar
 import structlog
 
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.errors import CdcError, alias_of
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CdcError, Trouble, alias_of
+from cdc_daemon.model.signal import Key
 from cdc_daemon.pipeline.entry import Entry
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
+from cdc_daemon.model.errors import Trouble
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.search.alias_troubles import AliasTrouble
 
 

@@ -9,10 +9,8 @@ import structlog
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CassandraReadError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CassandraReadError, Trouble
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.document_writer import SetAside
 from cdc_daemon.pipeline.entry import Entry

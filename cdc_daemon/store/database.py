@@ -11,8 +11,7 @@ from pathlib import Path
 import orjson
 
 from cdc_daemon.model.errors import StateLostError, StoreError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.model.signal import Clustering, Key, TableName
 from cdc_daemon.store.migrations import MIGRATIONS
 
 _PARTITION = b""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Lifetime
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.store.database import Database, key_columns, key_from_columns
 
 FROM_READ, FROM_LOG, FROM_LOG_AGAIN = range(3)

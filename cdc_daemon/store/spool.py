@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.store.database import Database, decode_clustering, encode_clustering, key_columns, key_from_columns
 
 

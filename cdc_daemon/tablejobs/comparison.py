@@ -9,9 +9,8 @@ import orjson
 
 from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.document_operation import FailedBuild, Operation
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument

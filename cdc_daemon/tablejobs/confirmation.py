@@ -11,8 +11,7 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Scope, Signal
+from cdc_daemon.model.signal import Key, Scope, Signal
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName

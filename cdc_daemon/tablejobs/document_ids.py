@@ -15,8 +15,7 @@ from cdc_daemon.document.mapping import (
     PARTITION_FIELD,
     DocumentMapping,
 )
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.ids import IdParser

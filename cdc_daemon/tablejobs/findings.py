@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Key
 
 FIELDS = 50
 """Maximum differing fields named per document."""

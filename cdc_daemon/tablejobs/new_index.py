@@ -16,7 +16,7 @@ import structlog
 
 from cdc_daemon.cassandra.ring import LARGEST, WHOLE_RING, TokenRange
 from cdc_daemon.model.errors import IndexSwapError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.signal import Key
 from cdc_daemon.search.index_swap import AliasIndices, Phase
 from cdc_daemon.search.indices import IndexDefinition
 from cdc_daemon.search.swap_steps import SwapSteps

@@ -13,9 +13,8 @@ from cassandra.metadata import Murmur3Token
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import DocumentWalk, fetch_documents

@@ -15,9 +15,8 @@ import structlog
 
 from cdc_daemon.cassandra.ring import LARGEST, TokenRange
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError, StoreError
+from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError, StoreError, Trouble
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.sources.requests.errors import TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.store.range_jobs import CHECK, DOCUMENTS, ROWS, JobProgress, JobRange, RangeJob, RangeJobs

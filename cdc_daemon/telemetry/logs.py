@@ -21,7 +21,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from cdc_daemon.config import LogSettings
 from cdc_daemon.config.redaction import redact
 from cdc_daemon.model.errors import CdcError
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 
 LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvicorn", "watchfiles")
 """The loggers of libraries with warnings that are useful to an operator."""

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Mapping, Sequence
 
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.values.compiler import BINARY, CONSTANTS, Compiler, Evaluate, is_comparison
 from cdc_daemon.values.functions import FUNCTIONS
 

@@ -12,9 +12,8 @@ import orjson
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
-from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.model.signal import Clustering, Key, TableName
 
 COLUMNS = ("p", "c", "v", "s")
 VISIBLE_WITHIN = 0.04

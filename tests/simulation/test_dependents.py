@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import ElasticsearchRefusedError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
-from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate

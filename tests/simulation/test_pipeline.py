@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError, Trouble
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
-from cdc_daemon.model.signal import Scope, Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Key, Scope, Signal
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate

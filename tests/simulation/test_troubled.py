@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import ElasticsearchRefusedError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Clustering, Signal, TableName
+from cdc_daemon.model.signal import Clustering, Key, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate

@@ -13,8 +13,7 @@ from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.bulk import BulkWriter
 from cdc_daemon.search.bulk_limits import BulkLimits

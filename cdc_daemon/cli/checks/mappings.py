@@ -16,7 +16,7 @@ from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.pipeline.routing import find_routes
 from cdc_daemon.search.searched_field import find_field
 from cdc_daemon.sources.poll.factory import check_polled_tables, open_rows

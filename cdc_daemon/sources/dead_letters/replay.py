@@ -13,10 +13,8 @@ import structlog
 from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CdcError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CdcError, Trouble
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.sources.log.ports import NamedTables
 from cdc_daemon.sources.log.signals import signals_of
 from cdc_daemon.sources.requests.service import PipelineRequests

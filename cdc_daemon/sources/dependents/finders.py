@@ -17,9 +17,8 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import DependentsSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.pipeline.routing import find_route, references_of
 from cdc_daemon.search.searched_field import SearchedField
 from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows

@@ -11,8 +11,7 @@ import structlog
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, alias_of
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_each
 from cdc_daemon.pipeline.troubled import Troubled

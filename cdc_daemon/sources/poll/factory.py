@@ -18,7 +18,7 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.pipeline.gate import Sink
 from cdc_daemon.sources.poll.poller import Poller, PollObserver, StaleDocuments, WatermarkStore
 from cdc_daemon.sources.poll.rows import PagedQueries, PolledColumns, PolledRow, RowSource

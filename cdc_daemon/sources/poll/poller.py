@@ -11,9 +11,8 @@ from typing import Protocol
 import structlog
 
 from cdc_daemon.config.poll import PollSettings
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Sink
 from cdc_daemon.sources.poll.rows import PolledRow, RowSource
 

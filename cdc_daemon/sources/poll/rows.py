@@ -16,8 +16,8 @@ from cdc_daemon.cassandra.scan import key_reader, select_keys
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.suggestion import nearest_hint
+from cdc_daemon.model.signal import Key
+from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.sources.poll.timestamps import TimestampColumn
 
 PAGE = 1000

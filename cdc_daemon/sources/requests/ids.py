@@ -12,8 +12,7 @@ from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.mapping_names import parse_template
 from cdc_daemon.document.identity import Identity
 from cdc_daemon.document.shape import rename_of
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.key_encoding import encoder
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CdcError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import CdcError, Trouble
+from cdc_daemon.model.signal import Key
 from cdc_daemon.model.slices import in_slices
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.sources.requests.ids import RequestedId
 
 

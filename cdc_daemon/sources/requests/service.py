@@ -10,11 +10,9 @@ from typing import Any, Protocol
 from cdc_daemon.cassandra.availability import CassandraAvailability
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.errors import CassandraUnavailableError, CdcError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal
+from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, Trouble
+from cdc_daemon.model.signal import Key, Signal
 from cdc_daemon.model.slices import in_slices
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.pipeline.handover import refusal_of
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.pipeline.server_waits import ServerWaits

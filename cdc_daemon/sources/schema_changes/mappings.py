@@ -13,10 +13,9 @@ from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.search.indices import Completion

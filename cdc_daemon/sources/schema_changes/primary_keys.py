@@ -9,9 +9,8 @@ from typing import Protocol
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.errors import CassandraRefusedError, TableRekeyedError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
-from cdc_daemon.model.signal import Clustering, TableName
+from cdc_daemon.model.signal import Clustering, Key, TableName
 from cdc_daemon.pipeline.ports import ExtendingReader
 
 INTERVAL = 0.5

@@ -15,8 +15,7 @@ from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import CassandraRefusedError, DocumentError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from sandbox import Sandbox
 
 

@@ -16,8 +16,7 @@ from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from sandbox import Sandbox
 
 

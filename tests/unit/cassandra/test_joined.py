@@ -12,9 +12,8 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.document.related import Joined, Related, Relation
 from cdc_daemon.model.errors import DocumentError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from tests.unit.document.tables import table
 
 USER, ROLE, ORG = (TableName("sunbird", name) for name in ("user", "role", "org"))

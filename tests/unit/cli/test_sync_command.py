@@ -13,8 +13,7 @@ from typer.testing import CliRunner, Result
 from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.main import app
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CdcError, ConfigError
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CdcError, ConfigError, Trouble
 from tests.unit.cli.serving import Served
 
 

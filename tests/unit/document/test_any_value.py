@@ -25,9 +25,8 @@ from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_F
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.document_operation import FailedBuild, Outcome, Result
 from cdc_daemon.model.errors import CdcError, DocumentError, UndecodableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.row_batch import BuiltDocuments, ReadRows

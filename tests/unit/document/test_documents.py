@@ -10,9 +10,8 @@ from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.errors import DocumentError, ExpressionError, HookError, JsonTextError, UndecodableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Row
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from tests.unit.document.tables import table
 
 USER = table(("id", "text", "partition_key"), ("firstname", "text", "regular"), ("gone", "boolean", "regular"))

@@ -18,10 +18,8 @@ from cdc_daemon.config import HttpSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CdcError, IndexSwapError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CdcError, IndexSwapError, Trouble
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayOutcome, ReplayResult

@@ -12,7 +12,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import Trouble
 from cdc_http import LoopState, create_app
 from tests.unit.http.asking import DOCUMENTED, Answer, ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, Row, RowState
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.ports import RowReader
 from cdc_daemon.pipeline.row_processor import RowProcessor

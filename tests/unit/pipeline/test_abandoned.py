@@ -9,11 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Result
-from cdc_daemon.model.errors import ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import ElasticsearchUnavailableError, Trouble
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline

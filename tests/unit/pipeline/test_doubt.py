@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cdc_daemon.model.errors import DocumentError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import RowState
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.row_processor import is_doubtful
 

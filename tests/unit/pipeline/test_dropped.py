@@ -9,12 +9,10 @@ import pytest
 
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
-from cdc_daemon.model.errors import TableDroppedError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import TableDroppedError, Trouble
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.pipeline import URGENT, USUAL
 from cdc_daemon.pipeline.ports import RowReader

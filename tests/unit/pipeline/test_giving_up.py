@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.giving_up import SUSPICIOUS, GiveUpPolicy

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Lifetime, Reading, RowState
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.lifetimes import Lifetimes, lifetime
 

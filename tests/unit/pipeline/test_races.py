@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.races import PREFETCH_SECONDS
 from cdc_daemon.pipeline.ready_queue import Lane

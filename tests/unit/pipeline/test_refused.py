@@ -8,10 +8,9 @@ import pytest
 
 from cdc_daemon.model.document_operation import Operation, Result
 from cdc_daemon.model.errors import CassandraRefusedError, CassandraUnavailableError, CdcError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from tests.unit.pipeline.servers import Servers, processor_of
 

@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from cdc_daemon.model.errors import CassandraUnavailableError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import CassandraUnavailableError, Trouble
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.server_waits import ServerWaits
 

@@ -8,8 +8,8 @@ import pytest
 
 from cdc_daemon.model.document_operation import Outcome
 from cdc_daemon.model.errors import ElasticsearchRefusedError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
+from cdc_daemon.model.signal import Key
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.handover import hand_over, hand_over_each
 from cdc_daemon.pipeline.pipeline import EXPANDERS

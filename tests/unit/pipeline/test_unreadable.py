@@ -14,10 +14,9 @@ from cdc_daemon.model.errors import (
     CdcError,
     ElasticsearchUnavailableError,
 )
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.store.dead_letters import DeadLetter

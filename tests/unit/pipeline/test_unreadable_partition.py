@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CassandraReadError, StoreError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import CassandraReadError, StoreError, Trouble
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy

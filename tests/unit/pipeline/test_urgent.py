@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchRefusedError, StoreError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchRefusedError, StoreError, Trouble
 from cdc_daemon.model.receipt import AcknowledgementLine
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.pipeline import URGENT

@@ -8,11 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
-from cdc_daemon.model.errors import ElasticsearchRefusedError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import ElasticsearchRefusedError, Trouble
 from cdc_daemon.model.reading import Reading, Row, RowState
-from cdc_daemon.model.signal import Clustering, Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Lifetime
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.store import Store
 from cdc_daemon.store.expiries import AGAIN_AFTER, FROM_LOG, FROM_LOG_AGAIN, FROM_READ, Expiry
 

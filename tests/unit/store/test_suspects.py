@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.store import Store
 from cdc_daemon.store.suspects import BrokenOff, Suspect
 

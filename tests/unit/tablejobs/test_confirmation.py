@@ -8,9 +8,8 @@ from typing import Any, cast
 import pytest
 
 from cdc_daemon.model.document_operation import Operation, Result
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.tablejobs.comparison import Comparison, ComparisonResult
 from cdc_daemon.tablejobs.confirmation import MismatchConfirmation
 from cdc_daemon.tablejobs.findings import ComparisonVerdict, Mismatch, MismatchCounts, MismatchKind, verdict_of

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
 from tests.unit.document.tables import table

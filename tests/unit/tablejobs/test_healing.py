@@ -8,7 +8,7 @@ import pytest
 
 from cdc_daemon.cassandra.ring import WHOLE_RING
 from cdc_daemon.config.settings import AuditSettings
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import Trouble
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from cdc_daemon.tablejobs.healing import Audit, Healing

@@ -11,8 +11,7 @@ import pytest
 
 from cdc_daemon.cassandra.ring import LARGEST
 from cdc_daemon.model.errors import IndexSwapError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.search.index_swap import BEHIND, AliasIndices, Phase, direct, marker
 from cdc_daemon.search.indices import IndexDefinition
 from cdc_daemon.search.swap_steps import SwapSteps

@@ -15,9 +15,9 @@ from cdc_daemon.model.errors import (
     CassandraUnavailableError,
     CdcError,
     ElasticsearchRefusedError,
+    Trouble,
 )
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.sources.requests.errors import UnknownObjectTypeError
 from cdc_daemon.store import Store
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange

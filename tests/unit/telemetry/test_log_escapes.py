@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.config import LogSettings
-from cdc_daemon.model.printable import printable
+from cdc_daemon.model.text import printable
 from cdc_daemon.telemetry import logs
 
 ATTACKS = {

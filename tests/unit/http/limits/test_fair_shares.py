@@ -15,9 +15,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdc_daemon.config import AuthSettings, HttpSettings, TokenSettings
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import Trouble
+from cdc_daemon.model.signal import Key, Signal
 from cdc_daemon.pipeline.ports import Watch
 from cdc_http import create_app
 from cdc_http.connections.slots import network_of

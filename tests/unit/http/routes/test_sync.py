@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message
 
 from cdc_daemon.config import HttpSettings
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
+from cdc_daemon.model.errors import Trouble
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.trouble import Trouble
 from cdc_daemon.sources.requests import Refresh
 from cdc_http import create_app
 from tests.unit.http.asking import DOCUMENTED, Answer, ask, ask_json, rows

@@ -14,9 +14,8 @@ from cdc_daemon.commitlog.entries import read_entries
 from cdc_daemon.commitlog.keys import read_mutation_keys
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import Trouble
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.dead_documents import DeadDocuments, readable_key
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.dead_letters.replay import Replayer, ReplayOutcome

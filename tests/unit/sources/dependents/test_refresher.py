@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
+from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError, Trouble
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Scope, Signal, TableName
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.gate import Gate

@@ -10,9 +10,8 @@ import pytest
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times

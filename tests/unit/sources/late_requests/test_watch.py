@@ -10,9 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.sources.late_requests import watch as watching

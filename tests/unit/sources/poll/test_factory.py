@@ -10,8 +10,7 @@ from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.model.cql_types import parse_type
 from cdc_daemon.model.errors import CassandraRefusedError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.sources.poll.factory import CurrentTableRows
 from cdc_daemon.sources.poll.rows import PolledRow
 

@@ -12,9 +12,8 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import CassandraUnavailableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.sources.poll.poller import MOST_REMEMBERED, Poller
 from cdc_daemon.sources.poll.rows import PolledRow
 

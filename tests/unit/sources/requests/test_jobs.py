@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import StoreError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import StoreError, Trouble
+from cdc_daemon.model.signal import Key, Signal
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.requests import InvalidIdError, Refresh, TooManyJobsError, UnknownObjectTypeError
 from cdc_daemon.sources.requests.jobs import SyncJobReport, SyncJobRunner

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
-from cdc_daemon.model.errors import ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Signal
-from cdc_daemon.model.trouble import Trouble
+from cdc_daemon.model.errors import ElasticsearchUnavailableError, Trouble
+from cdc_daemon.model.signal import Key, Signal
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.sources.requests import NotReplicatedError, Refresh

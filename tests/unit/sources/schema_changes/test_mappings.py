@@ -12,9 +12,8 @@ from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchUnavailableError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Reading, RowState
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.pipeline.server_waits import ServerWaits
 from cdc_daemon.search.indices import Completion, missing_properties
 from cdc_daemon.sources.schema_changes.mappings import LiveMappings, SchemaFollower

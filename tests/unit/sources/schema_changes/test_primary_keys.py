@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CassandraRefusedError, ConfigError, TableRekeyedError
-from cdc_daemon.model.key import Key
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 from cdc_daemon.sources.schema_changes.suspended_mappings import SuspendedMappings, reset_rekeyed_tables
 from cdc_daemon.store import Store

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.model.errors import StoreError
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.gate import Gate

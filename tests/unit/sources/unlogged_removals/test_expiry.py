@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cdc_daemon.model.key import Key
 from cdc_daemon.model.reading import Lifetime
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Signal, TableName
+from cdc_daemon.model.signal import Key, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.sources.unlogged_removals.expiry import ExpiryTracker, ExpiryWatch

@@ -1,8 +1,10 @@
-"""External text, made safe to display: no character of it can control a terminal or reorder a line."""
+"""Text for people: external text made safe to display, and suggestions for unknown names."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -29,3 +31,18 @@ def _escape(character: str) -> str:
         return _NAMED[character]
     number = ord(character)
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+_MOST_NAMES: Final = 60
+"""Names that a hint lists at most."""
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest of the known names, or with all of them if none is near."""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    if near:
+        return f"did you mean {by_lower[near[0]]!r}?"
+    listed = sorted(by_lower.values())
+    shown = ", ".join(listed[:_MOST_NAMES]) + (", …" if len(listed) > _MOST_NAMES else "")
+    return f"known are {shown}" if shown else "there is none"
