@@ -1,4 +1,4 @@
-"""Requests for rows by id: parse ids to keys, write their documents, and report the outcome of each."""
+"""Requests for rows by id: parses the ids into keys, replicates the rows, and reports the outcome of each id."""
 
 from cdc_daemon.sources.requests.errors import (
     InvalidIdError,

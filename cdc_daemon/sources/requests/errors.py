@@ -23,7 +23,7 @@ class UnknownObjectTypeError(SyncError):
 
 
 class SuspendedObjectTypeError(SyncError):
-    """The object type's table was created again, and the mapping does not fit it at present."""
+    """The object type is suspended: its table was re-created, and its mapping does not fit it at present."""
 
     retryable = True
 
@@ -47,6 +47,6 @@ class InvalidIdError(SyncError):
 
 
 class TooManyJobsError(SyncError):
-    """The limit of waiting jobs is reached."""
+    """The maximum number of open jobs is reached."""
 
     retryable = True

@@ -1,4 +1,4 @@
-"""Parse the ids of one object type to the keys of rows or partitions."""
+"""Parses the ids of one object type into the keys of rows or partitions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cdc_daemon.sources.requests.errors import InvalidIdError
 from cdc_daemon.sources.requests.key_encoding import encoder
 
 LONGEST_PART = 65_535
-"""Most bytes that Cassandra accepts for a partition key or a clustering value (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
+"""Maximum bytes of a partition key or a clustering value in Cassandra (`FBUtilities.MAX_UNSIGNED_SHORT`)."""
 
 _SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedId:
-    """One id of a request: its label in the answer, and its key."""
+    """One id of a request: its label in the response, and its key."""
 
     label: str
     key: Key
@@ -38,13 +38,12 @@ class RequestedId:
 
 
 class IdParser:
-    """Reads the ids of one mapping.
+    """Parses the ids of one mapping.
 
-    A string is a document's readable `_id` as `Identity` makes it, with backslashes before separators inside values.
-    A prefix of an `_id` that names the partition key means all rows of the partition. If the `_id` leaves out key
-    columns, it also means all rows of the partition that it names. If it does not name the partition, a string is the
-    partition key itself, provided that is one column (as the live services read ids of batches: by the course).
-    An object names columns, or the document fields that hold them.
+    A text is a document's readable `_id` as `Identity` makes it, with backslashes before separators inside values. The
+    beginning of an `_id` that contains the partition key means all rows of the partition. If `_id`s leave out other key
+    columns, an `_id` means all rows of its partition. If they leave out the partition key, a text is the partition key
+    itself, provided that this is one column. An object names columns, or the document fields that contain them.
     """
 
     def __init__(self, settings: MappingSettings, table: TableMetadata) -> None:
@@ -62,7 +61,7 @@ class IdParser:
         self._expected = _expected(settings.id, self._partition, self._columns)
 
     def parse(self, ids: Sequence[Any]) -> list[RequestedId]:
-        """Return the parsed ids in order. Raises `InvalidIdError` for the first invalid one."""
+        """Parse ids in order. Raises `InvalidIdError` for the first invalid one."""
         found = []
         for at, identity in enumerate(ids):
             try:
@@ -139,20 +138,20 @@ class IdParser:
 
 
 def _expected(template: str | None, partition: Sequence[str], columns: Sequence[str]) -> str:
-    """Return a description of the valid ids."""
+    """Describe the valid ids, for error messages."""
     an_object = f"an object with {_names(columns)}"
     spelt = template or ":".join(f"{{{name}}}" for name in columns)
     parts = parse_template(spelt)
     if {part.column for part in parts} - {None} not in (set(columns), set(partition)):
         meaning = "the partition it names" if _names_partition(template, partition) else "a partition, by its key"
         return (
-            f"{an_object}: the template of this type's ids, {spelt}, leaves columns of the key out, "
-            f"so that a text means all rows of {meaning}"
+            f"{an_object}: the template of this type's ids, {spelt}, leaves out key columns, "
+            f"so a text means all rows of {meaning}"
         )
     if len(columns) == 1:
         return f"an id like {spelt}"
     return (
-        f"an id like {spelt} (with \\ before a separator inside of a value), its beginning for all rows "
+        f"an id like {spelt} (with \\ before a separator inside a value), its beginning for all rows "
         f"of a partition, or {an_object}"
     )
 
@@ -163,7 +162,7 @@ def _names_partition(template: str | None, partition: Sequence[str]) -> bool:
 
 
 def _spellings(columns: Sequence[str], fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns by the names that callers use; a column's own name takes precedence."""
+    """Return the columns by the names that requests may use; a column's own name takes precedence."""
     found = {fields[column].lower(): column for column in columns if column in fields}
     found |= {fields[column]: column for column in columns if column in fields}
     found |= {column.lower(): column for column in columns}

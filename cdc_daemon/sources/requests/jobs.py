@@ -1,4 +1,4 @@
-"""Background jobs: stored durably, processed in turns, resumed at the next start."""
+"""Sync jobs: requests for rows that are stored durably, processed in turns, and resumed after a restart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 KIND = "sync"
 
 PART = 500
-"""Ids processed between two durable records of progress; the most that a crash repeats."""
+"""Ids processed between two durable records of progress. A crash repeats at most this many."""
 
 
 class JobStore(Protocol):
@@ -78,11 +78,11 @@ class SyncJobReport(NamedTuple):
 
 
 class SyncJobRunner:
-    """Accepts jobs durably and processes them. `limit` is the most waiting jobs.
+    """Accepts sync jobs durably and processes them. `limit` is the maximum number of open jobs.
 
-    Each object type has its own worker, so a type with unwritable documents does not block the others. The jobs of a
-    type take turns, part by part, so a huge job does not block the others. If a type's mapping does not fit its table
-    at present, its jobs wait until it does.
+    Each object type has its own worker, so a type whose documents cannot be written does not block the others. The jobs
+    of a type are processed in turns, part by part, so a huge job does not block the others. The jobs of a suspended
+    type wait until its mapping fits its table again.
     """
 
     def __init__(self, service: SyncService, store: JobStore, *, limit: int = 100, part: int = PART) -> None:
@@ -99,11 +99,11 @@ class SyncJobRunner:
         Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then no job is stored.
         """
         pairs = zip(ids, await self._service.parse(object_type, ids), strict=True)
-        distinct = list({asked.key: identity for identity, asked in pairs}.values())
+        distinct = list({requested.key: identity for identity, requested in pairs}.values())
         job = SyncJob(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
         kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
         if kept is None:
-            raise TooManyJobsError(f"expected fewer than {self._limit} jobs that wait")
+            raise TooManyJobsError(f"expected fewer than {self._limit} open jobs")
         self._wake[object_type].set()
         log.info("job.accepted", job=kept.id, object_type=object_type, ids=kept.total)
         return kept
@@ -114,7 +114,7 @@ class SyncJobRunner:
         if job is None or job.kind != KIND:
             return None
         if job.open and (reason := self._service.suspended.get(job.object_type)) is not None:
-            job = replace(job, message=f"it waits, as its type's mapping does not fit its table: {reason}")
+            job = replace(job, message=f"waiting: the mapping of its type does not fit its table: {reason}")
         return SyncJobReport(job, await asyncio.to_thread(self._store.failures, identity) if job.failed else {})
 
     async def cancel(self, identity: str) -> SyncJobReport | None:
@@ -131,29 +131,29 @@ class SyncJobRunner:
     async def run(self) -> None:
         """Process jobs until cancelled. Unfinished jobs continue at the next start."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._end_unknown(), name="jobs-unknown")
+            tasks.create_task(self._fail_unknown(), name="jobs-unknown")
             for object_type, wake in self._wake.items():
-                tasks.create_task(self._work_off(object_type, wake), name=f"jobs-{object_type}")
+                tasks.create_task(self._process_jobs(object_type, wake), name=f"jobs-{object_type}")
 
-    async def _end_unknown(self) -> None:
-        """End the jobs of types that are no longer configured; only a previous process can have accepted them."""
+    async def _fail_unknown(self) -> None:
+        """Fail the jobs of types that are no longer configured. Only a previous process can have accepted them."""
         backoff = Backoff()
         while True:
             try:
                 for object_type in await asyncio.to_thread(self._store.open_types, KIND):
                     if object_type not in self._wake and object_type not in self._service.suspended:
-                        await self._fail(object_type, f"object type {object_type} has no mapping any more")
+                        await self._fail_jobs(object_type, f"object type {object_type} has no mapping any more")
             except StoreError as error:
                 await _pause(error, backoff)
             else:
                 return
 
-    async def _fail(self, object_type: str, message: str) -> None:
+    async def _fail_jobs(self, object_type: str, message: str) -> None:
         while (job := await asyncio.to_thread(self._store.next_open, KIND, object_type)) is not None:
             await asyncio.to_thread(self._store.finish, job.id, message=message)
             log.warning("job.failed", job=job.id, error=message)
 
-    async def _work_off(self, object_type: str, wake: asyncio.Event) -> None:
+    async def _process_jobs(self, object_type: str, wake: asyncio.Event) -> None:
         backoff = Backoff()
         job: SyncJob | None = None
         while True:
@@ -163,12 +163,12 @@ class SyncJobRunner:
                 if job is None:
                     await wake.wait()
                 else:
-                    await self._work(job)
+                    await self._process_next_part(job)
                 backoff.reset()
             except (StoreError, NotReplicatedError) as error:
                 await _pause(error, backoff)
 
-    async def _work(self, job: SyncJob) -> None:
+    async def _process_next_part(self, job: SyncJob) -> None:
         """Process a job's next part, or end the job if there is none."""
         part = await asyncio.to_thread(self._store.next_part, job.id)
         if part is None:
@@ -176,7 +176,7 @@ class SyncJobRunner:
             if await asyncio.to_thread(self._store.finish, job.id):
                 log.info("job.done", job=job.id, object_type=job.object_type)
             return
-        outcome = await self._unless_cancelled(job, self._process(job, part))
+        outcome = await self._unless_cancelled(job, self._process_part(job, part))
         if outcome is None:
             return
         await asyncio.to_thread(
@@ -201,20 +201,20 @@ class SyncJobRunner:
             await asyncio.gather(task, return_exceptions=True)
         return None if task.cancelled() else task.result()
 
-    async def _process(self, job: SyncJob, part: SyncJobPart) -> SyncOutcome:
-        asked: list[RequestedId] = []
+    async def _process_part(self, job: SyncJob, part: SyncJobPart) -> SyncOutcome:
+        requested: list[RequestedId] = []
         refused: dict[str, str] = {}
 
-        def read(_start: int, ids: Sequence[Any]) -> None:
+        def parse(_start: int, ids: Sequence[Any]) -> None:
             for identity in ids:
                 try:
-                    asked.extend(self._service.parse_ids(job.object_type, [identity]))
+                    requested.extend(self._service.parse_ids(job.object_type, [identity]))
                 except InvalidIdError as error:
                     # The configuration has changed since the job was accepted.
                     refused[identity if isinstance(identity, str) else repr(identity)] = error.message
 
-        await in_slices(part.ids, read)
-        outcome = await self._service.replicate(job.object_type, asked)
+        await in_slices(part.ids, parse)
+        outcome = await self._service.replicate(job.object_type, requested)
         outcome.failures.update(refused)
         return outcome
 

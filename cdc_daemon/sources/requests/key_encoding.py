@@ -31,13 +31,13 @@ from cdc_daemon.values.dates import days_of
 from cdc_daemon.values.integers import parse_integer
 
 Encoder = Callable[[Any], bytes]
-"""Turns a JSON value into serialised bytes. Raises ValueError, whose text says what was expected."""
+"""Encodes a JSON value as Cassandra's bytes. Raises `ValueError` with a description of the expected values."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?")
 _DATE: Final = re.compile(r"([0-9]{4}|[+-][0-9]{4,7})-([0-9]{2})-([0-9]{2})")
 _LONGEST_DECIMAL: Final = 4400
-"""Characters of the longest decimal that the driver decodes, and of its exponent."""
+"""Maximum characters of a decimal that the driver decodes, and of its exponent."""
 _NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
 """Non-finite floats, as a document's `_id` shows them."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ def encoder(kind: CqlType) -> Encoder:
 
 
 def _or_empty(encode: Encoder) -> Encoder:
-    """Return an encoder that also accepts the text that stands for empty bytes in an `_id`."""
+    """Return an encoder that also accepts the text for empty bytes in an `_id`."""
     return lambda value: b"" if value == NULL else encode(value)
 
 

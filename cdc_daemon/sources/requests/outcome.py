@@ -147,33 +147,33 @@ class RequestedKeys:
         self._progress.clear()
 
 
-class WantedKeys(NamedTuple):
-    """The keys of a request: the first label of each, and further labels of the same keys."""
+class DistinctKeys(NamedTuple):
+    """The distinct keys of a request, each with its first id, and the labels of further ids with the same key."""
 
     first: Mapping[Key, RequestedId]
-    aliases: Mapping[Key, Sequence[str]]
+    further_labels: Mapping[Key, Sequence[str]]
 
     def labels(self, key: Key) -> Iterable[str]:
         """Return all labels of a key."""
-        return self.first[key].label, *self.aliases.get(key, ())
+        return self.first[key].label, *self.further_labels.get(key, ())
 
 
-async def keys_of(requested: Sequence[RequestedId]) -> WantedKeys:
-    """Return the distinct keys of a request, slice by slice."""
+async def distinct_keys(requested: Sequence[RequestedId]) -> DistinctKeys:
+    """Return the distinct keys of a request; other tasks run between slices of it."""
     first: dict[Key, RequestedId] = {}
-    aliases: dict[Key, list[str]] = {}
+    further_labels: dict[Key, list[str]] = {}
 
     def add(_start: int, part: Sequence[RequestedId]) -> None:
         for each in part:
             if first.setdefault(each.key, each) is not each:
-                aliases.setdefault(each.key, []).append(each.label)
+                further_labels.setdefault(each.key, []).append(each.label)
 
     await in_slices(requested, add)
-    return WantedKeys(first, aliases)
+    return DistinctKeys(first, further_labels)
 
 
-async def outcome_of(watch: RequestedKeys, wanted: WantedKeys) -> SyncOutcome:
-    """Return the outcome of the keys that are processed so far, slice by slice."""
+async def outcome_of(watch: RequestedKeys, keys: DistinctKeys) -> SyncOutcome:
+    """Return the outcome of the keys processed so far; other tasks run between slices of them."""
     outcome = SyncOutcome()
 
     def gather(_start: int, results: Sequence[tuple[Key, KeyResult]]) -> None:
@@ -184,7 +184,7 @@ async def outcome_of(watch: RequestedKeys, wanted: WantedKeys) -> SyncOutcome:
             if key in watch.open:
                 continue
             failures = result.failures
-            for label in wanted.labels(key):
+            for label in keys.labels(key):
                 outcome.replicated[label] = not failures and outcome.replicated.get(label, True)
                 if failures:
                     outcome.failures[label] = "; ".join(failures[:10])

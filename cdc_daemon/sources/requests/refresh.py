@@ -1,4 +1,4 @@
-"""Make written documents visible to searches, at once or with a shared refresh."""
+"""Makes written documents visible to searches, at once or with a shared refresh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdc_daemon.search.engine import SearchEngine
 
 
 class Refresh(Enum):
-    """Whether to answer before or after searches see the written documents."""
+    """Whether a request waits until searches see the written documents."""
 
     NO = "false"
     NOW = "true"
@@ -22,11 +22,10 @@ class Refresh(Enum):
 
 
 class Refresher:
-    """Refreshes aliases. `interval` is the least time in seconds between two shared refreshes.
+    """Refreshes aliases. `interval` is the minimum time in seconds between two shared refreshes.
 
-    Elasticsearch's own `wait_for` belongs to a write request, which would have to stay open for as long as
-    the index's `refresh_interval`, or forever if that is -1. A bounded number of refreshes has the same effect for
-    callers and costs the index little.
+    With Elasticsearch's own `wait_for`, a write request stays open for the index's `refresh_interval`, or forever if
+    that is -1. A limited number of refreshes has the same effect for callers and costs the index little.
     """
 
     def __init__(self, engine: SearchEngine, *, interval: float = 1.0) -> None:

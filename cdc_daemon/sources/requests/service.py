@@ -24,15 +24,21 @@ from cdc_daemon.sources.requests.errors import (
     UnknownObjectTypeError,
 )
 from cdc_daemon.sources.requests.ids import IdParser, RequestedId
-from cdc_daemon.sources.requests.outcome import NotReplicatedError, RequestedKeys, SyncOutcome, keys_of, outcome_of
+from cdc_daemon.sources.requests.outcome import (
+    NotReplicatedError,
+    RequestedKeys,
+    SyncOutcome,
+    distinct_keys,
+    outcome_of,
+)
 from cdc_daemon.sources.requests.refresh import Refresh
 
 WINDOW = 1500
-"""Most keys of one request in flight: enough for the urgent workers' batches and one more. A request for a single id
-thus never waits behind all the thousands of another request."""
+"""Maximum number of keys of one request in flight: enough for the urgent workers' batches and one more. So a request
+for a single id never waits for all keys of a large one."""
 
 _SUSPICIOUS_SECONDS = 1.0
-"""A server that delays a batch by this long, or by a quarter of the request's time, is the cause of its timeout."""
+"""A server that delays a batch by this long, or by a quarter of the request's timeout, is reported as its cause."""
 
 
 class PipelineRequests(Protocol):
@@ -47,7 +53,7 @@ class PipelineRequests(Protocol):
         ...
 
 
-class Refreshing(Protocol):
+class IndexRefresher(Protocol):
     """Makes writes visible to searches."""
 
     async def refresh(self, alias: str, when: Refresh) -> None:
@@ -67,12 +73,12 @@ class ServerState(Protocol):
         ...
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
-        """Return which server delays workers, by `at_least` seconds or by a failure; check `keys` first."""
+        """Return the server that delays workers, by `at_least` seconds or by a failure, preferably those of `keys`."""
         ...
 
 
 class ServerHealth:
-    """Combines whether Cassandra answers, whether the writer can write, and what workers wait for."""
+    """The servers as the pipeline sees them: whether they answer, and which one the workers wait for."""
 
     def __init__(
         self, cassandra: CassandraAvailability, writer: SwapWriter, waits: ServerWaits, troubled: Troubled
@@ -89,21 +95,23 @@ class ServerHealth:
         if self._writer.available:
             return self._troubled.of(alias)
         failure = self._writer.failure
-        return Trouble("elasticsearch", "it is away" if failure is None else f"{failure.error_type}: {failure.reason}")
+        return Trouble(
+            "elasticsearch", "it is unavailable" if failure is None else f"{failure.error_type}: {failure.reason}"
+        )
 
     async def wait_unreadable(self) -> str:
-        """Wait until Cassandra is unavailable, that is, has not answered for seconds; return the reason."""
+        """Wait until Cassandra is unavailable, that is, has not answered for some seconds; return the reason."""
         return await self._cassandra.wait_lost()
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
-        """Return which server delays workers, by `at_least` seconds or by a failure; check `keys` first."""
+        """Return the server that delays workers, by `at_least` seconds or by a failure, preferably those of `keys`."""
         return self._waits.trouble(at_least, keys)
 
 
 class SyncService:
-    """Reads and writes the rows that requests name, ahead of the pipeline's other work.
+    """Replicates the requested rows, ahead of the pipeline's other work.
 
-    `suspended` maps each object type with a mapping that does not fit its table at present to the reason.
+    `suspended` maps each object type whose mapping does not fit its table at present to the reason.
     """
 
     def __init__(
@@ -112,7 +120,7 @@ class SyncService:
         *,
         mappings: Iterable[DocumentMapping],
         settings: Mapping[str, MappingSettings],
-        refresher: Refreshing,
+        refresher: IndexRefresher,
         servers: ServerState,
         window: int = WINDOW,
         suspended: Mapping[str, str] = MappingProxyType({}),
@@ -134,7 +142,7 @@ class SyncService:
 
     @property
     def suspended(self) -> Mapping[str, str]:
-        """The object types with mappings that do not fit their tables at present, and the reasons."""
+        """The object types whose mappings do not fit their tables at present, with the reasons."""
         return self._suspended
 
     def parse_ids(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
@@ -150,7 +158,7 @@ class SyncService:
         return parser.parse(ids)
 
     async def parse(self, object_type: str, ids: Sequence[Any]) -> list[RequestedId]:
-        """Parse ids as `parse_ids` does, slice by slice. Raises the same errors."""
+        """Parse ids as `parse_ids` does; other tasks run between slices of them. Raises the same errors."""
         parsed: list[RequestedId] = []
 
         def parse(start: int, part: Sequence[Any]) -> None:
@@ -177,14 +185,14 @@ class SyncService:
         be unavailable before the call, and when Cassandra is or becomes unavailable.
         """
         alias = self._aliases[object_type]
-        wanted = await keys_of(requested)
+        keys = await distinct_keys(requested)
         watch = RequestedKeys(alias)
         trouble = self._servers.trouble(alias)
         if trouble is not None and (seconds is not None or trouble.alias is not None):
             raise _not_replicated(trouble, SyncOutcome())
         try:
             async with asyncio.timeout(seconds):
-                await self._until_stop(self._process(watch, wanted.first), waits_long=seconds is None)
+                await self._until_stop(self._process(watch, keys.first), waits_long=seconds is None)
                 await self._refresher.refresh(alias, refresh)
         except TimeoutError:
             trouble = (
@@ -193,16 +201,16 @@ class SyncService:
                 or watch.trouble
                 or Trouble("daemon", "it takes longer")
             )
-            raise _not_replicated(trouble, await outcome_of(watch, wanted)) from None
+            raise _not_replicated(trouble, await outcome_of(watch, keys)) from None
         except CdcError as error:
-            raise _not_replicated(watch.refusal or Trouble.of(error), await outcome_of(watch, wanted)) from error
+            raise _not_replicated(watch.refusal or Trouble.of(error), await outcome_of(watch, keys)) from error
         finally:
             watch.closed = True
             self._pipeline.withdraw(watch.open)
-        return await outcome_of(watch, wanted)
+        return await outcome_of(watch, keys)
 
     def stop(self) -> None:
-        """Reject new requests and end those in flight: the pipeline is about to stop."""
+        """Reject new requests and end those in flight, before the pipeline stops."""
         self._stopping.set()
 
     async def _process(self, watch: RequestedKeys, wanted: Mapping[Key, RequestedId]) -> None:
@@ -245,5 +253,5 @@ class SyncService:
 
 
 def _not_replicated(trouble: Trouble, outcome: SyncOutcome) -> NotReplicatedError:
-    message = trouble.reason if trouble.alias else f"{trouble.service} is away or too slow: {trouble.reason}"
+    message = trouble.reason if trouble.alias else f"{trouble.service} is unavailable or too slow: {trouble.reason}"
     return NotReplicatedError(message, service=trouble.service, alias=trouble.alias, outcome=outcome)

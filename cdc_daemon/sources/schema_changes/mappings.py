@@ -1,4 +1,4 @@
-"""Mappings that follow their tables: added and dropped columns, extended user types, re-created tables."""
+"""Keeps mappings up to date with their tables: added and dropped columns, extended user types, re-created tables."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from cdc_daemon.sources.schema_changes.primary_keys import PrimaryKeyWatch
 
 log = structlog.get_logger(__name__)
 
-NOTICED_WITHIN = 10.0
-"""Seconds within which a schema change is noticed, with a margin."""
+DETECTED_WITHIN = 10.0
+"""Seconds within which a schema change is detected, with a margin."""
 
-LOOK_INTERVAL = 1.0
+CHECK_INTERVAL = 1.0
 """Seconds between two checks of tables that nobody reads."""
 
 MOST_RECENT = 200
-"""Batches of rows that are remembered for that long; there are seldom so many."""
+"""Maximum batches of rows that are remembered for `DETECTED_WITHIN` seconds; there are seldom so many."""
 
-Again = Callable[[Iterable[Key]], None]
+ReadAgain = Callable[[Iterable[Key]], None]
 """Requests that rows are read again."""
 
-Make = Callable[[str, MappingSettings], DocumentMapping]
-"""Checks one declared mapping against the live schema. Raises `ConfigError`, or `CassandraRefusedError`."""
+MakeMapping = Callable[[str, MappingSettings], DocumentMapping]
+"""Applies one declared mapping to the current schema. Raises `ConfigError` or `CassandraRefusedError`."""
 
-Replace = Callable[[TableName, Sequence[DocumentMapping]], None]
-"""Replaces the mappings of a table that are in use."""
+ReplaceMappings = Callable[[TableName, Sequence[DocumentMapping]], None]
+"""Replaces a table's mappings in use."""
 
 
-class Generations(Protocol):
-    """The current tables."""
+class TableGenerations(Protocol):
+    """The generations of the current tables."""
 
     def generation(self, name: TableName) -> str | None:
         """Return a text that changes whenever the table changes; None when there is no such table."""
         ...
 
 
-class Fields(Protocol):
+class IndexFields(Protocol):
     """The fields of indices."""
 
     async def complete(self, alias: str, properties: Mapping[str, object], *, add: bool) -> Completion:
@@ -59,12 +59,12 @@ class Fields(Protocol):
 
 
 class LiveMappings:
-    """Checks the declared mappings against their tables again whenever the tables have changed.
+    """The mappings in use. When a table changes, its declared mappings are applied to the new table.
 
-    A new column is shown where a mapping shows all columns. Its field is added to the index first. Where the index's
-    mapping is the operator's own, and strict, the column is left out and that is logged. A mapping that no longer fits,
-    because it names a dropped column, stays as it is; that is logged as well.
-    `server_waits` is called while Elasticsearch is waited for.
+    A mapping that shows all columns also shows a new column. Its field is added to the index first. Where the operator
+    defined the index's mapping and it is strict, the column is left out, with a warning. A mapping that no longer fits,
+    such as one that names a dropped column, stays unchanged, with a warning. `server_waits` records the time spent
+    waiting for Elasticsearch.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class LiveMappings:
         settings: Mapping[str, MappingSettings],
         mappings: Mapping[TableName, Sequence[DocumentMapping]],
         *,
-        schema: Generations,
-        make: Make,
-        fields: Fields,
-        replace: Replace,
+        schema: TableGenerations,
+        make: MakeMapping,
+        fields: IndexFields,
+        replace: ReplaceMappings,
         server_waits: ServerWaits | None = None,
     ) -> None:
         self._settings = settings
@@ -98,20 +98,20 @@ class LiveMappings:
             return False
         with self._server_waits.on("elasticsearch"):
             async with self._locks[table]:
-                return await self._renew_all(table, generation)
+                return await self._update_all(table, generation)
 
-    async def _renew_all(self, table: TableName, generation: str) -> bool:
+    async def _update_all(self, table: TableName, generation: str) -> bool:
         before = self._generations.get(table)
         if before == generation:
             return False
-        mappings = [await self._renew(mapping) for mapping in self._mappings[table]]
+        mappings = [await self._updated(mapping) for mapping in self._mappings[table]]
         self._mappings[table] = mappings
         self._replace(table, mappings)
         self._generations[table] = generation
         return before is not None
 
     def _generation(self, table: TableName) -> str | None:
-        """Return a text that identifies the generation of a table and of those joined to it; None without the table."""
+        """Return the generation of a table with those of its joined tables; None when there is no such table."""
         own = self._schema.generation(table)
         if own is None or table not in self._mappings:
             return own
@@ -119,21 +119,21 @@ class LiveMappings:
         return " ".join([own, *(str(self._schema.generation(each)) for each in sorted(joined))])
 
     def has_user_types(self, table: TableName) -> bool:
-        """Return whether values of a table may gain fields without a change of its columns."""
+        """Return whether values of a table can get new fields while its columns stay unchanged."""
         return any(
             _has_user_type(column.type)
             for mapping in self._mappings.get(table, ())
             for column in (*mapping.table.static, *mapping.table.regular)
         )
 
-    async def _renew(self, old: DocumentMapping) -> DocumentMapping:
+    async def _updated(self, old: DocumentMapping) -> DocumentMapping:
         declared = self._settings[old.name]
         try:
             fresh = self._make(old.name, declared)
         except (ConfigError, CassandraRefusedError) as error:
             log.warning("mapping.does_not_fit", mapping=old.name, error=str(error), hint=error.hint)
             return old
-        _say_changes(old, fresh)
+        _log_changes(old, fresh)
         completion = await self._fields.complete(
             fresh.alias, fresh.index_mapping()["properties"], add=declared.mappings is None
         )
@@ -141,7 +141,7 @@ class LiveMappings:
             log.info("mapping.fields_added", mapping=old.name, index=completion.index, fields=completion.added)
         if not completion.refused:
             return fresh
-        # Columns named in the configuration must be there; columns that come with the table can be left out.
+        # A column that the configuration names must not be left out; one that only the table has can be.
         columns = {column for column, field in fresh.fields.items() if field in completion.refused}
         named = {*declared.fields, *declared.json_text, *declared.dates}
         left_out = set() if declared.include is not None else columns - named
@@ -160,7 +160,7 @@ class LiveMappings:
         )
 
 
-def _say_changes(old: DocumentMapping, fresh: DocumentMapping) -> None:
+def _log_changes(old: DocumentMapping, fresh: DocumentMapping) -> None:
     added = [column for column in fresh.fields if column not in old.fields]
     gone = [column for column in old.fields if column not in fresh.fields]
     if old.table.id != fresh.table.id:
@@ -174,12 +174,12 @@ def _has_user_type(kind: CqlType) -> bool:
 
 
 class SchemaFollower:
-    """Updates mappings and indices after a read of rows, and while nobody reads, before documents are built.
+    """Updates mappings and indices after each read of rows, before documents are built, and also while nothing is read.
 
-    A user type may change a moment before the change is noticed; rows that were read in between are read once more.
+    A change of a user type is detected with a delay. Rows that were read in the meantime are read once more.
     """
 
-    def __init__(self, mappings: LiveMappings, *, again: Again, keys: PrimaryKeyWatch) -> None:
+    def __init__(self, mappings: LiveMappings, *, again: ReadAgain, keys: PrimaryKeyWatch) -> None:
         self._mappings = mappings
         self._again = again
         self._keys = keys
@@ -192,11 +192,11 @@ class SchemaFollower:
         if recent is None:
             recent = self._recent[table] = deque(maxlen=MOST_RECENT if self._mappings.has_user_types(table) else 0)
         recent.append((reading.began, keys))
-        while recent and recent[0][0] < reading.began - NOTICED_WITHIN:
+        while recent and recent[0][0] < reading.began - DETECTED_WITHIN:
             recent.popleft()
 
-    async def run(self, interval: float = LOOK_INTERVAL) -> None:
-        """Update the mappings of tables that nobody reads at present, every `interval` seconds, until cancelled."""
+    async def run(self, interval: float = CHECK_INTERVAL) -> None:
+        """Update the mappings of tables that are not read at present, every `interval` seconds, until cancelled."""
         while True:
             await asyncio.sleep(interval)
             try:
@@ -211,8 +211,8 @@ class SchemaFollower:
             self._again({key for _, several in recent for key in several})
 
 
-def read_again(coalescer: Coalescer) -> Again:
-    """Return a function that requests a new read of rows that were just written."""
+def read_again(coalescer: Coalescer) -> ReadAgain:
+    """Return a function that requests another read of rows."""
 
     def again(keys: Iterable[Key]) -> None:
         receipt = Receipt(lambda: None)

@@ -14,11 +14,11 @@ from cdc_daemon.model.signal import Clustering, Key, TableName
 from cdc_daemon.pipeline.ports import ExtendingReader
 
 INTERVAL = 0.5
-"""Seconds between two checks of tables that nobody reads. A check uses the cached schema."""
+"""Seconds between two checks of tables that are not read. A check uses the cached schema."""
 
 
-class TableGenerations(Protocol):
-    """The current tables and their generations."""
+class CurrentTables(Protocol):
+    """The current tables."""
 
     def generation(self, name: TableName) -> str | None:
         """Return a text that changes whenever the table changes; None when there is no such table."""
@@ -41,7 +41,7 @@ class PrimaryKeyWatch:
     def __init__(
         self,
         tables: Mapping[TableName, TableMetadata],
-        schema: TableGenerations,
+        schema: CurrentTables,
         *,
         suspended: Collection[TableName] = (),
     ) -> None:
@@ -92,9 +92,9 @@ class PrimaryKeyWatch:
 
 
 class KeyCheckedReader:
-    """Reads rows of tables that have the primary keys that the daemon's parts were built for.
+    """Reads rows only of tables whose primary keys have not changed since the daemon's parts were built.
 
-    All methods raise `TableRekeyedError` for a table that has another primary key now.
+    Other tables raise `TableRekeyedError`, in all methods.
     """
 
     def __init__(self, reader: ExtendingReader, keys: PrimaryKeyWatch) -> None:

@@ -155,7 +155,7 @@ async def test_a_job_of_a_type_that_is_held_waits_and_holds_up_no_other(tmp_path
         report = await jobs.report(waiting.id)
         assert report is not None
         assert (report.job.state, report.job.settled) == ("queued", 0)
-        assert report.job.message == "it waits, as its type's mapping does not fit its table: column name is gone"
+        assert report.job.message == "waiting: the mapping of its type does not fit its table: column name is gone"
     async with running(tmp_path) as daemon:
         report = await ended(runner_of(daemon), waiting)
         assert (report.job.state, report.job.settled, report.job.message) == ("done", 1, None)
