@@ -306,7 +306,7 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     assert (told["mapping"], told["reason"]) == ("misfit", held["error"])
     refused = sync(stage, "misfit", "1")
     assert (refused.status, refused.content["params"]["err"]) == (503, "SERVICE_UNAVAILABLE")
-    assert "misfit waits" in refused.content["params"]["errmsg"]
+    assert "misfit is blocked" in refused.content["params"]["errmsg"]
     assert sync(stage, "stays", "1").status == 200
     stage.execute("INSERT INTO {ks}.stays (id, v) VALUES (2, 'x')")
     stage.settle()
