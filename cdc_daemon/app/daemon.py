@@ -182,7 +182,7 @@ class Daemon:
         again = True
         pause: Pause | None = None
         while again:
-            context = Context(self._settings, store, self._metrics, self._beat, self._tell)
+            context = Context(self._settings, store, self._metrics, self._beat, self._report_wait)
             async with compose(context) as parts:
                 if pause is not None:  # a re-created table must not end an operator's pause
                     parts.pipeline.gate.close(pause)
@@ -216,7 +216,7 @@ class Daemon:
             return {**state, **self._composition.status()}
         return {**state, "waiting_for": self._waiting}
 
-    def _tell(self, what: str, error: str | None) -> None:
+    def _report_wait(self, what: str, error: str | None) -> None:
         self._waiting = None if error is None else {"what": what, "error": error}
 
     def _beat(self, name: str) -> None:

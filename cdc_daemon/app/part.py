@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from cdc_daemon.app.schedule import Schedule
-from cdc_daemon.app.startup import Tell
+from cdc_daemon.app.startup import ReportWait
 from cdc_daemon.config import Settings
 from cdc_daemon.store import Store
 from cdc_daemon.telemetry.metrics import Metrics
@@ -23,7 +23,7 @@ class Context:
     metrics: Metrics
     beat: Callable[[str], None]
     """Called with the name of a loop to show that the loop is alive."""
-    tell: Tell
+    report_wait: ReportWait
     """Called with the server or table that the start waits for."""
     schedule: Schedule = field(default_factory=Schedule)
     """Each part adds its scheduled tasks."""

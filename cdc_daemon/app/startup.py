@@ -25,15 +25,15 @@ T = TypeVar("T")
 _SAID_AGAIN = 30.0
 """Seconds between repeated log messages about the same wait."""
 
-Tell = Callable[[str, str | None], None]
+ReportWait = Callable[[str, str | None], None]
 """Called with the server or table waited for and the error that causes the wait; None when it is available."""
 
 
-def tell_nobody(_what: str, _error: str | None) -> None:
+def ignore_wait(_what: str, _error: str | None) -> None:
     """Ignore the report of a wait."""
 
 
-async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell = tell_nobody) -> T:
+async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, report_wait: ReportWait = ignore_wait) -> T:
     """Retry with backoff until success. Log the error periodically, and immediately if it changes.
 
     Raises at once errors that no retry can fix.
@@ -45,7 +45,7 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell 
         except CdcError as error:
             if not error.retryable:
                 raise
-            tell(what, str(error))
+            report_wait(what, str(error))
             delay = backoff.next()
             log.warning(
                 "startup.waiting",
@@ -57,17 +57,17 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, tell: Tell 
             )
             await asyncio.sleep(delay)
         else:
-            tell(what, None)
+            report_wait(what, None)
             return found
 
 
-async def connect_cassandra(settings: Settings, *, tell: Tell = tell_nobody) -> Session:
+async def connect_cassandra(settings: Settings, *, report_wait: ReportWait = ignore_wait) -> Session:
     """Connect, waiting until Cassandra is up. Raises `ConfigError`."""
 
     async def attempt() -> Session:
         return await asyncio.to_thread(connect, settings.cassandra)
 
-    session = await persist("cassandra", attempt, tell=tell)
+    session = await persist("cassandra", attempt, report_wait=report_wait)
     log.info("cassandra.connected", contact_points=list(settings.cassandra.contact_points))
     return session
 

@@ -38,7 +38,7 @@ class CassandraPart(Part):
     async def open(cls, context: Context) -> AsyncIterator[Self]:
         """Connect for a block, waiting until Cassandra is up. Raises `ConfigError`."""
         async with AsyncExitStack() as stack:
-            session = await connect_cassandra(context.settings, tell=context.tell)
+            session = await connect_cassandra(context.settings, report_wait=context.report_wait)
             stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
             yield cls(context, session, await read_node_settings(session, context.settings))
 

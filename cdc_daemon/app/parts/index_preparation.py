@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cdc_daemon.app.startup import Tell, persist, tell_nobody
+from cdc_daemon.app.startup import ReportWait, ignore_wait, persist
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
@@ -72,7 +72,7 @@ class Preparation:
         """Seconds for which every index remembers deletions, as far as known."""
         return max(min(self._remembered, default=0.0), 2 * SHORTEST_BODY_AGE)
 
-    async def at_start(self, *, tell: Tell = tell_nobody) -> None:
+    async def at_start(self, *, report_wait: ReportWait = ignore_wait) -> None:
         """Prepare every index, waiting until Elasticsearch is up and at least one index is ready.
 
         Raises `IndexRefusedError` for an index that cannot be created as declared.
@@ -91,7 +91,7 @@ class Preparation:
                 raise next(iter(refusals.values()))
             self.unready = {**refusals}
 
-        await persist("elasticsearch", attempt, tell=tell)
+        await persist("elasticsearch", attempt, report_wait=report_wait)
         for alias, error in self.unready.items():
             log.warning("startup.index_not_ready", alias=alias, error=error.message, hint=error.hint)
 

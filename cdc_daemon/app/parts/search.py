@@ -32,9 +32,9 @@ from cdc_daemon.store import Store
 class SearchPart(Part):
     """The indices behind the aliases, and the writer of bulk requests.
 
-    `swap_watch` watches the indices of each alias and `changes` swaps them. `troubled` are the aliases that accept no
-    writes. `suspects` records the documents that a bulk request without an answer may still write. `rows` reads which
-    rows the documents in the indices show.
+    `swap_watch` watches the indices of each alias and `swap_steps` swaps them. `troubled` are the aliases that accept
+    no writes. `suspects` records the documents that a bulk request without an answer may still write. `rows` reads
+    which rows the documents in the indices show.
     """
 
     name = "indices"
@@ -52,15 +52,15 @@ class SearchPart(Part):
         self.rows = _index_rows(tables.settings, tables.mappings, engine)
         limits = _bulk_limits(tables.settings, preparation.remembered)
         self.swap_watch = SwapWatch(engine, [alias for several in tables.aliases.values() for alias in several])
-        self.changes = SwapSteps(engine, self.swap_watch)
+        self.swap_steps = SwapSteps(engine, self.swap_watch)
         live = BulkWriter(engine, limits=limits, observer=BulkMetrics(context.metrics), prepare=preparation.again)
         preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
         self.writer = SwapWriter(
             live,
             lambda: BulkWriter(engine, limits=limits),
             self.swap_watch,
-            let_go=self.changes.let_go,
-            mark_behind=self.changes.mark_behind,
+            let_go=self.swap_steps.let_go,
+            mark_behind=self.swap_steps.mark_behind,
         )
         for alias, error in preparation.unready.items():
             self.writer.hold(alias, error)
@@ -80,7 +80,7 @@ class SearchPart(Part):
             engine = connect_elasticsearch(settings.elasticsearch)
             stack.push_async_callback(engine.close)
             preparation = Preparation(engine, settings.mappings, tables.mappings)
-            await preparation.at_start(tell=context.tell)
+            await preparation.at_start(report_wait=context.report_wait)
             recorder = _recording(context.store, settings.elasticsearch, preparation.remembered)
             part = cls(context, tables, engine, preparation, await stack.enter_async_context(recorder))
             stack.push_async_callback(part.writer.close)

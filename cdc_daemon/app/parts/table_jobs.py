@@ -115,7 +115,7 @@ class TableJobsPart(Part):
                     aliases=aliases,
                 ),
                 reconcile,
-                search.changes,
+                search.swap_steps,
                 definitions=self._define_index,
                 is_dead=pipeline.dead.has,
                 refused=search.writer.refused,
@@ -126,7 +126,7 @@ class TableJobsPart(Part):
             context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
         if settings.audit.every:
             self._schedule_audit(context.schedule, table_names)
-        self.indices = IndexAdmin(aliases, engine=search.engine, changes=search.changes, jobs=self.runner)
+        self.indices = IndexAdmin(aliases, engine=search.engine, changes=search.swap_steps, jobs=self.runner)
 
     async def run(self) -> None:
         """Run jobs. Unfinished ones continue at the next start."""

@@ -13,7 +13,7 @@ import structlog
 
 from cdc_daemon.app.part import Context, Part, run_together
 from cdc_daemon.app.parts.cassandra import CassandraPart
-from cdc_daemon.app.startup import Tell, persist, tell_nobody
+from cdc_daemon.app.startup import ReportWait, ignore_wait, persist
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import MappingSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
@@ -63,7 +63,7 @@ class TablesPart(Part):
         """
         settings, schema, store = context.settings, cassandra.schema, context.store
         suspended = await SuspendedMappings.load(store, schema, settings)
-        mappings = await make_mappings(settings, schema, suspended=suspended, tell=context.tell)
+        mappings = await make_mappings(settings, schema, suspended=suspended, report_wait=context.report_wait)
         suspended.log_all()
         await asyncio.to_thread(reset_rekeyed_tables, settings, schema, store, suspended=suspended.tables)
         part = cls(settings, schema, mappings, suspended)
@@ -100,7 +100,11 @@ class TablesPart(Part):
 
 
 async def make_mappings(
-    settings: Settings, schema: SchemaSource, *, suspended: SuspendedMappings | None = None, tell: Tell = tell_nobody
+    settings: Settings,
+    schema: SchemaSource,
+    *,
+    suspended: SuspendedMappings | None = None,
+    report_wait: ReportWait = ignore_wait,
 ) -> dict[TableName, list[DocumentMapping]]:
     """Apply the declared mappings to the live schema, waiting for tables that do not exist yet.
 
@@ -135,7 +139,7 @@ async def make_mappings(
         waiting = frozenset() if suspended is None else suspended.tables
         return {table: several for table, several in found.items() if table not in waiting}
 
-    mappings = await persist("schema", attempt, tell=tell)
+    mappings = await persist("schema", attempt, report_wait=report_wait)
     for table in read_tables(mappings) if settings.tail else ():
         if schema.generation(table) is None:
             log.warning("schema.table_dropped", table=str(table), hint="create it again, or take its mapping out")

@@ -100,7 +100,7 @@ async def test_it_waits_for_elasticsearch_and_where_no_index_is_ready(
     away = ElasticsearchUnavailableError("no answer")
     indices.failures = {"user_alias": [REFUSED, REFUSED, REFUSED], "device": [away, REFUSED]}
     told: list[str | None] = []
-    await preparation.at_start(tell=lambda _what, error: told.append(error))
+    await preparation.at_start(report_wait=lambda _what, error: told.append(error))
     assert len(told) == 3
     assert "no answer" in str(told[0])
     assert "does not lead to it" in str(told[1])

@@ -36,7 +36,7 @@ async def test_the_same_is_told_once_and_another_at_once() -> None:
             raise failures.pop(0)
         return "there"
 
-    found = await persist("cassandra", attempt, tell=lambda _what, error: waited.append(error))
+    found = await persist("cassandra", attempt, report_wait=lambda _what, error: waited.append(error))
     assert found == "there"
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(event["event"], event["error"], event["hint"]) for event in events] == [

@@ -74,7 +74,7 @@ async def test_the_start_waits_while_answers_have_another_shape(engine: SearchEn
     mapping = DocumentMapping("users", SETTINGS, USERS)
 
     preparation = Preparation(engine, {"users": SETTINGS}, {TABLE: [mapping]})
-    await preparation.at_start(tell=lambda _what, error: waited.append(error or ""))
+    await preparation.at_start(report_wait=lambda _what, error: waited.append(error or ""))
 
     assert preparation.remembered == 60
     for route in ("GET /_alias/users", "GET /*/_mapping", "GET /*/_settings*"):
