@@ -200,7 +200,7 @@ def _page(browser: Browser, url: str, *, width: int, height: int, **options: Any
     context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce", **options)
     page = context.new_page()
     page.goto(url)
-    page.get_by_label("Token that may act on the daemon").fill(_TOKEN)
+    page.get_by_label("Token with the scope admin").fill(_TOKEN)
     page.get_by_role("button", name="Sign in").click()
     page.locator("#letters tbody tr").first.wait_for()
     page.locator(".chart svg").first.wait_for()

@@ -38,7 +38,7 @@ def count_in(locator: Locator) -> int:
 
 
 def sign_in(page: Page, token: str = TOKEN) -> None:
-    page.get_by_label("Token that may act on the daemon").fill(token)
+    page.get_by_label("Token with the scope admin").fill(token)
     page.get_by_role("button", name="Sign in").click()
 
 
@@ -110,7 +110,7 @@ def test_dead_letters_are_seen_and_replayed_by_keyboard_alone(stage: Stage, show
     number, *others = (set_aside_a_tree(stage) for _ in range(3))
     expect(page.locator(".verdict")).to_contain_text("dead letter")
     assert page.get_by_role("table", name="Dead letters").count() == 0
-    tab_to(page, page.get_by_label("Token that may act on the daemon"))
+    tab_to(page, page.get_by_label("Token with the scope admin"))
     page.keyboard.type(TOKEN)
     page.keyboard.press("Enter")
     row = page.locator("#letters tbody tr").filter(has=page.locator("code", has_text=re.compile(rf"\b{number}\b")))
@@ -153,7 +153,7 @@ def test_a_token_opens_what_is_for_operators_and_stays_in_its_tab(show: Show) ->
     expect(page.locator("#operator-result")).to_have_text("The token is not valid.")
     expect(page.get_by_role("heading", name="Configuration")).to_be_hidden()
     sign_in(page)
-    page.get_by_text("What the daemon runs with").click()
+    page.get_by_text("The effective configuration").click()
     expect(page.locator("#config")).to_contain_text("cdc_raw_directory")
     assert TOKEN not in page.content()
     assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 1]
@@ -161,7 +161,7 @@ def test_a_token_opens_what_is_for_operators_and_stays_in_its_tab(show: Show) ->
     page.reload()
     expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_label("Token that may act on the daemon")).to_be_focused()
+    expect(page.get_by_label("Token with the scope admin")).to_be_focused()
     assert page.evaluate("sessionStorage.length") == 0
     assert page.locator("#config dd").count() == 0
 
@@ -257,7 +257,7 @@ def test_a_daemon_that_stops_is_told_and_found_again(stage: Stage, show: Show) -
         expect(page.locator("#connection")).to_have_text("Live")
         page.reload()
         expect(page.locator("#operator-text")).to_contain_text("set http.auth.tokens with a token of the scope admin")
-        expect(page.get_by_label("Token that may act on the daemon")).to_be_hidden()
+        expect(page.get_by_label("Token with the scope admin")).to_be_hidden()
     finally:
         stage.daemon.kill()
         stage.daemon.config["http"] = http
@@ -268,7 +268,7 @@ def test_a_daemon_that_stops_is_told_and_found_again(stage: Stage, show: Show) -
 def test_everybody_can_read_it(stage: Stage, show: Show, scheme: str, width: int) -> None:
     page = show(color_scheme=scheme, viewport={"width": width, "height": 740}, reduced_motion="reduce")
     sign_in(page)
-    page.get_by_text("What the daemon runs with").click()
+    page.get_by_text("The effective configuration").click()
     expect(page.locator("#tables tbody tr")).not_to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(page, options={"resultTypes": ["violations"]})

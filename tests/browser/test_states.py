@@ -31,7 +31,7 @@ def served() -> Iterator[Served]:
 
 
 def sign_in(page: Page) -> None:
-    page.get_by_label("Token that may act on the daemon").fill(TOKEN)
+    page.get_by_label("Token with the scope admin").fill(TOKEN)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#operator-result")).to_have_text("Signed in.")
 
@@ -256,7 +256,7 @@ def test_pause_asks_first_and_says_who_paused_since_when(served: Served, show_at
         re.compile(r"^The commit log is paused by ben since \d\d:\d\d:\d\d\.$")
     )
     page.get_by_role("button", name="Resume the commit log").click()
-    expect(page.locator("#operator-result")).to_have_text("The commit log is followed again.")
+    expect(page.locator("#operator-result")).to_have_text("The daemon reads the commit log again.")
 
 
 def test_letters_are_paged_filtered_and_dropped(served: Served, show_at: Show) -> None:

@@ -67,7 +67,7 @@ export class Jobs {
   }
 
   async #cancel(job, button) {
-    const text = "It ends now. What it has handed over already is still written, and what it has written stays.";
+    const text = "The job ends now. Its in-flight rows are still written, and documents that it has written remain.";
     if (!(await confirm({ title: `Cancel ${nameOf(job)}?`, text, yes: "Cancel the job" }))) return;
     button.disabled = true;
     const answer = await this.#ask("POST", `${job.list}/${encodeURIComponent(job.job)}/cancel`);

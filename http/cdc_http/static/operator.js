@@ -11,7 +11,7 @@ const COUNTED_EVERY = 60; // seconds between two counts of the indices' document
 
 const REFUSED = {
   401: "The token is not valid.",
-  403: "The token does not allow to act on the daemon: it needs the scope admin.",
+  403: "The token does not allow this: it needs the scope admin.",
 };
 
 export class Operator {
@@ -51,7 +51,7 @@ export class Operator {
     const answer = await fetch("admin/config").catch(() => null);
     if (answer?.status === 403) {
       this.#explain(
-        "Nobody may act on the daemon, as its configuration names no tokens. To see dead letters, jobs and the " +
+        "Administration is disabled, because the configuration has no tokens. To see dead letters, jobs and the " +
           "configuration here, set http.auth.tokens with a token of the scope admin, and restart the daemon.",
       );
     } else if (answer?.status === 401) {
@@ -127,14 +127,14 @@ export class Operator {
     const full = raw.limit ? ` It is ${percent(raw.bytes / raw.limit)} full now.` : "";
     const text =
       `Changes then wait in cdc_raw, and no document is updated by them. When cdc_raw is full, Cassandra rejects ` +
-      `writes.${full} Requests for rows go on. Everybody sees who has paused it. A restart of the daemon ends the pause.`;
+      `writes.${full} Requests for rows continue. The status page shows who paused it. A restart of the daemon ends the pause.`;
     if (!(await confirm({ title: "Pause the commit log?", text, yes: "Pause" }))) return;
     const answer = await this.#ask("POST", "pause");
     if (answer) this.#tell(`The commit log is paused by ${answer.paused_by} since ${moment(answer.paused_since)}.`);
   }
 
   async #resume() {
-    if (await this.#ask("POST", "resume")) this.#tell("The commit log is followed again.");
+    if (await this.#ask("POST", "resume")) this.#tell("The daemon reads the commit log again.");
   }
 
   // Elasticsearch counts: seldom, and when there are other indices than before.
