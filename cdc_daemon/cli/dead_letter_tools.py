@@ -15,7 +15,7 @@ import typer
 
 from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.common import LARGEST_ID
-from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_time, text
+from cdc_daemon.cli.output import format_age, format_time, plain_table, show_table, text
 from cdc_daemon.model.text import printable
 from cdc_daemon.sources.dead_letters.reporting import dead_letter_as_json
 from cdc_daemon.store.dead_letter_filter import DeadLetterFilter
@@ -102,7 +102,7 @@ def show_letters(letters: Sequence[DeadLetter], reasons: Mapping[str, int], kept
             message = str(letter.detail.get("message", ""))
             table.add_row(
                 str(letter.id),
-                spell_age(age),
+                format_age(age),
                 str(letter.attempts),
                 letter.kind,
                 f"{letter.count:,}",
@@ -131,7 +131,7 @@ def show_letter(letter: DeadLetter) -> None:
     for name, value in {**plain, "message": message}.items():
         if name in {"at", "last_at"}:
             moment = letter.at if name == "at" or letter.last_at is None else letter.last_at
-            typer.echo(f"{name}: {spell_time(moment or 0)}")
+            typer.echo(f"{name}: {format_time(moment or 0)}")
         elif value is not None:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             typer.echo(f"{name}: {printable(shown)}")

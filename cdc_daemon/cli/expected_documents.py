@@ -1,4 +1,4 @@
-"""The document as it would be written now, beside the one in the index: nothing is changed anywhere."""
+"""Build documents as they would be written now, and fetch those in the index. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from cdc_daemon.sources.requests.ids import IdParser
 from cdc_daemon.values.messages import json_bytes
 
 CHUNK = 100
-"""Documents read together."""
+"""The number of rows that are read together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One document: `expected` is the source that would be written, byte for byte; None where there would be none.
+    """The expected and the indexed version of a document.
 
-    `indexed` is the source in the index, None where there is none. `error` is set where the document cannot be built,
-    with `source` as the JSON of what it would be made of. `has_row` is false where Cassandra has no such row: of one
-    that it has, a document that is not expected is one that the mapping does not show.
-    It is what the daemon sends: fields that an ingest pipeline changes differ.
+    `expected` is the source that the daemon would send, or None if there would be no document. `indexed` is the source
+    in the index, or None. If an ingest pipeline changes fields, these differ. If the document cannot be built, `error`
+    is set, and `source` is the JSON of its row. `has_row` is whether Cassandra has the row; if it has and `expected` is
+    None, the mapping excludes the row.
     """
 
     id: str
@@ -53,13 +53,13 @@ class Preview:
 
     @property
     def document(self) -> dict[str, Any] | None:
-        """The document that would be written."""
+        """The expected document."""
         found: dict[str, Any] | None = None if self.expected is None else orjson.loads(self.expected)
         return found
 
     @property
     def differing(self) -> list[str]:
-        """The fields in which the two differ, told apart as JSON tells: true is not 1, 1 is not 1.0."""
+        """The fields in which the two versions differ, as JSON values: true differs from 1, and 1 from 1.0."""
         expected, indexed = self.document or {}, self.indexed or {}
         return sorted(
             field
@@ -69,17 +69,17 @@ class Preview:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the index has what would be written."""
+        """Whether the index has the expected document, or neither exists."""
         present = (self.expected is None) == (self.indexed is None)
         return self.error is None and present and not self.differing
 
 
 async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> list[Preview]:
-    """Build the documents of ids as the daemon would, and get those of the index.
+    """Build the documents of ids as the daemon would, and fetch those in the index.
 
-    An id that names a partition stands for each of its rows, or for itself where it has none. Raises `CdcError`:
-    `UnknownObjectTypeError`, `InvalidIdError`, `CassandraRefusedError` where a table of the mapping is not there,
-    `ConfigError` where the mapping does not fit it, and what servers that do not answer raise.
+    The id of a partition selects all of its rows; if it has none, the result contains the id itself. Raises `CdcError`:
+    `UnknownObjectTypeError`, `InvalidIdError`, `CassandraRefusedError` if a table of the mapping does not exist,
+    `ConfigError` if the mapping does not fit the table, and other errors if a server does not answer.
     """
     declared = settings.mappings.get(object_type)
     if declared is None:
@@ -91,7 +91,7 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
         stack.push_async_callback(engine.close)
         schema = SchemaSource(session)
         await schema.refresh()
-        # Unlike the daemon it waits for no table; those of other mappings are not its business.
+        # Unlike the daemon this does not wait for missing tables, and it ignores the other mappings.
         mapping = make_mapping(object_type, declared, schema)
         only = {declared.table: [mapping]}
         reader = JoinedRowReader(CassandraRowReader(session, schema, HybridClock()), schema, related_of(only))
@@ -125,7 +125,7 @@ async def preview(settings: Settings, object_type: str, ids: Sequence[Any]) -> l
 async def _beside(
     engine: SearchEngine, built: Operation | FailedBuild, error: DocumentError | None = None, *, has_row: bool
 ) -> Preview:
-    """Return what was built beside the document in the index. `error` is why the row itself cannot be read."""
+    """Return the built document with the one in the index. `error` is set if the row cannot be read."""
     body = source = routing = None
     if isinstance(built, FailedBuild):
         error, source = built.error, built.source

@@ -57,7 +57,7 @@ def text(content: str) -> Text:
     return Text(printable(content))
 
 
-def spell_bytes(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Format a size, such as `12 B` or `1.5 MiB`."""
     if size < 1024:
         return f"{size} B"
@@ -69,7 +69,7 @@ def spell_bytes(size: int) -> str:
     return f"{number / 1024:.1f} TiB"
 
 
-def spell_age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """Format an age, such as `12s`, `3m`, `5h` or `2d`."""
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= length:
@@ -77,7 +77,7 @@ def spell_age(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def spell_time(microseconds: int) -> str:
+def format_time(microseconds: int) -> str:
     """Format a write time (microseconds since the epoch) as ISO 8601, or as a number if it is beyond Python's dates."""
     try:
         moment = _EPOCH + timedelta(microseconds=microseconds)

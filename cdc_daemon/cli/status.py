@@ -22,7 +22,7 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
-from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_bytes, text
+from cdc_daemon.cli.output import format_age, format_bytes, plain_table, show_table, text
 from cdc_daemon.model.errors import CdcError
 
 OptionalTokenOption = Annotated[
@@ -168,7 +168,7 @@ def _facts(status: _State, now: float) -> Table:
 
 def _list_facts(status: _State, now: float) -> Iterator[tuple[str, str]]:
     started = status.get("started")
-    up = f", up {spell_age(now - started)}" if started else ""
+    up = f", up {format_age(now - started)}" if started else ""
     yield "daemon", f"cdc-daemon {status.get('version') or _UNKNOWN}, {status['state']}{up}"
     for name in ("cassandra", "elasticsearch"):
         yield name.capitalize(), _server(status.get(name) or {}, now)
@@ -186,7 +186,7 @@ def _server(server: _State, now: float) -> str:
     if not server:
         return ""
     state = "available" if server.get("available") else "unavailable"
-    since = f" for {spell_age(now - server['since'])}" if server.get("since") else ""
+    since = f" for {format_age(now - server['since'])}" if server.get("since") else ""
     failure = f": {server['failure']}" if server.get("failure") else ""
     nodes = f", {server.get('nodes_up')} of {server['nodes']} nodes up" if server.get("nodes") is not None else ""
     return f"{state}{since}{failure}{nodes}"
@@ -218,15 +218,15 @@ def _waiting(status: _State) -> str:
     if status.get("spooled"):
         parts.append(f"{status['spooled']:,} on disk")
     if backlog.get("bytes"):
-        parts.append(f"{spell_bytes(backlog['bytes'])} unread in {backlog.get('segments', 0):,} segments")
+        parts.append(f"{format_bytes(backlog['bytes'])} unread in {backlog.get('segments', 0):,} segments")
     return ", ".join(parts)
 
 
 def _cdc_raw(raw: _State) -> str:
     if raw.get("bytes") is None:
         return ""
-    used, limit = spell_bytes(int(raw["bytes"])), raw.get("limit")
-    share = f" of {spell_bytes(int(limit))} ({raw['bytes'] / limit:.0%})" if limit else ", its limit is not known"
+    used, limit = format_bytes(int(raw["bytes"])), raw.get("limit")
+    share = f" of {format_bytes(int(limit))} ({raw['bytes'] / limit:.0%})" if limit else ", its limit is not known"
     return f"{used}{share}, {raw.get('segments') or 0:,} segments"
 
 
@@ -234,7 +234,7 @@ def _sources(status: _State, now: float) -> Table:
     table = plain_table("source", "state", "for")
     for source in status.get("sources") or ():
         since = source.get("since")
-        table.add_row(text(source["name"]), text(source["state"]), spell_age(now - since) if since else _UNKNOWN)
+        table.add_row(text(source["name"]), text(source["state"]), format_age(now - since) if since else _UNKNOWN)
     return table
 
 
@@ -246,7 +246,7 @@ def _mappings(status: _State, now: float) -> Table:
         table.add_row(
             *(text(each[name]) for name in ("name", "table", "alias")),
             *(_seconds(each.get(name)) for name in ("p50", "p99")),
-            f"{spell_age(now - newest)} ago" if newest else _UNKNOWN,
+            f"{format_age(now - newest)} ago" if newest else _UNKNOWN,
             f"{sum((each.get('documents') or {}).values()):,}",
         )
     return table

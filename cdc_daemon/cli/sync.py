@@ -62,7 +62,7 @@ def sync(  # noqa: PLR0917 -- the command line's order
     interrupted. Even if it fails, the command shows what was done.
     """
     wanted = _ids(ids or [], ids_file)
-    summary = Summary()
+    summary = SyncSummary()
     client = SyncClient(connect_daemon(url, config, token_file, ca_file, wait))
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -109,7 +109,7 @@ def _lines(file: str) -> Iterator[str]:
         ) from None
 
 
-def _tell_done(summary: Summary, wanted: int, *, as_json: bool, refused: bool) -> None:
+def _tell_done(summary: SyncSummary, wanted: int, *, as_json: bool, refused: bool) -> None:
     """Print what was done before the command failed.
 
     A request that was `refused` had no effect. If nothing was done at all, the error message is enough.
@@ -124,7 +124,7 @@ def _tell_done(summary: Summary, wanted: int, *, as_json: bool, refused: bool) -
     typer.echo(f"stopped after the first {summary.asked} of {wanted} ids; {rest}", err=True)
 
 
-def _show(summary: Summary, *, as_json: bool) -> None:
+def _show(summary: SyncSummary, *, as_json: bool) -> None:
     if as_json:
         plain = {name: getattr(summary, name) for name in ("asked", "indexed", "deleted", "missing", "failures")}
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
@@ -146,7 +146,7 @@ BATCH = 1000
 
 
 @dataclass(slots=True)
-class Summary:
+class SyncSummary:
     """The results of all ids."""
 
     asked: int = 0
@@ -178,14 +178,14 @@ class SyncClient:
         *,
         refresh: str | None = None,
         progress: Callable[[int], None] = lambda _count: None,
-        summary: Summary | None = None,
-    ) -> Summary:
+        summary: SyncSummary | None = None,
+    ) -> SyncSummary:
         """Request all ids, batch by batch, and return the results. `progress` is called with the size of each batch.
 
         Each answer is added to `summary`, so that the caller has the results if the call fails. Raises `CdcError` if a
         request is refused or the daemon does not answer.
         """
-        summary = summary or Summary()
+        summary = summary or SyncSummary()
         path = _PATH if refresh is None else f"{_PATH}?refresh={refresh}"
         for batch in _batches(ids):
             body = {"params": {}, "request": {"objectType": object_type, "objectIds": list(batch)}}

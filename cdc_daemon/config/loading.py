@@ -45,8 +45,8 @@ def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None
     value, mistakes = expand({} if document.value is None else document.value, _environment(environment))
     mistakes += read_files(value, Settings, base)
     settings, more = _validate(value, base)
-    told = {mistake.path for mistake in mistakes}
-    mistakes += [mistake for mistake in more if not _is_told(mistake.path, told)]
+    reported = {mistake.path for mistake in mistakes}
+    mistakes += [mistake for mistake in more if not _is_reported(mistake.path, reported)]
     if settings is None or mistakes:
         raise SettingsError(file, list(_placed(mistakes, document)))
     return settings
@@ -59,11 +59,11 @@ def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Mistake]]:
         return None, explain(error)
 
 
-def _is_told(path: KeyPath, told: set[KeyPath]) -> bool:
+def _is_reported(path: KeyPath, reported: set[KeyPath]) -> bool:
     """Whether a mistake is a consequence of one already reported, in the same value or in its file."""
-    if any(path[:length] in told for length in range(1, len(path) + 1)):
+    if any(path[:length] in reported for length in range(1, len(path) + 1)):
         return True
-    return bool(path) and isinstance(path[-1], str) and (*path[:-1], f"{path[-1]}_file") in told
+    return bool(path) and isinstance(path[-1], str) and (*path[:-1], f"{path[-1]}_file") in reported
 
 
 def _placed(mistakes: list[Mistake], document: YamlFile) -> Iterator[Mistake]:

@@ -31,7 +31,7 @@ class Mistake:
 
     def __str__(self) -> str:
         line = "" if self.line is None else f"line {self.line}: "
-        place = f"{spell(self.path)}: " if self.path else ""
+        place = f"{format_path(self.path)}: " if self.path else ""
         return f"{line}{place}{self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
@@ -40,7 +40,7 @@ class SettingsError(ConfigError):
 
     def __init__(self, file: Path | str, mistakes: Sequence[Mistake]) -> None:
         self.file = str(file)
-        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line or 0, spell(mistake.path))))
+        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line or 0, format_path(mistake.path))))
         lines = [str(mistake) for mistake in self.mistakes]
         message = lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} mistakes", *lines])
         super().__init__(message, file=self.file)
@@ -49,7 +49,7 @@ class SettingsError(ConfigError):
         return type(self), (self.file, self.mistakes)
 
 
-def spell(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """Format a path as text, such as `elasticsearch.hosts[0]`."""
     text = ""
     for step in path:
@@ -158,7 +158,7 @@ def _right_name(path: KeyPath) -> str | None:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), here, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"
-    elsewhere = [spell(place) for place in _places(Settings, ()) if place[-1] == name and place[:-1] != path[:-1]]
+    elsewhere = [format_path(place) for place in _places(Settings, ()) if place[-1] == name and place[:-1] != path[:-1]]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
     return f"known here: {', '.join(here)}" if here else None

@@ -12,7 +12,7 @@ from cdc_daemon.config.base import REFERENCE_PATTERN
 from cdc_daemon.config.settings import Settings
 from cdc_daemon.config.units import DURATION_PATTERN, SIZE_PATTERN, format_duration, format_size
 
-_SPELLINGS: Mapping[str, Callable[[Any], str]] = {DURATION_PATTERN: format_duration, SIZE_PATTERN: format_size}
+_FORMATTERS: Mapping[str, Callable[[Any], str]] = {DURATION_PATTERN: format_duration, SIZE_PATTERN: format_size}
 
 _REFERENCE: JsonSchemaValue = {"type": "string", "pattern": REFERENCE_PATTERN}
 
@@ -32,9 +32,9 @@ class _FileSchema(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Write default values with units as the file does. The default of a section is left to its keys."""
         made = super().default_schema(schema)
-        spell = _SPELLINGS.get(made.get("pattern", ""))
-        if spell is not None and "default" in made:
-            made["default"] = spell(made["default"])
+        formatter = _FORMATTERS.get(made.get("pattern", ""))
+        if formatter is not None and "default" in made:
+            made["default"] = formatter(made["default"])
         if "$ref" in made:
             made.pop("default", None)
         return made

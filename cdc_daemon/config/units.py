@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, Wi
 from cdc_daemon.config.base import REFERENCE_PATTERN, wrong
 
 _NUMBER = r"\d+(?:\.\d+)?"
-_SPELLING = re.compile(rf"\s*({_NUMBER})\s*([A-Za-z]+)\s*", re.ASCII)
+_NUMBER_WITH_UNIT = re.compile(rf"\s*({_NUMBER})\s*([A-Za-z]+)\s*", re.ASCII)
 
 DURATION_UNITS = {
     "ms": Decimal("0.001"),
@@ -89,7 +89,7 @@ def format_size(size: int) -> str:
 
 
 def _split(text: str, expected: str, units: list[str]) -> tuple[Decimal, str]:
-    match = _SPELLING.fullmatch(text)
+    match = _NUMBER_WITH_UNIT.fullmatch(text)
     if match is None:
         raise ValueError(f"expected {expected}")
     number, unit = match.groups()
@@ -155,12 +155,12 @@ _SIZE_SCHEMA = WithJsonSchema(
     }
 )
 
-_SPELT_DURATION = PlainSerializer(format_duration, return_type=str, when_used="json")
+_DURATION_TEXT = PlainSerializer(format_duration, return_type=str, when_used="json")
 
-Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0), _DURATION_SCHEMA, _SPELT_DURATION]
+Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0), _DURATION_SCHEMA, _DURATION_TEXT]
 """Seconds, more than zero. A configuration file must write the unit; Python code may pass a number."""
 
-DurationOrZero = Annotated[float, BeforeValidator(_read_duration), Field(ge=0), _DURATION_SCHEMA, _SPELT_DURATION]
+DurationOrZero = Annotated[float, BeforeValidator(_read_duration), Field(ge=0), _DURATION_SCHEMA, _DURATION_TEXT]
 """Seconds, zero allowed. A configuration file must write the unit; Python code may pass a number."""
 
 ByteSize = Annotated[

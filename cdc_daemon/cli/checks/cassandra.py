@@ -77,12 +77,16 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
         rows: Iterable[Any] = session.execute(SimpleStatement(query), tuple(parameters) or None, host=node)
         return rows
 
-    told: NodeSettings | None = None
+    node_settings: NodeSettings | None = None
     try:
-        told = NodeSettings({row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")})
+        node_settings = NodeSettings(
+            {row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")}
+        )
         if settings.tail:
             log = settings.commit_log
-            findings += check_commit_log(told, follow_markers=log.follow_markers, has_keys=log.keystore is not None)
+            findings += check_commit_log(
+                node_settings, follow_markers=log.follow_markers, has_keys=log.keystore is not None
+            )
     except Unauthorized:
         role = settings.cassandra.username or "the daemon's role"
         findings.append(
@@ -102,7 +106,7 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
         findings += _check_reading(session, settings)
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.schema", error))
-    return CassandraFindings(findings, told, mappings)
+    return CassandraFindings(findings, node_settings, mappings)
 
 
 def _where(node: Any) -> Finding:

@@ -64,15 +64,15 @@ def _check_freshness(node: NodeSettings, *, follow_markers: bool) -> Finding:
         return ok(name, "each write is on disk before Cassandra acknowledges it (commitlog_sync: batch)")
     if mode == "group":
         window = node.seconds("commitlog_sync_group_window")
-        spelt = "the group window" if window is None else format_duration(window)
-        return ok(name, f"writes are on disk within {spelt} (commitlog_sync: group)")
+        delay = "the group window" if window is None else format_duration(window)
+        return ok(name, f"writes are on disk within {delay} (commitlog_sync: group)")
     period = node.seconds("commitlog_sync_period")
-    spelt = "commitlog_sync_period" if period is None else format_duration(period)
+    delay = "commitlog_sync_period" if period is None else format_duration(period)
     reason = _why_late(node, follow_markers=follow_markers)
     if reason is None:
         return ok(name, f"writes can be read after about {format_duration(_MARKER_SECONDS)}, by sync markers")
     why, mend = reason
-    found = f"writes can be read only after a sync, up to {spelt} late, because {why}"
+    found = f"writes can be read only after a sync, up to {delay} late, because {why}"
     if period is not None and period <= _FRESH_SECONDS:
         return ok(name, found)
     return warn(name, found, mend)

@@ -22,14 +22,14 @@ _SECONDS = 3.0
 """The timeout of a request. It is short because a person is waiting for the check."""
 
 
-class Answer(NamedTuple):
+class Readiness(NamedTuple):
     """The daemon's answer to `/readyz`: the HTTP status, and the states in the JSON body."""
 
     status: int
     states: Mapping[str, Any]
 
 
-def ask_readiness(settings: HttpSettings) -> Answer | None:
+def ask_readiness(settings: HttpSettings) -> Readiness | None:
     """Request `/readyz` of the daemon at the configured address. Return None if there is no answer."""
     host = settings.local_host
     connection: http.client.HTTPConnection
@@ -52,7 +52,7 @@ def ask_readiness(settings: HttpSettings) -> Answer | None:
         return None
     finally:
         connection.close()
-    return Answer(answer.status, body if isinstance(body, dict) else {})
+    return Readiness(answer.status, body if isinstance(body, dict) else {})
 
 
 def check_running(settings: Settings) -> tuple[Finding, bool]:

@@ -71,7 +71,7 @@ async def check_elasticsearch(
 def check_versions(versions: list[str]) -> Finding:
     """Check the releases of the cluster's nodes."""
     if not versions:
-        return warn("elasticsearch.version", "no node tells its version", "Elasticsearch 8 or 9 is supported")
+        return warn("elasticsearch.version", "no node reports its version", "Elasticsearch 8 or 9 is supported")
     found = "Elasticsearch " + ", ".join(sorted(set(versions)))
     if any(version.split(".")[0] not in MAJORS for version in versions):
         return fail("elasticsearch.version", found, "Elasticsearch 8 or 9 is supported")

@@ -19,7 +19,7 @@ _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class _Facts:
+class _TableDefinition:
     """The parts of a table's definition in `system_schema` that are checked: CDC, and the kind of each column."""
 
     cdc: bool
@@ -45,17 +45,17 @@ def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail:
                 f"writes to keyspace {keyspace} do not go through the commit log (durable_writes = false)",
                 f"ALTER KEYSPACE {_quoted(keyspace)} WITH durable_writes = true;",
             )
-        facts = _read(query, mapping.table)
-        if facts is None:
+        definition = _read(query, mapping.table)
+        if definition is None:
             tables = [row.table_name for row in query(_TABLE_NAMES, (keyspace,))]
             mend = _nearest(mapping.table.table, tables) or "create it, or remove the mapping"
             yield fail(f"table.{name}", f"there is no table {mapping.table}", mend)
             continue
         if tail:
-            yield _check_cdc(name, mapping.table, facts)
+            yield _check_cdc(name, mapping.table, definition)
         yield from _check_joined(query, name, mapping, tail=tail)
-        yield _check_columns(name, mapping, facts)
-        yield _check_id(name, mapping, facts)
+        yield _check_columns(name, mapping, definition)
+        yield _check_id(name, mapping, definition)
 
 
 _KEYSPACES = "SELECT keyspace_name, durable_writes FROM system_schema.keyspaces"
@@ -64,15 +64,15 @@ _TABLE = "SELECT cdc FROM system_schema.tables WHERE keyspace_name = %s AND tabl
 _COLUMNS = "SELECT column_name, kind FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s"
 
 
-def _read(query: Query, table: TableName) -> _Facts | None:
+def _read(query: Query, table: TableName) -> _TableDefinition | None:
     for row in query(_TABLE, tuple(table)):
         columns = {column.column_name: column.kind for column in query(_COLUMNS, tuple(table))}
-        return _Facts(cdc=bool(row.cdc), columns=columns)
+        return _TableDefinition(cdc=bool(row.cdc), columns=columns)
     return None
 
 
-def _check_cdc(name: str, table: TableName, facts: _Facts) -> Finding:
-    if facts.cdc:
+def _check_cdc(name: str, table: TableName, definition: _TableDefinition) -> Finding:
+    if definition.cdc:
         return ok(f"table.{name}", f"{table} has cdc = true")
     alter = f"ALTER TABLE {_quoted(table.keyspace)}.{_quoted(table.table)} WITH cdc = true;"
     return fail(f"table.{name}", f"{table} has cdc = false: its changes are not in CDC segments", alter)
@@ -81,45 +81,45 @@ def _check_cdc(name: str, table: TableName, facts: _Facts) -> Finding:
 def _check_joined(query: Query, name: str, mapping: MappingSettings, *, tail: bool) -> Iterator[Finding]:
     """Check the tables of joins and lookups."""
     for table in sorted(mapping.joined_tables - {mapping.table}):
-        facts = _read(query, table)
-        if facts is None:
+        definition = _read(query, table)
+        if definition is None:
             tables = [row.table_name for row in query(_TABLE_NAMES, (table.keyspace,))]
             yield fail(f"table.{name}.{table}", f"there is no table {table}", _nearest(table.table, tables))
         elif tail:
-            yield _check_cdc(f"{name}.{table}", table, facts)
+            yield _check_cdc(f"{name}.{table}", table, definition)
 
 
-def _check_columns(name: str, mapping: MappingSettings, facts: _Facts) -> Finding:
+def _check_columns(name: str, mapping: MappingSettings, definition: _TableDefinition) -> Finding:
     named = {*mapping.fields, *(mapping.include or ()), *(mapping.exclude or ())}
-    missing = sorted(named - set(facts.columns))
+    missing = sorted(named - set(definition.columns))
     if not missing:
-        shown = len(mapping.include) if mapping.include else len(facts.columns) - len(mapping.exclude or ())
-        return ok(f"columns.{name}", f"documents contain {shown} of {len(facts.columns)} columns")
-    hints = [hint for column in missing if (hint := _nearest(column, facts.columns)) is not None]
+        shown = len(mapping.include) if mapping.include else len(definition.columns) - len(mapping.exclude or ())
+        return ok(f"columns.{name}", f"documents contain {shown} of {len(definition.columns)} columns")
+    hints = [hint for column in missing if (hint := _nearest(column, definition.columns)) is not None]
     return fail(
         f"columns.{name}",
         f"{mapping.table} has no column {', '.join(missing)}",
-        "; ".join(hints) or f"its columns are {', '.join(sorted(facts.columns))}",
+        "; ".join(hints) or f"its columns are {', '.join(sorted(definition.columns))}",
     )
 
 
-def _check_id(name: str, mapping: MappingSettings, facts: _Facts) -> Finding:
+def _check_id(name: str, mapping: MappingSettings, definition: _TableDefinition) -> Finding:
     if mapping.id is None:
-        return ok(f"id.{name}", f"the document id consists of the key columns: {', '.join(facts.key)}")
+        return ok(f"id.{name}", f"the document id consists of the key columns: {', '.join(definition.key)}")
     used = template_columns(mapping.id)
-    foreign = [column for column in used if column not in facts.key]
+    foreign = [column for column in used if column not in definition.key]
     if foreign:
         return fail(
             f"id.{name}",
             f"the id contains {', '.join(foreign)}, not a key column: a removed row has no value for it",
-            f"use only key columns: {', '.join(facts.key)}",
+            f"use only key columns: {', '.join(definition.key)}",
         )
-    unused = [column for column in facts.key if column not in used]
+    unused = [column for column in definition.key if column not in used]
     if unused:
         return warn(
             f"id.{name}",
             f"the id does not contain {', '.join(unused)}: rows that differ only there share one document",
-            f"use all key columns: {', '.join(facts.key)}",
+            f"use all key columns: {', '.join(definition.key)}",
         )
     return ok(f"id.{name}", f"the document id is {mapping.id}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from cdc_daemon.cli.output import plain_table, show_table, spell_age, spell_bytes, text
+from cdc_daemon.cli.output import format_age, format_bytes, plain_table, show_table, text
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
 from cdc_daemon.cli.segment_tools.reporting import ProgressLine, is_system_table
 from cdc_daemon.cli.segment_tools.state import Consumption
@@ -194,8 +194,8 @@ def show_list(segments: Sequence[ListedSegment], *, known_tables: bool) -> None:
         table.add_row(
             text(each.path.name),
             each.state,
-            spell_bytes(each.size),
-            spell_age(each.age),
+            format_bytes(each.size),
+            format_age(each.age),
             consumed,
             text(named),
         )

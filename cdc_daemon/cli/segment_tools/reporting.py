@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final, TextIO
 from uuid import UUID
 
-from cdc_daemon.cli.output import say, spell_bytes
+from cdc_daemon.cli.output import format_bytes, say
 from cdc_daemon.model.errors import CdcError
 
 _PATIENCE: Final = 0.5
@@ -33,7 +33,7 @@ class ProgressLine:
             return
         self._next = now + _INTERVAL
         share = min(100, 100 * done // size) if size else 100
-        self._stream.write(f"{_CLEAR}{name}  {share} % of {spell_bytes(size)}")
+        self._stream.write(f"{_CLEAR}{name}  {share} % of {format_bytes(size)}")
         self._stream.flush()
         self._shown = True
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import typer
 
-from cdc_daemon.cli.output import plain_table, show_table, spell_bytes, spell_time, text
+from cdc_daemon.cli.output import format_bytes, format_time, plain_table, show_table, text
 from cdc_daemon.cli.segment_tools.mutations import MutationReader
 from cdc_daemon.cli.segment_tools.reading import SegmentReading, read_index
 from cdc_daemon.cli.segment_tools.reporting import ProblemReport, ProgressLine
@@ -293,13 +293,13 @@ def show_statistics(statistics: Statistics) -> None:
             str(each.range_deletions),
             str(each.row_deletions),
             str(each.cell_deletions),
-            spell_time(each.written.oldest) if each.written.oldest is not None else "",
-            spell_time(each.written.newest) if each.written.newest is not None else "",
+            format_time(each.written.oldest) if each.written.oldest is not None else "",
+            format_time(each.written.newest) if each.written.newest is not None else "",
         )
     show_table(table)
     read = len(statistics.segments)
     typer.echo(
-        f"{statistics.mutations} mutations, {spell_bytes(statistics.size)}, in {read} segment"
+        f"{statistics.mutations} mutations, {format_bytes(statistics.size)}, in {read} segment"
         f"{'' if read == 1 else 's'}"
         + (f"; {statistics.unknown} updates of unknown tables" if statistics.unknown else "")
     )

@@ -12,14 +12,14 @@ from cdc_daemon.cli import output
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (3 << 29, "1.5 GiB"), (1 << 41, "2.0 TiB")],
 )
 def test_sizes(size: int, spelt: str) -> None:
-    assert output.spell_bytes(size) == spelt
+    assert output.format_bytes(size) == spelt
 
 
 @pytest.mark.parametrize(
     ("seconds", "spelt"), [(-3, "0s"), (59, "59s"), (60, "1m"), (3599, "59m"), (7200, "2h"), (200_000, "2d")]
 )
 def test_ages(seconds: float, spelt: str) -> None:
-    assert output.spell_age(seconds) == spelt
+    assert output.format_age(seconds) == spelt
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_ages(seconds: float, spelt: str) -> None:
     ],
 )
 def test_write_times(moment: int, spelt: str) -> None:
-    assert output.spell_time(moment) == spelt
+    assert output.format_time(moment) == spelt
