@@ -1,1 +1,1 @@
-"""Dead letters: replaying them, retrying them on a schedule, logging them, and rendering them as plain values."""
+"""Dead letters: replay on request, retries on a schedule, log lines, and JSON."""

@@ -1,1 +1,1 @@
-"""Documents that show another table's row: refreshed when that row has changed, however many there are."""
+"""Dependents: documents that show a row of another table, refreshed when that row has changed."""

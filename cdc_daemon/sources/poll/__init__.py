@@ -1,1 +1,1 @@
-"""Changes that are in no log: rows with a timestamp column, or write time, past a watermark."""
+"""Polled tables: rows whose timestamp column or write time is past a watermark are read, without a commit log."""

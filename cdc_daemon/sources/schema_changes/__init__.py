@@ -1,1 +1,1 @@
-"""Tables that are altered while the daemon runs: updates their mappings and indices."""
+"""Schema changes while the daemon runs: mappings and indices are updated, or mappings are suspended."""

@@ -1,1 +1,1 @@
-"""Removals that are not in the log: truncated, dropped and re-created tables, values that expire."""
+"""Removals that the commit log does not contain: TRUNCATE, DROP, expired values, and changes made without CDC."""

@@ -1,4 +1,4 @@
-"""A daemon without a tail: it leaves the node's segments alone, and sees changes only by asking."""
+"""A daemon with `tail: off`: it ignores the node's segments and only polls."""
 
 from __future__ import annotations
 

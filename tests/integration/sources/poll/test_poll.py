@@ -1,4 +1,4 @@
-"""Tables kept equal by nothing but asking: each strategy and type of column, on real servers."""
+"""Polling alone keeps tables and indices equal: each strategy and column type, on real servers."""
 
 from __future__ import annotations
 

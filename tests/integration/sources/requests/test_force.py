@@ -1,4 +1,4 @@
-"""A listed id is as its row is when the answer comes, whatever was in the index and whatever else goes on."""
+"""After the response, the document of a requested id equals its row, whatever was in the index before."""
 
 from __future__ import annotations
 

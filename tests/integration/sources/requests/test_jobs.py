@@ -1,4 +1,4 @@
-"""What was answered with 202 is done, whatever happens to the process."""
+"""A job that was accepted with 202 is completed, whatever happens to the process."""
 
 from __future__ import annotations
 

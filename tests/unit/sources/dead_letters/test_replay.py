@@ -1,4 +1,4 @@
-"""Replaying: what is asked of the pipeline, and what becomes of the letters."""
+"""Replay: the requests to the pipeline, and the outcomes of the letters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ USER = TableName("sunbird", "user")
 
 
 class FakePipeline:
-    """Settles each key in the next turn as `documents` says, as the settlement does."""
+    """Reports each key as processed in the next turn of the loop, with the outcomes in `documents`."""
 
     def __init__(self, dead: DeadDocuments) -> None:
         self.dead = dead
@@ -73,7 +73,7 @@ def letter(key: bytes, *, alias: str = "users", name: str = "user") -> DeadLette
 
 
 class Requests:
-    """Keeps which tables are to be compared."""
+    """Records the tables that are to be reconciled."""
 
     def __init__(self) -> None:
         self.tables: list[TableName] = []
@@ -110,7 +110,7 @@ def sample_mutation() -> tuple[bytes, TableName]:
 
 
 class Known:
-    """A schema that is what it is."""
+    """A fixed schema."""
 
     def __init__(self, current: Schema) -> None:
         self.current = current

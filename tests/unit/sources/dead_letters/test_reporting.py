@@ -1,4 +1,4 @@
-"""A new dead letter has a line in the log, and those that have none are counted."""
+"""A new dead letter gets a log line; those without a line are counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LETTER = DeadLetter(
 
 
 class Clock:
-    """A clock that is put on by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""Dead letters come round: those due, as long as that makes sense."""
+"""Retries of due dead letters, while the servers answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdc_daemon.store.dead_letters import DeadLetter
 
 
 class Letters:
-    """Letters that are due, and what becomes of those that are replayed."""
+    """Due letters, and the outcomes of their replay."""
 
     def __init__(self, count: int, outcome: ReplayOutcome) -> None:
         self.kept = list(range(1, count + 1))

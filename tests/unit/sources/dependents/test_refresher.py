@@ -1,4 +1,4 @@
-"""The order of things around a refresh, with a real coalescer, gate and store."""
+"""The order of steps of a refresh, with a real coalescer, gate and store."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ class Courses:
 
 
 async def test_documents_under_an_alias_in_trouble_delay_no_others(store: Store) -> None:
-    """However many changed rows wait for one alias: each is worked off for the sake of the others, once."""
+    """Many changed rows wait for one alias: each is processed once for its documents under other aliases."""
     world, servers, courses = World(store), BlockedAliases("users"), Courses()
     world.troubled = Troubled(servers, {USER: ["users"], COURSE: ["courses"]})
     world.finders.append(courses)

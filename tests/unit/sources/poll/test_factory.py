@@ -1,4 +1,4 @@
-"""What asks for rows is made anew when the table is another, and not before."""
+"""The row source is rebuilt when the table has changed, and only then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def table_of(*regular: str) -> ReadPlan:
 
 
 class Columns:
-    """Shows, as keys of rows, the columns of the table that it was made for."""
+    """Returns the columns of the table that it was built for as keys of rows."""
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan

@@ -1,4 +1,4 @@
-"""A poller's turns against a table and an index of the test's own making."""
+"""The turns of a poller, with a simulated table and index."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def row(name: str, moment: int | None, written: int | None = None) -> PolledRow:
 
 @dataclass
 class World:
-    """A table, the versions of its documents, a clock, and what was handed on."""
+    """A table, the versions of its documents, a clock, and the submitted rows."""
 
     now: int = 10_000 * SECOND
     rows: list[PolledRow] = field(default_factory=list)

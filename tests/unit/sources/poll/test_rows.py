@@ -1,4 +1,4 @@
-"""A poller's questions to a Cassandra that does not always answer."""
+"""The queries of a poller to a Cassandra that does not always answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Prepared:
 
 
 class Impatient:
-    """A session whose first question is not answered in time."""
+    """A session whose first query times out."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

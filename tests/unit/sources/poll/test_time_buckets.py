@@ -1,4 +1,4 @@
-"""Every moment of a span falls into one of the buckets that are asked, whatever clocks do meanwhile."""
+"""Every time of a period is in one of the queried buckets, whatever clock changes there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids and the keys they stand for."""
+"""Ids of requests and their keys."""
 
 from __future__ import annotations
 

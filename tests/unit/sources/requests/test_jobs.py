@@ -1,4 +1,4 @@
-"""Jobs worked off: from a real store, in order, again after trouble, and on after an end without warning."""
+"""Sync jobs from a real store: their order, retries after failures, and their continuation after a crash."""
 
 from __future__ import annotations
 

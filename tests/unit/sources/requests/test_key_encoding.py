@@ -1,4 +1,4 @@
-"""Values of key columns: what callers write against the bytes that Cassandra stores."""
+"""Values of key columns: the values of a request and the bytes that Cassandra stores."""
 
 from __future__ import annotations
 

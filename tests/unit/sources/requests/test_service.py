@@ -1,4 +1,4 @@
-"""The service: windows, deadlines, and what is told of each id."""
+"""The sync service: windows, deadlines, and the outcome of each id."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ async def test_a_job_waits_until_cassandra_is_back() -> None:
 
 
 async def test_a_cancellation_is_never_lost_whenever_it_comes() -> None:
-    """One that came in the very moment in which a request was done went unnoticed, and a worker of jobs went on."""
+    """Once, a cancellation in the moment in which a request ended was lost, and the job's worker continued."""
     for rounds in range(200):
         daemon = FakeDaemon()
         asked = daemon.service.parse_ids("user", [str(number) for number in range(30)])

@@ -1,4 +1,4 @@
-"""Mappings follow their tables: what is added first to the index, what is left out, what is kept as it was."""
+"""Updates of mappings after schema changes: added fields, columns that are left out, mappings that stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables created again with another primary key: found before anything of them is read, and kept apart."""
+"""Tables re-created with another primary key are detected before any row is read, and suspended if necessary."""
 
 from __future__ import annotations
 

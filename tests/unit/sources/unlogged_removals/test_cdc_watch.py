@@ -1,4 +1,4 @@
-"""Which alterations of a table may have hidden a time without CDC, and which cannot."""
+"""Which alterations of a table may hide a period without CDC, and which cannot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KNOWN = TableState(FIRST, altered=100)
 
 
 class Node:
-    """A table that was created at 100 and is altered; the watch over it, and what that asked for."""
+    """A table that was created at 100 and is altered, its watch, and the requested reconciles."""
 
     def __init__(self) -> None:
         self.now = 1000.0

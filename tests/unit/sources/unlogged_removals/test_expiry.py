@@ -1,4 +1,4 @@
-"""Rows are signalled when something of them has expired, and again for as long as Cassandra has it still."""
+"""Rows are signalled when one of their values has expired, and again while Cassandra still returns it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to documents when their table as a whole has changed, and what is remembered of it."""
+"""What happens to documents when their table is truncated, dropped or re-created, and what is stored about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST, SECOND = b"1" * 16, b"2" * 16
 
 
 class Node:
-    """What a node tells of its tables' alterations."""
+    """A node's schema records."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster

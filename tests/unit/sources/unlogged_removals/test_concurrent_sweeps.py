@@ -1,4 +1,4 @@
-"""Tables that are swept side by side: a long sweep holds up no other table, and none is left behind."""
+"""Concurrent sweeps: a long sweep blocks no other table, and no table is forgotten."""
 
 from __future__ import annotations
 
