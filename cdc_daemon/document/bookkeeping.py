@@ -1,4 +1,4 @@
-"""Reads a row's key from the daemon's own fields of a document.
+"""The daemon's own fields of a document: how a row's key is stored in them, and read back.
 
 Other programs may have written the document, so every field is validated: an unreadable one gives None.
 """
@@ -8,9 +8,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, LONGEST_PARTITION_TERM, PARTITION_FIELD
+PARTITION_FIELD = "cdc_partition_key"
+"""Keyword field for finding the documents of a partition. Only tables with clustering columns need it."""
+
+CLUSTERING_FIELD = "cdc_clustering"
+"""The row's clustering values in hexadecimal: the part of the key after the partition key. Not indexed."""
+
+KEY_FIELD = "cdc_key"
+"""The readable `_id` of a document with a hashed `_id`, because Elasticsearch rejects one that long."""
+
+LONGEST_PARTITION_TERM = 32_000
+"""Bytes of a partition key stored in the keyword: Lucene rejects terms over 32 766 bytes."""
+
+LONGEST_KEY_TERM = 8191
+"""Characters of a readable key that is indexed: at most four bytes each, within Lucene's 32 766 bytes."""
 
 Parts = tuple[bytes | None, ...]
+
+
+def partition_term(partition_key: bytes) -> str:
+    """Return the term for finding the documents of a partition.
+
+    A key longer than Lucene's longest term is truncated. A search may then also find documents of other
+    partitions. This is harmless: each one is read before it is changed.
+    """
+    return partition_key[: LONGEST_PARTITION_TERM // 2].hex()
 
 
 def read_clustering(source: Mapping[str, Any]) -> Parts | None:

@@ -84,7 +84,7 @@ def _wanted(place: str, column: str, kind: CqlType, value: Any) -> Any:
     if not fits:
         raise ConfigError(
             f"expected a value of type {kind} for {column!r} in where, found {value!r}",
-            hint="collections are told by an expression, such as 'x' in tags" if kind.parameters else None,
+            hint="compare a collection with an expression, such as 'x' in tags" if kind.parameters else None,
             mapping=place,
         )
     return value

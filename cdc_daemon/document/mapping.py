@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import MappingSettings
+from cdc_daemon.document.bookkeeping import (
+    CLUSTERING_FIELD,
+    KEY_FIELD,
+    LONGEST_KEY_TERM,
+    PARTITION_FIELD,
+    partition_term,
+)
 from cdc_daemon.document.hook import call_hook, load_hook
 from cdc_daemon.document.identity import Identity, KeyTemplate, short_id
 from cdc_daemon.document.index_mapping import shape_properties
 from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
 from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape, misfit
-from cdc_daemon.document.source import source_of
 from cdc_daemon.model.document_operation import Operation
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, IdError
 from cdc_daemon.model.text import nearest_hint
-from cdc_daemon.values.messages import error_text
-
-PARTITION_FIELD = "cdc_partition_key"
-"""Keyword field for finding the documents of a partition. Only tables with clustering columns need it."""
-
-CLUSTERING_FIELD = "cdc_clustering"
-"""The row's clustering values in hexadecimal: the part of the key after the partition key. Not indexed."""
-
-KEY_FIELD = "cdc_key"
-"""The readable `_id` of a document with a hashed `_id`, because Elasticsearch rejects one that long."""
-
-LONGEST_PARTITION_TERM = 32_000
-"""Bytes of a partition key stored in the keyword: Lucene rejects terms over 32 766 bytes."""
-
-LONGEST_KEY_TERM = 8191
-"""Characters of a readable key that is indexed: at most four bytes each, within Lucene's 32 766 bytes."""
+from cdc_daemon.values.cql_json import json_value
+from cdc_daemon.values.messages import error_text, value_text
 
 Row = Sequence[Any]
 
 RowKey = tuple[bytes, Sequence[bytes | None]]
 """A row's partition key and clustering values, serialised."""
-
 
 RowOperation = Callable[[Row, RowKey, int, float], Operation]
 """Builds the document of a row; the last arguments are the operation's `version` and `read_at`."""
@@ -147,7 +139,7 @@ class DocumentMapping:
     def source_of(self, columns: Sequence[str], row: Row) -> bytes:
         """Return as JSON the values of a row with these columns that its document is built from."""
         joined = {join.relation.joined_name: join.columns_shown for join in self.joins}
-        return source_of(columns, row, shown={*columns[: self._key_width], *self._shape.fields}, joined=joined)
+        return row_source(columns, row, shown={*columns[: self._key_width], *self._shape.fields}, joined=joined)
 
     @property
     def related(self) -> Related:
@@ -218,15 +210,6 @@ class DocumentMapping:
                 )
 
 
-def partition_term(partition_key: bytes) -> str:
-    """Return the term for finding the documents of a partition.
-
-    A key longer than Lucene's longest term is truncated. A search may then also find documents of other
-    partitions. This is harmless: each one is read before it is changed.
-    """
-    return partition_key[: LONGEST_PARTITION_TERM // 2].hex()
-
-
 class _HookArguments:
     """The arguments of a hook for a row."""
 
@@ -263,3 +246,33 @@ def _can_be_json(value: Any) -> bool:
     except (orjson.JSONEncodeError, TypeError, RecursionError):
         return False
     return True
+
+
+def row_source(
+    columns: Sequence[str], row: Sequence[Any], *, shown: Collection[str], joined: Mapping[str, Sequence[str]]
+) -> bytes:
+    """Return a row's values as JSON by the names of its columns, in their order.
+
+    It contains only the columns `shown`: values that a document never shows must not be visible here either. `joined`
+    are the shown columns of joined rows, by the rows' names among `columns`. It never fails: a value without a JSON
+    form becomes bounded text (`value_text`).
+    """
+    found: dict[str, Any] = {}
+    for column, value in zip(columns, row, strict=True):
+        if column in shown:
+            found[column] = _plain(value)
+        elif column in joined and isinstance(value, Joined):
+            name = column.rpartition("\0")[2]
+            found[name] = [_object(value.columns, each, joined[column]) for each in value.rows]
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def _object(columns: Sequence[str], row: Sequence[Any], shown: Collection[str]) -> dict[str, Any]:
+    return {column: _plain(value) for column, value in zip(columns, row, strict=True) if column in shown}
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return json_value(value)
+    except Exception:  # noqa: BLE001 -- it may be what the document has failed on
+        return value_text(value)

@@ -45,10 +45,10 @@ class Reading(NamedTuple):
 class Lifetime(NamedTuple):
     """The known expiry times of a row's values, in seconds since epoch.
 
-    `seen` is the earliest expiry of the values that can be read, None if there is none. `told` are times known only
+    `seen` is the earliest expiry of the values that can be read, None if there is none. `logged` are times known only
     from the log: those of a row without values, and of cells of a collection before Cassandra 5.0.
     """
 
     key: Key
     seen: int | None
-    told: tuple[int, ...]
+    logged: tuple[int, ...]

@@ -198,7 +198,8 @@ class DocumentWriter:
 
     def _park(self, entry: Entry, troubles: dict[str, Trouble], outcomes: Sequence[DocumentOutcome]) -> None:
         """Park an entry until its aliases recover; its other documents are written, and its change is passed on."""
-        troubles = self._troubled.among(troubles)  # they may take writes again by now, and nobody would wake it
+        # They may take writes again by now, and then nothing would unpark the entry.
+        troubles = self._troubled.among(troubles)
         if not troubles:
             self._coalescer.retry(entry, 0.0)
             return

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
-from cdc_daemon.document.bookkeeping import read_clustering
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, partition_term
+from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD, partition_term, read_clustering
 from cdc_daemon.model.document_operation import DocumentOutcome
 from cdc_daemon.model.errors import (
     CdcError,
@@ -188,7 +187,7 @@ class Expansion:
         return True
 
     def abandon(self, keys: Iterable[Key]) -> None:
-        """Stop the expansions of partitions that nobody needs any more, because their watch was closed."""
+        """Stop the expansions of partitions that nobody needs any more, because their watches are closed."""
         for key in keys:
             children = self._under_way.get(key)
             if children is not None and children.closed:

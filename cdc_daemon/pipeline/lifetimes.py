@@ -51,10 +51,10 @@ def lifetime(entry: Entry, state: RowState, now: float) -> Lifetime:
     """
     if state.row is None:
         return Lifetime(entry.key, None, ())
-    told = [
+    logged = [
         moment
         for moment in entry.expires
         if moment >= now - _SAME and not any(abs(moment - seen) <= _SAME for seen in state.expires)
     ]
     joined = () if state.joined_expires is None else (state.joined_expires,)
-    return Lifetime(entry.key, min((*state.expires, *joined), default=None), tuple(told))
+    return Lifetime(entry.key, min((*state.expires, *joined), default=None), tuple(logged))

@@ -154,12 +154,12 @@ class Watch(Protocol):
     """A caller that asked for keys and waits for each of them.
 
     Watched keys are urgent: they have their own workers and pass the pending limit. A `closed` watch
-    waits no more; keys that nobody else needs are then removed.
+    no longer waits; keys that nobody else needs are then removed.
     """
 
     @property
     def closed(self) -> bool:
-        """Return whether nobody waits any more."""
+        """Return whether the caller no longer waits."""
         ...
 
     def settled(self, key: Key, documents: Sequence[DocumentOutcome]) -> None:
@@ -185,8 +185,8 @@ class Flow(NamedTuple):
     """The number of signals that entered a coalescer since its start, by result.
 
     `taken` counts all, including those for the rows of a partition; `coalesced` joined a key that was already pending;
-    `rows` and `partitions` are keys settled; `forgotten` are keys that nobody needed any more. Together with the
-    pending keys they add up (docs/guarantees.md, promise 7):
+    `rows` and `partitions` are keys settled; `forgotten` are keys that were removed because no caller needed them.
+    Together with the pending keys they add up (docs/guarantees.md, promise 7):
     taken = coalesced + rows + partitions + forgotten + pending.
     """
 

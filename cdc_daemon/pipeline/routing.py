@@ -189,7 +189,7 @@ def find_routes(mappings: Iterable[DocumentMapping], table_of: TableOf) -> list[
                 found.append((joined, route))
             elif reference.dependents is None:
                 raise ConfigError(
-                    f"expected dependents, as the key of {joined} does not tell which documents show its row",
+                    f"expected dependents, as the key of {joined} does not identify the documents that show its row",
                     hint="name the documents' keyword field that holds the key, such as dependents: {field: rootOrgId}",
                     mapping=reference.place,
                 )

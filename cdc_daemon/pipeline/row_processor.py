@@ -38,7 +38,7 @@ from cdc_daemon.pipeline.unreadable import UnreadableRows
 log = structlog.get_logger(__name__)
 
 ALONE_AT_ONCE = 16
-"""Rows read alone in parallel. If none of so many can be read, and nobody reads any other, it is an outage."""
+"""Rows read alone in parallel. If none of them can be read, and no other read succeeds, it is an outage."""
 
 _LOG_INTERVAL = 30.0
 """Seconds between log messages that a table cannot be read."""
@@ -259,12 +259,12 @@ def _log_refusal(event: str, table: TableName, error: CdcError) -> None:
 
 
 def is_doubtful(entry: Entry, state: RowState) -> bool:
-    """Return whether a first read does not show what the signals said (docs/guarantees.md, promise 2).
+    """Return whether a first read does not show the changes of the signals (docs/guarantees.md, promise 2).
 
     An absent row is as expected when nothing newer than a removal is known. A row that is present has to
     be at least as new as the newest write, and newer than any removal that may have covered it: at equal
-    times a deletion wins (Cassandra's `Cells.reconcile`). If a table shows no write time, everything that a
-    signal said is doubtful.
+    times a deletion wins (Cassandra's `Cells.reconcile`). If a table shows no write time, every change
+    is doubtful.
     """
     if state.error is not None:
         return False

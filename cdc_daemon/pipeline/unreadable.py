@@ -28,7 +28,7 @@ _LOG_INTERVAL = 30.0
 """Seconds between log messages that part of a table cannot be read."""
 
 _MANY = 1000
-"""Number of unreadable partitions at which those that nobody needs any more are removed."""
+"""Number of unreadable partitions at which those that are no longer pending are removed."""
 
 
 class UnreadableRows:

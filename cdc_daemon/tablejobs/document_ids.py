@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cdc_daemon.config.mapping import MappingSettings
-from cdc_daemon.document.bookkeeping import read_row_key
-from cdc_daemon.document.mapping import (
+from cdc_daemon.document.bookkeeping import (
     CLUSTERING_FIELD,
     KEY_FIELD,
     LONGEST_PARTITION_TERM,
     PARTITION_FIELD,
-    DocumentMapping,
+    read_row_key,
 )
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.sources.requests.errors import InvalidIdError

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from cdc_daemon.document.bookkeeping import read_row_key
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD
+from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD, read_row_key
 from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over

@@ -12,7 +12,8 @@ from elasticsearch import AsyncElasticsearch
 
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
+from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions, make_client

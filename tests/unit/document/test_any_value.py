@@ -20,8 +20,9 @@ from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.commitlog.update import Cell, DecodedRow, PartitionUpdate
 from cdc_daemon.commitlog.values import decode_value
 from cdc_daemon.config import MappingSettings
+from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD
 from cdc_daemon.document.documents import MappedDocuments
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, KEY_FIELD, PARTITION_FIELD, DocumentMapping
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.document_operation import FailedBuild, Outcome, Result
 from cdc_daemon.model.errors import CdcError, DocumentError, UndecodableError

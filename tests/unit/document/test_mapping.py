@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.document.identity import Identity
-from cdc_daemon.document.mapping import (
+from cdc_daemon.document.bookkeeping import (
     CLUSTERING_FIELD,
     KEY_FIELD,
     LONGEST_PARTITION_TERM,
     PARTITION_FIELD,
-    DocumentMapping,
     partition_term,
 )
+from cdc_daemon.document.identity import Identity
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ConfigError, DocumentError
 from cdc_daemon.model.signal import TableName
 from tests.unit.document.tables import table

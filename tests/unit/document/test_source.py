@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from cdc_daemon.document.mapping import row_source
 from cdc_daemon.document.related import Joined
-from cdc_daemon.document.source import source_of
 
 
 def source(columns: list[str], row: list[Any], **kinds: Any) -> Any:
-    return orjson.loads(source_of(columns, row, shown=kinds.get("shown", columns), joined=kinds.get("joined", {})))
+    return orjson.loads(row_source(columns, row, shown=kinds.get("shown", columns), joined=kinds.get("joined", {})))
 
 
 def test_what_the_mapping_does_not_show_is_not_seen_in_joined_rows_either() -> None:
@@ -50,4 +50,4 @@ def test_no_value_is_too_odd_to_be_seen(value: Any, shown: Any) -> None:
 
 
 def test_an_integer_of_any_size_is_whole() -> None:
-    assert source_of(["v"], [10**30], shown={"v"}, joined={}) == b'{"v":"1000000000000000000000000000000"}'
+    assert row_source(["v"], [10**30], shown={"v"}, joined={}) == b'{"v":"1000000000000000000000000000000"}'

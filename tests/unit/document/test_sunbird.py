@@ -12,7 +12,8 @@ import pytest
 
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.config.loading import load
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
+from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.related import Joined, Relation
 from cdc_daemon.model.signal import TableName
 from sandbox.cache import CHECKOUT

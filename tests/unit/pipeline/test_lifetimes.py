@@ -37,7 +37,7 @@ def test_a_row_expires_when_its_reading_or_else_the_log_says(
     told: tuple[int, ...], seen: tuple[int, ...], expected: tuple[int | None, tuple[int, ...]]
 ) -> None:
     found = lifetime(entry(*told), RowState(("p",), 1, None, seen), NOW)
-    assert (found.seen, found.told) == expected
+    assert (found.seen, found.logged) == expected
 
 
 def test_what_is_joined_may_expire_first_and_stands_for_nothing_that_the_log_has_told() -> None:

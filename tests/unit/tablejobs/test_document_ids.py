@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.document.mapping import CLUSTERING_FIELD, PARTITION_FIELD, DocumentMapping
+from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD
+from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
