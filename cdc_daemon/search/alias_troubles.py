@@ -12,7 +12,7 @@ import structlog
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, ElasticsearchUnavailableError
-from cdc_daemon.search.availability import Availability, Probe, ProbePauses
+from cdc_daemon.search.availability import Availability, ProbePauses, ProbeWrites
 from cdc_daemon.search.bulk_body import Target, WriteTrouble
 from cdc_daemon.search.failure import Failure, FailureKind
 
@@ -81,7 +81,7 @@ class AliasTroubles:
 
     def __init__(
         self,
-        probe: Probe,
+        probe: ProbeWrites,
         cluster: Availability,
         *,
         pauses: ProbePauses,
@@ -203,7 +203,7 @@ class AliasTroubles:
         return None
 
 
-def carry_on(before: Mapping[str, AliasTrouble], failures: Mapping[str, CdcError]) -> Mapping[str, AliasTrouble]:
+def track_failures(before: Mapping[str, AliasTrouble], failures: Mapping[str, CdcError]) -> Mapping[str, AliasTrouble]:
     """Return the trouble found by checks of the aliases, with its start time; log each start and each end."""
     now = {
         alias: before.get(alias) or AliasTrouble(alias, _refusal_of(error), time.time(), error.hint)

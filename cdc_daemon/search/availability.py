@@ -18,7 +18,7 @@ from cdc_daemon.search.metrics import BulkObserver
 
 log = structlog.get_logger(__name__)
 
-Probe = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[WriteTrouble]]]
+ProbeWrites = Callable[[Sequence[Target]], Awaitable[Failure | Sequence[WriteTrouble]]]
 """Returns the failure of Elasticsearch as a whole, or the trouble of single aliases (possibly empty)."""
 
 
@@ -88,7 +88,7 @@ class Availability:
 
     def __init__(
         self,
-        probe: Probe,
+        probe: ProbeWrites,
         *,
         observer: BulkObserver,
         pauses: ProbePauses,
@@ -116,7 +116,7 @@ class Availability:
             return
         if self._clock() - self.since > self._pauses.longest(trouble.failure):
             self._backoff.reset()
-        self._say_unavailable(trouble.failure)
+        self._set_unavailable(trouble.failure)
         self._observer.availability_changed(available=False)
         self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
 
@@ -150,7 +150,7 @@ class Availability:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _say_unavailable(self, failure: Failure) -> None:
+    def _set_unavailable(self, failure: Failure) -> None:
         self.failure = failure
         log.warning(
             "elasticsearch.unavailable",
@@ -178,7 +178,7 @@ class Availability:
             if not isinstance(found, Failure):
                 break
             if found.kind is FailureKind.OPERATOR and found.error_type != self.failure.error_type:
-                self._say_unavailable(found)
+                self._set_unavailable(found)
             else:
                 self.failure = found
         for trouble in found:

@@ -94,7 +94,7 @@ class BulkWriter:
         """The aliases that reject writes."""
         return self._troubles.aliases
 
-    def when_troubled(self, changed: Callable[[], None]) -> None:
+    def on_troubles_changed(self, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of the set of aliases that reject writes."""
         self._troubles.changed = changed
 
@@ -212,8 +212,8 @@ class BulkWriter:
         if verdict.unseen:
             versions = await self._find_versions([known.operations[at] for at in verdict.unseen])
             for position, seen in zip(verdict.unseen, versions, strict=True):
-                told = known.results[position]
-                failure = Failure(told.status, told.error_type or "", told.reason or "")
+                result = known.results[position]
+                failure = Failure(result.status, result.error_type or "", result.reason or "")
                 known.record_conflict(position, failure, seen, self._clocks(), verdict)
         if verdict.overloaded:
             self._observer.retried(RetryReason.OVERLOAD, len(verdict.overloaded))
@@ -274,7 +274,7 @@ class BulkWriter:
                     index=operation.alias,
                     id=operation.id,
                     seen_version=seen,
-                    hint="somebody else writes to this index, or a daemon's clock is far ahead; said once an index",
+                    hint="another program writes to this index, or a daemon's clock is ahead; logged once per index",
                 )
 
     def _clocks(self) -> Clocks:

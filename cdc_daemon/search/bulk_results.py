@@ -49,7 +49,7 @@ class BulkVerdict:
     troubled: dict[str, WriteTrouble] = field(default_factory=dict)
     retries: Counter[RetryReason] = field(default_factory=Counter)
 
-    def meet(self, failure: Failure, target: Target) -> None:
+    def add_trouble(self, failure: Failure, target: Target) -> None:
         """Record the failure of one operation as trouble of its alias, unless it affects every index."""
         trouble = WriteTrouble(failure, (target,))
         if failure.is_of_cluster:
@@ -90,7 +90,7 @@ class BulkResults:
         for guard, item in zip(guards, items[len(batch) :], strict=True):
             guarded = guard_failure(item)
             if guarded is not None:
-                verdict.meet(guarded, guard)
+                verdict.add_trouble(guarded, guard)
                 missing.add(guard.alias)
         self._distrust_deletions(batch, missing, verdict)
         return verdict
@@ -180,7 +180,7 @@ class BulkResults:
             self.results[position] = _result(Outcome.REREAD, failure, unanswered=failure.unanswered)
             verdict.retries[retry_reason(kind)] += 1
             if kind is not FailureKind.SERVER_FAULT:
-                verdict.meet(failure, Target.of(operation))
+                verdict.add_trouble(failure, Target.of(operation))
 
     def _distrust_deletions(self, batch: BulkBatch, missing: set[str], verdict: BulkVerdict) -> None:
         """Record REREAD for deletions without an alias: they may have been applied to an index of that name."""

@@ -184,5 +184,5 @@ class SearchEngine(Protocol):
 def of_index(entries: Mapping[str, T], index: str) -> T:
     """Return the entry of an index in an answer. Raises `EngineError` if there is none."""
     if index not in entries:
-        raise broken_answer(f"the answer says nothing of the index {index}")
+        raise broken_answer(f"the answer does not contain the index {index}")
     return entries[index]

@@ -82,7 +82,7 @@ class AliasIndices:
         """Whether the other index has its own name for writes."""
         return self.other is not None and self._has(self.other, direct(self.other))
 
-    def is_own(self, name: str) -> bool:
+    def is_marker(self, name: str) -> bool:
         """Return whether an alias stores this state."""
         markers = {marker(self.alias, phase) for phase in (*Phase, BEHIND)}
         return name in markers or name in {direct(index) for index in self.aliases}
@@ -112,7 +112,7 @@ def marker(alias: str, what: str) -> str:
     return f"{alias}-{what}"
 
 
-def asked_for(aliases: Iterable[str]) -> list[str]:
+def alias_names(aliases: Iterable[str]) -> list[str]:
     """Return the names that cover all indices of these aliases."""
     return [name for alias in aliases for name in (alias, *(marker(alias, phase) for phase in Phase))]
 
@@ -163,7 +163,7 @@ def exchange_actions(indices: AliasIndices) -> list[dict[str, Any]]:
     assert phase is not None
     actions: list[dict[str, Any]] = []
     for name, options in indices.aliases[live].items():
-        if name == indices.alias or not indices.is_own(name):
+        if name == indices.alias or not indices.is_marker(name):
             written = {"is_write_index": True} if name == indices.alias else {}
             actions += [
                 {"remove": {"index": live, "alias": name, "must_exist": True}},

@@ -212,7 +212,7 @@ def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
     if of_document or failure.error_type in _NAMES:
         return IndexRefusedError(
             f"Elasticsearch does not take the index as it is declared: {failure.error_type}: {failure.reason}",
-            hint="correct what the configuration says of the index: its name, settings or mappings",
+            hint="correct the name, settings or mappings of the index in the configuration",
             alias=definition.alias,
             index=definition.index,
         )

@@ -79,13 +79,13 @@ class SwapSteps:
         if not await IndexManager(self._engine).create(made, own) and (await self.indices(alias)).other != index:
             raise IndexSwapError("expected a free name for the index, found an index of that name", index=index)
 
-    async def write_again(self, indices: AliasIndices) -> None:
-        """Resume writes to the other index after `let_go`; it is still behind."""
+    async def resume_writes(self, indices: AliasIndices) -> None:
+        """Resume writes to the other index after `stop_writes`; it is still behind."""
         actions = [
             {"add": {"index": each, "alias": direct(each), **_HIDDEN}}
             for each in (str(indices.live), str(indices.other))
         ]
-        await self._change(actions, "have the index written again", indices.alias)
+        await self._change(actions, "resume writes to the index", indices.alias)
 
     async def drift(self, definition: IndexDefinition, index: str) -> list[IndexDifference]:
         """Return the differences of an index being built from its declaration."""
@@ -121,14 +121,14 @@ class SwapSteps:
         await self._change([remove], "unmark the index", alias)
         await self._watch.look()
 
-    async def let_go(self, indices: AliasIndices) -> None:
+    async def stop_writes(self, indices: AliasIndices) -> None:
         """Stop all writes to the other index, and mark it as behind."""
         other = str(indices.other)
         actions = [
             {"add": {"index": other, "alias": marker(indices.alias, BEHIND), **_HIDDEN}},
             {"remove": {"index": other, "alias": direct(other), "must_exist": False}},
         ]
-        await self._change(actions, "let the index go", indices.alias)
+        await self._change(actions, "stop writes to the index", indices.alias)
 
     async def drop(self, indices: AliasIndices) -> None:
         """Delete the other index after all daemons have stopped writing to it."""

@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
-from cdc_daemon.search.alias_troubles import AliasTrouble, carry_on
+from cdc_daemon.search.alias_troubles import AliasTrouble, track_failures
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.failure import attempting
-from cdc_daemon.search.index_swap import AliasIndices, asked_for, direct, read_alias_indices
+from cdc_daemon.search.index_swap import AliasIndices, alias_names, direct, read_alias_indices
 from cdc_daemon.search.indices import Completion, IndexManager
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ class SwapWatch:
         sent = self._clock()
         before = self._current
         seen, failures = await self._look_at_each()
-        self.unknown = carry_on(self.unknown, failures)
+        self.unknown = track_failures(self.unknown, failures)
         self._current = {**before, **seen}
         self._seen = sent
         for alias, indices in self._current.items():
@@ -126,7 +126,7 @@ class SwapWatch:
 async def look_up_indices(engine: SearchEngine, aliases: Sequence[str]) -> IndicesByAlias:
     """Return the current indices. Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`."""
     with attempting("look at the aliases"):
-        indices = await engine.aliases(asked_for(aliases))
+        indices = await engine.aliases(alias_names(aliases))
     return {alias: read_alias_indices(alias, indices) for alias in aliases}
 
 

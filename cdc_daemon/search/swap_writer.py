@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 PATIENCE = 60.0
 """Seconds for which writes wait for the other index if it rejects writes and the live one accepts them."""
 
-Note = Callable[[AliasIndices], Awaitable[None]]
+MarkIndex = Callable[[AliasIndices], Awaitable[None]]
 """Stores durably, for all daemons, that the other index of an alias lacks changes."""
 
 
@@ -48,7 +48,7 @@ class SwapWriter:
 
     A rejection by the other index does not affect the live one: the live one's outcome counts. The other one is marked
     as `behind` before such a change is acknowledged, so that it is not made live in that state. If it accepts nothing
-    for `patience` seconds while the live one does, writes to it stop. `let_go` and `mark_behind` make that
+    for `patience` seconds while the live one does, writes to it stop. `stop_writes` and `mark_behind` make that
     durable.
     """
 
@@ -58,15 +58,15 @@ class SwapWriter:
         other: Callable[[], BulkWriter],
         watch: SwapWatch,
         *,
-        let_go: Note,
-        mark_behind: Note,
+        stop_writes: MarkIndex,
+        mark_behind: MarkIndex,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._live = live
         self._make_other = other
         self._watch = watch
-        self._let_go = let_go
+        self._let_go = stop_writes
         self._mark_behind = mark_behind
         self._patience = patience
         self._clock = clock
@@ -103,10 +103,10 @@ class SwapWriter:
         indices = self._watch.last.get(alias)
         return None if indices is None else indices.live
 
-    def when_troubled(self, changed: Callable[[], None]) -> None:
+    def on_troubles_changed(self, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of the set of aliases that reject writes."""
         self._changed = changed
-        self._live.when_troubled(changed)
+        self._live.on_troubles_changed(changed)
 
     def hold(self, alias: str, error: CdcError) -> None:
         """Stop writes to an alias until the cause of an error is fixed."""
@@ -263,7 +263,7 @@ class SwapWriter:
         await self._note(self._mark_behind, indices, None)
         return await self._must_be_repeated(indices, mark=False)
 
-    async def _note(self, note: Note, indices: AliasIndices, failure: Failure | None) -> None:
+    async def _note(self, note: MarkIndex, indices: AliasIndices, failure: Failure | None) -> None:
         reason = None if failure is None else f"{failure.error_type}: {failure.reason}"
         try:
             await note(indices)

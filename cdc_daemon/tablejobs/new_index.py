@@ -158,7 +158,7 @@ class NewIndex:
                     index=index,
                 )
             if not pair.both_written:
-                await self._changes.write_again(pair)
+                await self._changes.resume_writes(pair)
         elif plan["created"]:
             raise _gone(definition.alias, index)
         else:

@@ -74,7 +74,7 @@ class PipelinePart(Part):
     ) -> None:
         settings, mappings, schema, store = tables.settings, tables.mappings, cassandra.schema, context.store
         coalescer = self.coalescer = Coalescer(limit=settings.pipeline.pending_limit)
-        search.writer.when_troubled(coalescer.unpark)
+        search.writer.on_troubles_changed(coalescer.unpark)
         self.clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         self.documents = MappedDocuments(mappings)
         self.server_waits = ServerWaits()

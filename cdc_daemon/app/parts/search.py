@@ -59,7 +59,7 @@ class SearchPart(Part):
             live,
             lambda: BulkWriter(engine, limits=limits),
             self.swap_watch,
-            let_go=self.swap_steps.let_go,
+            stop_writes=self.swap_steps.stop_writes,
             mark_behind=self.swap_steps.mark_behind,
         )
         for alias, error in preparation.unready.items():

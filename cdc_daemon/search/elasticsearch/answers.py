@@ -41,7 +41,7 @@ class IndexAliases(TypedDict):
 
 
 @with_config(_STRICT)
-class IndexSettings(TypedDict):
+class SettingsAnswer(TypedDict):
     """The flat settings of one index, and its defaults if requested."""
 
     settings: NotRequired[dict[str, Any]]
@@ -149,7 +149,7 @@ class MultiGet(TypedDict):
 
 
 @with_config(_STRICT)
-class Count(TypedDict):
+class CountAnswer(TypedDict):
     """The number of documents that match a search."""
 
     count: int
@@ -192,7 +192,7 @@ class Privileges(TypedDict):
 
 ACKNOWLEDGEMENT: Final = TypeAdapter(Acknowledgement)
 ALIASES: Final = TypeAdapter(Mapping[str, IndexAliases])
-COUNT: Final = TypeAdapter(Count)
+COUNT: Final = TypeAdapter(CountAnswer)
 HEALTH: Final = TypeAdapter(ClusterHealth)
 MAPPINGS: Final = TypeAdapter(Mapping[str, IndexMapping])
 MULTI_GET: Final = TypeAdapter(MultiGet)
@@ -201,7 +201,7 @@ PAGE: Final = TypeAdapter(Page)
 POINT_IN_TIME: Final = TypeAdapter(PointInTime)
 PRIVILEGES: Final = TypeAdapter(Privileges)
 REFRESHED: Final = TypeAdapter(Refreshed)
-SETTINGS: Final = TypeAdapter(Mapping[str, IndexSettings])
+SETTINGS: Final = TypeAdapter(Mapping[str, SettingsAnswer])
 SIMULATED: Final = TypeAdapter(Simulated)
 
 

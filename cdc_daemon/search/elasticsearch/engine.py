@@ -313,9 +313,9 @@ def _read_bulk(answer: Any, count: int, *, every: bool) -> Sequence[BulkItem] | 
         if len(items) != count:
             raise broken_answer(f"expected {count} items in the answer, found {len(items)}")
         failed = False
-        for item in items:
-            ((action, told),) = item.items()
-            status, error = told["status"], told.get("error")
+        for entry in items:
+            ((action, item),) = entry.items()
+            status, error = item["status"], item.get("error")
             failed = failed or error is not None
             # Check the exact type, as `True` is no status. A deletion of a missing document has 404 and no error.
             if type(status) is not int or not (error or 200 <= status < 300 or (status == 404 and action == "delete")):
@@ -327,11 +327,11 @@ def _read_bulk(answer: Any, count: int, *, every: bool) -> Sequence[BulkItem] | 
     if not (every or errors or failed):
         return None
     return [
-        _succeeded(told["status"])
-        if (error := told.get("error")) is None
-        else BulkItem(told["status"], Failure.from_error(told["status"], error))
-        for item in items
-        for told in item.values()
+        _succeeded(item["status"])
+        if (error := item.get("error")) is None
+        else BulkItem(item["status"], Failure.from_error(item["status"], error))
+        for entry in items
+        for item in entry.values()
     ]
 
 

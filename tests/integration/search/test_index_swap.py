@@ -57,7 +57,7 @@ async def make_daemon(
             make_writer(engine),
             lambda: make_writer(engine),
             watch,
-            let_go=changes.let_go,
+            stop_writes=changes.stop_writes,
             mark_behind=changes.mark_behind,
             **limits,
         )
@@ -208,7 +208,7 @@ async def test_an_index_that_takes_nothing_is_let_go(make_daemon: Callable[..., 
     pair = await daemon.pair()
     assert (pair.phase, pair.both_written, pair.behind) == (Phase.BUILDING, False, True)
     await daemon.client.indices.put_settings(index=definition.index, settings={"index.blocks.write": None})
-    await daemon.changes.write_again(pair)
+    await daemon.changes.resume_writes(pair)
     pair = await daemon.pair()
     assert (pair.both_written, pair.behind) == (True, True), "it lacks what was written meanwhile"
     assert await daemon.outcomes(index.write("b")) == [Outcome.INDEXED]

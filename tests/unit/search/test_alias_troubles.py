@@ -208,7 +208,7 @@ async def test_the_trouble_of_an_alias_that_is_written_to_no_more_is_forgotten(b
     def tell() -> None:
         told.append(list(writer.troubled))
 
-    writer.when_troubled(tell)
+    writer.on_troubles_changed(tell)
     await writer.write([bench.index("a")])
 
     writer.keep_targets({"orders"})
@@ -236,7 +236,9 @@ async def test_an_alias_that_cannot_be_looked_at_holds_up_no_other(bench: Bench)
     bench.server.other = aliases.reply
     watch = SwapWatch(bench.engine, ["users", "orders"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
-    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    writer = SwapWriter(
+        bench.writer(), bench.writer, watch, stop_writes=changes.stop_writes, mark_behind=changes.mark_behind
+    )
 
     results = await writer.write([bench.index("a"), bench.index("b", alias="orders"), bench.delete("c")])
 
@@ -258,7 +260,7 @@ async def test_trouble_of_the_live_index_of_two_is_that_of_its_alias(bench: Benc
     watch = SwapWatch(bench.engine, ["users"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
     live, other = bench.writer(), bench.writer()
-    writer = SwapWriter(live, lambda: other, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    writer = SwapWriter(live, lambda: other, watch, stop_writes=changes.stop_writes, mark_behind=changes.mark_behind)
     bench.server.script.extend([blocking("users-1-direct", BLOCKED)] * 2)
     bench.server.probe_script.extend([blocking("users-1-direct", BLOCKED)] * 1000)
 
@@ -280,19 +282,21 @@ async def test_another_index_in_trouble_is_let_go_and_the_alias_is_in_none(bench
     bench.server.other = aliases.reply
     watch = SwapWatch(bench.engine, ["users"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
-    let_go: list[str] = []
+    stop_writes: list[str] = []
 
     async def note(pair: AliasIndices) -> None:
-        let_go.append(str(pair.other))
+        stop_writes.append(str(pair.other))
 
-    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=note, mark_behind=changes.mark_behind, patience=0.0)
+    writer = SwapWriter(
+        bench.writer(), bench.writer, watch, stop_writes=note, mark_behind=changes.mark_behind, patience=0.0
+    )
     bench.server.script.extend([blocking("users-2-direct", BLOCKED)] * 10)
     bench.server.probe_script.extend([blocking("users-2-direct", BLOCKED)] * 1000)
     for _ in range(2):
         (result,) = await writer.write([bench.index("a")])
         assert result.outcome is Outcome.REREAD
     assert writer.trouble("users") is None
-    assert "users-2" in let_go
+    assert "users-2" in stop_writes
     await writer.close()
 
 

@@ -39,7 +39,9 @@ async def test_a_write_that_one_index_did_not_answer_is_told_though_the_other_di
     bench.server.other = SwapAliases().reply
     watch = SwapWatch(bench.engine, ["users"])
     changes = SwapSteps(bench.engine, watch, seconds=0)
-    writer = SwapWriter(bench.writer(), bench.writer, watch, let_go=changes.let_go, mark_behind=changes.mark_behind)
+    writer = SwapWriter(
+        bench.writer(), bench.writer, watch, stop_writes=changes.stop_writes, mark_behind=changes.mark_behind
+    )
     bench.server.script.extend([losing(lost)] * 2)
 
     (result,) = await writer.write([bench.index("u1")])
@@ -58,7 +60,7 @@ async def test_what_the_other_index_refuses_is_settled_again_until_that_index_is
         bench.writer(),
         bench.writer,
         watch,
-        let_go=changes.let_go,
+        stop_writes=changes.stop_writes,
         mark_behind=changes.mark_behind,
     )
     bench.server.script.extend([refuse_in_the_other] * 20)
