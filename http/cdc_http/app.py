@@ -23,7 +23,7 @@ from cdc_http.routes.indices import IndicesEndpoint
 from cdc_http.routes.pages import page_routes
 from cdc_http.routes.status import StatusStream
 from cdc_http.routes.sync import SyncEndpoint
-from cdc_http.routes.table_jobs import JobsEndpoint
+from cdc_http.routes.table_jobs import TableJobsEndpoint
 
 
 def create_app(
@@ -51,7 +51,7 @@ def create_app(
             *page_routes(),
             *SyncEndpoint(daemon, settings, authorizer, body_memory=body_memory, queue=queue).routes(),
             *AdminEndpoint(daemon, authorizer).routes(),
-            *JobsEndpoint(daemon, settings, authorizer, body_memory=body_memory).routes(),
+            *TableJobsEndpoint(daemon, settings, authorizer, body_memory=body_memory).routes(),
             *IndicesEndpoint(daemon, authorizer).routes(),
         ],
         exception_handlers={HTTPException: _refuse},

@@ -27,7 +27,7 @@ MAX_JOBS = 1000
 
 
 class AdminEndpoint:
-    """Answers operators in plain JSON."""
+    """Pause, configuration, jobs of requests, and dead letters. Answers are plain JSON."""
 
     def __init__(self, daemon: DaemonView, authorizer: Authorizer) -> None:
         self._operators = OperatorEndpoints(daemon, authorizer)
@@ -61,13 +61,13 @@ def _with_error_responses(
 ) -> Callable[[Request, View], Awaitable[Any]]:
     """Return a handler that answers a `StoreError` with 503."""
 
-    async def told(request: Request, view: View) -> Any:
+    async def handle_with_errors(request: Request, view: View) -> Any:
         try:
             return await handle(request, view)
         except StoreError as error:
             raise unavailable(f"The daemon's state database cannot be used: {error.message}") from error
 
-    return told
+    return handle_with_errors
 
 
 async def _pause(request: Request, control: ControlView) -> Any:

@@ -18,7 +18,7 @@ from cdc_http.routes.operators import OperatorEndpoints, read_flag
 
 
 class IndicesEndpoint:
-    """Answers operators in plain JSON."""
+    """Lists, rolls back and drops indices. Answers are plain JSON."""
 
     def __init__(self, daemon: DaemonView, authorizer: Authorizer) -> None:
         self._operators = OperatorEndpoints(daemon, authorizer)
@@ -42,7 +42,7 @@ def _with_error_responses(
 ) -> Callable[[Request, IndicesView], Awaitable[Any]]:
     """Return a handler that answers its errors with an HTTP status."""
 
-    async def told(request: Request, indices: IndicesView) -> Any:
+    async def handle_with_errors(request: Request, indices: IndicesView) -> Any:
         try:
             return await handle(request, indices)
         except UnknownObjectTypeError as error:
@@ -54,7 +54,7 @@ def _with_error_responses(
         except CdcError as error:
             raise unavailable(str(error)) from None
 
-    return told
+    return handle_with_errors
 
 
 async def _list(_request: Request, indices: IndicesView) -> Any:

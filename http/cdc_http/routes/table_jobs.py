@@ -101,8 +101,8 @@ log = structlog.get_logger(__name__)
 MAX_JOBS = 1000
 
 
-class JobsEndpoint:
-    """Answers operators in plain JSON."""
+class TableJobsEndpoint:
+    """Starts, lists, shows and cancels jobs on whole tables. Answers are plain JSON."""
 
     def __init__(
         self, daemon: DaemonView, settings: HttpSettings, authorizer: Authorizer, *, body_memory: BodyMemory
@@ -158,7 +158,7 @@ def _with_error_responses(
 ) -> Callable[[Request, RangeJobsView], Awaitable[Any]]:
     """Return a handler that answers its errors with an HTTP status."""
 
-    async def told(request: Request, jobs: RangeJobsView) -> Any:
+    async def handle_with_errors(request: Request, jobs: RangeJobsView) -> Any:
         try:
             return await handle(request, jobs)
         except UnknownObjectTypeError as error:
@@ -173,7 +173,7 @@ def _with_error_responses(
         except CdcError as error:
             raise unavailable(f"{error.message}.") from None
 
-    return told
+    return handle_with_errors
 
 
 def job_as_json(report: RangeJobReport) -> Mapping[str, Any]:
