@@ -1,4 +1,4 @@
-"""Backfill: signals each row of a table once, so that each has its document, whatever was in the index before."""
+"""Backfill: writes the document of each row of a table, independent of the previous content of the index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdc_daemon.store.range_jobs import JobRange
 from cdc_daemon.tablejobs.range_job import JobRun
 
 OPEN_PAGES = 2
-"""Pages of one range that are in the pipeline at once: they limit a backfill's share of it, and the pages' age."""
+"""Maximum in-flight pages of one range: they limit a backfill's share of the pipeline, and the age of a page."""
 
 _CHECK_INTERVAL = 0.25
 

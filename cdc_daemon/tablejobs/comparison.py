@@ -26,7 +26,7 @@ class ExpectedDocument(NamedTuple):
 
 
 class ComparisonResult(NamedTuple):
-    """The mismatches by key, the ids of existing documents, and the keys of rows that no document can show."""
+    """The mismatches by key, the ids of existing documents, and the keys of rows without a possible document."""
 
     mismatches: Mapping[Key, Mismatch]
     existing: Sequence[str]
@@ -36,7 +36,7 @@ class ComparisonResult(NamedTuple):
 class Comparison:
     """Compares rows of one table with their documents behind one alias, or in another `index` meant to equal it.
 
-    Where an ingest pipeline changes documents, only their existence can be compared: `changed` says so.
+    Where an ingest pipeline changes documents, only their existence can be compared: then `changed` is true.
     `allowed_clock_difference` (µs) is how far another daemon's clock may rightly be ahead: a document further ahead
     was written by something else.
     """

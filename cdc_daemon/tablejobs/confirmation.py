@@ -1,4 +1,4 @@
-"""From a first check to a verdict: checks a mismatch again until it stands still, then counts and repairs it."""
+"""Confirmation of mismatches: each is checked again until it no longer changes, then counted and repaired."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
 log = structlog.get_logger(__name__)
 
 ROUNDS = 5
-"""Times that a mismatch is checked, each time after the changes in flight have passed."""
+"""Maximum checks of a mismatch, each after the in-flight changes are written."""
 
 AT_ONCE = 500
-"""Keys checked together."""
+"""Keys per check."""
 
-_REMOVALS = 3
+_DELETE_ATTEMPTS = 3
 
 PATIENCE = 120.0
-"""Maximum seconds to wait for changes in flight."""
+"""Maximum seconds to wait for in-flight changes."""
 
 _CHECK_INTERVAL = 0.05
 
 
 class WriteBarrier(Protocol):
-    """ServerWaits for changes in flight."""
+    """Waits for in-flight changes."""
 
     async def wait(self, keys: Sequence[Key]) -> bool:
-        """Return when all changes before this call, and all known ones of these keys, are written; False if not."""
+        """Wait until all earlier changes, and pending ones of these keys, are written. Return False on a timeout."""
         ...
 
 
 class TailProgress(Protocol):
-    """The tail, as far as it can be waited for."""
+    """The acknowledged position of the tail."""
 
     async def wait_passed(self, seconds: float) -> None:
         """Return when everything that was in the log `seconds` after this call is acknowledged."""
@@ -59,10 +59,10 @@ class DirectWriter(Protocol):
 
 
 class MismatchConfirmation:
-    """Judges mismatches of one object type, and with `repair` has them repaired.
+    """Confirms mismatches of one object type, and repairs them with `repair`.
 
-    Repairs go through the pipeline as any change does: the row is read once more, and its document written at the
-    version of that read. Only a document that cannot belong to any row is deleted directly, as it has no key to signal.
+    Repairs go through the pipeline like any change: the row is read again, and its document is written with the version
+    of that read. Only an orphan, a document that cannot belong to a row, is deleted directly: it has no key to signal.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class MismatchConfirmation:
         self._is_dead_letter = is_dead_letter
 
     async def confirm(self, suspects: Mapping[Key, Mismatch], kinds: Container[MismatchKind]) -> None:
-        """Check mismatches again; count and repair those of these kinds that persist. Raises what checking raises.
+        """Check mismatches again; count and repair those of these kinds that persist. Raises what `compare` raises.
 
-        Each direction is responsible for its own kinds, so that nothing is counted twice.
+        Each direction of the comparison counts only its own kinds, so that nothing is counted twice.
         """
         open_suspects = {key: each for key, each in suspects.items() if each.kind in kinds}
         for _ in range(ROUNDS):
@@ -99,38 +99,38 @@ class MismatchConfirmation:
                 return
             if not await self._barrier.wait(list(open_suspects)):
                 break
-            looked, unreadable = await self._look(list(open_suspects))
+            found, unreadable = await self._compare(list(open_suspects))
             self._counts.add(unreadable=len(unreadable))
-            seen = {key: each for key, each in looked.items() if each.kind in kinds}
+            seen = {key: each for key, each in found.items() if each.kind in kinds}
             for key in [key for key in seen if self._is_dead_letter(key)]:
                 del seen[key]
                 self._counts.add(unreadable=1)
-            stands = {key: each for key, each in seen.items() if each.persists(open_suspects.get(key))}
-            self._counts.add_mismatches(stands.values())
-            if stands and self._repair:
-                await self._mend(stands)
-            open_suspects = {key: each for key, each in seen.items() if key not in stands}
+            confirmed = {key: each for key, each in seen.items() if each.persists(open_suspects.get(key))}
+            self._counts.add_mismatches(confirmed.values())
+            if confirmed and self._repair:
+                await self._repair_rows(confirmed)
+            open_suspects = {key: each for key, each in seen.items() if key not in confirmed}
         self._counts.add(unsettled=len(open_suspects))
         if self._repair:
-            # Reading and writing them once more does no harm, and leaves nothing in doubt.
+            # Their rows are read and written again, so that no doubtful document is left.
             await self._signal(list(open_suspects))
 
     async def confirm_orphans(self, orphans: Sequence[Mismatch]) -> None:
-        """Check documents again that cannot belong to any row; count those that still exist, and delete them."""
-        left = await self._still_there(orphans)
+        """Check orphans again; count those that still exist, and delete them with `repair`."""
+        left = await self._still_existing(orphans)
         self._counts.add_mismatches(left)
         if left and self._repair:
-            for _ in range(_REMOVALS):
+            for _ in range(_DELETE_ATTEMPTS):
                 await self._remove(left)
-                there = await self._still_there(left)
+                there = await self._still_existing(left)
                 names = {(each.id, each.routing) for each in there}
                 self._counts.add_repaired(each for each in left if (each.id, each.routing) not in names)
                 left = there
                 if not left:
                     break
 
-    async def _look(self, keys: Sequence[Key]) -> tuple[dict[Key, Mismatch], set[Key]]:
-        """Return the current mismatches, and the keys of rows that no document can show now."""
+    async def _compare(self, keys: Sequence[Key]) -> tuple[dict[Key, Mismatch], set[Key]]:
+        """Return the current mismatches, and the keys of rows from which no document can be built."""
         seen: dict[Key, Mismatch] = {}
         unreadable: set[Key] = set()
         for start in range(0, len(keys), AT_ONCE):
@@ -139,20 +139,20 @@ class MismatchConfirmation:
             unreadable.update(result.unreadable)
         return seen, unreadable
 
-    async def _mend(self, stands: Mapping[Key, Mismatch]) -> None:
-        keys = list(stands)
+    async def _repair_rows(self, confirmed: Mapping[Key, Mismatch]) -> None:
+        keys = list(confirmed)
         await self._signal(keys)
-        left, unreadable = await self._look(keys)
-        self._counts.add_repaired(each for key, each in stands.items() if key not in left and key not in unreadable)
+        left, unreadable = await self._compare(keys)
+        self._counts.add_repaired(each for key, each in confirmed.items() if key not in left and key not in unreadable)
         for mismatch in list(left.values())[:5]:
             log.warning("reconcile.not_repaired", index=self._alias, id=mismatch.id, kind=mismatch.kind.value)
 
     async def _signal(self, keys: Sequence[Key]) -> None:
-        """Signal keys as for any change, and wait until they are written."""
+        """Signal keys like changed ones, and wait until they are written."""
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
         await hand_over(self._sink.submit_background, signals, alias=self._alias)
 
-    async def _still_there(self, orphans: Sequence[Mismatch]) -> list[Mismatch]:
+    async def _still_existing(self, orphans: Sequence[Mismatch]) -> list[Mismatch]:
         names = [DocumentName(self._index, each.id, each.routing) for each in orphans]
         found = await fetch_documents(self._comparison.engine, names, source=False)
         return [
@@ -173,7 +173,7 @@ class MismatchConfirmation:
 
 
 class LogBarrier:
-    """ServerWaits for the tail to pass, and for keys from other sources.
+    """Waits until the tail has passed the end of the log, and for pending keys from other sources.
 
     `pause` is the maximum seconds between the acknowledgement of a write and its appearance in the log.
     """
@@ -187,7 +187,7 @@ class LogBarrier:
         self._patience = patience
 
     async def wait(self, keys: Sequence[Key]) -> bool:
-        """Return when all changes before this call, and all known ones of these keys, are written; False if not."""
+        """Wait until all earlier changes, and pending ones of these keys, are written. Return False on a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause + self._patience):
                 await self._tail.wait_passed(self._pause)

@@ -1,4 +1,4 @@
-"""Comparisons that start automatically: after changes were lost, and periodically."""
+"""Reconciles that start automatically: healing after changes were lost, and periodic audits."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class _Pause(NamedTuple):
 
 
 class RepairRunner(Protocol):
-    """The runner, as far as the daemon's own jobs need it."""
+    """Runs the daemon's own jobs."""
 
     async def start(self, request: JobRequest) -> RangeJobReport:
         """Submit a job durably."""
         ...
 
     async def has_open(self, origin: JobOrigin) -> bool:
-        """Return whether a job of this origin is not finished, and can be processed."""
+        """Return whether there is an unfinished job of this origin that can be processed."""
         ...
 
     async def stalled_requests(self, origin: JobOrigin) -> set[int]:

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class JobStarter(Protocol):
-    """The runner, as far as indices need it."""
+    """Starts jobs and lists them."""
 
     async def start(self, request: JobRequest) -> RangeJobReport:
         """Submit a job durably."""
@@ -65,15 +65,15 @@ class IndexAdmin:
         pair = await self._pair(object_type)
         if pair.phase is not Phase.KEPT:
             raise IndexSwapError(
-                "expected an index that is kept, found none to go back to",
-                hint=f"an index is kept by `cdc-daemon backfill {object_type} --new-index`, until it is dropped",
+                "expected an index that is kept, found none",
+                hint=f"`cdc-daemon backfill {object_type} --new-index` keeps the previous index until it is dropped",
                 alias=pair.alias,
             )
         lacks = pair.behind or not pair.both_written
         if lacks and not behind:
             raise IndexSwapError(
-                f"expected an index with every change in it, found {pair.other}, which took not all of them",
-                hint="`--behind` puts it back all the same, and has it compared with the rows and mended",
+                f"expected an index with every change in it, found {pair.other}, which lacks some",
+                hint="`--behind` restores it nevertheless, and then compares it with the rows and repairs it",
                 alias=pair.alias,
             )
         planned: dict[str, Any] = {
@@ -98,8 +98,8 @@ class IndexAdmin:
             raise IndexSwapError("expected a second index, found only the live one", alias=pair.alias, index=pair.live)
         if pair.phase is Phase.BUILDING and (job := await self._building(object_type)) is not None:
             raise IndexSwapError(
-                f"expected an index that nobody fills, found the job {job} at it",
-                hint=f"`cdc-daemon jobs cancel {job}` ends it",
+                f"expected an index that no job fills, found the job {job}",
+                hint=f"`cdc-daemon jobs cancel {job}` cancels it",
                 alias=pair.alias,
                 index=pair.other,
             )

@@ -1,7 +1,7 @@
 """A new index beside the live one: filled, compared with the rows, and swapped in without a failing search.
 
 The existing indices are read from Elasticsearch each time; the job only stores which index is its own. So it resumes
-wherever it was killed: before the index was created, while it was filled or compared, before or after the swap.
+at any point: before the index was created, while it was filled or compared, before or after the swap.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from cdc_daemon.tablejobs.range_job import JobRun
 log = structlog.get_logger(__name__)
 
 MOST_CHECKS = 3
-"""Comparisons of an index with its rows, each of which repairs differences, before the job gives up on the index."""
+"""Comparisons of an index with its rows, each with repairs, before the job gives up on the index."""
 
 _CHECK_INTERVAL = 0.25
 
 
 class BackfillWork(Protocol):
-    """The plain backfill."""
+    """The backfill that fills the index."""
 
     async def work(self, run: JobRun, part: JobRange) -> None:
         """Process the rest of a range."""
@@ -46,7 +46,7 @@ class BackfillWork(Protocol):
 
 
 class IndexComparison(Protocol):
-    """The reconcile."""
+    """The comparison of the index with the rows."""
 
     async def compare(
         self,
@@ -62,12 +62,12 @@ class IndexComparison(Protocol):
 
 
 class NewIndex:
-    """Runs backfills, and with `new_index` builds a new index by them.
+    """Runs backfills, and with `new_index` builds a new index and swaps it in.
 
     `definitions` returns the intended definition of an object type's index. `is_dead` returns whether the document of a
     key under an alias is a dead letter. `refused` holds what the index being built did not accept, by alias.
-    An index that refuses a change is marked as behind, whichever daemon wrote it. Such a mark is removed before a
-    comparison only, and a mark that is there after it requires another comparison, so nothing is missed.
+    Every daemon marks an index that refuses a change as behind. The mark is removed only before a comparison. If it is
+    set again afterwards, another comparison follows, so no change is missed.
     Raises `IndexSwapError` when the indices are not as required, or still differ from the rows at the end.
     """
 
@@ -153,8 +153,8 @@ class NewIndex:
             if drift := await self._changes.drift(made, index):
                 raise IndexSwapError(
                     f"expected an index as declared, found {'; '.join(map(str, drift[:3]))}",
-                    hint=f"the declaration has changed since {index} was begun: `cdc-daemon drop-index {object_type}`, "
-                    "and begin anew",
+                    hint=f"the declaration has changed since it was created: `cdc-daemon drop-index {object_type}`, "
+                    "then start the backfill again",
                     index=index,
                 )
             if not pair.both_written:
@@ -179,7 +179,7 @@ class NewIndex:
         if pair.phase in {Phase.KEPT, Phase.DROPPING}:
             raise IndexSwapError(
                 f"expected no second index, found {pair.other}, which is kept for a rollback",
-                hint="`cdc-daemon drop-index TYPE` deletes it when it is not needed any more",
+                hint="`cdc-daemon drop-index TYPE` deletes it when it is no longer needed",
                 alias=pair.alias,
             )
         resumed = pair.other is not None
@@ -201,9 +201,9 @@ class NewIndex:
         await run.store_findings()
 
     async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> AliasIndices:
-        """Return the indices when the one being built is equal, and has refused nothing since it was compared.
+        """Return the indices when the new one equals the rows and has refused nothing since it was compared.
 
-        Compare again where differences were left, as a change in flight may have been taken for a difference.
+        Mismatches that are left lead to another comparison: an in-flight change may have looked like one.
         """
         plan = _plan(run, object_type)
         for checks in range(MOST_CHECKS):
@@ -224,7 +224,7 @@ class NewIndex:
         refusal = self._refused.get(alias)
         if left := _left(run, object_type):
             reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
-            found = f"expected an index equal to the rows, found {left} documents that are not{reason}"
+            found = f"expected an index equal to the rows, found {left} documents that differ{reason}"
         else:
             reason = "" if refusal is None else f", the last {refusal.id}: {refusal.reason}"
             found = (
@@ -232,8 +232,8 @@ class NewIndex:
             )
         raise IndexSwapError(
             found,
-            hint="nothing was swapped; mend the cause and have it built again: what is there is gone on with, "
-            f"unless `cdc-daemon drop-index {object_type}` removes it",
+            hint="the alias was not swapped. Fix the cause and start the backfill again: it continues with this index, "
+            f"unless `cdc-daemon drop-index {object_type}` deletes it",
             index=plan["index"],
         )
 
@@ -268,8 +268,8 @@ class NewIndex:
             raise _gone(pair.alias, index)
         if not pair.both_written:
             raise IndexSwapError(
-                "expected an index that is written to, found one that was let go: it took no writes for too long",
-                hint="see that its shards are assigned and not blocked, and have it built again",
+                "expected an index that receives every change, found one that took no writes for too long",
+                hint="check that its shards are assigned and not blocked, then start the backfill again",
                 alias=pair.alias,
                 index=index,
             )
@@ -288,6 +288,6 @@ def _left(run: JobRun, object_type: str) -> int:
 def _gone(alias: str, index: str) -> IndexSwapError:
     return IndexSwapError(
         f"expected the index {index}, which is being built, found that it was removed or replaced",
-        hint="begin anew",
+        hint="start the backfill again",
         alias=alias,
     )

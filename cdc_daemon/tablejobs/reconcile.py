@@ -29,7 +29,7 @@ from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
 from cdc_daemon.tablejobs.range_job import JobRun
 
 SUSPECTS = 2000
-"""Differences gathered before they are checked again: each check costs a wait, and each mismatch takes memory."""
+"""Mismatches collected before they are checked again: each check waits, and each mismatch uses memory."""
 
 IDS = 5000
 """Document ids in a page that contains only ids."""
@@ -38,10 +38,10 @@ MOST_PARTS = 1000
 """Parts that a walk is split into for a sample (`index.max_slices_per_pit` is 1024)."""
 
 OF_ROWS = frozenset((MismatchKind.MISSING, MismatchKind.DIFFERENT))
-"""Differences found from the rows."""
+"""Mismatches found by reading the rows."""
 
 OF_DOCUMENTS = frozenset((MismatchKind.SURPLUS,))
-"""Differences found from the documents."""
+"""Mismatches found by reading the documents."""
 
 
 class ComparedMapping(NamedTuple):
@@ -54,8 +54,8 @@ class ComparedMapping(NamedTuple):
 class Reconcile:
     """Compares page by page, so that memory stays flat at any size.
 
-    A mismatch is not trusted at once: it is checked again after the tail has passed it, as a change in flight is not
-    drift. Raises what reading rows, fetching documents and recording progress raise.
+    A mismatch counts only when it is confirmed after the tail has passed it, because an in-flight change is not drift.
+    Raises what reading rows, fetching documents and recording progress raise.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Reconcile:
         index: str | None = None,
         is_dead_letter: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
-        """Do `work` on an index other than the alias's; `is_dead_letter` returns whether a document cannot be shown."""
+        """Compare a range with `index`, by default the alias's. Dead letters do not count as mismatches."""
         compared = self._compared[part.object_type]
         mapping = compared.mapping
         place = index or mapping.alias

@@ -25,13 +25,13 @@ from cdc_daemon.tablejobs.range_job import JobOrigin, JobRequest, JobRun, take_s
 log = structlog.get_logger(__name__)
 
 OPEN_JOBS = 100
-"""Jobs that may wait or run."""
+"""Maximum unfinished jobs."""
 
 STALLED_SECONDS = 1.0
 """Seconds between two checks whether jobs that wait for an alias in trouble can continue."""
 
 MOST_REFUSALS = 5
-"""How often Cassandra may refuse a job's queries until the job has failed: the schema may just be changing."""
+"""Number of refused queries after which a job fails. Fewer may come from a schema change in progress."""
 
 
 class JobWork(Protocol):
@@ -131,7 +131,7 @@ class RangeJobRunner:
         return [await self._report(job) for job in await asyncio.to_thread(self._store.newest, limit=limit)]
 
     async def cancel(self, identity: str) -> RangeJobReport | None:
-        """Cancel a job; None when there is none with that id. Rows already handed over are written all the same."""
+        """Cancel a job; None when there is none with that id. Rows that are already in flight are still written."""
         if await asyncio.to_thread(self._store.finish, identity, "cancelled"):
             log.info("job.cancelled", job=identity)
             if identity in self._running:

@@ -239,7 +239,7 @@ class _CannotBeReplayedError(Exception):
 
 
 class _ReplayedKeys:
-    """ServerWaits for keys, and collects the outcomes of their documents under all aliases."""
+    """Waits for keys, and collects the outcomes of their documents under all aliases."""
 
     def __init__(self) -> None:
         self.closed = False

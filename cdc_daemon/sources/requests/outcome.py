@@ -96,7 +96,7 @@ class KeyResult:
 
 
 class RequestedKeys:
-    """ServerWaits for the keys of a request, rows or whole partitions, and collects the outcomes of their documents.
+    """Waits for the keys of a request, rows or whole partitions, and collects the outcomes of their documents.
 
     Only documents under the request's alias count. `trouble` is what delays a key, and `refusal` why the alias takes no
     writes.

@@ -185,7 +185,7 @@ def test_an_index_that_refuses_documents_never_takes_the_place(stage: Stage) -> 
     try:
         told = finished(stage, start(stage, "backfill", types=["person"], new_index=True))
         assert told["state"] == "failed"
-        assert "found 5 documents that are not" in told["message"]
+        assert "found 5 documents that differ" in told["message"]
         assert "document_parsing_exception" in told["message"]
         assert live(stage) == before
         found = indices(stage)

@@ -160,7 +160,7 @@ async def test_one_that_refuses_changes_again_and_again_is_given_up(store: Store
 async def test_one_that_is_not_equal_is_given_up(store: Store) -> None:
     world = World()
     world.left = 2
-    with pytest.raises(IndexSwapError, match="found 2 documents that are not"):
+    with pytest.raises(IndexSwapError, match="found 2 documents that differ"):
         await build(world, store)
     assert (world.live, world.compared) == (OLD, ONCE * MOST_CHECKS)
 
