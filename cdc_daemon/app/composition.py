@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.part import Context, Part, supervise
 from cdc_daemon.app.parts.cassandra import CassandraPart
 from cdc_daemon.app.parts.dead_letters import DeadLettersPart
 from cdc_daemon.app.parts.dependents import DependentsPart
@@ -69,10 +69,8 @@ class Composition:
 
         async with asyncio.TaskGroup() as tasks:
             ending = tasks.create_task(end_when_rekeyed(), name="end")
-            others = [tasks.create_task(part.run(), name=part.name) for part in self.parts if part is not self.log]
-            await self.log.run()
-            for task in (ending, *others):
-                task.cancel()
+            await supervise(self.log, [part for part in self.parts if part is not self.log])
+            ending.cancel()
         return rekeyed
 
     async def drain(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -56,3 +56,15 @@ async def run_together(**runs: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for name, run in runs.items():
             tasks.create_task(run(), name=name)
+
+
+async def supervise(last: Part, others: Sequence[Part]) -> None:
+    """Run parts until `last` has ended, then cancel the others.
+
+    Raises the error of a part that fails, in an exception group, after all others are cancelled.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(part.run(), name=part.name) for part in others]
+        await last.run()
+        for task in running:
+            task.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cdc_daemon.app.part import Context, Part
 from cdc_daemon.app.parts.cassandra import CassandraPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
-from cdc_daemon.app.parts.removals import make_rebuild
+from cdc_daemon.app.parts.removals import make_reconcile_request
 from cdc_daemon.app.parts.search import SearchPart
 from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.sources.dead_letters.replay import Replayer
@@ -35,7 +35,7 @@ class DeadLettersPart(Part):
             schema=cassandra.schema,
             shown=frozenset(tables.shown),
             unreadable=cassandra.availability.wait_lost,
-            reconcile=make_rebuild(tables.mappings, context.store),
+            reconcile=make_reconcile_request(tables.mappings, context.store),
         )
         if (pause := tables.settings.dead_letters.retry_every) > 0:
             retries = DeadLetterRetries(

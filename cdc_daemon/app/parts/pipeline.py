@@ -73,8 +73,8 @@ class PipelinePart(Part):
         dead: DeadDocuments,
     ) -> None:
         settings, mappings, schema, store = tables.settings, tables.mappings, cassandra.schema, context.store
-        coalescer = self.coalescer = Coalescer(limit=settings.pipeline.pending_limit)
-        search.writer.on_troubles_changed(coalescer.unpark)
+        self.coalescer = Coalescer(limit=settings.pipeline.pending_limit)
+        search.writer.on_troubles_changed(self.coalescer.unpark)
         self.clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
         self.documents = MappedDocuments(mappings)
         self.server_waits = ServerWaits()
@@ -92,78 +92,8 @@ class PipelinePart(Part):
         self.dead = dead
         self.dependents = StoredChangedRows(store.dependents)
         self.finders = make_finders(tables.listed, schema.table, session=cassandra.session, rows=search.rows)
-        router = Router(
-            coalescer,
-            tables.routes,
-            mapped=mappings,
-            followed=Followed(frozenset(self.finders), self.dependents.add, self.clock),
-        )
-        observer = PipelineMetrics(context.metrics, tracer, tables.aliases)
-        policy = GiveUpPolicy()
-        lifetimes = Lifetimes(
-            ExpiryTracker(
-                store.expiries,
-                schema,
-                declared=[table for each in settings.mappings.values() for table in each.expiring_tables],
-            )
-        )
-        writer = DocumentWriter(
-            coalescer=coalescer,
-            clock=self.clock,
-            builder=self.documents,
-            writer=search.writer,
-            set_aside=dead.set_aside,
-            observer=observer,
-            policy=policy,
-            router=router,
-            lifetimes=lifetimes,
-            dead=dead,
-            server_waits=self.server_waits,
-            suspects=search.suspects,
-            troubled=search.troubled,
-            allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
-        )
-        self.pipeline = Pipeline(
-            coalescer=coalescer,
-            rows=RowProcessor(
-                coalescer=coalescer,
-                clock=self.clock,
-                reader=self.reader,
-                documents=writer,
-                unreadable=UnreadableRows(policy, coalescer, dead),
-                lifetimes=lifetimes,
-                observer=observer,
-                router=router,
-                mappings=self.follower,
-                dropped=DroppedDocuments(mappings),
-                server_waits=self.server_waits,
-                troubled=search.troubled,
-                second_read_pause=settings.cassandra.second_read_pause,
-            ),
-            expansion=Expansion(
-                coalescer=coalescer,
-                reader=self.reader,
-                finder=PartitionDocuments(search.engine, tables.aliases),
-                router=router,
-                second_read_pause=settings.cassandra.second_read_pause,
-                server_waits=self.server_waits,
-            ),
-            unreadable=UnreadablePartitions(
-                coalescer=coalescer,
-                policy=policy,
-                set_aside=dead.set_aside,
-                observer=observer,
-                router=router,
-                dead=dead,
-            ),
-            writer=search.writer,
-            server_waits=self.server_waits,
-            troubled=search.troubled,
-            doubt=search.writer.doubt,
-            workers=settings.pipeline.workers,
-            batch=settings.pipeline.batch_documents,
-        )
-        self.gate = Gate(coalescer)
+        self.pipeline = self._build_pipeline(context, tracer, cassandra, tables, search)
+        self.gate = Gate(self.coalescer)
         self._metrics = context.metrics
         self._flow = FlowMetrics(context.metrics)
 
@@ -200,6 +130,87 @@ class PipelinePart(Part):
         self._metrics.pending.set(len(self.coalescer))
         self._flow.show(self.coalescer.flow)
         self._metrics.paused.set(self.gate.closed)
+
+    def _build_pipeline(
+        self,
+        context: Context,
+        tracer: ChangeTracer | None,
+        cassandra: CassandraPart,
+        tables: TablesPart,
+        search: SearchPart,
+    ) -> Pipeline:
+        settings, coalescer = tables.settings, self.coalescer
+        router = Router(
+            coalescer,
+            tables.routes,
+            mapped=tables.mappings,
+            followed=Followed(frozenset(self.finders), self.dependents.add, self.clock),
+        )
+        observer = PipelineMetrics(context.metrics, tracer, tables.aliases)
+        policy = GiveUpPolicy()
+        lifetimes = Lifetimes(
+            ExpiryTracker(
+                context.store.expiries,
+                cassandra.schema,
+                declared=[table for each in settings.mappings.values() for table in each.expiring_tables],
+            )
+        )
+        writer = DocumentWriter(
+            coalescer=coalescer,
+            clock=self.clock,
+            builder=self.documents,
+            writer=search.writer,
+            set_aside=self.dead.set_aside,
+            observer=observer,
+            policy=policy,
+            router=router,
+            lifetimes=lifetimes,
+            dead=self.dead,
+            server_waits=self.server_waits,
+            suspects=search.suspects,
+            troubled=search.troubled,
+            allowed_clock_difference=int(settings.elasticsearch.allowed_clock_difference * 1e6),
+        )
+        return Pipeline(
+            coalescer=coalescer,
+            rows=RowProcessor(
+                coalescer=coalescer,
+                clock=self.clock,
+                reader=self.reader,
+                documents=writer,
+                unreadable=UnreadableRows(policy, coalescer, self.dead),
+                lifetimes=lifetimes,
+                observer=observer,
+                router=router,
+                mappings=self.follower,
+                dropped=DroppedDocuments(tables.mappings),
+                server_waits=self.server_waits,
+                troubled=search.troubled,
+                second_read_pause=settings.cassandra.second_read_pause,
+            ),
+            expansion=Expansion(
+                coalescer=coalescer,
+                reader=self.reader,
+                finder=PartitionDocuments(search.engine, tables.aliases),
+                router=router,
+                second_read_pause=settings.cassandra.second_read_pause,
+                server_waits=self.server_waits,
+            ),
+            unreadable=UnreadablePartitions(
+                coalescer=coalescer,
+                policy=policy,
+                set_aside=self.dead.set_aside,
+                observer=observer,
+                router=router,
+                dead=self.dead,
+            ),
+            writer=search.writer,
+            server_waits=self.server_waits,
+            troubled=search.troubled,
+            doubt=search.writer.doubt,
+            workers=settings.pipeline.workers,
+            batch=settings.pipeline.batch_documents,
+        )
 
     def _follow_schema(
         self, reader: JoinedRowReader, cassandra: CassandraPart, tables: TablesPart, search: SearchPart

@@ -27,7 +27,7 @@ _JOINED = Policy("remove", "keep")
 """The policy for a table without its own documents, shown only in other tables' documents."""
 
 
-class Rebuild(Protocol):
+class RequestReconcile(Protocol):
     """Requests a comparison of documents with their rows, durably."""
 
     async def __call__(
@@ -53,7 +53,7 @@ class RemovalsPart(Part):
         settings, store = tables.settings, context.store
         session, contact_points = cassandra.session, settings.cassandra.contact_points
         shown_in = _shown_in(tables.mappings)
-        rebuild = make_rebuild(tables.mappings, store)
+        reconcile = make_reconcile_request(tables.mappings, store)
         declared = {each.table: Policy(each.on_truncate, each.on_drop) for each in settings.mappings.values()}
         watch = TableWatch(
             {table: declared.get(table, _JOINED) for table in shown_in},
@@ -62,9 +62,9 @@ class RemovalsPart(Part):
             states=store.table_states,
             sweep=Sweep(search.rows, pipeline.coalescer, pipeline.gate, counted=context.metrics.documents_swept.inc),
             flights=pipeline.coalescer,
-            reconcile=rebuild,
+            reconcile=reconcile,
             shown_in=shown_in,
-            cdc=CdcWatch(SchemaRecordReader(session, contact_points), rebuild) if settings.tail else None,
+            cdc=CdcWatch(SchemaRecordReader(session, contact_points), reconcile) if settings.tail else None,
             is_rekeyed=tables.keys.is_rekeyed,
         )
         expired = ExpiryWatch(
@@ -80,11 +80,11 @@ class RemovalsPart(Part):
         self._metrics.expiries_waiting.set(self._expiries.count)
 
 
-def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store: Store) -> Rebuild:
+def make_reconcile_request(mappings: Mapping[TableName, Iterable[DocumentMapping]], store: Store) -> RequestReconcile:
     """Return a function that durably requests a comparison of the tables that show a table with their indices."""
     shown_in = _shown_in(mappings)
 
-    async def rebuild(
+    async def request(
         table: TableName, reason: ReconcileReason = ReconcileReason.TABLE, since: int | None = None
     ) -> None:
         requests = [
@@ -93,7 +93,7 @@ def make_rebuild(mappings: Mapping[TableName, Iterable[DocumentMapping]], store:
         ]
         await asyncio.to_thread(store.reconcile_requests.add, requests)
 
-    return rebuild
+    return request
 
 
 def _shown_in(mappings: Mapping[TableName, Iterable[DocumentMapping]]) -> Mapping[TableName, Sequence[TableName]]:
