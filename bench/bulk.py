@@ -25,9 +25,9 @@ from cdc_daemon.search import (
 )
 from cdc_daemon.search.bulk_body import split
 from cdc_daemon.search.bulk_results import BulkResults, Clocks
-from cdc_daemon.search.elasticsearch.client import make_client
-from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
 from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search.engines.client import make_client
+from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
 
 ALIAS = "bench-bulk"
 INDEX = "bench-bulk-1"

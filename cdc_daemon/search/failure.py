@@ -102,7 +102,8 @@ class Failure:
         return cls(status, str(error.get("type") or f"http_{status}"), shorten(reason))
 
 
-_OVERLOAD = frozenset({"es_rejected_execution_exception", "circuit_breaking_exception"})
+_OVERLOAD = frozenset({"es_rejected_execution_exception", "rejected_execution_exception", "circuit_breaking_exception"})
+"""OpenSearch calls the first one the second (`OpenSearchRejectedExecutionException`)."""
 
 _OPERATOR = frozenset(
     {
@@ -119,7 +120,17 @@ _OPERATOR = frozenset(
     }
 )
 
-_OF_CLUSTER = frozenset({"master_not_discovered_exception", "media_type_header_exception", "not_master_exception"})
+_NO_MASTER = frozenset(
+    {
+        "cluster_manager_not_discovered_exception",
+        "master_not_discovered_exception",
+        "not_cluster_manager_exception",
+        "not_master_exception",
+    }
+)
+"""OpenSearch calls the master the cluster manager since 2.0."""
+
+_OF_CLUSTER = _NO_MASTER | {"media_type_header_exception"}
 
 _UNAVAILABLE = frozenset(
     {
@@ -127,18 +138,17 @@ _UNAVAILABLE = frozenset(
         "connect_transport_exception",
         "illegal_index_shard_state_exception",
         "index_shard_closed_exception",
-        "master_not_discovered_exception",
         "no_shard_available_action_exception",
         "node_closed_exception",
         "node_disconnected_exception",
         "node_not_connected_exception",
-        "not_master_exception",
         "process_cluster_event_timeout_exception",
         "receive_timeout_transport_exception",
         "shard_not_found_exception",
         "shard_not_in_primary_mode_exception",
         "timeout_exception",
         "unavailable_shards_exception",
+        *_NO_MASTER,
     }
 )
 
@@ -180,6 +190,9 @@ def _classify_status(status: int) -> FailureKind:
     return FailureKind.DOCUMENT
 
 
+UNSUPPORTED_PRODUCT = "unsupported_product"
+"""The type of a failure with a server that the daemon does not speak to."""
+
 BROKEN_ANSWER = "broken_answer"
 """The type of a failure with a response that does not answer the request."""
 
@@ -195,7 +208,7 @@ _HINTS = {
     "illegal_argument_exception": "the alias needs one write index that is no data stream, with pipelines that exist",
     "routing_missing_exception": "map a routing value, or take _routing.required out of the index's mapping",
     "security_exception": _CREDENTIALS_HINT,
-    "unsupported_product": _ADDRESS_HINT,
+    UNSUPPORTED_PRODUCT: _ADDRESS_HINT,
 }
 
 

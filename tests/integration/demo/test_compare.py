@@ -16,8 +16,8 @@ from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions, make_client
-from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
+from cdc_daemon.search.engines.client import ElasticsearchOptions, make_client
+from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
 from sandbox import Sandbox
 from sandbox.compare import Comparison, _projected, compare_mapping
 

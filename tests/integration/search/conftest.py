@@ -19,9 +19,9 @@ from cdc_daemon.search import (
     Operation,
     ProbePauses,
 )
-from cdc_daemon.search.elasticsearch.client import make_client
-from cdc_daemon.search.elasticsearch.engine import ElasticsearchEngine
 from cdc_daemon.search.engine import SearchEngine
+from cdc_daemon.search.engines.client import make_client
+from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
 from sandbox import Sandbox
 
 QUICK = BulkLimits(request_timeout=10.0, probe_pauses=ProbePauses(first=0.02, down=0.2, refused=0.2))

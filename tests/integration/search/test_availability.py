@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.search import BulkWriter, ElasticsearchOptions, Outcome, RetryReason, SearchEngine, SilentObserver
-from cdc_daemon.search.elasticsearch.client import make_client
+from cdc_daemon.search.engines.client import make_client
 from sandbox import Sandbox
 from tests.integration.search.conftest import QUICK, Index
 

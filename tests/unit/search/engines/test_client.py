@@ -19,7 +19,7 @@ from elasticsearch import ApiError
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.search.elasticsearch.client import ElasticsearchOptions, failure_of, make_client, translated
+from cdc_daemon.search.engines.client import ElasticsearchOptions, failure_of, make_client, translated
 from cdc_daemon.search.failure import EngineError, Failure
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch
 

@@ -1,4 +1,4 @@
-"""The Elasticsearch client: built from plain parameters, without its own log lines and retries; and its failures."""
+"""The clients of the search engines: built from plain parameters, without own log lines and retries; their failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,16 +18,18 @@ from aiohttp import ClientConnectorError
 from elastic_transport import (
     AiohttpHttpNode,
     ApiResponseMeta,
+    AsyncTransport,
     ConnectionError,  # noqa: A004 -- the client's own
     HttpHeaders,
     SerializationError,
     Serializer,
     TransportError,
 )
-from elastic_transport.client_utils import DEFAULT, DefaultType
+from elastic_transport.client_utils import DEFAULT, DefaultType, basic_auth_to_header, url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from elasticsearch.serializer import OrjsonSerializer
 
+from cdc_daemon import __version__
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.search.failure import BROKEN_ANSWER, EngineError, Failure, shorten
 
@@ -43,8 +45,10 @@ class NotConnectedError(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class ElasticsearchOptions:
-    """How to reach Elasticsearch.
+    """How to reach a search engine.
 
+    `flavor` says which client speaks to it: `elasticsearch` (8 and 9), `opensearch` (and Elasticsearch 7), or `auto`,
+    which asks the engine.
     `hosts` are URLs with scheme, host and port, without credentials. Either `username` and `password`, or
     `api_key` (the encoded form), or neither. `ca_file` is a PEM file of certificate authorities instead of
     the system's. `request_timeout` is in seconds. `connections` is the number per host.
@@ -58,6 +62,7 @@ class ElasticsearchOptions:
     verify: bool = True
     request_timeout: float = 30.0
     connections: int = 8
+    flavor: Literal["auto", "elasticsearch", "opensearch"] = "elasticsearch"
 
 
 def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
@@ -68,12 +73,7 @@ def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
     request and each dead node: the caller logs a failure once.
     Raises `ConfigError` if the options are invalid.
     """
-    for host in options.hosts:
-        _check_host(host)
-    if options.api_key is not None and options.username is not None:
-        raise ConfigError("expected an API key or a user name, found both", hint="leave one of them out")
-    logging.getLogger("elastic_transport.transport").setLevel(logging.WARNING)
-    logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
+    _prepare(options)
     basic_auth = None if options.username is None else (options.username, options.password or "")
     encrypted = any(host.startswith("https:") for host in options.hosts)
     return AsyncElasticsearch(
@@ -94,6 +94,54 @@ def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
             "text/*": _Page(),
         },
     )
+
+
+def make_transport(options: ElasticsearchOptions) -> AsyncTransport:
+    """Return the transport alone, with the behaviour of `make_client`, for OpenSearch and Elasticsearch 7.
+
+    It sends plain media types, and any product may answer. Raises `ConfigError` if the options are invalid.
+    """
+    _prepare(options)
+    headers = {"connection": "keep-alive", "user-agent": f"cdc-daemon/{__version__}"}
+    if options.api_key is not None:
+        headers["authorization"] = f"ApiKey {options.api_key}"
+    elif options.username is not None:
+        headers["authorization"] = basic_auth_to_header((options.username, options.password or ""))
+    nodes = []
+    for host in options.hosts:
+        node = url_to_node_config(host)
+        nodes.append(
+            replace(
+                node,
+                headers=HttpHeaders(headers),
+                request_timeout=options.request_timeout,
+                connections_per_node=options.connections,
+                ssl_context=_make_ssl_context(options) if node.scheme == "https" else None,
+            )
+        )
+    return AsyncTransport(
+        nodes,
+        node_class=_Node,
+        max_retries=0,
+        retry_on_timeout=False,
+        retry_on_status=(),
+        meta_header=False,
+        serializers={
+            "application/json": OrjsonSerializer(),
+            "application/x-ndjson": _EncodedNdjson(),
+            "text/*": _Page(),
+        },
+    )
+
+
+def _prepare(options: ElasticsearchOptions) -> None:
+    """Check the options, and silence the transport: the caller logs a failure once. Raises `ConfigError`."""
+    for host in options.hosts:
+        _check_host(host)
+    if options.api_key is not None and options.username is not None:
+        raise ConfigError("expected an API key or a user name, found both", hint="leave one of them out")
+    logging.getLogger("elastic_transport.transport").setLevel(logging.WARNING)
+    logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""The shapes of Elasticsearch's responses: each response is validated on arrival.
+"""The shapes of a search engine's responses: each response is validated on arrival.
 
 A proxy, a gateway or a broken node may answer with status 200 and JSON of another shape. `read` then raises
 `EngineError`. Only the members that the daemon uses are declared; others are kept or ignored. The response to `_bulk`
-is checked by hand in `engine`, as it is the hot path.
+is checked by hand in `rest`, as it is the hot path.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NotRequired, TypeVar
 
-from elastic_transport import ApiResponse
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
@@ -114,10 +113,11 @@ class Hits(TypedDict):
 
 @with_config(_STRICT)
 class Page(TypedDict):
-    """One page of a search in a point in time."""
+    """One page of a search in a point in time, or of a scroll."""
 
     hits: Hits
     pit_id: NotRequired[str]
+    _scroll_id: NotRequired[str]
     timed_out: NotRequired[bool]
     _shards: Shards
 
@@ -184,6 +184,21 @@ class Nodes(TypedDict, total=False):
 
 
 @with_config(_STRICT)
+class Release(TypedDict):
+    """The release of the node that answers. OpenSearch names itself as the distribution."""
+
+    number: str
+    distribution: NotRequired[str]
+
+
+@with_config(_STRICT)
+class MainPage(TypedDict):
+    """The answer to `GET /`."""
+
+    version: Release
+
+
+@with_config(_STRICT)
 class Privileges(TypedDict):
     """The privileges of a login, by index and privilege."""
 
@@ -194,6 +209,7 @@ ACKNOWLEDGEMENT: Final = TypeAdapter(Acknowledgement)
 ALIASES: Final = TypeAdapter(Mapping[str, IndexAliases])
 COUNT: Final = TypeAdapter(CountAnswer)
 HEALTH: Final = TypeAdapter(ClusterHealth)
+MAIN_PAGE: Final = TypeAdapter(MainPage)
 MAPPINGS: Final = TypeAdapter(Mapping[str, IndexMapping])
 MULTI_GET: Final = TypeAdapter(MultiGet)
 NODES: Final = TypeAdapter(Nodes)
@@ -205,14 +221,14 @@ SETTINGS: Final = TypeAdapter(Mapping[str, SettingsAnswer])
 SIMULATED: Final = TypeAdapter(Simulated)
 
 
-def read(shape: TypeAdapter[T], answer: ApiResponse[Any]) -> T:
+def read(shape: TypeAdapter[T], body: Any) -> T:
     """Return the body of a response if it has this shape.
 
     Raises `EngineError`, which names the path in the response and never quotes the value: it may be a
     document.
     """
     try:
-        return shape.validate_python(answer.body)
+        return shape.validate_python(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:_LONGEST_PLACE] or "the whole"

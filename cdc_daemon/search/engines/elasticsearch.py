@@ -1,0 +1,100 @@
+"""The search port over Elasticsearch 8 and 9, by its own client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+import structlog
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from cdc_daemon.search.engine import StoredDocument
+from cdc_daemon.search.engines.answers import PAGE, POINT_IN_TIME, read, required
+from cdc_daemon.search.engines.client import translated
+from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, hits_of
+from cdc_daemon.search.failure import EngineError, broken_answer
+
+log = structlog.get_logger(__name__)
+
+
+class ElasticsearchEngine(RestEngine):
+    """A `SearchEngine`: a connection to a cluster of Elasticsearch 8 or 9."""
+
+    name = "Elasticsearch"
+
+    def __init__(self, client: AsyncElasticsearch) -> None:
+        self._client = client
+        self._within: dict[float, AsyncElasticsearch] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def scan(
+        self,
+        target: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        part: tuple[int, int] | None = None,
+        source: Sequence[str] = (),
+        page: int = 1000,
+        keep_alive: float = 60.0,
+    ) -> AsyncGenerator[list[StoredDocument], None]:
+        """Yield every document that matches a query, page by page, from one point in time."""
+        kept = f"{int(keep_alive)}s"
+        opened = await self._ask("POST", f"/{target}/_pit", {"keep_alive": kept})
+        point = read(POINT_IN_TIME, opened.body)["id"]
+        after: list[Any] | None = None
+        try:
+            while True:
+                search: dict[str, Any] = {
+                    "pit": {"id": point, "keep_alive": kept},
+                    "query": query or {"match_all": {}},
+                    "_source": {"includes": list(source)} if source else False,
+                    "sort": [{"_shard_doc": "asc"}],
+                    "size": page,
+                    "track_total_hits": False,
+                    "version": True,
+                }
+                if part is not None:
+                    search["slice"] = {"id": part[0], "max": part[1]}
+                if after is not None:
+                    search["search_after"] = after
+                answer = await self._ask("POST", "/_search", {"allow_partial_search_results": False}, search)
+                found = read(PAGE, answer.body)
+                hits = found["hits"]["hits"]
+                last = required(hits[-1].get("sort"), "sort") if hits else None
+                if last is not None and last == after:
+                    raise broken_answer("the answer repeats the page before it")
+                documents = hits_of(found)
+                point = found.get("pit_id", point)
+                if documents:
+                    yield documents
+                if len(documents) < page:
+                    return
+                after = last
+        finally:
+            try:
+                await self._ask("DELETE", "/_pit", body={"id": point}, allowed=(404,))
+            except EngineError:
+                log.debug("elasticsearch.point_in_time_left", expires=kept)
+
+    async def _send(
+        self, method: str, target: str, headers: Mapping[str, str], body: Body, seconds: float | None
+    ) -> Answer:
+        client = self._client if seconds is None else self._client_within(seconds)
+        with translated():
+            try:
+                answer = await client.perform_request(method, target, headers=headers, body=body)
+            except ApiError as error:
+                if 200 <= error.meta.status < 300:
+                    raise  # what answers is not Elasticsearch
+                return Answer(error.meta.status, error.body)
+        return Answer(answer.meta.status, answer.body)
+
+    def _client_within(self, seconds: float) -> AsyncElasticsearch:
+        """Return the client with this request timeout. There are only a few different ones."""
+        client = self._within.get(seconds)
+        if client is None:
+            client = self._within[seconds] = self._client.options(request_timeout=seconds)
+        return client

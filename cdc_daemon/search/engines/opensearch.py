@@ -1,0 +1,108 @@
+"""The search port over OpenSearch, and over Elasticsearch 7, which OpenSearch descends from.
+
+Their requests are the same. The client of Elasticsearch 8 refuses both, so that the transport below it is used alone:
+it sends plain media types and does not care which product answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from elastic_transport import AsyncTransport, TransportError
+from elastic_transport.client_utils import DEFAULT
+
+from cdc_daemon.search.engine import StoredDocument
+from cdc_daemon.search.engines.answers import PAGE, read, required
+from cdc_daemon.search.engines.client import failure_of
+from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
+from cdc_daemon.search.failure import EngineError
+
+log = structlog.get_logger(__name__)
+
+
+class MainPageAnswer(NamedTuple):
+    """The answer to `GET /`. `product` says whether its headers name Elasticsearch."""
+
+    status: int
+    body: Any
+    product: bool
+
+
+class OpenSearchEngine(RestEngine):
+    """A `SearchEngine`: a connection to a cluster of OpenSearch or of Elasticsearch 7. `name` says which."""
+
+    def __init__(self, transport: AsyncTransport, *, name: str = "OpenSearch") -> None:
+        self._transport = transport
+        self.name = name
+
+    async def main_page(self) -> MainPageAnswer:
+        """Return the answer to `GET /`, whatever its status is, and whether Elasticsearch is named in its headers."""
+        try:
+            meta, content = await self._transport.perform_request("GET", "/", headers={"accept": "application/json"})
+        except TransportError as error:
+            raise EngineError(failure_of(error)) from None
+        if meta.status not in {401, 403}:
+            check_status(Answer(meta.status, content))
+        return MainPageAnswer(meta.status, content, meta.headers.get("x-elastic-product") == "Elasticsearch")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def scan(
+        self,
+        target: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        part: tuple[int, int] | None = None,
+        source: Sequence[str] = (),
+        page: int = 1000,
+        keep_alive: float = 60.0,
+    ) -> AsyncGenerator[list[StoredDocument], None]:
+        """Yield every document that matches a query, page by page, by scrolling.
+
+        A point in time would need OpenSearch 2.4, and is not in the open-source build of Elasticsearch 7.
+        """
+        kept = f"{int(keep_alive)}s"
+        search: dict[str, Any] = {
+            "query": query or {"match_all": {}},
+            "_source": {"includes": list(source)} if source else False,
+            "sort": ["_doc"],
+            "size": page,
+            "version": True,
+        }
+        if part is not None and part[1] > 1:  # a slice needs at least two parts
+            search["slice"] = {"id": part[0], "max": part[1]}
+        parameters = {"scroll": kept, "allow_partial_search_results": False}
+        answer = await self._ask("POST", f"/{target}/_search", parameters, search)
+        scroll: str | None = None
+        try:
+            while True:
+                found = read(PAGE, answer.body)
+                scroll = required(found.get("_scroll_id"), "_scroll_id")
+                documents = hits_of(found)
+                if documents:
+                    yield documents
+                if len(documents) < page:
+                    return
+                answer = await self._ask("POST", "/_search/scroll", body={"scroll": kept, "scroll_id": scroll})
+        finally:
+            if scroll is not None:
+                try:
+                    await self._ask("DELETE", "/_search/scroll", body={"scroll_id": [scroll]}, allowed=(404,))
+                except EngineError:
+                    log.debug("elasticsearch.scroll_left", expires=kept)
+
+    async def _send(
+        self, method: str, target: str, headers: Mapping[str, str], body: Body, seconds: float | None
+    ) -> Answer:
+        timeout = DEFAULT if seconds is None else seconds
+        try:
+            meta, content = await self._transport.perform_request(
+                method, target, headers=headers, body=body, request_timeout=timeout
+            )
+        except TransportError as error:
+            raise EngineError(failure_of(error)) from None
+        return Answer(meta.status, content)
