@@ -31,7 +31,7 @@ class Daemon:
     writer: SwapWriter
     alias: str
 
-    async def pair(self) -> AliasIndices:
+    async def indices(self) -> AliasIndices:
         return (await self.watch.look())[self.alias]
 
     async def source(self, index: str | None, key: str) -> dict[str, Any] | None:
@@ -81,13 +81,19 @@ def next_index(index: Index, **mappings: Any) -> IndexDefinition:
 
 async def begin(daemon: Daemon, index: Index, **mappings: Any) -> IndexDefinition:
     definition = next_index(index, **mappings)
-    await daemon.changes.create(definition, await daemon.pair())
+    await daemon.changes.create(definition, await daemon.indices())
     return definition
 
 
-async def test_a_single_index_is_no_pair(daemon: Daemon, index: Index) -> None:
-    pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase, pair.both_written, pair.shared) == (index.name, None, None, False, False)
+async def test_a_single_index_has_no_second_one(daemon: Daemon, index: Index) -> None:
+    indices = await daemon.indices()
+    assert (indices.live, indices.other, indices.phase, indices.both_written, indices.shared) == (
+        index.name,
+        None,
+        None,
+        False,
+        False,
+    )
     assert await daemon.outcomes(index.write("a")) == [Outcome.INDEXED]
     assert await index.get("a") is not None
 
@@ -95,8 +101,8 @@ async def test_a_single_index_is_no_pair(daemon: Daemon, index: Index) -> None:
 async def test_both_have_every_change_and_each_takes_the_others_place(daemon: Daemon, index: Index) -> None:
     await daemon.outcomes(index.write("old"))
     definition = await begin(daemon, index)
-    pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase, pair.both_written) == (
+    indices = await daemon.indices()
+    assert (indices.live, indices.other, indices.phase, indices.both_written) == (
         index.name,
         definition.index,
         Phase.BUILDING,
@@ -106,7 +112,7 @@ async def test_both_have_every_change_and_each_takes_the_others_place(daemon: Da
     assert settings[definition.index]["settings"]["index.refresh_interval"] == "-1"
     written = await daemon.outcomes(index.write("a"), index.write("b"), index.delete("old"), index.delete("never"))
     assert written == [Outcome.INDEXED, Outcome.INDEXED, Outcome.DELETED, Outcome.DELETED]
-    for each in (pair.live, pair.other):
+    for each in (indices.live, indices.other):
         assert await daemon.source(each, "a") == {"name": "a"}
         assert await daemon.source(each, "old") is None
     late = index.write("never", version=5)
@@ -116,22 +122,27 @@ async def test_both_have_every_change_and_each_takes_the_others_place(daemon: Da
     settings = (await daemon.client.indices.get_settings(index=definition.index, flat_settings=True)).body
     assert "index.refresh_interval" not in settings[definition.index]["settings"]
     await daemon.client.indices.put_alias(index=index.name, name=f"{index.alias}-people", filter={"term": {"age": 1}})
-    await daemon.changes.exchange(await daemon.pair())
-    pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase, pair.both_written) == (definition.index, index.name, Phase.KEPT, True)
+    await daemon.changes.exchange(await daemon.indices())
+    indices = await daemon.indices()
+    assert (indices.live, indices.other, indices.phase, indices.both_written) == (
+        definition.index,
+        index.name,
+        Phase.KEPT,
+        True,
+    )
     moved = (await daemon.client.indices.get_alias(name=f"{index.alias}-people")).body
     assert moved == {definition.index: {"aliases": {f"{index.alias}-people": {"filter": {"term": {"age": 1}}}}}}
     assert await index.keys() == {"a", "b"}
 
     assert await daemon.outcomes(index.delete("a"), index.write("c")) == [Outcome.DELETED, Outcome.INDEXED]
-    await daemon.changes.exchange(await daemon.pair())
-    pair = await daemon.pair()
-    assert (pair.live, pair.other, pair.phase) == (index.name, definition.index, Phase.KEPT)
+    await daemon.changes.exchange(await daemon.indices())
+    indices = await daemon.indices()
+    assert (indices.live, indices.other, indices.phase) == (index.name, definition.index, Phase.KEPT)
     assert await index.keys() == {"b", "c"}
 
-    await daemon.changes.drop(await daemon.pair())
-    pair = await daemon.pair()
-    assert (pair.live, pair.other) == (index.name, None)
+    await daemon.changes.drop(await daemon.indices())
+    indices = await daemon.indices()
+    assert (indices.live, indices.other) == (index.name, None)
     assert not await daemon.client.indices.exists(index=definition.index)
     assert await daemon.outcomes(index.write("d"), index.delete("b")) == [Outcome.INDEXED, Outcome.DELETED]
     assert await index.keys() == {"c", "d"}
@@ -143,7 +154,7 @@ async def test_a_daemon_that_has_not_seen_the_swap_yet_misses_neither_index(
     one, other = make_daemon(), make_daemon()
     await begin(one, index)
     await other.watch.look()
-    await one.changes.exchange(await one.pair())
+    await one.changes.exchange(await one.indices())
     assert other.watch.last[index.alias].live == index.name
     assert await other.outcomes(index.write("a"), index.delete("b")) == [Outcome.INDEXED, Outcome.DELETED]
     for each in (index.name, f"{index.name}-next"):
@@ -156,18 +167,18 @@ async def test_what_an_index_refuses_that_is_live_by_now_is_settled_once_more(
     one, other = make_daemon(), make_daemon()
     await begin(one, index, properties={"name": {"type": "integer"}})
     await other.watch.look()
-    await one.changes.exchange(await one.pair())
+    await one.changes.exchange(await one.indices())
     assert other.watch.last[index.alias].live == index.name
     assert await other.outcomes(index.write("a")) == [Outcome.REREAD], "it has not seen the swap"
     assert await other.outcomes(index.write("a", version=10**15)) == [Outcome.DEAD]
-    assert not (await one.pair()).live_behind
+    assert not (await one.indices()).live_behind
 
 
 async def test_a_late_write_makes_no_index_anew(make_daemon: Callable[..., Daemon], index: Index) -> None:
     one, other = make_daemon(), make_daemon()
     definition = await begin(one, index)
     await other.watch.look()
-    await one.changes.drop(await one.pair())
+    await one.changes.drop(await one.indices())
     assert await other.outcomes(index.write("a"), index.delete("b")) == [Outcome.REREAD] * 2
     assert not await one.client.indices.exists(index=definition.index)
     assert not await one.client.indices.exists(index=direct(definition.index))
@@ -182,18 +193,18 @@ async def test_what_the_other_index_refuses_does_not_concern_the_live_one(daemon
     refused = daemon.writer.refused[index.alias]
     assert (refused.documents, refused.id) == (1, "a")
     assert "document_parsing_exception" in refused.reason
-    assert (await daemon.pair()).behind, "whatever daemon builds it knows that it is to be compared again"
+    assert (await daemon.indices()).behind, "whatever daemon builds it knows that it is to be compared again"
     await daemon.changes.unmark_behind(index.alias, f"{index.name}-next")
-    assert not (await daemon.pair()).behind
+    assert not (await daemon.indices()).behind
     assert await daemon.outcomes(index.write("a"), index.write("b", age=2)) == [Outcome.INDEXED] * 2
-    assert (await daemon.pair()).behind
+    assert (await daemon.indices()).behind
 
-    await daemon.changes.exchange(await daemon.pair())
-    assert not (await daemon.pair()).live_behind
-    await daemon.changes.exchange(await daemon.pair())
+    await daemon.changes.exchange(await daemon.indices())
+    assert not (await daemon.indices()).live_behind
+    await daemon.changes.exchange(await daemon.indices())
     assert await daemon.outcomes(index.write("c")) == [Outcome.INDEXED]
-    pair = await daemon.pair()
-    assert (pair.phase, pair.behind, pair.both_written) == (Phase.KEPT, True, True)
+    indices = await daemon.indices()
+    assert (indices.phase, indices.behind, indices.both_written) == (Phase.KEPT, True, True)
 
 
 async def test_an_index_that_takes_nothing_is_let_go(make_daemon: Callable[..., Daemon], index: Index) -> None:
@@ -205,33 +216,33 @@ async def test_an_index_that_takes_nothing_is_let_go(make_daemon: Callable[..., 
     while (await daemon.outcomes(index.write("a"))) != [Outcome.INDEXED]:
         assert daemon.writer.available, "the live index takes writes all the while"
         assert time.monotonic() < until
-    pair = await daemon.pair()
-    assert (pair.phase, pair.both_written, pair.behind) == (Phase.BUILDING, False, True)
+    indices = await daemon.indices()
+    assert (indices.phase, indices.both_written, indices.behind) == (Phase.BUILDING, False, True)
     await daemon.client.indices.put_settings(index=definition.index, settings={"index.blocks.write": None})
-    await daemon.changes.resume_writes(pair)
-    pair = await daemon.pair()
-    assert (pair.both_written, pair.behind) == (True, True), "it lacks what was written meanwhile"
+    await daemon.changes.resume_writes(indices)
+    indices = await daemon.indices()
+    assert (indices.both_written, indices.behind) == (True, True), "it lacks what was written meanwhile"
     assert await daemon.outcomes(index.write("b")) == [Outcome.INDEXED]
     assert await daemon.source(definition.index, "b") is not None
 
 
 async def test_a_swap_is_all_or_nothing(daemon: Daemon, index: Index) -> None:
     definition = await begin(daemon, index)
-    pair = await daemon.pair()
+    indices = await daemon.indices()
     await daemon.client.indices.delete_alias(index=definition.index, name=marker(index.alias, Phase.BUILDING))
     with pytest.raises(ElasticsearchRefusedError, match="swap the indices"):
-        await daemon.changes.exchange(pair)
-    after = await daemon.pair()
+        await daemon.changes.exchange(indices)
+    after = await daemon.indices()
     assert (after.live, after.other) == (index.name, None)
 
 
 async def test_only_an_index_that_is_marked_is_deleted(daemon: Daemon, index: Index) -> None:
     definition = await begin(daemon, index)
-    before = await daemon.pair()
+    before = await daemon.indices()
     await daemon.changes.exchange(before)
     with pytest.raises(ElasticsearchRefusedError, match="mark the index"):
         await daemon.changes.drop(before)
-    assert (await daemon.pair()).live == definition.index
+    assert (await daemon.indices()).live == definition.index
 
 
 async def test_names_that_are_taken(daemon: Daemon, index: Index) -> None:
@@ -241,10 +252,10 @@ async def test_names_that_are_taken(daemon: Daemon, index: Index) -> None:
     free = await daemon.changes.free_name(definition, f"{index.name}-000009")
     assert free == f"{index.name}-000010"
     with pytest.raises(IndexSwapError, match="an index of that name"):
-        await daemon.changes.create(definition, await daemon.pair())
+        await daemon.changes.create(definition, await daemon.indices())
     await daemon.client.indices.create(index=marker(index.alias, Phase.KEPT))
     with pytest.raises(IndexSwapError, match="to be free"):
-        await daemon.changes.create(replace(definition, index=free), await daemon.pair())
+        await daemon.changes.create(replace(definition, index=free), await daemon.indices())
 
 
 async def test_new_fields_reach_both(daemon: Daemon, index: Index) -> None:

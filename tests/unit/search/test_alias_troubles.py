@@ -284,8 +284,8 @@ async def test_another_index_in_trouble_is_let_go_and_the_alias_is_in_none(bench
     changes = SwapSteps(bench.engine, watch, seconds=0)
     stop_writes: list[str] = []
 
-    async def note(pair: AliasIndices) -> None:
-        stop_writes.append(str(pair.other))
+    async def note(indices: AliasIndices) -> None:
+        stop_writes.append(str(indices.other))
 
     writer = SwapWriter(
         bench.writer(), bench.writer, watch, stop_writes=note, mark_behind=changes.mark_behind, patience=0.0
