@@ -32,7 +32,7 @@ class Control:
         self._store = store
         self._dead_letters = store.dead_letters
         self._replayer = replayer
-        self._patience = settings.http.sync_timeout
+        self._timeout = settings.http.sync_timeout
         self._settings = settings
 
     def pause(self, by: str) -> Pause:
@@ -62,11 +62,11 @@ class Control:
 
     async def replay(self, wanted: DeadLetterFilter, limit: int) -> ReplayResult:
         """Replay the oldest matching dead letters."""
-        return await self._replayer.replay(wanted, limit=limit, seconds=self._patience)
+        return await self._replayer.replay(wanted, limit=limit, seconds=self._timeout)
 
     async def replay_one(self, identity: int) -> ReplayedLetter | None:
         """Replay one dead letter; return None if there is none with this id."""
-        return await self._replayer.replay_one(identity, seconds=self._patience)
+        return await self._replayer.replay_one(identity, seconds=self._timeout)
 
     async def drop_dead_letter(self, identity: int) -> bool:
         """Delete a dead letter; return whether there was one with this id."""

@@ -1,4 +1,4 @@
-"""The daemon: starts the parts in order, keeps them running, and drains in-flight work at a stop."""
+"""The daemon's process: it takes the lock, serves HTTP, runs the parts, and drains them at a stop."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._overview = StatusSummary(self._metrics, settings.mappings)
+        self._summary = StatusSummary(self._metrics, settings.mappings)
         self._waiting: dict[str, str] | None = None
         self._beats: dict[str, float] = {}
         self._stop = asyncio.Event()
@@ -126,19 +126,19 @@ class Daemon:
 
     def status(self) -> Mapping[str, Any]:
         """Return the daemon's state and progress, including the measurements of the last second."""
-        return {**self._state(), **self._overview.show()}
+        return {**self._state(), **self._summary.show()}
 
     def trend(self) -> Mapping[str, Any]:
         """Return the last hour of freshness, backlog and similar measures."""
-        return self._overview.trend()
+        return self._summary.trend()
 
     async def run(self) -> int:
         """Run until asked to stop; see the module's `run`."""
-        self._heed_signals()
+        self._handle_signals()
         state = self._settings.state.directory
         async with AsyncExitStack() as stack:
             stack.enter_context(DaemonLock(state=state, folder=_folder_of(self._settings)))
-            counted = self._overview.count
+            counted = self._summary.count
             self._store = stack.enter_context(StorePart.open(state, self._metrics, counted=counted))
             await stack.enter_async_context(serving(self, self._settings.http))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
@@ -172,7 +172,7 @@ class Daemon:
             results = await asyncio.gather(*running, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
-                raise _innermost(result)
+                raise _first_own_error(result)
 
     def _open_parts(self) -> Composition | None:
         """Return the parts that serve callers; None while the daemon starts or stops."""
@@ -200,7 +200,7 @@ class Daemon:
             if self._composition is not None:
                 self._composition.measure()
             self._metrics.ready.set(all(self.readyz().values()))
-            self._overview.measure(time.time(), self._state())
+            self._summary.measure(time.time(), self._state())
             await asyncio.sleep(BEAT_SECONDS)
 
     def _state(self) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Daemon:
         self._beats[name] = now
         self._metrics.heartbeat_timestamp_seconds.labels(name).set(now)
 
-    def _heed_signals(self) -> None:
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_exit, number)
@@ -257,7 +257,7 @@ def _log_from(level: str) -> None:
     log.warning("daemon.log_level", log_level=level)
 
 
-def _innermost(error: BaseException) -> BaseException:
+def _first_own_error(error: BaseException) -> BaseException:
     """Return the first of the daemon's own errors inside nested exception groups, or the group without one."""
     while isinstance(error, BaseExceptionGroup):
         ours = [each for each in error.exceptions if isinstance(each, (CdcError, BaseExceptionGroup))]

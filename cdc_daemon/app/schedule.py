@@ -20,9 +20,9 @@ from cdc_daemon.model.errors import CdcError
 log = structlog.get_logger(__name__)
 
 _SAID_AGAIN = 60.0
-"""Seconds between repeated log messages that a job fails."""
+"""Seconds between repeated log messages that a task fails."""
 
-_LOOKED_EVERY = 1.0
+_CLOCK_CHECK_SECONDS = 1.0
 """Seconds between checks whether the clock was set back."""
 
 
@@ -99,7 +99,7 @@ class Schedule:
         job = self._jobs[name] = ScheduledJob(name, seconds)
         if rests:
             self._resting.add(name)
-        self._longest[name] = timedelta(seconds=max(first, seconds) + jitter + _LOOKED_EVERY)
+        self._longest[name] = timedelta(seconds=max(first, seconds) + jitter + _CLOCK_CHECK_SECONDS)
         begin = datetime.now(UTC) + timedelta(seconds=first)
         self._scheduler.add_job(
             self._turn,
@@ -124,7 +124,7 @@ class Schedule:
         self._scheduler.start()
         try:
             while True:
-                await asyncio.sleep(_LOOKED_EVERY)
+                await asyncio.sleep(_CLOCK_CHECK_SECONDS)
                 self._follow_clock()
         finally:
             self._scheduler.pause()
@@ -162,7 +162,7 @@ class Schedule:
                 return  # a stop; the scheduler would log the cancellation as an error, and the task ends here anyway
             job.failures += 1
             job.error = str(error) or type(error).__name__
-            _say_failed(job, error)
+            _log_failure(job, error)
         else:
             job.error = None
             job.succeeded = time.time()
@@ -188,7 +188,7 @@ class Schedule:
         self._jobs[event.job_id].passed_over += 1
 
 
-def _say_failed(job: ScheduledJob, error: BaseException) -> None:
+def _log_failure(job: ScheduledJob, error: BaseException) -> None:
     known = isinstance(error, CdcError)
     log.warning(
         "schedule.job_failed",

@@ -19,8 +19,8 @@ from cdc_daemon.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 15.0
-"""Seconds between checks of the files: a few files, checked in a thread."""
+READ_SECONDS = 15.0
+"""Seconds between two reads of the files, which a thread reads."""
 
 _SAID_AGAIN = 3600.0
 
@@ -46,7 +46,7 @@ class FilesPart(Part):
         """Measure until cancelled."""
         while True:
             await asyncio.to_thread(self.read_files)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(READ_SECONDS)
 
     def read_files(self) -> None:
         """Update the gauges from files. An unreadable file keeps its last value and is logged."""

@@ -170,7 +170,7 @@ async def test_a_clock_that_is_set_back_holds_up_nothing(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("apscheduler.schedulers.base.datetime", Clock)
     monkeypatch.setattr("cdc_daemon.app.schedule.datetime", Clock)
-    monkeypatch.setattr("cdc_daemon.app.schedule._LOOKED_EVERY", 0.01)
+    monkeypatch.setattr("cdc_daemon.app.schedule._CLOCK_CHECK_SECONDS", 0.01)
     schedule = Schedule()
 
     async def work() -> None:
