@@ -9,7 +9,7 @@ from typing import Protocol
 from cdc_daemon.model.errors import ElasticsearchRefusedError, Trouble
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import Receipt
-from cdc_daemon.model.signal import Key, Signal
+from cdc_daemon.model.signal import Key, Signal, TableName
 
 Submit = Callable[[Sequence[Signal], Receipt], Awaitable[None]]
 """Submits signals, and holds the receipt for each until it is settled."""
@@ -28,6 +28,14 @@ class RowSink(BackgroundSink, Protocol):
 
     async def submit_rows(self, keys: Sequence[Key], reading: Reading, receipt: Receipt) -> None:
         """Submit rows that were already read, aligned with the keys; wait while the pipeline is full."""
+        ...
+
+
+class InFlightRows(Protocol):
+    """The rows that are being read or written."""
+
+    async def wait_landed(self, table: TableName, seconds: float) -> None:
+        """Wait until each row of a table that is being read or written now is written, with a timeout."""
         ...
 
 

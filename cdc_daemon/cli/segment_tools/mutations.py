@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from cdc_daemon.cli.segment_tools.tables import KnownTables, TableFilter
+from cdc_daemon.cli.segment_tools.tables import CommandTables, TableFilter
 from cdc_daemon.commitlog.entries import OVERHEAD, read_entries
 from cdc_daemon.commitlog.layout import TABLE_ID_SIZE, TableLayout
 from cdc_daemon.commitlog.mutation import read_mutation
@@ -37,7 +37,7 @@ class MutationReader:
     `unknown` counts the updates of tables that remain unknown, by table id.
     """
 
-    def __init__(self, tables: KnownTables, wanted: TableFilter) -> None:
+    def __init__(self, tables: CommandTables, wanted: TableFilter) -> None:
         self.unknown: Counter[bytes] = Counter()
         self._tables = tables
         self._wanted = wanted

@@ -26,7 +26,7 @@ from cdc_daemon.store.table_history import TableDefinition
 from cdc_daemon.telemetry.logs import silence_libraries
 
 
-class KnownTables(Protocol):
+class CommandTables(Protocol):
     """The tables that a command knows."""
 
     @property
@@ -116,7 +116,7 @@ class _ReadOnly:
 class TableFilter:
     """The ids of the tables that the options --keyspace and --table select, as a container."""
 
-    def __init__(self, tables: KnownTables, keyspaces: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+    def __init__(self, tables: CommandTables, keyspaces: Sequence[str] = (), names: Sequence[str] = ()) -> None:
         self._tables = tables
         self._keyspaces = frozenset(keyspaces)
         self._names = frozenset(names)
@@ -163,7 +163,7 @@ def quiet_logs() -> None:
 
 
 @contextmanager
-def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[KnownTables]:
+def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[CommandTables]:
     """Yield the tables of a snapshot, or else those of the configured cluster.
 
     If the cluster does not answer, the tables are those in the daemon's schema history. Raises `CdcError`.
@@ -174,7 +174,7 @@ def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[Kn
             yield snapshot_tables(snapshot)
             return
         assert settings is not None, "tables come from a snapshot or from a cluster"
-        tables: KnownTables
+        tables: CommandTables
         try:
             tables = stack.enter_context(ClusterTables(settings))
         except CassandraUnavailableError as error:
@@ -183,7 +183,7 @@ def open_tables(snapshot: Path | None, settings: Settings | None) -> Iterator[Kn
 
 
 @contextmanager
-def open_tables_if_any(snapshot: Path | None, settings: Settings | None) -> Iterator[KnownTables | None]:
+def open_tables_if_any(snapshot: Path | None, settings: Settings | None) -> Iterator[CommandTables | None]:
     """Yield the tables as `open_tables` does, or None if there is no source or no answer."""
     quiet_logs()
     with ExitStack() as stack:

@@ -20,8 +20,8 @@ AT_ONCE = 100
 """Letters replayed together. Their payloads, up to 16 MiB each, are in memory at the same time."""
 
 
-class DeadLetterStore(Protocol):
-    """The durable dead letters; methods block."""
+class RetryStore(Protocol):
+    """The durable dead letters with their failures; methods block."""
 
     def due(self, now: int, *, pause: int, longest: int, limit: int) -> Sequence[DeadLetter]:
         """Return letters that are due for a retry, oldest first; all arguments except `limit` are in microseconds."""
@@ -52,7 +52,7 @@ class DeadLetterRetries:
 
     def __init__(
         self,
-        letters: DeadLetterStore,
+        letters: RetryStore,
         replayer: LetterReplayer,
         *,
         pause: float,

@@ -13,7 +13,7 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError, alias_of
 from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_each
+from cdc_daemon.pipeline.handover import BackgroundSink, InFlightRows, hand_over_each
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.sources.dependents.finders import DependentFinder
 from cdc_daemon.store.dependents import ChangedRow, Dependent, DependentStore
@@ -89,14 +89,6 @@ class StoredChangedRows:
     async def done(self, dependent: Dependent) -> None:
         """Delete a row, unless it changed again in the meantime."""
         await asyncio.to_thread(self._store.done, dependent)
-
-
-class InFlightRows(Protocol):
-    """The rows that are being read or written."""
-
-    async def wait_landed(self, table: TableName, seconds: float) -> None:
-        """Wait until each row of a table that is being read or written now is written, with a timeout."""
-        ...
 
 
 class DependentsObserver(Protocol):

@@ -13,7 +13,7 @@ from cdc_daemon.model.reading import Lifetime
 from cdc_daemon.model.signal import Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over_for_good
-from cdc_daemon.store.expiries import Expiry
+from cdc_daemon.store.expiries import ExpiryStore
 
 log = structlog.get_logger(__name__)
 
@@ -32,28 +32,6 @@ Count = Callable[[int], object]
 
 def _ignore(_number: int) -> None:
     """Count nothing."""
-
-
-class ExpiryStore(Protocol):
-    """The durable expiries of rows; methods block."""
-
-    tables: set[TableName]
-
-    def add_table(self, table: TableName) -> None:
-        """Store that values of this table's rows expire."""
-        ...
-
-    def keep(self, lifetimes: Iterable[Lifetime]) -> None:
-        """Store lifetimes of rows."""
-        ...
-
-    def due(self, now: int, limit: int) -> list[Expiry]:
-        """Return the expiries up to `now` (seconds since epoch)."""
-        ...
-
-    def done(self, expiries: Sequence[Expiry]) -> None:
-        """Delete expiries whose rows are written."""
-        ...
 
 
 class TtlReader(Protocol):

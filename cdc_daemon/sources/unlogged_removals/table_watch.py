@@ -13,6 +13,7 @@ import structlog
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError, TableDroppedError, alias_of
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.pipeline.handover import InFlightRows
 from cdc_daemon.sources.unlogged_removals.cdc_watch import CdcWatch
 from cdc_daemon.store.reconcile_requests import ReconcileReason
 from cdc_daemon.store.table_history import TableState
@@ -85,14 +86,6 @@ class DocumentSweep(Protocol):
 
     async def run(self, table: TableName, *, suspected: int = 0) -> int:
         """Process the row of each document of a table and return the number of documents."""
-        ...
-
-
-class InFlightRows(Protocol):
-    """The rows in flight."""
-
-    async def wait_landed(self, table: TableName, seconds: float) -> None:
-        """Wait until each row of a table that is in flight now is written."""
         ...
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cdc_daemon.cli.segment_tools import mutations
 from cdc_daemon.cli.segment_tools.mutations import MutationReader
-from cdc_daemon.cli.segment_tools.tables import FixedTables, KnownTables, TableFilter
+from cdc_daemon.cli.segment_tools.tables import CommandTables, FixedTables, TableFilter
 from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.table import TableMetadata
@@ -42,7 +42,7 @@ class Cluster:
         return True
 
 
-def _read(tables: KnownTables, *payloads: bytes) -> tuple[list[str], list[CommitLogError], MutationReader]:
+def _read(tables: CommandTables, *payloads: bytes) -> tuple[list[str], list[CommitLogError], MutationReader]:
     data = b"".join(map(entry, payloads))
     problems: list[CommitLogError] = []
     reader = MutationReader(tables, TableFilter(tables))
