@@ -81,7 +81,7 @@ async def read_node_settings(session: Session, settings: Settings) -> NodeSettin
         log.info(
             "cassandra.settings_unknown",
             error=str(error),
-            hint="the limit of cdc_raw is not shown: the daemon's role lacks SELECT on system_views",
+            hint="the limit of cdc_raw is not shown: the role lacks SELECT on system_views, or the database has none",
         )
         return NodeSettings({})
     return NodeSettings({row.name: row.value for row in rows})

@@ -226,6 +226,7 @@ class JoinedRowReader:
                 depth=relation.depth - len(table.partition_key),
                 only=relation.columns,
                 limit=relation.limit + 1,  # one more than the limit, to detect that there are more
+                dialect=self._schema.dialect,
             )
             self._plans[relation.name] = plan, lives
         return plan

@@ -9,6 +9,7 @@ from typing import Any
 
 from cassandra.query import PreparedStatement
 
+from cdc_daemon.cassandra.dialect import CASSANDRA, Dialect
 from cdc_daemon.commitlog.schema import Column, TableMetadata
 from cdc_daemon.model.signal import Key
 
@@ -43,7 +44,7 @@ class ReadPlan:
     With `depth` rows are read by only that many of the first clustering columns. With `only` these columns are
     read with the key's, without write times; TTLs still cover all regular columns, as a row exists
     until its last value expires. By the partition key alone, at most `limit` rows are read in
-    each partition.
+    each partition. `dialect` is the database's; without `timed` it cannot return the write times of this table.
     """
 
     def __init__(
@@ -55,14 +56,19 @@ class ReadPlan:
         depth: int | None = None,
         only: Collection[str] | None = None,
         limit: int | None = None,
+        dialect: Dialect = CASSANDRA,
+        timed: bool = True,
     ) -> None:
         self.table = table
+        self.dialect = dialect
+        self.timed = timed
         self.asked = table.clustering if depth is None else table.clustering[:depth]
         self.key_columns = (*table.partition_key, *table.clustering)
         values = [each for each in (*table.static, *table.regular) if only is None or each.name in only]
         self.columns: tuple[str, ...] = tuple(column.name for column in (*self.key_columns, *values))
         times = [
-            _time(column, newest_of_collections=newest_of_collections) for column in (values if only is None else ())
+            _time(column, newest_of_collections=newest_of_collections)
+            for column in (values if only is None and timed else ())
         ]
         shown = [time for time in times if time is not None]
         self.times = len(shown)
@@ -74,7 +80,11 @@ class ReadPlan:
             remaining = [_life(column, of_collections=newest_of_collections) for column in lasting]
             shown += [life for life in remaining if life is not None]
             self.lives = len(shown) - self.times
-        self._limit = f" PER PARTITION LIMIT {limit}" if limit is not None and not self.asked else ""
+        self._limit = (
+            f" PER PARTITION LIMIT {limit}"
+            if limit is not None and not self.asked and dialect.limits_partitions
+            else ""
+        )
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
         self.joinable = len(table.partition_key) == 1
 
@@ -102,7 +112,7 @@ class ReadPlan:
 
         The driver decodes empty bytes as None and fails to decode some other values, so their rows would be lost.
         """
-        names = ", ".join(map(bytes_of, self.table.clustering))
+        names = ", ".join(bytes_of(column, self.dialect) for column in self.table.clustering)
         return f"SELECT {names} FROM {_name(self.table)} WHERE {_equal(self.table.partition_key)}"  # noqa: S608
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
@@ -159,10 +169,15 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def bytes_of(column: Column) -> str:
-    """Return the expression that selects a column's bytes, or its value if Cassandra cannot return bytes."""
+def bytes_of(column: Column, dialect: Dialect = CASSANDRA) -> str:
+    """Return the expression that selects a column's bytes, or its value if the database cannot return bytes."""
     name = column.type.name
-    return f"{name}asblob({quote(column.name)})" if name in AS_BLOB else quote(column.name)
+    return f"{name}asblob({quote(column.name)})" if returns_bytes(column, dialect) else quote(column.name)
+
+
+def returns_bytes(column: Column, dialect: Dialect) -> bool:
+    """Return whether the database has a function that returns the bytes of a column's value."""
+    return dialect.blob_functions and column.type.name in AS_BLOB
 
 
 def encode_list(items: Sequence[bytes | None]) -> bytes:

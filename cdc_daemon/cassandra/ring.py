@@ -179,7 +179,11 @@ class Ring:
         metadata = self._session.cluster.metadata
         partitioner = str(metadata.partitioner or "")
         if partitioner and not partitioner.endswith("Murmur3Partitioner"):
-            raise ConfigError(f"expected a cluster with Murmur3Partitioner, found {partitioner}")
+            raise ConfigError(
+                f"expected a cluster with Murmur3Partitioner, found {partitioner}",
+                hint="Amazon Keyspaces can change it for the account: UPDATE system.local SET "
+                "partitioner = 'org.apache.cassandra.dht.Murmur3Partitioner' WHERE key = 'local'",
+            )
         if metadata.token_map is None:
             return [WHOLE_RING]
         return ranges_between(token.value for token in metadata.token_map.ring)

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import PreparedStatement, tuple_factory
 
+from cdc_daemon.cassandra.dialect import CASSANDRA, Dialect
 from cdc_daemon.cassandra.paging import Answer, Pages, ScanThrottle
 from cdc_daemon.cassandra.query import as_unavailable, execute_page, is_decoding_failure, prepare
-from cdc_daemon.cassandra.read_plan import AS_BLOB, bytes_of, quote, serialisers
-from cdc_daemon.cassandra.ring import TokenRange
+from cdc_daemon.cassandra.read_plan import bytes_of, quote, returns_bytes, serialisers
+from cdc_daemon.cassandra.ring import SMALLEST, TokenRange
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.model.clock import HybridClock
@@ -108,11 +109,14 @@ class TokenScan:
         Raises `CassandraUnavailableError` after `patience` seconds without an answer, and `CassandraRefusedError`.
         """
         metadata = self._schema.table(table)
-        statement = await self._prepare(select_keys(metadata, shown, where=_in_range(metadata)))
+        dialect = self._schema.dialect
+        where = _in_range(metadata, token_range, dialect)
+        statement = await self._prepare(select_keys(metadata, shown, where=where, dialect=dialect))
+        read = key_reader(table, metadata, statement, dialect)
         pages = Pages(
             partial(self._ask, statement, token_range), page_rows=self._page_rows, pace=self._pace, patience=patience
         )
-        async for page in _covered(table, metadata, token_range, statement, pages):
+        async for page in _covered(read, metadata, token_range, pages):
             yield page
 
     async def rows(
@@ -141,9 +145,12 @@ class TokenScan:
     async def _rows(self, table: TableName, token_range: TokenRange, patience: float) -> AsyncIterator[RowPage]:
         metadata = self._schema.table(table)
         columns = self._schema.plan(table).columns
+        dialect = self._schema.dialect
+        where = _in_range(metadata, token_range, dialect)
         statement = await self._prepare(
-            select_keys(metadata, [quote(column) for column in columns], where=_in_range(metadata))
+            select_keys(metadata, [quote(column) for column in columns], where=where, dialect=dialect)
         )
+        read = key_reader(table, metadata, statement, dialect)
         version, began = 0, 0.0
 
         async def ask(state: bytes | None, size: int) -> Answer:
@@ -153,7 +160,7 @@ class TokenScan:
 
         limit = min(self._page_rows, self._sizes.rows(table))
         pages = Pages(ask, page_rows=limit, pace=self._pace, patience=patience)
-        async for page in _covered(table, metadata, token_range, statement, pages):
+        async for page in _covered(read, metadata, token_range, pages):
             reading = Reading(version, began, columns, [RowState(values, None) for values in page.values])
             self._sizes.note(table, page.values)
             pages.page_rows = min(self._page_rows, self._sizes.rows(table))
@@ -175,10 +182,9 @@ class TokenScan:
 
 
 async def _covered(
-    table: TableName, metadata: TableMetadata, token_range: TokenRange, statement: PreparedStatement, pages: Pages
+    read: Callable[[Any], Key | None], metadata: TableMetadata, token_range: TokenRange, pages: Pages
 ) -> AsyncIterator[KeyPage]:
     """Yield the keys of pages of rows, and how far they cover the range."""
-    read = key_reader(table, metadata, statement)
     width = 1 + len(metadata.partition_key) + len(metadata.clustering)
     covered = furthest = token_range.first
     rows_read = uncovered = 0
@@ -198,12 +204,12 @@ async def _covered(
         yield KeyPage(keys, values, covered, rows_read - uncovered)
 
 
-def select_keys(table: TableMetadata, shown: Sequence[str], *, where: str) -> str:
+def select_keys(table: TableMetadata, shown: Sequence[str], *, where: str, dialect: Dialect = CASSANDRA) -> str:
     """Return a statement for rows: the token, the key's columns undecoded, and the expressions `shown`.
 
     For the keys of a table without clustering columns, it selects distinct partitions.
     """
-    columns = [bytes_of(column) for column in (*table.partition_key, *table.clustering)]
+    columns = [bytes_of(column, dialect) for column in (*table.partition_key, *table.clustering)]
     distinct = "" if table.clustering or shown else "DISTINCT "
     return (
         f"SELECT {distinct}{', '.join([_token(table), *columns, *shown])} "  # noqa: S608 -- names are quoted
@@ -211,18 +217,22 @@ def select_keys(table: TableMetadata, shown: Sequence[str], *, where: str) -> st
     )
 
 
-def _in_range(table: TableMetadata) -> str:
-    return f"{_token(table)} > ? AND {_token(table)} <= ?"
+def _in_range(table: TableMetadata, token_range: TokenRange, dialect: Dialect) -> str:
+    above = ">=" if dialect.lowest_token and token_range.first == SMALLEST else ">"
+    return f"{_token(table)} {above} ? AND {_token(table)} <= ?"
 
 
 def _token(table: TableMetadata) -> str:
     return f"token({', '.join(quote(column.name) for column in table.partition_key)})"
 
 
-def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStatement) -> Callable[[Any], Key | None]:
+def key_reader(
+    table: TableName, metadata: TableMetadata, prepared: PreparedStatement, dialect: Dialect = CASSANDRA
+) -> Callable[[Any], Key | None]:
     """Return a function from a row of `select_keys` to its key; None for a partition with static columns only."""
     columns = (*metadata.partition_key, *metadata.clustering)
-    plain = all(column.type.name in AS_BLOB or column.type.name == "blob" for column in columns)
+    as_bytes = [returns_bytes(column, dialect) or column.type.name == "blob" for column in columns]
+    plain = all(as_bytes)
     serialise = [] if plain else serialisers(prepared)
     depth, width = len(metadata.partition_key), len(columns)
 
@@ -232,8 +242,8 @@ def key_reader(table: TableName, metadata: TableMetadata, prepared: PreparedStat
             return None
         if not plain:
             parts = [
-                part if column.type.name in AS_BLOB else serialise[at](part)
-                for at, (column, part) in enumerate(zip(columns, parts, strict=True), start=1)
+                part if exact or part is None else serialise[at](part)
+                for at, (exact, part) in enumerate(zip(as_bytes, parts, strict=True), start=1)
             ]
         return Key(table, metadata.join_key(parts[:depth]), tuple(parts[depth:]))
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from cassandra.cluster import Session
 
+from cdc_daemon.cassandra.dialect import CASSANDRA, Dialect, detect
 from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.schema_rows import Rows, SchemaReader, remembered_schema, table_definitions
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
@@ -22,6 +23,9 @@ log = structlog.get_logger(__name__)
 WATCH_INTERVAL = 2.0
 """Seconds between two checks of the schema's version. A table that is created, written and dropped in between is
 never seen; its mutations become dead letters."""
+
+UNVERSIONED_INTERVAL = 30.0
+"""Seconds between two reads of the schema of a database whose schema version is a constant."""
 
 
 class History(Protocol):
@@ -59,6 +63,10 @@ class SchemaSource:
         self._expiring: set[TableName] = set()
         self._default_ttls: dict[TableName, int] = {}
         self._loading = asyncio.Lock()
+        self._untimed: frozenset[TableName] = frozenset()
+        self._read_at = 0.0
+        self.dialect: Dialect = CASSANDRA
+        """What the database can do, as of the last refresh."""
 
     def get(self, table_id: bytes, /) -> TableMetadata | None:
         """Return the table with this id (16 bytes), of any generation, or None if it was never seen."""
@@ -74,8 +82,12 @@ class SchemaSource:
         async with self._loading:
             await self._load()
             version, rows = await self._reader.rows()
+            self.dialect = detect(self._reader.release(), {row["keyspace_name"] for row in rows["keyspaces"]})
+            if self.dialect.write_times_by_table:
+                self._untimed = await self._reader.tables_without_write_times(rows["tables"])
             await self._take(rows)
             self._version = version
+            self._read_at = asyncio.get_running_loop().time()
             self._replication = {row["keyspace_name"]: _factor(row["replication"]) for row in rows["keyspaces"]}
             self._default_ttls = {
                 TableName(row["keyspace_name"], row["table_name"]): row.get("default_time_to_live") or 0
@@ -90,15 +102,20 @@ class SchemaSource:
     async def watch(self, interval: float = WATCH_INTERVAL) -> None:
         """Poll the schema's version every `interval` seconds and refresh after a change, until cancelled.
 
-        It records a table's definition before it is dropped. Failures are retried at the next check.
+        It records a table's definition before it is dropped. Failures are retried at the next check. If the version is
+        a constant, the schema is read every `UNVERSIONED_INTERVAL` seconds.
         """
         while True:
             await asyncio.sleep(interval)
             try:
-                if self._unrecorded or await self._reader.version() != self._version:
+                if self._unrecorded or self._is_due() or await self._reader.version() != self._version:
                     await self.refresh()
             except CdcError as error:
                 log.debug("schema.not_looked_at", error=str(error))
+
+    def _is_due(self) -> bool:
+        age = asyncio.get_running_loop().time() - self._read_at
+        return not self.dialect.versioned and age >= UNVERSIONED_INTERVAL
 
     def table(self, name: TableName) -> TableMetadata:
         """Return a table by its name. Raises `CassandraRefusedError` when there is none."""
@@ -134,7 +151,13 @@ class SchemaSource:
         """Return the read plan of a table. Raises `CassandraRefusedError` if there is no such table."""
         plan = self._plans.get(name)
         if plan is None:
-            plan = ReadPlan(self.table(name), newest_of_collections=self.newest_of_collections, lives=self.tracks(name))
+            plan = ReadPlan(
+                self.table(name),
+                newest_of_collections=self.newest_of_collections,
+                lives=self.tracks(name),
+                dialect=self.dialect,
+                timed=name not in self._untimed,
+            )
             self._plans[name] = plan
         return plan
 

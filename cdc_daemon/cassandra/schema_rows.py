@@ -11,12 +11,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from cassandra import Unauthorized
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import SimpleStatement, dict_factory
 
 from cdc_daemon.cassandra.query import execute
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
-from cdc_daemon.model.errors import CassandraUnavailableError, CommitLogError, ConfigError
+from cdc_daemon.model.errors import CassandraRefusedError, CassandraUnavailableError, CommitLogError, ConfigError
+from cdc_daemon.model.signal import TableName
 from cdc_daemon.store.table_history import TableDefinition
 
 log = structlog.get_logger(__name__)
@@ -46,6 +48,11 @@ _SELECTED: Final = {
     "blobAsBigint(timestampAsBlob(dropped_time)) AS dropped_time, kind, type",
     "views": "*",
 }
+_OPTIONAL: Final = frozenset({"types", "dropped_columns", "views"})
+"""Tables of `system_schema` that databases other than Cassandra may lack: YCQL has no dropped columns, and Amazon
+Keyspaces documents only keyspaces, tables and columns."""
+
+_CLIENT_TIMESTAMPS: Final = "SELECT keyspace_name, table_name, custom_properties FROM system_schema_mcs.tables"
 _VERSION: Final = "SELECT schema_version FROM system.local"
 _PEERS: Final = "SELECT peer, schema_version FROM system.peers"
 _TRIES: Final = 5
@@ -68,12 +75,26 @@ class SchemaReader:
         version: UUID = rows[0]["schema_version"]
         return version
 
+    def release(self) -> str:
+        """Return the release version of the node that is queried, an empty string if it is not known."""
+        host = self._session.cluster.get_control_connection_host()
+        return str(getattr(host, "release_version", None) or "")
+
+    async def tables_without_write_times(self, tables: Iterable[Mapping[str, Any]]) -> frozenset[TableName]:
+        """Return the tables of Amazon Keyspaces that have no client-side timestamps. Raises as `execute` does."""
+        timed = set()
+        for row in await self._ask(_CLIENT_TIMESTAMPS):
+            setting = (row.get("custom_properties") or {}).get("client_side_timestamps") or {}
+            if str(setting.get("status", "")).lower() == "enabled":
+                timed.add(TableName(row["keyspace_name"], row["table_name"]))
+        return frozenset({TableName(row["keyspace_name"], row["table_name"]) for row in tables} - timed)
+
     async def agreed(self) -> bool:
         """Return whether all nodes that are up have the same schema. Raises as `execute` does."""
         version = await self.version()
         down = {host.address for host in self._session.cluster.metadata.all_hosts() if not host.is_up}
         peers = await self._ask(_PEERS)
-        return all(peer["schema_version"] == version for peer in peers if peer["peer"] not in down)
+        return all(peer["schema_version"] in (None, version) for peer in peers if peer["peer"] not in down)
 
     async def rows(self) -> tuple[UUID, Rows]:
         """Return the schema's version and its consistent rows. Raises `CassandraUnavailableError`.
@@ -95,7 +116,13 @@ class SchemaReader:
         return before, dict(zip(_SELECTED, found, strict=True))
 
     async def _select(self, table: str) -> list[dict[str, Any]]:
-        return await self._ask(f"SELECT {_SELECTED[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
+        try:
+            return await self._ask(f"SELECT {_SELECTED[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
+        except (CassandraRefusedError, Unauthorized) as error:
+            if table not in _OPTIONAL:
+                raise
+            log.debug("schema.table_missing", table=f"system_schema.{table}", error=str(error))
+            return []
 
     async def _ask(self, query: str) -> list[dict[str, Any]]:
         host = self._session.cluster.get_control_connection_host()

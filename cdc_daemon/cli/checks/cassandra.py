@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
-from cassandra import DriverException, OperationTimedOut, Unauthorized
+from cassandra import DriverException, InvalidRequest, OperationTimedOut, Unauthorized
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
 from cdc_daemon.app.startup import connect_elasticsearch
+from cdc_daemon.cassandra.dialect import Dialect, detect
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
@@ -60,6 +61,19 @@ def check_cassandra(settings: Settings) -> CassandraFindings:
         session.cluster.shutdown()
 
 
+def check_dialect(dialect: Dialect, *, tail: bool) -> Iterator[Finding]:
+    """Check that a database other than Cassandra is polled only, and list by name what it lacks."""
+    if dialect.has_commit_log:
+        return
+    if tail:
+        hint = "set tail: off and declare the tables in poll"
+        yield fail("cassandra.version", f"{dialect.name} has no commit log that the daemon can read", hint)
+    else:
+        yield ok("cassandra.version", f"{dialect.name}, whose tables are polled")
+    for number, missing in enumerate(dialect.lacks, start=1):
+        yield ok(f"cassandra.lacks.{number}", f"{dialect.name} has {missing}")
+
+
 def check_version(release: str) -> Finding:
     """Check the release of a node, such as `5.0.6`."""
     numbers = re.match(r"(\d+)\.(\d+)", release)
@@ -71,12 +85,21 @@ def check_version(release: str) -> Finding:
 
 def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
     node = find_node(session, settings.cassandra.contact_points)
-    findings = [_where(node), check_version(str(node.release_version))]
+    release = str(node.release_version)
 
     def ask(query: str, parameters: Sequence[object] = ()) -> Iterable[Any]:
         rows: Iterable[Any] = session.execute(SimpleStatement(query), tuple(parameters) or None, host=node)
         return rows
 
+    try:
+        names = {row.keyspace_name for row in ask("SELECT keyspace_name FROM system_schema.keyspaces")}
+    except (DriverException, OperationTimedOut, NoHostAvailable) as error:
+        return CassandraFindings([_where(node), _unanswered("cassandra.schema", error)], None, {})
+    dialect = detect(release, names)
+    if dialect.has_commit_log:
+        findings = [_where(node), check_version(release)]
+    else:
+        findings = [ok("cassandra.reachable", f"{node.address} answers"), *check_dialect(dialect, tail=settings.tail)]
     node_settings: NodeSettings | None = None
     try:
         node_settings = NodeSettings(
@@ -87,15 +110,13 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
             findings += check_commit_log(
                 node_settings, follow_markers=log.follow_markers, has_keys=log.keystore is not None
             )
-    except Unauthorized:
+    except (Unauthorized, InvalidRequest) as error:
         role = settings.cassandra.username or "the daemon's role"
-        findings.append(
-            warn(
-                "cassandra.settings",
-                "the daemon's role may not read the node's settings, so it is not known whether CDC is enabled",
-                f'GRANT SELECT ON KEYSPACE system_views TO "{role}";',
-            )
-        )
+        if isinstance(error, InvalidRequest) and dialect.has_commit_log:
+            findings.append(_unanswered("cassandra.settings", error))
+        elif dialect.has_commit_log:
+            unread = "the daemon's role may not read the node's settings, so it is not known whether CDC is enabled"
+            findings.append(warn("cassandra.settings", unread, f'GRANT SELECT ON KEYSPACE system_views TO "{role}";'))
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.settings", error))
     mappings: Mapping[str, DocumentMapping] = {}

@@ -60,14 +60,14 @@ def check_tables(query: Query, mappings: Mapping[str, MappingSettings], *, tail:
 
 _KEYSPACES = "SELECT keyspace_name, durable_writes FROM system_schema.keyspaces"
 _TABLE_NAMES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
-_TABLE = "SELECT cdc FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s"
+_TABLE = "SELECT * FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s"
 _COLUMNS = "SELECT column_name, kind FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s"
 
 
 def _read(query: Query, table: TableName) -> _TableDefinition | None:
     for row in query(_TABLE, tuple(table)):
         columns = {column.column_name: column.kind for column in query(_COLUMNS, tuple(table))}
-        return _TableDefinition(cdc=bool(row.cdc), columns=columns)
+        return _TableDefinition(cdc=bool(getattr(row, "cdc", False)), columns=columns)
     return None
 
 

@@ -137,7 +137,10 @@ def _scanned(session: Session, schema: SchemaSource, settings: PollSettings, pla
 
 
 async def _indices(session: Session, table: TableName) -> Sequence[tuple[str | None, str]]:
-    statement = await prepare(session, _INDICES)
+    try:
+        statement = await prepare(session, _INDICES)
+    except CassandraRefusedError:
+        return []  # Amazon Keyspaces has no indices, and no table of them
     rows: list[Any] = await execute(session, statement.bind(table))
     return [(row.options.get("class_name"), row.options.get("target", "")) for row in rows]
 

@@ -62,7 +62,8 @@ class PolledColumns:
     invalid is dated by the write times of all its columns; so is every row where no timestamp column is declared.
     An index does not find rows without a value, so nothing more is read for the rows that it finds.
 
-    Raises `ConfigError` where the column does not exist or its type is no timestamp.
+    Raises `ConfigError` where the column does not exist or its type is no timestamp, and where no column is declared
+    for a table without write times.
     """
 
     def __init__(self, plan: ReadPlan, settings: PollSettings) -> None:
@@ -73,12 +74,19 @@ class PolledColumns:
         self._dated_by = 0
         if settings.column is not None:
             column = find_column(plan.table, settings.column, settings)
-            self.timestamp = TimestampColumn(column, settings)
-            regular = column.kind == "regular"
+            self.timestamp = TimestampColumn(column, settings, plan.dialect)
+            regular = column.kind == "regular" and plan.timed
             own = [f"WRITETIME({quote(column.name)})"] if regular else []
             instead = [time for time in others if time not in own] if regular and settings.strategy != "index" else []
             others = [self.timestamp.expression, *own, *instead]
             self._dated_by = 1 + len(own)
+        elif not plan.timed:
+            raise ConfigError(
+                f"expected a column with the time of a row's last change, as {plan.dialect.name} has no write times "
+                f"for this table",
+                hint="set column in poll, or turn on client-side timestamps for the table",
+                table=str(settings.table),
+            )
         self.others = tuple(others)
         """The expressions that are selected in addition to the key."""
 
@@ -129,12 +137,12 @@ class PagedQueries:
         `CassandraRefusedError`.
         """
         columns = self._columns
-        query = select_keys(columns.plan.table, columns.others, where=where)
+        query = select_keys(columns.plan.table, columns.others, where=where, dialect=columns.plan.dialect)
         width = 1 + len(columns.plan.key_columns)
         try:
             if query not in self._prepared:
                 self._prepared[query] = await prepare(self._session, query)
-            read = key_reader(columns.table, columns.plan.table, self._prepared[query])
+            read = key_reader(columns.table, columns.plan.table, self._prepared[query], columns.plan.dialect)
             ask = partial(self._ask, self._prepared[query], values)
             # The poller limits the rate, so there is no pace here.
             async for page, _ in Pages(ask, page_rows=PAGE, pace=ScanThrottle(), patience=PATIENCE):

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from cassandra.util import Date, min_uuid_from_time
 
-from cdc_daemon.cassandra.read_plan import quote
+from cdc_daemon.cassandra.dialect import CASSANDRA, Dialect
+from cdc_daemon.cassandra.read_plan import bytes_of, quote
 from cdc_daemon.commitlog.table import Column
 from cdc_daemon.config.poll import BucketSettings, PollSettings
 from cdc_daemon.model.errors import ConfigError
@@ -44,7 +45,7 @@ class TimestampColumn:
     time. Raises `ConfigError` where the column's type is no timestamp, or is text without a format.
     """
 
-    def __init__(self, column: Column, settings: PollSettings) -> None:
+    def __init__(self, column: Column, settings: PollSettings, dialect: Dialect = CASSANDRA) -> None:
         self.column = column
         self.sortable = True
         self.expression = quote(column.name)
@@ -53,7 +54,7 @@ class TimestampColumn:
         match column.type.name:
             case "timestamp":
                 # As bytes: the driver cannot convert a timestamp beyond Python's years, and fails the whole page.
-                self.expression = f"timestampasblob({self.expression})"
+                self.expression = bytes_of(column, dialect)
                 self.precision, self._read, self._bound = 1000, _of_timestamp, _to_datetime
             case "timeuuid":
                 self.precision, self._read, self._bound = 1, _of_timeuuid, _to_timeuuid
@@ -99,7 +100,9 @@ class TimestampColumn:
         return self._bound(min(max(moment, 0), _LAST))
 
 
-def _of_timestamp(value: bytes) -> int | None:
+def _of_timestamp(value: bytes | datetime) -> int | None:
+    if isinstance(value, datetime):  # of a database that returns no bytes; the driver's moments are naive, in UTC
+        return (value.replace(tzinfo=UTC) - _BEGINNING) // _MICROSECOND
     return int.from_bytes(value, "big", signed=True) * 1000 if value else None
 
 

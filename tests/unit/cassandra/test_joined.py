@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from cdc_daemon.cassandra.dialect import CASSANDRA
 from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.reader import CassandraRowReader, Found
@@ -36,6 +37,7 @@ RELATED = Related(
 
 
 class Schema:
+    dialect = CASSANDRA
     newest_of_collections = True
 
     def __init__(self, *expiring: TableName) -> None:

@@ -29,6 +29,7 @@ class Cluster:
         self.content = content
         self.down = False
         self.asked = 0
+        self.release = "5.0.6"
 
     def change(self, content: Rows) -> None:
         self.content = content
@@ -38,6 +39,9 @@ class Cluster:
 class Reader:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+
+    def release(self) -> str:
+        return self._cluster.release
 
     async def version(self) -> UUID:
         if self._cluster.down:
