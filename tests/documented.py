@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from markdown_it import MarkdownIt
 
@@ -47,3 +47,18 @@ def split_kubectl(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split the words of `kubectl` from those of the program that it runs in a container."""
     at = words.index("--") if "--" in words else len(words)
     return list(words[:at]), list(words[at + 1 :])
+
+
+TEXT: Final = RUNBOOK.read_text(encoding="utf-8")
+(SEGMENT,) = (CHECKOUT / "tests" / "data" / "commitlog" / "5.0-plain").glob("CommitLog-*.log.gz")
+STATE, RAW = "/var/lib/cdc-daemon", "/var/lib/cassandra/cdc_raw"
+
+
+def daemon_commands() -> Iterator[str]:
+    """Return each command line of the runbook that runs `cdc-daemon`, without what runs it in a pod."""
+    for code in codes(TEXT):
+        words = words_of(code.text)
+        if words and words[0] == "kubectl":
+            words = split_kubectl(words)[1]
+        if len(words) > 1 and words[0] == "cdc-daemon":
+            yield shlex.join(words)

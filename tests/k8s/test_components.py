@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.k8s.conftest import K8S, OVERLAYS, Manifest, kustomize
-from tests.k8s.test_policies import daemon_of, ports_of, settings_of
+from tests.k8s.pods import daemon_of, ports_of, settings_of
 
 COMPONENTS = sorted(file.parent.name for file in (K8S / "components").glob("*/kustomization.yaml"))
 KINDS = {"monitoring": "PodMonitor", "network-policy": "NetworkPolicy"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.k8s.conftest import OVERLAYS, Build, Manifest
-from tests.k8s.test_policies import daemon_of, daemon_pod, ports_of
+from tests.k8s.pods import daemon_of, daemon_pod, ports_of
 
 SIDECARS = ["cass-operator/cluster", "cass-operator/datacenter", "statefulset"]
 GUARDED = [*SIDECARS, "poller-only"]

@@ -12,29 +12,12 @@ import yaml
 
 from cdc_daemon import __version__
 from cdc_daemon.cassandra.node import NodeSettings
-from cdc_daemon.config import Settings, load
 from tests.k8s.conftest import K8S, Build, Manifest
-from tests.k8s.pods import Pod, pods
+from tests.k8s.pods import daemon_of, daemon_pod, pods, ports_of, settings_of
 
 OPERATORS = ["cass-operator/cluster", "cass-operator/datacenter"]
 SIDECARS = [*OPERATORS, "statefulset", "dev"]
 STATE, LOG = "/var/lib/cdc-daemon", "/var/lib/cassandra/cdc_raw"
-
-
-def daemon_pod(manifests: list[Manifest]) -> Pod:
-    (pod,) = [pod for pod in pods(manifests) if pod.daemon is not None]
-    return pod
-
-
-def daemon_of(manifests: list[Manifest]) -> dict[str, Any]:
-    daemon = daemon_pod(manifests).daemon
-    assert daemon is not None
-    return daemon
-
-
-def ports_of(daemon: dict[str, Any]) -> dict[str, int]:
-    """The numbers of a container's ports by their names."""
-    return {port["name"]: port["containerPort"] for port in daemon["ports"]}
 
 
 def texts(value: Any) -> Iterator[tuple[str, Any]]:
@@ -240,24 +223,6 @@ def test_services_lead_to_the_daemon(manifests: list[Manifest]) -> None:
     # By its number: names of native sidecars' ports are not found before Kubernetes 1.32.
     (port,) = service["spec"]["ports"]
     assert port["targetPort"] == ports_of(daemon_of(manifests))["cdc-http"]
-
-
-def settings_of(manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The daemon's configuration as its container would understand it, with the files of its secrets."""
-    (text,) = [each["data"]["config.yaml"] for each in manifests if "config.yaml" in each.get("data", {})]
-    pod, daemon = daemon_pod(manifests), daemon_of(manifests)
-    for variable in daemon["env"]:
-        monkeypatch.setenv(variable["name"], variable.get("value", "filled-in"))
-    volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
-    for mount in daemon["volumeMounts"]:
-        for source in volumes.get(mount["name"], {}).get("projected", {}).get("sources", []):
-            for item in source["secret"]["items"]:
-                file = tmp_path / mount["mountPath"].lstrip("/") / item["path"]
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text("0123456789abcdef0123456789abcdef")
-    config = tmp_path / "config.yaml"
-    config.write_text(text.replace("/run/secrets/", f"{tmp_path}/run/secrets/"))
-    return load(config)
 
 
 def test_the_configuration_is_right_and_its_secrets_are_mounted(

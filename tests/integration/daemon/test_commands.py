@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cdc_daemon.cli.main import app
+from tests.documented import RAW, SEGMENT, STATE, daemon_commands
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
-from tests.unit.cli.test_runbook import RAW, SEGMENT, STATE, daemon_commands
 
 DATED = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "date"}}}
 

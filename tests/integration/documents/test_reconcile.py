@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.integration.daemon.stage import Stage
-from tests.integration.documents.test_joins import stage_users
+from tests.integration.documents.users import stage_users
 from tests.integration.sources.requests.asking import spoil, version_of, with_token
 from tests.integration.tablejobs.conftest import finished, start
 

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from cdc_daemon.cassandra.read_plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
 from cdc_daemon.model.signal import Key, TableName
-from tests.unit.document.tables import table
-from tests.unit.document.test_mapping import ENROLMENT, USER
+from tests.unit.document.tables import ENROLMENT, USER, table
 
 NAME = TableName("sunbird", "t")
 COMPOSITE = table(

@@ -20,26 +20,18 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
-from tests.documented import CHECKOUT, RUNBOOK, codes, split_kubectl, words_of
+from tests.documented import (
+    RAW,
+    SEGMENT,
+    STATE,
+    TEXT,
+    daemon_commands,
+)
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs
 
-TEXT: Final = RUNBOOK.read_text(encoding="utf-8")
-(SEGMENT,) = (CHECKOUT / "tests" / "data" / "commitlog" / "5.0-plain").glob("CommitLog-*.log.gz")
-STATE, RAW = "/var/lib/cdc-daemon", "/var/lib/cassandra/cdc_raw"
-
 FINDS_FAULT: Final = {"check": "Cassandra and Elasticsearch do not answer here"}
 """Commands whose exit code is 1 here, and why. All others succeed."""
-
-
-def daemon_commands() -> Iterator[str]:
-    """Return each command line of the runbook that runs `cdc-daemon`, without what runs it in a pod."""
-    for code in codes(TEXT):
-        words = words_of(code.text)
-        if words and words[0] == "kubectl":
-            words = split_kubectl(words)[1]
-        if len(words) > 1 and words[0] == "cdc-daemon":
-            yield shlex.join(words)
 
 
 COMMANDS: Final = sorted(set(daemon_commands()))

@@ -13,16 +13,9 @@ from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import Cell, ComplexColumn, DecodedRow, Deletion, PartitionUpdate, RangeTombstone
 from cdc_daemon.model.errors import DamagedSegmentError, MutationError
+from tests.unit.commitlog.inserts import KEY, NOW, insert, section_of
 from tests.unit.commitlog.strategies import SLOW, column, tables, updates
 from tests.unit.commitlog.writer import entry, mutation, table, vint
-
-KEY = column("k", "text", "partition_key")
-NOW = 1_750_000_000_000_000
-
-
-def section_of(*payloads: bytes) -> Section:
-    data = b"".join(map(entry, payloads))
-    return Section(data, 100, 100 + len(data), 100)
 
 
 def read(schema: Iterable[TableMetadata], *payloads: bytes, limit: int | None = None) -> KeyBatch:
@@ -103,14 +96,6 @@ def test_keys_are_those_of_the_update(data: st.DataObject) -> None:
         assert found.has_ttl == expires(update)
         assert min(times(update)) <= found.timestamp <= max(times(update))
     assert len(batch.updates) == 2
-
-
-def insert(
-    some: TableMetadata, *clustering: bytes, timestamp: int = NOW, key: bytes = b"key", **more: Cell
-) -> PartitionUpdate:
-    columns: dict[str, Cell | ComplexColumn] = {"v": Cell(b"value", timestamp), **more}
-    row = DecodedRow(clustering, timestamp, None, None, None, columns)
-    return PartitionUpdate(some, key, 0, None, None, (row,), ())
 
 
 SIMPLE = table("simple", [KEY], regular=[column("v", "text"), column("w", "text")])

@@ -13,8 +13,8 @@ from cdc_daemon.commitlog.mutation import read_updates
 from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.commitlog.update import Cell, PartitionUpdate
 from cdc_daemon.model.errors import CommitLogError, UnknownTableError
+from tests.unit.commitlog.inserts import KEY, NOW, insert, section_of
 from tests.unit.commitlog.strategies import SLOW, column, tables, updates
-from tests.unit.commitlog.test_keys import KEY, NOW, insert, section_of
 from tests.unit.commitlog.writer import UpdateWriter, mutation, table, vint
 
 KNOWN = table("known", [KEY], regular=[column("v", "text"), column("w", "text")])

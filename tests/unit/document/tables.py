@@ -39,3 +39,18 @@ def table(
     found = schema.find(keyspace, name)
     assert found is not None
     return found
+
+
+USER = table(
+    ("id", "text", "partition_key"),
+    ("firstname", "text", "regular"),
+    ("flags", "int", "regular"),
+    ("tags", "set<text>", "regular"),
+)
+ENROLMENT = table(
+    ("userid", "text", "partition_key"),
+    ("courseid", "text", "clustering"),
+    ("batch", "int", "clustering"),
+    ("note", "text", "static"),
+    ("progress", "int", "regular"),
+)

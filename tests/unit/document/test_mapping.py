@@ -21,21 +21,8 @@ from cdc_daemon.document.identity import Identity
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ConfigError, DocumentError
 from cdc_daemon.model.signal import TableName
-from tests.unit.document.tables import table
+from tests.unit.document.tables import ENROLMENT, USER
 
-USER = table(
-    ("id", "text", "partition_key"),
-    ("firstname", "text", "regular"),
-    ("flags", "int", "regular"),
-    ("tags", "set<text>", "regular"),
-)
-ENROLMENT = table(
-    ("userid", "text", "partition_key"),
-    ("courseid", "text", "clustering"),
-    ("batch", "int", "clustering"),
-    ("note", "text", "static"),
-    ("progress", "int", "regular"),
-)
 USER_COLUMNS = ("id", "firstname", "flags", "tags")
 
 
