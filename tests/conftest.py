@@ -12,7 +12,8 @@ from cassandra.cluster import Session
 from hypothesis import settings
 
 from cdc_daemon.telemetry.logs import LIBRARIES
-from sandbox import FAST_START, Sandbox
+from sandbox import Sandbox
+from tests.servers import make_sandbox
 
 # A script's background job (`nohup make test &`) is started with SIGINT ignored. Every program that a test starts would
 # inherit that, and could not be interrupted.
@@ -46,7 +47,7 @@ def box() -> Iterator[Sandbox]:
 
     A test that kills, pauses or reconfigures a server starts a Sandbox of its own.
     """
-    with Sandbox(java_options=FAST_START) as running:
+    with make_sandbox() as running:
         yield running
 
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from cassandra.cluster import Session
-from elasticsearch import Elasticsearch
 from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
@@ -19,6 +18,7 @@ from cdc_daemon.cli.main import app
 from sandbox import Sandbox
 from sandbox.browser import chromium
 from sandbox.ports import PortReservation
+from sandbox.search_client import make_search_client
 from tests.browser.relay import Relay
 from tests.integration.daemon.stage import Stage, new_stage
 
@@ -53,7 +53,7 @@ def stage(box: Sandbox, cql: Session, relay: Relay, tmp_path_factory: pytest.Tem
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     token = {"name": "operator", "hash": f"sha256:{digest}", "scopes": ["admin", "sync"]}
     with (
-        Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as elastic,
+        make_search_client(box.elasticsearch.url, max_retries=3, retry_on_timeout=True) as elastic,
         new_stage(box, cql, elastic, tmp_path_factory.mktemp("daemon")) as stage,
     ):
         stage.table("person", "id int PRIMARY KEY, name text")

@@ -11,6 +11,7 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
 from sandbox import Sandbox
+from sandbox.search_client import make_search_client
 
 _HERE = Path(__file__).parent
 
@@ -24,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def elastic(box: Sandbox) -> Iterator[Elasticsearch]:
     """A client of the shared Elasticsearch."""
-    with Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as client:
+    with make_search_client(box.elasticsearch.url, max_retries=3, retry_on_timeout=True) as client:
         yield client
 
 
@@ -42,6 +43,6 @@ def index_prefix(box: Sandbox) -> Iterator[str]:
     """A prefix that only this test's indices and aliases have; what begins with it is deleted afterwards."""
     prefix = f"test-{secrets.token_hex(6)}-"
     yield prefix
-    with Elasticsearch(box.elasticsearch.url, request_timeout=60) as client:
+    with make_search_client(box.elasticsearch.url) as client:
         if found := list(client.indices.get(index=f"{prefix}*", expand_wildcards="all")):
             client.indices.delete(index=found)

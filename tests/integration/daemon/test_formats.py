@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elasticsearch import Elasticsearch
 
 from sandbox import FAST_START, Sandbox
+from sandbox.search_client import make_search_client
 from tests.fixtures_maker.make import PASSWORD, Combination, make_keystore
 from tests.integration.daemon.stage import new_stage
 
@@ -36,7 +36,7 @@ def test_rows_and_removals_are_shown(combination: Combination, box: Sandbox, tmp
     with (
         node,
         node.connect() as cql,
-        Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
+        make_search_client(box.elasticsearch.url) as elastic,
         new_stage(_Mixed(node, box), cql, elastic, tmp_path) as stage,
     ):
         stage.table("rows", "p text, c int, v text, tags set<text>, s text static, PRIMARY KEY (p, c)")

@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
-from elasticsearch import Elasticsearch
 
 from bench.load import TABLES, MixedLoad
-from sandbox import FAST_START, Sandbox
+from sandbox import Sandbox
+from sandbox.search_client import make_search_client
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import SMALL, Stage, new_stage
+from tests.servers import make_sandbox
 
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Sandbox]:
     """Servers that may be killed. With `batch` Cassandra keeps all that it acknowledged, as more replicas would."""
-    with Sandbox(yaml={"commitlog_sync": "batch"}, java_options=FAST_START) as running:
+    with make_sandbox(yaml={"commitlog_sync": "batch"}) as running:
         yield running
 
 
@@ -44,7 +45,7 @@ def own_cql(own: Sandbox) -> Iterator[Session]:
 def fragile(own: Sandbox, own_cql: Session, tmp_path: Path) -> Iterator[Stage]:
     """A stage on servers that may be killed, with the tables of the mixed load."""
     with (
-        Elasticsearch(own.elasticsearch.url, request_timeout=60, max_retries=5, retry_on_timeout=True) as elastic,
+        make_search_client(own.elasticsearch.url, max_retries=5, retry_on_timeout=True) as elastic,
         new_stage(own, own_cql, elastic, tmp_path) as stage,
     ):
         for name, columns in TABLES.items():

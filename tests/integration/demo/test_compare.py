@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cassandra.cluster import Session
@@ -16,10 +16,19 @@ from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.search.engines.client import ElasticsearchOptions, make_client
-from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
+from cdc_daemon.search import SearchEngine
 from sandbox import Sandbox
 from sandbox.compare import Comparison, _projected, compare_mapping
+from sandbox.search_client import make_async_search_client
+from tests.integration.search.conftest import connected
+
+
+class _Both(NamedTuple):
+    """The connections to both servers."""
+
+    session: Session
+    client: AsyncElasticsearch
+    engine: SearchEngine
 
 
 @dataclass
@@ -28,6 +37,7 @@ class _Pair:
 
     session: Session
     client: AsyncElasticsearch
+    engine: SearchEngine
     mapping: DocumentMapping
 
     async def copy(self) -> None:
@@ -41,17 +51,28 @@ class _Pair:
                 )
 
     async def compare(self) -> Comparison:
-        return await compare_mapping(self.session, ElasticsearchEngine(self.client), self.mapping)
+        return await compare_mapping(self.session, self.engine, self.mapping)
 
 
 @pytest.fixture
 async def client(box: Sandbox) -> AsyncIterator[AsyncElasticsearch]:
-    made = make_client(ElasticsearchOptions((box.elasticsearch.url,)))
-    yield made
-    await made.close()
+    async with make_async_search_client(box.elasticsearch.url) as client:
+        yield client
 
 
-async def _pair(cql: Session, client: AsyncElasticsearch, table: TableName, alias: str, **settings: Any) -> _Pair:
+@pytest.fixture
+async def engine(box: Sandbox) -> AsyncIterator[SearchEngine]:
+    async with connected(box) as engine:
+        yield engine
+
+
+@pytest.fixture
+def both(cql: Session, client: AsyncElasticsearch, engine: SearchEngine) -> _Both:
+    return _Both(cql, client, engine)
+
+
+async def _pair(both: _Both, table: TableName, alias: str, **settings: Any) -> _Pair:
+    cql, client, engine = both
     source = SchemaSource(cql)
     await source.refresh()
     declared = MappingSettings.model_validate({"table": str(table), "alias": alias, **settings})
@@ -65,11 +86,11 @@ async def _pair(cql: Session, client: AsyncElasticsearch, table: TableName, alia
             "properties": {**mapping.index_mapping()["properties"], **mapping.bookkeeping},
         },
     )
-    return _Pair(cql, client, mapping)
+    return _Pair(cql, client, engine, mapping)
 
 
 async def test_each_kind_of_difference_is_found_and_no_other(
-    cql: Session, keyspace: str, client: AsyncElasticsearch, index_prefix: str
+    cql: Session, keyspace: str, client: AsyncElasticsearch, both: _Both, index_prefix: str
 ) -> None:
     cql.execute(f"CREATE TABLE {keyspace}.t (id text PRIMARY KEY, v int, m map<text, text>, at timestamp)")
     for number in range(1200):  # more than two pages
@@ -77,7 +98,7 @@ async def test_each_kind_of_difference_is_found_and_no_other(
             f"INSERT INTO {keyspace}.t (id, v, m, at) VALUES (%s, %s, {{'a': 'b'}}, toTimestamp(now()))",
             [f"id-{number}", number],
         )
-    pair = await _pair(cql, client, TableName(keyspace, "t"), f"{index_prefix}t", fields={"v": "value"}, nulls="keep")
+    pair = await _pair(both, TableName(keyspace, "t"), f"{index_prefix}t", fields={"v": "value"}, nulls="keep")
     await pair.copy()
 
     equal = await pair.compare()
@@ -102,7 +123,7 @@ async def test_each_kind_of_difference_is_found_and_no_other(
 
 
 async def test_composite_keys_clustering_columns_and_statics(
-    cql: Session, keyspace: str, client: AsyncElasticsearch, index_prefix: str
+    cql: Session, keyspace: str, client: AsyncElasticsearch, both: _Both, index_prefix: str
 ) -> None:
     cql.execute(
         f"CREATE TABLE {keyspace}.t (a text, b int, c timeuuid, d text, s text static, v text, "
@@ -113,7 +134,7 @@ async def test_composite_keys_clustering_columns_and_statics(
             f"INSERT INTO {keyspace}.t (a, b, c, d, s, v) VALUES (%s, 1, now(), 'd:\\', 'static', 'v')", [f"a{number}"]
         )
     cql.execute(f"INSERT INTO {keyspace}.t (a, b, s) VALUES ('nothing but a static', 1, 'static')")
-    pair = await _pair(cql, client, TableName(keyspace, "t"), f"{index_prefix}t")
+    pair = await _pair(both, TableName(keyspace, "t"), f"{index_prefix}t")
     await pair.copy()
 
     equal = await pair.compare()
@@ -135,10 +156,10 @@ async def test_composite_keys_clustering_columns_and_statics(
 
 
 async def test_empty_is_equal_to_empty_and_no_index_is_an_error(
-    cql: Session, keyspace: str, client: AsyncElasticsearch, index_prefix: str
+    cql: Session, keyspace: str, client: AsyncElasticsearch, both: _Both, index_prefix: str
 ) -> None:
     cql.execute(f"CREATE TABLE {keyspace}.t (id text PRIMARY KEY)")
-    pair = await _pair(cql, client, TableName(keyspace, "t"), f"{index_prefix}t")
+    pair = await _pair(both, TableName(keyspace, "t"), f"{index_prefix}t")
     assert (await pair.compare()).is_equal
 
     await client.indices.delete(index=f"{pair.mapping.alias}-000001")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from cassandra.cluster import Session
-from elasticsearch import Elasticsearch
 
 from sandbox import Sandbox
+from sandbox.search_client import make_search_client
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 
@@ -22,7 +22,7 @@ from tests.integration.daemon.stage import Stage, new_stage
 def stage(box: Sandbox, cql: Session, tmp_path: Path) -> Iterator[Stage]:
     """A daemon with a heartbeat."""
     with (
-        Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
+        make_search_client(box.elasticsearch.url) as elastic,
         new_stage(box, cql, elastic, tmp_path) as stage,
     ):
         table = stage.table("heartbeat", "node text PRIMARY KEY, at timestamp")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cassandra.cluster import Session
-from elasticsearch import Elasticsearch
 
 from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.sync import SyncClient
@@ -19,6 +18,7 @@ from sandbox import Sandbox
 from sandbox.ports import PortReservation
 from sandbox.process import ServerProcess
 from sandbox.prometheus import JOB, Prometheus
+from sandbox.search_client import make_search_client
 from tests.integration.daemon.harness import StillWaitingError, wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 
@@ -27,7 +27,7 @@ from tests.integration.daemon.stage import Stage, new_stage
 def stage(box: Sandbox, cql: Session, tmp_path: Path) -> Iterator[Stage]:
     """A daemon that polls one of its tables too, compares them, and shows another table's rows in documents."""
     with (
-        Elasticsearch(box.elasticsearch.url, request_timeout=60) as elastic,
+        make_search_client(box.elasticsearch.url) as elastic,
         new_stage(box, cql, elastic, tmp_path) as stage,
     ):
         stage.create("makers", "id text PRIMARY KEY, name text")

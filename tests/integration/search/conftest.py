@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,9 @@ from cdc_daemon.search import (
     ProbePauses,
 )
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.engines.client import make_client
-from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
+from cdc_daemon.search.engines.detection import make_engine
 from sandbox import Sandbox
+from sandbox.search_client import make_async_search_client
 
 QUICK = BulkLimits(request_timeout=10.0, probe_pauses=ProbePauses(first=0.02, down=0.2, refused=0.2))
 
@@ -34,12 +35,9 @@ class Index:
     """An alias with an index behind it, and how to write and read it."""
 
     client: AsyncElasticsearch
+    engine: SearchEngine
     alias: str
     name: str
-
-    @property
-    def engine(self) -> SearchEngine:
-        return ElasticsearchEngine(self.client)
 
     def definition(self, **settings: Any) -> IndexDefinition:
         return IndexDefinition(
@@ -71,20 +69,31 @@ class Index:
         return {hit["_id"] for hit in found["hits"]["hits"]}
 
 
+@asynccontextmanager
+async def connected(box: Sandbox) -> AsyncIterator[SearchEngine]:
+    """Give the daemon's connection to whichever engine the sandbox has."""
+    engine = make_engine(ElasticsearchOptions((box.elasticsearch.url,), flavor="auto"))
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
 @pytest.fixture
 async def client(box: Sandbox) -> AsyncIterator[AsyncElasticsearch]:
-    async with make_client(ElasticsearchOptions((box.elasticsearch.url,))) as client:
+    async with make_async_search_client(box.elasticsearch.url) as client:
         yield client
 
 
 @pytest.fixture
-def engine(client: AsyncElasticsearch) -> SearchEngine:
-    return ElasticsearchEngine(client)
+async def engine(box: Sandbox) -> AsyncIterator[SearchEngine]:
+    async with connected(box) as engine:
+        yield engine
 
 
 @pytest.fixture
-async def index(client: AsyncElasticsearch, index_prefix: str) -> Index:
-    index = Index(client, f"{index_prefix}alias", f"{index_prefix}1")
+async def index(client: AsyncElasticsearch, engine: SearchEngine, index_prefix: str) -> Index:
+    index = Index(client, engine, f"{index_prefix}alias", f"{index_prefix}1")
     await index.ensure()
     return index
 

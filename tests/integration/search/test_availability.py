@@ -12,28 +12,35 @@ from elasticsearch import AsyncElasticsearch
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.clock import HybridClock
-from cdc_daemon.search import BulkWriter, ElasticsearchOptions, Outcome, RetryReason, SearchEngine, SilentObserver
-from cdc_daemon.search.engines.client import make_client
+from cdc_daemon.search import BulkWriter, Outcome, RetryReason, SearchEngine, SilentObserver
 from sandbox import Sandbox
-from tests.integration.search.conftest import QUICK, Index
+from sandbox.search_client import make_async_search_client
+from tests.integration.search.conftest import QUICK, Index, connected
+from tests.servers import make_sandbox
 
 
 @pytest.fixture(scope="module")
 def lone() -> Iterator[Sandbox]:
     """An Elasticsearch that has little room for writes under way, and may be killed."""
-    with Sandbox(cassandra=None, elasticsearch_yaml={"indexing_pressure.memory.limit": "400kb"}) as box:
+    with make_sandbox(cassandra=None, elasticsearch_yaml={"indexing_pressure.memory.limit": "400kb"}) as box:
         yield box
 
 
 @pytest.fixture
 async def client(lone: Sandbox) -> AsyncIterator[AsyncElasticsearch]:
-    async with make_client(ElasticsearchOptions((lone.elasticsearch.url,))) as client:
+    async with make_async_search_client(lone.elasticsearch.url) as client:
         yield client
 
 
 @pytest.fixture
-async def index(client: AsyncElasticsearch) -> AsyncIterator[Index]:
-    index = Index(client, "users", "users-1")
+async def engine(lone: Sandbox) -> AsyncIterator[SearchEngine]:
+    async with connected(lone) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def index(client: AsyncElasticsearch, engine: SearchEngine) -> AsyncIterator[Index]:
+    index = Index(client, engine, "users", "users-1")
     await index.ensure()
     yield index
     await client.indices.delete(index=index.name)
@@ -161,7 +168,7 @@ async def test_a_restart_forgets_deletions_so_no_body_is_sent_across_it(
 async def test_a_block_of_the_whole_cluster_is_no_trouble_of_one_index(
     index: Index, client: AsyncElasticsearch, engine: SearchEngine, make_writer: Callable[..., BulkWriter]
 ) -> None:
-    other = Index(client, "orders", "orders-1")
+    other = Index(client, engine, "orders", "orders-1")
     await other.ensure()
     writer = make_writer(engine)
     await client.cluster.put_settings(persistent={"cluster.blocks.read_only": True})

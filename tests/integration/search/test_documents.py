@@ -87,7 +87,7 @@ async def open_contexts(index: Index) -> int:
 
 
 async def test_an_absent_alias_is_told(index: Index) -> None:
-    gone = Index(index.client, "no-such-alias", "-")
+    gone = Index(index.client, index.engine, "no-such-alias", "-")
     with pytest.raises(ElasticsearchRefusedError, match="no-such-alias"):
         await find(gone, "p")
 

@@ -222,7 +222,7 @@ async def test_nothing_is_created_by_writing_where_nothing_is(index: Index, writ
 
 async def test_nothing_is_written_to_an_index_that_has_the_aliass_name(index: Index, writer: BulkWriter) -> None:
     await writer.write([index.write("a"), index.write("b")])
-    to_the_index = Index(index.client, index.name, "-")
+    to_the_index = Index(index.client, index.engine, index.name, "-")
 
     results = await writer.write([to_the_index.write("c"), to_the_index.delete("nothing")])
 

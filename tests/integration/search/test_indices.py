@@ -15,8 +15,8 @@ from tests.integration.search.conftest import Index
 
 
 @pytest.fixture
-def absent(client: AsyncElasticsearch, index_prefix: str) -> Index:
-    return Index(client, f"{index_prefix}alias", f"{index_prefix}1")
+def absent(client: AsyncElasticsearch, engine: SearchEngine, index_prefix: str) -> Index:
+    return Index(client, engine, f"{index_prefix}alias", f"{index_prefix}1")
 
 
 @pytest.fixture

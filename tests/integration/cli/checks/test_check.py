@@ -35,13 +35,14 @@ from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log.lock import DaemonLock
 from sandbox import Sandbox
+from sandbox.search_client import make_search_client
 
 Check = Callable[..., dict[str, Finding]]
 
 
 @pytest.fixture
 def client(box: Sandbox) -> Iterator[Elasticsearch]:
-    with closing(Elasticsearch(box.elasticsearch.url, request_timeout=60)) as connected:
+    with closing(make_search_client(box.elasticsearch.url)) as connected:
         yield connected
 
 

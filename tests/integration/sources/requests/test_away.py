@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from elasticsearch import Elasticsearch
 
-from sandbox import FAST_START, Sandbox
+from sandbox.search_client import make_search_client
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.sources.requests.asking import Answer, send, sync, with_token
+from tests.servers import make_sandbox
 
 DEADLINE = 2.0
 
@@ -25,9 +25,9 @@ DEADLINE = 2.0
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A daemon on servers that may be held up."""
     with (
-        Sandbox(java_options=FAST_START) as own,
+        make_sandbox() as own,
         own.connect() as cql,
-        Elasticsearch(own.elasticsearch.url, request_timeout=60, max_retries=5, retry_on_timeout=True) as elastic,
+        make_search_client(own.elasticsearch.url, max_retries=5, retry_on_timeout=True) as elastic,
         new_stage(own, cql, elastic, tmp_path_factory.mktemp("away")) as stage,
     ):
         stage.table("person", "id text PRIMARY KEY, name text")

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from elasticsearch import Elasticsearch
 
-from sandbox import FAST_START, Sandbox
+from sandbox import Sandbox
+from sandbox.search_client import make_search_client
 from tests.browser.relay import Relay
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.sources.requests.asking import sync, with_token
+from tests.servers import make_sandbox
 
 DEADLINE = 900.0
 """Seconds that the daemon gives a request: far more than the test waits, so an answer before is no deadline's."""
@@ -26,7 +27,7 @@ TOMBSTONES = 1000
 @pytest.fixture(scope="module")
 def own() -> Iterator[Sandbox]:
     """Servers that may be stopped. A read that meets a thousand tombstones fails."""
-    with Sandbox(yaml={"tombstone_failure_threshold": TOMBSTONES}, java_options=FAST_START) as running:
+    with make_sandbox(yaml={"tombstone_failure_threshold": TOMBSTONES}) as running:
         yield running
 
 
@@ -35,7 +36,7 @@ def running(own: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A daemon that answers, with a heartbeat; it is not started."""
     with (
         own.connect() as cql,
-        Elasticsearch(own.elasticsearch.url, request_timeout=60, max_retries=5, retry_on_timeout=True) as elastic,
+        make_search_client(own.elasticsearch.url, max_retries=5, retry_on_timeout=True) as elastic,
         new_stage(own, cql, elastic, tmp_path_factory.mktemp("hung")) as stage,
     ):
         stage.table("person", "id text PRIMARY KEY, name text")

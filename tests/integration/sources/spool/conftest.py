@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from elasticsearch import Elasticsearch
 
-from sandbox import FAST_START, Sandbox
+from sandbox.search_client import make_search_client
 from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.sources.spool.small import TOTAL_MIB
+from tests.servers import make_sandbox
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def small_stage(tmp_path: Path) -> Iterator[Stage]:
         "periodic_commitlog_sync_lag_block": "10s",
     }
     with (
-        Sandbox(yaml=changes, java_options=FAST_START) as box,
+        make_sandbox(yaml=changes) as box,
         box.connect() as cql,
-        Elasticsearch(box.elasticsearch.url, request_timeout=60, max_retries=3, retry_on_timeout=True) as elastic,
+        make_search_client(box.elasticsearch.url, max_retries=3, retry_on_timeout=True) as elastic,
         new_stage(box, cql, elastic, tmp_path / "daemon") as stage,
     ):
         yield stage

@@ -1,0 +1,22 @@
+"""The servers of the tests, and the search engine among them, which the environment chooses."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sandbox import FAST_START, Sandbox
+from sandbox.engines import DEFAULT_ENGINE
+
+SEARCH_VARIABLE = "CDC_TEST_SEARCH"
+"""The environment variable that names the search engine of the tests, such as `opensearch:2.19.5`."""
+
+
+def chosen_search() -> str:
+    """Return the search engine that the tests run on."""
+    return os.environ.get(SEARCH_VARIABLE) or DEFAULT_ENGINE
+
+
+def make_sandbox(**options: Any) -> Sandbox:
+    """Return a sandbox for tests: with the chosen search engine, and quick to start. `options` are Sandbox's."""
+    return Sandbox(**{"search": chosen_search(), "java_options": FAST_START, **options})
