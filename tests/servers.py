@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from sandbox import FAST_START, Sandbox
-from sandbox.engines import DEFAULT_ENGINE
+from sandbox.engines import DEFAULT_ENGINE, find_engine
 
 SEARCH_VARIABLE = "CDC_TEST_SEARCH"
 """The environment variable that names the search engine of the tests, such as `opensearch:2.19.5`."""
@@ -15,6 +15,13 @@ SEARCH_VARIABLE = "CDC_TEST_SEARCH"
 def chosen_search() -> str:
     """Return the search engine that the tests run on."""
     return os.environ.get(SEARCH_VARIABLE) or DEFAULT_ENGINE
+
+
+def unparsable() -> str:
+    """Return the type of the error with which the chosen engine refuses a document that does not fit its mapping."""
+    engine = find_engine(chosen_search())
+    renamed = engine.name == "elasticsearch" and not engine.version.startswith("7.")
+    return "document_parsing_exception" if renamed else "mapper_parsing_exception"
 
 
 def make_sandbox(**options: Any) -> Sandbox:

@@ -18,6 +18,7 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import SMALL, Stage, identity_of
+from tests.servers import unparsable
 
 DATED = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "date"}}}
 
@@ -60,7 +61,7 @@ def test_a_document_that_elasticsearch_cannot_take_is_set_aside(stage: Stage) ->
     assert stage.daemon.status()["backlog"]["bytes"] == 0
 
     (letter,) = letters(stage)
-    assert (letter.kind, letter.reason) == ("document", "document_parsing_exception")
+    assert (letter.kind, letter.reason) == ("document", unparsable())
     assert (letter.keyspace, letter.table) == (stage.keyspace, "dated")
     assert letter.partition_key == (7).to_bytes(4, "big")
     assert letter.detail["id"] == "7"
@@ -124,13 +125,11 @@ def test_replay_and_drop(stage: Stage, tmp_path: Path) -> None:
         for letter in command(stage, "list", "--table", f"{stage.keyspace}.dated")["dead_letters"]
     }
     assert found.keys() == {0, 1, 2}
-    assert {(letter["alias"], letter["reason"]) for letter in found.values()} == {
-        (stage.alias("dated"), "document_parsing_exception")
-    }
+    assert {(letter["alias"], letter["reason"]) for letter in found.values()} == {(stage.alias("dated"), unparsable())}
     assert found[2]["document"] == '{"id":2,"day":"never"}'
 
     asking = ("--url", stage.daemon.url, "--token-file", str(token))
-    again = command(stage, "replay", "--reason", "document_parsing_exception", *asking, code=1)
+    again = command(stage, "replay", "--reason", unparsable(), *asking, code=1)
     assert (again["replayed"], again["failed"]) == (0, 3)
     attempts = [letter["attempts"] for letter in command(stage, "list")["dead_letters"] if letter["table"] == "dated"]
     assert attempts == [2, 2, 2], "one letter for each document, however often it fails"

@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.search import BulkWriter, Operation, Outcome
 from tests.integration.search.conftest import Index
+from tests.servers import unparsable
 
 BAD = {
-    "document_parsing_exception": b'{"age":"eleven"}',
+    unparsable(): b'{"age":"eleven"}',
     "strict_dynamic_mapping_exception": b'{"unknown":1}',
 }
 

@@ -18,6 +18,7 @@ from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapFields, SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
 from tests.integration.search.conftest import Index
+from tests.servers import unparsable
 
 
 @dataclass
@@ -192,7 +193,7 @@ async def test_what_the_other_index_refuses_does_not_concern_the_live_one(daemon
     assert await daemon.outcomes(index.write("a"), index.write("b", age=1)) == [Outcome.INDEXED] * 2
     refused = daemon.writer.refused[index.alias]
     assert (refused.documents, refused.id) == (1, "a")
-    assert "document_parsing_exception" in refused.reason
+    assert unparsable() in refused.reason
     assert (await daemon.indices()).behind, "whatever daemon builds it knows that it is to be compared again"
     await daemon.changes.unmark_behind(index.alias, f"{index.name}-next")
     assert not (await daemon.indices()).behind
