@@ -150,6 +150,13 @@ class SearchEngine(Protocol):
         """Return the mapping of each index."""
         ...
 
+    async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mapping as the engine can have it: fields of types that it does not have are stored only.
+
+        The methods that create or change an index do this by themselves.
+        """
+        ...
+
     async def put_mapping(self, index: str, properties: Mapping[str, Any]) -> None:
         """Add fields to the mapping of an index."""
         ...

@@ -67,7 +67,8 @@ async def find_drift(
     if mappings:
         with attempting("read the mapping", index=index):
             mapping = of_index(await engine.mappings(index), index)
-        found += mapping_differences(mappings, mapping)
+            declared = await engine.fit_mapping(mappings)
+        found += mapping_differences(declared, mapping)
     return found
 
 

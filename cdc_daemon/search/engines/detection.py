@@ -80,6 +80,10 @@ class DetectedEngine(RestEngine):
         if self._own is not None:
             await self._own.close()
 
+    async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mapping as the engine that answers can have it."""
+        return await (await self._find()).fit_mapping(mapping)
+
     async def scan(
         self,
         target: str,

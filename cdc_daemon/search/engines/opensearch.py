@@ -16,6 +16,7 @@ from elastic_transport.client_utils import DEFAULT
 from cdc_daemon.search.engine import StoredDocument
 from cdc_daemon.search.engines.answers import PAGE, read, required
 from cdc_daemon.search.engines.client import failure_of
+from cdc_daemon.search.engines.field_types import without_indexed_vectors
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
 from cdc_daemon.search.failure import EngineError
 
@@ -50,6 +51,10 @@ class OpenSearchEngine(RestEngine):
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
+
+    async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mapping without the fields that only Elasticsearch 8 knows."""
+        return without_indexed_vectors(mapping)
 
     async def scan(
         self,

@@ -154,7 +154,7 @@ class RestEngine(ABC):
         self, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any], aliases: Aliases
     ) -> None:
         """Create an index with its aliases in one step."""
-        body = {"aliases": dict(aliases), "mappings": mappings, "settings": settings}
+        body = {"aliases": dict(aliases), "mappings": await self.fit_mapping(mappings), "settings": settings}
         answer = await self._ask("PUT", f"/{_quote(index)}", body=body)
         read(ACKNOWLEDGEMENT, answer.body)
 
@@ -164,7 +164,7 @@ class RestEngine(ABC):
         The engine simulates a template with that content, which checks settings, analyzers and fields
         (`TransportSimulateTemplateAction`, 8.19). The login needs the privilege for it.
         """
-        template = {"settings": dict(settings), "mappings": dict(mappings)}
+        template = {"settings": dict(settings), "mappings": dict(await self.fit_mapping(mappings))}
         body = {"index_patterns": [index], "template": template, "priority": _FOREMOST}
         answer = await self._ask("POST", "/_index_template/_simulate", body=body)
         read(SIMULATED, answer.body)
@@ -200,9 +200,14 @@ class RestEngine(ABC):
         answer = await self._ask("GET", f"/{_quote(target)}/_mapping")
         return {index: entry["mappings"] for index, entry in read(MAPPINGS, answer.body).items()}
 
+    async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mapping as this engine can have it. Elasticsearch 8 and later know every field."""
+        return mapping
+
     async def put_mapping(self, index: str, properties: Mapping[str, Any]) -> None:
         """Add fields to the mapping of an index."""
-        answer = await self._ask("PUT", f"/{_quote(index)}/_mapping", body={"properties": properties})
+        body = await self.fit_mapping({"properties": properties})
+        answer = await self._ask("PUT", f"/{_quote(index)}/_mapping", body=body)
         read(ACKNOWLEDGEMENT, answer.body)
 
     async def wait_for_shards(self, index: str, *, seconds: int) -> None:

@@ -368,6 +368,18 @@ async def test_fields_are_added_to_a_mapping(place: Place) -> None:
         await place.engine.put_mapping(place.index, {"city": {"type": "integer"}})
 
 
+async def test_a_vector_is_a_field_of_every_engine(place: Place) -> None:
+    vector = {"type": "dense_vector", "dims": 2, "index": True, "similarity": "l2_norm"}
+    await place.engine.put_mapping(place.index, {"vector": vector})
+    fitting = (await place.engine.fit_mapping({"properties": {"vector": vector}}))["properties"]["vector"]
+    found = (await place.engine.mappings(place.alias))[place.index]["properties"]["vector"]
+    assert found == (found | fitting)
+    assert (await place.write("a", vector=[0.5, 1.0])).failure is None
+    (stored,) = await place.engine.documents([DocumentName(place.alias, "a")], source=True)
+    assert isinstance(stored, StoredDocument)
+    assert stored.source == {"vector": [0.5, 1.0]}
+
+
 async def test_shards_that_are_ready_are_not_waited_for(place: Place) -> None:
     await place.engine.wait_for_shards(place.index, seconds=30)
 
