@@ -30,7 +30,7 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 	$(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
 test: setup ## Lint, types, and every test, on real servers and a real browser
-	$(BIN)/python -m sandbox fetch --programs chromium promtool kubectl
+	$(BIN)/python -m sandbox fetch --all --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/sources/log

@@ -14,10 +14,12 @@ from typing import Any
 from cdc_daemon.model.errors import CdcError
 from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA, cassandra_set
 from sandbox.background import down, end_on_signals, find, start_in_background, supervise
+from sandbox.cassandra import java_version
 from sandbox.control import ACTIONS, listening, order, serve, takes_orders
 from sandbox.debian import find_program
 from sandbox.engines import DEFAULT_ENGINE, ENGINES, find_engine
 from sandbox.errors import SandboxError
+from sandbox.java import java_program
 from sandbox.maven import fetch
 from sandbox.programs import PROGRAMS
 from sandbox.query import run_statement
@@ -219,6 +221,9 @@ def _fetch(chosen: argparse.Namespace) -> int:
     fetch(sets, progress=_progress)
     for engine in engines:
         assemble(engine)
+        java_program(engine.java)
+    for version in versions:
+        java_program(java_version(version))
     for name in chosen.programs:
         print(f"{name}: {_program(name)}")
     print(f"in the cache: {', '.join(artifacts.title for artifacts in sets)}")

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from elasticsearch import ConnectionTimeout, Elasticsearch
 
 from sandbox import FAST_START, Sandbox, SandboxError
 from sandbox import cql as cql_client
-from sandbox.engines import ENGINES, Engine
 
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -144,18 +142,6 @@ def test_cassandra_3_11_makes_commit_logs_and_moves_none_to_cdc_raw_yet() -> Non
         assert list(old.cassandra.commitlog_directory.glob("CommitLog-6-*.log"))
         assert not list(old.cassandra.cdc_raw_directory.iterdir())
         assert old.cassandra.nodetool("flush", "k") == ""
-
-
-@pytest.mark.parametrize(
-    "engine", [engine for engine in ENGINES if engine.title != "Elasticsearch 8.19.4"], ids=lambda each: each.title
-)
-def test_other_search_engines_start(engine: Engine) -> None:
-    wanted = f"{engine.name}:{engine.version}"
-    with Sandbox(cassandra=None, search=wanted, java_options=FAST_START) as box:
-        with urllib.request.urlopen(box.elasticsearch.url, timeout=30) as answer:
-            version = json.load(answer)["version"]
-        assert version["number"] == engine.version
-        assert version.get("distribution", "elasticsearch") == engine.name
 
 
 def test_a_given_directory_keeps_its_data(tmp_path: Path) -> None:
