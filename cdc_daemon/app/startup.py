@@ -10,12 +10,12 @@ import structlog
 from cassandra import Unauthorized
 from cassandra.cluster import Session
 
-from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.node import NodeSettings, find_node, moves_segments
 from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.errors import CdcError
+from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
 
 log = structlog.get_logger(__name__)
@@ -72,6 +72,16 @@ async def connect_cassandra(settings: Settings, *, report_wait: ReportWait = ign
     return session
 
 
+def check_log(session: Session, settings: Settings) -> None:
+    """Raise `ConfigError` if the log of the daemon's node cannot be followed as configured."""
+    release = find_node(session, settings.cassandra.contact_points).release_version
+    if settings.tail and moves_segments(release):
+        raise ConfigError(
+            f"expected Cassandra 4.0 or later for the commit log, found {release}",
+            hint="set tail: off, and list the tables in poll",
+        )
+
+
 async def read_node_settings(session: Session, settings: Settings) -> NodeSettings:
     """Return the settings of the daemon's node, or empty ones if the daemon's role may not read them."""
     node = find_node(session, settings.cassandra.contact_points)
@@ -81,7 +91,7 @@ async def read_node_settings(session: Session, settings: Settings) -> NodeSettin
         log.info(
             "cassandra.settings_unknown",
             error=str(error),
-            hint="the limit of cdc_raw is not shown: the role lacks SELECT on system_views, or the database has none",
+            hint="the limit of cdc_raw is not known: the role lacks SELECT on system_views, or the database has none",
         )
         return NodeSettings({})
     return NodeSettings({row.name: row.value for row in rows})

@@ -51,6 +51,12 @@ def is_local(address: str) -> bool:
     return True
 
 
+def moves_segments(release: str | None) -> bool:
+    """Return whether a release is older than 4.0: it moves segments to cdc_raw, and links none while it writes them."""
+    major = (release or "").partition(".")[0]
+    return major.isdigit() and int(major) < 4
+
+
 class NodeSettings:
     """A node's `system_views.settings` (SettingsTable, 4.0 to 5.0), with the setting names of any version."""
 

@@ -48,6 +48,12 @@ _SELECTED: Final = {
     "blobAsBigint(timestampAsBlob(dropped_time)) AS dropped_time, kind, type",
     "views": "*",
 }
+_OLDER: Final = {
+    # Not every release of 3.11 records the kind; where it is absent, only regular columns can be dropped.
+    "dropped_columns": _SELECTED["dropped_columns"].replace(" kind,", ""),
+}
+"""What to select where the server lacks a column of `_SELECTED`."""
+
 _OPTIONAL: Final = frozenset({"types", "dropped_columns", "views"})
 """Tables of `system_schema` that databases other than Cassandra may lack: YCQL has no dropped columns, and Amazon
 Keyspaces documents only keyspaces, tables and columns."""
@@ -66,6 +72,7 @@ class SchemaReader:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=dict_factory)
+        self._columns = dict(_SELECTED)
 
     async def version(self) -> UUID:
         """Return the version of the node's schema, which differs after every change. Raises as `execute` does."""
@@ -117,8 +124,12 @@ class SchemaReader:
 
     async def _select(self, table: str) -> list[dict[str, Any]]:
         try:
-            return await self._ask(f"SELECT {_SELECTED[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
+            return await self._ask(f"SELECT {self._columns[table]} FROM system_schema.{table}")  # noqa: S608 -- constants
         except (CassandraRefusedError, Unauthorized) as error:
+            older = _OLDER.get(table, self._columns[table])
+            if isinstance(error, CassandraRefusedError) and older != self._columns[table]:
+                self._columns[table] = older
+                return await self._select(table)
             if table not in _OPTIONAL:
                 raise
             log.debug("schema.table_missing", table=f"system_schema.{table}", error=str(error))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any
 
 from cassandra import (
@@ -57,9 +59,12 @@ class ForgivingProtocolHandler(ProtocolHandler):  # type: ignore[misc]
             raise
 
 
-# Every supported release supports it (4.0 to 5.0). Without a fixed version, the driver starts with its own protocols
-# and tries lower versions with a warning for each.
-_PROTOCOL_VERSION = ProtocolVersion.V5
+# 4.0 to 5.0 know version 5, 3.11 knows version 4. Without a fixed version, the driver starts with its own protocols
+# and tries lower versions with a warning for each connection.
+_PROTOCOL_VERSIONS = (ProtocolVersion.V5, ProtocolVersion.V4)
+
+SUPPORTED = "Cassandra 3.11 and 4.0 to 5.0"
+"""The supported releases, for messages."""
 
 _CONNECT_TIMEOUT = 5.0
 
@@ -100,22 +105,53 @@ def connect(options: CassandraSettings) -> Session:
     profile reads at the configured consistency, token-aware, in the local datacenter (that of the first
     contact point that answers, if none is configured). The driver reconnects lost connections without limit.
 
+    It speaks version 5 of the native protocol, or version 4 if the server does not know version 5.
+
     Raises `CassandraUnavailableError` if no contact point can be reached, and `ConfigError` if the
     files of the TLS section cannot be used, or if the cluster has no datacenter of the configured name.
     """
+    context = _tls_context(options.tls) if options.tls.enabled else None
+    try:
+        with _without_refusals():
+            session = _connect(options, context, _PROTOCOL_VERSIONS[0])
+    except CassandraUnavailableError as error:
+        cause = error.__cause__
+        errors = cause.errors if isinstance(cause, NoHostAvailable) else {"": cause}
+        if not (isinstance(errors, Mapping) and any(map(_refuses_version, errors.values()))):
+            raise
+        session = _connect(options, context, _PROTOCOL_VERSIONS[1])
+    session.client_protocol_handler = ForgivingProtocolHandler
+    return session
+
+
+def _connect(options: CassandraSettings, context: ssl.SSLContext | None, version: int) -> Session:
+    cluster = _cluster(options, context, version)
+    try:
+        return cluster.connect()
+    except NoHostAvailable as error:
+        datacenters = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+        cluster.shutdown()
+        _check_datacenter(options, datacenters)
+        # The driver returns an empty list if its policy left no host to query.
+        raise _unavailable(options, error.errors if isinstance(error.errors, Mapping) else {}) from error
+    except Exception as error:
+        cluster.shutdown()
+        raise _unavailable(options, {"": error}) from error
+
+
+def _cluster(options: CassandraSettings, context: ssl.SSLContext | None, version: int) -> Cluster:
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(options.local_datacenter or "")),
         consistency_level=ConsistencyLevel.name_to_value[options.consistency],
         request_timeout=options.request_timeout,
     )
-    context = _tls_context(options.tls) if options.tls.enabled else None
     try:
-        cluster = Cluster(
+        return Cluster(
             contact_points=list(options.contact_points),
             port=options.port,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             connection_class=_Connection,
-            protocol_version=_PROTOCOL_VERSION,
+            protocol_version=version,
             auth_provider=_login(options),
             ssl_context=context,
             reconnection_policy=ExponentialReconnectionPolicy(**_RECONNECTION),
@@ -134,19 +170,36 @@ def connect(options: CassandraSettings) -> Session:
             hint="correct cassandra.contact_points",
             contact_points=", ".join(options.contact_points),
         ) from None
+
+
+def _refuses_version(error: object) -> bool:
+    """Return whether a server refused the version of the protocol. 3.11 knows 5 as a beta version only."""
+    text = str(error).lower()
+    return isinstance(error, ProtocolVersionUnsupported) or any(each in text for each in _REFUSALS)
+
+
+_REFUSALS = ("beta version of the protocol", "unsupported protocol version", "set client protocol_version")
+
+
+class _RefusedVersions(logging.Filter):
+    """Drops the driver's lines and tracebacks about a refused version while another version follows."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (_refuses_version(record.getMessage()) or (error is not None and _refuses_version(error)))
+
+
+@contextmanager
+def _without_refusals() -> Iterator[None]:
+    drop = _RefusedVersions()
+    loggers = [logging.getLogger(name) for name in ("cassandra.cluster", "cassandra.connection")]
+    for logger in loggers:
+        logger.addFilter(drop)
     try:
-        session = cluster.connect()
-    except NoHostAvailable as error:
-        datacenters = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
-        cluster.shutdown()
-        _check_datacenter(options, datacenters)
-        # The driver returns an empty list if its policy left no host to query.
-        raise _unavailable(options, error.errors if isinstance(error.errors, Mapping) else {}) from error
-    except Exception as error:
-        cluster.shutdown()
-        raise _unavailable(options, {"": error}) from error
-    session.client_protocol_handler = ForgivingProtocolHandler
-    return session
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(drop)
 
 
 def _check_datacenter(options: CassandraSettings, found: AbstractSet[str]) -> None:
@@ -210,8 +263,8 @@ def _short(error: object) -> str:
 def _hint(options: CassandraSettings, errors: list[Any]) -> str:
     if any(isinstance(error, _LoginRefusedError) for error in errors):
         return "correct cassandra.username and cassandra.password_file"
-    if any(isinstance(error, ProtocolVersionUnsupported) or "beta" in str(error).lower() for error in errors):
-        return "Cassandra 4.0 to 5.0 is supported, and this server does not speak its protocol"
+    if any(map(_refuses_version, errors)):
+        return f"{SUPPORTED} are supported, and this server does not speak their protocol"
     if any(isinstance(error, ssl.SSLError) for error in errors):
         return "compare cassandra.tls with client_encryption_options in cassandra.yaml"
     if any(isinstance(error, OperationTimedOut) for error in errors) and not options.tls.enabled:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from cassandra.cluster import Session
 
 from cdc_daemon.app.part import Context, Part
-from cdc_daemon.app.startup import connect_cassandra, read_node_settings
+from cdc_daemon.app.startup import check_log, connect_cassandra, read_node_settings
 from cdc_daemon.cassandra.availability import CassandraAvailability, make_probe
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -40,6 +40,7 @@ class CassandraPart(Part):
         async with AsyncExitStack() as stack:
             session = await connect_cassandra(context.settings, report_wait=context.report_wait)
             stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+            check_log(session, context.settings)
             yield cls(context, session, await read_node_settings(session, context.settings))
 
     @property

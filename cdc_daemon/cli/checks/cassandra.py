@@ -14,7 +14,7 @@ from cassandra.query import SimpleStatement
 
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cassandra.dialect import Dialect, detect
-from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local
+from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local, moves_segments
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.cli.checks.commit_log import check_commit_log
@@ -27,7 +27,7 @@ from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.sources.dependents.finders import make_finders
 from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 
-OLDEST, NEWEST = (4, 0), (5, 0)
+OLDEST, NEWEST = (3, 11), (5, 0)
 """The oldest and the newest release of Cassandra that is supported."""
 
 _SECONDS = 5.0
@@ -79,7 +79,7 @@ def check_version(release: str) -> Finding:
     numbers = re.match(r"(\d+)\.(\d+)", release)
     found = f"Cassandra {release}"
     if numbers is None or not OLDEST <= (int(numbers[1]), int(numbers[2])) <= NEWEST:
-        return fail("cassandra.version", found, "Cassandra 4.0, 4.1 or 5.0 is supported")
+        return fail("cassandra.version", found, "Cassandra 3.11, 4.0, 4.1 or 5.0 is supported")
     return ok("cassandra.version", found)
 
 
@@ -113,7 +113,7 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
     except (Unauthorized, InvalidRequest) as error:
         role = settings.cassandra.username or "the daemon's role"
         if isinstance(error, InvalidRequest) and dialect.has_commit_log:
-            findings.append(_unanswered("cassandra.settings", error))
+            findings += _without_settings(settings, release)
         elif dialect.has_commit_log:
             unread = "the daemon's role may not read the node's settings, so it is not known whether CDC is enabled"
             findings.append(warn("cassandra.settings", unread, f'GRANT SELECT ON KEYSPACE system_views TO "{role}";'))
@@ -128,6 +128,23 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.schema", error))
     return CassandraFindings(findings, node_settings, mappings)
+
+
+def _without_settings(settings: Settings, release: str) -> Iterator[Finding]:
+    """Return what cannot be checked on a release without `system_views.settings` (before 4.0)."""
+    if settings.tail and moves_segments(release):
+        yield fail(
+            "cdc.release",
+            f"the commit log of Cassandra {release} is not supported, only that of 4.0, 4.1 and 5.0",
+            "set tail: off, and list the tables in poll",
+        )
+    elif settings.tail:
+        yield warn(
+            "cassandra.settings",
+            f"Cassandra {release} does not show its settings (it has no system_views.settings), so these are not "
+            "known: whether CDC is enabled, its directories, cdc_total_space, and commitlog_sync_period",
+            "compare the section commit_log with cassandra.yaml yourself",
+        )
 
 
 def _where(node: Any) -> Finding:

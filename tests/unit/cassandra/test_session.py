@@ -52,7 +52,7 @@ def test_the_password_is_in_no_error(unused_tcp_port: int) -> None:
         (session._LoginRefusedError("Bad credentials"), "cassandra.username"),
         (ssl.SSLError(1, "wrong version number"), "cassandra.tls"),
         (OperationTimedOut(), "cassandra.tls.enabled"),
-        (Exception("Beta version of the protocol used (5/v5-beta), but USE_BETA flag is unset"), "4.0 to 5.0"),
+        (Exception("Beta version of the protocol used (5/v5-beta), but USE_BETA flag is unset"), "3.11 and 4.0 to 5.0"),
         (OSError(113, "No route to host"), "is the node up"),
     ],
 )

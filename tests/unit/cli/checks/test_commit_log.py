@@ -144,7 +144,7 @@ def test_losing_segments_in_silence_is_told() -> None:
     ("release", "status"),
     [
         *[("4.0.0", "ok"), ("4.1.10", "ok"), ("5.0.6", "ok"), ("5.0-beta1", "ok")],
-        *[("3.11.4", "fail"), ("5.1.0", "fail"), ("6.0.0", "fail"), ("None", "fail")],
+        *[("3.11.4", "ok"), ("3.10.0", "fail"), ("5.1.0", "fail"), ("6.0.0", "fail"), ("None", "fail")],
     ],
 )
 def test_versions(release: str, status: str) -> None:

@@ -1,0 +1,81 @@
+"""Cassandra 3.11: its protocol, its schema, and what `check` says about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cassandra.cluster import Session
+
+from cdc_daemon.app.startup import check_log, read_node_settings
+from cdc_daemon.cassandra.schema import SchemaSource
+from cdc_daemon.cassandra.session import connect
+from cdc_daemon.config import CassandraSettings
+from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.signal import TableName
+from sandbox import FAST_START, Sandbox
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with Sandbox(cassandra="3.11", elasticsearch=False, java_options=FAST_START) as box:
+        yield box
+
+
+@pytest.fixture
+def session(box: Sandbox) -> Iterator[Session]:
+    session = connect(_options(box))
+    try:
+        yield session
+    finally:
+        session.cluster.shutdown()
+
+
+def _options(box: Sandbox) -> CassandraSettings:
+    return CassandraSettings(contact_points=tuple(box.contact_points), port=box.cassandra.port, consistency="LOCAL_ONE")
+
+
+def test_version_4_of_the_protocol_is_chosen_without_a_warning(box: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        session = connect(_options(box))
+    try:
+        assert session.cluster.protocol_version == 4
+        assert session.execute("SELECT release_version FROM system.local").one().release_version.startswith("3.11.")
+    finally:
+        session.cluster.shutdown()
+    assert not [record for record in caplog.records if "protocol" in record.getMessage().lower()]
+
+
+async def test_the_schema_is_read_with_dropped_columns(session: Session) -> None:
+    session.execute("CREATE KEYSPACE shop WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+    session.execute("CREATE TYPE shop.address (street text)")
+    session.execute(
+        "CREATE TABLE shop.users (id int, c text, s int static, a frozen<address>, old set<int>, PRIMARY KEY (id, c)) "
+        "WITH cdc = true"
+    )
+    session.execute("ALTER TABLE shop.users DROP old")
+    schema = SchemaSource(session)
+    await schema.refresh()
+    table = schema.table(TableName("shop", "users"))
+    assert table.cdc
+    assert [each.column.name for each in table.dropped] == ["old"]
+    assert [each.name for each in table.static] == ["s"]
+    assert not schema.newest_of_collections
+    assert await schema.agreed()
+
+
+async def test_settings_of_the_node_are_unknown(box: Sandbox, session: Session) -> None:
+    settings: Any = SimpleNamespace(cassandra=_options(box))
+    node = await read_node_settings(session, settings)
+    assert node.flag("cdc_enabled") is None
+
+
+def test_its_log_is_refused(box: Sandbox, session: Session) -> None:
+    settings: Any = SimpleNamespace(cassandra=_options(box), tail=True)
+    with pytest.raises(ConfigError, match=r"found 3\.11"):
+        check_log(session, settings)
+    settings.tail = False
+    check_log(session, settings)
