@@ -20,7 +20,7 @@ DOCUMENT_START = 2048
 """Bytes kept of a failed document, or of its row: enough to diagnose most failures."""
 
 DOCUMENT = "document"
-"""The kind of a failed document's letter. There is at most one for each row and alias."""
+"""The kind of letter for a failed document. There is at most one for each row and alias."""
 
 PARTITION = "partition"
 """The kind of letter for a partition with rows that could not be listed. There is at most one per partition."""
@@ -160,12 +160,12 @@ class DeadLetters:
 
         Does nothing if it was deleted, or failed again after it was read: that failure is already counted.
         """
-        told = json_bytes(detail).decode()
+        encoded = json_bytes(detail).decode()
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE dead_letter SET reason = ?, detail = ?, attempts = attempts + 1, last_at = ? "
                 "WHERE id = ? AND attempts = ?",
-                (cut(reason), told, time.time_ns() // 1000, letter.id, letter.attempts),
+                (cut(reason), encoded, time.time_ns() // 1000, letter.id, letter.attempts),
             )
 
     def remove(self, identities: Iterable[int]) -> int:
@@ -181,7 +181,7 @@ class DeadLetters:
             return connection.execute(f"DELETE FROM dead_letter WHERE {condition}", values).rowcount  # noqa: S608
 
     def revive(self, shown: Iterable[tuple[DocumentPlace, str]]) -> None:
-        """Delete the letters of documents that have been written since, given by row and alias.
+        """Delete the letters of documents that have been written since then. `shown` has each row and alias.
 
         Letters of partitions are deleted likewise, without an alias.
         """

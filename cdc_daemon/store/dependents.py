@@ -1,4 +1,4 @@
-"""Changed rows with dependent documents that still need a refresh."""
+"""Changed rows whose dependent documents still need a refresh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdc_daemon.store.database import Database, key_columns, key_from_columns
 
 
 class ChangedRow(NamedTuple):
-    """A changed row that documents of other rows show.
+    """A changed row whose values appear in documents of other rows.
 
     `version` is a time on the daemon's clock (µs since epoch) after the change became readable: documents with a higher
     version show the change. `since` is when the change was written (µs since epoch, 0 if unknown).
@@ -22,8 +22,8 @@ class ChangedRow(NamedTuple):
     since: int = 0
 
 
-class Dependent(NamedTuple):
-    """A stored changed row. `generation` grows with each further change; `requested` is in µs since epoch."""
+class QueuedRow(NamedTuple):
+    """A changed row in the queue. `generation` grows with each further change; `requested` is in µs since epoch."""
 
     id: int
     generation: int
@@ -58,34 +58,32 @@ class DependentStore:
             connection.execute("DELETE FROM dependent WHERE keyspace_name = ? AND table_name = ?", table)
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
-    def oldest(self, limit: int, *, besides: Iterable[int] = ()) -> Sequence[Dependent]:
-        """Return the oldest rows, except those with the ids `besides` and those passed over."""
-        passed = [*besides]
-        marks = ", ".join("?" * len(passed))
+    def oldest(self, limit: int, *, excluding: Iterable[int] = ()) -> Sequence[QueuedRow]:
+        """Return the oldest rows, except those with the ids `excluding` and the skipped ones."""
+        excluded = [*excluding]
+        marks = ", ".join("?" * len(excluded))
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM dependent WHERE id NOT IN ({marks}) "  # noqa: S608
                 "AND passed IS NOT generation ORDER BY id LIMIT ?",
-                (*passed, limit),
+                (*excluded, limit),
             ).fetchall()
-        return [_dependent(row) for row in rows]
+        return [_queued_row(row) for row in rows]
 
-    def pass_over(self, dependent: Dependent) -> None:
-        """Skip a row until it changes again, or until `bring_back`."""
+    def skip(self, queued: QueuedRow) -> None:
+        """Skip a row until it changes again, or until `restore_skipped`."""
         with self._database.transaction() as connection:
-            connection.execute("UPDATE dependent SET passed = ? WHERE id = ?", (dependent.generation, dependent.id))
+            connection.execute("UPDATE dependent SET passed = ? WHERE id = ?", (queued.generation, queued.id))
 
-    def bring_back(self) -> None:
-        """Stop skipping the rows that were passed over."""
+    def restore_skipped(self) -> None:
+        """Return all skipped rows to the queue."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE dependent SET passed = NULL WHERE passed IS NOT NULL")
 
-    def done(self, dependent: Dependent) -> None:
+    def done(self, queued: QueuedRow) -> None:
         """Delete a row, unless it has changed again since."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "DELETE FROM dependent WHERE id = ? AND generation = ?", (dependent.id, dependent.generation)
-            )
+            connection.execute("DELETE FROM dependent WHERE id = ? AND generation = ?", (queued.id, queued.generation))
             self._count = int(connection.execute("SELECT count(*) FROM dependent").fetchone()[0])
 
 
@@ -100,6 +98,6 @@ _ADD = """
 """
 
 
-def _dependent(row: tuple[Any, ...]) -> Dependent:
+def _queued_row(row: tuple[Any, ...]) -> QueuedRow:
     identity, generation, requested, *place, version, since = row
-    return Dependent(identity, generation, requested, ChangedRow(key_from_columns(*place), version, since))
+    return QueuedRow(identity, generation, requested, ChangedRow(key_from_columns(*place), version, since))

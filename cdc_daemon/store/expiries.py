@@ -47,24 +47,24 @@ class ExpiryStore:
 
     def keep(self, lifetimes: Iterable[Lifetime]) -> None:
         """Store lifetimes. An expiry found by a read replaces the previous one; expiries from the log are added."""
-        gone: list[tuple[object, ...]] = []
+        deleted_kinds: list[tuple[object, ...]] = []
         new: list[tuple[object, ...]] = []
-        for key, seen, told in lifetimes:
+        for key, from_read, from_log in lifetimes:
             place = key_columns(key)
-            gone.append((*place, FROM_READ))
-            if seen is not None:
-                new.append((*place, FROM_READ, seen))
-            new.extend((*place, FROM_LOG, at) for at in told)
+            deleted_kinds.append((*place, FROM_READ))
+            if from_read is not None:
+                new.append((*place, FROM_READ, from_read))
+            new.extend((*place, FROM_LOG, at) for at in from_log)
         with self._database.transaction() as connection:
-            deleted = connection.executemany(_FORGET_KIND, gone).rowcount
+            deleted = connection.executemany(_FORGET_KIND, deleted_kinds).rowcount
             added = connection.executemany(_KEEP, new).rowcount
         self._count += max(added, 0) - max(deleted, 0)
 
     def forget(self, table: TableName) -> None:
         """Delete the expiries of a table."""
         with self._database.transaction() as connection:
-            gone = connection.execute("DELETE FROM expiry WHERE keyspace_name = ? AND table_name = ?", table).rowcount
-        self._count -= gone
+            count = connection.execute("DELETE FROM expiry WHERE keyspace_name = ? AND table_name = ?", table).rowcount
+        self._count -= count
 
     def due(self, now: int, limit: int) -> list[Expiry]:
         """Return the first `limit` expiries that are due at `now`."""
@@ -78,14 +78,14 @@ class ExpiryStore:
 
     def done(self, expiries: Sequence[Expiry]) -> None:
         """Delete expiries after their rows were read. An expiry from the log is scheduled for a second check."""
-        gone = [(*key_columns(each.key), each.kind, each.at) for each in expiries]
+        checked = [(*key_columns(each.key), each.kind, each.at) for each in expiries]
         again = [
             (*key_columns(each.key), FROM_LOG_AGAIN, each.at + AGAIN_AFTER)
             for each in expiries
             if each.kind == FROM_LOG
         ]
         with self._database.transaction() as connection:
-            deleted = connection.executemany(_FORGET, gone).rowcount
+            deleted = connection.executemany(_FORGET, checked).rowcount
             added = connection.executemany(_KEEP, again).rowcount
         self._count += max(added, 0) - max(deleted, 0)
 

@@ -1,4 +1,4 @@
-"""Requested reconciles: parts of the log that were lost, stored until they are compared with Cassandra."""
+"""Requested reconciles: lost sections of the log, stored until their rows are compared with the documents."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import orjson
 from cdc_daemon.store.database import Database
 from cdc_daemon.values.messages import json_bytes
 
-KEPT_SETTLED = 1000
-"""Number of completed requests kept as history."""
+KEPT_CLOSED = 1000
+"""Number of closed requests kept as history."""
 
 _FIELDS = (
     "reason, segment_id, from_position, to_position, to_segment_id, since, until, keyspace_name, table_name, "
@@ -49,13 +49,13 @@ class ReconcileReason(StrEnum):
     """A table was re-created with another primary key, so all stored state about its rows is invalid."""
 
     REPLICA_DOWN = "replica_down"
-    """A node went down after more recent changes had been left to it than the daemon remembers."""
+    """A node went down that owned more recent changes than the daemon remembers."""
 
     TABLE = "table"
-    """A table was truncated or re-created and its documents must be rebuilt, or it was missing for a while."""
+    """A table was truncated or re-created and its documents must be rebuilt, or it did not exist for a while."""
 
     LATE_REQUESTS = "late_requests"
-    """More bulk requests were lost than the documents that can be remembered; some may have been applied late."""
+    """Lost bulk requests contained more documents than can be remembered; some requests may have been applied late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class ReconcileRequest:
     cause as a JSON-ready mapping.
 
     `requested` is the time of the last request, `first_requested` of the first (microseconds since
-    epoch), `times` the number of requests. Only a comparison begun after `requested` may complete it.
+    epoch), `times` the number of requests. Only a comparison that began after `requested` may close it.
     """
 
     reason: ReconcileReason
@@ -118,8 +118,8 @@ class ReconcileRequests:
     """The durable list of requested reconciles. Methods block and raise `StoreError`.
 
     Open requests with the same reason, segment and table are merged into one that covers both sections. The merged
-    request has a new id, so that a reconcile that began before the second request does not complete it. A completed
-    section with a known end is not requested again: nothing can have been added to it.
+    request has a new id, so that a reconcile that began before the second request does not close it. A closed section
+    with a known end is not requested again: nothing can have been added to it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -137,7 +137,7 @@ class ReconcileRequests:
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             for request in requests:
-                if not _is_settled(connection, request):
+                if not _is_closed(connection, request):
                     _add(connection, request, now)
             counts = _count(connection)
         self._counts = counts
@@ -147,8 +147,8 @@ class ReconcileRequests:
         with self._database.reading() as connection:
             return read_open_requests(connection)
 
-    def settle(self, ids: Collection[int]) -> None:
-        """Record durably that the sections of these requests were compared with Cassandra and repaired."""
+    def close(self, ids: Collection[int]) -> None:
+        """Close requests durably: their sections were compared with Cassandra and repaired."""
         now = time.time_ns() // 1000
         with self._database.transaction() as connection:
             connection.executemany(
@@ -158,7 +158,7 @@ class ReconcileRequests:
             connection.execute(
                 "DELETE FROM reconcile_request WHERE id IN (SELECT id FROM reconcile_request "
                 "WHERE settled IS NOT NULL ORDER BY settled DESC, id DESC LIMIT -1 OFFSET ?)",
-                (KEPT_SETTLED,),
+                (KEPT_CLOSED,),
             )
             counts = _count(connection)
         self._counts = counts
@@ -208,15 +208,15 @@ def _place(request: ReconcileRequest) -> tuple[str, int, str | None, str | None]
     return request.reason.value, request.segment_id, request.keyspace, request.table
 
 
-def _is_settled(connection: sqlite3.Connection, request: ReconcileRequest) -> bool:
-    """Return whether the whole section lies in a completed one."""
+def _is_closed(connection: sqlite3.Connection, request: ReconcileRequest) -> bool:
+    """Return whether a closed request covers the whole section."""
     if not request.ends:
         return False
     rows = connection.execute(
         f"SELECT id, {_FIELDS} FROM reconcile_request WHERE settled IS NOT NULL AND {_SAME_PLACE}",  # noqa: S608
         _place(request),
     )
-    return any(settled.ends and _union(settled, request) == _union(settled, settled) for settled in map(_request, rows))
+    return any(closed.ends and _union(closed, request) == _union(closed, closed) for closed in map(_request, rows))
 
 
 def _union(one: ReconcileRequest, other: ReconcileRequest) -> ReconcileRequest:

@@ -15,7 +15,7 @@ from cdc_daemon.store.database import Database, decode_clustering, encode_cluste
 
 @dataclass(frozen=True, slots=True)
 class SpooledKey:
-    """The state of a pending key. It has the fields of `Entry`."""
+    """The state of a pending key, as in the pipeline's `Entry`."""
 
     key: Key
     written: int = 0
@@ -44,16 +44,16 @@ class SpooledKey:
     def signals(self) -> list[Signal]:
         """Convert it back to signals."""
         table, partition_key, clustering = self.key
-        told = (self.written, self.removed, self.expires, self.suspected)
+        times = (self.written, self.removed, self.expires, self.suspected)
         if clustering is not None:
-            return [Signal(table, partition_key, Scope.ROW, clustering, *told)]
-        said = [
-            Signal(table, partition_key, Scope.RANGE if prefix else Scope.PARTITION, prefix, *told)
+            return [Signal(table, partition_key, Scope.ROW, clustering, *times)]
+        signals = [
+            Signal(table, partition_key, Scope.RANGE if prefix else Scope.PARTITION, prefix, *times)
             for prefix in self.prefixes
         ]
-        if self.refresh or not said:
-            said.append(Signal(table, partition_key, Scope.STATIC, (), *told))
-        return said
+        if self.refresh or not signals:
+            signals.append(Signal(table, partition_key, Scope.STATIC, (), *times))
+        return signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class SpooledRow:
 
 
 class Spool:
-    """The durable set of waiting keys, in order of their first arrival. Methods block for the commit."""
+    """The durable set of spooled keys, in order of their first arrival. Methods block for the commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -79,18 +79,18 @@ class Spool:
                 connection.execute(_UPSERT, _values(connection, spooled))
             return _count(connection) - before
 
-    def oldest(self, limit: int, *, after: int = 0, besides: Collection[TableName] = ()) -> Sequence[SpooledRow]:
-        """Return the oldest keys with ids above `after`, except those of the tables `besides`."""
-        skipped = "".join(" AND NOT (keyspace_name = ? AND table_name = ?)" for _ in besides)
+    def oldest(self, limit: int, *, after: int = 0, excluding: Collection[TableName] = ()) -> Sequence[SpooledRow]:
+        """Return the oldest keys with ids above `after`, except those of the tables in `excluding`."""
+        excluded = "".join(" AND NOT (keyspace_name = ? AND table_name = ?)" for _ in excluding)
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM spooled_key WHERE id > ?{skipped} ORDER BY id LIMIT ?",  # noqa: S608
-                (after, *(name for table in besides for name in table), limit),
+                f"SELECT {_COLUMNS} FROM spooled_key WHERE id > ?{excluded} ORDER BY id LIMIT ?",  # noqa: S608
+                (after, *(name for table in excluding for name in table), limit),
             ).fetchall()
         return [_spooled(row) for row in rows]
 
     def remove(self, rows: Iterable[SpooledRow]) -> None:
-        """Delete completed keys, except those with further signals since."""
+        """Delete written keys, except those with further signals since they were read."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "DELETE FROM spooled_key WHERE id = ? AND generation = ?", [(row.id, row.generation) for row in rows]
@@ -126,16 +126,16 @@ def _values(connection: sqlite3.Connection, spooled: SpooledKey) -> tuple[Any, .
     place = key_columns(spooled.key)
     prefixes = spooled.prefixes
     if spooled.key.clustering is None:
-        kept = connection.execute(
+        stored = connection.execute(
             "SELECT prefixes FROM spooled_key WHERE keyspace_name = ? AND table_name = ? AND partition_key = ? "
             "AND clustering = ?",
             place,
         ).fetchone()
-        prefixes |= frozenset() if kept is None else _prefixes(kept[0])
+        prefixes |= frozenset() if stored is None else _prefixes(stored[0])
     times = (spooled.written, spooled.removed, spooled.suspected)
-    told = orjson.dumps([encode_clustering(prefix).decode() for prefix in prefixes]).decode()
+    encoded = orjson.dumps([encode_clustering(prefix).decode() for prefix in prefixes]).decode()
     expires = " ".join(map(str, spooled.expires))
-    return *place, *times, expires, spooled.refresh, told
+    return *place, *times, expires, spooled.refresh, encoded
 
 
 def _spooled(row: tuple[Any, ...]) -> SpooledRow:

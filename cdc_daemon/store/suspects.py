@@ -79,8 +79,8 @@ class SuspectStore:
                 if known is None and count >= MOST and not suspect.is_table:
                     _add(connection, _whole_table(suspect), suspect.since + last)
                 else:
-                    at_last = suspect.since + last
-                    _add(connection, suspect, at_last if suspect.is_table else min(now + first, at_last))
+                    last_check = suspect.since + last
+                    _add(connection, suspect, last_check if suspect.is_table else min(now + first, last_check))
                     count += known is None
             self._count = _count(connection)
 
@@ -93,7 +93,7 @@ class SuspectStore:
             ).fetchall()
         return [_row(row) for row in rows]
 
-    def looked(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
+    def schedule(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
         """Set the time of each next check. Delete those with None, unless another request was lost since."""
         with self._database.transaction() as connection:
             for row, due in rows:

@@ -1,4 +1,4 @@
-"""Jobs: accepted work on rows, stored in parts until it is done."""
+"""Sync jobs: requests for rows by id, stored in parts until each part is processed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SyncJob:
     """One job and its progress.
 
     `state` is `queued`, `running`, `done`, `cancelled`, or `failed` with a `message` if it could not be done at all.
-    `total` counts the ids, `settled` those processed so far, `failed` those processed that could not be shown.
+    `total` counts the ids, `settled` the processed ones, and `failed` those whose documents could not be written.
     `indexed`, `deleted` and `missing` count documents. Times are in microseconds since epoch.
     """
 
@@ -103,7 +103,7 @@ class SyncJobs:
         return None if row is None else _job(row)
 
     def failures(self, identity: str, *, limit: int = 100) -> dict[str, str]:
-        """Return the first failures of a job: the id's label, and why it could not be shown."""
+        """Return the first failures of a job: the id's label, and why its documents could not be written."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT label, reason FROM job_failure WHERE job = ? ORDER BY number LIMIT ?", (identity, limit)
@@ -136,16 +136,16 @@ class SyncJobs:
         return frozenset(row[0] for row in rows)
 
     def next_open(self, kind: str, object_type: str, *, after: SyncJob | None = None) -> SyncJob | None:
-        """Return the oldest unfinished job of a kind and type that was created `after` another one.
+        """Return the oldest unfinished job of a kind and type that was created later than the job `after`.
 
-        If there is none, return the oldest unfinished job of all, so that jobs take turns.
+        If there is none, return the oldest unfinished job, so that the jobs are processed in turns.
         """
-        came = (0, "") if after is None else (after.created, after.id)
+        place = (0, "") if after is None else (after.created, after.id)
         with self._database.reading() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM job WHERE kind = ? AND object_type = ? AND finished IS NULL "  # noqa: S608
                 "ORDER BY (created, id) <= (?, ?), created, id LIMIT 1",
-                (kind, object_type, *came),
+                (kind, object_type, *place),
             ).fetchone()
         return None if row is None else _job(row)
 
@@ -161,7 +161,7 @@ class SyncJobs:
             ).fetchone()
         return None if row is None else SyncJobPart(row[0], orjson.loads(row[1]))
 
-    def settle_part(
+    def complete_part(
         self,
         identity: str,
         part: SyncJobPart,
@@ -173,18 +173,18 @@ class SyncJobs:
     ) -> None:
         """Record durably that a part is processed. Idempotent: a part is counted once."""
         with self._database.transaction() as connection:
-            gone = connection.execute("DELETE FROM job_part WHERE job = ? AND number = ?", (identity, part.number))
-            if not gone.rowcount:
+            removed = connection.execute("DELETE FROM job_part WHERE job = ? AND number = ?", (identity, part.number))
+            if not removed.rowcount:
                 return
             connection.execute(
                 "UPDATE job SET settled = settled + ?, indexed = indexed + ?, deleted = deleted + ?, "
                 "missing = missing + ?, failed = failed + ? WHERE id = ?",
                 (len(part.ids), indexed, deleted, missing, len(failures), identity),
             )
-            (kept,) = connection.execute("SELECT count(*) FROM job_failure WHERE job = ?", (identity,)).fetchone()
+            (stored,) = connection.execute("SELECT count(*) FROM job_failure WHERE job = ?", (identity,)).fetchone()
             connection.executemany(
                 "INSERT INTO job_failure (job, label, reason) VALUES (?, ?, ?)",
-                [(identity, *failure) for failure in list(failures.items())[: max(0, KEPT_FAILURES - kept)]],
+                [(identity, *failure) for failure in list(failures.items())[: max(0, KEPT_FAILURES - stored)]],
             )
 
     def finish(self, identity: str, *, message: str | None = None) -> bool:

@@ -116,7 +116,7 @@ class Healing:
         identities = tuple(request.id for request in wanted if request.id is not None)
         if not tables:
             # No document shows any of the lost changes.
-            await asyncio.to_thread(self._requests.settle, identities)
+            await asyncio.to_thread(self._requests.close, identities)
             return
         # Of a table with another key the documents of every node are in doubt, not only those of the node's own tokens:
         # the documents of the old key belong to no token.
@@ -160,7 +160,7 @@ class Healing:
     async def close_requests(self, run: JobRun) -> None:
         """Record that a repair is done. Raises `StoreError`."""
         if run.request.requests:
-            await asyncio.to_thread(self._requests.settle, run.request.requests)
+            await asyncio.to_thread(self._requests.close, run.request.requests)
             self._under_way.pop(run.request.origin, None)
             log.info("reconcile.loss_healed", job=run.job.id)
 

@@ -13,7 +13,7 @@ from cdc_daemon.model.document_operation import Operation, RowBuilder
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import Clustering, Key, TableName
-from cdc_daemon.store.dependents import ChangedRow, Dependent
+from cdc_daemon.store.dependents import ChangedRow, QueuedRow
 from tests.simulation.servers import COLUMNS, Cassandra, Index, Reader, document_id
 
 BASE = TableName("keyspace", "table")
@@ -122,7 +122,7 @@ class MemoryQueue:
     """The durable queue, in memory: it outlives what works it off."""
 
     def __init__(self) -> None:
-        self.kept: dict[Key, Dependent] = {}
+        self.kept: dict[Key, QueuedRow] = {}
         self._next = 0
 
     async def add(self, rows: Sequence[ChangedRow]) -> None:
@@ -130,21 +130,21 @@ class MemoryQueue:
             before = self.kept.get(row.key)
             if before is None:
                 self._next += 1
-                self.kept[row.key] = Dependent(self._next, 0, 0, row)
+                self.kept[row.key] = QueuedRow(self._next, 0, 0, row)
             else:
                 newest = row._replace(version=max(row.version, before.row.version))
                 self.kept[row.key] = before._replace(generation=before.generation + 1, row=newest)
 
-    async def oldest(self, limit: int, *, besides: Sequence[int] = ()) -> Sequence[Dependent]:
-        return [each for each in self.kept.values() if each.id not in besides][:limit]
+    async def oldest(self, limit: int, *, excluding: Sequence[int] = ()) -> Sequence[QueuedRow]:
+        return [each for each in self.kept.values() if each.id not in excluding][:limit]
 
-    async def pass_over(self, dependent: Dependent) -> None:
+    async def skip(self, dependent: QueuedRow) -> None:
         raise AssertionError(dependent)
 
-    async def bring_back(self) -> None:
+    async def restore_skipped(self) -> None:
         """Nothing is ever passed over here."""
 
-    async def done(self, dependent: Dependent) -> None:
+    async def done(self, dependent: QueuedRow) -> None:
         kept = self.kept.get(dependent.row.key)
         if kept is not None and (kept.id, kept.generation) == (dependent.id, dependent.generation):
             del self.kept[dependent.row.key]

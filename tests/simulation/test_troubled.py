@@ -152,9 +152,9 @@ class MemorySpool:
             self.rows[spooled.key] = SpooledRow(kept.id, kept.generation + 1, joined)
         return new
 
-    def oldest(self, limit: int, *, after: int = 0, besides: Collection[TableName] = ()) -> Sequence[SpooledRow]:
+    def oldest(self, limit: int, *, after: int = 0, excluding: Collection[TableName] = ()) -> Sequence[SpooledRow]:
         found = sorted(self.rows.values(), key=lambda row: row.id)
-        return [row for row in found if row.id > after and row.spooled.key.table not in besides][:limit]
+        return [row for row in found if row.id > after and row.spooled.key.table not in excluding][:limit]
 
     def remove(self, rows: Iterable[SpooledRow]) -> None:
         for row in rows:

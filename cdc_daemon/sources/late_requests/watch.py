@@ -52,7 +52,7 @@ class SuspectQueue(Protocol):
         """Return suspects that are due for a check."""
         ...
 
-    def looked(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
+    def schedule(self, rows: Iterable[tuple[SuspectRow, int | None]]) -> None:
         """Set the time of each suspect's next check; delete those with None."""
         ...
 
@@ -126,7 +126,7 @@ class SuspectWatch:
         next_checks: list[tuple[SuspectRow, int | None]] = [
             (row, self._now() + _AGAIN if row.id in again else self._next_check(row.suspect)) for row in rows
         ]
-        await self._blocking(self._suspects.looked, next_checks)
+        await self._blocking(self._suspects.schedule, next_checks)
 
     async def _find_late(self, alias: str, rows: Sequence[SuspectRow]) -> list[SuspectRow] | None:
         """Return the suspects that a lost request has written, or None if they cannot be checked now."""

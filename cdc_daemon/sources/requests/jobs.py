@@ -55,7 +55,7 @@ class JobStore(Protocol):
         """Return the part to process next."""
         ...
 
-    def settle_part(
+    def complete_part(
         self, identity: str, part: SyncJobPart, *, indexed: int, deleted: int, missing: int, failures: Mapping[str, str]
     ) -> None:
         """Record that a part is processed."""
@@ -180,7 +180,7 @@ class SyncJobRunner:
         if outcome is None:
             return
         await asyncio.to_thread(
-            self._store.settle_part,
+            self._store.complete_part,
             job.id,
             part,
             indexed=outcome.indexed,

@@ -1,4 +1,4 @@
-"""Moves pending keys to disk while cdc_raw is filling, and brings them back when there is room."""
+"""Spools pending keys to disk while cdc_raw is filling, and drains the spool when there is room."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from cdc_daemon.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 0.25
+CHECK_SECONDS = 0.25
 """Interval of the space checks: a node fills a segment of 32 MiB in a few tenths of a second at most."""
 
 BATCH = 1000
-"""Keys brought back together."""
+"""Keys read from the spool together."""
 
 PATIENCE = 2.0
-"""Seconds that an alias is in trouble before keys that wait for it go to disk: most trouble of one shard is shorter."""
+"""Seconds for which an alias must be in trouble before its keys are spooled: most outages of one shard are shorter."""
 
-LONGEST_REST = 30.0
-"""Seconds after which keys that wait for an alias in trouble are checked again, for the sake of other aliases."""
+RECHECK_SECONDS = 30.0
+"""Seconds after which spooled keys of an alias in trouble are tried again: they may also belong to other aliases."""
 
 _STORE_SECONDS = 1.0
-"""Seconds before a store that failed is retried."""
+"""Seconds after which a failed access to the store is retried."""
 
 _LOG_INTERVAL = 60.0
 
@@ -48,10 +48,10 @@ in advance (`CommitLogSegmentManagerCDC.CDCSizeTracker.processNewSegment`, 4.0 t
 
 @dataclass(slots=True)
 class CdcSpace:
-    """Bytes in cdc_raw against the limit at which Cassandra rejects writes; 0 where that is not known.
+    """The size of cdc_raw, and the limit in bytes at which Cassandra rejects writes; 0 if the limit is unknown.
 
-    `threshold` is the share of the limit at which changed keys go to disk. With a small limit, room for some segments
-    of `segment_size` bytes is still kept.
+    `threshold` is the share of the limit at which spooling begins. If the limit is small, spooling begins earlier, so
+    that `KEPT_SEGMENTS` segments of `segment_size` bytes still fit.
     """
 
     limit: int
@@ -65,7 +65,7 @@ class CdcSpace:
 
     @property
     def spool_from(self) -> int:
-        """Bytes at which keys start to go to disk."""
+        """Bytes in cdc_raw at which spooling begins."""
         room = self.limit - KEPT_SEGMENTS * self.segment_size
         return max(0, min(int(self.limit * self.threshold), room))
 
@@ -76,19 +76,19 @@ class CdcSpace:
 
 
 class SpoolObserver(Protocol):
-    """Observes keys that go to disk and come back."""
+    """Observes keys that enter and leave the spool."""
 
     def spooled(self, count: int) -> None:
-        """Count pending keys that went to disk."""
+        """Count pending keys that entered the spool."""
         ...
 
     def unspooled(self, count: int) -> None:
-        """Count keys that came back and are written."""
+        """Count keys that left the spool because they are written."""
         ...
 
 
 class SpoolMetrics:
-    """Counts keys that go to the spool and come back."""
+    """Counts keys that enter and leave the spool."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -96,25 +96,26 @@ class SpoolMetrics:
             metrics.keys_spooled.labels(direction)
 
     def spooled(self, count: int) -> None:
-        """Count keys that went to disk."""
+        """Count keys that entered the spool."""
         self._metrics.keys_spooled.labels("out").inc(count)
 
     def unspooled(self, count: int) -> None:
-        """Count keys that came back and are written."""
+        """Count keys that left the spool because they are written."""
         self._metrics.keys_spooled.labels("in").inc(count)
 
 
 class Spooler:
     """Keeps cdc_raw from filling while documents cannot be written, or are written more slowly than changes arrive.
 
-    While `space` is filling, every pending key goes to the spool with everything known about it, and its receipts are
-    released: checkpoints advance and segments are released. Keys that wait at a closed gate go to the spool at once.
-    When there is room again and `ready` says that documents can be written, keys come back, oldest first. A key is
-    removed from the spool when it is written, unless a newer change of it was spooled in the meantime. A crash repeats
-    work, and loses nothing.
+    While `space` is filling, every pending key is spooled with its state, and its receipts are released. So checkpoints
+    advance and segments can be deleted. Keys that wait at a closed gate are spooled at once.
 
-    Keys that wait for a single alias, which `troubled` returns, go to the spool whether `space` is filling or not: they
-    would fill the pipeline and block the checkpoint, and so stop all others.
+    When there is room again and `ready` returns true, because documents can be written, the spool is drained, oldest
+    keys first. A key is deleted from the spool when it is written, unless a newer change of it was spooled in the
+    meantime. A crash repeats work but loses nothing.
+
+    Keys of an alias in trouble, which `troubled` returns, are spooled even if `space` is not filling. In the pipeline
+    they would block the checkpoint, and with it the keys of all other aliases.
     """
 
     def __init__(
@@ -139,8 +140,8 @@ class Spooler:
         self._patience = patience
         self._trouble_began: float | None = None
         self._spooling = False
-        self._more = False
-        self._counting = asyncio.Lock()
+        self._spooled_more = False
+        self._count_lock = asyncio.Lock()
         self.waiting = 0
 
     async def run(self) -> None:
@@ -161,12 +162,12 @@ class Spooler:
                 await self._spool_pending()
             elif self._spooling:
                 self._end_spooling()
-            if not self._space.filling and self._has_waited():
+            if not self._space.filling and self._is_trouble_persistent():
                 await self._spool_parked()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
-    def _has_waited(self) -> bool:
-        """Return whether an alias has been in trouble long enough for its waiting keys to go to disk."""
+    def _is_trouble_persistent(self) -> bool:
+        """Return whether an alias has been in trouble for so long that its keys must be spooled."""
         if not self._troubled.any:
             self._trouble_began = None
             return False
@@ -178,53 +179,53 @@ class Spooler:
     async def _drain(self) -> None:
         while True:
             if not self._may_drain():
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
                 continue
             try:
-                left = await self._bring_back()
+                blocked = await self._drain_once()
             except StoreError as error:
-                # Keys that are written and could not be removed come back once more, which is harmless.
+                # Keys that are written but still in the spool are written once more, which is harmless.
                 _log_failure(error)
                 await asyncio.sleep(_STORE_SECONDS)
             else:
-                await self._rest(left)
+                await self._wait_before_next_drain(blocked)
 
     def _may_drain(self) -> bool:
         return bool(self.waiting and not self._space.filling and self._ready() and not self._gate.closed)
 
-    async def _rest(self, left: Collection[str]) -> None:
-        """Wait after all keys were brought back; if some are left, until aliases they wait for accept writes again."""
-        until = asyncio.get_running_loop().time() + (LONGEST_REST if left else 0.0)
+    async def _wait_before_next_drain(self, blocked: Collection[str]) -> None:
+        """Wait after a drain; if `blocked` aliases have spooled keys, until one of them accepts writes again."""
+        until = asyncio.get_running_loop().time() + (RECHECK_SECONDS if blocked else 0.0)
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            if self._more:
-                return  # keys spooled since may not wait for these aliases
-            if asyncio.get_running_loop().time() >= until or not self._troubled.among(left).keys() >= set(left):
+            await asyncio.sleep(CHECK_SECONDS)
+            if self._spooled_more:
+                return  # keys spooled since then may belong to other aliases
+            if asyncio.get_running_loop().time() >= until or not self._troubled.among(blocked).keys() >= set(blocked):
                 return
 
     async def _spool_pending(self) -> None:
-        self._more = True
+        self._spooled_more = True
         if not self._spooling:
             self._spooling = True
             log.warning(
                 "spool.started",
                 cdc_raw_bytes=self._space.used,
                 limit_bytes=self._space.limit,
-                hint="changed keys go to the state directory, so that Cassandra can keep writing; find out why "
+                hint="changed keys are stored in the state directory, so that Cassandra can keep writing; find out why "
                 "documents are not written",
             )
             self._gate.divert(self._divert)
         await self._spool_entries(self._coalescer.unacknowledged())
 
     async def _spool_parked(self) -> None:
-        """Move keys that wait for aliases in trouble to disk."""
+        """Spool the keys that wait for aliases in trouble."""
         count = await self._spool_entries(self._coalescer.parked())
         if count:
             log.warning(
                 "spool.alias_in_trouble",
                 keys=count,
                 aliases=sorted(self._troubled.all()),
-                hint="changed keys of these aliases go to the state directory until they take writes again",
+                hint="changed keys of these aliases are stored in the state directory until they can be written",
                 every=_LOG_INTERVAL,
             )
 
@@ -245,9 +246,9 @@ class Spooler:
         return len(pending)
 
     async def _put(self, keys: Sequence[SpooledKey]) -> bool:
-        """Store keys durably; where that fails they stay where they are, and cdc_raw fills."""
+        """Store keys durably; return False if that fails. The keys then stay pending, and cdc_raw continues to fill."""
         try:
-            async with self._counting:
+            async with self._count_lock:
                 new = await asyncio.to_thread(self._spool.put, keys)
                 self.waiting += new
         except StoreError as error:
@@ -261,34 +262,34 @@ class Spooler:
         log.info("spool.ended", keys_waiting=self.waiting, cdc_raw_bytes=self._space.used)
 
     async def _divert(self, signals: Sequence[Signal]) -> None:
-        """Store the keys that wait at a closed gate."""
+        """Spool the keys that wait at a closed gate."""
         keys = [SpooledKey.of(signal) for signal in signals]
         while not await self._put(keys):  # noqa: ASYNC110 -- a full disk sends no event when it has room again
             await asyncio.sleep(_STORE_SECONDS)
         self._observer.spooled(len(keys))
 
-    async def _bring_back(self) -> set[str]:
-        """Bring every key back once, except those with no writable document; return the aliases waited for.
+    async def _drain_once(self) -> set[str]:
+        """Submit every spooled key once, except keys without a writable document; return the aliases that block keys.
 
-        A key that waits for one of several aliases is brought back for the sake of the others.
+        A key of several aliases is submitted even if one of them is in trouble, so that the others are written.
         """
-        self._more = False
-        after, left = 0, set(self._troubled.all())
+        self._spooled_more = False
+        after, blocked = 0, set(self._troubled.all())
         while self._may_drain():
             skipped = self._troubled.tables()
-            rows = await asyncio.to_thread(self._spool.oldest, BATCH, after=after, besides=skipped)
+            rows = await asyncio.to_thread(self._spool.oldest, BATCH, after=after, excluding=skipped)
             if not rows:
                 break
             after = rows[-1].id
             signals = [signal for row in rows for signal in row.spooled.signals()]
-            # Keys spooled again in the meantime are written too: they have another generation then, and stay.
+            # A key that is spooled again in the meantime has a new generation, and stays in the spool.
             refused = await hand_over_each(self._coalescer.submit, signals)
-            left |= {trouble.alias for trouble in refused.values() if trouble.alias is not None}
+            blocked |= {trouble.alias for trouble in refused.values() if trouble.alias is not None}
             await self._remove_from_spool([row for row in rows if row.spooled.key not in refused])
-        return left
+        return blocked
 
     async def _remove_from_spool(self, rows: Sequence[SpooledRow]) -> None:
-        async with self._counting:
+        async with self._count_lock:
             await asyncio.to_thread(self._spool.remove, rows)
             self.waiting = await asyncio.to_thread(self._spool.__len__)
         self._observer.unspooled(len(rows))

@@ -92,10 +92,10 @@ def test_requests_of_other_places_stay_apart(requests: ReconcileRequests, other:
 def test_what_is_settled_is_no_longer_open(requests: ReconcileRequests) -> None:
     requests.add([DAMAGE, GAP])
     first, second = ids(requests)
-    requests.settle([first])
+    requests.close([first])
     assert ids(requests) == [second]
     assert requests.counts == {reason: int(reason is ReconcileReason.GAP) for reason in ReconcileReason}
-    requests.settle([])
+    requests.close([])
     assert ids(requests) == [second]
 
 
@@ -103,14 +103,14 @@ def test_a_reconcile_that_began_before_does_not_settle_what_was_asked_for_after(
     requests.add([GAP])
     taken = ids(requests)
     requests.add([GAP])
-    requests.settle(taken)
+    requests.close(taken)
     [left] = requests.open()
     assert left.times == 2
 
 
 def test_a_settled_stretch_with_a_known_end_is_not_asked_for_again(requests: ReconcileRequests) -> None:
     requests.add([DAMAGE, GAP])
-    requests.settle(ids(requests))
+    requests.close(ids(requests))
     requests.add([DAMAGE, replace(DAMAGE, from_position=120)])
     assert requests.open() == []
     requests.add([replace(DAMAGE, to_position=201)])
@@ -120,10 +120,10 @@ def test_a_settled_stretch_with_a_known_end_is_not_asked_for_again(requests: Rec
 
 
 def test_settled_requests_are_bounded(requests: ReconcileRequests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cdc_daemon.store.reconcile_requests.KEPT_SETTLED", 2)
+    monkeypatch.setattr("cdc_daemon.store.reconcile_requests.KEPT_CLOSED", 2)
     for segment in range(5):
         requests.add([replace(DAMAGE, segment_id=segment)])
-        requests.settle(ids(requests))
+        requests.close(ids(requests))
     requests.add([replace(DAMAGE, segment_id=segment) for segment in range(5)])
     assert [request.segment_id for request in requests.open()] == [0, 1, 2]
 

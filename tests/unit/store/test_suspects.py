@@ -53,12 +53,12 @@ def test_a_further_lost_request_keeps_the_highest_version_and_the_earliest_look(
     store.suspects.add([suspect("a", 5, 1050)], now=1050, **PAUSES)
     assert kept(store) == [suspect("a", 7, 1050)]
     assert len(store.suspects.due(1010, 10)) == 1
-    store.suspects.looked([(before, None)])
+    store.suspects.schedule([(before, None)])
     assert store.suspects.count == 1, "a look of before the second request does not settle it"
     (after,) = store.suspects.due(1010, 10)
-    store.suspects.looked([(after, 1200)])
+    store.suspects.schedule([(after, 1200)])
     assert store.suspects.due(1199, 10) == []
-    store.suspects.looked([(after, None)])
+    store.suspects.schedule([(after, None)])
     assert store.suspects.count == 0
 
 

@@ -24,8 +24,8 @@ def test_a_job_and_its_parts_outlive_the_process(tmp_path: Path) -> None:
     first = store.sync_jobs.next_part("1")
     assert first is not None
     assert first.ids == ["a", {"b": 1}]
-    store.sync_jobs.settle_part("1", first, indexed=1, failures={"b:1": "why"})
-    store.sync_jobs.settle_part("1", first, indexed=1, failures={"b:1": "why"})
+    store.sync_jobs.complete_part("1", first, indexed=1, failures={"b:1": "why"})
+    store.sync_jobs.complete_part("1", first, indexed=1, failures={"b:1": "why"})
     store.close()
 
     store = Store(tmp_path)
@@ -36,7 +36,7 @@ def test_a_job_and_its_parts_outlive_the_process(tmp_path: Path) -> None:
     second = store.sync_jobs.next_part("1")
     assert second is not None
     assert second.ids == ["c"]
-    store.sync_jobs.settle_part("1", second, deleted=1, missing=1, failures={})
+    store.sync_jobs.complete_part("1", second, deleted=1, missing=1, failures={})
     assert store.sync_jobs.next_part("1") is None
     store.sync_jobs.finish("1")
     assert store.sync_jobs.next_open("sync", "user") is None
@@ -72,7 +72,7 @@ def test_old_jobs_are_forgotten_with_all_they_left(tmp_path: Path, monkeypatch: 
     store.sync_jobs.add(job(), ["a"], part=1, limit=9)
     part = store.sync_jobs.next_part("1")
     assert part is not None
-    store.sync_jobs.settle_part("1", part, failures={f"id{n}": "why" for n in range(KEPT_FAILURES + 5)})
+    store.sync_jobs.complete_part("1", part, failures={f"id{n}": "why" for n in range(KEPT_FAILURES + 5)})
     store.sync_jobs.finish("1", message="no mapping")
     failed = store.sync_jobs.get("1")
     assert failed is not None
@@ -93,7 +93,7 @@ def test_a_job_that_is_cancelled_stays_so(tmp_path: Path) -> None:
     assert store.sync_jobs.cancel("1")
     assert store.sync_jobs.next_open("sync", "user") is None
     assert store.sync_jobs.next_part("1") is None
-    store.sync_jobs.settle_part("1", part, indexed=1, failures={})
+    store.sync_jobs.complete_part("1", part, indexed=1, failures={})
     assert not store.sync_jobs.finish("1")
     assert not store.sync_jobs.cancel("1")
     assert not store.sync_jobs.cancel("2"), "there is none"

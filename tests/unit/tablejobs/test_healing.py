@@ -112,7 +112,7 @@ async def test_only_the_table_in_doubt_is_healed(tmp_path: Path) -> None:
         (report,) = await runner.newest(10)
         assert (report.job.options["types"], report.job.options["ranges"]) == (["course"], [])
         await until(runner, report.job.id, ended)
-        await asyncio.to_thread(requests.settle, report.job.options["requests"])
+        await asyncio.to_thread(requests.close, report.job.options["requests"])
         requests.add([ReconcileRequest(reason=ReconcileReason.DAMAGE, segment_id=9, keyspace="k", table="unmapped")])
         await healing.check()
         assert requests.open() == []

@@ -225,12 +225,12 @@ def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
     assert "7 reconcile requests are open" in finding.found
     assert "damage from 0:1 up to 0:2" in finding.found
     assert "and 2 more" in finding.found
-    store.reconcile_requests.settle([number + 1 for number in range(7)])
+    store.reconcile_requests.close([number + 1 for number in range(7)])
     store.reconcile_requests.add(
         [ReconcileRequest(reason=ReconcileReason.ALTERED, segment_id=0, keyspace="k", table="t", since=5)]
     )
     assert "commit log: altered of k.t" in _check(raw, state)["state.reconcile"].found
-    store.reconcile_requests.settle([8])
+    store.reconcile_requests.close([8])
     store.reconcile_requests.add(
         [
             ReconcileRequest(
@@ -239,7 +239,7 @@ def test_what_was_not_compared_yet_is_shown(raw: Path, state: Path) -> None:
         ]
     )
     assert "possible gap from 1:0 up to segment 3" in _check(raw, state)["state.reconcile"].found
-    store.reconcile_requests.settle([9])
+    store.reconcile_requests.close([9])
     assert "state.reconcile" not in _check(raw, state)
     store.close()
 

@@ -210,7 +210,7 @@ async def test_what_is_waiting_outlives_the_process(store: Store, tmp_path: Path
     first, second = again.dependents.oldest(9)
     assert (first.row, first.generation) == (ChangedRow(Key(ORGANISATION, b"o1", ()), 7, 2), 1)
     assert second.row.key == Key(ORGANISATION, b"o2", None)
-    assert again.dependents.oldest(9, besides=[first.id]) == [second]
+    assert again.dependents.oldest(9, excluding=[first.id]) == [second]
     again.dependents.done(first._replace(generation=0))
     assert again.dependents.count == 2
     again.dependents.done(first)
