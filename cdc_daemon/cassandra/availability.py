@@ -1,4 +1,4 @@
-"""Whether Cassandra answers reads: measured by the daemon's own reads, and by a small probe while there are none.
+"""Whether Cassandra answers reads: measured by the daemon's own reads, and by a small probe if there are no reads.
 
 The driver's view of its nodes is not used: a stopped process keeps its connections open, and the driver
 considers the node up for a minute.
@@ -31,13 +31,13 @@ PROBE_TIMEOUT = 2.0
 """The timeout of a probe in seconds."""
 
 LOST_SECONDS = 4.0
-"""Seconds without any answer after which Cassandra counts as unavailable: longer than most pauses of its collector."""
+"""Seconds without an answer after which Cassandra counts as unavailable: longer than most garbage-collection pauses."""
 
 _LOST_PROBES = 2
-"""The number of consecutive probes that must fail: after a pause of the daemon itself, the first one proves nothing."""
+"""The number of consecutive probes that must fail. One failure may be due to a pause of the daemon itself."""
 
-_LATER = 1.0
-"""Seconds by which a probe's own timeout may be late, as it is if the driver's thread is dead."""
+_PROBE_GRACE = 1.0
+"""Seconds after its timeout at which a probe fails even if the driver reports nothing, because its thread is dead."""
 
 Probe = Callable[[], Awaitable[None]]
 """Returns when Cassandra has answered a read. Raises the error of a failed read."""
@@ -47,8 +47,8 @@ class CassandraAvailability:
     """Cassandra is available while reads or probes are answered.
 
     It becomes unavailable when nothing was answered for `LOST_SECONDS` and the last `_LOST_PROBES` probes failed. One
-    answer, to a read or to a probe, makes it available again. Reads that fail are not counted: one partition that
-    Cassandra cannot read says nothing about the others.
+    answer, to a read or to a probe, makes it available again. Failed reads are ignored: Cassandra may be unable to read
+    one partition and able to read all others.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -91,7 +91,7 @@ class CassandraAvailability:
     async def _probe_once(self) -> None:
         began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT + _LATER):
+            async with asyncio.timeout(PROBE_TIMEOUT + _PROBE_GRACE):
                 await self._probe()
         except Exception as error:  # noqa: BLE001 -- whatever the driver raises, it was no answer
             self._note_failed(began, _describe(error))
@@ -130,8 +130,8 @@ def make_probe(session: Session, schema: SchemaSource, tables: Sequence[TableNam
     """Return a probe that reads a random token of each of `tables` in turn, at the session's consistency.
 
     The query uses a token instead of a key, so it works for keys of any type. It reads at most one row and
-    needs as many replicas as the reads of rows. Without tables it reads the coordinator's own row. A refusal is an
-    answer: the node processes queries.
+    needs as many replicas as the reads of rows. If there are no tables, it reads `system.local`. A refused query counts
+    as an answer, because the node processes queries.
     """
     turns = itertools.cycle(tables) if tables else None
 

@@ -21,7 +21,7 @@ from cdc_daemon.model.signal import Clustering, Key, TableName
 LONGEST_KEY = 65_535
 """The longest key in bytes that Cassandra accepts (`FBUtilities.MAX_UNSIGNED_SHORT`): no row has a longer one."""
 
-_SAID_AGAIN = 30.0
+_LOG_INTERVAL = 30.0
 """Seconds after which a missing joined table is logged again."""
 
 log = structlog.get_logger(__name__)
@@ -32,15 +32,15 @@ _Rows = list[Sequence[Any]]
 class _Notes:
     """Findings about rows during a join, by row number.
 
-    `errors` holds the rows with unreadable joined rows. `expires` is when the first of a row's joined values expires
-    (seconds since epoch), if any does.
+    `errors` holds the rows with unreadable joined rows. `expires` holds the time at which the first of a row's
+    joined values expires (seconds since epoch).
     """
 
     def __init__(self) -> None:
         self.errors: dict[int, DocumentError] = {}
         self.expires: dict[int, int] = {}
 
-    def take(
+    def add(
         self, keys: Sequence[Key | None], *, errors: Mapping[Key, DocumentError], expires: Mapping[Key, int]
     ) -> None:
         """Record the findings about the keys that the rows reference, in the order of the rows."""
@@ -58,9 +58,9 @@ class _Notes:
 class JoinedRowReader:
     """Reads rows and their joined rows, with one multi-key read per joined table for a whole batch.
 
-    Values are appended to a row: for each look-up the values of its columns (null for a missing row), for
-    each join a `Joined`. Every joined read begins after the read of the rows, which sets the version of the reading.
-    A dropped joined table has no rows. If values of a joined table expire, the expiry time is read too.
+    Values are appended to a row: for each look-up the values of its columns (null for a missing row), for each join a
+    `Joined`. Every joined read begins after the read of the rows, so the version of that read also holds for the joined
+    rows. A dropped joined table has no rows. If values of a joined table expire, the expiry time is read too.
     """
 
     def __init__(self, reader: CassandraRowReader, schema: SchemaSource, related: Mapping[TableName, Related]) -> None:
@@ -70,13 +70,13 @@ class JoinedRowReader:
         self._plans: dict[str, tuple[ReadPlan, bool]] = {}
 
     def relate(self, table: TableName, related: Related) -> None:
-        """Read these related tables with a table's rows from now on."""
+        """Replace the related tables that are read with a table's rows."""
         self._related.pop(table, None)
         if related:
             self._related[table] = related
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        """Read the rows of `keys`, with `confirm` from all replicas, and their joined rows.
+        """Read the rows of `keys` and their joined rows; with `confirm`, read the rows from all replicas.
 
         Raises as `CassandraRowReader.read` does.
         """
@@ -120,7 +120,7 @@ class JoinedRowReader:
         return self._reader.clusterings(table, partition_key)
 
     async def confirm_partition(self, table: TableName, partition_key: bytes) -> None:
-        """Ensure that later reads see a partition's merged state of all replicas."""
+        """Ensure that later reads see the state of a partition merged from all replicas."""
         await self._reader.confirm_partition(table, partition_key)
 
     async def _join(
@@ -168,7 +168,7 @@ class JoinedRowReader:
                 broken[key] = of_children.errors[number]
             if (end := of_children.expires.get(number)) is not None:
                 ends[key] = min(end, ends.get(key, end))
-        notes.take(keys, errors=broken, expires=ends)
+        notes.add(keys, errors=broken, expires=ends)
         return [
             Joined(names, children_of.get(key, ()), len(found.get(key, ())) <= join.limit)
             if key is not None
@@ -183,15 +183,15 @@ class JoinedRowReader:
         plan = self._plan(relation)
         if plan is None:
             return (), {}
-        answers = await self._reader.read_below(plan, wanted, limit=relation.limit) if wanted else {}
-        failed = {key: answer for key, answer in answers.items() if isinstance(answer, DocumentError)}
-        found = {key: rows for key, rows in answers.items() if not isinstance(rows, DocumentError)}
+        results = await self._reader.read_below(plan, wanted, limit=relation.limit) if wanted else {}
+        failed = {key: result for key, result in results.items() if isinstance(result, DocumentError)}
+        found = {key: rows for key, rows in results.items() if not isinstance(rows, DocumentError)}
         ends: dict[Key, int] = {}
-        if plan.lives:
+        if plan.ttls:
             moments = {key: [row[-1] for row in rows if row[-1] is not None] for key, rows in found.items()}
             ends = {key: min(several) for key, several in moments.items() if several}
             found = {key: [row[:-1] for row in rows] for key, rows in found.items()}
-        notes.take(keys, errors=failed, expires=ends)
+        notes.add(keys, errors=failed, expires=ends)
         return plan.columns, found
 
     def _keys(self, relation: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Key | None]:
@@ -216,19 +216,19 @@ class JoinedRowReader:
         if table is None:
             return None
         # TTLs are read only if there are any: a table may get its first TTL at run time.
-        lives = self._schema.tracks(relation.table)
-        plan, asked = self._plans.get(relation.name, (None, False))
-        if plan is None or plan.table is not table or asked is not lives:
+        with_ttls = self._schema.tracks(relation.table)
+        plan, had_ttls = self._plans.get(relation.name, (None, False))
+        if plan is None or plan.table is not table or had_ttls is not with_ttls:
             plan = ReadPlan(
                 table,
                 newest_of_collections=self._schema.newest_of_collections,
-                lives=lives,
+                with_ttls=with_ttls,
                 depth=relation.depth - len(table.partition_key),
                 only=relation.columns,
                 limit=relation.limit + 1,  # one more than the limit, to detect that there are more
                 dialect=self._schema.dialect,
             )
-            self._plans[relation.name] = plan, lives
+            self._plans[relation.name] = plan, with_ttls
         return plan
 
     def _table(self, relation: Relation) -> TableMetadata | None:
@@ -239,8 +239,8 @@ class JoinedRowReader:
                 "joins.no_table",
                 table=str(relation.table),
                 error=error.message,
-                hint="documents are built as if it had no rows",
-                every=_SAID_AGAIN,
+                hint="documents are built as if the table had no rows",
+                every=_LOG_INTERVAL,
                 every_key=str(relation.table),
             )
             return None

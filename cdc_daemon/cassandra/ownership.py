@@ -1,4 +1,4 @@
-"""The owner of a change: only one replica's daemon acts on it, not the daemons of all replicas."""
+"""The owner of a change: the one replica whose daemon processes it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class _Owners(NamedTuple):
 class Ownership:
     """Decides for each partition key whether this node owns its changes.
 
-    The owner is the first live replica in the node's own datacenter, in the ring's order: all daemons of the
-    datacenter that see the same nodes up choose the same owner, without coordination. This node owns the unknown cases:
-    a ring without tokens, and a key without a replica on this node, because tokens have moved since the write.
+    The owner is the first live replica in the node's own datacenter, in the ring's order: all daemons of the datacenter
+    that see the same nodes up choose the same owner, without coordination. If the owner is unknown, this node owns the
+    change. This is so if the ring has no tokens, and if no replica of the key is on this node because tokens have moved
+    since the write.
 
     `find_node` returns the driver's host of the local node. The owners of a keyspace are cached until the ring, the
     keyspace's replication or the set of live nodes changes, which `refresh` checks.

@@ -1,4 +1,4 @@
-"""Pages of a query's result, throttled: smaller and slower ones when Cassandra is slow."""
+"""Pages of a query's result, throttled: while Cassandra is slow, pages are smaller and requested less often."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CassandraUnavailableError
 
 CALM = 3.0
-"""How many times its usual time a page may take before the scan slows down."""
+"""The scan slows down when a page takes this many times its usual time."""
 
 NOISE = 0.05
-"""Seconds by which page times may differ without significance."""
+"""Differences between page times below this many seconds are ignored."""
 
 LONGEST_PAUSE = 5.0
 """The longest pause between two pages in seconds."""
@@ -25,8 +25,8 @@ LONGEST_PAUSE = 5.0
 class ScanThrottle:
     """Throttles a scan.
 
-    `rate` is in rows per second, None for no limit. If pages take `CALM` times their usual time, Cassandra
-    is busy with other work: the pause after a page then grows until the scan takes a small part of its time.
+    `rate` is in rows per second, None for no limit. If a page takes more than `CALM` times its usual time, Cassandra
+    is assumed to be busy with other work. The pause after each page then grows, up to `LONGEST_PAUSE`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ScanThrottle:
         """Seconds by which the next page is delayed because Cassandra is busy."""
 
     async def take(self, rows: int) -> None:
-        """Wait until the rate permits that many more rows."""
+        """Wait until the rate permits `rows` more rows."""
         if self._rate is None:
             return
         now = self._clock()
@@ -55,13 +55,13 @@ class ScanThrottle:
             await self._sleep(start - now)
 
     async def after_page(self, seconds: float) -> None:
-        """Record Cassandra's response time for a page; wait if it was long."""
+        """Record Cassandra's response time for a page; pause if Cassandra is busy."""
         self.note(seconds)
         if self.pause:
             await self._sleep(self.pause)
 
     def note(self, seconds: float) -> None:
-        """Record Cassandra's response time for a page, or a timeout after that time."""
+        """Record Cassandra's response time for a page, or the time after which the request failed."""
         usual = seconds if self._usual is None else self._usual
         if seconds > CALM * usual + NOISE:
             self.pause = min(max(2 * self.pause, seconds), LONGEST_PAUSE)
@@ -76,19 +76,20 @@ log = structlog.get_logger(__name__)
 SMALLEST_PAGE = 10
 """The smallest page size in rows, even if Cassandra is slow."""
 
-Answer = tuple[list[Any], bytes | None]
+PageResult = tuple[list[Any], bytes | None]
 """Rows, and the paging state of the next page."""
 
 
 class Pages:
-    """The pages that `ask` returns for a paging state and a size, each with whether it is the last one.
+    """Iterates over the pages of a query. Each comes with a flag that is true for the last page.
 
-    After an error a page is requested again, smaller; the error is raised after `patience` seconds.
+    `fetch` requests a page, given a paging state and a page size. If Cassandra does not answer, the page is requested
+    again with a smaller size. After `patience` seconds the error is raised.
     """
 
     def __init__(
         self,
-        ask: Callable[[bytes | None, int], Awaitable[Answer]],
+        fetch: Callable[[bytes | None, int], Awaitable[PageResult]],
         *,
         page_rows: int,
         pace: ScanThrottle,
@@ -96,7 +97,7 @@ class Pages:
     ) -> None:
         self.page_rows = page_rows
         """The page size in rows while Cassandra answers in time."""
-        self._ask = ask
+        self._fetch = fetch
         self._slowed: int | None = None
         self._pace = pace
         self._patience = patience
@@ -109,14 +110,14 @@ class Pages:
             if state is None:
                 return
 
-    async def _page(self, state: bytes | None) -> Answer:
+    async def _page(self, state: bytes | None) -> PageResult:
         backoff = Backoff()
         until = time.monotonic() + self._patience
         while True:
             started = time.monotonic()
             size = self.page_rows if self._slowed is None else min(self._slowed, self.page_rows)
             try:
-                answer = await self._ask(state, size)
+                result = await self._fetch(state, size)
             except CassandraUnavailableError as error:
                 self._pace.note(time.monotonic() - started)
                 if time.monotonic() > until:
@@ -130,4 +131,4 @@ class Pages:
                 grown = size + size // 4 + 1
                 self._slowed = grown if grown < self.page_rows else None
             await self._pace.after_page(time.monotonic() - started)
-            return answer
+            return result

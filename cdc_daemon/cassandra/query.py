@@ -42,7 +42,7 @@ async def execute(session: Session, statement: Statement | str, **options: Any) 
 
     Raises `CassandraUnavailableError` if no replica answered in time (`CassandraReadError` if one was up and
     failed on the statement or timed out), and `CassandraRefusedError` if a name in the statement does not exist in
-    Cassandra. The driver's decoding errors (a date beyond Python's years, text that is not UTF-8) pass through.
+    Cassandra. The driver's decoding errors (a date beyond Python's years, text that is not UTF-8) are not converted.
     """
     rows: list[Any] = []
     async for page in pages(session, statement, **options):
@@ -100,29 +100,29 @@ def is_decoding_failure(error: Exception) -> bool:
 
 
 def as_unavailable(error: BaseException) -> CdcError:
-    """Return our error for a driver error that means that there was no answer."""
+    """Convert a driver error that means that Cassandra did not answer."""
     if isinstance(error, NoHostAvailable) and any(
         isinstance(inner, AuthenticationFailed) for inner in getattr(error, "errors", {}).values()
     ):
         return CassandraUnavailableError(
             "Cassandra refused the login", hint="check cassandra.username and cassandra.password"
         )
-    kind = CassandraReadError if _is_of_the_request(error) else CassandraUnavailableError
+    kind = CassandraReadError if _is_caused_by_request(error) else CassandraUnavailableError
     return kind(f"Cassandra did not answer: {type(error).__name__}: {error}")
 
 
-def _is_of_the_request(error: BaseException) -> bool:
+def _is_caused_by_request(error: BaseException) -> bool:
     """Return whether the request itself may be the cause, rather than an outage."""
     if isinstance(error, NoHostAvailable):
-        # The driver reports in this way that each node has failed on a request.
-        answers = list(getattr(error, "errors", {}).values())
-        return bool(answers) and all(isinstance(answer, ServerError) for answer in answers)
+        # The driver raises this error if every node has failed on the request.
+        failures = list(getattr(error, "errors", {}).values())
+        return bool(failures) and all(isinstance(failure, ServerError) for failure in failures)
     return isinstance(error, (ReadFailure, ReadTimeout, OperationTimedOut))
 
 
 @contextmanager
 def _errors_as_ours() -> Iterator[None]:
-    """Convert driver errors to ours if there is no answer or the query is refused."""
+    """Convert the driver's errors for a missing answer or a refused query to ours."""
     try:
         yield
     except _UNAVAILABLE as error:
@@ -134,7 +134,8 @@ def _errors_as_ours() -> Iterator[None]:
 class _Arrival:
     """The next page, passed from the driver's thread to the event loop.
 
-    It has no reference to the driver's future, which refers to it: so the rows are freed as soon as they are used.
+    The driver's future refers to this object. There is no reference in the other direction, so the rows are freed as
+    soon as they are used.
     """
 
     def __init__(self) -> None:
@@ -142,7 +143,7 @@ class _Arrival:
         self.rows: asyncio.Future[list[Any]] = self._loop.create_future()
 
     def expect_next(self) -> None:
-        """Wait for another page from here on."""
+        """Prepare to receive another page."""
         self.rows = self._loop.create_future()
 
     def deliver(self, rows: list[Any] | None) -> None:

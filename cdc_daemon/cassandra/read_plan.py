@@ -36,15 +36,15 @@ class KeyGroup:
 class ReadPlan:
     """The statements that read one table.
 
-    A row is the values of `columns`, then `times` write times. `columns` are the key's, then the
-    static and regular ones. `newest_of_collections` says whether the server can return the newest write
-    time of a collection's cells (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078), and the TTLs of its cells
-    (CASSANDRA-8877). With `lives`, the remaining TTLs in seconds follow the write times. For a collection this is the
-    shortest TTL of its cells: a list of all would contain nulls, which the driver's compiled parsers reject.
-    With `depth` rows are read by only that many of the first clustering columns. With `only` these columns are
-    read with the key's, without write times; TTLs still cover all regular columns, as a row exists
-    until its last value expires. By the partition key alone, at most `limit` rows are read in
-    each partition. `dialect` is the database's; without `timed` it cannot return the write times of this table.
+    A row is the values of `columns`, then `times` write times. `columns` are the key's, then the static and regular
+    ones. `newest_of_collections` says whether the server can return the newest write time of a collection's cells
+    (`MAXWRITETIME`, Cassandra 5.0, CASSANDRA-18078), and the TTLs of its cells (CASSANDRA-8877). With `with_ttls`, the
+    remaining TTLs in seconds follow the write times. For a collection this is the shortest TTL of its cells: a list of
+    all would contain nulls, which the driver's compiled parsers reject. With `depth`, rows are selected by only that
+    many of the first clustering columns; `queried` are these columns. With `only`, these columns are read with the
+    key's, without write times; TTLs still cover all regular columns, as a row exists until its last value expires. By
+    the partition key alone, at most `limit` rows are read in each partition. `dialect` is the database's; without
+    `timed` it cannot return the write times of this table.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ReadPlan:
         table: TableMetadata,
         *,
         newest_of_collections: bool = False,
-        lives: bool = False,
+        with_ttls: bool = False,
         depth: int | None = None,
         only: Collection[str] | None = None,
         limit: int | None = None,
@@ -62,27 +62,27 @@ class ReadPlan:
         self.table = table
         self.dialect = dialect
         self.timed = timed
-        self.asked = table.clustering if depth is None else table.clustering[:depth]
+        self.queried = table.clustering if depth is None else table.clustering[:depth]
         self.key_columns = (*table.partition_key, *table.clustering)
         values = [each for each in (*table.static, *table.regular) if only is None or each.name in only]
         self.columns: tuple[str, ...] = tuple(column.name for column in (*self.key_columns, *values))
         times = [
-            _time(column, newest_of_collections=newest_of_collections)
+            _write_time(column, newest_of_collections=newest_of_collections)
             for column in (values if only is None and timed else ())
         ]
         shown = [time for time in times if time is not None]
         self.times = len(shown)
         self.write_times: tuple[str, ...] = tuple(shown)
-        self.lives = 0
+        self.ttls = 0
         """The number of TTLs after the write times."""
-        if lives and not table.is_counter:
-            lasting = [*(each for each in table.static if each in values), *table.regular]
-            remaining = [_life(column, of_collections=newest_of_collections) for column in lasting]
-            shown += [life for life in remaining if life is not None]
-            self.lives = len(shown) - self.times
+        if with_ttls and not table.is_counter:
+            expiring = [*(each for each in table.static if each in values), *table.regular]
+            ttls = [_ttl(column, of_collections=newest_of_collections) for column in expiring]
+            shown += [ttl for ttl in ttls if ttl is not None]
+            self.ttls = len(shown) - self.times
         self._limit = (
             f" PER PARTITION LIMIT {limit}"
-            if limit is not None and not self.asked and dialect.limits_partitions
+            if limit is not None and not self.queried and dialect.limits_partitions
             else ""
         )
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
@@ -93,7 +93,7 @@ class ReadPlan:
         """The statement for a `KeyGroup`: the partition key's columns, then a list of clusterings."""
         partition_key = self.table.partition_key
         where = f"{quote(partition_key[0].name)} IN ?" if self.joinable else _equal(partition_key)
-        match self.asked:
+        match self.queried:
             case ():
                 return self._select + where + self._limit
             case (only,):
@@ -104,7 +104,7 @@ class ReadPlan:
     @property
     def by_key(self) -> str:
         """The statement for a single key, in each of its columns."""
-        return self._select + _equal((*self.table.partition_key, *self.asked))
+        return self._select + _equal((*self.table.partition_key, *self.queried))
 
     @property
     def clusterings(self) -> str:
@@ -117,7 +117,7 @@ class ReadPlan:
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
         """Split keys into groups, one per query, of at most `limit` rows each."""
-        if self.joinable and not self.asked:
+        if self.joinable and not self.queried:
             listed = list(keys)
             for start in range(0, len(listed), limit):
                 part = tuple(listed[start : start + limit])
@@ -157,9 +157,9 @@ class ReadPlan:
             values = [encode_list(group.partition_keys)]
         else:
             values = list(self.table.split_key(group.partition_keys[0]))
-        if len(self.asked) == 1:
+        if len(self.queried) == 1:
             values.append(encode_list([clustering[0] for clustering in group.clusterings]))
-        elif self.asked:
+        elif self.queried:
             values.append(encode_list([encode_tuple(clustering) for clustering in group.clusterings]))
         return values
 
@@ -194,13 +194,13 @@ def _encode_value(value: bytes | None) -> bytes:
     return b"\xff\xff\xff\xff" if value is None else len(value).to_bytes(4, "big") + value
 
 
-def _time(column: Column, *, newest_of_collections: bool) -> str | None:
+def _write_time(column: Column, *, newest_of_collections: bool) -> str | None:
     if not column.type.multi_cell:
         return f"WRITETIME({quote(column.name)})"
     return f"MAXWRITETIME({quote(column.name)})" if newest_of_collections else None
 
 
-def _life(column: Column, *, of_collections: bool) -> str | None:
+def _ttl(column: Column, *, of_collections: bool) -> str | None:
     if not column.type.multi_cell:
         return f"TTL({quote(column.name)})"
     return f"collection_min(TTL({quote(column.name)}))" if of_collections else None
@@ -245,20 +245,20 @@ def keys_to_read_alone(plan: ReadPlan, prepared: PreparedStatement, keys: Iterab
         return {key for key in keys if any(not part for part in _parts(plan, key))}
     version = prepared.protocol_version
     kinds = [column[3] for column in prepared.result_metadata[: len(columns)]]
-    return {key for key in keys if not _comes_back(_parts(plan, key), kinds, version)}
+    return {key for key in keys if not _round_trips(_parts(plan, key), kinds, version)}
 
 
 def _parts(plan: ReadPlan, key: Key) -> tuple[bytes | None, ...]:
     return (*plan.table.split_key(key.partition_key), *(key.clustering or ()))
 
 
-def _comes_back(parts: Sequence[bytes | None], kinds: Sequence[Any], version: int) -> bool:
+def _round_trips(parts: Sequence[bytes | None], kinds: Sequence[Any], version: int) -> bool:
     for part, kind in zip(parts, kinds, strict=True):
         if not part:
             return False
         try:
             if kind.serialize(kind.deserialize(part, version), version) != part:
                 return False
-        except Exception:  # noqa: BLE001 -- whatever the driver raises, such a key has to be asked for alone
+        except Exception:  # noqa: BLE001 -- whatever the driver raises, such a key needs a query of its own
             return False
     return True

@@ -77,14 +77,14 @@ class CassandraRowReader:
         self._statements: dict[str, PreparedStatement] = {}
 
     async def read(self, table: TableName, keys: Sequence[Key], *, confirm: bool = False) -> Reading:
-        """Read the rows of `keys`; with `confirm` from all replicas if there are several.
+        """Read the rows of `keys`; with `confirm`, read from all replicas if there are several.
 
         Raises `CassandraUnavailableError`, `TableDroppedError` or `CassandraRefusedError`.
         """
         try:
             return await self._read(table, keys, confirm=confirm)
         except CassandraRefusedError:
-            await self._look_again(table)
+            await self._reload_schema(table)
             raise
 
     async def _read(self, table: TableName, keys: Sequence[Key], *, confirm: bool) -> Reading:
@@ -109,9 +109,9 @@ class CassandraRowReader:
     async def read_below(self, plan: ReadPlan, keys: Sequence[Key], *, limit: int) -> Mapping[Key, Found]:
         """Read all rows below each key: rows that start with the clustering values in the plan's query.
 
-        For a key with more than `limit` rows the first `limit` + 1 are returned, for one without rows none. If the
-        plan reads TTLs, a row has one more value: when the first of its values expires (seconds since epoch), or
-        None. Raises as `read` does; rows that cannot be decoded are an error of their key alone.
+        If a key has more than `limit` rows, the first `limit` + 1 are returned; if it has no rows, an empty sequence.
+        If the plan reads TTLs, each row has one more value: the time at which the first of its values expires (seconds
+        since epoch), or None. Raises as `read` does. If rows of a key cannot be decoded, the key's result is an error.
         """
         found: dict[Key, Found] = dict.fromkeys(keys, ())
         try:
@@ -121,7 +121,7 @@ class CassandraRowReader:
                         tasks.create_task(self._read_below(plan, group, found, limit))
         except ExceptionGroup as failures:
             if isinstance(failures.exceptions[0], CassandraRefusedError):
-                # Not `_look_again`: a dropped joined table must not be mistaken for the rows' own table.
+                # Not `_reload_schema`: a dropped joined table must not be mistaken for the rows' own table.
                 self._statements.clear()
                 await self._schema.refresh()
             raise failures.exceptions[0] from None
@@ -143,17 +143,17 @@ class CassandraRowReader:
             reason = f"joined rows cannot be decoded: {type(error).__name__}: {error}"
             found[group.keys[0]] = UndecodableError(reason, table=str(plan.table))
             return
-        # A product of partitions and clusterings also returns rows that were not requested.
+        # A query for several partitions and clusterings also returns rows that were not requested.
         found.update({key: rows for key, rows in read.items() if key in found})
 
     async def _read_group_below(self, plan: ReadPlan, group: KeyGroup, limit: int) -> Mapping[Key, Rows]:
         statement = await self._bind(plan.by_keys, plan.bind(group), group.partition_keys[0])
         serialise = serialisers(statement.prepared_statement)
         depth = len(plan.table.partition_key)
-        width = depth + len(plan.asked)
+        width = depth + len(plan.queried)
         table, partition = group.keys[0].table, group.partition_keys[0]
         read: dict[Key, list[Sequence[Any]]] = defaultdict(list)
-        asked = int(time.time())
+        requested_at = int(time.time())
         async with self._slots:
             async for page in pages(self._session, statement, execution_profile=self._profile):
                 self._answered()
@@ -164,7 +164,7 @@ class CassandraRowReader:
                         partition = serialise[0](row[0])
                     rows = read[Key(table, partition, tuple(serialise[at](row[at]) for at in range(depth, width)))]
                     if len(rows) <= limit:
-                        rows.append(_with_expiry(plan, row, asked) if plan.lives else row)
+                        rows.append(_with_expiry(plan, row, requested_at) if plan.ttls else row)
         return read
 
     async def clusterings(self, table: TableName, partition_key: bytes) -> AsyncIterator[Sequence[Clustering]]:
@@ -183,10 +183,10 @@ class CassandraRowReader:
                     if row[0] is not None  # a partition with static columns only returns a row of nulls
                 ]
         except CassandraRefusedError:
-            await self._look_again(table)
+            await self._reload_schema(table)
             raise
 
-    async def _look_again(self, table: TableName) -> None:
+    async def _reload_schema(self, table: TableName) -> None:
         """Reload the schema for the next attempt: it has changed since the statements were prepared."""
         self._statements.clear()
         await self._schema.look_again(table)
@@ -202,7 +202,7 @@ class CassandraRowReader:
             async for _ in pages(self._session, statement, execution_profile=self._profile):
                 pass
         except CassandraRefusedError:
-            await self._look_again(table)
+            await self._reload_schema(table)
             raise
         except CassandraUnavailableError as error:
             # A replica is down: the other replicas' answer is the best available now.
@@ -220,7 +220,7 @@ class CassandraRowReader:
 
     async def _read_group(self, plan: ReadPlan, group: KeyGroup, found: dict[Key, RowState], *, confirm: bool) -> None:
         statement = await self._bind(plan.by_keys, plan.bind(group), group.partition_keys[0])
-        asked = int(time.time())
+        requested_at = int(time.time())
         try:
             rows = await self._run(plan, statement, confirm=confirm)
         except (CdcError, asyncio.CancelledError):
@@ -240,17 +240,17 @@ class CassandraRowReader:
             if plan.joinable:
                 partition = serialise[0](row[0])
             clustering = tuple(serialise[at](row[at]) for at in range(depth, width))
-            found[Key(table, partition, clustering)] = _state(plan, row, asked)
+            found[Key(table, partition, clustering)] = _state(plan, row, requested_at)
 
     async def _read_alone(self, plan: ReadPlan, key: Key, found: dict[Key, RowState], *, confirm: bool) -> None:
         clustering = key.clustering or ()
         if None in clustering:
-            error = UndecodableError("a clustering column is null, which CQL cannot ask for", table=str(key.table))
+            error = UndecodableError("a clustering column is null, so CQL cannot select the row", table=str(key.table))
             found[key] = RowState(None, None, error)
             return
         values = [*plan.table.split_key(key.partition_key), *(part for part in clustering if part is not None)]
         statement = await self._bind(plan.by_key, values, key.partition_key)
-        asked = int(time.time())
+        requested_at = int(time.time())
         try:
             rows = await self._run(plan, statement, confirm=confirm)
         except (CdcError, asyncio.CancelledError):
@@ -262,7 +262,7 @@ class CassandraRowReader:
             found[key] = RowState(None, None, UndecodableError(reason, table=str(key.table)))
             return
         if rows:
-            found[key] = _state(plan, rows[0], asked)
+            found[key] = _state(plan, rows[0], requested_at)
 
     async def _run(self, plan: ReadPlan, statement: BoundStatement, *, confirm: bool) -> list[Any]:
         rows = await self._execute(plan, statement, confirm=confirm)
@@ -294,17 +294,17 @@ class CassandraRowReader:
         return prepared
 
 
-def _state(plan: ReadPlan, row: Sequence[Any], asked: int) -> RowState:
+def _state(plan: ReadPlan, row: Sequence[Any], requested_at: int) -> RowState:
     width = len(plan.columns)
-    lives_from = width + plan.times
-    newest = max((moment for moment in row[width:lives_from] if moment is not None), default=None)
-    lives = row[lives_from:]
-    expires = tuple(sorted({asked + life for life in lives if life is not None})) if lives else ()
+    ttls_from = width + plan.times
+    newest = max((moment for moment in row[width:ttls_from] if moment is not None), default=None)
+    ttls = row[ttls_from:]
+    expires = tuple(sorted({requested_at + ttl for ttl in ttls if ttl is not None})) if ttls else ()
     return RowState(tuple(row[:width]), newest, None, expires)
 
 
-def _with_expiry(plan: ReadPlan, row: Sequence[Any], asked: int) -> Sequence[Any]:
+def _with_expiry(plan: ReadPlan, row: Sequence[Any], requested_at: int) -> Sequence[Any]:
     """Return a row's values, with the first expiry time instead of their TTLs."""
     width = len(plan.columns)
-    left = min((life for life in row[width + plan.times :] if life is not None), default=None)
-    return (*row[:width], None if left is None else asked + left)
+    shortest = min((ttl for ttl in row[width + plan.times :] if ttl is not None), default=None)
+    return (*row[:width], None if shortest is None else requested_at + shortest)

@@ -73,7 +73,7 @@ def parse_range(text: str) -> TokenRange:
 
 
 def ranges_between(tokens: Iterable[int]) -> list[TokenRange]:
-    """Return the range that ends at each token of a ring, in order; the one that wraps around is split in two."""
+    """Return the range that ends at each token of a ring, in order. The range that wraps around is split in two."""
     ends = sorted({*tokens, LARGEST})
     return [TokenRange(first, last) for first, last in itertools.pairwise([SMALLEST, *ends]) if first < last]
 
@@ -128,7 +128,7 @@ class Ring:
         self._session = session
 
     async def pieces(self, table: TableName, wanted: Sequence[TokenRange] = (WHOLE_RING,)) -> list[TokenRange]:
-        """Return the wanted tokens in pieces of similar size; each piece belongs to one replica."""
+        """Return the wanted tokens in pieces of similar size. All tokens of a piece have the same replicas."""
         estimate = await self.estimate(table)
         found = [each for owned in self._owned() for each in overlap([owned], wanted)]
         return [piece for each in found for piece in split(each, estimate.pieces(each))]

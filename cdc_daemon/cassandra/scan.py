@@ -11,7 +11,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import PreparedStatement, tuple_factory
 
 from cdc_daemon.cassandra.dialect import CASSANDRA, Dialect
-from cdc_daemon.cassandra.paging import Answer, Pages, ScanThrottle
+from cdc_daemon.cassandra.paging import PageResult, Pages, ScanThrottle
 from cdc_daemon.cassandra.query import as_unavailable, execute_page, is_decoding_failure, prepare
 from cdc_daemon.cassandra.read_plan import bytes_of, quote, returns_bytes, serialisers
 from cdc_daemon.cassandra.ring import SMALLEST, TokenRange
@@ -29,23 +29,23 @@ FIRST_ROWS = 50
 """The page size in whole rows for a table with unknown row sizes."""
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""The approximate size of a page of whole rows in bytes: several are held at once."""
+"""The approximate size of a page of whole rows in bytes. Several pages are in memory at once."""
 
 _WEIGHED = 20
-"""The number of rows of a page that are measured."""
+"""The number of rows of a page whose size is measured."""
 
 
 class KeyPage(NamedTuple):
-    """Keys of rows in the order of their tokens, and the additional values requested with each.
+    """Keys of rows in the order of their tokens, and the additional values selected with each.
 
-    `covered` is the token up to which this page and the previous ones have all rows of the range. `settled` is the
-    number of those rows: the partition of the last rows may continue in the next page.
+    This page and the previous ones contain all `covered_rows` rows of the range up to the token `covered`. Rows after
+    `covered` are not counted, because their partition may continue in the next page.
     """
 
     keys: Sequence[Key]
     values: Sequence[tuple[Any, ...]]
     covered: int
-    settled: int
+    covered_rows: int
 
 
 class RowPage(NamedTuple):
@@ -57,11 +57,11 @@ class RowPage(NamedTuple):
     keys: Sequence[Key]
     reading: Reading | None
     covered: int
-    settled: int
+    covered_rows: int
 
 
 class RowSizes:
-    """The number of rows of each table in a page of `PAGE_BYTES`, based on the last rows seen."""
+    """The number of rows of each table that fit in a page of `PAGE_BYTES`, based on the latest rows."""
 
     def __init__(self) -> None:
         self._rows: dict[TableName, int] = {}
@@ -78,7 +78,7 @@ class RowSizes:
 
 
 class TokenScan:
-    """Reads token ranges. Pages that Cassandra does not answer in time are requested again, smaller.
+    """Reads token ranges. A page that Cassandra does not return in time is requested again with a smaller size.
 
     `clock` issues the versions of whole rows, `sizes` gives their page size.
     """
@@ -114,7 +114,7 @@ class TokenScan:
         statement = await self._prepare(select_keys(metadata, shown, where=where, dialect=dialect))
         read = key_reader(table, metadata, statement, dialect)
         pages = Pages(
-            partial(self._ask, statement, token_range), page_rows=self._page_rows, pace=self._pace, patience=patience
+            partial(self._fetch, statement, token_range), page_rows=self._page_rows, pace=self._pace, patience=patience
         )
         async for page in _covered(read, metadata, token_range, pages):
             yield page
@@ -124,13 +124,14 @@ class TokenScan:
     ) -> AsyncIterator[RowPage]:
         """Read all rows of a range. Raises as `keys` does.
 
-        It yields only keys from the first row that the driver cannot decode, and for tables that are read with TTLs.
+        For tables that are read with TTLs, the pages contain only keys. So do all pages after a row that the driver
+        cannot decode.
         """
-        covered, settled = token_range.first, 0
+        covered, covered_rows = token_range.first, 0
         if not self._schema.tracks(table):
             try:
                 async for page in self._rows(table, token_range, patience):
-                    covered, settled = page.covered, page.settled
+                    covered, covered_rows = page.covered, page.covered_rows
                     yield page
             except CdcError:
                 raise
@@ -140,7 +141,7 @@ class TokenScan:
             else:
                 return
         async for keys in self.keys(table, TokenRange(covered, token_range.last), patience=patience):
-            yield RowPage(keys.keys, None, keys.covered, settled + keys.settled)
+            yield RowPage(keys.keys, None, keys.covered, covered_rows + keys.covered_rows)
 
     async def _rows(self, table: TableName, token_range: TokenRange, patience: float) -> AsyncIterator[RowPage]:
         metadata = self._schema.table(table)
@@ -153,22 +154,22 @@ class TokenScan:
         read = key_reader(table, metadata, statement, dialect)
         version, began = 0, 0.0
 
-        async def ask(state: bytes | None, size: int) -> Answer:
+        async def fetch(state: bytes | None, size: int) -> PageResult:
             nonlocal version, began
             version, began = self._clock.next(), time.monotonic()
-            return await self._ask(statement, token_range, state, size)
+            return await self._fetch(statement, token_range, state, size)
 
         limit = min(self._page_rows, self._sizes.rows(table))
-        pages = Pages(ask, page_rows=limit, pace=self._pace, patience=patience)
+        pages = Pages(fetch, page_rows=limit, pace=self._pace, patience=patience)
         async for page in _covered(read, metadata, token_range, pages):
             reading = Reading(version, began, columns, [RowState(values, None) for values in page.values])
             self._sizes.note(table, page.values)
             pages.page_rows = min(self._page_rows, self._sizes.rows(table))
-            yield RowPage(page.keys, reading, page.covered, page.settled)
+            yield RowPage(page.keys, reading, page.covered, page.covered_rows)
 
-    async def _ask(
+    async def _fetch(
         self, prepared: PreparedStatement, token_range: TokenRange, state: bytes | None, size: int
-    ) -> Answer:
+    ) -> PageResult:
         statement = prepared.bind(token_range)
         statement.fetch_size = size
         return await execute_page(self._session, statement, paging_state=state, execution_profile=self._profile)

@@ -154,7 +154,7 @@ class SchemaSource:
             plan = ReadPlan(
                 self.table(name),
                 newest_of_collections=self.newest_of_collections,
-                lives=self.tracks(name),
+                with_ttls=self.tracks(name),
                 dialect=self.dialect,
                 timed=name not in self._untimed,
             )

@@ -42,7 +42,7 @@ class DroppedDocuments:
         self._mappings = mappings
 
     def of(self, table: TableName, columns: tuple[str, ...]) -> RowBuilder:  # noqa: ARG002 -- there are none any more
-        """Return a builder that deletes the documents of keys, except those that are kept."""
+        """Return a builder that deletes the documents of keys, unless the mapping keeps them."""
         removing = [mapping for mapping in self._mappings.get(table, ()) if mapping.on_drop == "remove"]
         documents = _RowDocuments([(mapping, _no_document) for mapping in removing], ())
         return lambda key, _, version, read_at: documents.build(key, None, version, read_at)

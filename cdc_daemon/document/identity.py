@@ -71,16 +71,16 @@ class Identity:
 
     def parse(self, identity: str) -> dict[str, str] | None:
         """Parse a readable `_id` into the text of each named column. None if the `_id` does not match the template."""
-        return self._take_apart(identity, self._parts)
+        return self._split(identity, self._parts)
 
     def parse_partition(self, identity: str) -> dict[str, str] | None:
         """Parse the beginning of a readable `_id` that holds the partition key only.
 
         None if it does not match, or if the template does not begin with the partition key.
         """
-        return None if self._leading is None else self._take_apart(identity, self._leading)
+        return None if self._leading is None else self._split(identity, self._leading)
 
-    def _take_apart(self, identity: str, parts: Sequence[_Part]) -> dict[str, str] | None:
+    def _split(self, identity: str, parts: Sequence[_Part]) -> dict[str, str] | None:
         found: dict[str, str] = {}
         rest = identity
         suffix = parts[-1].literal if parts[-1].at is None else ""
@@ -93,7 +93,7 @@ class Identity:
                 continue
             if not rest.startswith(part.literal):
                 return None
-            value, rest = _take(rest[len(part.literal) :], part.escaped)
+            value, rest = _read_value(rest[len(part.literal) :], part.escaped)
             if found.setdefault(self.columns[part.at], value) != value:
                 return None
         return None if rest else found
@@ -153,7 +153,7 @@ def _named_parts(template: str, table: TableMetadata, names: Sequence[str], what
     if foreign:
         raise ConfigError(
             f"expected only key columns in {what} ({', '.join(names)}), found {', '.join(foreign)}",
-            hint="a document must be found again when nothing but its row's key is left",
+            hint="after a row is deleted, its document must be found by the row's key alone",
             table=str(table),
         )
     return [(part.text, None if part.column is None else names.index(part.column)) for part in parts]
@@ -166,7 +166,7 @@ def _escape(text: str, escaped: str) -> str:
     return text
 
 
-def _take(text: str, escaped: str) -> tuple[str, str]:
+def _read_value(text: str, escaped: str) -> tuple[str, str]:
     """Read a value up to its end character. Return the unescaped value and the remaining text."""
     if not escaped:
         return text, ""

@@ -16,7 +16,7 @@ from cdc_daemon.store.range_jobs import JobRange
 from cdc_daemon.tablejobs.range_job import JobRun
 
 OPEN_PAGES = 2
-"""Maximum in-flight pages of one range: they limit a backfill's share of the pipeline, and the age of a page."""
+"""Maximum in-flight pages of one range: the limit bounds its share of the pipeline, and the age of its pages."""
 
 _CHECK_INTERVAL = 0.25
 
@@ -30,7 +30,7 @@ class ScanFactory(Protocol):
 
 
 class BackfillProgress(NamedTuple):
-    """Everything of a range up to `cursor` is written, `rows` rows in total."""
+    """All rows of a range up to the token `cursor` are written: `rows` rows in all."""
 
     cursor: int
     rows: int
@@ -66,22 +66,22 @@ class Backfill:
         line = AcknowledgementLine(
             BackfillProgress(part.cursor, part.rows), limit=OPEN_PAGES, alias=self._aliases[part.object_type]
         )
-        noting = asyncio.create_task(self._note(run, part, line), name="backfill-progress")
+        saving = asyncio.create_task(self._save_progress(run, part, line), name="backfill-progress")
         try:
             await self._hand_over(run, part, table, line)
             await line.wait_empty()
             if line.refused is not None:
                 raise refusal_of(line.refused)
         finally:
-            noting.cancel()
-            # Awaiting it would confuse its cancellation with one of this task, which would then continue.
-            await asyncio.wait([noting])
-            if not noting.cancelled():
-                noting.result()
+            saving.cancel()
+            # Awaiting it directly would hide a cancellation of this task, which would then continue.
+            await asyncio.wait([saving])
+            if not saving.cancelled():
+                saving.result()
         await run.move(part, *line.acknowledged, done=True)
 
     async def finish(self, run: JobRun) -> None:
-        """Do nothing more: each range is written."""
+        """Do nothing: all ranges are written already."""
 
     async def _hand_over(
         self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[BackfillProgress]
@@ -90,11 +90,11 @@ class Backfill:
         if run.request.dry_run:
             async for counted in scan.keys(table, left):
                 await run.pace.take(len(counted.keys))
-                (await line.open(BackfillProgress(counted.covered, part.rows + counted.settled))).release()
+                (await line.open(BackfillProgress(counted.covered, part.rows + counted.covered_rows))).release()
             return
         async for page in scan.rows(table, left):
             await run.pace.take(len(page.keys))
-            receipt = await line.open(BackfillProgress(page.covered, part.rows + page.settled))
+            receipt = await line.open(BackfillProgress(page.covered, part.rows + page.covered_rows))
             if line.refused is not None:
                 return
             await self._submit(table, page, receipt)
@@ -109,7 +109,7 @@ class Backfill:
         signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]
         await self._sink.submit_background(signals, receipt)
 
-    async def _note(self, run: JobRun, part: JobRange, line: AcknowledgementLine[BackfillProgress]) -> None:
+    async def _save_progress(self, run: JobRun, part: JobRange, line: AcknowledgementLine[BackfillProgress]) -> None:
         while True:
             await asyncio.sleep(_CHECK_INTERVAL)
             await run.move(part, *line.acknowledged)

@@ -1,4 +1,4 @@
-"""One comparison of rows with their documents, by the same reader and builder that replicate them."""
+"""Compares rows with their documents. It uses the reader and builder of the pipeline."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ComparisonResult(NamedTuple):
 class Comparison:
     """Compares rows of one table with their documents behind one alias, or in another `index` meant to equal it.
 
-    Where an ingest pipeline changes documents, only their existence can be compared: then `changed` is true.
-    `allowed_clock_difference` (µs) is how far another daemon's clock may rightly be ahead: a document further ahead
-    was written by something else.
+    `changed` is true if an ingest pipeline changes the documents; then only their existence can be compared.
+    `allowed_clock_difference` (µs) is how far another daemon's clock may be ahead. A document with a version further
+    ahead was written by another program.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Comparison:
     async def expected_documents(
         self, keys: Sequence[Key], reading: Reading | None = None
     ) -> tuple[list[ExpectedDocument], list[Key]]:
-        """Read rows; return their expected documents, and the keys of those that cannot be shown.
+        """Return the expected documents of rows, and the keys of rows from which no document can be built.
 
         With the `reading` of a scan, use that. Raises what reading raises.
         """

@@ -46,7 +46,7 @@ class TailProgress(Protocol):
     """The acknowledged position of the tail."""
 
     async def wait_passed(self, seconds: float) -> None:
-        """Return when everything that was in the log `seconds` after this call is acknowledged."""
+        """Wait until every change that is in the log `seconds` after this call is acknowledged."""
         ...
 
 
@@ -112,21 +112,21 @@ class MismatchConfirmation:
             open_suspects = {key: each for key, each in seen.items() if key not in confirmed}
         self._counts.add(unsettled=len(open_suspects))
         if self._repair:
-            # Their rows are read and written again, so that no doubtful document is left.
+            # These rows are read and written again, so that no document stays unjudged.
             await self._signal(list(open_suspects))
 
     async def confirm_orphans(self, orphans: Sequence[Mismatch]) -> None:
         """Check orphans again; count those that still exist, and delete them with `repair`."""
-        left = await self._still_existing(orphans)
-        self._counts.add_mismatches(left)
-        if left and self._repair:
+        remaining = await self._still_existing(orphans)
+        self._counts.add_mismatches(remaining)
+        if remaining and self._repair:
             for _ in range(_DELETE_ATTEMPTS):
-                await self._remove(left)
-                there = await self._still_existing(left)
-                names = {(each.id, each.routing) for each in there}
-                self._counts.add_repaired(each for each in left if (each.id, each.routing) not in names)
-                left = there
-                if not left:
+                await self._remove(remaining)
+                existing = await self._still_existing(remaining)
+                names = {(each.id, each.routing) for each in existing}
+                self._counts.add_repaired(each for each in remaining if (each.id, each.routing) not in names)
+                remaining = existing
+                if not remaining:
                     break
 
     async def _compare(self, keys: Sequence[Key]) -> tuple[dict[Key, Mismatch], set[Key]]:
@@ -142,13 +142,15 @@ class MismatchConfirmation:
     async def _repair_rows(self, confirmed: Mapping[Key, Mismatch]) -> None:
         keys = list(confirmed)
         await self._signal(keys)
-        left, unreadable = await self._compare(keys)
-        self._counts.add_repaired(each for key, each in confirmed.items() if key not in left and key not in unreadable)
-        for mismatch in list(left.values())[:5]:
+        remaining, unreadable = await self._compare(keys)
+        self._counts.add_repaired(
+            each for key, each in confirmed.items() if key not in remaining and key not in unreadable
+        )
+        for mismatch in list(remaining.values())[:5]:
             log.warning("reconcile.not_repaired", index=self._alias, id=mismatch.id, kind=mismatch.kind.value)
 
     async def _signal(self, keys: Sequence[Key]) -> None:
-        """Signal keys like changed ones, and wait until they are written."""
+        """Submit keys as if their rows had changed, and wait until they are written."""
         signals = [Signal(key.table, key.partition_key, Scope.ROW, key.clustering or ()) for key in keys]
         await hand_over(self._sink.submit_background, signals, alias=self._alias)
 

@@ -65,8 +65,8 @@ class DocumentKeys:
 class IdSums:
     """Sums of document ids by bucket: they show whether two sets of documents differ, without keeping the ids.
 
-    Where two objects have equal sums in a bucket, they counted the same documents in it: the sums have 63 bits and are
-    salted for this process (`hash`).
+    If two objects have equal sums in a bucket, they
+    counted the same documents in it: the sums have 63 bits and are salted for this process (`hash`).
     """
 
     def __init__(self) -> None:

@@ -22,14 +22,14 @@ CHECK_INTERVAL = 5.0
 """Seconds between two checks for lost changes."""
 
 FIRST_PAUSE = 60.0
-"""Seconds after which a failed repair is retried; twice as long after each further failure."""
+"""Seconds after which a failed repair is retried. Each further failure doubles the pause."""
 
 LONGEST_PAUSE = 3600.0
-"""Maximum seconds until it is retried."""
+"""The longest pause in seconds before a failed repair is retried."""
 
 
 class _Pause(NamedTuple):
-    """How often the repair of a request has failed, and when (seconds, by the clock) it is retried."""
+    """How often the repair of a request has failed, and when it is retried (seconds of the clock)."""
 
     failures: int
     until: float
@@ -58,13 +58,14 @@ class RepairRunner(Protocol):
 class Healing:
     """Reconciles the node's own token ranges where its log lost changes (docs/guarantees.md, promise 8).
 
-    `types` are the object types with documents that show a table. `ranges` returns the tokens of a keyspace for which
-    the node is a replica: no other changes were in its log. A request is closed when a repair that began after it is
-    done; a repeated request has another id, and needs another repair. Requests of `held` tables, with mappings that do
-    not fit, wait. Requests with a failed or cancelled repair wait as well, longer each time: one that fails permanently
-    would otherwise be created again at every check. Later losses do not wait with them. Where changes are only
-    possibly lost, a repair reads at most `possible_rate` rows a second, and does not delay a repair of a certain
-    loss.
+    `types` are the object types whose documents show a table. `ranges` returns the tokens of a keyspace for which the
+    node is a replica: its log contains no changes of other tokens.
+
+    A request is closed when a repair that began after the request is done. A repeated request has a new id, and needs
+    another repair. Requests of `suspended` tables wait until the mapping fits the table again. If a repair fails or is
+    cancelled, its requests wait, each time longer, so that a permanent failure does not start a new repair at every
+    check. They do not delay requests for later losses. A repair of a possible loss reads at most `possible_rate` rows a
+    second, and does not delay a repair of a certain loss.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Healing:
         *,
         types: Mapping[TableName, Sequence[str]],
         ranges: Callable[[str], Sequence[TokenRange]],
-        held: Collection[TableName] = (),
+        suspended: Collection[TableName] = (),
         possible_rate: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,25 +83,25 @@ class Healing:
         self._runner = runner
         self._types = types
         self._ranges = ranges
-        self._held = frozenset(held)
+        self._suspended = frozenset(suspended)
         self._clock = clock
         self._possible_rate = possible_rate
-        self._under_way: dict[JobOrigin, tuple[int, ...]] = {}
+        self._in_progress: dict[JobOrigin, tuple[int, ...]] = {}
         self._pauses: dict[int | None, _Pause] = {}
 
     async def check(self) -> None:
         """Start the requested repairs that are not in progress. Raises `CdcError`."""
-        wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_held(each)]
+        wanted = [each for each in await asyncio.to_thread(self._requests.open) if not self._is_suspended(each)]
         if not wanted or await self._runner.has_open("gap"):
             return
         stalled = await self._runner.stalled_requests("gap") | await self._runner.stalled_requests("possible_gap")
         wanted = [request for request in wanted if request.id not in stalled]
-        self._note_failure("gap", {request.id for request in wanted})
+        self._record_failure("gap", {request.id for request in wanted})
         slow = await self._runner.has_open("possible_gap")
         if not slow:
-            self._note_failure("possible_gap", {request.id for request in wanted})
+            self._record_failure("possible_gap", {request.id for request in wanted})
         due = [request for request in wanted if not self._is_paused(request)]
-        # A repair after a certain loss compares the same rows, so a possible loss needs no repair of its own.
+        # A repair of a certain loss also covers the possible losses, which then need no repair of their own.
         if any(not request.possible for request in due):
             await self._repair("gap", due)
         elif due and not slow:
@@ -118,8 +119,8 @@ class Healing:
             # No document shows any of the lost changes.
             await asyncio.to_thread(self._requests.close, identities)
             return
-        # Of a table with another key the documents of every node are in doubt, not only those of the node's own tokens:
-        # the documents of the old key belong to no token.
+        # After a change of a primary key the whole ring is compared: documents of the old key belong to no token of
+        # this node.
         if any(request.reason is ReconcileReason.KEY for request in wanted):
             ranges = [WHOLE_RING]
         else:
@@ -137,12 +138,12 @@ class Healing:
                 requests=identities,
             )
         )
-        self._under_way[origin] = identities
+        self._in_progress[origin] = identities
 
-    def _note_failure(self, origin: JobOrigin, wanted: Collection[int | None]) -> None:
-        """Delay the last repair's requests that it has not closed, though it has ended."""
+    def _record_failure(self, origin: JobOrigin, wanted: Collection[int | None]) -> None:
+        """Delay the requests of the last repair if it has ended without closing them."""
         self._pauses = {each: pause for each, pause in self._pauses.items() if each in wanted}
-        failed = [each for each in self._under_way.pop(origin, ()) if each in wanted]
+        failed = [each for each in self._in_progress.pop(origin, ()) if each in wanted]
         if not failed:
             return
         failures = 1 + max(self._pauses[each].failures if each in self._pauses else 0 for each in failed)
@@ -154,22 +155,22 @@ class Healing:
         pause = self._pauses.get(request.id)
         return pause is not None and self._clock() < pause.until
 
-    def _is_held(self, request: ReconcileRequest) -> bool:
-        return (request.keyspace, request.table) in self._held
+    def _is_suspended(self, request: ReconcileRequest) -> bool:
+        return (request.keyspace, request.table) in self._suspended
 
     async def close_requests(self, run: JobRun) -> None:
-        """Record that a repair is done. Raises `StoreError`."""
+        """Close the requests of a finished repair. Raises `StoreError`."""
         if run.request.requests:
             await asyncio.to_thread(self._requests.close, run.request.requests)
-            self._under_way.pop(run.request.origin, None)
+            self._in_progress.pop(run.request.origin, None)
             log.info("reconcile.loss_healed", job=run.job.id)
 
 
 class Audit:
-    """Compares a part of all data periodically, slowly.
+    """Compares a sample of all data periodically, at a low rate.
 
     `types` are the object types by their tables' keyspaces. `ranges` returns the tokens of a keyspace that this daemon
-    compares: where each node has a daemon, all daemons together compare everything once.
+    compares. If each node has a daemon, all daemons together compare everything once.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class Audit:
         self._ranges = ranges
 
     async def begin(self) -> None:
-        """Start a comparison of types with aliases that accept writes, unless one is running. Raises `CdcError`."""
+        """Start a comparison of the types whose aliases accept writes, unless one is running. Raises `CdcError`."""
         if await self._runner.has_open("audit"):
             return
         settings = self._settings

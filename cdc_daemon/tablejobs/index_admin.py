@@ -58,9 +58,10 @@ class IndexAdmin:
         return listed
 
     async def rollback(self, object_type: str, *, dry_run: bool = False, behind: bool = False) -> Mapping[str, Any]:
-        """Restore the previous live index, and keep the present one; a second call reverses it.
+        """Make the previous index live again, and keep the current one. A second call reverses this.
 
-        An index that lacks changes is restored with `behind` only, and compared and repaired afterwards.
+        An index that lacks changes is restored only with `behind`. Afterwards it is compared with the rows and
+        repaired.
         """
         pair = await self._pair(object_type)
         if pair.phase is not Phase.KEPT:
@@ -72,8 +73,8 @@ class IndexAdmin:
         lacks = pair.behind or not pair.both_written
         if lacks and not behind:
             raise IndexSwapError(
-                f"expected an index with every change in it, found {pair.other}, which lacks some",
-                hint="`--behind` restores it nevertheless, and then compares it with the rows and repairs it",
+                f"expected an index that contains every change, found {pair.other}, which lacks some",
+                hint="`--behind` restores it anyway, then compares it with the rows and repairs it",
                 alias=pair.alias,
             )
         planned: dict[str, Any] = {
@@ -126,7 +127,7 @@ class IndexAdmin:
         return None
 
     async def _count(self, index: str) -> int | None:
-        """Return how many documents searches find; None if its shards are missing, as right after its creation."""
+        """Return the number of documents in an index; None if shards are unassigned, as just after its creation."""
         try:
             return await count_documents(self._engine, index)
         except (ElasticsearchUnavailableError, ElasticsearchRefusedError):

@@ -64,11 +64,11 @@ class IndexComparison(Protocol):
 class NewIndex:
     """Runs backfills, and with `new_index` builds a new index and swaps it in.
 
-    `definitions` returns the intended definition of an object type's index. `is_dead` returns whether the document of a
-    key under an alias is a dead letter. `refused` holds what the index being built did not accept, by alias.
+    `definitions` returns the definition of an object type's index as declared. `is_dead` returns whether the document
+    of a key under an alias is a dead letter. `refused` holds the writes that the index being built refused, by alias.
     Every daemon marks an index that refuses a change as behind. The mark is removed only before a comparison. If it is
-    set again afterwards, another comparison follows, so no change is missed.
-    Raises `IndexSwapError` when the indices are not as required, or still differ from the rows at the end.
+    set again afterwards, another comparison follows, so no change is missed. Raises `IndexSwapError` if the existing
+    indices do not permit a swap, or if the new index still differs from the rows after the last comparison.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class NewIndex:
             raise failures[0]
 
     async def _prepare(self, run: JobRun) -> None:
-        """Ensure that each index exists and that every daemon writes to it, before any row is read for it."""
+        """Ensure that each index exists and that every daemon writes to it, before its first row is read."""
         async with self._locks.setdefault(run, asyncio.Lock()):
             if run.job.id in self._prepared:
                 return
@@ -139,7 +139,7 @@ class NewIndex:
         plans = run.found.setdefault("new_index", {})
         if object_type not in plans:
             plans[object_type] = await self._choose(pair, definition)
-            # Before anything is created: after a crash the job recognises the index as its own.
+            # Stored before the index is created, so that the job recognises the index as its own after a crash.
             await run.store_findings()
         plan = plans[object_type]
         index = plan["index"]
@@ -160,7 +160,7 @@ class NewIndex:
             if not pair.both_written:
                 await self._changes.resume_writes(pair)
         elif plan["created"]:
-            raise _gone(definition.alias, index)
+            raise _index_lost(definition.alias, index)
         else:
             await self._changes.create(made, pair)
         if not plan["created"]:
@@ -169,7 +169,7 @@ class NewIndex:
             log.info("new_index.begun", alias=definition.alias, index=index, live=pair.live)
 
     async def _choose(self, pair: AliasIndices, definition: IndexDefinition) -> dict[str, Any]:
-        """Return which index to build: the one already begun, otherwise one that does not exist yet."""
+        """Return the index to build: the unfinished one if there is one, otherwise a new one."""
         if pair.live is None or pair.shared:
             raise IndexSwapError(
                 "expected one index behind the alias" + (", found several" if pair.shared else ", found none"),
@@ -203,17 +203,17 @@ class NewIndex:
     async def _check_equal(self, run: JobRun, object_type: str, alias: str) -> AliasIndices:
         """Return the indices when the new one equals the rows and has refused nothing since it was compared.
 
-        Mismatches that are left lead to another comparison: an in-flight change may have looked like one.
+        If mismatches remain, the index is compared again: an in-flight change may have looked like a mismatch.
         """
         plan = _plan(run, object_type)
         for checks in range(MOST_CHECKS):
             pair = await self._changes.indices(alias)
             self._check_still_building(pair, plan["index"])
-            if not (pair.behind or plan.get("compare_again") or _left(run, object_type)):
+            if not (pair.behind or plan.get("compare_again") or _count_remaining(run, object_type)):
                 return pair
             if checks == MOST_CHECKS - 1:
                 break
-            # Durable before the mark is removed: a killed process must not take the removal for a result.
+            # Stored before the mark is removed: after a crash, the missing mark must not count as an equal index.
             plan["compare_again"] = True
             await run.store_findings()
             if pair.behind:
@@ -222,9 +222,9 @@ class NewIndex:
             plan["compare_again"] = False
             await run.store_findings()
         refusal = self._refused.get(alias)
-        if left := _left(run, object_type):
+        if remaining_count := _count_remaining(run, object_type):
             reason = "" if refusal is None else f"; it refuses {refusal.id} and others: {refusal.reason}"
-            found = f"expected an index equal to the rows, found {left} documents that differ{reason}"
+            found = f"expected an index equal to the rows, found {remaining_count} documents that differ{reason}"
         else:
             reason = "" if refusal is None else f", the last {refusal.id}: {refusal.reason}"
             found = (
@@ -265,7 +265,7 @@ class NewIndex:
 
     def _check_still_building(self, pair: AliasIndices, index: str) -> None:
         if (pair.other, pair.phase) != (index, Phase.BUILDING):
-            raise _gone(pair.alias, index)
+            raise _index_lost(pair.alias, index)
         if not pair.both_written:
             raise IndexSwapError(
                 "expected an index that receives every change, found one that took no writes for too long",
@@ -280,12 +280,12 @@ def _plan(run: JobRun, object_type: str) -> dict[str, Any]:
     return plan
 
 
-def _left(run: JobRun, object_type: str) -> int:
+def _count_remaining(run: JobRun, object_type: str) -> int:
     found = run.found.get("types", {}).get(object_type)
     return 0 if found is None else remaining({"types": {object_type: found}})
 
 
-def _gone(alias: str, index: str) -> IndexSwapError:
+def _index_lost(alias: str, index: str) -> IndexSwapError:
     return IndexSwapError(
         f"expected the index {index}, which is being built, found that it was removed or replaced",
         hint="start the backfill again",

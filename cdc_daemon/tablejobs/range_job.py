@@ -28,10 +28,10 @@ JobOrigin = Literal["operator", "gap", "possible_gap", "audit"]
 class JobRequest:
     """A job for the tables of some object types.
 
-    `ranges` are the tokens to process, the whole ring where there are none, and `sample` is the random fraction of them
-    that is processed, 0 to 1. `rate` limits the rows a second. A backfill with `dry_run` counts only; with `new_index`
-    it fills a new index beside the live one, compares it with the rows, and swaps it in. A reconcile with `repair`
-    repairs each difference, and then closes the `requests` for it.
+    `ranges` are the tokens to process; none stands for the whole ring. `sample` is the random fraction of them that is
+    processed, 0 to 1. `rate` limits the rows a second. With `dry_run`, a backfill only counts. With `new_index`, it
+    fills a new index beside the live one, compares it with the rows, and swaps it in. With `repair`, a reconcile
+    repairs each difference, and then closes its `requests`.
     """
 
     kind: JobKind
@@ -47,7 +47,7 @@ class JobRequest:
 
     @property
     def wanted(self) -> Sequence[TokenRange]:
-        """The tokens to process, before a sample is taken of them."""
+        """The tokens to process, before sampling."""
         return self.ranges or (WHOLE_RING,)
 
     def options(self) -> Mapping[str, Any]:
@@ -91,7 +91,7 @@ class JobRun:
         self.request = request
         self.pace = ScanThrottle(request.rate)
         self.found: dict[str, Any] = dict(job.report)
-        """The findings in the finished parts, in plain values; durable from the next `move` on."""
+        """The findings in the processed ranges, in plain values. The next `move` stores them."""
         self._store = store
         self._progress = progress
         self._resumed = progress.tokens_done > 0
@@ -109,7 +109,7 @@ class JobRun:
 
     @property
     def resumed(self) -> bool:
-        """Whether part of it was done before this process, or this attempt, started."""
+        """Whether an earlier process or attempt has processed a part of the job."""
         return self._resumed
 
     def begin(self, ranges: Iterable[JobRange]) -> None:
@@ -131,10 +131,10 @@ class JobRun:
         found: RangeFindings | None = None,
         now: bool = False,
     ) -> None:
-        """Record that a range is finished up to a token, and the findings on the way there.
+        """Record that a range is processed up to a token, and the findings since the previous record.
 
-        Both become durable together, so that nothing counts twice when the rest is repeated after a crash: at least
-        every `SAVED_EVERY` seconds, and at once with `now`.
+        Both are stored in one transaction, so that nothing is counted twice when the rest is repeated after a crash.
+        They are stored every `SAVED_EVERY` seconds, at the end of the range, and at once with `now`.
         """
         if self._is_beside:
             self._add(found)
@@ -147,7 +147,7 @@ class JobRun:
             return
         async with self._moving:  # findings add up in the order in which they are stored
             self._add(found)
-            report = deepcopy(self.found) or None  # the thread must not see it change
+            report = deepcopy(self.found) or None  # a copy: findings may be added while the thread stores it
             await asyncio.to_thread(self._store.move, self.job.id, part.number, cursor, rows, done=done, report=report)
         progress = self._progress
         self._progress = progress._replace(
@@ -171,12 +171,12 @@ class JobRun:
                 self._rows_done.notify_all()
 
     async def is_done(self, object_type: str, side: str) -> bool:
-        """Return whether each range of a type and a side is done."""
+        """Return whether each range of a type and a side is processed."""
         left = await asyncio.to_thread(self._store.open_ranges, self.job.id)
         return not any(part.object_type == object_type and part.side == side for part in left)
 
     def beside(self) -> JobRun:
-        """Return a run of the same job for work outside its ranges, which records findings, and no progress."""
+        """Return a run of the same job for work outside its ranges. It records findings but no progress."""
         beside = JobRun(self.job, self.request, self._store, self._progress)
         beside.pace, beside.found, beside._is_beside = self.pace, self.found, True
         return beside

@@ -29,13 +29,13 @@ from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
 from cdc_daemon.tablejobs.range_job import JobRun
 
 SUSPECTS = 2000
-"""Mismatches collected before they are checked again: each check waits, and each mismatch uses memory."""
+"""Mismatches collected before they are checked again: more would use more memory, fewer would wait more often."""
 
 IDS = 5000
 """Document ids in a page that contains only ids."""
 
 MOST_PARTS = 1000
-"""Parts that a walk is split into for a sample (`index.max_slices_per_pit` is 1024)."""
+"""Maximum parts into which a walk is split for a sample (`index.max_slices_per_pit` is 1024)."""
 
 OF_ROWS = frozenset((MismatchKind.MISSING, MismatchKind.DIFFERENT))
 """Mismatches found by reading the rows."""
@@ -143,7 +143,7 @@ class Reconcile:
 
     async def _rows(self, run: JobRun, part: JobRange, target: _Target, table: TableName) -> None:
         suspects: dict[Key, Mismatch] = {}
-        counted = settled = part.rows
+        counted = compared = part.rows
         sums = self._sums_of(run, part.object_type)
         async for page in self._scan(run).rows(table, TokenRange(part.cursor, part.last)):
             await run.pace.take(len(page.keys))
@@ -152,26 +152,26 @@ class Reconcile:
                 suspects.update({key: each for key, each in result.mismatches.items() if each.kind in OF_ROWS})
                 sums.add(result.existing)
                 target.counts.add(unreadable=len(result.unreadable))
-            settled = part.rows + page.settled
+            compared = part.rows + page.covered_rows
             if judged := len(suspects) >= SUSPECTS:
                 await target.confirmation.confirm(suspects, OF_ROWS)
                 suspects = {}
             if not suspects:
-                target.counts.add(rows=settled - counted)
-                counted = settled
-                await run.move(part, page.covered, settled, found=target.counts, now=judged)
+                target.counts.add(rows=compared - counted)
+                counted = compared
+                await run.move(part, page.covered, compared, found=target.counts, now=judged)
         await target.confirmation.confirm(suspects, OF_ROWS)
-        target.counts.add(rows=settled - counted)
-        await run.move(part, part.last, settled, done=True, found=target.counts)
+        target.counts.add(rows=compared - counted)
+        await run.move(part, part.last, compared, done=True, found=target.counts)
 
     def _sums_of(self, run: JobRun, object_type: str) -> IdSums:
         return self._id_sums.setdefault(run, {}).setdefault(object_type, IdSums())
 
     async def _recount(self, run: JobRun, part: JobRange, target: _Target, compared: ComparedMapping) -> None:
-        """Check the documents that were not seen from their rows.
+        """Check the documents that the comparison of the rows did not find.
 
-        They are identified by their ids alone; only documents that share a sum with an unseen one are compared with
-        their rows. The sums do not survive a crash: then each document is checked.
+        The ids found from the rows and the ids in the index are summed by bucket. Only documents in buckets with
+        different sums are compared with their rows. The sums are lost in a crash; then each document is checked.
         """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
@@ -212,7 +212,7 @@ class Reconcile:
     async def _walk(self, run: JobRun, part: JobRange, target: _Target, compared: ComparedMapping) -> None:
         """Check that each document's row exists.
 
-        The walk restarts after a crash, as it cannot be resumed; so its findings count when it is done.
+        A walk cannot be resumed: it restarts after a crash. So its findings are recorded only when it is complete.
         """
         mapping = compared.mapping
         keys_of = DocumentKeys(mapping, compared.settings)
@@ -261,7 +261,7 @@ class Reconcile:
                 elif each.operation.body is None:
                     suspects.add(each.key)
         if suspects:
-            # The walk shows documents as of its beginning; this is the first check that counts.
+            # The walk returns documents as they were when it began, so they are checked again.
             result = await target.comparison.compare(list(suspects))
             target.counts.add(unreadable=len(result.unreadable))
             await target.confirmation.confirm(result.mismatches, OF_DOCUMENTS)

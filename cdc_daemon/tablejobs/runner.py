@@ -28,10 +28,10 @@ OPEN_JOBS = 100
 """Maximum unfinished jobs."""
 
 STALLED_SECONDS = 1.0
-"""Seconds between two checks whether jobs that wait for an alias in trouble can continue."""
+"""Seconds between two checks of whether a job that waits for an alias in trouble can continue."""
 
 MOST_REFUSALS = 5
-"""Number of refused queries after which a job fails. Fewer may come from a schema change in progress."""
+"""Number of refused queries after which a job fails. Fewer may be due to a schema change in progress."""
 
 
 class JobWork(Protocol):
@@ -47,7 +47,7 @@ class JobWork(Protocol):
 
 
 class RingSplitter(Protocol):
-    """Splits the ring."""
+    """Splits the ring into ranges."""
 
     async def pieces(self, table: TableName, wanted: Sequence[TokenRange]) -> Sequence[TokenRange]:
         """Return the wanted tokens in ranges that are processed one by one."""
@@ -65,14 +65,15 @@ class RangeJobReport(NamedTuple):
 class RangeJobRunner:
     """Runs jobs on whole tables, one at a time of each origin.
 
-    Origins are an operator, a repair after a loss, one after a possible loss, and an audit. So a repair of lost changes
-    never waits for an audit or a repair of a possible loss, which are slow on purpose, nor for an operator's backfill.
+    The origin of a job is an operator, a loss of changes, a possible loss, or the audit. So a repair of lost changes
+    never waits for the audit or the repair of a possible loss, which are slow on purpose, nor for an operator's
+    backfill.
 
-    Of each job `ranges_at_once` ranges run concurrently, at `rate` rows a second where the job has no rate of its own.
-    Progress is durable range by range, so that a job resumes after any failure of the process.
+    `ranges_at_once` ranges of a job run concurrently, at `rate` rows a second unless the job has a rate of its own.
+    Progress is stored for each range, so a job resumes after any failure of the process.
 
-    Ranges of a type with an alias that accepts no writes, which `trouble` returns, wait; the job's other ranges, and
-    other jobs, continue.
+    `trouble` returns why the alias of a type accepts no writes; None if it accepts them. Ranges of a type in trouble
+    wait. The job's other ranges, and other jobs, continue.
     """
 
     def __init__(
@@ -113,16 +114,16 @@ class RangeJobRunner:
         request = replace(request, rate=request.rate or self._rate)
         ranges = [each for object_type in request.types for each in await self._ranges(object_type, request)]
         job = RangeJob(id=secrets.token_hex(8), kind=request.kind, origin=request.origin, options=request.options())
-        kept = await asyncio.to_thread(self._store.add, job, ranges, limit=OPEN_JOBS)
-        if kept is None:
+        stored = await asyncio.to_thread(self._store.add, job, ranges, limit=OPEN_JOBS)
+        if stored is None:
             raise TooManyJobsError(f"expected fewer than {OPEN_JOBS} jobs that wait")
-        log.info("job.accepted", job=kept.id, kind=kept.kind, origin=kept.origin, **kept.options)
+        log.info("job.accepted", job=stored.id, kind=stored.kind, origin=stored.origin, **stored.options)
         async with self._wake:
             self._wake.notify_all()
-        return await self._report(kept)
+        return await self._report(stored)
 
     async def report(self, identity: str) -> RangeJobReport | None:
-        """Return the status of a job; None when there is none with that id."""
+        """Return the status of a job; None if no job has that id."""
         job = await asyncio.to_thread(self._store.get, identity)
         return None if job is None else await self._report(job)
 
@@ -131,7 +132,7 @@ class RangeJobRunner:
         return [await self._report(job) for job in await asyncio.to_thread(self._store.newest, limit=limit)]
 
     async def cancel(self, identity: str) -> RangeJobReport | None:
-        """Cancel a job; None when there is none with that id. Rows that are already in flight are still written."""
+        """Cancel a job; return None if no job has that id. Rows that are already in flight are still written."""
         if await asyncio.to_thread(self._store.finish, identity, "cancelled"):
             log.info("job.cancelled", job=identity)
             if identity in self._running:
@@ -139,7 +140,7 @@ class RangeJobRunner:
         return await self.report(identity)
 
     async def has_open(self, origin: JobOrigin) -> bool:
-        """Return whether a job of this origin is not finished, and can be processed. Raises `StoreError`."""
+        """Return whether there is an unfinished job of this origin that can be processed. Raises `StoreError`."""
         for job in await self._open_jobs(origin):
             if not await self._is_stalled(job):
                 return True
@@ -171,7 +172,7 @@ class RangeJobRunner:
         """Run jobs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for origin in get_args(JobOrigin):
-                tasks.create_task(self._work_off(origin), name=f"jobs-{origin}")
+                tasks.create_task(self._run_jobs_of(origin), name=f"jobs-{origin}")
 
     async def _ranges(self, object_type: str, request: JobRequest) -> list[tuple[str, int, int, str]]:
         pieces = await self._ring.pieces(self._tables[object_type], request.wanted)
@@ -183,7 +184,7 @@ class RangeJobRunner:
         if compared:
             ranges += [(object_type, *piece, CHECK) for piece in pieces]
         if compared or request.kind == "reconcile":
-            # Its tokens only weight it against the rows in the job's progress.
+            # The tokens of this range only determine its share of the job's progress.
             ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
         return ranges
 
@@ -191,11 +192,11 @@ class RangeJobRunner:
         progress = await asyncio.to_thread(self._store.progress, job.id)
         return RangeJobReport(job, progress, await asyncio.to_thread(self._store.rows_by_type, job.id))
 
-    async def _work_off(self, origin: JobOrigin) -> None:
+    async def _run_jobs_of(self, origin: JobOrigin) -> None:
         backoff = Backoff()
         while True:
             try:
-                await self._attend(await self._wait_next(origin))
+                await self._process_job(await self._wait_next(origin))
                 backoff.reset()
             except CdcError as error:
                 delay = backoff.next()
@@ -223,10 +224,10 @@ class RangeJobRunner:
         """Return whether all remaining ranges of a job wait for aliases in trouble."""
         if all(self._trouble(object_type) is None for object_type in self._tables):
             return False
-        left = await asyncio.to_thread(self._store.open_ranges, job.id)
-        return bool(left) and all(self._trouble(part.object_type) is not None for part in left)
+        unfinished = await asyncio.to_thread(self._store.open_ranges, job.id)
+        return bool(unfinished) and all(self._trouble(part.object_type) is not None for part in unfinished)
 
-    async def _attend(self, job: RangeJob) -> None:
+    async def _process_job(self, job: RangeJob) -> None:
         """Process a job until it ends, is cancelled, or has to wait. Raises `CdcError` in the last case."""
         try:
             run, work = await self._open(job)
@@ -251,32 +252,32 @@ class RangeJobRunner:
         elif isinstance(failure, CdcError):
             raise failure
         elif failure is not None:
-            # It would fail again at each start, and stop the live changes with it.
+            # The job fails at once: retried after each restart, it would stop the daemon each time.
             log.error("job.broken", job=job.id, exc_info=failure)
             await self._fail(job, CdcError(f"{type(failure).__name__}: {failure}"))
 
     async def _open(self, job: RangeJob) -> tuple[JobRun, JobWork]:
         request = JobRequest.of(job.kind, job.origin, job.options)  # type: ignore[arg-type]  # as `start` had it
-        if gone := set(request.types) - self._tables.keys():
-            raise ConfigError(f"object type {', '.join(sorted(gone))} has no mapping any more")
+        if unmapped := set(request.types) - self._tables.keys():
+            raise ConfigError(f"object type {', '.join(sorted(unmapped))} has no mapping any more")
         if job.kind not in self._works:
-            raise ConfigError(f"this daemon does no {job.kind}")
+            raise ConfigError(f"this daemon cannot run jobs of kind {job.kind}")
         progress = await asyncio.to_thread(self._store.progress, job.id)
         return JobRun(job, request, self._store, progress), self._works[job.kind]
 
     def _is_final(self, job: RangeJob, failure: CdcError) -> bool:
-        """Return whether a retry is useless: queries of a dropped table are refused again and again."""
+        """Return whether a retry is useless, as it is for a dropped table, whose queries are always refused."""
         return self._refusals[job.id] >= MOST_REFUSALS or not (failure.retryable or isinstance(failure, StoreError))
 
     async def _work(self, run: JobRun, work: JobWork) -> None:
         await asyncio.to_thread(self._store.begin, run.job.id)
         log.info("job.running", job=run.job.id, kind=run.job.kind, fraction=round(run.progress.fraction, 4))
-        left = await asyncio.to_thread(self._store.open_ranges, run.job.id)
-        # One type at a time: the documents of a type are walked when all of its rows are done.
+        unfinished = await asyncio.to_thread(self._store.open_ranges, run.job.id)
+        # The documents of a type are walked only after all of its rows are processed.
         stalled = {
-            part.object_type: trouble for part in left if (trouble := self._trouble(part.object_type)) is not None
+            part.object_type: trouble for part in unfinished if (trouble := self._trouble(part.object_type)) is not None
         }
-        workable = [part for part in left if part.object_type not in stalled]
+        workable = [part for part in unfinished if part.object_type not in stalled]
         run.begin(workable)
         ranges = iter(workable)
 

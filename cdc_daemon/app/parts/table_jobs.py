@@ -88,7 +88,7 @@ class TableJobsPart(Part):
             self.runner,
             types=_types_by_table(named),
             ranges=lambda keyspace: self._ring.replicated_by(keyspace, self._node),
-            held=tables.suspended_tables,
+            suspended=tables.suspended_tables,
             possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
         )
         reconcile = Reconcile(

@@ -24,7 +24,7 @@ from cdc_daemon.store.dead_letters import DOCUMENT, PARTITION, DeadLetter, DeadL
 log = structlog.get_logger(__name__)
 
 WINDOW = 1000
-"""Most keys in flight for a replay, so that requests for rows do not wait behind it."""
+"""Maximum keys of a replay in flight, so that requests for rows do not wait behind it."""
 
 MOST_AT_ONCE = 1000
 """Maximum number of letters replayed by one call. Their payloads, up to 16 MiB each, are read one by one."""
@@ -51,13 +51,13 @@ class ReplayOutcome(Enum):
     """The outcome of replaying a letter."""
 
     REPLAYED = "replayed"
-    """Its rows are indexed as they are in Cassandra now; the letter is deleted."""
+    """The current rows are indexed; the letter is deleted."""
 
     FAILED = "failed"
     """The letter stays, with the reason of this attempt."""
 
     WAITING = "waiting"
-    """The replay timed out or its row cannot be written now; the letter stays as it was."""
+    """The replay timed out, or a row cannot be written now; the letter stays unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Replayer:
             if identity in signals:
                 ended[identity] = _outcome_of(letter, [Key.of(each) for each in signals[identity]], watch)
                 if ended[identity].outcome is ReplayOutcome.REPLAYED and letter.kind not in _OF_ROWS:
-                    replayed_ids.append(identity)  # the others were deleted when their rows were written
+                    replayed_ids.append(identity)  # letters of rows were deleted when the rows were written
                     if letter.count > 1:
                         for table in {signal.table for signal in signals[identity]}:
                             await self._reconcile(table)

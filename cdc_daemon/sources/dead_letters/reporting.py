@@ -72,7 +72,7 @@ class DeadLetterLog:
 def _fields(letter: DeadLetter) -> dict[str, object]:
     """Return the fields of a log line. Only the document's id is a value: others may be personal data."""
     identity = letter.detail.get("id")
-    told: dict[str, object | None] = {
+    fields: dict[str, object | None] = {
         "letter": letter.id,
         "kind": letter.kind,
         "reason": letter.reason,
@@ -84,7 +84,7 @@ def _fields(letter: DeadLetter) -> dict[str, object]:
         "position": letter.position,
         "hint": f"cdc-daemon dead-letters show {letter.id}",
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def dead_letter_as_json(letter: DeadLetter) -> dict[str, Any]:

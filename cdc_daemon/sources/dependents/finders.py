@@ -53,7 +53,7 @@ class DependentFinder(Protocol):
 class DependentsByField:
     """Finds documents by a field that holds the other row's key.
 
-    How the field can be queried is read each time, as the alias may point to another index by now. Raises
+    The field's mapping is read for each search, because the alias may point to another index by then. Raises
     `ConfigError` where the other table's key has more than one column, which no field can hold.
     """
 
@@ -79,7 +79,7 @@ class DependentsByField:
             if self._convert is not None:
                 value = self._convert(value)
         except Exception as error:  # noqa: BLE001 -- a key may raise anything in Python
-            # No document holds such a value either, as documents are built from the same values.
+            # No document contains such a value, because documents are built from the same values.
             log.warning(
                 "dependents.key_without_value", table=str(key.table), error=error_text(error), every=_LOG_INTERVAL
             )

@@ -1,4 +1,4 @@
-"""Records the documents of lost requests before anything else is acknowledged for them."""
+"""Records the documents of lost requests before their keys are acknowledged."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ class SuspectWriter(Protocol):
         ...
 
     def end(self) -> None:
-        """Record that no request is left without an answer."""
+        """Record that all requests were answered or their documents are stored."""
         ...
 
 
 class SuspectRecorder:
     """Records a document whose write had no answer as a suspect, durably, before its key is acknowledged or reread.
 
-    Only a write can bring a deleted document back; a late deletion meets a higher version, or no document. So only
-    writes are recorded.
+    Only a late write can restore a deleted document. A late deletion has no effect: it meets a higher version, or no
+    document. So only writes are recorded.
 
-    After a stop that left requests without an answer (kill -9) the documents of those requests are unknown. Their
-    changes were not acknowledged, so these rows are read again. One risk remains: such a request may undo a deletion
-    that is acknowledged after the start. For as long as that is possible, the deleted documents are the suspects.
+    If the process is killed (kill -9), the documents of its unanswered requests are unknown. Their changes were not
+    acknowledged, so their rows are read again. One risk remains: such a request may restore a document whose deletion
+    is acknowledged after the restart. As long as that is possible, each deleted document is recorded as a suspect.
     `bound` is the highest version that was assigned before the start. The constructor and `close` block for a commit;
     the constructor raises `StoreError`.
     """
@@ -94,7 +94,7 @@ class SuspectRecorder:
         self._unsaved: dict[tuple[str, str], Suspect] = {}
         self._left_unanswered = False
         self._broken_off = suspects.begin(now(), bound)
-        # A deletion after this time is remembered until no request from before the stop can arrive any more.
+        # The index remembers deletions after this time until no request from before the stop can arrive any more.
         self._until = self._broken_off.at + times.last - times.remembered if self._broken_off.at else 0
         seconds = (self._until - now()) / 1e6
         if seconds > 0:
@@ -102,7 +102,7 @@ class SuspectRecorder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Record an interrupted write in this block: its requests are left without an answer."""
+        """Record whether a write in this block is interrupted: its requests are then unanswered."""
         try:
             yield
         except BaseException:
@@ -125,7 +125,7 @@ class SuspectRecorder:
                 del self._unsaved[name]
 
     def close(self) -> None:
-        """Record that no request is left without an answer, if that is so."""
+        """Record that all requests were answered or their documents are stored, if that is so."""
         if self._left_unanswered or self._unsaved:
             return
         try:

@@ -26,10 +26,10 @@ AT_ONCE = 500
 """Suspects checked together."""
 
 PATIENCE = 60.0
-"""Seconds that a turn waits for rewritten documents; the turn then continues with other documents."""
+"""Seconds for which a turn waits for rewritten documents before it continues with other documents."""
 
 _SHOWN = 5
-"""Most ids in a log line."""
+"""Maximum ids in a log line."""
 
 _AGAIN = 60_000_000
 """Microseconds until a failed check is retried."""
@@ -60,9 +60,9 @@ class SuspectQueue(Protocol):
 class SuspectWatch:
     """Compares each suspect's version in the index with the highest version that a lost request can have written.
 
-    Everything acknowledged since the request was lost has a higher version. So a document with no higher version was
-    written late: its row is read again, and that read writes or deletes the document. `tables` are those with
-    documents. A turn without suspects does nothing.
+    Every write that was acknowledged since the request was lost has a higher version. So a document without a higher
+    version was written late. Its row is read again, and the document is then written or deleted. `tables` are the
+    tables with documents. A turn without suspects does nothing.
 
     The first check takes place when the index may have forgotten a deletion. The intervals of further checks grow until
     no request can arrive any more (`times`). The last check also waits until Elasticsearch has been available (`ready`)
@@ -168,7 +168,7 @@ class SuspectWatch:
         return set()
 
     def _next_check(self, suspect: Suspect) -> int | None:
-        """Return the time of the next check, each time after twice as long; None after the last check."""
+        """Return the time of the next check, or None after the last one. The intervals double."""
         now, times = self._now(), self._times
         if suspect.key.table not in self._tables:
             return None

@@ -19,7 +19,7 @@ from cdc_daemon.sources.poll.rows import PolledRow, RowSource
 log = structlog.get_logger(__name__)
 
 OPEN_PAGES = 8
-"""Pages handed to the pipeline and not yet written; the next one is not requested while there are more."""
+"""Maximum pages that are submitted to the pipeline and not yet written."""
 
 _LOG_INTERVAL = 3600.0
 """Seconds until a warning about changes that the poller cannot detect is repeated."""
@@ -28,7 +28,7 @@ MOST_REMEMBERED = 200_000
 """Rows that a poller remembers by default: about fifty megabytes."""
 
 _NOTHING = (-1, -1, 0)
-"""Stands for a row that is not remembered."""
+"""Represents a row that is not remembered."""
 
 
 class WatermarkStore(Protocol):
@@ -72,13 +72,12 @@ class PollObserver(Protocol):
 
 
 class RecentRows:
-    """The rows that are written as recent turns saw them, so that no turn writes an unchanged row again.
+    """The rows that recent turns wrote, with their timestamps and write times, so that no turn rewrites unchanged rows.
 
-    At most `limit` rows are remembered, the latest. `complete` is false while there are more.
+    Only the latest `limit` rows are remembered. `complete` is false if there were more.
 
-    A row that was read less than `lag` microseconds after its change may have been read before all of the change was
-    visible. So was a row whose timestamp is ahead of the clock, if it was read less than `lag` after it was first seen.
-    Such a row must be read once more.
+    A read less than `lag` microseconds after a change may not show the whole change, so the row must be read once more.
+    If a row's timestamp is ahead of the clock, the time at which the row was first seen replaces it.
     """
 
     def __init__(self, limit: int = MOST_REMEMBERED, *, lag: int = 0) -> None:
@@ -91,7 +90,7 @@ class RecentRows:
         return len(self._seen)
 
     def knows(self, row: PolledRow, now: int) -> bool:
-        """Return whether the row is written as it is, so that a read that begins `now` would add nothing."""
+        """Return whether the row was written in this state, and needs no second read at `now`."""
         timestamp, write_time, read_again_at = self._seen.get(row.key, _NOTHING)
         unchanged = (timestamp, write_time) == (row.timestamp, row.write_time)
         return unchanged and (read_again_at == 0 or now < read_again_at)
@@ -121,18 +120,18 @@ class RecentRows:
 class Poller:
     """Polls one table.
 
-    A turn queries every row changed since `overlap` before the watermark, as a change may become visible up to
-    `overlap` after its timestamp: the writer's clock may be slow, or the write. Two kinds of rows need nothing: those
-    that an earlier turn wrote in the same state, and those whose documents were read long enough after the change. The
-    others are read and written like every change.
+    A turn queries every row that changed after the watermark less `overlap`. The overlap is necessary because a change
+    may become visible up to `overlap` after its timestamp, if the writer's clock or the write is slow. Rows that an
+    earlier turn wrote in the same state are skipped. So are rows whose documents were read long enough after the
+    change. All other rows are read and written like every change.
 
-    A document shows a change for certain only if it was read more than `overlap` plus `lag` after it. A row found
-    within `lag` of its change is read at once, and once more in a later turn, when all of a slow write is visible.
-    Where more rows change within the overlap than are remembered, a read `lag` after the change is trusted: otherwise
-    each turn would read all of them again.
+    A document certainly shows a change only if its row was read more than `overlap` plus `lag` after the change. A row
+    that is found less than `lag` after its change is read at once, and once more in a later turn, when a slow write is
+    complete. If more rows change within the overlap than can be remembered, a read `lag` after the change is
+    sufficient. Otherwise each turn would read all of them again.
 
     When everything is written, the watermark moves to `lag` before the beginning of the turn. So an interrupted turn is
-    repeated as a whole. `all_rows` is queried instead of `source` in a first turn that begins with every row. `now`
+    repeated as a whole. If polling starts with every row, the first turn queries `all_rows` instead of `source`. `now`
     returns microseconds since epoch, and at most `most_remembered` rows are remembered.
     """
 
@@ -173,7 +172,7 @@ class Poller:
             await asyncio.to_thread(self._watermarks.save, self._name, watermark)
         first = watermark is None
         if watermark is not None:
-            # Before the turn, as a turn that takes long or fails would report it late.
+            # Reported before the turn, because the turn may take long or fail.
             self._observer.watermark(self._settings.table, min(watermark, reached))
         # A watermark from a clock that was ahead does not cover later changes.
         since = 0 if watermark is None else max(min(watermark, reached) - self._overlap, 0)
@@ -251,11 +250,11 @@ class Poller:
     async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[PolledRow]]:
         """Return pages no faster than the declared rate."""
         began = time.monotonic()
-        passed = 0
+        rows_yielded = 0
         async for page in source.pages(since):
             yield page
-            passed += len(page)
-            ahead = passed / self._settings.rate - (time.monotonic() - began)
+            rows_yielded += len(page)
+            ahead = rows_yielded / self._settings.rate - (time.monotonic() - began)
             if ahead > 0:
                 await asyncio.sleep(ahead)
 
@@ -263,8 +262,8 @@ class Poller:
 def _signal(row: PolledRow, now: int, *, first: bool) -> Signal:
     """Return the signal of a changed row.
 
-    It has no lag in a first turn, which reads every row whether changed or not, and where the timestamp is ahead of the
-    clock.
+    It has no time of change in a first turn, which reads every row. A timestamp ahead of the clock is replaced by
+    `now`.
     """
     return Signal(
         row.key.table,

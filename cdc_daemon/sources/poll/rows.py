@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import PreparedStatement, tuple_factory
 
-from cdc_daemon.cassandra.paging import Answer, Pages, ScanThrottle
+from cdc_daemon.cassandra.paging import PageResult, Pages, ScanThrottle
 from cdc_daemon.cassandra.query import execute_page, prepare
 from cdc_daemon.cassandra.read_plan import ReadPlan, quote
 from cdc_daemon.cassandra.scan import key_reader, select_keys
@@ -143,7 +143,7 @@ class PagedQueries:
             if query not in self._prepared:
                 self._prepared[query] = await prepare(self._session, query)
             read = key_reader(columns.table, columns.plan.table, self._prepared[query], columns.plan.dialect)
-            ask = partial(self._ask, self._prepared[query], values)
+            ask = partial(self._fetch, self._prepared[query], values)
             # The poller limits the rate, so there is no pace here.
             async for page, _ in Pages(ask, page_rows=PAGE, pace=ScanThrottle(), patience=PATIENCE):
                 yield [columns.row(key, row[width:]) for row in page if (key := read(row)) is not None]
@@ -151,7 +151,9 @@ class PagedQueries:
             self._prepared.clear()
             raise
 
-    async def _ask(self, prepared: PreparedStatement, values: Sequence[Any], state: bytes | None, size: int) -> Answer:
+    async def _fetch(
+        self, prepared: PreparedStatement, values: Sequence[Any], state: bytes | None, size: int
+    ) -> PageResult:
         statement = prepared.bind(values)
         statement.fetch_size = size
         return await execute_page(self._session, statement, paging_state=state, execution_profile=self._profile)

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 KIND = "sync"
 
 PART = 500
-"""Ids processed between two durable records of progress. A crash repeats at most this many."""
+"""Ids processed between two durable records of progress. A crash repeats at most one such part."""
 
 
 class JobStore(Protocol):
@@ -48,7 +48,7 @@ class JobStore(Protocol):
         ...
 
     def next_open(self, kind: str, object_type: str, *, after: SyncJob | None = None) -> SyncJob | None:
-        """Return the job to process after the turn of `after`."""
+        """Return the job to process after a part of the job `after`."""
         ...
 
     def next_part(self, identity: str) -> SyncJobPart | None:
@@ -101,12 +101,12 @@ class SyncJobRunner:
         pairs = zip(ids, await self._service.parse(object_type, ids), strict=True)
         distinct = list({requested.key: identity for identity, requested in pairs}.values())
         job = SyncJob(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
-        kept = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
-        if kept is None:
+        stored = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
+        if stored is None:
             raise TooManyJobsError(f"expected fewer than {self._limit} open jobs")
         self._wake[object_type].set()
-        log.info("job.accepted", job=kept.id, object_type=object_type, ids=kept.total)
-        return kept
+        log.info("job.accepted", job=stored.id, object_type=object_type, ids=stored.total)
+        return stored
 
     async def report(self, identity: str) -> SyncJobReport | None:
         """Return a job's progress; None if no job has that id."""

@@ -38,7 +38,7 @@ class SyncOutcome:
 class NotReplicatedError(CdcError):
     """Some ids of a request could not be processed in time.
 
-    `service` is the unavailable service: `cassandra`, `elasticsearch` or `daemon`. `alias` is the alias that takes no
+    `service` is the unavailable service: `cassandra`, `elasticsearch` or `daemon`. `alias` is the alias that accepts no
     writes, if that is the reason. `outcome` covers the ids that were processed; the request drops the others.
     """
 
@@ -98,8 +98,8 @@ class KeyResult:
 class RequestedKeys:
     """Waits for the keys of a request, rows or whole partitions, and collects the outcomes of their documents.
 
-    Only documents under the request's alias count. `trouble` is what delays a key, and `refusal` why the alias takes no
-    writes.
+    Only documents under the request's alias count. `trouble` is the cause of a delayed key, and `refusal` the
+    reason why the alias accepts no writes.
     """
 
     def __init__(self, alias: str) -> None:
@@ -142,7 +142,7 @@ class RequestedKeys:
             self._progress.set()
 
     async def wait_progress(self) -> None:
-        """Wait until a key was processed or refused since the previous call."""
+        """Wait until a key has been processed or refused since the previous call."""
         await self._progress.wait()
         self._progress.clear()
 

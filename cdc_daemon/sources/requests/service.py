@@ -35,10 +35,10 @@ from cdc_daemon.sources.requests.refresh import Refresh
 
 WINDOW = 1500
 """Maximum number of keys of one request in flight: enough for the urgent workers' batches and one more. So a request
-for a single id never waits for all keys of a large one."""
+for a single id never waits for all keys of a large request."""
 
 _SUSPICIOUS_SECONDS = 1.0
-"""A server that delays a batch by this long, or by a quarter of the request's timeout, is reported as its cause."""
+"""A server that delays a batch for so long, or for a quarter of the timeout, is reported as the cause of a timeout."""
 
 
 class PipelineRequests(Protocol):
@@ -73,7 +73,7 @@ class ServerState(Protocol):
         ...
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
-        """Return the server that delays workers, by `at_least` seconds or by a failure, preferably those of `keys`."""
+        """Return the server that failed or delays workers by `at_least` seconds, preferably the workers of `keys`."""
         ...
 
 
@@ -104,7 +104,7 @@ class ServerHealth:
         return await self._cassandra.wait_lost()
 
     def suspicion(self, at_least: float, keys: Collection[Key]) -> Trouble | None:
-        """Return the server that delays workers, by `at_least` seconds or by a failure, preferably those of `keys`."""
+        """Return the server that failed or delays workers by `at_least` seconds, preferably the workers of `keys`."""
         return self._waits.trouble(at_least, keys)
 
 
@@ -219,12 +219,12 @@ class SyncService:
             self._pipeline.request([wanted[key].signal for key in keys], watch)
 
         waiting = iter(wanted)
-        left = len(wanted)
-        while left or watch.open:
-            room = min(self._window - len(watch.open), left)
+        remaining = len(wanted)
+        while remaining or watch.open:
+            room = min(self._window - len(watch.open), remaining)
             if room > 0:
                 keys = [next(waiting) for _ in range(room)]
-                left -= room
+                remaining -= room
                 await in_slices(keys, request)
             if watch.open:
                 await watch.wait_progress()
@@ -248,7 +248,7 @@ class SyncService:
         finally:
             for task in (work, stopping, losing):
                 task.cancel()
-            # Awaiting them directly would confuse their cancellation with this task's own, which would then be lost.
+            # Awaiting them directly would hide a cancellation of this task, which would then continue.
             await asyncio.gather(work, stopping, losing, return_exceptions=True)
 
 

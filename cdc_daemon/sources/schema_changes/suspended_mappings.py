@@ -1,4 +1,4 @@
-"""Suspended mappings: they fitted their tables until the tables were re-created, and block no other mapping."""
+"""Suspended mappings: they no longer fit after their tables were re-created. Other mappings continue."""
 
 from __future__ import annotations
 
@@ -72,17 +72,17 @@ class SuspendedMappings:
     def suspends(self, name: str, declared: MappingSettings, error: CdcError) -> bool:
         """Suspend a mapping that does not fit and return true, or return false if that is a configuration error."""
         shown = {declared.table, *declared.joined_tables}
-        if declared.table not in self._suspended_before and not any(map(self._is_another, shown)):
+        if declared.table not in self._suspended_before and not any(map(self._is_recreated, shown)):
             return False
         self.found.append(SuspendedMapping(name, declared.table, error.message, error.hint))
         return True
 
     def was_replicated(self, declared: MappingSettings) -> bool:
-        """Return whether a daemon has replicated a mapping's table before, as it is or with more columns."""
+        """Return whether a mapping's table was replicated before and has not been re-created since."""
         known, now = self._states.get(declared.table), _current(self._schema, declared.table)
         return known is not None and now is not None and known.table_id == now.id
 
-    def _is_another(self, table: TableName) -> bool:
+    def _is_recreated(self, table: TableName) -> bool:
         known, now = self._states.get(table), _current(self._schema, table)
         return known is not None and now is not None and known.table_id != now.id
 
@@ -135,8 +135,8 @@ def reset_rekeyed_tables(
 ) -> None:
     """Request a reconcile of tables that were re-created with another primary key, and of suspended tables.
 
-    What is stored about the old keys is useless, so it is deleted. Stored changes of the new keys are deleted too: the
-    reconcile covers them. Blocks for commits. Raises `StoreError`.
+    Stored state about the old keys is deleted. Stored changes of the new keys are deleted too, because the reconcile
+    covers them. Blocks for commits. Raises `StoreError`.
     """
     wanted: set[TableName] = set(suspended)
     rekeyed: dict[TableName, TableMetadata] = {}
@@ -151,12 +151,12 @@ def reset_rekeyed_tables(
     opened = {
         (each.keyspace, each.table) for each in store.reconcile_requests.open() if each.reason is ReconcileReason.KEY
     }
-    asked = [table for table in wanted if table not in opened or table in rekeyed]
-    if asked:
+    requested = [table for table in wanted if table not in opened or table in rekeyed]
+    if requested:
         store.reconcile_requests.add(
             [
                 ReconcileRequest(reason=ReconcileReason.KEY, segment_id=0, keyspace=table.keyspace, table=table.table)
-                for table in sorted(asked)
+                for table in sorted(requested)
             ]
         )
     for table, now in rekeyed.items():

@@ -40,8 +40,8 @@ class CdcWatch:
     """Compares each table's CDC setting with that of the last check, in this process or an earlier one.
 
     If CDC was switched off and on again between two checks, only the time of the table's last alteration shows it. A
-    new alteration time is harmless where the checks were close together and a column was altered or an index created,
-    as no such statement alters CDC. In all other cases the table is reconciled, which is slow but loses nothing. One
+    new alteration time is harmless if the checks were close together and a column was altered or an index created:
+    these statements do not change CDC. In all other cases the table is reconciled, which is slow but loses nothing. One
     case is not detected: CDC is switched off and on, and a column is altered just after that, all within two seconds.
     """
 
@@ -58,10 +58,10 @@ class CdcWatch:
         return await self._records.read({table.keyspace for table in tables})
 
     async def compare(self, table: TableName, known: TableState | None, seen: TableState) -> bool:
-        """Reconcile the table if the log may have missed changes since `known`; return whether that could be decided.
+        """Reconcile the table if the log may lack changes since `known`; return whether that could be decided.
 
-        A table that is altered while it is checked is left to a later check, at most `SHORT` seconds after the last
-        one that decided. Until then its stored state must not change. Raises as `execute` does, and `StoreError`.
+        If a table is altered during a check, a later check decides, at most `SHORT` seconds after the last decision.
+        Until then the stored state of the table must not change. Raises as `execute` does, and `StoreError`.
         """
         if known is not None and known != seen and not await self._is_decided(table, known, seen):
             return False

@@ -21,7 +21,7 @@ INTERVAL = 0.5
 """Seconds between two checks for due expiries."""
 
 AFTER = 1.0
-"""Seconds from an expiry to the new read of its row, as Cassandra counts in whole seconds."""
+"""Seconds from an expiry to the new read of its row: Cassandra expires values in whole seconds."""
 
 AT_ONCE = 1000
 """Rows that are signalled together; the next ones follow when these are written."""
@@ -54,10 +54,10 @@ class ExpiryTracker:
     before the read's signal is acknowledged. Reads of other tables do not select it.
     """
 
-    def __init__(self, kept: ExpiryStore, reading: TtlReader, *, declared: Iterable[TableName] = ()) -> None:
-        self._kept = kept
+    def __init__(self, store: ExpiryStore, reading: TtlReader, *, declared: Iterable[TableName] = ()) -> None:
+        self._store = store
         self._reading = reading
-        reading.expect_ttl({*kept.tables, *declared})
+        reading.expect_ttl({*store.tables, *declared})
 
     def tracks(self, table: TableName) -> bool:
         """Return whether rows of a table are read with the TTLs of their values."""
@@ -65,32 +65,32 @@ class ExpiryTracker:
 
     def expect(self, table: TableName) -> None:
         """Record that values of a table's rows expire. Blocks for a commit."""
-        self._kept.add_table(table)
+        self._store.add_table(table)
         self._reading.expect_ttl([table])
         log.info("removal.table_expires", table=str(table))
 
     def keep(self, lifetimes: Sequence[Lifetime]) -> None:
         """Replace the stored lifetimes of rows. Blocks for a commit."""
-        self._kept.keep(lifetimes)
+        self._store.keep(lifetimes)
 
 
 class ExpiryWatch:
-    """Has rows read again just after one of their values has expired.
+    """Submits rows for a new read just after one of their values has expired.
 
-    Cassandra's clock decides: if the value has not expired by its clock, that read returns the remaining time, which is
+    Cassandra's clock decides. If the value has not expired by its clock, the read returns the remaining TTL, which is
     stored again. `count` receives the number of rows written; `now` returns seconds since epoch.
     """
 
     def __init__(
         self,
-        kept: ExpiryStore,
+        store: ExpiryStore,
         *,
         sink: BackgroundSink,
         gate: Gate,
         count: Count = _ignore,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._kept = kept
+        self._store = store
         self._sink = sink
         self._gate = gate
         self._count = count
@@ -103,7 +103,7 @@ class ExpiryWatch:
 
     async def process_due(self) -> bool:
         """Process the first rows with an expired value; return whether there may be more."""
-        due = await asyncio.to_thread(self._kept.due, int(self._now() - AFTER), AT_ONCE)
+        due = await asyncio.to_thread(self._store.due, int(self._now() - AFTER), AT_ONCE)
         if not due:
             return False
         moments = {each.key: each.at for each in due}
@@ -113,6 +113,6 @@ class ExpiryWatch:
             for key, at in moments.items()
         ]
         await hand_over_for_good(self._sink.submit_background, signals)
-        await asyncio.to_thread(self._kept.done, due)
+        await asyncio.to_thread(self._store.done, due)
         self._count(len(moments))
         return len(due) == AT_ONCE

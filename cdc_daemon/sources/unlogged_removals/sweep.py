@@ -20,10 +20,10 @@ from cdc_daemon.search.searched_field import SearchedField, read_fields
 log = structlog.get_logger(__name__)
 
 DOCUMENTS_PER_SECOND = 5000.0
-"""Maximum rate of a sweep: it is seldom urgent, and changes are."""
+"""Maximum rate of a sweep: live changes are more urgent."""
 
 KEEP_ALIVE = 600.0
-"""Seconds for which a search stays open while a page is processed. A search that expired is restarted."""
+"""Seconds for which a search stays open while a page is processed. An expired search is restarted."""
 
 KeyOfId = Callable[[str], Key | None]
 """Reads the key of a row from a document's readable id; None where the id does not contain it."""
@@ -103,7 +103,7 @@ class RowFinder(Protocol):
 
 
 class Sweep:
-    """Has the row of each document of a table read again: documents without a row are deleted.
+    """Submits the row of each document of a table for a new read, which deletes documents without a row.
 
     Rows are read and written as for any other signal, so rows inserted in the meantime stay, and the newest read wins.
     The next page is not signalled before the rows of the previous one are written. `counted` receives the number of

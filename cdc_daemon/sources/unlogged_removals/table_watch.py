@@ -27,7 +27,7 @@ AT_ONCE = 4
 """Tables swept concurrently. A sweep may take an hour; other tables are checked in the meantime."""
 
 IN_FLIGHT_SECONDS = 60.0
-"""Maximum seconds to wait for rows that were read before a truncation: no older document is sent."""
+"""Maximum seconds to wait for in-flight rows that were read before a truncation."""
 
 OTHER_NODES_SECONDS = 60.0
 """Seconds after which a sweep is repeated where there are other nodes: the default of `truncate_request_timeout`. Until
@@ -98,7 +98,7 @@ class TableWatch:
 
     Each table's state is stored durably: its id and its last handled truncation. A state is stored only when the work
     for it is done, so an interrupted sweep is repeated after a restart. Each swept table has a task of its own, at most
-    `AT_ONCE` of them. What happens to a table during its sweep is detected afterwards.
+    `AT_ONCE` of them. Changes of a table during its sweep are detected afterwards.
 
     `shown_in` contains, for a table that others join, the tables whose documents show its rows, including the table
     itself where it has documents. `cdc` watches the tables' CDC setting where the log is followed. `is_rekeyed` returns
@@ -132,7 +132,7 @@ class TableWatch:
         self._swept: dict[TableName, asyncio.Task[None]] = {}
 
     async def turn(self) -> None:
-        """Process each table that has changed; check all tables repeatedly while documents are swept.
+        """Process each changed table; check all tables repeatedly while documents are swept.
 
         Raises as reading and searching do. A failed sweep is restarted, and stops no other sweep.
         """
@@ -182,7 +182,7 @@ class TableWatch:
                     await self._check_dropped(table, known)
                 continue
             if self._is_rekeyed(table):
-                continue  # its documents cannot be compared with rows; after all parts are rebuilt it is reconciled
+                continue  # documents of the old key cannot be compared; the table is reconciled after a rebuild
             before = known if known is not None and known.table_id == found.id else TableState(found.id)
             # Cassandra may delete a truncation record; a handled truncation stays handled.
             seen = replace(before, truncated=max(before.truncated, truncated.get(found.id, 0)), dropped=False)
@@ -258,7 +258,7 @@ class TableWatch:
         await asyncio.to_thread(self._states.put, table, seen)
 
     async def _sweep_all(self, table: TableName, truncated: int) -> int:
-        """Compare the documents of a table, and those that show its rows among others, with their rows."""
+        """Sweep a table's documents, and the documents of other tables that show its rows."""
         documents = 0
         failure: CdcError | None = None
         for shown_in in self._shown_in.get(table, (table,)):

@@ -125,7 +125,7 @@ async def test_whole_rows(scanning: ScanFactory, cql: Session) -> None:
         assert page.reading.columns == ("p", "c", "s", "v", "tags")
         versions.append(page.reading.version)
         found.update({key: each.row for key, each in zip(page.keys, page.reading.states, strict=True)})
-        settled = page.settled
+        settled = page.covered_rows
     assert found == expected
     assert settled == len(expected)
     assert versions == sorted(set(versions))
@@ -142,4 +142,4 @@ async def test_from_a_row_on_that_cannot_be_decoded_there_are_only_keys(scanning
     assert {key.partition_key for page in pages for key in page.keys} == {integer(p) for p in range(40)}
     assert pages[0].reading is not None
     assert pages[-1].reading is None
-    assert pages[-1].settled == 40
+    assert pages[-1].covered_rows == 40

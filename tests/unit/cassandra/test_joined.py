@@ -62,7 +62,7 @@ class Reader:
         name = TableName(plan.table.keyspace, plan.table.name)
         self.plans[name] = plan
         return {
-            key: [(*row, moment) if plan.lives else row for row, moment in self.rows.get((name, key.partition_key), ())]
+            key: [(*row, moment) if plan.ttls else row for row, moment in self.rows.get((name, key.partition_key), ())]
             if key.partition_key != b"broken"
             else DocumentError("cannot be decoded")
             for key in keys
@@ -87,7 +87,7 @@ async def test_nothing_is_asked_of_tables_whose_values_do_not_expire() -> None:
     reader = Reader(ROWS)
     (state,) = await extended(Schema(), reader, ("u1", "o1"))
     assert state.joined_expires is None
-    assert [plan.lives for plan in reader.plans.values()] == [0, 0]
+    assert [plan.ttls for plan in reader.plans.values()] == [0, 0]
 
 
 async def test_the_first_of_all_that_is_joined_is_told() -> None:

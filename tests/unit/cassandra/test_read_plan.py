@@ -90,13 +90,13 @@ def test_a_part_of_the_columns_is_read_with_the_lives_of_the_whole_row() -> None
         ("v", "int", "regular"),
         ("w", "list<int>", "regular"),
     )
-    made = ReadPlan(child, newest_of_collections=True, lives=True, depth=0, only=["c"], limit=11)
+    made = ReadPlan(child, newest_of_collections=True, with_ttls=True, depth=0, only=["c"], limit=11)
     assert made.by_keys == (
         'SELECT "a", "c", TTL("v"), collection_min(TTL("w")) FROM "sunbird"."t" WHERE "a" IN ? PER PARTITION LIMIT 11'
     )
-    assert (made.times, made.lives) == (0, 2)
+    assert (made.times, made.ttls) == (0, 2)
     assert "TTL" not in ReadPlan(child, newest_of_collections=True, depth=0, only=["c", "v"]).by_keys
-    assert 'TTL("s")' in ReadPlan(child, lives=True, depth=0, only=["s"]).by_keys
+    assert 'TTL("s")' in ReadPlan(child, with_ttls=True, depth=0, only=["s"]).by_keys
 
 
 def test_names_are_quoted() -> None:

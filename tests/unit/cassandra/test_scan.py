@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_daemon.cassandra.paging import LONGEST_PAUSE, SMALLEST_PAGE, Answer, Pages, ScanThrottle
+from cdc_daemon.cassandra.paging import LONGEST_PAUSE, SMALLEST_PAGE, PageResult, Pages, ScanThrottle
 from cdc_daemon.model.errors import CassandraUnavailableError
 
 
@@ -16,7 +16,7 @@ class SlowTable:
         self.largest = largest
         self.sizes: list[int] = []
 
-    async def ask(self, state: bytes | None, size: int) -> Answer:
+    async def ask(self, state: bytes | None, size: int) -> PageResult:
         self.sizes.append(size)
         if size > self.largest:
             raise CassandraUnavailableError("timed out")

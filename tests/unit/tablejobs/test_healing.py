@@ -160,7 +160,7 @@ async def test_a_table_whose_mapping_does_not_fit_it_waits_and_is_healed_as_a_wh
     async with running(tmp_path, Counting()) as runner:
         course = TABLES["course"]
         held = {table: names for table, names in types.items() if table != course}
-        await Healing(requests, runner, types=held, ranges=lambda _: own, held=[course]).check()
+        await Healing(requests, runner, types=held, ranges=lambda _: own, suspended=[course]).check()
         assert len(requests.open()) == 1
         assert await runner.newest(10) == []
         # Documents of the old key are of no node's tokens.
