@@ -17,6 +17,8 @@ from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
+from cdc_daemon.search.engine import Product
+from cdc_daemon.search.failure import UnsupportedEngineError, attempting
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +104,7 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> SearchEngine:
     password, api_key = settings.password, settings.api_key
     return make_engine(
         ElasticsearchOptions(
+            flavor=settings.flavor,
             hosts=settings.hosts,
             username=settings.username,
             password=None if password is None else password.get_secret_value(),
@@ -112,3 +115,22 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> SearchEngine:
             connections=2 * settings.connections + 2,  # as many again while there are two indices
         )
     )
+
+
+async def find_engine(
+    engine: SearchEngine, settings: ElasticsearchSettings, *, report_wait: ReportWait = ignore_wait
+) -> Product:
+    """Ask which search engine answers, waiting until one does. Raises `ConfigError` for one that is not supported."""
+
+    async def attempt() -> Product:
+        with attempting("ask which search engine answers"):
+            try:
+                return await engine.identify()
+            except UnsupportedEngineError as error:
+                raise ConfigError(
+                    error.failure.reason, hint=error.hint, elasticsearch=", ".join(settings.hosts)
+                ) from None
+
+    product = await persist("elasticsearch", attempt, report_wait=report_wait)
+    log.info("elasticsearch.connected", engine=product.name, version=product.version or "unknown")
+    return product

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cdc_daemon.config import section_names
 from cdc_daemon.config.base import BASE_DIRECTORY
 from cdc_daemon.config.external_values import expand, read_files
 from cdc_daemon.config.mistakes import KeyPath, Mistake, SettingsError, explain
@@ -42,12 +43,16 @@ def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None
     if document.mistakes:
         raise SettingsError(file, document.mistakes)
     base = file.parent.absolute()
-    value, mistakes = expand({} if document.value is None else document.value, _environment(environment))
+    renamed, mistakes = section_names.rename({} if document.value is None else document.value)
+    value, more = expand(renamed, _environment(environment))
+    mistakes += more
     mistakes += read_files(value, Settings, base)
     settings, more = _validate(value, base)
     reported = {mistake.path for mistake in mistakes}
     mistakes += [mistake for mistake in more if not _is_reported(mistake.path, reported)]
     if settings is None or mistakes:
+        if section_names.is_renamed(document.value):
+            mistakes = [section_names.as_written(mistake) for mistake in mistakes]
         raise SettingsError(file, list(_placed(mistakes, document)))
     return settings
 

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from cdc_daemon.config.base import REFERENCE_PATTERN
+from cdc_daemon.config.section_names import NAME, OTHER_NAME
 from cdc_daemon.config.settings import Settings
 from cdc_daemon.config.units import DURATION_PATTERN, SIZE_PATTERN, format_duration, format_size
 
@@ -47,6 +48,9 @@ def _or_reference(schema: JsonSchemaValue) -> JsonSchemaValue:
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a configuration file."""
     schema = Settings.model_json_schema(schema_generator=_FileSchema)
+    properties = schema["properties"]
+    properties[OTHER_NAME] = {**properties[NAME], "description": f"Another name of the section `{NAME}`."}
+    schema["not"] = {"required": [NAME, OTHER_NAME]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

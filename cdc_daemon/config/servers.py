@@ -1,4 +1,4 @@
-"""The settings of Cassandra and Elasticsearch: how to connect, and the limits of requests."""
+"""The settings of Cassandra and the search engine: how to connect, and the limits of requests."""
 
 from __future__ import annotations
 
@@ -89,7 +89,12 @@ def _check_host(host: str) -> str:
 
 
 class ElasticsearchSettings(SettingsSection):
-    """The Elasticsearch cluster that documents are written to."""
+    """The search engine that documents are written to: a cluster of Elasticsearch or OpenSearch."""
+
+    flavor: Literal["auto", "elasticsearch", "opensearch"] = "auto"
+    """Which client speaks to the engine. `auto`: the engine is asked which one it is. `elasticsearch`: the client of
+    Elasticsearch 8 and 9. `opensearch`: the client of OpenSearch 1.3 to 3, which also speaks to Elasticsearch 7.10 to
+    7.17. Set it if the login may not ask (`cluster:monitor/main`)."""
 
     hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = Field(
         default=("http://127.0.0.1:9200",), min_length=1

@@ -170,7 +170,7 @@ class Settings(SettingsSection):
     poll: tuple[PollSettings, ...] = ()
     """Polled tables: those without CDC, or whose commit log cannot be read."""
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
-    """The Elasticsearch cluster that documents are written to."""
+    """The search engine that documents are written to. The section may also be called `search`."""
     pipeline: PipelineSettings = PipelineSettings()
     """The pipeline from changed keys to documents."""
     jobs: JobsSettings = JobsSettings()

@@ -48,6 +48,16 @@ class IndexSettings(NamedTuple):
     defaults: Mapping[str, Any]
 
 
+class Product(NamedTuple):
+    """An engine and its release, such as `2.19.5`. The release is empty if the engine does not say it."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}" if self.version else self.name
+
+
 class EngineInfo(NamedTuple):
     """The name of the engine, and the release of each node of the cluster."""
 
@@ -61,6 +71,18 @@ class SearchEngine(Protocol):
     A `target` is an index or an alias, which names all indices behind it. Each method raises `EngineError`, with the
     failure, if the engine does not answer, refuses, or sends an answer of another shape. It never retries.
     """
+
+    @property
+    def product(self) -> Product | None:
+        """The engine that answered last; None before the first answer."""
+        ...
+
+    async def identify(self) -> Product:
+        """Ask which engine answers, and use the client for it from now on; return it.
+
+        Raises `UnsupportedEngineError`, an `EngineError`, for one that the daemon does not support.
+        """
+        ...
 
     async def info(self) -> EngineInfo:
         """Return the engine and the releases of its nodes."""

@@ -185,8 +185,8 @@ def _classify_status(status: int) -> FailureKind:
         return FailureKind.OVERLOAD
     if status >= 500:
         return FailureKind.SERVER_FAULT
-    if status < 400 or status in {401, 403, 404, 405}:
-        return FailureKind.OPERATOR
+    if status < 400 or status in {401, 403, 404, 405, 406, 410}:
+        return FailureKind.OPERATOR  # 406: the server does not know the media types of this client
     return FailureKind.DOCUMENT
 
 
@@ -196,8 +196,10 @@ UNSUPPORTED_PRODUCT = "unsupported_product"
 BROKEN_ANSWER = "broken_answer"
 """The type of a failure with a response that does not answer the request."""
 
+_MEDIA_TYPE_REFUSED = "media_type_header_exception"
+
 _CREDENTIALS_HINT = "correct the credentials, or grant write and view_index_metadata on the index"
-_ADDRESS_HINT = "check that the host is Elasticsearch itself and that no path is missing from its address"
+_ADDRESS_HINT = "check that the host is the search engine itself and that no path is missing from its address"
 
 _HINTS = {
     "aliases_not_found_exception": "create the alias, or correct its name in the configuration",
@@ -208,7 +210,7 @@ _HINTS = {
     "illegal_argument_exception": "the alias needs one write index that is no data stream, with pipelines that exist",
     "routing_missing_exception": "map a routing value, or take _routing.required out of the index's mapping",
     "security_exception": _CREDENTIALS_HINT,
-    UNSUPPORTED_PRODUCT: _ADDRESS_HINT,
+    UNSUPPORTED_PRODUCT: "correct hosts or flavor, or upgrade the search engine",
 }
 
 
@@ -222,6 +224,11 @@ def hint_for(status: int, error_type: str) -> str | None:
     return hint
 
 
+def is_foreign(failure: Failure) -> bool:
+    """Return whether the failure is that of a client of another engine or release than the one that answers."""
+    return failure.status == 406 or failure.error_type in {UNSUPPORTED_PRODUCT, _MEDIA_TYPE_REFUSED}
+
+
 class EngineError(CdcError):
     """A request to the search engine failed. `attempting` converts it to the error of the attempted action."""
 
@@ -233,6 +240,18 @@ class EngineError(CdcError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EngineError, (self.failure,)
+
+
+class UnsupportedEngineError(EngineError):
+    """What answers is no search engine that the daemon supports. Another server or configuration is needed."""
+
+    retryable = False
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Failure(200, UNSUPPORTED_PRODUCT, reason))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnsupportedEngineError, (self.failure.reason,)
 
 
 def broken_answer(reason: str) -> EngineError:

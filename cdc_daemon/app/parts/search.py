@@ -10,7 +10,7 @@ from typing import Any, Self
 from cdc_daemon.app.part import Context, Part
 from cdc_daemon.app.parts.index_preparation import SHORTEST_BODY_AGE, Preparation
 from cdc_daemon.app.parts.tables import TablesPart
-from cdc_daemon.app.startup import connect_elasticsearch
+from cdc_daemon.app.startup import connect_elasticsearch, find_engine
 from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import Key, TableName
@@ -71,14 +71,16 @@ class SearchPart(Part):
     @classmethod
     @asynccontextmanager
     async def open(cls, context: Context, tables: TablesPart) -> AsyncIterator[Self]:
-        """Prepare the indices, waiting for Elasticsearch, and write to them during a block.
+        """Prepare the indices, waiting for the search engine, and write to them during a block.
 
-        Raises `IndexRefusedError` for an index that cannot be created as declared, and `StoreError`.
+        Raises `ConfigError` for an engine that is not supported, `IndexRefusedError` for an index that cannot be
+        created as declared, and `StoreError`.
         """
         settings = tables.settings
         async with AsyncExitStack() as stack:
             engine = connect_elasticsearch(settings.elasticsearch)
             stack.push_async_callback(engine.close)
+            await find_engine(engine, settings.elasticsearch, report_wait=context.report_wait)
             preparation = Preparation(engine, settings.mappings, tables.mappings)
             await preparation.at_start(report_wait=context.report_wait)
             recorder = _recording(context.store, settings.elasticsearch, preparation.remembered)

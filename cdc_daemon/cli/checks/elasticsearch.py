@@ -1,4 +1,4 @@
-"""The checks that query Elasticsearch. Nothing is created or changed."""
+"""The checks that query the search engine. Nothing is created or changed."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from types import MappingProxyType
 from typing import Any
 
 from cdc_daemon.app.parts.index_preparation import index_definition
+from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.config.units import format_duration
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
-from cdc_daemon.search import ElasticsearchOptions, IndexDefinition, IndexManager, SearchEngine, make_engine
-from cdc_daemon.search.engine import of_index
-from cdc_daemon.search.failure import attempting
+from cdc_daemon.search import IndexDefinition, IndexManager, SearchEngine
+from cdc_daemon.search.engine import EngineInfo, Product, of_index
+from cdc_daemon.search.engines.product import SUPPORTED, is_supported
+from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, attempting
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.index_swap import AliasIndices, Phase, write_index
 from cdc_daemon.search.searched_field import SearchedField, find_field, read_fields
 from cdc_daemon.search.swap_watch import look_up_indices
 
-MAJORS = ("8", "9")
-"""The major releases that are supported."""
-
 _SECONDS = 5.0
+_LONGEST_VERSION = 40
 _LEAST_GC_DELETES = 10.0
 _BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
 _PRIVILEGES = ["create_index", "delete", "index", "maintenance", "manage", "read", "view_index_metadata"]
@@ -43,18 +43,22 @@ async def check_elasticsearch(
     known. If a daemon `has_run` with this state before, a missing index may have been deleted.
     """
     try:
-        engine = make_engine(_client_options(options))
+        engine = connect_elasticsearch(_quick(options))
     except CdcError as error:
         return [fail("elasticsearch.reachable", error.message, error.hint)]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.close)
+        hosts = ", ".join(options.hosts)
         try:
-            versions = await _versions(engine)
+            with attempting("ask which search engine answers"):
+                try:
+                    found = await _nodes(engine, await engine.identify())
+                except UnsupportedEngineError as error:
+                    return [fail("elasticsearch.version", f"{hosts}: {error.failure.reason}", error.hint)]
         except CdcError as error:
-            hosts = ", ".join(options.hosts)
-            found = f"{hosts}: {error.message}; the indices were not checked"
-            return [fail("elasticsearch.reachable", found, error.hint or _mend_unreachable(options))]
-        findings = [ok("elasticsearch.reachable", f"{len(versions)} node(s) answer"), check_versions(versions)]
+            told = f"{hosts}: {error.message}; the indices were not checked"
+            return [fail("elasticsearch.reachable", told, error.hint or _mend_unreachable(options))]
+        findings = [ok("elasticsearch.reachable", _answering(found)), check_versions(found)]
         for name, mapping in mappings.items():
             try:
                 definition = _definition(mapping, fitting.get(name))
@@ -68,38 +72,39 @@ async def check_elasticsearch(
         return findings
 
 
-def check_versions(versions: list[str]) -> Finding:
-    """Check the releases of the cluster's nodes."""
-    if not versions:
-        return warn("elasticsearch.version", "no node reports its version", "Elasticsearch 8 or 9 is supported")
-    found = "Elasticsearch " + ", ".join(sorted(set(versions)))
-    if any(version.split(".")[0] not in MAJORS for version in versions):
-        return fail("elasticsearch.version", found, "Elasticsearch 8 or 9 is supported")
-    return ok("elasticsearch.version", found)
+def check_versions(found: EngineInfo) -> Finding:
+    """Check the engine, and the releases of the cluster's nodes."""
+    if not found.versions:
+        return warn("elasticsearch.version", f"{found.name}: no node reports its version", f"supported: {SUPPORTED}")
+    named = f"{found.name} {', '.join(sorted({version[:_LONGEST_VERSION] for version in found.versions}))}"
+    if not all(is_supported(Product(found.name, version)) for version in found.versions):
+        return fail("elasticsearch.version", named, f"supported: {SUPPORTED}")
+    return ok("elasticsearch.version", named)
 
 
-def _client_options(options: ElasticsearchSettings) -> ElasticsearchOptions:
-    return ElasticsearchOptions(
-        hosts=options.hosts,
-        username=options.username,
-        password=None if options.password is None else options.password.get_secret_value(),
-        api_key=None if options.api_key is None else options.api_key.get_secret_value(),
-        ca_file=options.ca_file,
-        verify=options.verify_certificates,
-        request_timeout=min(options.request_timeout, _SECONDS),
-        connections=1,
-    )
+def _answering(found: EngineInfo) -> str:
+    return f"{len(found.versions)} node(s) answer" if found.versions else f"{found.name} answers"
+
+
+def _quick(options: ElasticsearchSettings) -> ElasticsearchSettings:
+    """Return options with which a server that does not answer is found soon."""
+    return options.model_copy(update={"request_timeout": min(options.request_timeout, _SECONDS), "connections": 1})
+
+
+async def _nodes(engine: SearchEngine, product: Product) -> EngineInfo:
+    """Return the releases of the nodes; that of the one node that answers if the login may not ask for all."""
+    try:
+        return await engine.info()
+    except EngineError as error:
+        if error.failure.status != 403:
+            raise
+        return EngineInfo(product.name, [product.version] if product.version else [])
 
 
 def _mend_unreachable(options: ElasticsearchSettings) -> str:
     if any(host.startswith("https:") for host in options.hosts):
-        return "check that it runs at this address, and that elasticsearch.ca_file is the CA of its certificate"
+        return "check that it runs at this address, and that ca_file is the CA of its certificate"
     return "check that it runs at this address, and whether it requires https"
-
-
-async def _versions(engine: SearchEngine) -> list[str]:
-    with attempting("ask Elasticsearch for its version"):
-        return list((await engine.info()).versions)
 
 
 def _definition(declared: MappingSettings, fitting: DocumentMapping | None) -> IndexDefinition:

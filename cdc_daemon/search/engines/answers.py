@@ -196,6 +196,7 @@ class MainPage(TypedDict):
     """The answer to `GET /`."""
 
     version: Release
+    tagline: NotRequired[str]
 
 
 @with_config(_STRICT)

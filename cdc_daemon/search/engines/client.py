@@ -31,7 +31,7 @@ from elasticsearch.serializer import OrjsonSerializer
 
 from cdc_daemon import __version__
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.search.failure import BROKEN_ANSWER, EngineError, Failure, shorten
+from cdc_daemon.search.failure import BROKEN_ANSWER, UNSUPPORTED_PRODUCT, EngineError, Failure, shorten
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +128,7 @@ def make_transport(options: ElasticsearchOptions) -> AsyncTransport:
         meta_header=False,
         serializers={
             "application/json": OrjsonSerializer(),
+            "application/vnd.elasticsearch+json": OrjsonSerializer(),
             "application/x-ndjson": _EncodedNdjson(),
             "text/*": _Page(),
         },
@@ -159,7 +160,7 @@ def failure_of(error: ApiError | TransportError) -> Failure:
     `error` is an `ApiError` (there was a response) or a `TransportError` (no response, or a broken one).
     """
     if isinstance(error, UnsupportedProductError):
-        return Failure(error.meta.status, "unsupported_product", "what answers is not Elasticsearch")
+        return Failure(error.meta.status, UNSUPPORTED_PRODUCT, "what answers is not Elasticsearch")
     if isinstance(error, ApiError):
         body = error.body
         return Failure.from_error(error.meta.status, body.get("error") if isinstance(body, dict) else body)

@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
-from cdc_daemon.search.engine import SearchEngine, StoredDocument
-from cdc_daemon.search.engines.answers import MAIN_PAGE, read
+from cdc_daemon.search.engine import Product, SearchEngine, StoredDocument
 from cdc_daemon.search.engines.client import ElasticsearchOptions, make_client, make_transport
 from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
 from cdc_daemon.search.engines.opensearch import OpenSearchEngine
-from cdc_daemon.search.engines.rest import Answer, Body, RestEngine
-from cdc_daemon.search.failure import UNSUPPORTED_PRODUCT, EngineError, Failure
+from cdc_daemon.search.engines.product import has_own_client
+from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, failure_in
+from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, is_foreign
 
 log = structlog.get_logger(__name__)
-
-SUPPORTED = "Elasticsearch 7.10 to 9 and OpenSearch 1.3 to 3"
-"""What the daemon speaks to, for messages."""
-
-_ELASTICSEARCH = "Elasticsearch"
-_OPENSEARCH = "OpenSearch"
-
-
-class Product(NamedTuple):
-    """An engine and its release, such as `2.19.5`."""
-
-    name: str
-    version: str
-
-    @property
-    def major(self) -> int:
-        """The first number of the release; 0 if it has none."""
-        first = self.version.partition(".")[0]
-        return int(first) if first.isascii() and first.isdigit() and len(first) < 4 else 0
-
-    @property
-    def is_supported(self) -> bool:
-        """Whether the daemon speaks to it."""
-        if self.name == _OPENSEARCH:
-            return 1 <= self.major <= 3
-        if self.major == 7:
-            minor = self.version.split(".")[1] if "." in self.version else ""
-            return minor.isascii() and minor.isdigit() and int(minor) >= 10
-        return 8 <= self.major <= 9
 
 
 def make_engine(options: ElasticsearchOptions) -> SearchEngine:
@@ -59,20 +31,37 @@ def make_engine(options: ElasticsearchOptions) -> SearchEngine:
 class DetectedEngine(RestEngine):
     """A `SearchEngine`: whichever engine answers.
 
-    The first request is preceded by the question which one it is, and so is the first one after a failed connection.
+    The first request is preceded by the question which one it is. So is the first one after a failed connection, and
+    after an answer that refuses the client.
     """
 
     def __init__(self, options: ElasticsearchOptions) -> None:
+        self.product: Product | None = None
         self._options = options
         self._plain = OpenSearchEngine(make_transport(options))
         self._own: ElasticsearchEngine | None = None
-        self._product: Product | None = None
         self._is_known = False
 
     @property
     def name(self) -> str:  # type: ignore[override]  # it is only known later
         """The name of the engine, for people."""
-        return _ELASTICSEARCH if self._product is None else self._product.name
+        return "the search engine" if self.product is None else self.product.name
+
+    async def identify(self) -> Product:
+        """Ask which engine answers, and use the client for it from now on; return it.
+
+        Raises `UnsupportedEngineError` and `EngineError`.
+        """
+        try:
+            product = await self._plain.identify()
+        except UnsupportedEngineError:
+            self._is_known = False
+            raise
+        if product != self.product:
+            before = None if self.product is None else str(self.product)
+            log.info("search.engine_found", engine=product.name, version=product.version or "unknown", before=before)
+        self.product, self._is_known = product, True
+        return product
 
     async def close(self) -> None:
         """Close the connections."""
@@ -106,38 +95,28 @@ class DetectedEngine(RestEngine):
     async def _send(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, seconds: float | None
     ) -> Answer:
-        engine = await self._find()
         try:
-            return await engine._send(method, target, headers, body, seconds)
+            engine = await self._find()
+        except EngineError as error:
+            # Only the question which engine answers was sent, not the request.
+            raise EngineError(replace(error.failure, sent=False)) from None
+        try:
+            answer = await engine._send(method, target, headers, body, seconds)
         except EngineError as error:
             # Another node, or another release, may answer next.
-            self._is_known = self._is_known and error.failure.status != 0
+            self._is_known = self._is_known and error.failure.status != 0 and not is_foreign(error.failure)
             raise
+        if answer.status in {400, 406} and is_foreign(failure_in(answer)):
+            self._is_known = False
+        return answer
 
     async def _find(self) -> RestEngine:
-        if not self._is_known:
-            product = await self._identify()
-            if product != self._product:
-                log.info("search.engine_found", engine=product.name, version=product.version)
-            self._product, self._is_known = product, True
-        assert self._product is not None
-        if self._product.name == _OPENSEARCH or self._product.major == 7:
+        if self.product is None or not self._is_known:
+            product = await self.identify()
+        else:
+            product = self.product
+        if not has_own_client(product):
             return self._plain
         if self._own is None:
             self._own = ElasticsearchEngine(make_client(self._options))
         return self._own
-
-    async def _identify(self) -> Product:
-        """Return the product that answers. Raises `EngineError`, also for one that the daemon does not speak to."""
-        answer = await self._plain.main_page()
-        if answer.status in {401, 403}:
-            # A login without the privilege `monitor`. Elasticsearch says its name in a header since 7.14.
-            return Product(_ELASTICSEARCH if answer.product else _OPENSEARCH, "8" if answer.product else "2")
-        version = read(MAIN_PAGE, answer.body)["version"]
-        name = _OPENSEARCH if version.get("distribution") == "opensearch" else _ELASTICSEARCH
-        product = Product(name, version["number"])
-        if not product.is_supported:
-            raise EngineError(
-                Failure(200, UNSUPPORTED_PRODUCT, f"expected {SUPPORTED}, found {product.name} {product.version}")
-            )
-        return product

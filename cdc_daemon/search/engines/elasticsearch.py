@@ -8,23 +8,41 @@ from typing import Any
 import structlog
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from cdc_daemon.search.engine import StoredDocument
+from cdc_daemon.search.engine import Product, StoredDocument
 from cdc_daemon.search.engines.answers import PAGE, POINT_IN_TIME, read, required
 from cdc_daemon.search.engines.client import translated
+from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, has_own_client, read_product
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, hits_of
-from cdc_daemon.search.failure import EngineError, broken_answer
+from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, broken_answer, is_foreign
 
 log = structlog.get_logger(__name__)
+
+_EXPECTED = "Elasticsearch 8 or 9 (flavor: elasticsearch)"
 
 
 class ElasticsearchEngine(RestEngine):
     """A `SearchEngine`: a connection to a cluster of Elasticsearch 8 or 9."""
 
-    name = "Elasticsearch"
+    name = ELASTICSEARCH
 
     def __init__(self, client: AsyncElasticsearch) -> None:
         self._client = client
         self._within: dict[float, AsyncElasticsearch] = {}
+        self.product: Product | None = None
+
+    async def identify(self) -> Product:
+        """Ask which release answers, and return it. Raises `UnsupportedEngineError` and `EngineError`."""
+        try:
+            answer = await self._ask("GET", "/", allowed=NOT_ALLOWED)
+        except EngineError as error:
+            if not is_foreign(error.failure):
+                raise
+            raise UnsupportedEngineError(f"expected {_EXPECTED}, found another server") from None
+        product = read_product(answer.status, answer.body, is_elasticsearch=True)
+        if not has_own_client(product):
+            raise UnsupportedEngineError(f"expected {_EXPECTED}, found {product}")
+        self.product = product
+        return product
 
     async def close(self) -> None:
         """Close the connections."""

@@ -7,46 +7,42 @@ it sends plain media types and does not care which product answers.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from elastic_transport import AsyncTransport, TransportError
 from elastic_transport.client_utils import DEFAULT
 
-from cdc_daemon.search.engine import StoredDocument
+from cdc_daemon.search.engine import Product, StoredDocument
 from cdc_daemon.search.engines.answers import PAGE, read, required
 from cdc_daemon.search.engines.client import failure_of
 from cdc_daemon.search.engines.field_types import without_indexed_vectors
+from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, OPENSEARCH, read_product
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
 from cdc_daemon.search.failure import EngineError
 
 log = structlog.get_logger(__name__)
 
 
-class MainPageAnswer(NamedTuple):
-    """The answer to `GET /`. `product` says whether its headers name Elasticsearch."""
-
-    status: int
-    body: Any
-    product: bool
-
-
 class OpenSearchEngine(RestEngine):
     """A `SearchEngine`: a connection to a cluster of OpenSearch or of Elasticsearch 7. `name` says which."""
 
-    def __init__(self, transport: AsyncTransport, *, name: str = "OpenSearch") -> None:
+    def __init__(self, transport: AsyncTransport, *, name: str = OPENSEARCH) -> None:
         self._transport = transport
         self.name = name
+        self.product: Product | None = None
 
-    async def main_page(self) -> MainPageAnswer:
-        """Return the answer to `GET /`, whatever its status is, and whether Elasticsearch is named in its headers."""
+    async def identify(self) -> Product:
+        """Ask which engine answers, and return it. Raises `UnsupportedEngineError` and `EngineError`."""
         try:
             meta, content = await self._transport.perform_request("GET", "/", headers={"accept": "application/json"})
         except TransportError as error:
             raise EngineError(failure_of(error)) from None
-        if meta.status not in {401, 403}:
-            check_status(Answer(meta.status, content))
-        return MainPageAnswer(meta.status, content, meta.headers.get("x-elastic-product") == "Elasticsearch")
+        check_status(Answer(meta.status, content), NOT_ALLOWED)
+        is_elasticsearch = meta.headers.get("x-elastic-product") == ELASTICSEARCH
+        self.product = read_product(meta.status, content, is_elasticsearch=is_elasticsearch)
+        self.name = self.product.name
+        return self.product
 
     async def close(self) -> None:
         """Close the connections."""

@@ -15,6 +15,7 @@ from cdc_daemon.search.engine import (
     DocumentName,
     EngineInfo,
     IndexSettings,
+    Product,
     StoredDocument,
     of_index,
 )
@@ -71,6 +72,13 @@ class RestEngine(ABC):
 
     name: str
     """The name of the engine, for people."""
+
+    product: Product | None
+    """The engine that answered last; None before the first answer."""
+
+    @abstractmethod
+    async def identify(self) -> Product:
+        """Ask which engine answers, and return it. Raises `UnsupportedEngineError` and `EngineError`."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -296,8 +304,13 @@ def _parameter(name: str, value: Any) -> str:
 def check_status(answer: Answer, allowed: Collection[int] = ()) -> None:
     """Raise `EngineError` for a status that is neither one of success nor allowed."""
     if not 200 <= answer.status < 300 and answer.status not in allowed:
-        body = answer.body
-        raise EngineError(Failure.from_error(answer.status, body.get("error") if isinstance(body, dict) else body))
+        raise EngineError(failure_in(answer))
+
+
+def failure_in(answer: Answer) -> Failure:
+    """Return the failure that an answer of another status than success holds."""
+    body = answer.body
+    return Failure.from_error(answer.status, body.get("error") if isinstance(body, dict) else body)
 
 
 def hits_of(found: Page) -> list[StoredDocument]:

@@ -111,6 +111,9 @@ async def refusal(engine: SearchEngine, name: str) -> Failure:
 
 
 async def test_the_engine_and_the_releases_of_its_nodes_are_known(engine: SearchEngine, server: SearchNode) -> None:
+    product = await engine.identify()
+    assert (product.name.lower(), product.version) == (server.engine.name, server.version)
+    assert engine.product == product
     info = await engine.info()
     assert info.name.lower() == server.engine.name
     assert list(info.versions) == [server.version]

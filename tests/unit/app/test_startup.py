@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
-from cdc_daemon.app.startup import persist
-from cdc_daemon.config import LogSettings
-from cdc_daemon.model.errors import CassandraUnavailableError
+from cdc_daemon.app.startup import find_engine, persist
+from cdc_daemon.config import ElasticsearchSettings, LogSettings
+from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
+from cdc_daemon.search import SearchEngine
+from cdc_daemon.search.engine import Product
+from cdc_daemon.search.failure import EngineError, Failure, UnsupportedEngineError
 from cdc_daemon.telemetry import logs
 
 
@@ -44,3 +49,45 @@ async def test_the_same_is_told_once_and_another_at_once() -> None:
         ("startup.waiting", "it is starting", "wait"),
     ]
     assert waited == ["no host answers (start it)"] * 5 + ["table shop.user: it is starting (wait)", None]
+
+
+class Answers:
+    """A search engine of which only the answer to the question what it is matters."""
+
+    def __init__(self, *answers: Product | EngineError) -> None:
+        self.answers = list(answers)
+
+    async def identify(self) -> Product:
+        answer = self.answers.pop(0)
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
+
+
+OPTIONS = ElasticsearchSettings(hosts=("http://engine:9200",))
+
+
+async def test_the_start_waits_for_the_engine_and_says_which_it_is() -> None:
+    engine = Answers(EngineError(Failure(0, "connection_error", "refused")), Product("OpenSearch", "2.19.5"))
+    waited: list[str | None] = []
+    with capture_logs() as entries:
+        product = await find_engine(
+            cast("SearchEngine", engine), OPTIONS, report_wait=lambda _what, error: waited.append(error)
+        )
+    assert product == Product("OpenSearch", "2.19.5")
+    assert [error is None for error in waited] == [False, True]
+    connected = entries[-1]
+    assert (connected["event"], connected["engine"], connected["version"]) == (
+        "elasticsearch.connected",
+        "OpenSearch",
+        "2.19.5",
+    )
+
+
+async def test_an_engine_that_is_not_supported_ends_the_start() -> None:
+    engine = Answers(UnsupportedEngineError("expected one of those, found Elasticsearch 6.8.23"))
+    with pytest.raises(ConfigError) as caught:
+        await find_engine(cast("SearchEngine", engine), OPTIONS)
+    assert "found Elasticsearch 6.8.23" in caught.value.message
+    assert "http://engine:9200" in str(caught.value)
+    assert caught.value.hint

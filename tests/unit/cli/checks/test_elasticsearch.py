@@ -16,28 +16,38 @@ from cdc_daemon.cli.checks.elasticsearch import check_elasticsearch, check_versi
 from cdc_daemon.cli.checks.finding import Finding
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.search.engine import EngineInfo
 from cdc_daemon.search.index_swap import write_index
 from cdc_daemon.search.searched_field import SearchedField
 from cdc_http import HttpServer
 
 
 @pytest.mark.parametrize(
-    ("versions", "status"),
+    ("engine", "versions", "status"),
     [
-        (["8.19.4"], "ok"),
-        (["9.0.0", "9.0.0"], "ok"),
-        (["8.19.4", "9.1.0"], "ok"),
-        (["7.17.0"], "fail"),
-        (["8.19.4", "7.17.0"], "fail"),
-        (["10.0.0"], "fail"),
-        (["odd"], "fail"),
-        (["²"], "fail"),
-        (["8" * 5000], "fail"),
-        ([], "warn"),
+        ("Elasticsearch", ["8.19.4"], "ok"),
+        ("Elasticsearch", ["9.0.0", "9.0.0"], "ok"),
+        ("Elasticsearch", ["8.19.4", "9.1.0"], "ok"),
+        ("Elasticsearch", ["7.17.0"], "ok"),
+        ("Elasticsearch", ["8.19.4", "7.9.3"], "fail"),
+        ("Elasticsearch", ["6.8.23"], "fail"),
+        ("Elasticsearch", ["10.0.0"], "fail"),
+        ("Elasticsearch", ["odd"], "fail"),
+        ("Elasticsearch", ["²"], "fail"),
+        ("Elasticsearch", ["8" * 5000], "fail"),
+        ("Elasticsearch", [], "warn"),
+        ("OpenSearch", ["1.3.20"], "ok"),
+        ("OpenSearch", ["2.19.5", "3.2.0"], "ok"),
+        ("OpenSearch", ["1.2.4"], "fail"),
+        ("OpenSearch", ["4.0.0"], "fail"),
+        ("OpenSearch", [], "warn"),
     ],
 )
-def test_versions(versions: list[str], status: str) -> None:
-    assert check_versions(versions).status == status
+def test_versions(engine: str, versions: list[str], status: str) -> None:
+    finding = check_versions(EngineInfo(engine, versions))
+    assert finding.status == status
+    assert engine in finding.found
+    assert status == "ok" or "OpenSearch 1.3 to 3" in str(finding.mend)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +108,11 @@ class Secured:
     def __init__(self) -> None:
         self.lacking: set[str] = set()
         self.has_security = True
+        self.may_ask = True
+        self.version = "8.19.4"
         self.app = Starlette(
             routes=[
+                Route("/", self.main),
                 Route("/_nodes/http", self.nodes),
                 Route("/_security/user/_has_privileges", self.privileges, methods=["POST"]),
                 Route("/_alias/{name}", self.absent),
@@ -108,7 +121,14 @@ class Secured:
         )
         self.port = 0
 
+    async def main(self, _request: Request) -> Response:
+        if not self.may_ask:
+            return self._answer({"error": {"type": "security_exception", "reason": "no"}, "status": 403}, 403)
+        return self._answer({"version": {"number": self.version}, "tagline": "You Know, for Search"})
+
     async def nodes(self, request: Request) -> Response:
+        if not self.may_ask:
+            return self._answer({"error": {"type": "security_exception", "reason": "no"}, "status": 403}, 403)
         if request.headers.get("authorization") != "Basic ZGFlbW9uOnJpZ2h0":
             error = {"type": "security_exception", "reason": "unable to authenticate user [daemon]"}
             return self._answer({"error": error, "status": 401}, 401)
@@ -162,6 +182,24 @@ async def test_a_server_without_security(secured: Secured) -> None:
     findings = await secured.check()
     assert "privileges.user" not in findings
     assert findings["index.user"].status == "ok"
+
+
+async def test_a_login_that_may_not_ask_for_the_version(secured: Secured) -> None:
+    secured.may_ask = False
+    findings = await secured.check()
+    assert findings["elasticsearch.version"].status == "warn"
+    assert findings["elasticsearch.version"].found == "Elasticsearch: no node reports its version"
+    assert findings["privileges.user"].status == "ok"
+
+
+async def test_an_engine_that_is_not_supported_is_one_finding(secured: Secured) -> None:
+    secured.version = "6.8.23"
+    (finding,) = (await secured.check()).values()
+    assert (finding.name, finding.status) == ("elasticsearch.version", "fail")
+    assert finding.found.endswith(
+        "expected Elasticsearch 7.10 to 9 and OpenSearch 1.3 to 3, found Elasticsearch 6.8.23"
+    )
+    assert finding.mend
 
 
 async def test_a_wrong_password(secured: Secured) -> None:
