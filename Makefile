@@ -23,8 +23,8 @@ $(READY): requirements/development.lock pyproject.toml
 setup: $(READY) ## Make the virtual environment and fetch the servers' jars
 	$(BIN)/python -m sandbox fetch
 
-demo: setup ## Cassandra to Elasticsearch before your eyes (KEEP=1 leaves the servers up)
-	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
+demo: setup ## Cassandra to search before your eyes (KEEP=1 leaves the servers up; SEARCH=opensearch, CASSANDRA=4.1)
+	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep) $(if $(SEARCH),--search $(SEARCH)) $(if $(CASSANDRA),--cassandra $(CASSANDRA))
 
 compile: $(READY) ## Compile the innermost loops of the commit-log reader, where a C compiler is
 	$(BIN)/python -m cdc_daemon.commitlog.building --if-possible

@@ -262,7 +262,7 @@ def _print_servers(state: dict[str, Any]) -> None:
             print(f"    cdc_raw: {node['cdc_raw_directory']}")
     if state["elasticsearch"]:
         search = state["elasticsearch"]
-        print(f"  Elasticsearch {search['version']}: {search['url']} ({_process(search['pid'])})")
+        print(f"  {search['title']}: {search['url']} ({_process(search['pid'])})")
     for name, program in state.get("programs", {}).items():
         print(f"  {name} ({_process(program['pid'])})")
         print(f"    log: {program['log']}")

@@ -9,7 +9,7 @@ from cassandra import DriverException, RequestExecutionException
 from cassandra.cluster import NoHostAvailable
 
 from sandbox.errors import SandboxError
-from sandbox.session import connect
+from sandbox.session import connect, protocol_of
 
 
 def run_statement(sandbox: dict[str, Any], statement: str) -> Iterator[str]:
@@ -21,7 +21,7 @@ def run_statement(sandbox: dict[str, Any], statement: str) -> Iterator[str]:
     if not ring:
         raise SandboxError(f"the sandbox {sandbox['name']} has no Cassandra that is up")
     try:
-        with connect(ring["contact_points"], ring["port"]) as session:
+        with connect(ring["contact_points"], ring["port"], protocol=protocol_of(ring["version"])) as session:
             for number, row in enumerate(session.execute(statement), start=1):
                 yield f"row {number}"
                 known = ((name, value) for name, value in zip(row._fields, row, strict=True) if value is not None)

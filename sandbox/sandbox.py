@@ -22,7 +22,7 @@ from sandbox.maven import fetch, silent
 from sandbox.ports import PortReservation
 from sandbox.process import ServerProcess
 from sandbox.search import SearchNode, SearchPorts
-from sandbox.session import connect
+from sandbox.session import connect, protocol_of
 from sandbox.state import SandboxFolder, open_folder
 
 MAXIMUM_NODES = 9
@@ -181,7 +181,7 @@ class Sandbox:
     @contextmanager
     def connect(self, keyspace: str | None = None) -> Iterator[Session]:
         """Give a cassandra-driver session on the whole ring; the cluster object is shut down at the end."""
-        protocol = 4 if self.cassandra.version.startswith("3.") else 5
+        protocol = protocol_of(self.cassandra.version)
         with connect(self.contact_points, self.cassandra.port, keyspace, protocol=protocol) as session:
             yield session
 

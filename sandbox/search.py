@@ -183,6 +183,7 @@ class SearchNode(Server):
         return {
             "engine": self.engine.name,
             "version": self.version,
+            "title": self.engine.title,
             "url": self.url,
             "port": self.port,
             "pid": self._process.pid if self._process.alive else None,

@@ -11,6 +11,11 @@ from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 from sandbox.cassandra import DATACENTER
 
 
+def protocol_of(version: str) -> int:
+    """Return the version of the native protocol that a Cassandra of this version and the driver both know."""
+    return 4 if version.startswith("3.") else 5
+
+
 @contextmanager
 def connect(
     contact_points: Sequence[str], port: int, keyspace: str | None = None, *, protocol: int = 5

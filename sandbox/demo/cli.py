@@ -13,10 +13,13 @@ import structlog
 
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.telemetry.logs import silence_libraries
+from sandbox.artifacts import CASSANDRA_VERSIONS, DEFAULT_CASSANDRA
 from sandbox.demo.guide import guide, outlook
 from sandbox.demo.play import Options, make_board, play
 from sandbox.demo.stage import Stage
 from sandbox.demo.view import make_view
+from sandbox.engines import DEFAULT_ENGINE, find_engine
+from sandbox.errors import SandboxError
 from sandbox.signals import heard
 
 EXIT_EQUAL = 0
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_libraries()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        return asyncio.run(_run(Options(seconds=chosen.seconds, rate=chosen.rate), keep=chosen.keep))
+        return asyncio.run(_run(chosen))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted: everything is stopped and removed", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -43,11 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     defaults = Options()
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox.demo", description="Cassandra to Elasticsearch before your eyes, on real servers."
+        prog="python -m sandbox.demo", description="Cassandra to a search engine before your eyes, on real servers."
     )
     parser.add_argument("--keep", action="store_true", help="leave the servers and the daemon up, to try it by hand")
     parser.add_argument(
         "--seconds", type=_positive, default=defaults.seconds, help="length of the undisturbed phase (%(default)g)"
+    )
+    parser.add_argument(
+        "--search",
+        type=_engine,
+        default=DEFAULT_ENGINE,
+        metavar="ENGINE",
+        help="the search engine, such as opensearch:2.19.5; a part of a version does (%(default)s)",
+    )
+    parser.add_argument(
+        "--cassandra", choices=[*CASSANDRA_VERSIONS], default=DEFAULT_CASSANDRA, help="version (%(default)s)"
     )
     parser.add_argument(
         "--rate", type=_positive_integer, default=defaults.rate, help="rows written a second (%(default)s)"
@@ -62,6 +75,14 @@ def _positive(text: str) -> float:
     return value
 
 
+def _engine(text: str) -> str:
+    try:
+        find_engine(text)
+    except SandboxError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def _positive_integer(text: str) -> int:
     value = int(text)
     if not 0 < value <= 100_000:
@@ -69,11 +90,11 @@ def _positive_integer(text: str) -> int:
     return value
 
 
-async def _run(options: Options, *, keep: bool) -> int:
+async def _run(chosen: argparse.Namespace) -> int:
     _end_on_signals()
-    stage = Stage(keep=keep)
+    stage = Stage(keep=chosen.keep, search=chosen.search, cassandra=chosen.cassandra)
     try:
-        return await _show(stage, options, keep=keep)
+        return await _show(stage, Options(seconds=chosen.seconds, rate=chosen.rate), keep=chosen.keep)
     finally:
         await asyncio.to_thread(stage.close)
 

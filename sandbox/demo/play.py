@@ -25,7 +25,7 @@ from sandbox.demo.stage import Stage
 from sandbox.demo.summary import Outage, Summary
 from sandbox.demo.watch import Watch
 from sandbox.demo.writer import Writer
-from sandbox.session import connect
+from sandbox.session import connect, protocol_of
 
 PROBES_PER_SECOND = 8
 WARM_UP_SECONDS = 8.0
@@ -37,7 +37,7 @@ LATE = 0.5
 """Age in seconds of a write whose document cannot be read yet and is late."""
 LONGEST_WARM_UP = 40.0
 DAEMON_GONE_SECONDS = 3.0
-ELASTICSEARCH_GONE_SECONDS = 10.0
+SEARCH_GONE_SECONDS = 10.0
 CALM_SECONDS = 4.0
 
 DEADLINE = 300.0
@@ -51,7 +51,7 @@ TITLES = (
     "warm up",
     "undisturbed",
     "kill -9 the daemon",
-    "stop Elasticsearch",
+    "stop the search engine",
     "drain",
     "compare",
 )
@@ -77,8 +77,8 @@ async def play(stage: Stage, board: Board, options: Options) -> Summary:
     """
     with board.step(0) as step:
         await stage.start_servers(lambda line: setattr(step, "note", line))
-        summary = Summary(stage.sandbox["cassandra"]["version"], stage.sandbox["elasticsearch"]["version"])
-        step.note = f"Cassandra {summary.cassandra}, Elasticsearch {summary.elasticsearch}"
+        summary = Summary(stage.sandbox["cassandra"]["version"], stage.sandbox["elasticsearch"]["title"])
+        step.note = f"Cassandra {summary.cassandra}, {summary.search}"
     async with _session(stage) as session, _http() as http:
         watch = Watch(stage, http)
         with board.step(1) as step:
@@ -119,7 +119,7 @@ class _Play:
                 ]
                 await self._measure(options.seconds)
                 summary.daemon = await self._without_daemon()
-                summary.outage = await self._without_elasticsearch()
+                summary.outage = await self._without_search()
                 await self._drain(writing)
                 summary.comparisons = await self._compare()
                 for task in (watching, probing):
@@ -174,18 +174,18 @@ class _Play:
             step.note = f"caught up {outage.caught_up:.1f} s after its restart"
             return outage
 
-    async def _without_elasticsearch(self) -> Outage:
+    async def _without_search(self) -> Outage:
         with self._board.step(5) as step:
             step.note = "stopping"
             await self._stage.stop_elasticsearch()
             began = time.monotonic()
-            step.note = f"stopped; the writer goes on, {ELASTICSEARCH_GONE_SECONDS:.0f} s"
-            await asyncio.sleep(ELASTICSEARCH_GONE_SECONDS)
+            step.note = f"stopped; the writer goes on, {SEARCH_GONE_SECONDS:.0f} s"
+            await asyncio.sleep(SEARCH_GONE_SECONDS)
             step.note = "starting it again"
             await self._stage.start_elasticsearch()
             back = time.monotonic()
             step.note = "it answers again, catching up"
-            await _in_time("catch up after Elasticsearch's outage", self._probes.wait_shown(back))
+            await _in_time("catch up after the search engine's outage", self._probes.wait_shown(back))
             outage = Outage(back - began, time.monotonic() - back)
             step.note = f"caught up {outage.caught_up:.1f} s after it answered again"
             await asyncio.sleep(CALM_SECONDS)
@@ -227,7 +227,7 @@ async def _in_time(what: str, awaited: Awaitable[None]) -> None:
 @asynccontextmanager
 async def _session(stage: Stage) -> AsyncIterator[Session]:
     ring = stage.sandbox["cassandra"]
-    with connect(ring["contact_points"], ring["port"]) as session:
+    with connect(ring["contact_points"], ring["port"], protocol=protocol_of(ring["version"])) as session:
         yield session
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import yaml
 
+from sandbox.artifacts import DEFAULT_CASSANDRA
 from sandbox.background import Background
 from sandbox.cache import cache_directory
 from sandbox.control import order, run_program
 from sandbox.demo.schema import ALIAS, make_config
+from sandbox.engines import DEFAULT_ENGINE
 from sandbox.errors import SandboxError
 from sandbox.ports import PortReservation
 from sandbox.state import read_state
@@ -32,12 +34,13 @@ _LOG_LINES = 15
 class Stage:
     """A sandbox with the daemon beside it. All of it ends with this process, unless `leave` is called.
 
-    With `keep` it has a name, under which it can be found afterwards.
+    With `keep` it has a name, under which it can be found afterwards. `search` and `cassandra` choose the servers, as
+    they do for `Sandbox`.
     """
 
-    def __init__(self, *, keep: bool) -> None:
+    def __init__(self, *, keep: bool, search: str = DEFAULT_ENGINE, cassandra: str = DEFAULT_CASSANDRA) -> None:
         self._ports = PortReservation()
-        self._background = Background({"name": KEPT_NAME if keep else None})
+        self._background = Background({"name": KEPT_NAME if keep else None, "search": search, "cassandra": cassandra})
         self._sandbox: dict[str, Any] = {}
         self._port = 0
         self._daemon_pid = 0
@@ -93,7 +96,7 @@ class Stage:
         return self._ports.reserve()
 
     async def start_servers(self, progress: Callable[[str], None]) -> None:
-        """Start Cassandra and Elasticsearch and return when both answer. Raises SandboxError."""
+        """Start Cassandra and the search engine and return when both answer. Raises SandboxError."""
         self._sandbox = await asyncio.to_thread(self._background.wait_ready, progress)
 
     async def start_daemon(self, **sections: Any) -> None:

@@ -19,10 +19,13 @@ class Outage:
 
 @dataclass(slots=True)
 class Summary:
-    """The results of one demo. Times are in seconds."""
+    """The results of one demo. Times are in seconds.
+
+    `cassandra` is its version, `search` the search engine with its version, such as `OpenSearch 2.19.5`.
+    """
 
     cassandra: str
-    elasticsearch: str
+    search: str
     changes: int = 0
     renamed: int = 0
     failed: int = 0
@@ -41,7 +44,7 @@ class Summary:
     def lines(self) -> list[str]:
         """Return the text."""
         rows = [
-            ("servers", f"Cassandra {self.cassandra}, Elasticsearch {self.elasticsearch}, {os.cpu_count()} cores"),
+            ("servers", f"Cassandra {self.cassandra}, {self.search}, {os.cpu_count()} cores"),
             ("changes written", self._written()),
             ("renamed", f"{self.renamed} organisations, shown in the documents of their users"),
         ]
@@ -52,7 +55,8 @@ class Summary:
         if self.daemon is not None:
             rows.append(("daemon kill -9", f"caught up {_caught_up(self.daemon)} its restart"))
         if self.outage is not None:
-            rows.append(("Elasticsearch down", f"caught up {_caught_up(self.outage)} its return"))
+            engine = self.search.partition(" ")[0]
+            rows.append((f"{engine} down", f"caught up {_caught_up(self.outage)} its return"))
         told = [f"{title:<20}{text}".rstrip() for title, text in rows]
         for comparison in self.comparisons:
             first, *rest = str(comparison).splitlines()

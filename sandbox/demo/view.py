@@ -142,7 +142,7 @@ def picture(board: Board) -> RenderableType:
     if (numbers := board.numbers()) is not None:
         parts += [Text(), _figures_table(numbers), Text(), _bars(numbers.recent)]
     elapsed = int(time.monotonic() - board.began)
-    title = Text.assemble(("cdc-daemon", "bold"), "  Cassandra to Elasticsearch")
+    title = Text.assemble(("cdc-daemon", "bold"), "  Cassandra to search")
     return Panel(
         Group(*parts),
         title=title,

@@ -1,4 +1,4 @@
-"""What the daemon and Elasticsearch say of themselves, asked for a few times a second."""
+"""What the daemon and the search engine say of themselves, asked for a few times a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STILL_EVERY = 0.2
 class Watch:
     """Watches the daemon: `status` is what it answered last, None while it does not answer.
 
-    `documents` is how many documents Elasticsearch counts. A daemon that ends though nobody killed it ends
+    `documents` is how many documents the search engine counts. A daemon that ends though nobody killed it ends
     the watch with a `DemoError`.
     """
 

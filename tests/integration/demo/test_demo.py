@@ -28,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     real = Path(os.environ.get("CDC_DAEMON_CACHE", _CHECKOUT / ".cache"))
     folder = tmp_path_factory.mktemp("cache")
     for entry in real.iterdir():
-        if entry.name.startswith(("cassandra-", "elasticsearch-")):
+        if entry.name.startswith(("cassandra-", "elasticsearch-", "opensearch-", "java-")):
             (folder / entry.name).symlink_to(entry)
     return folder
 

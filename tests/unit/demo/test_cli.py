@@ -12,7 +12,16 @@ from sandbox.demo.stage import Stage
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--seconds", "0"], ["--seconds", "nan"], ["--seconds", "soon"], ["--rate", "-1"], ["--rate", "1.5"], ["now"]],
+    [
+        ["--seconds", "0"],
+        ["--seconds", "nan"],
+        ["--seconds", "soon"],
+        ["--rate", "-1"],
+        ["--rate", "1.5"],
+        ["now"],
+        ["--search", "solr"],
+        ["--cassandra", "2"],
+    ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sandbox.compare import Comparison, Differences
 from sandbox.demo.freshness import Percentiles
 from sandbox.demo.summary import Outage, Summary
@@ -8,7 +10,7 @@ from sandbox.demo.summary import Outage, Summary
 def _summary() -> Summary:
     return Summary(
         "5.0.6",
-        "8.19.4",
+        "Elasticsearch 8.19.4",
         changes=21_345,
         renamed=14,
         seconds=71.2,
@@ -33,6 +35,13 @@ def test_the_summary_is_short_and_complete() -> None:
         "compared            user: EQUAL, 6,543 rows, 6,543 documents",
     ]
     assert lines[0].startswith("servers             Cassandra 5.0.6, Elasticsearch 8.19.4, ")
+
+
+def test_the_search_engine_is_named() -> None:
+    lines = replace(_summary(), search="OpenSearch 2.19.5").lines()
+
+    assert ", OpenSearch 2.19.5, " in lines[0]
+    assert lines[6].startswith("OpenSearch down     caught up")
 
 
 def test_writes_that_failed_are_told() -> None:
