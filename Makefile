@@ -7,8 +7,11 @@ READY := $(VENV)/.ready
 COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
+# The search engine beside Elasticsearch on which `make test` runs a part of the integration tests.
+OPENSEARCH := opensearch:2.19.5
+
 .DEFAULT_GOAL := help
-.PHONY: help image-test setup demo observe screenshots docs compile test unit explore fuzz lint types format clean fixtures lock image-locks
+.PHONY: help image-test setup demo observe screenshots docs compile test test-search unit explore fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +38,12 @@ test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/sources/log
 	$(BIN)/coverage report
+	CDC_TEST_SEARCH=$(OPENSEARCH) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short -m other_engines tests/integration
+
+test-search: setup ## The integration tests on another search engine (SEARCH=opensearch:2.19.5)
+	$(BIN)/python -m sandbox fetch --search $(or $(SEARCH),$(OPENSEARCH))
+	CDC_TEST_SEARCH=$(or $(SEARCH),$(OPENSEARCH)) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 \
+	    $(addprefix tests/integration/,daemon documents search sources tablejobs)
 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
 	$(BIN)/python -m sandbox.screenshots

@@ -19,11 +19,20 @@ def chosen_search() -> str:
 
 def unparsable() -> str:
     """Return the type of the error with which the chosen engine refuses a document that does not fit its mapping."""
-    engine = find_engine(chosen_search())
-    renamed = engine.name == "elasticsearch" and not engine.version.startswith("7.")
-    return "document_parsing_exception" if renamed else "mapper_parsing_exception"
+    return "document_parsing_exception" if _is_elasticsearch_8() else "mapper_parsing_exception"
+
+
+def indexes_vectors() -> bool:
+    """Return whether the chosen engine can search vectors without a plugin."""
+    return _is_elasticsearch_8()
 
 
 def make_sandbox(**options: Any) -> Sandbox:
     """Return a sandbox for tests: with the chosen search engine, and quick to start. `options` are Sandbox's."""
     return Sandbox(**{"search": chosen_search(), "java_options": FAST_START, **options})
+
+
+def _is_elasticsearch_8() -> bool:
+    """Return whether the chosen engine is Elasticsearch 8 or later."""
+    engine = find_engine(chosen_search())
+    return engine.name == "elasticsearch" and not engine.version.startswith("7.")

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from cdc_daemon.cli.expected_documents import preview
@@ -48,6 +49,7 @@ def outcomes(stage: Stage, name: str) -> dict[str, float]:
     return {outcome: count for outcome, count in found.items() if count}
 
 
+@pytest.mark.other_engines
 def test_a_document_that_elasticsearch_cannot_take_is_set_aside(stage: Stage) -> None:
     stage.table("dated", "id int PRIMARY KEY, day text", mappings=DATED)
     stage.daemon.run()

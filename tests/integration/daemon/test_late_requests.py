@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.late_relay import LateRelay
 from tests.integration.daemon.stage import SMALL, Stage
@@ -58,6 +60,7 @@ def assert_removed_again(stage: Stage) -> None:
     stage.assert_equal("thing")
 
 
+@pytest.mark.other_engines
 def test_a_request_that_was_given_up_before_a_kill(stage: Stage) -> None:
     with relayed(stage) as relay:
         stage.daemon.run()

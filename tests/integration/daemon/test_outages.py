@@ -104,6 +104,7 @@ def test_both_servers_down_at_start(fragile: Stage) -> None:
     assert_ends_equal(fragile)
 
 
+@pytest.mark.other_engines
 def test_elasticsearch_is_killed_in_mid_flow(fragile: Stage) -> None:
     fragile.daemon.run()
     for change in ("INSERT INTO {ks}.account (id, name) VALUES (%s, 'x')", "DELETE FROM {ks}.account WHERE id = %s"):

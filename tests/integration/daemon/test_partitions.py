@@ -77,6 +77,7 @@ DELETIONS: dict[str, tuple[str, set[tuple[int, str]]]] = {
 
 
 @pytest.mark.parametrize("scope", DELETIONS)
+@pytest.mark.other_engines
 def test_a_deletion_removes_exactly_its_documents(shown: Stage, scope: str) -> None:
     fill(shown, scope)
     shown.settle()

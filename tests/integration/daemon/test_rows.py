@@ -52,11 +52,13 @@ def person(identity: str, **fields: Any) -> dict[str, Any]:
     return {"id": identity, **empty, **fields}
 
 
+@pytest.mark.other_engines
 def test_an_insert_makes_a_document(shown: Stage) -> None:
     found = shown_after(shown, "insert", "INSERT INTO {ks}.person (id, name, age) VALUES ('insert', 'Ada', 36)")
     assert found == person("insert", name="Ada", age=36)
 
 
+@pytest.mark.other_engines
 def test_a_partial_update_keeps_the_other_fields(shown: Stage) -> None:
     found = shown_after(
         shown,
@@ -186,6 +188,7 @@ def test_a_write_from_the_future_stays_above_later_ones(shown: Stage) -> None:
     assert shown_after(shown, "future", later) is None
 
 
+@pytest.mark.other_engines
 def test_a_deleted_row_has_no_document_and_one_again_when_it_is_inserted_again(shown: Stage) -> None:
     insert = "INSERT INTO {ks}.person (id, name) VALUES ('again', '%s')"
     delete = "DELETE FROM {ks}.person WHERE id = 'again'"

@@ -62,6 +62,7 @@ def swept(stage: Stage, name: str) -> dict[str, Any]:
     return stage.daemon.wait_event("removal.swept", table=f"{stage.keyspace}.{name}")
 
 
+@pytest.mark.other_engines
 def test_a_truncated_table_keeps_what_was_written_after_it(shown: Stage) -> None:
     assert len(shown.documents("grid")) == MORE_THAN_A_PAGE
     for name in ("plain", "grid", "composite"):

@@ -163,6 +163,7 @@ class Changes(RuleBasedStateMachine):
         return stage.documents("user") == wanted_users(stage) and stage.documents("grid") == stage.rows("grid")
 
 
+@pytest.mark.other_engines
 def test_documents_end_equal_to_what_the_rows_make(shown: Stage) -> None:
     Changes.stage = shown
     run_state_machine_as_test(

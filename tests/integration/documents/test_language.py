@@ -26,6 +26,7 @@ from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage, new_stage
 from tests.integration.documents import hooks
 from tests.integration.sources.requests.asking import sync, with_token
+from tests.servers import indexes_vectors
 
 PARTS = ("x", "x:y", "y:", "x_y", "_", "\\", "x\\:", "é")
 """Values that stand beside each other in keys, with every character that separates or escapes."""
@@ -421,12 +422,16 @@ def test_blobs_are_base64(shown: Stage) -> None:
     assert properties(shown, "blobs")["data"] == {"type": "binary"}
 
 
+@pytest.mark.other_engines
 def test_vectors_are_searched_by_their_neighbours(shown: Stage) -> None:
     mapped = properties(shown, "vectors")["place"]
-    assert (mapped["type"], mapped["dims"]) == ("dense_vector", 3)
-    for vector, nearest in (([0.9, 0.1, 0], ["east", "north"]), ([0, 2, 1], ["north", "east"])):
-        knn = {"field": "place", "query_vector": vector, "k": 2, "num_candidates": 10}
-        assert search(shown, "vectors", knn=knn) == nearest
+    if indexes_vectors():
+        assert (mapped["type"], mapped["dims"]) == ("dense_vector", 3)
+        for vector, nearest in (([0.9, 0.1, 0], ["east", "north"]), ([0, 2, 1], ["north", "east"])):
+            knn = {"field": "place", "query_vector": vector, "k": 2, "num_candidates": 10}
+            assert search(shown, "vectors", knn=knn) == nearest
+    else:
+        assert mapped == {"type": "object", "enabled": False}
     assert shown.get("vectors", "north") == {"id": "north", "place": [0.0, 1.0, 0.5]}
     assert shown.get("vectors", "none") == {"id": "none", "place": None}
 

@@ -111,6 +111,7 @@ def assert_both_equal(stage: Stage) -> None:
     assert all(of_live[hit["_id"]].items() <= hit["_source"].items() for hit in hits)
 
 
+@pytest.mark.other_engines
 def test_a_swap_under_load_a_rollback_and_the_removal(stage: Stage) -> None:
     before = live(stage)
     with busy(stage) as searches:

@@ -47,6 +47,7 @@ def remove(stage: Stage, table: str, identity: str) -> None:
     )
 
 
+@pytest.mark.other_engines
 def test_planted_drift_is_found_and_mended(stage: Stage) -> None:
     fill(stage, "person", [(f"drift-{number:04}", "Ada", number) for number in range(3000)])
     stage.settle()
