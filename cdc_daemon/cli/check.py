@@ -28,10 +28,10 @@ def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     finding is fail, 2: the configuration is wrong.
     """
     from cdc_daemon.cli.checks import run_checks  # noqa: PLC0415  commands start fast: the drivers import slowly
-    from cdc_daemon.telemetry.logs import silence_libraries  # noqa: PLC0415  likewise
+    from cdc_daemon.telemetry.logs import quiet_logs  # noqa: PLC0415  likewise
 
     settings = load_settings(config)
-    silence_libraries()
+    quiet_logs()
     findings = run_checks(settings)
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:

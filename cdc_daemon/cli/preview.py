@@ -31,10 +31,10 @@ def preview(
     from cdc_daemon.cli.expected_documents import preview as make  # noqa: PLC0415  likewise
     from cdc_daemon.cli.sync import read_ids  # noqa: PLC0415  likewise
     from cdc_daemon.sources.requests.errors import InvalidIdError, UnknownObjectTypeError  # noqa: PLC0415  likewise
-    from cdc_daemon.telemetry.logs import silence_libraries  # noqa: PLC0415  commands start fast
+    from cdc_daemon.telemetry.logs import quiet_logs  # noqa: PLC0415  commands start fast
 
     settings = load_settings(config)
-    silence_libraries()
+    quiet_logs()
     wanted = read_ids(iter(ids))
     if not wanted:
         raise ConfigError("expected at least one id, found none")

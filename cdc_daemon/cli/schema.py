@@ -50,8 +50,8 @@ def export(
     dropped_columns and, if there are any, views. Exit code 0: written, 1: Cassandra does not answer, 2: wrong usage.
     """
     from cdc_daemon.cli.output import to_pipe  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.tables import quiet_logs  # noqa: PLC0415  likewise
     from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  commands start fast
+    from cdc_daemon.telemetry.logs import quiet_logs  # noqa: PLC0415  likewise
 
     settings = load_settings(config)
     quiet_logs()

@@ -79,6 +79,15 @@ def set_level(level: str) -> None:
     logging.getLogger().setLevel(max(number, logging.WARNING))
 
 
+def quiet_logs() -> None:
+    """Write the log of a command to standard error, warnings and errors only, and silence the libraries."""
+    silence_libraries()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def silence_libraries() -> None:
     """Disable the logging of libraries, for commands that report errors themselves."""
     for name in LIBRARIES:

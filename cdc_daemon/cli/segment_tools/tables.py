@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
-
-import structlog
 
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.schema_rows import read_snapshot, remembered_schema
@@ -23,7 +19,7 @@ from cdc_daemon.commitlog.schema import Schema, TableMetadata
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, ConfigError
 from cdc_daemon.store.table_history import TableDefinition
-from cdc_daemon.telemetry.logs import silence_libraries
+from cdc_daemon.telemetry.logs import quiet_logs
 
 
 class CommandTables(Protocol):
@@ -151,15 +147,6 @@ class TableFilter:
             f"expected a table of the schema, found none of {' or '.join(asked)}{within}",
             hint=f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)} tables",
         )
-
-
-def quiet_logs() -> None:
-    """Write the daemon's log to standard error, warnings and errors only, and silence the libraries."""
-    silence_libraries()
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from cdc_daemon.cli import checks as check
@@ -37,6 +38,19 @@ def test_exit_code_and_json(findings: list[Finding], code: int, config: Path, mo
         {"name": finding.name, "status": finding.status, "found": finding.found, "mend": finding.mend}
         for finding in findings
     ]
+
+
+def test_json_is_all_that_standard_output_has(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_checks(_settings: object) -> list[Finding]:
+        structlog.get_logger().info("search.engine_found", engine="OpenSearch")
+        structlog.get_logger().warning("something.odd")
+        return [GOOD]
+
+    monkeypatch.setattr(check, "run_checks", run_checks)
+    result = runner.invoke(app, ["check", "--config", str(config), "--json"])
+    assert json.loads(result.stdout)["ok"]
+    assert "something.odd" in result.stderr
+    assert "search.engine_found" not in result.output
 
 
 def test_people_see_a_table(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ class TestExport:
     def _cluster(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "load_settings", lambda _file: SimpleNamespace())
         monkeypatch.setattr(command, "_read", lambda _settings: _with_everything())
-        monkeypatch.setattr("cdc_daemon.cli.segment_tools.tables.quiet_logs", lambda: None)
+        monkeypatch.setattr("cdc_daemon.telemetry.logs.quiet_logs", lambda: None)
         structlog.reset_defaults()
 
     def test_to_standard_output(self) -> None:
