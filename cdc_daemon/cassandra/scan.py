@@ -49,7 +49,7 @@ class KeyPage(NamedTuple):
 
 
 class RowPage(NamedTuple):
-    """Keys as in a `KeyPage`, and their rows as of the time of the page's request.
+    """Keys as in a `KeyPage`, and their rows, read after the page was requested.
 
     `reading` is None if rows must be read by their keys. Its states have no write times.
     """

@@ -101,5 +101,5 @@ def constant_mapping(value: Any) -> dict[str, Any]:
 def _vector_mapping(kind: CqlType) -> dict[str, Any]:
     if kind.parameters[0].name not in {"float", "double"} or kind.dimension > _DIMENSIONS_LIMIT:
         return dict(ANYTHING)
-    # Not cosine, the default similarity: it rejects a document with a vector of length zero.
+    # The default similarity, cosine, is not used: it rejects documents with a vector of length zero.
     return {"type": "dense_vector", "dims": kind.dimension, "index": True, "similarity": "l2_norm"}

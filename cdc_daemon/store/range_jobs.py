@@ -30,8 +30,7 @@ class RangeJob:
 
     `origin` is who requested it (`operator`, `gap`, `possible_gap`, `audit`). `state` is `queued`, `running`, `done`,
     `cancelled`, or `failed` with a `message`. `options` are the request's options, `report` the results so far, both
-    plain values.
-    Times are in microseconds since epoch.
+    plain values. Times are in microseconds since epoch.
     """
 
     id: str
@@ -56,8 +55,8 @@ class JobRange:
     """The tokens above `first` up to `last` of the table of one object type, in one job.
 
     Everything up to `cursor` is processed: `rows` rows. If `side` is `check`, rows that were processed before are
-    compared with their documents. If it is `documents`, the job walks all documents of the type instead, and the
-    tokens only measure progress.
+    compared with their documents. If it is `documents`, the job walks all documents of the type instead. The tokens
+    then only measure progress.
     """
 
     number: int
@@ -81,7 +80,7 @@ class JobProgress(NamedTuple):
 
     @property
     def fraction(self) -> float:
-        """The processed share, 0 to 1: rows are spread evenly over tokens."""
+        """The processed fraction, 0 to 1, estimated by tokens: rows are spread evenly over tokens."""
         return self.tokens_done / self.tokens if self.tokens else 1.0
 
 

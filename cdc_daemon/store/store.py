@@ -1,4 +1,4 @@
-"""The daemon's durable state: one object for all of its parts."""
+"""The daemon's durable state: one object that contains all stores."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class TableState:
     """A table's id (16 bytes) and its last handled truncation (ms since epoch, 0 for none).
 
     `dropped`: the table was dropped and the drop was handled. `cdc`: its changes go to CDC segments.
-    `altered`: the alteration as of which `cdc` is known (µs since epoch, 0 if unknown).
+    `altered`: the last alteration after which `cdc` was checked (µs since epoch, 0 if unknown).
     """
 
     table_id: bytes

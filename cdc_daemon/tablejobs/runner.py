@@ -266,7 +266,7 @@ class RangeJobRunner:
         return JobRun(job, request, self._store, progress), self._works[job.kind]
 
     def _is_final(self, job: RangeJob, failure: CdcError) -> bool:
-        """Return whether a retry is useless, as it is for a dropped table, whose queries are always refused."""
+        """Return whether a retry is useless: queries of a dropped table, for example, are always refused."""
         return self._refusals[job.id] >= MOST_REFUSALS or not (failure.retryable or isinstance(failure, StoreError))
 
     async def _work(self, run: JobRun, work: JobWork) -> None:

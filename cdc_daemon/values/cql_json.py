@@ -195,7 +195,7 @@ class Bad(Enum):
     """The value becomes that of a blank text."""
 
     DEAD_LETTER = "dead_letter"
-    """The document is set aside."""
+    """The document becomes a dead letter."""
 
 
 def json_text_converter(column: str, kind: CqlType, *, bad: Bad, empty: Any) -> Converter:
@@ -218,7 +218,7 @@ def json_text_converter(column: str, kind: CqlType, *, bad: Bad, empty: Any) -> 
 
 
 def text_parser(column: str, *, bad: Bad, empty: Any) -> Callable[[str], Any]:
-    """Return the parser of one text. The parser raises `JsonTextError` if bad texts are to be set aside."""
+    """Return the parser of one text. It raises `JsonTextError` if an invalid text must become a dead letter."""
 
     def parse(text: str) -> Any:
         try:

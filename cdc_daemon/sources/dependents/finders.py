@@ -73,7 +73,7 @@ class DependentsByField:
         self._convert = converter(key[0].type)
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
-        """Return the keys of the documents with the row's key in the field, as of a fresh refresh."""
+        """Refresh the index; then return the keys of the documents with the row's key in the field."""
         try:
             (value,) = self._other.key_values(key.partition_key)
             if self._convert is not None:
@@ -114,9 +114,9 @@ def log_field_problems(alias: str, fields: Iterable[SearchedField]) -> None:
 
 
 class DependentsByTable:
-    """Finds documents by a listing table: a partition, named by columns of the other row's key, lists their keys.
+    """Finds documents by a listing table: the other row's key names a partition that contains their keys.
 
-    Raises `ConfigError` where the named columns do not exist or are not enough.
+    Raises `ConfigError` if the named columns do not exist or are not enough.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class DependentsByTable:
         self._prepared: PreparedStatement | None = None
 
     async def find(self, key: Key, *, read_before: int) -> AsyncIterator[Sequence[Key]]:
-        """Return the keys in the table's partition; where several rows were removed, the keys of all documents."""
+        """Return the keys in the listing's partition; if several rows were removed, the keys of all documents."""
         parts = (*self._other.split_key(key.partition_key), *(key.clustering or ()))
         if any(at >= len(parts) for at in self._places):
             async with aclosing(self._rows.find(self.shown_in, read_before=read_before)) as every:
@@ -196,7 +196,7 @@ def make_finders(
     session: Session,
     rows: DocumentedRows,
 ) -> Mapping[TableName, Sequence[DependentFinder]]:
-    """Return, by table, the finders of documents that show its rows, where its keys do not identify them.
+    """Return, by table, the finders of documents that show its rows and that its keys do not identify.
 
     Raises `ConfigError` for dependents that cannot be found as declared.
     """

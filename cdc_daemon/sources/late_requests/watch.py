@@ -35,7 +35,7 @@ _AGAIN = 60_000_000
 """Microseconds until a failed check is retried."""
 
 VersionLookup = Callable[[str, Sequence[Suspect]], Awaitable[Sequence[int | None]]]
-"""Returns the lowest version that each suspect of an alias has in the alias's indices; None where it has none.
+"""Returns the lowest version that each suspect of an alias has in the alias's indices; None if it has none.
 
 Raises `CdcError` if they cannot be checked now."""
 

@@ -43,7 +43,7 @@ class DocumentVersions:
 
 
 def document_name(mapping: DocumentMapping, row: PolledRow) -> DocumentName | None:
-    """Return the name of a row's document, or None where no name can be built from its key."""
+    """Return the name of a row's document, or None if no name can be built from its key."""
     table = mapping.table
     try:
         values = (*table.key_values(row.key.partition_key), *table.clustering_values(row.key.clustering or ()))

@@ -55,7 +55,7 @@ class CurrentTableRows:
     async def source(self) -> RowSource:
         """Return the row source.
 
-        Raises `ConfigError` where the table cannot be polled as declared, `CassandraUnavailableError`, and
+        Raises `ConfigError` if the table cannot be polled as declared, `CassandraUnavailableError`, and
         `CassandraRefusedError` where there is no such table.
         """
         plan = self._plan()
@@ -91,9 +91,9 @@ class PollerFactory:
         self._observer = observer
 
     async def make(self, settings: PollSettings) -> Poller:
-        """Return the poller of one table. While the table is missing, its turns fail, and nothing else does.
+        """Return the poller of one table. While the table is missing, only its own turns fail.
 
-        Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
+        Raises `ConfigError` if the table cannot be polled as declared, and `CassandraUnavailableError`.
         """
         plan = partial(self._schema.plan, settings.table)
         source = CurrentTableRows(plan, partial(open_rows, self._session, self._schema, settings))
@@ -121,7 +121,7 @@ class PollerFactory:
 async def open_rows(session: Session, schema: SchemaSource, settings: PollSettings, plan: ReadPlan) -> RowSource:
     """Return the row source for a table's strategy.
 
-    Raises `ConfigError` where the table cannot be polled as declared, and `CassandraUnavailableError`.
+    Raises `ConfigError` if the table cannot be polled as declared, and `CassandraUnavailableError`.
     """
     columns = PolledColumns(plan, settings)
     if settings.strategy == "bucket":

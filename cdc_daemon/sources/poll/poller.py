@@ -1,4 +1,4 @@
-"""Polls a table in turns: hands the changes since the watermark to the pipeline, then moves the watermark."""
+"""Polls a table in turns: submits the changes since the watermark to the pipeline, then moves the watermark."""
 
 from __future__ import annotations
 

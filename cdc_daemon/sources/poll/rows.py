@@ -31,7 +31,7 @@ class PolledRow(NamedTuple):
     """A row's key and the times of its last change, in microseconds since epoch.
 
     `timestamp` is the last moment that the value of its timestamp column covers, `write_time` the latest write time of
-    its columns. Each is None where the row has none.
+    its columns. Each is None if the row has none.
     """
 
     key: Key
@@ -40,7 +40,7 @@ class PolledRow(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """The time by which the row's last change had happened, as far as the row shows; 0 where it has no time."""
+        """The latest of the row's times, which counts as the time of its last change; 0 if it has none."""
         return max(self.timestamp or 0, self.write_time or 0)
 
 
@@ -59,10 +59,10 @@ class PolledColumns:
     """The columns of a polled table that are selected: its key, its timestamp column, and write times.
 
     A row is dated by its timestamp column and the write time of that column. A row whose timestamp column is null or
-    invalid is dated by the write times of all its columns; so is every row where no timestamp column is declared.
+    invalid is dated by the write times of all its columns; so is every row if no timestamp column is declared.
     An index does not find rows without a value, so nothing more is read for the rows that it finds.
 
-    Raises `ConfigError` where the column does not exist or its type is no timestamp, and where no column is declared
+    Raises `ConfigError` if the column does not exist or its type is no timestamp, and if no column is declared
     for a table without write times.
     """
 
@@ -103,7 +103,7 @@ class PolledColumns:
 
 
 def find_column(table: TableMetadata, name: str, settings: PollSettings) -> Column:
-    """Return a key or regular column by its name. Raises `ConfigError` where there is none."""
+    """Return a key or regular column by its name. Raises `ConfigError` if there is none."""
     columns = {column.name: column for column in (*table.partition_key, *table.clustering, *table.regular)}
     if name not in columns:
         static = any(column.name == name for column in table.static)

@@ -101,7 +101,7 @@ def check_index(columns: PolledColumns, indices: Sequence[tuple[str | None, str]
 class BucketRows:
     """Reads the time buckets that overlap a period, and the one after now for clocks that are ahead.
 
-    Raises `ConfigError` where the bucket's columns are not the table's partition key.
+    Raises `ConfigError` if the bucket's columns are not the table's partition key.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class TimestampColumn:
 
     `expression` is the expression selected to read the column. `precision` is the period that one value covers, in
     microseconds: the change may be that much later than its value. `sortable` is true if the server orders values by
-    time. Raises `ConfigError` where the column's type is no timestamp, or is text without a format.
+    time. Raises `ConfigError` if the column's type is no timestamp, or is text without a format.
     """
 
     def __init__(self, column: Column, settings: PollSettings, dialect: Dialect = CASSANDRA) -> None:
@@ -86,7 +86,7 @@ class TimestampColumn:
                 )
 
     def latest(self, value: Any) -> int | None:
-        """Return the last microsecond that a value covers; None where the value is null or invalid."""
+        """Return the last microsecond that a value covers; None if the value is null or invalid."""
         if value is None:
             return None
         try:
@@ -119,7 +119,7 @@ def _to_timeuuid(moment: int) -> UUID:
 
 
 class LocalDays:
-    """Dates by the calendar of a time zone, with days that are longer or shorter where clocks are changed."""
+    """Dates in a time zone. A day on which the clocks change is longer or shorter than 24 hours."""
 
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
@@ -138,7 +138,7 @@ class TimeBuckets:
     """Names the buckets of a partition key's column.
 
     Buckets begin by local time: a local day that a clock change makes an hour shorter or longer is one bucket; so is
-    an hour that occurs twice. Raises `ConfigError` where the column's type cannot name a period.
+    an hour that occurs twice. Raises `ConfigError` if the column's type cannot name a period.
     """
 
     def __init__(self, column: Column, bucket: BucketSettings, settings: PollSettings) -> None:
@@ -169,5 +169,5 @@ class TimeBuckets:
         first, second = ((begin.replace(tzinfo=self._zone, fold=at) - _BEGINNING) // _MICROSECOND for at in (0, 1))
         if first == second:
             return [self._local.bound(first)]
-        # The beginning occurs twice and may be returned as either, or it is skipped and returned as if it occurred.
+        # A local time that occurs twice may be returned as either; one that is skipped is returned as if it occurred.
         return [self._local.bound(first), self._local.bound(second), self._utc.bound(number * self.width)]

@@ -27,7 +27,7 @@ DETECTED_WITHIN = 10.0
 """Seconds within which a schema change is detected, with a margin."""
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two checks of tables that nobody reads."""
+"""Seconds between two checks of tables whose rows are not being read."""
 
 MOST_RECENT = 200
 """Maximum batches of rows that are remembered for `DETECTED_WITHIN` seconds; there are seldom so many."""
@@ -61,10 +61,10 @@ class IndexFields(Protocol):
 class LiveMappings:
     """The mappings in use. When a table changes, its declared mappings are applied to the new table.
 
-    A mapping that shows all columns also shows a new column. Its field is added to the index first. Where the operator
-    defined the index's mapping and it is strict, the column is left out, with a warning. A mapping that no longer fits,
-    such as one that names a dropped column, stays unchanged, with a warning. `server_waits` records the time spent
-    waiting for Elasticsearch.
+    A mapping that shows all columns also shows a new column. The field of the column is first added to the index. If
+    the operator defined a strict mapping for the index, the column is left out, with a warning. A mapping that no
+    longer fits, such as one that names a dropped column, stays unchanged, with a warning. `server_waits` records the
+    time spent waiting for Elasticsearch.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class LiveMappings:
         self._locks = {table: asyncio.Lock() for table in mappings}
 
     async def follow(self, table: TableName) -> bool:
-        """Update a table's mappings to the current table; return whether the table has changed since they were made.
+        """Update the mappings of a table to its current schema; return whether the schema has changed.
 
-        Raises `ElasticsearchUnavailableError` where the update must be retried before anything is written.
+        Raises `ElasticsearchUnavailableError` if the update must be retried before anything is written.
         """
         generation = self._generation(table)
         if self._generations.get(table) == generation or generation is None or table not in self._locks:

@@ -52,7 +52,7 @@ class PrimaryKeyWatch:
         self._changed = asyncio.Event()
 
     def check(self, table: TableName) -> None:
-        """Raise `TableRekeyedError` where a table's primary key has changed.
+        """Raise `TableRekeyedError` if a table's primary key has changed.
 
         Also raises `CassandraRefusedError` where the table's schema cannot be interpreted.
         """

@@ -39,7 +39,7 @@ _STORE_SECONDS = 1.0
 _LOG_INTERVAL = 60.0
 
 DEFAULT_SEGMENT_SIZE = 32 * 1024 * 1024
-"""Bytes of a segment where the node does not report it (`commitlog_segment_size`, cassandra.yaml 4.0 to 5.0)."""
+"""Bytes of a segment if the node does not report its setting (`commitlog_segment_size`, cassandra.yaml 4.0 to 5.0)."""
 
 KEPT_SEGMENTS = 3
 """Segments that must always fit: Cassandra counts a segment at its full size as soon as it begins and creates the next

@@ -26,7 +26,7 @@ KEEP_ALIVE = 600.0
 """Seconds for which a search stays open while a page is processed. An expired search is restarted."""
 
 KeyOfId = Callable[[str], Key | None]
-"""Reads the key of a row from a document's readable id; None where the id does not contain it."""
+"""Reads the key of a row from a document's readable id; None if the id does not contain it."""
 
 
 class MappedAlias(NamedTuple):
@@ -55,7 +55,7 @@ class DocumentedRows:
         query: Mapping[str, Any] | None = None,
         read_before: int | None = None,
     ) -> AsyncGenerator[Sequence[Key], None]:
-        """Return the keys page by page, as of a fresh refresh of each index.
+        """Refresh each index; then return the keys page by page.
 
         `alias` limits the search to one alias, `query` to matching documents, and `read_before` (µs since epoch) to
         documents with at most this version. A document without a recognisable row is logged and left out.

@@ -30,9 +30,9 @@ IN_FLIGHT_SECONDS = 60.0
 """Maximum seconds to wait for in-flight rows that were read before a truncation."""
 
 OTHER_NODES_SECONDS = 60.0
-"""Seconds after which a sweep is repeated where there are other nodes: the default of `truncate_request_timeout`. Until
-then another replica may still return rows that it is about to truncate. This is unrelated to the pause for other
-daemons, which jobs and dependents make."""
+"""Seconds after which a sweep is repeated in a cluster of several nodes: the default of `truncate_request_timeout`.
+Until then another replica may still return rows that it is about to truncate. This is unrelated to the pause of jobs
+and dependents, which waits for other daemons."""
 
 _LOG_INTERVAL = 60.0
 
@@ -101,8 +101,8 @@ class TableWatch:
     `AT_ONCE` of them. Changes of a table during its sweep are detected afterwards.
 
     `shown_in` contains, for a table that others join, the tables whose documents show its rows, including the table
-    itself where it has documents. `cdc` watches the tables' CDC setting where the log is followed. `is_rekeyed` returns
-    whether a table was re-created with another primary key.
+    itself if it has documents. `cdc` watches the tables' CDC setting; None if the daemon does not read the log.
+    `is_rekeyed` returns whether a table was re-created with another primary key.
     """
 
     def __init__(
