@@ -32,9 +32,9 @@ from cdc_daemon.cassandra.session import connect
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping, RowKey
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.routing import related_of
 from cdc_daemon.search.documents import find_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine

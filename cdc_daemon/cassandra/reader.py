@@ -16,7 +16,6 @@ from cassandra.query import BoundStatement, PreparedStatement, tuple_factory
 from cdc_daemon.cassandra.query import as_unavailable, execute, is_decoding_failure, pages, prepare
 from cdc_daemon.cassandra.read_plan import KeyGroup, ReadPlan, keys_to_read_alone, serialisers
 from cdc_daemon.cassandra.schema import SchemaSource
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import (
     CassandraRefusedError,
     CassandraUnavailableError,
@@ -26,6 +25,7 @@ from cdc_daemon.model.errors import (
 )
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import Clustering, Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 
 log = structlog.get_logger(__name__)
 

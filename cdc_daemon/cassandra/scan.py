@@ -17,10 +17,10 @@ from cdc_daemon.cassandra.read_plan import bytes_of, quote, returns_bytes, seria
 from cdc_daemon.cassandra.ring import SMALLEST, TokenRange
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import CassandraRefusedError, CdcError
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 
 PAGE_ROWS = 1000
 """The maximum page size in rows."""

@@ -18,10 +18,10 @@ from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import Settings
 from cdc_daemon.document.documents import MappedDocuments
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.signal import Key
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.routing import related_of
 from cdc_daemon.search.documents import fetch_source
 from cdc_daemon.search.engine import DocumentName, SearchEngine

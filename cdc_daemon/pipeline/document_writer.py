@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import Trouble
 from cdc_daemon.model.reading import Row
 from cdc_daemon.model.signal import Key
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.giving_up import SUSPICIOUS, GiveUpPolicy

@@ -10,7 +10,7 @@ from cdc_daemon.model.errors import CassandraReadError, CdcError, Trouble, alias
 from cdc_daemon.model.signal import Key, Signal
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
-from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.ports import Watch, Writer
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.row_processor import RowProcessor

@@ -16,9 +16,9 @@ from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import DependentsSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.related import Related, Relation
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.store.dependents import ChangedRow

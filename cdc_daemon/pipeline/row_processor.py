@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import (
     CassandraReadError,
     CassandraRefusedError,
@@ -23,6 +22,7 @@ from cdc_daemon.model.errors import (
 )
 from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.document_writer import DocumentWriter
 from cdc_daemon.pipeline.entry import Entry

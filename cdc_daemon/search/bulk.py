@@ -10,9 +10,9 @@ from dataclasses import replace
 import structlog
 
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.document_operation import Operation, Result
 from cdc_daemon.model.errors import CdcError
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.search.alias_troubles import AliasTrouble, AliasTroubles, Prepare, prepare_nothing
 from cdc_daemon.search.availability import Availability, WriteProbe
 from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, split

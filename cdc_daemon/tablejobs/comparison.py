@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument

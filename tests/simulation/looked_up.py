@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import orjson
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, RowBuilder
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import Clustering, Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.store.dependents import ChangedRow, QueuedRow
 from tests.simulation.servers import COLUMNS, Cassandra, Index, Reader, document_id
 

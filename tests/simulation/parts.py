@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.document_writer import DocumentWriter
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.pipeline.lifetimes import Lifetimes
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.ports import DocumentBuilder, RowReader, Writer
 from cdc_daemon.pipeline.routing import Router

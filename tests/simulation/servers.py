@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import Clustering, Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 
 COLUMNS = ("p", "c", "v", "s")
 VISIBLE_WITHIN = 0.04

@@ -12,14 +12,14 @@ from itertools import pairwise
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.model.signal import Key, Signal, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.routing import Followed, Router
 from cdc_daemon.sources.dependents.refresher import AT_ONCE, INTERVAL, LONGEST_PAUSE, DependentsRefresher
 from cdc_daemon.store.dependents import ChangedRow

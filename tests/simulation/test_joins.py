@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.routing import Route, Router
 from tests.simulation.changes import CHANGES, Change, effect_of, signal_of
 from tests.simulation.joined import CHILD, PARENT, JoinedReader, ParentDocuments, ParentIndex, projection

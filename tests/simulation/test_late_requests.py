@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.sources.late_requests.watch import SuspectWatch
 from cdc_daemon.store.database import Database

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CassandraUnavailableError, ElasticsearchUnavailableError, Trouble
 from cdc_daemon.model.receipt import AcknowledgementLine, Receipt
 from cdc_daemon.model.signal import Key, Scope, Signal
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.sources.unlogged_removals.sweep import Sweep
 from tests.simulation.changes import CHANGES, TABLE, Change, effect_of, is_logged, signal_of

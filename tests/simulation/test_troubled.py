@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import ElasticsearchRefusedError
 from cdc_daemon.model.reading import Reading, Row
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Clustering, Key, Signal, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.gate import Gate
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.alias_troubles import AliasTrouble

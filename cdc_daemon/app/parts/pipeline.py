@@ -17,16 +17,16 @@ from cdc_daemon.cassandra.joined import JoinedRowReader
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.document.documents import DroppedDocuments, MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.document_writer import DocumentWriter
-from cdc_daemon.pipeline.expansion import Expansion, PartitionDocuments
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
 from cdc_daemon.pipeline.lifetimes import Lifetimes
 from cdc_daemon.pipeline.metrics import FlowMetrics, PipelineMetrics
+from cdc_daemon.pipeline.partition_expansion import Expansion, PartitionDocuments
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.routing import Followed, Router, related_of
 from cdc_daemon.pipeline.row_processor import RowProcessor

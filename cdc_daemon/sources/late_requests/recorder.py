@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
 from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.store.suspects import BrokenOff, Suspect
 

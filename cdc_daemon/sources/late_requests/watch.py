@@ -9,9 +9,9 @@ from typing import Protocol
 
 import structlog
 
-from cdc_daemon.model.clock import wall_clock
 from cdc_daemon.model.errors import CdcError, StoreError
 from cdc_daemon.model.signal import Scope, Signal, TableName
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.pipeline.gate import Gate
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.sources.late_requests.recorder import Blocking, Times

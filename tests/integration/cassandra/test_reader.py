@@ -13,9 +13,9 @@ from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.errors import CassandraRefusedError, DocumentError
 from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from sandbox import Sandbox
 
 

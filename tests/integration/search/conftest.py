@@ -10,7 +10,7 @@ import orjson
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.search import (
     BulkLimits,
     BulkWriter,

@@ -11,7 +11,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 from structlog.testing import capture_logs
 
-from cdc_daemon.model.clock import HybridClock
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.search import BulkWriter, Outcome, RetryReason, SearchEngine, SilentObserver
 from sandbox import Sandbox
 from sandbox.search_client import make_async_search_client

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.search import BulkWriter, Operation, Outcome, Result
 from tests.integration.search.conftest import Index
 

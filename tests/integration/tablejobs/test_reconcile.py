@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.model.clock import wall_clock
+from cdc_daemon.model.version_clock import wall_clock
 from cdc_daemon.store import Store
 from cdc_daemon.store.reconcile_requests import ReconcileReason, ReconcileRequest
 from tests.integration.daemon.harness import wait_for

@@ -13,7 +13,7 @@ from cdc_daemon.model.errors import ElasticsearchUnavailableError, Trouble
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from tests.simulation.parts import unreadable_of
 from tests.unit.pipeline.servers import Servers, processor_of

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from cdc_daemon.model.clock import HybridClock
 from cdc_daemon.model.document_operation import DocumentOutcome, Operation, Outcome, Result, RowBuilder
 from cdc_daemon.model.errors import TableDroppedError, Trouble
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Key, Scope, Signal, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.pipeline import URGENT, USUAL
 from cdc_daemon.pipeline.ports import RowReader

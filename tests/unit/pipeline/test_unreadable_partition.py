@@ -12,8 +12,8 @@ from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
 from cdc_daemon.pipeline.giving_up import GiveUpPolicy
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.pipeline import EXPANDERS, Pipeline
 from cdc_daemon.pipeline.unreadable import LONGEST_PAUSE
 from cdc_daemon.store.dead_letters import DeadLetter

@@ -12,7 +12,7 @@ from cdc_daemon.model.errors import ElasticsearchRefusedError, Trouble
 from cdc_daemon.model.reading import Reading, Row, RowState
 from cdc_daemon.model.signal import Clustering, Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
-from cdc_daemon.pipeline.expansion import Expansion
+from cdc_daemon.pipeline.partition_expansion import Expansion
 from cdc_daemon.pipeline.pipeline import Pipeline
 from cdc_daemon.pipeline.routing import Router
 from cdc_daemon.pipeline.troubled import Troubled

@@ -16,7 +16,7 @@ from cdc_daemon.config import ElasticsearchSettings, MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.pipeline.expansion import PartitionDocuments
+from cdc_daemon.pipeline.partition_expansion import PartitionDocuments
 from cdc_daemon.search import Outcome
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.swap_steps import SwapSteps

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.model.clock import RESERVED, HybridClock
 from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.version_clock import RESERVED, HybridClock
 
 
 @given(times=st.lists(st.integers(0, 10**16), min_size=1), seen=st.integers(0, 10**16))
