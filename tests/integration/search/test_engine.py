@@ -5,6 +5,7 @@ Another engine joins with an entry in the sandbox's `ENGINES`.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
@@ -384,7 +385,8 @@ async def test_a_vector_is_a_field_of_every_engine(place: Place) -> None:
 
 
 async def test_shards_that_are_ready_are_not_waited_for(place: Place) -> None:
-    await place.engine.wait_for_shards(place.index, seconds=30)
+    async with asyncio.timeout(20):
+        await place.engine.wait_for_shards(place.index, seconds=30)
 
 
 # Aliases

@@ -1,8 +1,10 @@
-"""How the tests are laid out: helpers are in modules of their own, and the folders are those of the code."""
+"""How the tests are laid out: helpers in modules of their own, folders as in the code, and a check in each test."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,11 @@ CHECKOUT = Path(__file__).parents[3]
 TESTS = CHECKOUT / "tests"
 OTHERS = {"demo", "http", "monitoring", "observe", "sandbox"}
 """Folders of unit tests for code outside `cdc_daemon`."""
+
+CHECKS = re.compile(r"\b(raises|warns|timeout|wait_for|validate|suppress|given|check)$")
+"""What fails a test, or limits what it may raise, besides `assert`."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -38,3 +45,37 @@ def test_each_folder_of_unit_tests_is_a_folder_or_a_module_of_the_code() -> None
     assert folders
     inner = {CHECKOUT / "cdc_daemon" / folder for folder in folders if folder.parts[0] not in OTHERS}
     assert [str(place) for place in sorted(inner) if not place.is_dir() and not place.with_suffix(".py").exists()] == []
+
+
+def checks(function: Function) -> bool:
+    """Return whether a function asserts something itself."""
+    return any(
+        isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and CHECKS.search(ast.unparse(node.func)))
+        for node in ast.walk(function)
+    )
+
+
+def test_each_test_checks_something_itself_or_in_a_helper() -> None:
+    functions: defaultdict[str, list[Function]] = defaultdict(list)
+    tests: dict[str, Function] = {}
+    for file in sorted(TESTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, Function):
+                functions[node.name].append(node)
+                if file.name.startswith("test_") and node.name.startswith("test_"):
+                    tests[f"{file.relative_to(CHECKOUT)}: {node.name}"] = node
+    checking = {name for name, found in functions.items() if any(map(checks, found))}
+    while True:  # helpers of helpers
+        more = {name for name, found in functions.items() if any(called(each) & checking for each in found)} - checking
+        if not more:
+            break
+        checking |= more
+    assert tests
+    assert [name for name, test in tests.items() if test.name not in checking] == []
+
+
+def called(function: Function) -> set[str]:
+    """Return the names of the functions and methods that a function calls, or hands to another."""
+    return {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} | {
+        node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)
+    }

@@ -233,6 +233,7 @@ async def test_a_refusal_is_an_answer(monkeypatch: pytest.MonkeyPatch, error: Ex
     driver = Driver(monkeypatch)
     driver.error = error
     await probe_of(PAIR)()
+    assert len(driver.queries) == 1
 
 
 @pytest.mark.parametrize("error", [CassandraReadError("timed out"), CassandraUnavailableError("no replica")])

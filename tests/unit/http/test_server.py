@@ -93,23 +93,27 @@ async def test_an_address_that_is_not_ours_is_told_clearly(host: str) -> None:
 async def test_a_port_may_be_listened_on_again_at_once() -> None:
     first = _server()
     await first.start()
-    await _get(first.port)
+    port = first.port
+    await _get(port)
     await first.stop()
-    second = _server(first.port)
+    second = _server(port)
     await second.start()
+    assert second.port == port
     await second.stop()
 
 
-async def test_stop_without_start() -> None:
+async def test_stop_without_start_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
     await _server().stop()
+    assert caplog.records == []
 
 
 async def test_an_idle_connection_does_not_hold_up_the_stop() -> None:
     server = _server()
     await server.start()
-    _reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with asyncio.timeout(4):
         await server.stop()
+        assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
 

@@ -124,12 +124,13 @@ async def test_an_answer_that_nobody_reads_does_not_hold_a_connection() -> None:
     async with serving(ConnectionLimits(connections=1, answer_timeout=0.1)) as connect:
         _, writer = await connect()
         writer.write(b"GET /much HTTP/1.1\r\nHost: test\r\n\r\n")
-        while True:
-            await asyncio.sleep(0.05)
-            reader, other = await connect()
-            other.write(GET)
-            if (await reader.read(20)).startswith(b"HTTP/1.1 200"):
-                break
+        answer = b""
+        async with asyncio.timeout(20):
+            while not answer.startswith(b"HTTP/1.1 200"):
+                await asyncio.sleep(0.05)
+                reader, other = await connect()
+                other.write(GET)
+                answer = await reader.read(20)
 
 
 @pytest.mark.parametrize(

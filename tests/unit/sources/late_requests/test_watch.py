@@ -191,6 +191,7 @@ async def test_without_suspects_nothing_is_asked(world: World, monkeypatch: pyte
 
     monkeypatch.setattr(world.store.suspects, "due", refuse)
     await world.at(10)
+    assert world.looks == []
 
 
 async def test_a_clock_that_was_set_back_ends_nothing(world: World) -> None:

@@ -58,8 +58,8 @@ def test_nothing_is_left_in_the_folder(places: tuple[Path, Path]) -> None:
 def test_a_released_lock_can_be_taken_again(places: tuple[Path, Path]) -> None:
     state, folder = places
     for _ in range(3):
-        with DaemonLock(state=state, folder=folder):
-            pass
+        with DaemonLock(state=state, folder=folder), pytest.raises(LockedError):
+            DaemonLock(state=state, folder=folder).__enter__()
 
 
 def test_a_refused_lock_holds_nothing(places: tuple[Path, Path], tmp_path: Path) -> None:
@@ -114,4 +114,4 @@ def test_a_folder_on_a_file_system_without_locks_is_used_all_the_same(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with DaemonLock(state=state, folder=folder):
-        pass
+        assert (state / LOCK_FILE).exists()
