@@ -72,21 +72,21 @@ lint: $(READY) ## ruff: rules and format; import-linter: the layers
 types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
-format: $(READY) ## Let ruff mend what it can
+format: $(READY) ## Fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
 	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep) $(if $(PICTURE),--picture $(PICTURE))
 
-docs: $(READY) ## Make anew what is made from the code: docs/metrics.md, docs/config.schema.json, alerts, dashboard
+docs: $(READY) ## Generate what is made from the code: docs/metrics.md, docs/config.schema.json, alerts, dashboard
 	$(BIN)/python -m monitoring
 	$(BIN)/cdc-daemon config schema > docs/config.schema.json
 
-fixtures: setup ## Make the commit-log fixtures anew, on real servers (half an hour)
+fixtures: setup ## Generate the commit-log fixtures on real servers (half an hour)
 	$(BIN)/python -m tests.fixtures_maker $(FIXTURES)
 
-lock: ## Choose the newest allowed versions anew
+lock: ## Lock the newest allowed versions
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	$(COMPILE) pyproject.toml --group dev --upgrade -o requirements/development.lock
 	$(MAKE) --no-print-directory image-locks

@@ -77,7 +77,7 @@ def kill_again_and_again(
     rate: Annotated[float, typer.Option(min=1, help="changes a second")] = 400,
     seed: Annotated[int | None, typer.Option(help="of the random moments; by default another one each time")] = None,
 ) -> None:
-    """Kill the daemon with -9 at random moments under load; exit code 0 only if all is equal in the end."""
+    """Kill the daemon with -9 at random moments under load; exit code 0 only if all is equal at the end."""
     seed = time.time_ns() % 1_000_000 if seed is None else seed
     print(f"seed {seed}", flush=True)
     try:
@@ -164,7 +164,7 @@ def find_drift(
     rows: Annotated[int, typer.Option(min=1000, help="rows in the table")] = 200_000,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
 ) -> None:
-    """Plant drift of each kind and reconcile; exit code 0 only if exactly that is found, and mended."""
+    """Plant drift of each kind and reconcile; exit code 0 only if exactly this drift is found and repaired."""
     figures = drift.measure(rows=rows, say=lambda line: print(line, file=sys.stderr, flush=True))
     if as_json:
         print(json.dumps(asdict(figures), indent=2))

@@ -1,4 +1,4 @@
-"""Drift of each kind planted among many rows: a reconcile has to find exactly that, in flat memory."""
+"""Drift of each kind planted among many rows: a reconcile must find exactly this drift, with constant memory."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class DriftFigures:
 
     @property
     def exact(self) -> bool:
-        """Whether exactly what was planted was found, mended, and gone afterwards."""
+        """Whether exactly the planted drift was found and repaired."""
         nothing = dict.fromkeys(self.planted, 0)
         return self.found == self.planted and self.left == nothing and not self.mistaken
 
 
 def measure(*, rows: int, say: Say) -> DriftFigures:
-    """Plant drift in the documents of a table of so many rows, and have it found and mended."""
+    """Plant drift in the documents of a table of so many rows; find and repair it by a reconcile."""
     with closing(PortReservation()) as ports, Sandbox() as box, box.connect() as session:
         make_table(session)
         port, token = ports.reserve(), secrets.token_hex(32)
-        config = write_config(box, port, token, tail=False)  # it would mend what rows are changed here
+        config = write_config(box, port, token, tail=False)  # it would repair the rows that are changed here
         program = str(Path(sys.executable).with_name("cdc-daemon"))
         daemon = box.add("daemon", [program, "run", "--config", str(config)], output=config.with_name("daemon.log"))
         daemon.start()
@@ -73,16 +73,16 @@ def measure(*, rows: int, say: Say) -> DriftFigures:
             planted = Planted(rows)
             planted.plant(session, elastic)
             say(f"planted {planted.counts}")
-            told = _run(client, "reconcile", say)
-            found = {kind: told[kind] for kind in _KINDS}
+            job = _run(client, "reconcile", say)
+            found = {kind: job[kind] for kind in _KINDS}
             mistaken = [
                 f"{kind}: {each['id']}"
-                for kind, examples in told["examples"].items()
+                for kind, examples in job["examples"].items()
                 for each in examples
                 if each["id"] not in planted.ids[kind]
             ]
-            mended = _run(client, "reconcile", say, repair=True)
-            say(f"repaired {mended['repaired']}, left {mended['left']}")
+            repaired = _run(client, "reconcile", say, repair=True)
+            say(f"repaired {repaired['repaired']}, left {repaired['left']}")
             after = _run(client, "reconcile", say)
             mistaken += planted.spoilt(elastic)
             peaks[rows] = _peak(daemon.pid)
@@ -133,7 +133,7 @@ class Planted:
             yield _index(each, {"id": each, "field1": "nobody's"}, 5)
 
     def spoilt(self, elastic: Elasticsearch) -> list[str]:
-        """Return the documents that are still not as their rows, seen without the daemon's own eyes."""
+        """Return the documents that still differ from their rows, read independently of the daemon."""
         elastic.indices.refresh(index=ALIAS)
         changed = {**dict.fromkeys(self._unseen, "changed unseen"), **dict.fromkeys(self._new, "new")}
         found = {hit["_id"]: hit["_source"]["field1"] for hit in scan(elastic, index=ALIAS, source=["field1"])}
@@ -156,10 +156,10 @@ def _index(identity: str, source: Mapping[str, Any], version: int) -> dict[str, 
 
 
 def _run(client: JobsClient, kind: str, say: Say, **wanted: Any) -> dict[str, Any]:
-    *_, told = client.follow(client.start(kind, {"types": ["person"], **wanted})["job"])
-    assert told["state"] == "done", told
-    say(f"{kind}: {told['rows']:,} rows in {told['finished'] - told['started']:.1f} s")
-    found: dict[str, Any] = told["report"].get("types", {}).get("person", {})
+    *_, job = client.follow(client.start(kind, {"types": ["person"], **wanted})["job"])
+    assert job["state"] == "done", job
+    say(f"{kind}: {job['rows']:,} rows in {job['finished'] - job['started']:.1f} s")
+    found: dict[str, Any] = job["report"].get("types", {}).get("person", {})
     return found
 
 

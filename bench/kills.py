@@ -1,4 +1,4 @@
-"""The daemon killed with -9 at random moments under load, again and again; in the end everything has to be equal."""
+"""The daemon is killed repeatedly with -9 at random moments under load; rows and documents must be equal at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 
 class NotSettledError(Exception):
-    """The daemon did not come to the end of the load in time, or ended without being killed."""
+    """The daemon did not process the whole load in time, or ended without being killed."""
 
 
 def run(*, times: int, rate: float, seed: int, say: Say) -> list[Comparison]:

@@ -1,4 +1,4 @@
-"""How long the event loop is held up by many large requests for rows at once: the surface, over a pipeline in memory.
+"""How long many concurrent large requests for rows block the event loop: the HTTP surface, over a pipeline in memory.
 
 No server takes part: what is measured is the daemon's own work on a request, from its bytes to its answer. Each round
 of the loop is measured by the time its thread computes, so that other programs on the machine do not count.

@@ -115,7 +115,7 @@ class Traffic:
         chance = random.Random(1)  # noqa: S311 -- rows, no secret
         began = time.monotonic()
         while not self._stop.is_set():
-            # Nobody removes so much that a search would be taken for one of an index that is not filled.
+            # The load removes too few rows for a search to look like one in an index that is not filled.
             key = f"00000000-0000-4000-8000-{chance.randrange(self._rows):012}"
             if chance.random() < 0.05 and self.changes < self._rows:
                 self._session.execute(remove, [key])
@@ -169,8 +169,8 @@ def measure(*, rows: int, rate: float, say: Say) -> SwapFigures:
             elastic.indices.refresh(index=ALIAS)
         say(f"building the second under {rate:g} changes a second and searches")
         with Traffic(session, url, rows=rows, rate=rate) as traffic:
-            told = _finish(jobs, {"types": ["person"], "new_index": True})
-            plan = told["report"]["new_index"]["person"]
+            job = _finish(jobs, {"types": ["person"], "new_index": True})
+            plan = job["report"]["new_index"]["person"]
             say(f"{plan['index']} has taken the place of {plan['in_place_of']}; comparing")
             made = traffic.searches
             while traffic.searches < made + 100:
@@ -186,7 +186,7 @@ def measure(*, rows: int, rate: float, say: Say) -> SwapFigures:
         indices.drop("person")
         return SwapFigures(
             rows=rows,
-            seconds=told["finished"] - told["started"],
+            seconds=job["finished"] - job["started"],
             changes=traffic.changes + back.changes,
             searches=traffic.searches + back.searches,
             failed=(*traffic.failed, *back.failed),
@@ -197,9 +197,9 @@ def measure(*, rows: int, rate: float, say: Say) -> SwapFigures:
 
 
 def _finish(jobs: JobsClient, wanted: dict[str, Any]) -> dict[str, Any]:
-    *_, told = jobs.follow(jobs.start("backfill", wanted)["job"])
-    assert told["state"] == "done", told
-    return told
+    *_, job = jobs.follow(jobs.start("backfill", wanted)["job"])
+    assert job["state"] == "done", job
+    return job
 
 
 def _compare(session: Session, config: Path, url: str, port: int, last: str) -> Comparison:

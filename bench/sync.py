@@ -97,7 +97,7 @@ class _Bench:
         self._probe = 0
 
     def run(self, ids: int, seconds: float) -> Run:
-        """Ask for so many ids again and again, then do the same work without a daemon."""
+        """Request so many ids repeatedly, then do the same work without a daemon."""
         with closing(self._connect()) as connection:
             requests = _again(seconds, lambda: self._ask(connection, ids))
         return Run(requests, _again(seconds, lambda: self._do_plainly(ids)))
@@ -199,7 +199,7 @@ class _Bench:
 
 
 def _again(seconds: float, work: Callable[[], None]) -> list[float]:
-    """Do it for so many seconds, five times at least, and return how long each took."""
+    """Repeat a call for so many seconds, at least five times; return the duration of each."""
     taken: list[float] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until or len(taken) < 5:

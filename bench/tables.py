@@ -77,12 +77,12 @@ def measure(kind: str, *, rows: int, runs: int, say: Say) -> TableFigures:
 
 def run_job(client: JobsClient, kind: str, rows: int) -> float:
     """Run a job; return rows a second from its start to its end."""
-    *_, told = client.follow(client.start(kind, {"types": ["person"]})["job"])
-    assert told["state"] == "done", told
-    assert told["rows"] == rows, told
+    *_, job = client.follow(client.start(kind, {"types": ["person"]})["job"])
+    assert job["state"] == "done", job
+    assert job["rows"] == rows, job
     if kind == "reconcile":
-        assert not any(told["report"]["types"]["person"]["left"].values()), told
-    return float(rows / (told["finished"] - told["started"]))
+        assert not any(job["report"]["types"]["person"]["left"].values()), job
+    return float(rows / (job["finished"] - job["started"]))
 
 
 def run_ceiling(session: Session, elastic: Elasticsearch, rows: int) -> float:

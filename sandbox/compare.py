@@ -41,7 +41,7 @@ from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.search.failure import Failure, attempting
 
 EXAMPLES = 5
-"""How many ids of each kind of difference are told."""
+"""The most ids shown for each kind of difference."""
 
 PAGE_ROWS = 500
 """Rows of one page from Cassandra, and documents of the `_mget` that answers it."""

@@ -33,7 +33,7 @@ def listening(box: Sandbox) -> Iterator[socket.socket]:
 
 
 def serve(box: Sandbox, listener: socket.socket) -> NoReturn:
-    """Carry out orders to the sandbox until this process is told to end (an exception from a signal)."""
+    """Carry out orders to the sandbox until a signal ends this process (by an exception)."""
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -119,7 +119,7 @@ def _line(connection: socket.socket) -> bytes:
 
 @contextmanager
 def _address(directory: Path) -> Iterator[str]:
-    """Give the socket's path by way of an open folder: a socket's own path may not pass 107 bytes."""
+    """Return the socket's path through an open folder, as the path of a socket is limited to 107 bytes."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}/{_SOCKET}"

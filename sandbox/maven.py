@@ -23,7 +23,7 @@ def silent(_line: str) -> None:
 
 
 def fetch(sets: Iterable[ArtifactSet], *, progress: Callable[[str], None] = silent) -> None:
-    """Make sure that the jars of all `sets` are in the cache.
+    """Download the jars of all `sets` that are not in the cache yet.
 
     What is there already costs nothing and needs no network. Several processes may fetch at once: one
     downloads, the others wait for it. A set appears as a whole, by a rename, so an interrupted download

@@ -148,7 +148,7 @@ class ServerProcess:
 
 
 class Server(ABC):
-    """What every kind of server can do, told to its process. A kind makes `_process`, and its files in `_prepare`."""
+    """The actions of every kind of server on its process. A kind creates `_process`, and its files in `_prepare`."""
 
     _process: ServerProcess
 

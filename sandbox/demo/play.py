@@ -41,7 +41,7 @@ SEARCH_GONE_SECONDS = 10.0
 CALM_SECONDS = 4.0
 
 DEADLINE = 300.0
-"""Seconds that the daemon has to start, to catch up, and to drain: what is slow is told by figures, not failed."""
+"""Timeout in seconds for the daemon's start, catch-up and drain. The figures show what is slow; only a hang fails."""
 
 _MARGIN = 1.0
 

@@ -14,7 +14,7 @@ from sandbox.demo.writer import WRITE_ERRORS
 
 
 class Renames:
-    """Renames an organisation every so many seconds, one after the other, until told to stop.
+    """Renames one organisation after another at a fixed interval, until `stop`.
 
     `done` counts those that were acknowledged; another may have come into effect or not, which the comparison in the
     end does not mind.

@@ -11,7 +11,7 @@ from sandbox.demo.freshness import Percentiles, spell
 
 @dataclass(slots=True)
 class Outage:
-    """Something was taken away: how long it was gone, and how long it then took to catch up, in seconds."""
+    """An outage: its length, and the time to catch up afterwards, in seconds."""
 
     gone: float
     caught_up: float

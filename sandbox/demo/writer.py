@@ -1,4 +1,4 @@
-"""The application: writes changes at a steady rate, whatever else goes on."""
+"""The application: writes changes at a steady rate, during outages too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LARGEST_LAG = 1.0
 
 
 class Writer:
-    """Writes `rate` rows a second until told to stop.
+    """Writes `rate` rows a second until `stop`.
 
     `written` counts the acknowledged rows by the kind of their change, `failed` the requests that were not
     acknowledged: those may have come into effect or not, which the comparison in the end does not mind.

@@ -1,4 +1,4 @@
-"""`python -m sandbox.observe`: its exit code tells whether every query had an answer and the alerts went off."""
+"""`python -m sandbox.observe`: its exit code shows whether every query had a result and the alerts fired."""
 
 from __future__ import annotations
 

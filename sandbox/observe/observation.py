@@ -176,7 +176,7 @@ class Observation:
         async def wait() -> None:
             while not await asyncio.to_thread(look):
                 if not self._stage.daemon_is_alive:
-                    raise DemoError("the daemon ended, and nobody asked it to")
+                    raise DemoError("the daemon ended unexpectedly")
                 await asyncio.sleep(_PAUSE)
 
         await _in_time(what, wait())
