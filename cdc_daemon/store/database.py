@@ -49,7 +49,7 @@ class Database:
                 "expected the files that were opened at the start, found them deleted or replaced",
                 hint="nothing is acknowledged any more. Put the files back if they were moved; otherwise restart the "
                 "daemon: it begins a new state and reads all of cdc_raw again. The old state's spooled keys and dead "
-                "letters are lost: compare the tables (cdc-daemon reconcile --repair)",
+                "letters are lost: compare the tables (cdc-daemon reconcile TYPE --repair)",
                 file=str(self.path),
             )
 
