@@ -89,7 +89,10 @@ def run(config: ConfigOption = None) -> None:
 
 @app.command()
 def version() -> None:
-    """Show the versions of the daemon, Python and the most important libraries, for a bug report."""
+    """Show the versions of the daemon, Python and the most important libraries, for a bug report.
+
+    No server is asked. `cdc-daemon check` shows the versions of Cassandra and the search engine.
+    """
     import platform  # noqa: PLC0415  commands start fast
     from importlib.metadata import version as installed  # noqa: PLC0415  likewise
 

@@ -189,7 +189,8 @@ def _server(server: _State, now: float) -> str:
     since = f" for {format_age(now - server['since'])}" if server.get("since") else ""
     failure = f": {server['failure']}" if server.get("failure") else ""
     nodes = f", {server.get('nodes_up')} of {server['nodes']} nodes up" if server.get("nodes") is not None else ""
-    return f"{state}{since}{failure}{nodes}"
+    engine = " ".join(server[key] for key in ("engine", "version") if server.get(key))
+    return f"{engine}{', ' if engine else ''}{state}{since}{failure}{nodes}"
 
 
 def _commit_log(status: _State) -> str:

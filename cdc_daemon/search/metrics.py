@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from cdc_daemon.search.engine import Product
 from cdc_daemon.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -109,3 +110,21 @@ class AliasMetrics:
                 self._metrics.alias_trouble.labels(alias, now).set(1)
             self._metrics.alias_available.labels(alias).set(now is None)
         self._shown = dict(reasons)
+
+
+class EngineMetrics:
+    """The metric of the search engine that answers."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._shown: Product | None = None
+
+    def show(self, product: Product | None) -> None:
+        """Set the engine that answers now; None while it is unknown."""
+        if product == self._shown:
+            return
+        if self._shown is not None:
+            self._metrics.search_engine.remove(*self._shown)
+        if product is not None:
+            self._metrics.search_engine.labels(*product).info({})
+        self._shown = product

@@ -166,6 +166,11 @@ class Metrics:
             "elasticsearch_available",
             "1 while Elasticsearch as a whole takes writes, else 0. See alias_available for single indices.",
         )
+        self.search_engine = self._labelled_info(
+            "search_engine",
+            "The search engine that answers, and its release. The release is empty if the login may not ask for it.",
+            ("engine", "version"),
+        )
         self.alias_available = self._gauge(
             "alias_available",
             "1 while the index behind an alias takes writes, else 0: it is blocked, closed or missing.",
@@ -313,6 +318,10 @@ class Metrics:
     def _info(self, name: str, text: str, **values: str) -> None:
         self._describe(f"{name}_info", "info", tuple(values), text)
         Info(f"cdc_daemon_{name}", text, registry=self.registry).info(values)
+
+    def _labelled_info(self, name: str, text: str, labels: tuple[str, ...]) -> Info:
+        self._describe(f"{name}_info", "info", labels, text)
+        return Info(f"cdc_daemon_{name}", text, labels, registry=self.registry)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         self._describe(f"{name}_total", "counter", labels, text)

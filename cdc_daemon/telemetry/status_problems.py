@@ -51,7 +51,8 @@ def _servers(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
     if not state.get("elasticsearch", {}).get("available", True):
         failure = state["elasticsearch"].get("failure")
         reason = f" ({failure})" if failure else ""
-        text = f"Elasticsearch takes no writes{reason}. Changes wait in the commit log."
+        engine = state["elasticsearch"].get("engine") or "Elasticsearch"
+        text = f"{engine} takes no writes{reason}. Changes wait in the commit log."
         yield StatusProblem("critical", text, "servers", "cdcelasticsearchunavailable")
     for index in state.get("indices", ()):
         trouble = index.get("trouble")
@@ -87,10 +88,10 @@ def _progress(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
         # No number: a screen reader would read out a sentence that changes each second.
         causes = {
             "cassandra": "Documents are late because Cassandra does not answer.",
-            "elasticsearch": "Documents are late because Elasticsearch takes no writes.",
+            "elasticsearch": "Documents are late because the search engine takes no writes.",
         }
         found = (text for server, text in causes.items() if not state.get(server, {}).get("available", True))
-        text = next(found, "Documents are late: changes are waiting to be written to Elasticsearch.")
+        text = next(found, "Documents are late: changes are waiting to be written to the search engine.")
         yield StatusProblem("warning", text, "now", "cdclagbudgetburningfast")
 
 
@@ -103,7 +104,7 @@ def _work(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
     lost = state.get("reconcile_requests") or {}
     if lost:
         reasons = ", ".join(reason.replace("_", " ") for reason in lost)
-        text = f"Changes may be missing in Elasticsearch until the tables are reconciled: {reasons}."
+        text = f"Changes may be missing in the search engine until the tables are reconciled: {reasons}."
         yield StatusProblem("warning", text, "jobs", "cdclossnothealed")
     for held in state.get("held", ()):
         text = f"The mapping {held['mapping']} does not fit its table {held['table']}: {held['reason']}"

@@ -75,7 +75,12 @@ def _state(
         "backlog": {"bytes": 800 * pending, "segments": 1 if pending else 0},
         "reconcile_requests": {},
         "cassandra": {"available": True, "nodes": 3, "nodes_up": 3},
-        "elasticsearch": {"available": not is_away, "failure": f"connection_error{odd}" if is_away else None},
+        "elasticsearch": {
+            "available": not is_away,
+            "failure": f"connection_error{odd}" if is_away else None,
+            "engine": "OpenSearch",
+            "version": "2.19.5",
+        },
         "indices": [_index(mapping.alias, number) for number, mapping in enumerate(mappings.values())],
         "jobs": [],
         "schedule": [_timer(name, now) for name in (*TIMERS, f"poll sunbird.{'t' * 40 if odd else 'device'}")],

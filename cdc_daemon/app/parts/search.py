@@ -1,13 +1,14 @@
-"""The part that writes to Elasticsearch, and watches the indices behind the aliases."""
+"""The part that writes to the search engine, and watches the indices behind the aliases."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
-from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.part import Context, Part, run_together
 from cdc_daemon.app.parts.index_preparation import SHORTEST_BODY_AGE, Preparation
 from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.app.startup import connect_elasticsearch, find_engine
@@ -18,7 +19,8 @@ from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.bulk import BulkWriter
 from cdc_daemon.search.bulk_limits import BulkLimits
 from cdc_daemon.search.engine import SearchEngine
-from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics
+from cdc_daemon.search.engine_watch import watch_engine
+from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics, EngineMetrics
 from cdc_daemon.search.swap_steps import SwapSteps
 from cdc_daemon.search.swap_watch import SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
@@ -67,6 +69,7 @@ class SearchPart(Part):
         self.troubled = Troubled(self.writer, tables.aliases)
         self._metrics = context.metrics
         self._aliases = AliasMetrics(context.metrics, self.swap_watch.last)
+        self._engine_metrics = EngineMetrics(context.metrics)
 
     @classmethod
     @asynccontextmanager
@@ -89,16 +92,19 @@ class SearchPart(Part):
             yield part
 
     async def run(self) -> None:
-        """Watch the indices behind the aliases."""
-        await self.swap_watch.run()
+        """Watch the indices behind the aliases, and which engine answers."""
+        await run_together(aliases=self.swap_watch.run, engine=partial(watch_engine, self.engine))
 
     def status(self) -> Mapping[str, Any]:
-        """Return whether Elasticsearch accepts writes, and the indices of each alias."""
+        """Return which search engine answers, whether it accepts writes, and the indices of each alias."""
         troubles = self.writer.troubles()
+        product = self.engine.product
         return {
             "elasticsearch": {
                 "available": self.writer.available,
                 "failure": None if self.writer.failure is None else self.writer.failure.error_type,
+                "engine": None if product is None else product.name,
+                "version": None if product is None else product.version or None,
             },
             "indices": [
                 {**indices.plain(), "trouble": None if (trouble := troubles.get(alias)) is None else trouble.plain()}
@@ -107,7 +113,8 @@ class SearchPart(Part):
         }
 
     def measure(self) -> None:
-        """Update the gauges of availability, of Elasticsearch and of each alias."""
+        """Update the gauges of the engine, and of the availability of the engine and of each alias."""
+        self._engine_metrics.show(self.engine.product)
         self._metrics.elasticsearch_available.set(self.writer.available)
         troubles = self.writer.troubles()
         self._aliases.show({alias: trouble.failure.label for alias, trouble in troubles.items()})

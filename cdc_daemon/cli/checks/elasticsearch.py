@@ -244,7 +244,7 @@ async def _try_out(engine: SearchEngine, name: str, mapping: MappingSettings, de
         place = f"correct {' or '.join(files)}" if files else error.hint
         return fail(f"index.{name}", f"{mapping.index} behind {mapping.alias}: {error.message}", place)
     except ElasticsearchRefusedError:
-        return ok(f"index.{name}", f"{found}; the login may not check whether Elasticsearch accepts it")
+        return ok(f"index.{name}", f"{found}; the login may not check whether the search engine accepts it")
     return ok(f"index.{name}", found)
 
 

@@ -29,7 +29,13 @@ RUNNING: dict[str, Any] = {
     "paused": False,
     "backlog": {"bytes": 3 * 1024**2, "segments": 2},
     "cassandra": {"available": True, "nodes": 3, "nodes_up": 2, "since": NOW - 7300},
-    "elasticsearch": {"available": True, "failure": None, "since": NOW - 7300},
+    "elasticsearch": {
+        "available": True,
+        "failure": None,
+        "engine": "OpenSearch",
+        "version": "2.19.5",
+        "since": NOW - 7300,
+    },
     "freshness": {"p50": 0.145, "p99": 12.5, "behind": 0.0, "window": 60.0},
     "rate": {"documents": 301.5},
     "cdc_raw": {"bytes": 1024**3, "limit": 4 * 1024**3, "segments": 33},
@@ -88,7 +94,7 @@ def test_a_healthy_daemon(served: Served) -> None:
         *("145 ms", "12.5 s", "301.5 documents/s"),
         *("1,234 keys", "5 on disk", "3.0 MiB unread in 2 segments"),
         *("1.0 GiB of 4.0 GiB (25%)", "33 segments"),
-        *("available for 2h", "2 of 3 nodes up"),
+        *("available for 2h", "2 of 3 nodes up", "OpenSearch 2.19.5, available for 2h"),
         *("commit log", "sunbird.user", "user_alias", "70,012"),
     ):
         assert part in shown, f"{part} in\n{shown}"

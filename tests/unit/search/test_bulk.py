@@ -70,6 +70,20 @@ async def test_a_request_met_by_an_operators_fault_is_read_again_and_never_dead(
     assert len(bench.server.probes) == 2
 
 
+@pytest.mark.parametrize("status", [406, 410])
+async def test_a_server_that_refuses_the_client_makes_no_document_a_dead_letter(bench: Bench, status: int) -> None:
+    """OpenSearch answers so to the client of Elasticsearch 8."""
+    error = f'{{"error":"Content-Type header [application/vnd.elasticsearch+x-ndjson] ...","status":{status}}}'
+    bench.server.script.append(saying(status, error, "application/json"))
+    writer = bench.writer()
+
+    results = await writer.write([bench.index("a"), bench.index("b")])
+
+    assert [(result.outcome, result.error_type) for result in results] == [(Outcome.REREAD, f"http_{status}")] * 2
+    assert len(bench.server.requests) == 1
+    await writer.wait_available()
+
+
 async def test_something_that_is_no_elasticsearch_is_told(bench: Bench) -> None:
     bench.server.script.append(saying(200, '{"errors":false,"items":[]}', "application/json"))
     writer = bench.writer()

@@ -7,7 +7,16 @@ import pickle
 import pytest
 
 from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnavailableError
-from cdc_daemon.search.failure import EngineError, Failure, FailureKind, attempting, classify, error_of, hint_for
+from cdc_daemon.search.failure import (
+    EngineError,
+    Failure,
+    FailureKind,
+    attempting,
+    classify,
+    error_of,
+    hint_for,
+    is_foreign,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +25,8 @@ from cdc_daemon.search.failure import EngineError, Failure, FailureKind, attempt
         (409, "version_conflict_engine_exception", FailureKind.CONFLICT),
         (429, "es_rejected_execution_exception", FailureKind.OVERLOAD),
         (503, "es_rejected_execution_exception", FailureKind.OVERLOAD),
+        (429, "rejected_execution_exception", FailureKind.OVERLOAD),  # of OpenSearch
+        (503, "rejected_execution_exception", FailureKind.OVERLOAD),
         (429, "circuit_breaking_exception", FailureKind.OVERLOAD),
         (429, "http_429", FailureKind.OVERLOAD),
         (429, "cluster_block_exception", FailureKind.OPERATOR),
@@ -36,6 +47,12 @@ from cdc_daemon.search.failure import EngineError, Failure, FailureKind, attempt
         (0, "connection_timeout", FailureKind.UNAVAILABLE),
         (408, "http_408", FailureKind.UNAVAILABLE),
         (500, "null_pointer_exception", FailureKind.SERVER_FAULT),
+        (503, "master_not_discovered_exception", FailureKind.UNAVAILABLE),
+        (503, "cluster_manager_not_discovered_exception", FailureKind.UNAVAILABLE),  # of OpenSearch 2 and 3
+        (500, "not_cluster_manager_exception", FailureKind.UNAVAILABLE),
+        (400, "media_type_header_exception", FailureKind.OPERATOR),
+        (406, "http_406", FailureKind.OPERATOR),
+        (410, "http_410", FailureKind.OPERATOR),
     ],
 )
 def test_the_type_decides_and_the_status_where_it_is_unknown(status: int, error_type: str, kind: FailureKind) -> None:
@@ -92,3 +109,23 @@ def test_an_engine_error_can_be_pickled() -> None:
 def test_an_untyped_refusal_has_a_hint_too(status: int, error_type: str) -> None:
     assert hint_for(status, error_type)
     assert hint_for(400, "document_parsing_exception") is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "foreign"),
+    [
+        (Failure.from_error(406, "Content-Type header [application/vnd.elasticsearch+json] is not supported"), True),
+        (Failure(400, "media_type_header_exception", "Invalid media-type value on headers"), True),
+        (Failure(200, "unsupported_product", "what answers is not Elasticsearch"), True),
+        (Failure(400, "mapper_parsing_exception", "no"), False),
+        (Failure(410, "http_410", "gone"), False),
+        (Failure(0, "connection_error", "refused"), False),
+    ],
+)
+def test_a_client_that_does_not_fit_the_server_is_told_from_other_failures(failure: Failure, *, foreign: bool) -> None:
+    assert is_foreign(failure) is foreign
+
+
+@pytest.mark.parametrize("error_type", ["master_not_discovered_exception", "cluster_manager_not_discovered_exception"])
+def test_a_cluster_without_a_master_affects_every_index(error_type: str) -> None:
+    assert Failure(503, error_type, "no master").is_of_cluster

@@ -115,7 +115,7 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     assert shown["elasticsearch"]["since"] == START + 5
     assert shown["sources"][0]["state"] == "waiting for Elasticsearch"
     assert texts(shown)[0].startswith("Elasticsearch takes no writes (ConnectionError)")
-    assert "Documents are late because Elasticsearch takes no writes." in texts(shown)
+    assert "Documents are late because the search engine takes no writes." in texts(shown)
     assert shown["freshness"]["late"]
 
     daemon.state["elasticsearch"] = {"available": True, "failure": None}
@@ -144,7 +144,7 @@ def test_a_daemon_that_is_slow_is_behind(daemon: Daemon) -> None:
     daemon.settle(0.1)
     daemon.look(5)
     daemon.state |= {"pending": 10, "backlog": {"bytes": 500, "segments": 1}}
-    assert texts(daemon.look(30)) == ["Documents are late: changes are waiting to be written to Elasticsearch."]
+    assert texts(daemon.look(30)) == ["Documents are late: changes are waiting to be written to the search engine."]
 
 
 def test_what_waits_on_disk_is_behind_too(daemon: Daemon) -> None:
@@ -232,7 +232,7 @@ def test_a_daemon_that_follows_no_log(daemon: Daemon) -> None:
 def test_what_has_to_be_compared(daemon: Daemon) -> None:
     daemon.state["reconcile_requests"] = {"missing_segment": 2}
     assert texts(daemon.look()) == [
-        "Changes may be missing in Elasticsearch until the tables are reconciled: missing segment."
+        "Changes may be missing in the search engine until the tables are reconciled: missing segment."
     ]
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import logging
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from elasticsearch import ApiError
 from structlog.testing import capture_logs
 
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.search.engines.client import ElasticsearchOptions, failure_of, make_client, translated
+from cdc_daemon.search.engines.client import ElasticsearchOptions, failure_of, make_client, make_transport, translated
+from cdc_daemon.search.engines.detection import make_engine
 from cdc_daemon.search.failure import EngineError, Failure
 from tests.unit.search.fake import PRODUCT, FakeElasticsearch
 
@@ -114,6 +116,47 @@ async def test_a_warning_of_the_server_is_a_log_line_said_once() -> None:
             await client.info()
 
     assert [entry["event"] for entry in logs] == ["elasticsearch.warning"]
+
+
+async def test_a_deprecation_of_opensearch_is_a_log_line_said_once() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, headers={"Warning": '299 OpenSearch-2.19.5 "[types removal] old"'})
+
+    async with serving(answer) as port:
+        transport = make_transport(ElasticsearchOptions((f"http://127.0.0.1:{port}",)))
+        with capture_logs() as logs:
+            await transport.perform_request("GET", "/")
+            meta, _body = await transport.perform_request("GET", "/")
+        await transport.close()
+
+    assert [entry["event"] for entry in logs] == ["elasticsearch.warning"]
+    assert "OpenSearch-2.19.5" in logs[0]["warning"]
+    assert "warning" not in meta.headers
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (ElasticsearchOptions(("h",), username="u", password="p4ss"), "Basic dTpwNHNz"),
+        (ElasticsearchOptions(("h",), api_key="a2V5"), "ApiKey a2V5"),
+        (ElasticsearchOptions(("h",)), None),
+    ],
+)
+async def test_credentials_reach_opensearch_too(options: ElasticsearchOptions, expected: str | None) -> None:
+    headers: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        headers.append(request.headers.get("Authorization"))
+        return web.json_response({"version": {"number": "2.19.5", "distribution": "opensearch"}})
+
+    async with serving(answer) as port:
+        engine = make_engine(replace(options, hosts=(f"http://127.0.0.1:{port}",), flavor="auto"))
+        await engine.identify()
+        with pytest.raises(EngineError):
+            await engine.count("users")
+        await engine.close()
+
+    assert headers == [expected] * 2
 
 
 async def test_a_proxys_page_keeps_its_status_whatever_its_type() -> None:
