@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 _Rows = list[Sequence[Any]]
 
 
-class _Notes:
+class _JoinFindings:
     """Findings about rows during a join, by row number.
 
     `errors` holds the rows with unreadable joined rows. `expires` holds the time at which the first of a row's
@@ -89,13 +89,13 @@ class JoinedRowReader:
             return reading
         present = [at for at, state in enumerate(reading.states) if state.row is not None]
         rows = [reading.states[at].row or () for at in present]
-        notes = _Notes()
-        columns, joined = await self._join(related, reading.columns, rows, notes)
+        findings = _JoinFindings()
+        columns, joined = await self._join(related, reading.columns, rows, findings)
         states = list(reading.states)
         for number, at in enumerate(present):
-            error = notes.errors.get(number)
+            error = findings.errors.get(number)
             row: Row = tuple(joined[number])
-            extended = states[at]._replace(row=row, joined_expires=notes.expires.get(number))
+            extended = states[at]._replace(row=row, joined_expires=findings.expires.get(number))
             states[at] = extended if error is None else RowState(None, None, error)
         return reading._replace(columns=columns, states=states)
 
@@ -109,9 +109,9 @@ class JoinedRowReader:
         related = self._related.get(table)
         if related is None:
             return columns, rows
-        notes = _Notes()
-        names, made = await self._join(related, columns, rows, notes)
-        for error in notes.errors.values():
+        findings = _JoinFindings()
+        names, made = await self._join(related, columns, rows, findings)
+        for error in findings.errors.values():
             raise error
         return names, made
 
@@ -124,11 +124,11 @@ class JoinedRowReader:
         await self._reader.confirm_partition(table, partition_key)
 
     async def _join(
-        self, related: Related, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], notes: _Notes
+        self, related: Related, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], findings: _JoinFindings
     ) -> tuple[tuple[str, ...], _Rows]:
         lookups, joins = await asyncio.gather(
-            asyncio.gather(*(self._look_up(each, columns, rows, notes) for each in related.lookups)),
-            asyncio.gather(*(self._children(each, columns, rows, notes) for each in related.joins)),
+            asyncio.gather(*(self._look_up(each, columns, rows, findings) for each in related.lookups)),
+            asyncio.gather(*(self._children(each, columns, rows, findings) for each in related.joins)),
         )
         names = [name for lookup in related.lookups for name in map(lookup.value_name, lookup.columns)]
         names += [join.joined_name for join in related.joins]
@@ -139,23 +139,23 @@ class JoinedRowReader:
         return (*columns, *names), made
 
     async def _look_up(
-        self, lookup: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: _Notes
+        self, lookup: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], findings: _JoinFindings
     ) -> list[Sequence[Any]]:
         """Return, for each row, the values of the look-up's columns."""
         keys = self._keys(lookup, columns, rows)
-        read_columns, found = await self._read(lookup, keys, notes)
+        read_columns, found = await self._read(lookup, keys, findings)
         pick = _picker(lookup.columns, read_columns)
         nothing = (None,) * len(lookup.columns)
         return [pick(found[key][0]) if key is not None and found.get(key) else nothing for key in keys]
 
     async def _children(
-        self, join: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: _Notes
+        self, join: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]], findings: _JoinFindings
     ) -> list[Joined]:
         """Return, for each row, the join's rows, with the values of their look-ups."""
         keys = self._keys(join, columns, rows)
-        read_columns, found = await self._read(join, keys, notes)
+        read_columns, found = await self._read(join, keys, findings)
         flat = [(key, row) for key, children in found.items() for row in children[: join.limit]]
-        of_children = _Notes()
+        of_children = _JoinFindings()
         names, extended = await self._join(
             Related(lookups=join.lookups), read_columns, [row for _, row in flat], of_children
         )
@@ -168,7 +168,7 @@ class JoinedRowReader:
                 broken[key] = of_children.errors[number]
             if (end := of_children.expires.get(number)) is not None:
                 ends[key] = min(end, ends.get(key, end))
-        notes.add(keys, errors=broken, expires=ends)
+        findings.add(keys, errors=broken, expires=ends)
         return [
             Joined(names, children_of.get(key, ()), len(found.get(key, ())) <= join.limit)
             if key is not None
@@ -177,7 +177,7 @@ class JoinedRowReader:
         ]
 
     async def _read(
-        self, relation: Relation, keys: Sequence[Key | None], notes: _Notes
+        self, relation: Relation, keys: Sequence[Key | None], findings: _JoinFindings
     ) -> tuple[tuple[str, ...], dict[Key, Sequence[Sequence[Any]]]]:
         wanted = list(dict.fromkeys(key for key in keys if key is not None))
         plan = self._plan(relation)
@@ -191,7 +191,7 @@ class JoinedRowReader:
             moments = {key: [row[-1] for row in rows if row[-1] is not None] for key, rows in found.items()}
             ends = {key: min(several) for key, several in moments.items() if several}
             found = {key: [row[:-1] for row in rows] for key, rows in found.items()}
-        notes.add(keys, errors=failed, expires=ends)
+        findings.add(keys, errors=failed, expires=ends)
         return plan.columns, found
 
     def _keys(self, relation: Relation, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Key | None]:

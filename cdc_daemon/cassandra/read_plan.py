@@ -86,13 +86,14 @@ class ReadPlan:
             else ""
         )
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
-        self.joinable = len(table.partition_key) == 1
+        self.has_one_key_column = len(table.partition_key) == 1
+        """Whether the partition key is one column, so that one query can read several partitions."""
 
     @property
     def by_keys(self) -> str:
         """The statement for a `KeyGroup`: the partition key's columns, then a list of clusterings."""
         partition_key = self.table.partition_key
-        where = f"{quote(partition_key[0].name)} IN ?" if self.joinable else _equal(partition_key)
+        where = f"{quote(partition_key[0].name)} IN ?" if self.has_one_key_column else _equal(partition_key)
         match self.queried:
             case ():
                 return self._select + where + self._limit
@@ -117,12 +118,12 @@ class ReadPlan:
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
         """Split keys into groups, one per query, of at most `limit` rows each."""
-        if self.joinable and not self.queried:
+        if self.has_one_key_column and not self.queried:
             listed = list(keys)
             for start in range(0, len(listed), limit):
                 part = tuple(listed[start : start + limit])
                 yield KeyGroup(part, tuple(key.partition_key for key in part), ())
-        elif self.joinable:
+        elif self.has_one_key_column:
             yield from self._joined_groups(keys, limit)
         else:
             by_partition: dict[bytes, list[Key]] = defaultdict(list)
@@ -153,7 +154,7 @@ class ReadPlan:
 
     def bind(self, group: KeyGroup) -> list[bytes]:
         """Return the values of `by_keys` for a group, serialised for the wire (protocol 3 and newer)."""
-        if self.joinable:
+        if self.has_one_key_column:
             values = [encode_list(group.partition_keys)]
         else:
             values = list(self.table.split_key(group.partition_keys[0]))

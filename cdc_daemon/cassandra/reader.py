@@ -160,7 +160,7 @@ class CassandraRowReader:
                 for row in page:
                     if plan.table.clustering and row[depth] is None:
                         continue  # a partition with static columns only returns a row of nulls
-                    if plan.joinable:
+                    if plan.has_one_key_column:
                         partition = serialise[0](row[0])
                     rows = read[Key(table, partition, tuple(serialise[at](row[at]) for at in range(depth, width)))]
                     if len(rows) <= limit:
@@ -210,7 +210,7 @@ class CassandraRowReader:
 
     def _by_replica(self, plan: ReadPlan, keys: Sequence[Key]) -> list[Sequence[Key]]:
         metadata = self._session.cluster.metadata
-        if len(metadata.all_hosts()) < 2 or not plan.joinable:
+        if len(metadata.all_hosts()) < 2 or not plan.has_one_key_column:
             return [keys]
         parts: dict[Any, list[Key]] = defaultdict(list)
         for key in keys:
@@ -237,7 +237,7 @@ class CassandraRowReader:
         width = len(plan.key_columns)
         table = group.keys[0].table
         for row in rows:
-            if plan.joinable:
+            if plan.has_one_key_column:
                 partition = serialise[0](row[0])
             clustering = tuple(serialise[at](row[at]) for at in range(depth, width))
             found[Key(table, partition, clustering)] = _state(plan, row, requested_at)

@@ -147,9 +147,9 @@ class Shape:
         """
         if self._where is None:
             return None
-        gone = sorted((self._where.names & self.types.keys()) - set(columns))
-        if gone:
-            return lambda _row: self._refuse(gone)
+        dropped = sorted((self._where.names & self.types.keys()) - set(columns))
+        if dropped:
+            return lambda _row: self._refuse(dropped)
         evaluate = self._where.compile(self._places(columns))
 
         def is_shown(row: Row) -> bool:
@@ -160,9 +160,9 @@ class Shape:
 
         return is_shown
 
-    def _refuse(self, gone: Sequence[str]) -> bool:
+    def _refuse(self, dropped: Sequence[str]) -> bool:
         raise ExpressionError(
-            f"expected the columns that {self.place}.where names, found none called {', '.join(gone)} any more",
+            f"expected the columns that {self.place}.where names, found none called {', '.join(dropped)} any more",
             hint="correct the filter and restart; until then the document stays as it is",
         )
 

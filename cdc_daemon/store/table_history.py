@@ -52,14 +52,14 @@ class SchemaHistory:
             known = dict(
                 connection.execute("SELECT table_id, definition FROM schema_generation WHERE replaced IS NULL")
             )
-        gone = [key for key, text in known.items() if key not in wanted or wanted[key].definition != text]
+        ended = [key for key, text in known.items() if key not in wanted or wanted[key].definition != text]
         new = [each for each in wanted.values() if known.get(each.table_id) != each.definition]
-        if not gone and not new:
+        if not ended and not new:
             return 0
         with self._database.transaction() as connection:
             connection.executemany(
                 "UPDATE schema_generation SET replaced = ? WHERE table_id = ? AND replaced IS NULL",
-                [(now, key) for key in gone],
+                [(now, key) for key in ended],
             )
             added = sum(_add(connection, each, now) for each in new)
             connection.execute(

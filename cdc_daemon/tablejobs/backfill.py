@@ -86,13 +86,13 @@ class Backfill:
     async def _hand_over(
         self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[BackfillProgress]
     ) -> None:
-        scan, left = self._scan(run), TokenRange(part.cursor, part.last)
+        scan, remaining = self._scan(run), TokenRange(part.cursor, part.last)
         if run.request.dry_run:
-            async for counted in scan.keys(table, left):
+            async for counted in scan.keys(table, remaining):
                 await run.pace.take(len(counted.keys))
                 (await line.open(BackfillProgress(counted.covered, part.rows + counted.covered_rows))).release()
             return
-        async for page in scan.rows(table, left):
+        async for page in scan.rows(table, remaining):
             await run.pace.take(len(page.keys))
             receipt = await line.open(BackfillProgress(page.covered, part.rows + page.covered_rows))
             if line.refused is not None:

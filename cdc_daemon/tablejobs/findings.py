@@ -80,7 +80,7 @@ class Mismatch(NamedTuple):
 class MismatchCounts:
     """Counts the findings of one object type since the last `take`, in plain values that add up to a job's report.
 
-    `rows` and `documents` count what was checked, `repaired` the mismatches that are gone after a repair, `left` those
+    `rows` and `documents` count what was checked, `repaired` the mismatches that a repair removed, `left` those
     that are not, `unsettled` those that kept changing and could not be judged, `unreadable` the rows from which no
     document can be built.
     """
@@ -104,12 +104,12 @@ class MismatchCounts:
         for each in mismatches:
             self._plain[each.kind.value] += 1
             self._plain["left"][each.kind.value] += 1
-            kept = self._plain["examples"].setdefault(each.kind.value, [])
-            if len(kept) < LONGEST_LIST:
-                kept.append({"id": each.id, "version": each.version, "fields": list(each.fields[:FIELDS])})
+            examples = self._plain["examples"].setdefault(each.kind.value, [])
+            if len(examples) < LONGEST_LIST:
+                examples.append({"id": each.id, "version": each.version, "fields": list(each.fields[:FIELDS])})
 
     def add_repaired(self, mismatches: Iterable[Mismatch]) -> None:
-        """Count mismatches that are gone."""
+        """Count repaired mismatches."""
         for each in mismatches:
             self._plain["repaired"] += 1
             self._plain["left"][each.kind.value] -= 1

@@ -172,8 +172,8 @@ class JobRun:
 
     async def is_done(self, object_type: str, side: str) -> bool:
         """Return whether each range of a type and a side is processed."""
-        left = await asyncio.to_thread(self._store.open_ranges, self.job.id)
-        return not any(part.object_type == object_type and part.side == side for part in left)
+        unfinished = await asyncio.to_thread(self._store.open_ranges, self.job.id)
+        return not any(part.object_type == object_type and part.side == side for part in unfinished)
 
     def beside(self) -> JobRun:
         """Return a run of the same job for work outside its ranges. It records findings but no progress."""

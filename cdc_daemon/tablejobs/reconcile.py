@@ -153,13 +153,13 @@ class Reconcile:
                 sums.add(result.existing)
                 target.counts.add(unreadable=len(result.unreadable))
             compared = part.rows + page.covered_rows
-            if judged := len(suspects) >= SUSPECTS:
+            if confirmed := len(suspects) >= SUSPECTS:
                 await target.confirmation.confirm(suspects, OF_ROWS)
                 suspects = {}
             if not suspects:
                 target.counts.add(rows=compared - counted)
                 counted = compared
-                await run.move(part, page.covered, compared, found=target.counts, now=judged)
+                await run.move(part, page.covered, compared, found=target.counts, now=confirmed)
         await target.confirmation.confirm(suspects, OF_ROWS)
         target.counts.add(rows=compared - counted)
         await run.move(part, part.last, compared, done=True, found=target.counts)
@@ -180,15 +180,15 @@ class Reconcile:
         async for page in self._pages(run, part, walk):
             walked.add(each.id for each in page)
             target.counts.add(documents=len(page))
-        doubtful = seen.differing(walked)
-        if doubtful:
+        differing = seen.differing(walked)
+        if differing:
             names: list[DocumentName] = []
             async with aclosing(walk.pages()) as pages:
                 async for page in pages:
                     names += [
                         DocumentName(target.place, each.id, each.routing)
                         for each in page
-                        if IdSums.bucket(each.id) in doubtful
+                        if IdSums.bucket(each.id) in differing
                     ]
                     if len(names) >= AT_ONCE:
                         await self._check_named(run, target, mapping, keys_of, names)

@@ -57,8 +57,8 @@ def error_text(error: BaseException) -> str:
 
 def cut(text: str, longest: int = LONGEST) -> str:
     """Return at most `longest` characters of a text; lone surrogates, which UTF-8 cannot encode, become `?`."""
-    kept = text if len(text) <= longest else text[: longest - 1] + "…"
-    return encodable(kept)
+    shortened = text if len(text) <= longest else text[: longest - 1] + "…"
+    return encodable(shortened)
 
 
 def encodable(text: str) -> str:

@@ -218,12 +218,12 @@ class Replayer:
 
     async def _process(self, signals: Mapping[Key, Signal], watch: _ReplayedKeys) -> None:
         waiting = iter(signals.items())
-        left = len(signals)
-        while left or watch.open:
-            room = min(WINDOW - len(watch.open), left)
+        remaining = len(signals)
+        while remaining or watch.open:
+            room = min(WINDOW - len(watch.open), remaining)
             if room > 0:
                 requested = dict(next(waiting) for _ in range(room))
-                left -= room
+                remaining -= room
                 watch.open.update(requested)
                 self._pipeline.request(requested.values(), watch)
             if watch.open:

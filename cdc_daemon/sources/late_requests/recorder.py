@@ -57,7 +57,7 @@ class SuspectWriter(Protocol):
         ...
 
     def begin(self, now: int, bound: int) -> BrokenOff:
-        """Record that requests will be sent; return the last stop that left requests without an answer."""
+        """Record that requests will be sent; return the last stop that left unanswered requests."""
         ...
 
     def end(self) -> None:
@@ -109,12 +109,12 @@ class SuspectRecorder:
             self._left_unanswered = True
             raise
 
-    async def note(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> None:
+    async def note(self, results: Sequence[tuple[Entry, Operation, Result]]) -> None:
         """Store the suspects among these results durably.
 
         Raises `StoreError`. The next call stores the suspects that could not be stored.
         """
-        for suspect in self._find(judged):
+        for suspect in self._find(results):
             self._unsaved[suspect.alias, suspect.document] = suspect
         if not self._unsaved:
             return
@@ -136,9 +136,9 @@ class SuspectRecorder:
     def _save(self, suspects: Sequence[Suspect]) -> None:
         self._suspects.add(suspects, now=self._now(), first=self.times.first, last=self.times.last)
 
-    def _find(self, judged: Sequence[tuple[Entry, Operation, Result]]) -> Iterator[Suspect]:
+    def _find(self, results: Sequence[tuple[Entry, Operation, Result]]) -> Iterator[Suspect]:
         deletions = self._until > 0 and self._now() < self._until
-        for entry, operation, result in judged:
+        for entry, operation, result in results:
             if result.unanswered and operation.body is not None:
                 version, since = operation.version, self._now()
             elif deletions and operation.body is None and result.outcome in _REMOVED:

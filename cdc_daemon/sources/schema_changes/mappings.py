@@ -162,11 +162,11 @@ class LiveMappings:
 
 def _log_changes(old: DocumentMapping, fresh: DocumentMapping) -> None:
     added = [column for column in fresh.fields if column not in old.fields]
-    gone = [column for column in old.fields if column not in fresh.fields]
+    dropped = [column for column in old.fields if column not in fresh.fields]
     if old.table.id != fresh.table.id:
         log.info("mapping.table_created_again", mapping=old.name)
-    if added or gone:
-        log.info("mapping.columns_changed", mapping=old.name, added=added, gone=gone)
+    if added or dropped:
+        log.info("mapping.columns_changed", mapping=old.name, added=added, gone=dropped)
 
 
 def _has_user_type(kind: CqlType) -> bool:

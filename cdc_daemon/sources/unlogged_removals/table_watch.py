@@ -129,7 +129,7 @@ class TableWatch:
         self._shown_in = shown_in
         self._cdc = cdc
         self._is_rekeyed = is_rekeyed
-        self._swept: dict[TableName, asyncio.Task[None]] = {}
+        self._sweeps: dict[TableName, asyncio.Task[None]] = {}
 
     async def turn(self) -> None:
         """Process each changed table; check all tables repeatedly while documents are swept.
@@ -139,32 +139,32 @@ class TableWatch:
         try:
             while True:
                 await self._check_during_sweeps()
-                if not self._swept:
+                if not self._sweeps:
                     return
-                await asyncio.wait(self._swept.values(), timeout=INTERVAL)
+                await asyncio.wait(self._sweeps.values(), timeout=INTERVAL)
                 self._collect_ended()
         finally:
-            for task in self._swept.values():
+            for task in self._sweeps.values():
                 task.cancel()
-            await asyncio.gather(*self._swept.values(), return_exceptions=True)
-            self._swept = {}
+            await asyncio.gather(*self._sweeps.values(), return_exceptions=True)
+            self._sweeps = {}
 
     async def _check_during_sweeps(self) -> None:
         try:
             await self._check()
         except CdcError as error:
-            if not self._swept:
+            if not self._sweeps:
                 raise
             _log_failure("removal.look_failed", error)
 
     def _collect_ended(self) -> None:
         """Remove the sweeps that have ended; raise the error of a failed one when no other sweep is running."""
-        ended = {table: task for table, task in self._swept.items() if task.done()}
-        self._swept = {table: task for table, task in self._swept.items() if table not in ended}
+        ended = {table: task for table, task in self._sweeps.items() if task.done()}
+        self._sweeps = {table: task for table, task in self._sweeps.items() if table not in ended}
         failed = {table: error for table, task in ended.items() if (error := task.exception()) is not None}
         for table, error in failed.items():
             _log_failure("removal.sweep_failed", error, table)
-        if failed and not self._swept:
+        if failed and not self._sweeps:
             raise next(iter(failed.values()))
 
     async def _check(self) -> None:
@@ -172,7 +172,7 @@ class TableWatch:
         truncated = await self._records.read()
         altered = {} if self._cdc is None else await self._cdc.read(self._policies.keys())
         for table in self._policies:
-            if table in self._swept:
+            if table in self._sweeps:
                 continue
             known = await asyncio.to_thread(self._states.get, table)
             try:
@@ -201,10 +201,10 @@ class TableWatch:
 
     @property
     def _has_room(self) -> bool:
-        return len(self._swept) < AT_ONCE
+        return len(self._sweeps) < AT_ONCE
 
     def _start_sweep(self, table: TableName, sweep: Coroutine[Any, Any, None]) -> None:
-        self._swept[table] = asyncio.create_task(sweep, name=f"sweep-{table}")
+        self._sweeps[table] = asyncio.create_task(sweep, name=f"sweep-{table}")
 
     async def _check_dropped(self, table: TableName, known: TableState) -> None:
         policy = self._policies[table].on_drop
