@@ -1,4 +1,4 @@
-"""`python -m tests.fixtures_maker [--compare SEED] [NAME…]`: make the commit-log fixtures anew, all or those named.
+"""`python -m tests.fixtures_maker [--compare SEED] [NAME…]`: generates the commit-log fixtures, all or those named.
 
 With --compare nothing is kept: random writes by a seed go through a real server, and `dump --raw` has to say of them
 what Cassandra's own reader says.

@@ -102,7 +102,7 @@ def combinations() -> Iterator[Combination]:
 
 
 def make(combination: Combination) -> int:
-    """Make one combination's folder anew; return the number of partition updates in its answer sheet."""
+    """Generate the folder of one combination; return the number of partition updates in its answer sheet."""
     with tempfile.TemporaryDirectory(prefix="fixtures-") as scratch:
         work = Path(scratch)
         keystore = work / "keystore.jceks"

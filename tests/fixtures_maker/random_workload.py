@@ -1,4 +1,4 @@
-"""A random schema and random writes of it, the same for the same seed: what nobody thought of."""
+"""A random schema and random writes to it, the same for the same seed: cases that no one thought of."""
 
 from __future__ import annotations
 

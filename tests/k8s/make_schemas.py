@@ -1,4 +1,4 @@
-"""`python -m tests.k8s.make_schemas`: makes the schemas of the operators' kinds anew, out of their releases (needs Go).
+"""`python -m tests.k8s.make_schemas`: generates the schemas of the operators' kinds from their releases (needs Go).
 
 A custom resource's definition has its schema in a form of OpenAPI, which is turned into JSON Schema here: the same
 types, names and patterns, without descriptions and without the rules that only an API server can apply

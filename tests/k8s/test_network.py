@@ -1,4 +1,4 @@
-"""What the network policies let through and what not, by the rules of Kubernetes, for each overlay that has them."""
+"""The traffic that the network policies allow by the rules of Kubernetes, for each overlay that has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every manifest holds to, whichever overlay it is in."""
+"""Rules for every manifest, in each overlay."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ MISSING: Final = frozenset(
         *("vi", "vim", "nano", "less", "more", "systemctl", "journalctl"),
     )
 )
-"""Programs that neither image has; nobody should be told to type them."""
+"""Programs that neither image has: no document may ask anyone to run them."""
 
 
 class Command(NamedTuple):

@@ -57,7 +57,7 @@ class Cassandra:
             del self.statics[partition]
 
     def truncate(self) -> None:
-        """Forget everything that is visible; nobody is told of it."""
+        """Delete everything that is visible, without a signal."""
         self.rows.clear()
         self.statics.clear()
         for look in self.onlookers:

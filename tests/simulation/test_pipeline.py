@@ -47,7 +47,7 @@ class Request:
         self._shown: dict[str, bytes | None] = {}
         self._seen: list[dict[str, bytes]] = []
         self.spoilt: set[str] = set()
-        """Documents that were spoilt since the request came: those it need not have mended."""
+        """Documents that were changed after the request came: the request need not have repaired them."""
         self.closed = False
         scope, clustering = (Scope.ROW, change.clustering) if self._row else (Scope.STATIC, ())
         self.signal = Signal(TABLE, change.partition, scope, clustering)

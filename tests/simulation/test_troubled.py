@@ -174,7 +174,7 @@ class AnyCounts:
 
 
 class World:
-    """Servers and a spool, and before them a pipeline that can be ended and begun anew."""
+    """Servers and a spool, and a pipeline in front of them that can be stopped and restarted."""
 
     def __init__(self, chance: random.Random, failures: float, batch: int) -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What an operator types, against a daemon at work: the runbook's commands, and a pause."""
+"""The commands of an operator against a running daemon: those of the runbook, and a pause."""
 
 from __future__ import annotations
 

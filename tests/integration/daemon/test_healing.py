@@ -1,4 +1,4 @@
-"""What the log cannot have told of is asked for to be compared, and healed by nothing but the daemon."""
+"""Changes that the log does not contain are found by a comparison, and the daemon repairs them without help."""
 
 from __future__ import annotations
 

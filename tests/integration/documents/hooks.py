@@ -11,7 +11,7 @@ NAME = f"{__name__}:publish"
 
 
 def publish(document: dict[str, Any], row: Mapping[str, Any], joined: JoinedRows) -> dict[str, Any] | None:
-    """Show a course with what no declaration says; hide drafts, and fail for a row that nobody foresaw."""
+    """Add computed fields to a course, skip drafts, and fail for an unexpected row."""
     if row["state"] == "draft":
         return None
     if row["state"] == "broken":

@@ -1,4 +1,4 @@
-"""Drift in what documents show of other tables: found and mended as any other."""
+"""Drift in joined fields of documents is found and repaired like any other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ USERS = 60
 
 
 def reconcile(stage: Stage, *, repair: bool = False) -> Mapping[str, Any]:
-    told = finished(stage, start(stage, "reconcile", types=["user"], repair=repair))
-    assert told["state"] == "done", told
-    found: Mapping[str, Any] = told["report"]["types"]["user"]
+    job = finished(stage, start(stage, "reconcile", types=["user"], repair=repair))
+    assert job["state"] == "done", job
+    found: Mapping[str, Any] = job["report"]["types"]["user"]
     return found
 
 

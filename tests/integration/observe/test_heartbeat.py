@@ -1,4 +1,4 @@
-"""The heartbeat goes the whole way while nobody writes; and a signal changes what is logged."""
+"""The heartbeat measures freshness while no application writes; a signal changes the log level."""
 
 from __future__ import annotations
 

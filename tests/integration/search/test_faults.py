@@ -1,4 +1,4 @@
-"""Bad documents die alone, and what an operator has to mend costs no document."""
+"""A bad document becomes a dead letter alone, and a fault that an operator has to fix costs no document."""
 
 from __future__ import annotations
 

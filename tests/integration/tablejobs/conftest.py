@@ -62,7 +62,7 @@ def start(stage: Stage, kind: str, **wanted: Any) -> str:
 
 
 def job(stage: Stage, identity: str) -> dict[str, Any]:
-    """Return what is told of a job."""
+    """Return the status of a job."""
     answer = send(stage, "GET", f"/admin/jobs/{identity}")
     assert answer.status == 200, answer
     content: dict[str, Any] = answer.content
@@ -70,10 +70,10 @@ def job(stage: Stage, identity: str) -> dict[str, Any]:
 
 
 def finished(stage: Stage, identity: str) -> dict[str, Any]:
-    """Wait for a job to end, and return what is told of it."""
+    """Wait for a job to end; return its status."""
 
     def ended() -> dict[str, Any]:
-        told = job(stage, identity)
-        return told if told["finished"] is not None else {}
+        report = job(stage, identity)
+        return report if report["finished"] is not None else {}
 
     return wait_for("the job's end", ended, seconds=120)

@@ -23,9 +23,9 @@ def test_it_survives_kill_9_and_loses_no_row(stage: Stage) -> None:
         stage.daemon.kill()
         stage.daemon.run()
         assert job(stage, identity)["rows"] > seen
-    told = finished(stage, identity)
-    assert (told["state"], told["fraction"], told["rows"]) == ("done", 1.0, ROWS)
-    assert told["ranges"]["done"] == told["ranges"]["total"]
+    report = finished(stage, identity)
+    assert (report["state"], report["fraction"], report["rows"]) == ("done", 1.0, ROWS)
+    assert report["ranges"]["done"] == report["ranges"]["total"]
     stage.assert_equal("old_person")
     stage.assert_nothing_set_aside()
 
@@ -36,8 +36,8 @@ def test_rows_of_every_shape(stage: Stage) -> None:
             stage.execute(f"INSERT INTO {{ks}}.old_event (p, c, d, v) VALUES ({p}, {moment}, '', {p})")
     stage.execute("UPDATE {ks}.old_event SET s = 3 WHERE p = 2")
     stage.execute("INSERT INTO {ks}.old_event (p, s) VALUES (77, 1)")
-    told = finished(stage, start(stage, "backfill", types=["old_event"]))
-    assert (told["state"], told["rows"]) == ("done", 15)
+    report = finished(stage, start(stage, "backfill", types=["old_event"]))
+    assert (report["state"], report["rows"]) == ("done", 15)
     stage.assert_equal("old_event")
 
 
@@ -46,8 +46,8 @@ def test_a_dry_run_counts_and_writes_nothing(stage: Stage) -> None:
     stage.settle()
     version = version_of(stage, "person", "dry-1")
     rows = len(stage.rows("person"))
-    told = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))
-    assert (told["state"], told["rows_by_type"]) == ("done", {"person": rows})
+    report = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))
+    assert (report["state"], report["rows_by_type"]) == ("done", {"person": rows})
     assert version_of(stage, "person", "dry-1") == version
 
 
@@ -72,12 +72,12 @@ def test_live_changes_are_neither_lost_nor_held_up(stage: Stage) -> None:
     try:
         identities = [start(stage, "backfill", types=["person"]) for _ in range(3)]
         stage.wait_shown()
-        told = [finished(stage, identity) for identity in identities]
+        report = [finished(stage, identity) for identity in identities]
     finally:
         stop.set()
         writer.join()
-    assert [each["state"] for each in told] == ["done"] * 3
-    assert min(each["rows"] for each in told) > 1000
+    assert [each["state"] for each in report] == ["done"] * 3
+    assert min(each["rows"] for each in report) > 1000
     stage.settle()
     stage.assert_equal("person")
 

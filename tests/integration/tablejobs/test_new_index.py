@@ -27,9 +27,9 @@ def _one_index(stage: Stage) -> Iterator[None]:
     stage.settle()
     stage.elastic.indices.refresh(index=stage.alias("person"))
     yield
-    for told in send(stage, "GET", "/admin/jobs").content["jobs"]:
-        if told["finished"] is None:
-            send(stage, "POST", f"/admin/jobs/{told['job']}/cancel")
+    for report in send(stage, "GET", "/admin/jobs").content["jobs"]:
+        if report["finished"] is None:
+            send(stage, "POST", f"/admin/jobs/{report['job']}/cancel")
     wait_for("nothing under way", lambda: not stage.daemon.status()["jobs"])
     if indices(stage)["other"] is not None:
         assert send(stage, "POST", "/admin/indices/person/drop").status == 200
@@ -115,9 +115,9 @@ def assert_both_equal(stage: Stage) -> None:
 def test_a_swap_under_load_a_rollback_and_the_removal(stage: Stage) -> None:
     before = live(stage)
     with busy(stage) as searches:
-        told = finished(stage, start(stage, "backfill", types=["person"], new_index=True))
-        assert (told["state"], told["message"]) == ("done", None)
-        plan = told["report"]["new_index"]["person"]
+        report = finished(stage, start(stage, "backfill", types=["person"], new_index=True))
+        assert (report["state"], report["message"]) == ("done", None)
+        plan = report["report"]["new_index"]["person"]
         assert (plan["in_place_of"], plan["swapped"]) == (before, True)
         assert live(stage) == plan["index"] != before
         made = searches.made
@@ -125,7 +125,7 @@ def test_a_swap_under_load_a_rollback_and_the_removal(stage: Stage) -> None:
     assert searches.failed == []
     assert searches.made > 20
     assert_both_equal(stage)
-    assert told["report"]["types"]["person"]["left"] == {"missing": 0, "different": 0, "surplus": 0}
+    assert report["report"]["types"]["person"]["left"] == {"missing": 0, "different": 0, "surplus": 0}
     found = indices(stage)
     assert (found["other"], found["phase"], found["written"], found["behind"]) == (before, "kept", True, False)
     refused = finished(stage, start(stage, "backfill", types=["person"], new_index=True))
@@ -168,11 +168,11 @@ def test_it_survives_kill_9_while_it_builds_and_around_the_swap(stage: Stage) ->
         stage.daemon.kill()
         assert searches.failed == []
         stage.daemon.run()
-        told = finished(stage, identity)
+        report = finished(stage, identity)
     assert searches.failed == []
-    assert (told["state"], told["rows"] >= ROWS * 0.8) == ("done", True)
-    assert told["report"]["new_index"]["person"]["swapped"]
-    assert live(stage) == told["report"]["new_index"]["person"]["index"]
+    assert (report["state"], report["rows"] >= ROWS * 0.8) == ("done", True)
+    assert report["report"]["new_index"]["person"]["swapped"]
+    assert live(stage) == report["report"]["new_index"]["person"]["index"]
     assert_both_equal(stage)
 
 
@@ -185,10 +185,10 @@ def test_an_index_that_refuses_documents_never_takes_the_place(stage: Stage) -> 
     stage.daemon.kill()
     stage.daemon.run()
     try:
-        told = finished(stage, start(stage, "backfill", types=["person"], new_index=True))
-        assert told["state"] == "failed"
-        assert "found 5 documents that differ" in told["message"]
-        assert unparsable() in told["message"]
+        report = finished(stage, start(stage, "backfill", types=["person"], new_index=True))
+        assert report["state"] == "failed"
+        assert "found 5 documents that differ" in report["message"]
+        assert unparsable() in report["message"]
         assert live(stage) == before
         found = indices(stage)
         assert (found["phase"], found["written"]) == ("building", True)
@@ -208,8 +208,8 @@ def test_an_index_that_refuses_documents_never_takes_the_place(stage: Stage) -> 
 
 def test_a_dry_run_creates_nothing(stage: Stage) -> None:
     before = live(stage)
-    told = finished(stage, start(stage, "backfill", types=["person"], new_index=True, dry_run=True))
-    plan = told["report"]["new_index"]["person"]
-    assert (told["state"], told["rows"], plan["in_place_of"]) == ("done", len(stage.rows("person")), before)
+    report = finished(stage, start(stage, "backfill", types=["person"], new_index=True, dry_run=True))
+    plan = report["report"]["new_index"]["person"]
+    assert (report["state"], report["rows"], plan["in_place_of"]) == ("done", len(stage.rows("person")), before)
     assert not stage.elastic.indices.exists(index=plan["index"])
     assert indices(stage)["other"] is None

@@ -30,9 +30,9 @@ def _equal(stage: Stage) -> Iterator[None]:
 
 
 def reconcile(stage: Stage, object_type: str, **wanted: Any) -> Mapping[str, Any]:
-    told = finished(stage, start(stage, "reconcile", types=[object_type], **wanted))
-    assert told["state"] == "done", told
-    found: Mapping[str, Any] = told["report"]["types"][object_type]
+    report = finished(stage, start(stage, "reconcile", types=[object_type], **wanted))
+    assert report["state"] == "done", report
+    found: Mapping[str, Any] = report["report"]["types"][object_type]
     return found
 
 

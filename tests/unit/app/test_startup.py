@@ -1,4 +1,4 @@
-"""What is waited for at the start is told at once, and not at every try."""
+"""The start logs at once what it waits for, and not at every attempt."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_nothing_is_probed_while_reads_are_answered() -> None:
 
 
 def test_reads_that_fail_while_probes_are_answered_are_no_outage() -> None:
-    """One partition may fail for ever, and be all that is read: nobody calls `answered` then."""
+    """One partition may fail forever and be the only one that is read: then `answered` is never called."""
 
     async def scene(_server: Server) -> None:
         await asyncio.sleep(600)

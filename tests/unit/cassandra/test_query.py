@@ -1,4 +1,4 @@
-"""What the driver raises, told as the fault of a request or as that of the servers."""
+"""The driver's errors, as the fault of a request or of the servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command's client waits no longer than it is told to, and says for what."""
+"""A command's client waits no longer than its timeout, and reports what it waited for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One test for each kind of mistake: what is told is the place, what was expected, what was found, and a mend."""
+"""One test for each kind of mistake: the message has the place, what was expected, what was found, and a fix."""
 
 from __future__ import annotations
 

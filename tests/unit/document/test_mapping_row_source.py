@@ -1,4 +1,4 @@
-"""The row of a document that cannot be built, as people look at it."""
+"""The row of a document that cannot be built, in the form that a dead letter shows."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class FakeControl:
 
 
 class FakeRangeJobs:
-    """Takes jobs in and keeps them in memory; nobody works on them."""
+    """Accepts jobs and keeps them in memory without running them."""
 
     def __init__(self) -> None:
         self.requests: list[JobRequest] = []

@@ -1,4 +1,4 @@
-"""Work in slices: one a round of the loop, in order, and nobody is left out."""
+"""Work in slices: one for each round of the loop, in order, and every task gets its turn."""
 
 from __future__ import annotations
 

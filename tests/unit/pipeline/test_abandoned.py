@@ -1,4 +1,4 @@
-"""A partition that somebody asked for and waits for no more holds up no other, whatever its rows wait for."""
+"""A requested partition that no caller waits for any more blocks no other, whatever its rows wait for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change whose dead letter cannot be kept is not acknowledged: it is tried again, after a pause."""
+"""A change whose dead letter cannot be stored is not acknowledged; it is retried after a pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reading tells of when values expire, and what only the log has told."""
+"""When values expire: from the reading of a row, and from the log where the reading does not show it."""
 
 from __future__ import annotations
 

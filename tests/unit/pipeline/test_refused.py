@@ -1,4 +1,4 @@
-"""A table that cannot be read holds up no other."""
+"""A table that cannot be read blocks no other."""
 
 from __future__ import annotations
 

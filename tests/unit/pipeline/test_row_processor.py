@@ -1,4 +1,4 @@
-"""Which first reads are believed (docs/guarantees.md, promise 2)."""
+"""Which first reads are trusted (docs/guarantees.md, promise 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An alias in trouble: its keys are parked, nobody's work waits for them, and they go on when it takes writes again."""
+"""An alias that takes no writes: its keys are parked, block nothing else, and are written when it accepts writes."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_row_that_other_documents_show_is_passed_on_all_the_same() -> No
 
 
 async def test_a_change_during_the_repair_is_not_left_behind() -> None:
-    """The alias takes writes again between a refusal and the parking of its keys: nobody would wake these."""
+    """The alias accepts writes again between a refusal and the parking of its keys, so nothing would wake them."""
     servers, coalescer = BlockedAliases("blocked"), Coalescer()
     router = Router(coalescer, {}, mapped=[BOTH])
 

@@ -1,4 +1,4 @@
-"""A row that Cassandra can never read holds up no other, and no checkpoint; an outage makes no dead letter."""
+"""A row that Cassandra can never read blocks no other row and no checkpoint; an outage makes no dead letter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A partition that Cassandra fails on each time holds up no other, and in the end no checkpoint."""
+"""A partition that Cassandra can never read blocks no other partition, and in the end no checkpoint."""
 
 from __future__ import annotations
 

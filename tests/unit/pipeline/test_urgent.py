@@ -1,4 +1,4 @@
-"""What is asked for by name: handed out apart, ahead of its delay, told of, and forgotten when nobody waits."""
+"""Keys that callers request: processed separately and without delay, reported, and removed when no caller waits."""
 
 from __future__ import annotations
 

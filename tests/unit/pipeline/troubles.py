@@ -91,7 +91,7 @@ class BlockedAliases(Servers):
 
 
 class Watching:
-    """A watch that keeps what it is told."""
+    """A watch that keeps the calls that it receives."""
 
     def __init__(self) -> None:
         self.closed = False

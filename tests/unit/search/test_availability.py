@@ -1,4 +1,4 @@
-"""Elasticsearch is away or in nobody's reach: nothing is kept but the keys, and the way back is found by probing."""
+"""Elasticsearch is unavailable: only keys are kept, and probes notice its return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something that an operator has to mend: no document suffers, the log says what to do, and it is tried again."""
+"""A fault that an operator has to fix: no document is lost, the log names the fix, and the request is retried."""
 
 from __future__ import annotations
 

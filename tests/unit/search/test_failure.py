@@ -1,4 +1,4 @@
-"""Failures told by their type, and the errors made of them."""
+"""Failures by their type, and the errors made from them."""
 
 from __future__ import annotations
 

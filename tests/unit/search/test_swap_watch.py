@@ -1,4 +1,4 @@
-"""Fields of indices that nobody could look at yet."""
+"""Fields of indices that were not read yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How jobs are worked off: resumed, tried again, failed, ended, and none in the way of another's."""
+"""How jobs run: they are resumed, retried, failed and completed, and none blocks another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may happen is shown with a count of 0 before it does, so that an alert sees the first time."""
+"""Every counter starts at 0 before its event happens, so that an alert notices the first one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Cassandra of these tests alone: nobody else may delete its segments."""
+"""A Cassandra for these tests only: nothing else may delete its segments."""
 
 from __future__ import annotations
 

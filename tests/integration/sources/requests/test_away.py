@@ -1,6 +1,6 @@
-"""Cassandra or Elasticsearch away: told within the request's deadline, with what is away, and right again after.
+"""Cassandra or Elasticsearch is unavailable: an answer names it in time, and the next one after its return succeeds.
 
-A stop meanwhile answers who waits.
+A stop in the meantime answers the waiting callers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEADLINE = 2.0
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A daemon on servers that may be held up."""
+    """A daemon on servers that can be suspended."""
     with (
         make_sandbox() as own,
         own.connect() as cql,

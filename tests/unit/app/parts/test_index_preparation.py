@@ -1,4 +1,4 @@
-"""Indices made ready at the start: one that an operator has to look after delays no other."""
+"""Preparation of the indices at the start: one that needs an operator delays no other."""
 
 from __future__ import annotations
 

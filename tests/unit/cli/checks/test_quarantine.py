@@ -1,4 +1,4 @@
-"""What people and machines are told of the copies of damaged segments."""
+"""How the check, the status and the metrics report the copies of damaged segments."""
 
 from __future__ import annotations
 

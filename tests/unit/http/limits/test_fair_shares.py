@@ -1,4 +1,4 @@
-"""Greedy and slow callers on real sockets: a polite one is served all the same."""
+"""Greedy and slow callers on real sockets do not block a polite one."""
 
 from __future__ import annotations
 

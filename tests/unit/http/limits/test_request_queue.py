@@ -16,7 +16,7 @@ from cdc_http.responses import RequestError
 
 
 class Work:
-    """Requests that work until they are told to end."""
+    """Requests that run until a test ends them."""
 
     def __init__(self, queue: RequestQueue) -> None:
         self.queue = queue

@@ -1,4 +1,4 @@
-"""Server-sent events: what viewers are told, how many there may be, and how it ends."""
+"""Server-sent events: their content, the limit of viewers, and how a stream ends."""
 
 from __future__ import annotations
 

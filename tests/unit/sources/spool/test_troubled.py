@@ -1,4 +1,4 @@
-"""Keys of an alias in trouble go to disk though cdc_raw has room, so that all others find room in the pipeline."""
+"""Keys of an alias that takes no writes are spooled although cdc_raw has room, so that others fit in the pipeline."""
 
 from __future__ import annotations
 
