@@ -1,4 +1,4 @@
-"""Documents a second of the bulk writer, beside the ceiling: prebuilt `_bulk` bodies over bare connections."""
+"""Documents a second of the bulk writer, compared with the ceiling: prebuilt `_bulk` bodies over bare connections."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def run_bare(url: str, bodies: Sequence[bytes]) -> tuple[float, float]:
 
 
 async def check(client: AsyncElasticsearch, documents: int) -> None:
-    """See that every document is there: a faster way to lose some is no result."""
+    """Check that every document is there: losing some faster is no result."""
     await client.indices.refresh(index=ALIAS)
     found = await client.count(index=ALIAS)
     assert found["count"] == documents, f"expected {documents} documents, found {found['count']}"

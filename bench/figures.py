@@ -1,4 +1,4 @@
-"""Several runs of one measurement, as people read them."""
+"""The summary of several runs of one measurement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Figures:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the results."""
         return statistics.median(self.values)
 
     def as_dict(self) -> dict[str, float | list[float]]:

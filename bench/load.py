@@ -1,4 +1,4 @@
-"""A mixed load on tables of every shape: what an application does, and every scope of deletion, from several threads.
+"""A mixed load on tables of every shape, with every scope of deletion, from several threads.
 
 Keys are few, so that changes of one row meet: in a batch, in the pipeline, in flight.
 """
@@ -72,11 +72,11 @@ class MixedLoad:
 
     @property
     def total(self) -> int:
-        """How many changes were made."""
+        """The number of changes that were made."""
         return self.changes.total()
 
     def stop(self) -> None:
-        """Stop, and return when no change is under way. Raises what broke a thread."""
+        """Stop, and return when no change is in flight. Raises the error of a thread."""
         self._stop.set()
         for thread in self._threads:
             if thread.ident is not None:

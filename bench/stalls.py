@@ -133,7 +133,7 @@ class _Pipeline:
 
 
 class _Nothing:
-    """Servers of which nothing is wrong, and no searches."""
+    """Healthy servers, without searches."""
 
     def trouble(self, alias: str) -> Trouble | None:  # noqa: ARG002 -- as the service asks
         return None
@@ -150,7 +150,7 @@ class _Nothing:
 
 
 class _Daemon:
-    """What the surface needs of a daemon for requests for rows."""
+    """The parts of a daemon that the HTTP surface needs for requests for rows."""
 
     node_id = "bench"
     jobs = object()

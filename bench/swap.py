@@ -1,4 +1,4 @@
-"""A whole table moved to a fresh index, and back, while its rows change and searches run: none may fail."""
+"""A table is moved to a new index and back while its rows change and searches run; no search may fail."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class SwapFigures:
-    """What came of it: rows in the table, seconds from the job's beginning to the swap, changes made meanwhile.
+    """The results: rows in the table, seconds from the job's beginning to the swap, changes made meanwhile.
 
     `searches` were made, `failed` are what those said that failed, `slowest` is in seconds. `swapped` and `rolled_back`
     are the comparisons of every row with every document after the swap and after the rollback.

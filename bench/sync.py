@@ -1,4 +1,4 @@
-"""Requests for rows: how many a second and how long they take, idle and beside a busy tail, and what the tail pays."""
+"""Requests for rows: their rate and duration, idle and beside a busy tail, and their cost for the tail."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class _Bench:
 
     @contextmanager
     def asking(self, ids: int) -> Iterator[None]:
-        """Ask for so many ids all the time."""
+        """Request so many ids continuously."""
         stop = threading.Event()
 
         def ask() -> None:
@@ -121,7 +121,7 @@ class _Bench:
             work.result()
 
     def _do_plainly(self, count: int) -> None:
-        """Read so many ids by multi-key queries and write them by bulk requests, as bare as that can be."""
+        """Read so many ids by multi-key queries and write them by bulk requests, with the least possible work."""
         ids = self._ids(count)
         parts = [(ids[start : start + KEYS_PER_QUERY],) for start in range(0, count, KEYS_PER_QUERY)]
         found = execute_concurrent_with_args(self._session, self._read, parts, concurrency=16)
@@ -228,7 +228,7 @@ def _wait_ready(port: int) -> None:
 
 @contextmanager
 def _busy(session: Session, insert: Any, rows: int, rate: float) -> Iterator[Callable[[], int]]:
-    """Change rows all the time."""
+    """Change rows continuously."""
     stop = threading.Event()
     made = 0
 

@@ -1,4 +1,4 @@
-"""What `bench sync` measures, run by run, and what people compare of it."""
+"""The measurements of `bench sync` by run, and the figures made from them."""
 
 from __future__ import annotations
 

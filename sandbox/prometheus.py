@@ -82,7 +82,7 @@ class Prometheus:
             return False
 
     def query(self, text: str) -> list[Sample]:
-        """Return what a query comes to now; values that are no number are left out. Raises SandboxError."""
+        """Return the result of a query now; values that are not numbers are left out. Raises SandboxError."""
         found = self._ask("query", query=text)["result"]
         samples = (Sample(each["metric"], float(each["value"][1])) for each in found)
         return [sample for sample in samples if not math.isnan(sample.value)]
@@ -99,7 +99,7 @@ class Prometheus:
         return [(labels, [point for point in points if not math.isnan(point[1])]) for labels, points in series]
 
     def alerts(self) -> dict[str, str]:
-        """Return the alerts that are on, by name: `pending` or `firing`. Raises SandboxError."""
+        """Return the active alerts by name: `pending` or `firing`. Raises SandboxError."""
         states: dict[str, str] = {}
         for alert in self._ask("alerts")["alerts"]:
             name, state = alert["labels"]["alertname"], alert["state"]

@@ -1,4 +1,4 @@
-"""What there is to be seen: the steps, what is going on now, and the numbers."""
+"""The data that the demo shows: its steps, the current one, and the numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on, or took."""
+        """Return how long the step has taken."""
         if self.state is State.WAITING:
             return 0.0
         return (self.ended or time.monotonic()) - self.began
@@ -46,7 +46,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The figures of one moment. What is not known then is None; times are in seconds, sizes in bytes."""
+    """The figures of one moment. Unknown ones are None; times are in seconds, sizes in bytes."""
 
     written: int
     writes_per_second: float
@@ -61,7 +61,7 @@ class Numbers:
 
 @dataclass(slots=True)
 class Board:
-    """Filled by who runs the demo, read by who shows it."""
+    """Written by the demo, read by the view."""
 
     steps: list[Step]
     began: float = field(default_factory=time.monotonic)
@@ -86,7 +86,7 @@ class Board:
             step.ended = time.monotonic()
 
     def numbers(self) -> Numbers | None:
-        """Return the figures of now, or None before there are any."""
+        """Return the current figures, or None before the first."""
         if self.writer is None or self.probes is None or self.watch is None:
             return None
         status = self.watch.status or {}

@@ -71,7 +71,7 @@ Row = tuple[str, tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What goes to Cassandra as one request; a batch changes several rows."""
+    """One request to Cassandra; a batch changes several rows."""
 
     kind: Kind
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""`python -m sandbox.demo`: runs the demo, and tells by its exit code whether all went as it should."""
+"""`python -m sandbox.demo`: runs the demo; its exit code shows whether it succeeded."""
 
 from __future__ import annotations
 

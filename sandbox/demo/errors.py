@@ -1,4 +1,4 @@
-"""What can go wrong in the demo."""
+"""The error of the demo."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from cdc_daemon.model.errors import CdcError
 
 
 class DemoError(CdcError):
-    """The daemon did not do what the demo is there to show."""
+    """The daemon did not behave as the demo requires."""

@@ -1,4 +1,4 @@
-"""How fresh documents were: percentiles of measured times."""
+"""Percentiles of the measured freshness of documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Percentiles(NamedTuple):
-    """Of so many `measured` times, in seconds."""
+    """The percentiles of `measured` times, in seconds."""
 
     measured: int
     p50: float

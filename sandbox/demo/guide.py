@@ -1,4 +1,4 @@
-"""How to try by hand what the demo has left up."""
+"""How to use the servers that the demo has left running."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def guide(stage: Stage) -> list[str]:
 
 
 def outlook() -> list[str]:
-    """Return the lines for those who have left nothing up: how to look at the status page and the metrics."""
+    """Return the lines for a demo that leaves nothing running: how to see the status page and the metrics."""
     return [
         "To look around: make demo KEEP=1 leaves all of it up, and tells where the status page and the metrics are.",
         "The dashboard's queries and the alerts on a real Prometheus: make observe",

@@ -1,4 +1,4 @@
-"""Changes to the tables beside the users': what documents show of them, and documents of their own."""
+"""Changes to the other tables: to those that the documents of users show, and to those with documents of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in the demo, one step after the other."""
+"""The steps of the demo, in order."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def play(stage: Stage, board: Board, options: Options) -> Summary:
 
 
 class _Play:
-    """The steps for which everything is up."""
+    """The steps that need all servers."""
 
     def __init__(  # noqa: PLR0917 -- all that takes part
         self, stage: Stage, board: Board, watch: Watch, probes: Probes, writer: Writer, renames: Renames
@@ -147,7 +147,7 @@ class _Play:
             await asyncio.sleep(_MARGIN)  # the last of them are not to meet the outage
 
     async def _is_warm(self, seconds: float) -> bool:
-        """Wait until documents have come in time for a while; tell whether they did."""
+        """Wait until documents have been fresh for a while; return whether they were."""
         until = time.monotonic() + seconds
         late = time.monotonic()
         while (now := time.monotonic()) < until:

@@ -1,4 +1,4 @@
-"""Organisations get other names: one row changes, and with it the documents of all users who show it."""
+"""Renames organisations: one row changes, and with it the documents of all users who show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers and the daemon, in processes of their own, and what is done to them."""
+"""The servers and the daemon as separate processes, and the actions on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came out, short enough for a README."""
+"""The results, short enough for a README."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Summary:
 
     @property
     def is_equal(self) -> bool:
-        """Whether everything was compared and found equal."""
+        """Whether everything was compared and is equal."""
         return bool(self.comparisons) and all(comparison.is_equal for comparison in self.comparisons)
 
     def lines(self) -> list[str]:

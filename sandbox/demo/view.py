@@ -1,4 +1,4 @@
-"""The demo on a terminal: one live picture; elsewhere: plain lines with the time of day."""
+"""The display of the demo: a live picture on a terminal, plain lines with the time of day elsewhere."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class LiveView:
 
 
 class PlainView:
-    """A line for each thing that happens, and one with the figures every few seconds."""
+    """A line for each event, and one with the figures every few seconds."""
 
     def __init__(self, board: Board) -> None:
         self._board = board

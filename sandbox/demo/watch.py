@@ -1,4 +1,4 @@
-"""What the daemon and the search engine say of themselves, asked for a few times a second."""
+"""The status of the daemon and of the search engine, read a few times a second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Watch:
 
     @property
     def is_running(self) -> bool:
-        """Whether the daemon says that it is at work."""
+        """Whether the daemon reports that it is running."""
         return self.status is not None and self.status.get("state") == "running"
 
     async def run(self) -> None:
@@ -50,7 +50,7 @@ class Watch:
             await asyncio.sleep(_EVERY)
 
     def check_alive(self) -> None:
-        """Raise `DemoError` when the daemon has ended by itself."""
+        """Raise `DemoError` if the daemon ended unexpectedly."""
         if not self.killed and not self._stage.daemon_is_alive:
             raise DemoError("expected the daemon to run until it is killed, found it ended")
 
@@ -60,7 +60,7 @@ class Watch:
         return self.status
 
     async def wait_running(self) -> None:
-        """Return when the daemon is at work. Raises `DemoError` when it ends instead."""
+        """Return when the daemon runs. Raises `DemoError` when it ends instead."""
         while not self.is_running:
             self.check_alive()
             await asyncio.sleep(_POLL)

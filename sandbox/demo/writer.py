@@ -28,7 +28,7 @@ class Writer:
     """Writes `rate` rows a second until `stop`.
 
     `written` counts the acknowledged rows by the kind of their change, `failed` the requests that were not
-    acknowledged: those may have come into effect or not, which the comparison in the end does not mind.
+    acknowledged. These may be applied or not; the final comparison accepts both.
     """
 
     def __init__(self, session: Session, *, rate: int, source: random.Random) -> None:

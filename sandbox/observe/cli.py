@@ -27,7 +27,7 @@ _AFTERWARDS = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it. Return 0 when all was seen, 1 when not, 130 when it was interrupted."""
+    """Run it. Return 0 if everything was seen, 1 if not, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.observe", description="The dashboard's queries and the alerts, on a real Prometheus."
     )

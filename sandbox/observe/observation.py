@@ -1,4 +1,4 @@
-"""What is looked at, one step after the other."""
+"""The steps of the observation, in order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ JOBS = {"audit": {"every": "15s", "sample": 1}}
 
 
 class Observation:
-    """Everything is started on `stage`; what there is to tell goes to `say`, a line at a time."""
+    """Starts everything on `stage`; reports go to `say`, one line at a time."""
 
     def __init__(self, stage: Stage, *, say: Callable[[str], None]) -> None:
         self._stage = stage
@@ -61,13 +61,13 @@ class Observation:
 
     @property
     def prometheus(self) -> Prometheus:
-        """The Prometheus that looks on. Raises SandboxError before it is started."""
+        """The Prometheus that scrapes the daemon. Raises SandboxError before it is started."""
         if self._prometheus is None:
             raise SandboxError("Prometheus is not started")
         return self._prometheus
 
     async def run(self, *, rate: int, afterwards: float = 0.0) -> None:
-        """Look at everything, and on for so many seconds. Raises CdcError when something was not seen."""
+        """Run all steps, then observe for so many seconds. Raises CdcError if something was not seen."""
         await self._stage.start_servers(self._tell)
         ring = self._stage.sandbox["cassandra"]
         with connect(ring["contact_points"], ring["port"]) as session:
@@ -104,7 +104,7 @@ class Observation:
         self._tell(f"Prometheus is up, with the rules: {self._prometheus.url}/alerts")
 
     async def _ask_for_rows(self) -> None:
-        """Ask for a row now and then, so that there are requests to be seen."""
+        """Request a row now and then, so that there are requests to observe."""
         client = SyncClient(DaemonClient(self._stage.daemon_url, patience=5.0))
         while True:
             with suppress(CdcError):
@@ -112,7 +112,7 @@ class Observation:
             await asyncio.sleep(2 * _PAUSE)
 
     async def _dashboard(self) -> None:
-        """Ask each query of the dashboard until it has an answer."""
+        """Run each query of the dashboard until it has a result."""
         waiting = [(panel, query) for panels in rows().values() for panel in panels for query in panel.queries]
         count = len(waiting)
 
@@ -164,7 +164,7 @@ class Observation:
         return draw(graphs, seconds=end - begin, outage=(stopped - begin, started - begin))
 
     def _alerts(self) -> dict[str, str]:
-        """Return the alerts that are on, and tell those that have changed."""
+        """Return the active alerts, and report those that have changed."""
         now = self.prometheus.alerts()
         for name in sorted(now.keys() | self._seen.keys()):
             if now.get(name) != self._seen.get(name):

@@ -1,4 +1,4 @@
-"""Panels of the dashboard drawn as one SVG picture, from what Prometheus has."""
+"""Panels of the dashboard as one SVG picture, drawn from the data in Prometheus."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _panel(graph: Graph, seconds: float, outage: tuple[float, float]) -> Iterato
 
 
 def _stretches(points: Sequence[tuple[float, float]]) -> Iterator[Sequence[tuple[float, float]]]:
-    """Cut a line where there are no values: nothing is known of what was between."""
+    """Cut a line where values are missing."""
     begin = 0
     for at in range(1, len(points) + 1):
         if at == len(points) or points[at][0] - points[at - 1][0] > _GAP:
@@ -128,7 +128,7 @@ def _stretches(points: Sequence[tuple[float, float]]) -> Iterator[Sequence[tuple
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """Leave out points between two others of their own value: a level needs only its ends."""
+    """Remove points between two others with the same value: a horizontal line needs only its ends."""
     return [
         point
         for at, point in enumerate(points)

@@ -1,4 +1,4 @@
-"""The values beside a graph: round ones, few, and spelt as people would."""
+"""The labels of the value axis of a graph: few and round."""
 
 from __future__ import annotations
 
