@@ -27,6 +27,11 @@ def indexes_vectors() -> bool:
     return _is_elasticsearch_8()
 
 
+def records_ignored_values() -> bool:
+    """Return whether the chosen engine can find the documents with a value beyond `ignore_above`."""
+    return _is_elasticsearch_8()
+
+
 def make_sandbox(**options: Any) -> Sandbox:
     """Return a sandbox for tests: with the chosen search engine, and quick to start. `options` are Sandbox's."""
     return Sandbox(**{"search": chosen_search(), "java_options": FAST_START, **options})

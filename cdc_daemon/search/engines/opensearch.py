@@ -17,6 +17,7 @@ from cdc_daemon.search.engine import Product, StoredDocument
 from cdc_daemon.search.engines.answers import PAGE, read, required
 from cdc_daemon.search.engines.client import failure_of
 from cdc_daemon.search.engines.field_types import without_indexed_vectors
+from cdc_daemon.search.engines.ignored_values import without_ignored_term
 from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, OPENSEARCH, read_product
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
 from cdc_daemon.search.failure import EngineError
@@ -68,7 +69,7 @@ class OpenSearchEngine(RestEngine):
         """
         kept = f"{int(keep_alive)}s"
         search: dict[str, Any] = {
-            "query": query or {"match_all": {}},
+            "query": without_ignored_term(query),
             "_source": {"includes": list(source)} if source else False,
             "sort": ["_doc"],
             "size": page,
