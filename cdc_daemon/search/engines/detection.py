@@ -8,13 +8,13 @@ from typing import Any
 
 import structlog
 
-from cdc_daemon.search.engine import Product, SearchEngine, StoredDocument
+from cdc_daemon.search.engine import DocumentName, Product, SearchEngine, StoredDocument
 from cdc_daemon.search.engines.client import ElasticsearchOptions, make_client, make_transport
 from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
 from cdc_daemon.search.engines.opensearch import OpenSearchEngine
 from cdc_daemon.search.engines.product import has_own_client
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, failure_in
-from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, is_foreign
+from cdc_daemon.search.failure import EngineError, Failure, UnsupportedEngineError, is_foreign
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +68,13 @@ class DetectedEngine(RestEngine):
         await self._plain.close()
         if self._own is not None:
             await self._own.close()
+
+    async def documents(
+        self, names: Sequence[DocumentName], *, source: bool | Sequence[str], seconds: float | None = None
+    ) -> list[StoredDocument | Failure | None]:
+        """Return the current state of each document, without a refresh. How to ask depends on the release."""
+        await self._find()
+        return await super().documents(names, source=source, seconds=seconds)
 
     async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a mapping as the engine that answers can have it."""

@@ -42,6 +42,14 @@ def has_own_client(product: Product) -> bool:
     return product.name == ELASTICSEARCH and release(product.version)[0] != 7
 
 
+def hides_vectors(product: Product) -> bool:
+    """Return whether the engine leaves vectors out of a document's source unless they are demanded.
+
+    Elasticsearch does so since 9.2 (`index.mapping.exclude_source_vectors`).
+    """
+    return product.name == ELASTICSEARCH and release(product.version) >= (9, 2)
+
+
 def read_product(status: int, body: Any, *, is_elasticsearch: bool) -> Product:
     """Return the engine that gives this answer to `GET /`. `is_elasticsearch` says whether a header names it.
 

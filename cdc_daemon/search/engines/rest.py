@@ -36,6 +36,7 @@ from cdc_daemon.search.engines.answers import (
     read,
     required,
 )
+from cdc_daemon.search.engines.product import hides_vectors
 from cdc_daemon.search.failure import EngineError, Failure, broken_answer
 
 _FILTER = "error,errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
@@ -134,7 +135,9 @@ class RestEngine(ABC):
             {"_index": name.alias, "_id": name.id, **({} if name.routing is None else {"routing": name.routing})}
             for name in names
         ]
-        parameters = {"_source": source if isinstance(source, bool) else ",".join(source)}
+        parameters: dict[str, Any] = {"_source": source if isinstance(source, bool) else ",".join(source)}
+        if source is True and self.product is not None and hides_vectors(self.product):
+            parameters["_source_exclude_vectors"] = False
         answer = await self._ask("POST", "/_mget", parameters, {"docs": wanted}, seconds=seconds)
         found = read(MULTI_GET, answer.body)["docs"]
         if len(found) != len(names):
