@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cdc_daemon.config.mapping import MappingSettings
@@ -62,29 +63,48 @@ class DocumentKeys:
         return Key(self._table, partition, parts) if self._takes(partition, parts) else None
 
 
+Digest = Callable[[str], int]
+"""Returns a number of at least 63 bits for an id, always the same one for equal ids."""
+
+
+def lasting_digest(salt: str) -> Digest:
+    """Return a digest that a later process computes as well; the built-in `hash` differs in each process."""
+    key = salt.encode()[:64]
+
+    def digest(identity: str) -> int:
+        text = identity.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=key).digest())
+
+    return digest
+
+
 class IdSums:
     """Sums of document ids by bucket: they show whether two sets of documents differ, without keeping the ids.
 
-    If two objects have equal sums in a bucket, they
-    counted the same documents in it: the sums have 63 bits and are salted for this process (`hash`).
+    If two objects have equal sums in a bucket, they counted the same documents in it: the sums have 63 bits and are
+    salted. `digest` must be the same for both objects. `stored` are the sums that `dump` returned.
     """
 
-    def __init__(self) -> None:
-        self._sums = array("Q", bytes(8 * _BUCKETS))
+    def __init__(self, digest: Digest = hash, *, stored: bytes | None = None) -> None:
+        self._digest = digest
+        self._sums = array("Q", bytes(8 * _BUCKETS) if stored is None else stored)
 
-    @staticmethod
-    def bucket(identity: str) -> int:
+    def bucket(self, identity: str) -> int:
         """Return the bucket of an id."""
-        return hash(identity) % _BUCKETS
+        return self._digest(identity) % _BUCKETS
 
     def add(self, identities: Iterable[str]) -> None:
         """Add the ids of documents."""
-        sums = self._sums
+        sums, digest = self._sums, self._digest
         for identity in identities:
-            value = hash(identity)
+            value = digest(identity)
             at = value % _BUCKETS
             sums[at] = (sums[at] + (value | 1)) & _WORD  # no id may add zero: the hash of an empty text is zero
 
     def differing(self, other: IdSums) -> set[int]:
         """Return the buckets in which the sums differ from another object's."""
         return {at for at, (one, two) in enumerate(zip(self._sums, other._sums, strict=True)) if one != two}
+
+    def dump(self) -> bytes:
+        """Return the sums as bytes: half a megabyte."""
+        return self._sums.tobytes()

@@ -29,8 +29,9 @@ from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.metrics import DriftMetrics
 from cdc_daemon.tablejobs.new_index import NewIndex
 from cdc_daemon.tablejobs.range_job import JobRun
-from cdc_daemon.tablejobs.reconcile import ComparedMapping, Reconcile
+from cdc_daemon.tablejobs.reconcile import Reconcile
 from cdc_daemon.tablejobs.runner import JobWork, RangeJobRunner
+from cdc_daemon.tablejobs.surplus import ComparedMapping
 
 _MARKER_PAUSE = 0.5
 """Seconds until a write is readable in a plain segment, which gets markers every 0.1 s."""

@@ -13,7 +13,7 @@ from cdc_daemon.document.bookkeeping import CLUSTERING_FIELD, PARTITION_FIELD
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.search.engine import StoredDocument
-from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums
+from cdc_daemon.tablejobs.document_ids import DocumentKeys, IdSums, lasting_digest
 from tests.unit.document.tables import table
 
 TABLE = TableName("sunbird", "t")
@@ -62,8 +62,24 @@ def test_the_same_documents_agree_in_whatever_order(identities: list[str]) -> No
 @given(st.sets(st.text(max_size=5), max_size=50), st.sets(st.text(max_size=5), max_size=50))
 def test_each_document_that_one_has_not_seen_is_in_a_bucket_that_differs(one: set[str], other: set[str]) -> None:
     differing = sums_of(sorted(one)).differing(sums_of(sorted(other)))
-    assert {IdSums.bucket(each) for each in one ^ other} == set(differing)
+    assert {IdSums().bucket(each) for each in one ^ other} == set(differing)
 
 
 def test_a_document_that_is_there_twice_is_seen() -> None:
-    assert sums_of(["a", "b"]).differing(sums_of(["a", "b", "b"])) == {IdSums.bucket("b")}
+    assert sums_of(["a", "b"]).differing(sums_of(["a", "b", "b"])) == {IdSums().bucket("b")}
+
+
+@given(IDS, IDS)
+def test_stored_sums_are_continued(one: list[str], other: list[str]) -> None:
+    first = IdSums(lasting_digest("a job"))
+    first.add(one)
+    later = IdSums(lasting_digest("a job"), stored=first.dump())
+    later.add(other)
+    whole = IdSums(lasting_digest("a job"))
+    whole.add([*other, *one])
+    assert later.differing(whole) == set()
+
+
+def test_another_salt_gives_other_sums() -> None:
+    assert lasting_digest("one")("id") != lasting_digest("other")("id")
+    assert 0 <= lasting_digest("one")("\ud800") < 1 << 64
