@@ -46,6 +46,25 @@ def throughput() -> list[Panel]:
             ],
         ),
         Panel(
+            "Removed rows are gone within",
+            "Time within which a removed row of a polled table is gone from search, and the age of the last complete "
+            "search for removed rows.",
+            "s",
+            [
+                Query("max by (keyspace, table) (cdc_daemon_deletes_bound_seconds{of})", "{{keyspace}}.{{table}}"),
+                Query(
+                    "time() - max by (keyspace, table) (cdc_daemon_deletes_searched_timestamp_seconds{of})",
+                    "last search of {{keyspace}}.{{table}}",
+                ),
+            ],
+        ),
+        Panel(
+            "Documents of removed rows",
+            "Documents per second that were removed because a delete pass found no row for them.",
+            "ops",
+            [Query(rate("cdc_daemon_deletes_removed_total", "keyspace", "table"), "{{keyspace}}.{{table}}")],
+        ),
+        Panel(
             "Changes left to other daemons",
             "Signals per second that were left to the daemon of the key's first live replica (commit_log."
             "ownership: primary), and those that were processed after all because that node went down.",

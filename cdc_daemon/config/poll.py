@@ -52,6 +52,16 @@ class BucketSettings(SettingsSection):
     """All values of each other partition key column, such as `shard: [0, 1, 2, 3]`."""
 
 
+class DeletesSettings(SettingsSection):
+    """The search for removed rows of a polled table: their documents are removed."""
+
+    every: Duration = 3600.0
+    """The interval between the starts of two passes. A removed row is gone from search within this time plus the
+    duration of a pass, which `/status` shows."""
+    rate: int = Field(default=5000, ge=1, le=1_000_000)
+    """The maximum number of rows read per second."""
+
+
 class PollSettings(SettingsSection):
     """A polled table, and the column that holds the time of a row's last change."""
 
@@ -82,6 +92,9 @@ class PollSettings(SettingsSection):
     start: Literal["beginning", "now"] = "beginning"
     """Where the first poll starts: `beginning` reads every row of the table, `now` only rows that change from now
     on."""
+    deletes: DeletesSettings | None = None
+    """Finds removed rows, which polling does not see. Each pass reads the keys of the whole table and compares them
+    with the ids in the index. Without this section, only a reconcile removes the documents of removed rows."""
     bucket: BucketSettings | None = Field(default=None, validate_default=True)
     """The time buckets of the table, for the strategy `bucket`."""
 

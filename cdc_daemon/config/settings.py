@@ -237,6 +237,20 @@ class Settings(SettingsSection):
 
     @field_validator("mappings")
     @classmethod
+    def _removed_rows_have_documents(
+        cls, mappings: Mapping[str, MappingSettings], info: ValidationInfo
+    ) -> Mapping[str, MappingSettings]:
+        shown = {mapping.table for mapping in mappings.values()}
+        for polled in info.data.get("poll", ()):
+            if polled.deletes is not None and polled.table not in shown:
+                raise wrong(
+                    f"expected a mapping of {polled.table}, which has deletes in poll",
+                    hint="deletes removes the documents of removed rows; leave it out for a table that is only joined",
+                )
+        return mappings
+
+    @field_validator("mappings")
+    @classmethod
     def _the_heartbeat_is_shown(
         cls, mappings: Mapping[str, MappingSettings], info: ValidationInfo
     ) -> Mapping[str, MappingSettings]:

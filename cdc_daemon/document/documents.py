@@ -64,7 +64,7 @@ class _RowDocuments:
         for mapping, operation_of in self._mappings:
             try:
                 if row is None:
-                    made.append(mapping.removal(_key_values(mapping, key), version, read_at))
+                    made.append(mapping.removal(key_values(mapping, key), version, read_at))
                 else:
                     made.append(operation_of(row, serialised, version, read_at))
             except DocumentError as error:
@@ -82,7 +82,8 @@ class _RowDocuments:
         return FailedBuild(mapping.alias, str(error.where.get("id", "")), error, source)
 
 
-def _key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:
+def key_values(mapping: DocumentMapping, key: Key) -> tuple[object, ...]:
+    """Return the values of a key's columns, partition key first. Raises `UndecodableError`."""
     table = mapping.table
     try:
         return (*table.key_values(key.partition_key), *table.clustering_values(key.clustering or ()))

@@ -293,5 +293,16 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE dependent ADD COLUMN passed INTEGER;
     """,
+    """
+    CREATE TABLE job_sums (
+        job TEXT NOT NULL,
+        object_type TEXT NOT NULL,
+        sums BLOB NOT NULL,
+        PRIMARY KEY (job, object_type)
+    ) STRICT;
+    CREATE TRIGGER range_job_finished AFTER UPDATE OF finished ON range_job WHEN NEW.finished IS NOT NULL BEGIN
+        DELETE FROM job_sums WHERE job = NEW.id;
+    END;
+    """,
 )
 """Step N migrates the file from version N to N + 1. Append steps; never change one that was released."""

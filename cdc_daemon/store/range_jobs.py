@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,9 +29,9 @@ DOCUMENTS = "documents"
 class RangeJob:
     """One job that walks tables (`backfill`, `reconcile` or another kind) and its progress.
 
-    `origin` is who requested it (`operator`, `gap`, `possible_gap`, `audit`). `state` is `queued`, `running`, `done`,
-    `cancelled`, or `failed` with a `message`. `options` are the request's options, `report` the results so far, both
-    plain values. Times are in microseconds since epoch.
+    `origin` is who requested it (`operator`, `gap`, `possible_gap`, `audit`, `deletes`). `state` is `queued`,
+    `running`, `done`, `cancelled`, or `failed` with a `message`. `options` are the request's options, `report` the
+    results so far, both plain values. Times are in microseconds since epoch.
     """
 
     id: str
@@ -191,14 +192,54 @@ class RangeJobs:
         *,
         done: bool = False,
         report: Mapping[str, Any] | None = None,
+        sums: tuple[str, bytes] | None = None,
     ) -> None:
-        """Record that a range is processed up to `cursor` (`rows` rows in all), together with the results so far."""
+        """Record that a range is processed up to `cursor` (`rows` rows in all), together with the results so far.
+
+        `sums` are an object type and the sums of its rows so far.
+        """
+        packed = None if sums is None else zlib.compress(sums[1], 1)
         with self._database.transaction() as connection:
+            if sums is not None:
+                connection.execute(
+                    "INSERT INTO job_sums (job, object_type, sums) VALUES (?, ?, ?) "
+                    "ON CONFLICT (job, object_type) DO UPDATE SET sums = excluded.sums",
+                    (identity, sums[0], packed),
+                )
             if report is not None:
                 connection.execute("UPDATE range_job SET report = ? WHERE id = ?", (_encode(report), identity))
             connection.execute(
                 "UPDATE job_range SET cursor = ?, rows = ?, done = ? WHERE job = ? AND number = ?",
                 (cursor, rows, done, identity, number),
+            )
+
+    def sums(self, identity: str, object_type: str) -> bytes | None:
+        """Return the sums of the rows of an object type so far, or None if there are none."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT sums FROM job_sums WHERE job = ? AND object_type = ?", (identity, object_type)
+            ).fetchone()
+        return None if row is None else zlib.decompress(row[0])
+
+    def latest(self, origin: str, types: Sequence[str]) -> tuple[RangeJob | None, RangeJob | None]:
+        """Return the newest job of an origin for exactly these types, and the newest one of them that is done."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_JOB} FROM range_job WHERE origin = ? AND json_extract(options, '$.types') = json(?) "  # noqa: S608
+                "ORDER BY created DESC, rowid DESC",
+                (origin, orjson.dumps(list(types)).decode()),
+            ).fetchall()
+        jobs = [_job(row) for row in rows]
+        return next(iter(jobs), None), next((job for job in jobs if job.state == "done"), None)
+
+    def keep_latest(self, origin: str, types: Sequence[str]) -> None:
+        """Delete the jobs that `latest` does not return: a job that runs every hour would hide all others in lists."""
+        kept = [job.id for job in self.latest(origin, types) if job is not None]
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM range_job WHERE origin = ? AND json_extract(options, '$.types') = json(?) "
+                "AND finished IS NOT NULL AND id NOT IN (SELECT value FROM json_each(?))",
+                (origin, orjson.dumps(list(types)).decode(), orjson.dumps(kept).decode()),
             )
 
     def report(self, identity: str, report: Mapping[str, Any]) -> None:

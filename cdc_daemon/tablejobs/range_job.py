@@ -20,8 +20,8 @@ SAVED_EVERY = 1.0
 """Seconds between two durable records of a range's progress: the maximum that a crash repeats."""
 
 
-JobKind = Literal["backfill", "reconcile"]
-JobOrigin = Literal["operator", "gap", "possible_gap", "audit"]
+JobKind = Literal["backfill", "reconcile", "deletes"]
+JobOrigin = Literal["operator", "gap", "possible_gap", "audit", "deletes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,8 @@ class JobRequest:
     `ranges` are the tokens to process; none stands for the whole ring. `sample` is the random fraction of them that is
     processed, 0 to 1. `rate` limits the rows a second. With `dry_run`, a backfill only counts. With `new_index`, it
     fills a new index beside the live one, compares it with the rows, and swaps it in. With `repair`, a reconcile
-    repairs each difference, and then closes its `requests`.
+    repairs each difference, and then closes its `requests`. A job of the kind `deletes` removes the documents of rows
+    that no longer exist.
     """
 
     kind: JobKind
@@ -56,6 +57,8 @@ class JobRequest:
         plain |= {"rate": self.rate}
         if self.kind == "backfill":
             return plain | {"dry_run": self.dry_run} | ({"new_index": True} if self.new_index else {})
+        if self.kind == "deletes":
+            return plain
         plain |= {"repair": self.repair, "sample": self.sample}
         return plain | {"requests": list(self.requests)} if self.requests else plain
 
@@ -130,10 +133,11 @@ class JobRun:
         done: bool = False,
         found: RangeFindings | None = None,
         now: bool = False,
+        sums: bytes | None = None,
     ) -> None:
-        """Record that a range is processed up to a token, and the findings since the previous record.
+        """Record that a range is processed up to a token, the findings since the previous record, and the rows' `sums`.
 
-        Both are stored in one transaction, so that nothing is counted twice when the rest is repeated after a crash.
+        All are stored in one transaction, so that nothing is counted twice when the rest is repeated after a crash.
         They are stored every `SAVED_EVERY` seconds, at the end of the range, and at once with `now`.
         """
         if self._is_beside:
@@ -148,7 +152,10 @@ class JobRun:
         async with self._moving:  # findings add up in the order in which they are stored
             self._add(found)
             report = deepcopy(self.found) or None  # a copy: findings may be added while the thread stores it
-            await asyncio.to_thread(self._store.move, self.job.id, part.number, cursor, rows, done=done, report=report)
+            stored = None if sums is None else (part.object_type, sums)
+            await asyncio.to_thread(
+                self._store.move, self.job.id, part.number, cursor, rows, done=done, report=report, sums=stored
+            )
         progress = self._progress
         self._progress = progress._replace(
             ranges_done=progress.ranges_done + done,
@@ -174,6 +181,10 @@ class JobRun:
         """Return whether each range of a type and a side is processed."""
         unfinished = await asyncio.to_thread(self._store.open_ranges, self.job.id)
         return not any(part.object_type == object_type and part.side == side for part in unfinished)
+
+    async def sums(self, object_type: str) -> bytes | None:
+        """Return the stored sums of the rows of a type, or None if there are none."""
+        return await asyncio.to_thread(self._store.sums, self.job.id, object_type)
 
     def beside(self) -> JobRun:
         """Return a run of the same job for work outside its ranges. It records findings but no progress."""

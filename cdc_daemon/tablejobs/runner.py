@@ -65,9 +65,9 @@ class RangeJobReport(NamedTuple):
 class RangeJobRunner:
     """Runs jobs on whole tables, one at a time of each origin.
 
-    The origin of a job is an operator, a loss of changes, a possible loss, or the audit. So a repair of lost changes
-    never waits for the audit or the repair of a possible loss, which are slow on purpose, nor for an operator's
-    backfill.
+    The origin of a job is an operator, a loss of changes, a possible loss, the audit, or the search for removed rows.
+    So a repair of lost changes never waits for the audit or the repair of a possible loss, which are slow on purpose,
+    nor for an operator's backfill.
 
     `ranges_at_once` ranges of a job run concurrently, at `rate` rows a second unless the job has a rate of its own.
     Progress is stored for each range, so a job resumes after any failure of the process.
@@ -97,6 +97,7 @@ class RangeJobRunner:
         self._wake = asyncio.Condition()
         self._running: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
         self._refusals: Counter[str] = Counter()
+        self._retried: dict[str, str] = {}
 
     @property
     def object_types(self) -> Sequence[str]:
@@ -154,6 +155,10 @@ class RangeJobRunner:
         """Return whether the alias of a type accepts no writes."""
         return self._trouble(object_type) is not None
 
+    def failure(self, identity: str) -> str | None:
+        """Return why the last attempt of an unfinished job failed, None if it did not."""
+        return self._retried.get(identity)
+
     def status(self) -> Sequence[Mapping[str, Any]]:
         """Return the status of the running jobs, in plain values."""
         return [
@@ -183,7 +188,7 @@ class RangeJobRunner:
         compared = request.new_index and not request.dry_run
         if compared:
             ranges += [(object_type, *piece, CHECK) for piece in pieces]
-        if compared or request.kind == "reconcile":
+        if compared or request.kind != "backfill":
             # The tokens of this range only determine its share of the job's progress.
             ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
         return ranges
@@ -195,11 +200,16 @@ class RangeJobRunner:
     async def _run_jobs_of(self, origin: JobOrigin) -> None:
         backoff = Backoff()
         while True:
+            job: RangeJob | None = None
             try:
-                await self._process_job(await self._wait_next(origin))
+                job = await self._wait_next(origin)
+                await self._process_job(job)
+                self._retried.pop(job.id, None)
                 backoff.reset()
             except CdcError as error:
                 delay = backoff.next()
+                if job is not None:
+                    self._retried[job.id] = error.message
                 log.warning("job.retry", error=error.message, hint=error.hint, retry_in_seconds=round(delay, 3))
                 await asyncio.sleep(delay)
 

@@ -206,6 +206,24 @@ class Metrics:
             "Rows without any timestamp in the last poll: their changes are not found.",
             _TABLE,
         )
+        self.deletes_bound_seconds = self._gauge(
+            "deletes_bound_seconds",
+            "Time within which a removed row of a polled table is gone from search: the interval of the delete passes "
+            "plus the duration of the last one. Absent before the first pass is complete.",
+            _TABLE,
+        )
+        self.deletes_searched_timestamp_seconds = self._gauge(
+            "deletes_searched_timestamp_seconds",
+            "Start of the last complete delete pass of a polled table: rows removed before this time are gone from "
+            "search.",
+            _TABLE,
+        )
+        self.deletes_failing = self._gauge(
+            "deletes_failing", "1 while the delete pass of a polled table fails or cannot start, else 0.", _TABLE
+        )
+        self.deletes_removed = self._counter(
+            "deletes_removed", "Documents removed by delete passes because their rows no longer exist.", _TABLE
+        )
         self.expiries_waiting = self._gauge(
             "expiries_waiting", "Pending expiries of rows and values: about one for each row with a TTL."
         )

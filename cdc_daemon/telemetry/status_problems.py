@@ -109,6 +109,13 @@ def _work(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
     for held in state.get("held", ()):
         text = f"The mapping {held['mapping']} does not fit its table {held['table']}: {held['reason']}"
         yield StatusProblem("warning", text, "tables", "cdclossnothealed")
+    for each in state.get("deletes", ()):
+        if each["error"]:
+            text = f"The search for removed rows of {each['table']} fails: {each['error']}"
+            yield StatusProblem("warning", text, "servers", "cdcdeletesoverdue")
+        elif each["overdue"]:
+            text = f"Removed rows of {each['table']} may still be found: the search for them is overdue."
+            yield StatusProblem("warning", text, "servers", "cdcdeletesoverdue")
     for job in state.get("schedule", ()):
         if job["error"]:
             text = f"{job['name']} fails: {job['error']}"

@@ -20,7 +20,7 @@ def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[st
     """Yield each source's `name`, `state` (a word or two) and `facts`.
 
     A fact has a `title`, a `value`, a `unit`, and `since_start`: whether it counts from the start of the process.
-    `state` is the daemon's. Pollers are the scheduled tasks that find changes.
+    `state` is the daemon's. Pollers are the scheduled tasks that find changes; delete passes find removed rows.
     """
     if "backlog" not in state:
         return
@@ -49,6 +49,7 @@ def list_sources(metrics: Metrics, state: Mapping[str, Any]) -> Iterator[dict[st
         ],
     }
     yield from (_scheduled(job) for job in state.get("schedule", ()) if is_poller(job["name"]))
+    yield from (_delete_pass(each) for each in state.get("deletes", ()))
 
 
 def list_tasks(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -72,6 +73,22 @@ def _scheduled(job: Mapping[str, Any]) -> dict[str, Any]:
             _fact("next", job.get("next"), "moment"),
             _counted("runs", job["runs"]),
             _counted("failed runs", job["failures"]),
+        ],
+    }
+
+
+def _delete_pass(each: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": f"removed rows {each['table']}",
+        "state": "failing" if each["error"] else "running" if each["running"] else "scheduled",
+        "facts": [
+            _fact("error", each["error"], "text"),
+            _fact("every", each["every"], "seconds"),
+            _fact("gone from search within", each["bound"], "seconds"),
+            _fact("last search began", each["searched"], "moment"),
+            _fact("last search took", each["seconds"], "seconds"),
+            _fact("rows in the last search", each["rows"], "count"),
+            _fact("documents it removed", each["removed"], "count"),
         ],
     }
 

@@ -1,4 +1,4 @@
-"""The part that runs jobs on whole tables: backfill, reconcile, new index, healing, audit."""
+"""The part that runs jobs on whole tables: backfill, reconcile, new index, healing, audit, delete passes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.indices import IndexDefinition
+from cdc_daemon.tablejobs import deletes
 from cdc_daemon.tablejobs.backfill import Backfill
 from cdc_daemon.tablejobs.confirmation import LogBarrier
+from cdc_daemon.tablejobs.delete_pass import DeletePass, NoBarrier
+from cdc_daemon.tablejobs.deletes import DeletePasses, DeletesPlan
 from cdc_daemon.tablejobs.healing import CHECK_INTERVAL, Audit, Healing
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
-from cdc_daemon.tablejobs.metrics import DriftMetrics
+from cdc_daemon.tablejobs.metrics import DeletesMetrics, DriftMetrics
 from cdc_daemon.tablejobs.new_index import NewIndex
 from cdc_daemon.tablejobs.range_job import JobRun
 from cdc_daemon.tablejobs.reconcile import Reconcile
 from cdc_daemon.tablejobs.runner import JobWork, RangeJobRunner
-from cdc_daemon.tablejobs.surplus import ComparedMapping
+from cdc_daemon.tablejobs.surplus import ComparedMapping, ComparisonTargets
 
 _MARKER_PAUSE = 0.5
 """Seconds until a write is readable in a plain segment, which gets markers every 0.1 s."""
@@ -92,6 +95,12 @@ class TableJobsPart(Part):
             suspended=tables.suspended_tables,
             possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
         )
+        plans = _deletes_plans(tables.settings, table_names)
+        self._deletes_metrics = DeletesMetrics(context.metrics)
+        self._deletes = DeletePasses(
+            self.runner, context.store.range_jobs, plans, on_removed=self._deletes_metrics.removed
+        )
+        compared = {name: ComparedMapping(each, tables.settings.mappings[name]) for name, each in named.items()}
         reconcile = Reconcile(
             engine=search.engine,
             reader=pipeline.reader,
@@ -101,7 +110,7 @@ class TableJobsPart(Part):
             barrier=LogBarrier(log.tail, pipeline.coalescer, pause=_log_pause(tables.settings, cassandra)),
             sink=pipeline.coalescer,
             writer=search.writer,
-            compared={name: ComparedMapping(each, tables.settings.mappings[name]) for name, each in named.items()},
+            compared=compared,
             on_compared=DriftMetrics(context.metrics).set_drift,
             on_done=healing.close_requests,
         )
@@ -122,7 +131,23 @@ class TableJobsPart(Part):
                 refused=search.writer.refused,
             ),
             "reconcile": reconcile,
+            "deletes": DeletePass(
+                ComparisonTargets(
+                    engine=search.engine,
+                    reader=pipeline.reader,
+                    updater=pipeline.follower,
+                    builder=pipeline.documents,
+                    barrier=NoBarrier(),
+                    sink=pipeline.coalescer,
+                    writer=search.writer,
+                ),
+                self._scan,
+                compared,
+                self._deletes.note_done,
+            ),
         }
+        if plans:
+            context.schedule.every(deletes.CHECK_INTERVAL, "removed rows", self._deletes.check)
         if settings.heal:
             context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
         if settings.audit.every:
@@ -134,15 +159,17 @@ class TableJobsPart(Part):
         await self.runner.run()
 
     def status(self) -> Mapping[str, Any]:
-        """Return the jobs that run or wait, and the open requests to compare tables, by reason."""
+        """Return the jobs that run or wait, the open requests to compare tables, by reason, and the delete passes."""
         counts = self._requests.counts
         return {
             "jobs": self.runner.status(),
             "reconcile_requests": {reason.value: count for reason, count in counts.items() if count},
+            "deletes": self._deletes.plain_status(),
         }
 
     def measure(self) -> None:
-        """Update the gauges of open requests to compare tables."""
+        """Update the gauges of open requests to compare tables, and of delete passes."""
+        self._deletes_metrics.show(self._deletes.status)
         for reason, count in self._requests.counts.items():
             self._metrics.reconcile_requests.labels(reason.value).set(count)
 
@@ -185,6 +212,22 @@ def _types_by_table(named: Mapping[str, DocumentMapping]) -> Mapping[TableName, 
         for table in {TableName(mapping.table.keyspace, mapping.table.name), *mapping.related.tables}:
             found[table].append(name)
     return found
+
+
+def _deletes_plans(settings: Settings, table_names: Mapping[str, TableName]) -> Sequence[DeletesPlan]:
+    """Return the polled tables that are searched for removed rows.
+
+    A table whose mappings are suspended has no types.
+    """
+    return [
+        DeletesPlan(
+            polled.table,
+            tuple(sorted(name for name, table in table_names.items() if table == polled.table)),
+            polled.deletes,
+        )
+        for polled in settings.poll
+        if polled.deletes is not None
+    ]
 
 
 def _log_pause(settings: Settings, cassandra: CassandraPart) -> float:

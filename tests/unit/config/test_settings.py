@@ -206,3 +206,34 @@ def test_a_mapped_table_may_be_its(tmp_path: Path) -> None:
 def test_a_table_that_is_not_shown_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"expected a mapping for heartbeat\.table, ops\.other"):
         with_heartbeat(tmp_path, table="ops.other")
+
+
+def polled(table: str = "sunbird.user", **deletes: Any) -> list[dict[str, Any]]:
+    return [{"table": table, "strategy": "scan", "deletes": deletes}]
+
+
+def test_a_polled_table_is_searched_for_removed_rows(load_changed: Load) -> None:
+    (settings,) = load_changed(poll=polled()).poll
+    assert settings.deletes is not None
+    assert (settings.deletes.every, settings.deletes.rate) == (3600.0, 5000)
+    (settings,) = load_changed(poll=polled(every="10m", rate=100)).poll
+    assert settings.deletes is not None
+    assert (settings.deletes.every, settings.deletes.rate) == (600.0, 100)
+    (settings,) = load_changed(poll=[{"table": "sunbird.user", "strategy": "scan"}]).poll
+    assert settings.deletes is None
+
+
+@pytest.mark.parametrize(
+    ("poll", "message"),
+    [
+        (polled("sunbird.joined"), "expected a mapping of sunbird.joined, which has deletes in poll"),
+        (polled(every="0s"), "expected more than 0"),
+        (polled(every=60), "write the unit"),
+        (polled(rate=0), "expected at least 1"),
+        (polled(evry="1h"), "unknown key"),
+    ],
+)
+def test_a_search_for_removed_rows_that_is_wrong(load_changed: Load, poll: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_changed(poll=poll)
+    assert message in str(caught.value)

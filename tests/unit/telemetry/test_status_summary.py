@@ -236,6 +236,39 @@ def test_what_has_to_be_compared(daemon: Daemon) -> None:
     ]
 
 
+def deletes(**more: Any) -> dict[str, Any]:
+    return {
+        "table": "sunbird.user",
+        "every": 3600.0,
+        "running": False,
+        "searched": START,
+        "seconds": 60.0,
+        "rows": 70,
+        "removed": 3,
+        "error": None,
+        "bound": 3665.0,
+        "overdue": False,
+        **more,
+    }
+
+
+def test_the_search_for_removed_rows(daemon: Daemon) -> None:
+    daemon.state["deletes"] = [deletes()]
+    shown = daemon.look()
+    assert texts(shown) == []
+    source = shown["sources"][-1]
+    assert (source["name"], source["state"]) == ("removed rows sunbird.user", "scheduled")
+    assert {fact["title"]: fact["value"] for fact in source["facts"]}["gone from search within"] == 3665.0
+    daemon.state["deletes"] = [deletes(running=True, overdue=True)]
+    shown = daemon.look()
+    assert shown["sources"][-1]["state"] == "running"
+    assert texts(shown) == ["Removed rows of sunbird.user may still be found: the search for them is overdue."]
+    daemon.state["deletes"] = [deletes(error="no table", overdue=True)]
+    shown = daemon.look()
+    assert shown["sources"][-1]["state"] == "failing"
+    assert texts(shown) == ["The search for removed rows of sunbird.user fails: no table"]
+
+
 def test_looking_takes_a_small_part_of_the_time() -> None:
     overview = StatusSummary(Metrics(), MAPPINGS, share=1e-9)
     overview.measure(START, {"pending": 1, "backlog": {"bytes": 0, "segments": 0}, "state": "running"})
@@ -286,13 +319,14 @@ def test_each_problem_leads_to_a_section_of_the_page_and_of_the_runbook(daemon: 
         "reconcile_requests": {"missing_segment": 2},
         "held": [{"mapping": "user", "table": "sunbird.user", "reason": "another key", "hint": None}],
         "schedule": [scheduled("poll sunbird.user"), scheduled("expired values")],
+        "deletes": [deletes(error="no table"), deletes(overdue=True)],
     }
     daemon.metrics.cdc_raw_limit_bytes.set(4096)
     daemon.metrics.cdc_raw_bytes.set(4096)
     daemon.summary.count(dead_letters=1)
     daemon.settle(60.0)
     problems = daemon.look()["problems"]
-    assert len(problems) == 11
+    assert len(problems) == 13
     assert {problem["section"] for problem in problems} <= {*get_args(StatusSection)}
     headings = re.findall(r"^#+ (.*)$", (CHECKOUT / "docs/runbook.md").read_text(), re.MULTILINE)
     assert {problem["runbook"] for problem in problems} <= {anchor_of(heading) for heading in headings}
