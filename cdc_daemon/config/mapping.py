@@ -146,6 +146,9 @@ class MappingSettings(ShapeSettings):
     expiring: bool = False
     """Whether rows are written `USING TTL`. The daemon detects this by itself from the first such change in the log,
     and from the table's `default_time_to_live`. Set it if a backfill may read expiring rows before that."""
+    snapshot: Literal["initial", "never"] = "initial"
+    """Whether rows that were there before are copied. `initial`: if the daemon creates the index, it backfills the
+    whole table once, in the background. `never`: only changes are written, and backfills that an operator starts."""
     on_truncate: Literal["remove", "keep", "rebuild"] = "remove"
     """What happens to the documents when the table is truncated, or dropped and created again. `remove`: documents
     without a row are removed. `rebuild`: also, the whole table is read again. `keep`: all documents stay."""

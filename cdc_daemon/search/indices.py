@@ -85,6 +85,10 @@ class IndexManager:
     def __init__(self, engine: SearchEngine) -> None:
         self._engine = engine
 
+    async def exists(self, alias: str) -> bool:
+        """Return whether the alias leads to an index. Raises as `ensure` does."""
+        return await self._find_write_index(alias) is not None
+
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
         """Ensure that the alias points to an index with the daemon's fields. Concurrent calls are safe."""
         found = await self._find_write_index(definition.alias)

@@ -304,5 +304,12 @@ MIGRATIONS: tuple[str, ...] = (
         DELETE FROM job_sums WHERE job = NEW.id;
     END;
     """,
+    """
+    CREATE TABLE first_copy (
+        object_type TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        job TEXT
+    ) STRICT;
+    """,
 )
 """Step N migrates the file from version N to N + 1. Append steps; never change one that was released."""

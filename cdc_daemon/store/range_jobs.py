@@ -29,9 +29,9 @@ DOCUMENTS = "documents"
 class RangeJob:
     """One job that walks tables (`backfill`, `reconcile` or another kind) and its progress.
 
-    `origin` is who requested it (`operator`, `gap`, `possible_gap`, `audit`, `deletes`). `state` is `queued`,
-    `running`, `done`, `cancelled`, or `failed` with a `message`. `options` are the request's options, `report` the
-    results so far, both plain values. Times are in microseconds since epoch.
+    `origin` is who requested it: `operator`, `first_copy`, `gap`, `possible_gap`, `audit` or `deletes`. `state` is
+    `queued`, `running`, `done`, `cancelled`, or `failed` with a `message`. `options` are the request's options, `report`
+    the results so far, both plain values. Times are in microseconds since epoch.
     """
 
     id: str

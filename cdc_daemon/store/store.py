@@ -10,6 +10,7 @@ from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
 from cdc_daemon.store.dependents import DependentStore
 from cdc_daemon.store.expiries import ExpiryStore
+from cdc_daemon.store.first_copies import FirstCopies
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.store.spool import Spool
@@ -41,6 +42,7 @@ class Store:
         self.dependents = DependentStore(self._database)
         self.dead_letters = DeadLetters(self._database)
         self.expiries = ExpiryStore(self._database)
+        self.first_copies = FirstCopies(self._database)
         self.sync_jobs = SyncJobs(self._database)
         self.range_jobs = RangeJobs(self._database)
         self.reconcile_requests = ReconcileRequests(self._database)

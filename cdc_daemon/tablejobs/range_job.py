@@ -21,7 +21,7 @@ SAVED_EVERY = 1.0
 
 
 JobKind = Literal["backfill", "reconcile", "deletes"]
-JobOrigin = Literal["operator", "gap", "possible_gap", "audit", "deletes"]
+JobOrigin = Literal["operator", "first_copy", "gap", "possible_gap", "audit", "deletes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,9 +65,9 @@ class RangeJobReport(NamedTuple):
 class RangeJobRunner:
     """Runs jobs on whole tables, one at a time of each origin.
 
-    The origin of a job is an operator, a loss of changes, a possible loss, the audit, or the search for removed rows.
-    So a repair of lost changes never waits for the audit or the repair of a possible loss, which are slow on purpose,
-    nor for an operator's backfill.
+    The origin of a job is an operator, the first copy of a table, a loss of changes, a possible loss, the audit, or the
+    search for removed rows. So a repair of lost changes never waits for the audit or the repair of a possible loss,
+    which are slow on purpose, nor for an operator's backfill or a first copy.
 
     `ranges_at_once` ranges of a job run concurrently, at `rate` rows a second unless the job has a rate of its own.
     Progress is stored for each range, so a job resumes after any failure of the process.

@@ -84,7 +84,7 @@ class SearchPart(Part):
             engine = connect_elasticsearch(settings.elasticsearch)
             stack.push_async_callback(engine.close)
             await find_engine(engine, settings.elasticsearch, report_wait=context.report_wait)
-            preparation = Preparation(engine, settings.mappings, tables.mappings)
+            preparation = Preparation(engine, settings.mappings, tables.mappings, copies=context.store.first_copies)
             await preparation.at_start(report_wait=context.report_wait)
             recorder = _recording(context.store, settings.elasticsearch, preparation.remembered)
             part = cls(context, tables, engine, preparation, await stack.enter_async_context(recorder))

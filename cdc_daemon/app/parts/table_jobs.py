@@ -22,11 +22,12 @@ from cdc_daemon.config import Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.indices import IndexDefinition
-from cdc_daemon.tablejobs import deletes
+from cdc_daemon.tablejobs import deletes, first_copy
 from cdc_daemon.tablejobs.backfill import Backfill
 from cdc_daemon.tablejobs.confirmation import LogBarrier
 from cdc_daemon.tablejobs.delete_pass import DeletePass, NoBarrier
 from cdc_daemon.tablejobs.deletes import DeletePasses, DeletesPlan
+from cdc_daemon.tablejobs.first_copy import FirstCopier
 from cdc_daemon.tablejobs.healing import CHECK_INTERVAL, Audit, Healing
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.metrics import DeletesMetrics, DriftMetrics
@@ -148,6 +149,8 @@ class TableJobsPart(Part):
         }
         if plans:
             context.schedule.every(deletes.CHECK_INTERVAL, "removed rows", self._deletes.check)
+        self._first_copies = FirstCopier(context.store.first_copies, self.runner)
+        context.schedule.every(first_copy.CHECK_INTERVAL, "first copies", self._first_copies.check)
         if settings.heal:
             context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
         if settings.audit.every:
@@ -159,10 +162,11 @@ class TableJobsPart(Part):
         await self.runner.run()
 
     def status(self) -> Mapping[str, Any]:
-        """Return the jobs that run or wait, the open requests to compare tables, by reason, and the delete passes."""
+        """Return the jobs that run or wait, the first copies, the open requests by reason, and the delete passes."""
         counts = self._requests.counts
         return {
             "jobs": self.runner.status(),
+            "first_copies": self._first_copies.status(),
             "reconcile_requests": {reason.value: count for reason, count in counts.items() if count},
             "deletes": self._deletes.plain_status(),
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnav
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search import ElasticsearchOptions, make_engine
 from cdc_daemon.search.indices import Completion, EnsuredIndex, IndexDefinition
+from cdc_daemon.store import Store
+from cdc_daemon.store.first_copies import FirstCopies, FirstCopy
 from tests.unit.http.fake import SETTINGS, TABLES
 
 REFUSED = ElasticsearchRefusedError("the index exists, but the alias does not lead to it", alias="user_alias")
@@ -26,16 +29,21 @@ class Indices:
         self.gc_deletes: dict[str, float] = {}
         self.ensured: list[str] = []
         self.completed: list[str] = []
+        self.there: set[str] = set()
+        self.created = True
 
     def _fail(self, alias: str) -> None:
         if self.failures.get(alias):
             raise self.failures[alias].pop(0)
 
+    async def exists(self, alias: str) -> bool:
+        return alias in self.there
+
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
         self._fail(definition.alias)
         self.ensured.append(definition.alias)
         remembered = self.gc_deletes.get(definition.alias, 60.0)
-        return EnsuredIndex(definition.index, created=True, added=(), gc_deletes=remembered)
+        return EnsuredIndex(definition.index, created=self.created, added=(), gc_deletes=remembered)
 
     async def complete_own(self, definition: IndexDefinition) -> None:
         self._fail(definition.alias)
@@ -57,13 +65,20 @@ def indices(monkeypatch: pytest.MonkeyPatch) -> Indices:
 
 
 @pytest.fixture
-async def preparation(indices: Indices) -> AsyncIterator[Preparation]:
+def copies(tmp_path: Path) -> Iterator[FirstCopies]:
+    store = Store(tmp_path)
+    yield store.first_copies
+    store.close()
+
+
+@pytest.fixture
+async def preparation(indices: Indices, copies: FirstCopies) -> AsyncIterator[Preparation]:
     assert not indices.ensured
     mappings: dict[TableName, list[DocumentMapping]] = {}
     for name in ("user", "device"):
         mappings[SETTINGS[name].table] = [DocumentMapping(name, SETTINGS[name], TABLES[name])]
     engine = make_engine(ElasticsearchOptions(("http://127.0.0.1:9",)))  # the manager of the indices is replaced
-    yield Preparation(engine, SETTINGS, mappings)
+    yield Preparation(engine, SETTINGS, mappings, copies=copies)
     await engine.close()
 
 
@@ -115,3 +130,32 @@ async def test_a_declaration_that_is_wrong_is_no_trouble_that_passes(
     with pytest.raises(IndexRefusedError, match="unknown analyzer") as raised:
         await preparation.at_start()
     assert raised.value.where["mapping"] == "device"
+
+
+async def test_a_first_copy_is_wanted_for_each_index_that_is_created(
+    preparation: Preparation, indices: Indices, copies: FirstCopies
+) -> None:
+    indices.there = {"device"}
+    await preparation.at_start()
+    assert copies.all == {"user": FirstCopy("waiting")}
+
+
+async def test_a_first_copy_is_wanted_though_the_process_died_right_after_the_creation(
+    preparation: Preparation, indices: Indices, copies: FirstCopies
+) -> None:
+    indices.failures["user_alias"] = [ElasticsearchUnavailableError("no answer")]
+    indices.there = {"device"}
+    with pytest.raises(ElasticsearchUnavailableError):
+        await preparation._make_ready("user_alias")
+    assert copies.all == {"user": FirstCopy("waiting")}
+    indices.there, indices.created = {"device", "user_alias"}, False
+    await preparation._ensure(preparation._prepared["user_alias"])
+    assert copies.all == {"user": FirstCopy("waiting")}
+
+
+async def test_no_first_copy_is_wanted_for_an_index_that_another_daemon_created(
+    preparation: Preparation, indices: Indices, copies: FirstCopies
+) -> None:
+    indices.created = False
+    await preparation._ensure(preparation._prepared["user_alias"])
+    assert copies.all == {}
