@@ -9,7 +9,7 @@ from cdc_daemon.store import Store
 from cdc_daemon.store.first_copies import FirstCopy
 from cdc_daemon.tablejobs.first_copy import FirstCopier
 from cdc_daemon.tablejobs.range_job import JobRequest
-from tests.unit.tablejobs.test_runner import Counting, ended, running, until
+from tests.unit.tablejobs.jobs import Counting, ended, running, until
 
 
 async def test_a_wanted_copy_runs_once(tmp_path: Path) -> None:
