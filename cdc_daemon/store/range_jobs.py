@@ -30,8 +30,8 @@ class RangeJob:
     """One job that walks tables (`backfill`, `reconcile` or another kind) and its progress.
 
     `origin` is who requested it: `operator`, `first_copy`, `gap`, `possible_gap`, `audit` or `deletes`. `state` is
-    `queued`, `running`, `done`, `cancelled`, or `failed` with a `message`. `options` are the request's options, `report`
-    the results so far, both plain values. Times are in microseconds since epoch.
+    `queued`, `running`, `done`, `cancelled`, or `failed` with a `message`. `options` are the request's options,
+    `report` the results so far, both plain values. Times are in microseconds since epoch.
     """
 
     id: str
