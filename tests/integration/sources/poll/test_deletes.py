@@ -9,7 +9,7 @@ from cassandra.concurrent import execute_concurrent_with_args
 
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
-from tests.integration.sources.poll.test_poll import poll, wait_equal
+from tests.integration.sources.poll.polled import poll, wait_equal
 
 
 def deletes_of(stage: Stage, table: str) -> dict[str, Any]:

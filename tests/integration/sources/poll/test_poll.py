@@ -16,6 +16,7 @@ from cassandra.util import Date, uuid_from_time
 
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
+from tests.integration.sources.poll.polled import poll, wait_equal
 
 Moment = Callable[[datetime], Any]
 SUNBIRD = "yyyy-MM-dd HH:mm:ss:SSSZ"
@@ -48,18 +49,6 @@ COLUMNS: dict[str, tuple[str, Moment, dict[str, Any]]] = {
     "index_date": ("date", lambda moment: Date(moment.date()), {"strategy": "index"}),
 }
 """By table the column's type, its value for a moment, and how it is polled."""
-
-
-def poll(stage: Stage, table: str, **how: Any) -> dict[str, Any]:
-    return {"table": f"{stage.keyspace}.{table}", "every": "500ms", "lag": "1s", "overlap": "2m", **how}
-
-
-def wait_equal(stage: Stage, *tables: str) -> None:
-    def differences() -> list[str]:
-        return [table for table in tables if stage.rows(table) != stage.documents(table)]
-
-    wait_for(f"equal tables among {tables}", lambda: not differences(), pause=0.2)
-    stage.assert_equal(*tables)
 
 
 def test_every_type_of_column_keeps_its_table_equal(stage: Stage) -> None:
