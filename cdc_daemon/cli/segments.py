@@ -28,7 +28,7 @@ from cdc_daemon.cli.segment_options import (
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Inspect the commit log segments of Cassandra 4.0, 4.1 and 5.0, also compressed and encrypted ones.\n\n"
+    help="Inspect the commit log segments of Cassandra 3.11, 4.0, 4.1 and 5.0, also compressed and encrypted ones.\n\n"
     "PATH is a segment, a directory of segments, or `-` for paths on standard input, one per line. "
     "Nothing is changed.",
 )

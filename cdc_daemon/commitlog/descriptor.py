@@ -1,6 +1,6 @@
 """What a segment's name, header and index file contain: its version, id, compression and encryption, durable offset.
 
-Layout of the header (`CommitLogDescriptor.writeHeader`, Cassandra 4.0 to 5.0), big-endian:
+Layout of the header (`CommitLogDescriptor.writeHeader`, Cassandra 3.11 to 5.0), big-endian:
 
     version int | id long | length of parameters unsigned short | parameters, JSON in UTF-8 | CRC-32
 
@@ -26,11 +26,14 @@ from cdc_daemon.model.errors import DamagedSegmentError, UnsupportedSegmentError
 Buffer = Any
 """Anything with a length whose slices are bytes-like: bytes, memoryview, mmap."""
 
+VERSION_30: Final = 6
+"""Cassandra 3.11. The content is that of version 7: the samples of 3.11.13 are read alike by this reader and by that of
+Cassandra 4.0. Only the life of the files differs (`CommitLogSegmentManagerCDC`)."""
 VERSION_40: Final = 7
 """Cassandra 4.0 and 4.1, and 5.0 in its default storage compatibility mode (messaging `VERSION_40`)."""
 VERSION_50: Final = 8
 """Cassandra 5.0 with storage compatibility mode NONE (messaging `VERSION_50`)."""
-VERSIONS: Final = frozenset({VERSION_40, VERSION_50})
+VERSIONS: Final = frozenset({VERSION_30, VERSION_40, VERSION_50})
 
 _NAME: Final = re.compile(r"CommitLog-(\d{1,10})-(\d{1,19})\.log")
 _FIXED: Final = struct.Struct(">iqH")
@@ -151,9 +154,9 @@ def _crc_input(version: int, segment_id: int, parameters_length: int) -> bytes:
 def _check_version(version: int, segment: str) -> None:
     if version not in VERSIONS:
         raise UnsupportedSegmentError(
-            f"expected segment version 7 or 8, found {version}",
+            f"expected segment version 6, 7 or 8, found {version}",
             segment=segment,
-            hint="Cassandra 4.0, 4.1 and 5.0 write these; earlier and later ones are not read",
+            hint="Cassandra 3.11, 4.0, 4.1 and 5.0 write these; earlier and later ones are not read",
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cdc_daemon.cli.main import app
-from tests.fixtures_maker.make import PASSWORD, Combination, ask, plain, snapshot
+from tests.fixtures_maker.make import PASSWORD, Combination, ask, plain, segments_with_cdc, snapshot
 from tests.fixtures_maker.random_workload import RandomWorkload
 
 
@@ -27,10 +27,7 @@ def compare(combination: Combination, seed: int) -> tuple[int, int]:
             (work / "schema.json").write_text(json.dumps(snapshot(session), default=plain))
             node = box.cassandra
             node.stop()
-        segments = [
-            path.with_name(path.name.replace("_cdc.idx", ".log"))
-            for path in sorted(node.cdc_raw_directory.glob("*_cdc.idx"))
-        ]
+        segments = segments_with_cdc(node)
         theirs = [json.loads(line) for line in ask(node, segments).splitlines()]
         options = ["--keystore", str(keystore)] if keystore.exists() else []
         result = CliRunner().invoke(

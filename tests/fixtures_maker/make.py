@@ -93,6 +93,8 @@ class Combination:
 
 def combinations() -> Iterator[Combination]:
     """Yield every combination that is committed."""
+    for kind in ("plain", "lz4"):
+        yield Combination("3.11", kind, segment_version=6)
     for version in ("4.0", "4.1", "5.0"):
         for kind in ("plain", *COMPRESSORS, "encrypted"):
             yield Combination(version, kind)
@@ -115,16 +117,28 @@ def make(combination: Combination) -> int:
         return keep(combination, node, schema, keystore)
 
 
+def segments_with_cdc(node: CassandraNode) -> list[Path]:
+    """Return the segments with CDC data of a node that is stopped.
+
+    3.11 writes no index files: it moves a segment with CDC data to cdc_raw, at the latest when it stops.
+    """
+    if node.version.startswith("3."):
+        return sorted(node.cdc_raw_directory.glob("*.log"))
+    indexes = sorted(node.cdc_raw_directory.glob("*_cdc.idx"))
+    return [path.with_name(path.name.replace("_cdc.idx", ".log")) for path in indexes]
+
+
 def keep(combination: Combination, node: CassandraNode, schema: Mapping[str, Any], keystore: Path) -> int:
     """Write the combination's folder: segments that have CDC data, index files, schema, answers, keystore."""
     indexes = sorted(node.cdc_raw_directory.glob("*_cdc.idx"))
-    segments = [path.with_name(path.name.replace("_cdc.idx", ".log")) for path in indexes]
+    segments = segments_with_cdc(node)
     answers = ask(node, segments)
     folder = DATA / combination.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for index, segment in zip(indexes, segments, strict=True):
+    for index in indexes:
         shutil.copyfile(index, folder / index.name)
+    for segment in segments:
         write_gzip(folder / f"{segment.name}.gz", segment.read_bytes())
     write_gzip(folder / "expected.jsonl.gz", answers)
     write_gzip(folder / "schema.json.gz", json.dumps(schema, sort_keys=True, default=plain).encode())

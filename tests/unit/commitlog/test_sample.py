@@ -24,7 +24,9 @@ def sample(request: pytest.FixtureRequest) -> Sample:
 def test_there_is_a_sample_of_every_kind() -> None:
     kinds = ["plain", "lz4", "snappy", "deflate", "zstd", "encrypted"]
     versions = ["4.0", "4.1", "5.0", "5.0-v8"]
-    assert {f"{version}-{kind}" for version in versions for kind in kinds} | {"5.0-direct"} <= set(names())
+    assert {f"{version}-{kind}" for version in versions for kind in kinds} | {
+        *("3.11-plain", "3.11-lz4", "5.0-direct")
+    } <= set(names())
 
 
 def decoded(sample: Sample) -> list[tuple[int, PartitionUpdate]]:

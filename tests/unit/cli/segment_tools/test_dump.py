@@ -175,7 +175,7 @@ class TestWhatCannotBeRead:
         (sample / FIRST.replace("-7-", "-9-")).write_bytes(broken)
         result = run("dump", "--raw", "--schema", sample / "schema.json", sample)
         assert result.exit_code == 1
-        assert "expected segment version 7 or 8, found 9" in result.stderr
+        assert "expected segment version 6, 7 or 8, found 9" in result.stderr
         assert result.stdout_bytes.splitlines() == [
             line for line in expected_lines(SAMPLE) if json.loads(line)["segment_id"] == 1795461419811
         ]

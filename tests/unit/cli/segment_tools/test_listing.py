@@ -101,7 +101,7 @@ def test_what_a_segment_that_cannot_be_read_says(sample: Path, run: Run) -> None
     (sample / FIRST.replace("-7-", "-9-")).write_bytes(data)
     result = run("list", "--json", sample)
     assert result.exit_code == 1
-    assert "expected segment version 7 or 8, found 9" in result.stderr
+    assert "expected segment version 6, 7 or 8, found 9" in result.stderr
     assert [len(each["problems"]) for each in json.loads(result.stdout)] == [1, 0, 0]
 
 
