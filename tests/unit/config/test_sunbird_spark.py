@@ -29,9 +29,11 @@ def test_each_table_that_a_document_shows_is_polled_by_write_times() -> None:
     assert all(each.strategy == "scan" and each.column is None for each in settings.poll)
 
 
-def test_removed_rows_are_found_by_the_daily_comparison_of_everything() -> None:
-    audit = load(SPARK, environment={}).jobs.audit
-    assert (audit.sample, audit.repair) == (1.0, True)
+def test_removed_rows_of_mapped_tables_are_found_each_hour_and_others_each_day() -> None:
+    settings = load(SPARK, environment={})
+    mapped = {each.table for each in settings.mappings.values()}
+    assert {each.table for each in settings.poll if each.deletes is not None} == mapped
+    assert (settings.jobs.audit.sample, settings.jobs.audit.repair) == (1.0, True)
 
 
 def test_it_takes_its_variables() -> None:
