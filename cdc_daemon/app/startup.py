@@ -18,7 +18,7 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
 from cdc_daemon.search.engine import Product
-from cdc_daemon.search.failure import UnsupportedEngineError, attempting
+from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, attempting
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _SAID_AGAIN = 30.0
 """Seconds between repeated log messages about the same wait."""
+
+_ODD_ANSWERS = 7
+"""The number of answers in a row that no search engine gives, after which the start ends: after about ten seconds."""
 
 ReportWait = Callable[[str, str | None], None]
 """Called with the server or table waited for and the error that causes the wait; None when it is available."""
@@ -120,16 +123,27 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> SearchEngine:
 async def find_engine(
     engine: SearchEngine, settings: ElasticsearchSettings, *, report_wait: ReportWait = ignore_wait
 ) -> Product:
-    """Ask which search engine answers, waiting until one does. Raises `ConfigError` for one that is not supported."""
+    """Ask which search engine answers, waiting until one does. Raises `ConfigError` for one that is not supported.
+
+    An answer that is not that of a search engine may come from a proxy, so it ends the start only if it is repeated.
+    """
+    odd_answers = 0
 
     async def attempt() -> Product:
+        nonlocal odd_answers
         with attempting("ask which search engine answers"):
             try:
                 return await engine.identify()
             except UnsupportedEngineError as error:
+                odd_answers += 1
+                if not error.certain and odd_answers < _ODD_ANSWERS:
+                    raise
                 raise ConfigError(
                     error.failure.reason, hint=error.hint, elasticsearch=", ".join(settings.hosts)
                 ) from None
+            except EngineError:
+                odd_answers = 0
+                raise
 
     product = await persist("elasticsearch", attempt, report_wait=report_wait)
     log.info("elasticsearch.connected", engine=product.name, version=product.version or "unknown")

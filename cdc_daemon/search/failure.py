@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, ElasticsearchUnavailableError
@@ -243,15 +244,19 @@ class EngineError(CdcError):
 
 
 class UnsupportedEngineError(EngineError):
-    """What answers is no search engine that the daemon supports. Another server or configuration is needed."""
+    """What answers is no search engine that the daemon supports. Another server or configuration is needed.
+
+    It is `certain` if the engine names itself. Otherwise a proxy may have answered in place of an engine.
+    """
 
     retryable = False
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, certain: bool = True) -> None:
         super().__init__(Failure(200, UNSUPPORTED_PRODUCT, reason))
+        self.certain = certain
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return UnsupportedEngineError, (self.failure.reason,)
+        return partial(UnsupportedEngineError, certain=self.certain), (self.failure.reason,)
 
 
 def broken_answer(reason: str) -> EngineError:

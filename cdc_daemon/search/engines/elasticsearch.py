@@ -37,7 +37,7 @@ class ElasticsearchEngine(RestEngine):
         except EngineError as error:
             if not is_foreign(error.failure):
                 raise
-            raise UnsupportedEngineError(f"expected {_EXPECTED}, found another server") from None
+            raise UnsupportedEngineError(f"expected {_EXPECTED}, found another server", certain=False) from None
         product = read_product(answer.status, answer.body, is_elasticsearch=True)
         if not has_own_client(product):
             raise UnsupportedEngineError(f"expected {_EXPECTED}, found {product}")

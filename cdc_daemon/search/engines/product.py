@@ -61,7 +61,8 @@ def read_product(status: int, body: Any, *, is_elasticsearch: bool) -> Product:
     try:
         page = read(MAIN_PAGE, body)
     except EngineError:
-        raise UnsupportedEngineError(f"expected {SUPPORTED}, found something that is no search engine") from None
+        found = "something that is no search engine"
+        raise UnsupportedEngineError(f"expected {SUPPORTED}, found {found}", certain=False) from None
     version = page["version"]
     is_opensearch = version.get("distribution") == "opensearch" or OPENSEARCH in page.get("tagline", "")
     product = Product(OPENSEARCH if is_opensearch else ELASTICSEARCH, version["number"][:_LONGEST_NAME])

@@ -91,3 +91,20 @@ async def test_an_engine_that_is_not_supported_ends_the_start() -> None:
     assert "found Elasticsearch 6.8.23" in caught.value.message
     assert "http://engine:9200" in str(caught.value)
     assert caught.value.hint
+
+
+def odd() -> UnsupportedEngineError:
+    return UnsupportedEngineError("expected one of those, found something that is no search engine", certain=False)
+
+
+async def test_an_odd_answer_of_a_proxy_is_waited_out() -> None:
+    away = EngineError(Failure(0, "connection_error", "refused"))
+    engine = Answers(*(odd() for _ in range(6)), away, odd(), Product("OpenSearch", "2.19.5"))
+    assert await find_engine(cast("SearchEngine", engine), OPTIONS) == Product("OpenSearch", "2.19.5")
+
+
+async def test_what_is_no_search_engine_ends_the_start() -> None:
+    engine = Answers(*(odd() for _ in range(20)))
+    with pytest.raises(ConfigError, match="found something that is no search engine"):
+        await find_engine(cast("SearchEngine", engine), OPTIONS)
+    assert len(engine.answers) == 13
