@@ -49,6 +49,7 @@ def wait_for_names(stage: Stage, expected: dict[str, set[Any]]) -> None:
     assert names(stage) == expected
 
 
+@pytest.mark.other_engines
 @pytest.mark.parametrize("by", ["field", "table"])
 def test_users_follow_their_organisation(stage: Stage, by: str) -> None:
     by_table = {"table": f"{stage.keyspace}.by_org", "on": {"org": "id"}, "key": {"id": "userid"}}
