@@ -50,7 +50,7 @@ YCQL = Dialect(
     lowest_token=True,
     lacks=(
         _NO_LOG,
-        "no record of TRUNCATE: documents of a truncated table stay until `cdc-daemon reconcile TYPE --repair`",
+        "no record of TRUNCATE: documents stay until a pass of `deletes`, or `cdc-daemon reconcile TYPE --repair`",
         "no system_views: the limit of cdc_raw and the node's other settings are unknown",
         "a constant schema_version: an altered table is noticed after half a minute",
         "no dropped_columns: not needed without a commit log",
