@@ -23,7 +23,8 @@ class Dialect:
     with the schema. `blob_functions` says whether keys can be selected as their bytes (`uuidAsBlob` and so on).
     `limits_partitions` says whether it knows `PER PARTITION LIMIT`. `lowest_token` says whether a key may have the
     lowest token, which Murmur3Partitioner never assigns. `write_times_by_table` says whether `WRITETIME` works only
-    for tables with client-side timestamps. `lacks` are sentences for `cdc-daemon check`, one for each missing feature.
+    for tables with client-side timestamps. `lists_clusterings` says whether a query that selects a collection may ask
+    for several clusterings (`IN`). `lacks` are sentences for `cdc-daemon check`, one for each missing feature.
     """
 
     name: str
@@ -33,10 +34,14 @@ class Dialect:
     limits_partitions: bool = True
     lowest_token: bool = False
     write_times_by_table: bool = False
+    lists_clusterings: bool = True
     lacks: tuple[str, ...] = ()
 
 
 CASSANDRA = Dialect("Cassandra", has_commit_log=True)
+
+BEFORE_4 = Dialect("Cassandra", has_commit_log=True, lists_clusterings=False)
+"""Cassandra before 4.0 (`StatementRestrictions`, 3.11)."""
 
 _NO_LOG = "no commit log that the daemon can read: its tables are polled (tail: off)"
 
@@ -79,4 +84,5 @@ def detect(release: str, keyspaces: Collection[str]) -> Dialect:
     """Return the dialect of a server by its release version and its keyspaces."""
     if release == _YCQL_RELEASE:
         return YCQL
-    return next((dialect for keyspace, dialect in _MARKS.items() if keyspace in keyspaces), CASSANDRA)
+    usual = BEFORE_4 if release.startswith(("2.", "3.")) else CASSANDRA
+    return next((dialect for keyspace, dialect in _MARKS.items() if keyspace in keyspaces), usual)

@@ -88,10 +88,15 @@ class ReadPlan:
         self._select = f"SELECT {', '.join([*map(quote, self.columns), *shown])} FROM {_name(table)} WHERE "  # noqa: S608 -- names are quoted
         self.has_one_key_column = len(table.partition_key) == 1
         """Whether the partition key is one column, so that one query can read several partitions."""
+        self._reads_one_by_one = (
+            bool(self.queried) and not dialect.lists_clusterings and any(each.type.multi_cell for each in values)
+        )
 
     @property
     def by_keys(self) -> str:
         """The statement for a `KeyGroup`: the partition key's columns, then a list of clusterings."""
+        if self._reads_one_by_one:
+            return self.by_key
         partition_key = self.table.partition_key
         where = f"{quote(partition_key[0].name)} IN ?" if self.has_one_key_column else _equal(partition_key)
         match self.queried:
@@ -118,7 +123,10 @@ class ReadPlan:
 
     def groups(self, keys: Iterable[Key], limit: int) -> Iterator[KeyGroup]:
         """Split keys into groups, one per query, of at most `limit` rows each."""
-        if self.has_one_key_column and not self.queried:
+        if self._reads_one_by_one:
+            for key in keys:
+                yield KeyGroup((key,), (key.partition_key,), (key.clustering or (),))
+        elif self.has_one_key_column and not self.queried:
             listed = list(keys)
             for start in range(0, len(listed), limit):
                 part = tuple(listed[start : start + limit])
@@ -154,6 +162,8 @@ class ReadPlan:
 
     def bind(self, group: KeyGroup) -> list[bytes]:
         """Return the values of `by_keys` for a group, serialised for the wire (protocol 3 and newer)."""
+        if self._reads_one_by_one:
+            return [*self.table.split_key(group.partition_keys[0]), *group.clusterings[0]]
         if self.has_one_key_column:
             values = [encode_list(group.partition_keys)]
         else:

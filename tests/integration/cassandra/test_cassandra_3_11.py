@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import struct
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +13,13 @@ import pytest
 from cassandra.cluster import Session
 
 from cdc_daemon.app.startup import check_log, read_node_settings
+from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import CassandraSettings
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.model.signal import TableName
+from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from sandbox import FAST_START, Sandbox
 
 
@@ -79,3 +83,23 @@ def test_its_log_is_refused(box: Sandbox, session: Session) -> None:
         check_log(session, settings)
     settings.tail = False
     check_log(session, settings)
+
+
+async def test_rows_with_clusterings_and_collections_are_read(box: Sandbox, session: Session) -> None:
+    with box.connect() as cql:
+        cql.execute("CREATE KEYSPACE rows WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        cql.execute(
+            "CREATE TABLE rows.t (p text, c int, d text, s text static, v int, tags set<text>, PRIMARY KEY (p, c, d))"
+        )
+        for p, c in itertools.product("ab", range(3)):
+            cql.execute("INSERT INTO rows.t (p, c, d, s, v, tags) VALUES (%s, %s, 'd', 's', %s, {'x'})", [p, c, c * 10])
+    schema = SchemaSource(session)
+    await schema.refresh()
+    reader = CassandraRowReader(session, schema, HybridClock(), keys_per_query=3)
+    table = TableName("rows", "t")
+    wanted = [("a", 2), ("b", 0), ("a", 7), ("c", 0), ("a", 0)]
+    found = await reader.read(table, [Key(table, p.encode(), (struct.pack(">i", c), b"d")) for p, c in wanted])
+    at = {name: place for place, name in enumerate(found.columns)}
+    rows = [None if state.row is None else (state.row[at["p"]], state.row[at["c"]]) for state in found.states]
+    assert rows == [("a", 2), ("b", 0), None, None, ("a", 0)]
+    assert all(set(state.row[at["tags"]]) == {"x"} for state in found.states if state.row is not None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdc_daemon.cassandra.dialect import BEFORE_4
 from cdc_daemon.cassandra.read_plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
 from cdc_daemon.model.signal import Key, TableName
 from tests.unit.document.tables import ENROLMENT, USER, table
@@ -38,6 +39,19 @@ def test_clustering_keys_are_asked_for_together() -> None:
     assert made.by_key.endswith('WHERE "userid" = ? AND "courseid" = ? AND "batch" = ?')
     assert made.clusterings == 'SELECT textasblob("courseid"), intasblob("batch") FROM "sunbird"."t" WHERE "userid" = ?'
     assert 'WRITETIME("note")' in made.by_keys
+
+
+def test_before_4_0_rows_with_a_collection_are_read_one_by_one() -> None:
+    tagged = table(("p", "text", "partition_key"), ("c", "int", "clustering"), ("tags", "set<text>", "regular"))
+    made = ReadPlan(tagged, dialect=BEFORE_4)
+    assert made.by_keys.endswith('WHERE "p" = ? AND "c" = ?')
+    keys = [Key(NAME, b"a", (b"1",)), Key(NAME, b"a", (b"2",)), Key(NAME, b"b", (b"1",))]
+    assert [made.bind(group) for group in made.groups(keys, 100)] == [[b"a", b"1"], [b"a", b"2"], [b"b", b"1"]]
+
+
+def test_before_4_0_rows_without_a_collection_are_read_together() -> None:
+    made = ReadPlan(ENROLMENT, dialect=BEFORE_4)
+    assert made.by_keys == plan(ENROLMENT).by_keys
 
 
 def test_a_composite_partition_is_asked_for_alone() -> None:
