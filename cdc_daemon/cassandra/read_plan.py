@@ -160,14 +160,15 @@ class ReadPlan:
         if part:
             yield KeyGroup(tuple(part), tuple(partitions), tuple(clusterings))
 
-    def bind(self, group: KeyGroup) -> list[bytes]:
+    def bind(self, group: KeyGroup) -> list[bytes | None]:
         """Return the values of `by_keys` for a group, serialised for the wire (protocol 3 and newer)."""
         if self._reads_one_by_one:
             return [*self.table.split_key(group.partition_keys[0]), *group.clusterings[0]]
-        if self.has_one_key_column:
-            values = [encode_list(group.partition_keys)]
-        else:
-            values = list(self.table.split_key(group.partition_keys[0]))
+        values: list[bytes | None] = (
+            [encode_list(group.partition_keys)]
+            if self.has_one_key_column
+            else list(self.table.split_key(group.partition_keys[0]))
+        )
         if len(self.queried) == 1:
             values.append(encode_list([clustering[0] for clustering in group.clusterings]))
         elif self.queried:

@@ -281,7 +281,7 @@ class CassandraRowReader:
                     statement.consistency_level = None
             return await execute(self._session, statement, execution_profile=self._profile)
 
-    async def _bind(self, query: str, values: Sequence[bytes], route: bytes) -> _RoutedStatement:
+    async def _bind(self, query: str, values: Sequence[bytes | None], route: bytes) -> _RoutedStatement:
         statement = _RoutedStatement(await self._prepare(query))
         statement.values = list(values)
         statement.route = route

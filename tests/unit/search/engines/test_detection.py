@@ -121,7 +121,6 @@ async def write(engine: SearchEngine) -> None:
         (opensearch("7.10.2", distribution="opensearch"), Product("OpenSearch", "7.10.2"), False),
         (opensearch("7.10.2"), Product("OpenSearch", "7.10.2"), False),
     ],
-    ids=str,
 )
 async def test_the_engine_that_answers_gets_its_client(
     address: Address, engine: SearchEngine, persona: Persona, product: Product, *, vendor: bool
