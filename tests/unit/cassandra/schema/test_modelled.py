@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cdc_daemon.cassandra import schema as schema_module
-from cdc_daemon.cassandra.dialect import ASTRA, CASSANDRA, KEYSPACES, YCQL, Dialect, detect
+from cdc_daemon.cassandra.dialect import ASTRA, BEFORE_4, CASSANDRA, KEYSPACES, YCQL, Dialect, detect
 from cdc_daemon.cassandra.read_plan import ReadPlan
 from cdc_daemon.cassandra.ring import WHOLE_RING, TokenRange
 from cdc_daemon.cassandra.scan import _in_range, select_keys
@@ -35,7 +35,7 @@ async def _source(session: ModelledSession) -> SchemaSource:
     ("release", "found", "dialect"),
     [
         ("5.0.6", {"system"}, CASSANDRA),
-        ("3.11.13", {"system"}, CASSANDRA),
+        ("3.11.13", {"system"}, BEFORE_4),
         ("3.9-SNAPSHOT", {"system"}, YCQL),
         ("3.11.2", {"system", "system_schema_mcs"}, KEYSPACES),
         ("4.0.11", {"system", "datastax_sla"}, ASTRA),
