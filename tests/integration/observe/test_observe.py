@@ -39,7 +39,8 @@ def stage(box: Sandbox, cql: Session, tmp_path: Path) -> Iterator[Stage]:
         }
         stage.table("seen", "id int PRIMARY KEY, n int, maker text", lookups={"maker": maker})
         stage.daemon.config["jobs"] = {"audit": {"every": "3s", "sample": 1}}
-        stage.daemon.config["poll"] = [{"table": f"{stage.keyspace}.seen", "strategy": "scan", "every": "1s"}]
+        poll = {"table": f"{stage.keyspace}.seen", "strategy": "scan", "every": "1s", "deletes": {"every": "1s"}}
+        stage.daemon.config["poll"] = [poll]
         yield stage
 
 

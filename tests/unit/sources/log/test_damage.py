@@ -219,7 +219,7 @@ async def test_an_unknown_table_does_not_hide_its_neighbours(node: CommitLogWrit
     assert harness.observer.passed == {"unknown_table": 1}
 
 
-@pytest.mark.parametrize("version", [6, 99])
+@pytest.mark.parametrize("version", [5, 99])
 async def test_a_segment_of_another_version_is_reported_and_kept(
     node: CommitLogWriter, make_harness: MakeHarness, version: int
 ) -> None:
