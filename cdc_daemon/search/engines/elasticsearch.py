@@ -33,7 +33,7 @@ class ElasticsearchEngine(RestEngine):
     async def identify(self) -> Product:
         """Ask which release answers, and return it. Raises `UnsupportedEngineError` and `EngineError`."""
         try:
-            answer = await self._ask("GET", "/", allowed=NOT_ALLOWED)
+            answer = await self._ask("GET", [], allowed=NOT_ALLOWED)
         except EngineError as error:
             if not is_foreign(error.failure):
                 raise
@@ -60,7 +60,7 @@ class ElasticsearchEngine(RestEngine):
     ) -> AsyncGenerator[list[StoredDocument], None]:
         """Yield every document that matches a query, page by page, from one point in time."""
         kept = f"{int(keep_alive)}s"
-        opened = await self._ask("POST", f"/{target}/_pit", {"keep_alive": kept})
+        opened = await self._ask("POST", [target, "_pit"], {"keep_alive": kept})
         point = read(POINT_IN_TIME, opened.body)["id"]
         after: list[Any] | None = None
         try:
@@ -78,7 +78,7 @@ class ElasticsearchEngine(RestEngine):
                     search["slice"] = {"id": part[0], "max": part[1]}
                 if after is not None:
                     search["search_after"] = after
-                answer = await self._ask("POST", "/_search", {"allow_partial_search_results": False}, search)
+                answer = await self._ask("POST", ["_search"], {"allow_partial_search_results": False}, search)
                 found = read(PAGE, answer.body)
                 hits = found["hits"]["hits"]
                 last = required(hits[-1].get("sort"), "sort") if hits else None
@@ -93,7 +93,7 @@ class ElasticsearchEngine(RestEngine):
                 after = last
         finally:
             try:
-                await self._ask("DELETE", "/_pit", body={"id": point}, allowed=(404,))
+                await self._ask("DELETE", ["_pit"], body={"id": point}, allowed=(404,))
             except EngineError:
                 log.debug("elasticsearch.point_in_time_left", expires=kept)
 

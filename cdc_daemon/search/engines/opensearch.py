@@ -78,7 +78,7 @@ class OpenSearchEngine(RestEngine):
         if part is not None and part[1] > 1:  # a slice needs at least two parts
             search["slice"] = {"id": part[0], "max": part[1]}
         parameters = {"scroll": kept, "allow_partial_search_results": False}
-        answer = await self._ask("POST", f"/{target}/_search", parameters, search)
+        answer = await self._ask("POST", [target, "_search"], parameters, search)
         scroll: str | None = None
         try:
             while True:
@@ -89,11 +89,11 @@ class OpenSearchEngine(RestEngine):
                     yield documents
                 if len(documents) < page:
                     return
-                answer = await self._ask("POST", "/_search/scroll", body={"scroll": kept, "scroll_id": scroll})
+                answer = await self._ask("POST", ["_search", "scroll"], body={"scroll": kept, "scroll_id": scroll})
         finally:
             if scroll is not None:
                 try:
-                    await self._ask("DELETE", "/_search/scroll", body={"scroll_id": [scroll]}, allowed=(404,))
+                    await self._ask("DELETE", ["_search", "scroll"], body={"scroll_id": [scroll]}, allowed=(404,))
                 except EngineError:
                     log.debug("elasticsearch.scroll_left", expires=kept)
 

@@ -110,7 +110,7 @@ class RestEngine(ABC):
 
     async def info(self) -> EngineInfo:
         """Return the engine and the releases of its nodes."""
-        answer = await self._ask("GET", "/_nodes/http", {"filter_path": "nodes.*.version"})
+        answer = await self._ask("GET", ["_nodes", "http"], {"filter_path": "nodes.*.version"})
         nodes = read(NODES, answer.body).get("nodes", {})
         return EngineInfo(self.name, [node["version"] for node in nodes.values()])
 
@@ -138,7 +138,7 @@ class RestEngine(ABC):
         parameters: dict[str, Any] = {"_source": source if isinstance(source, bool) else ",".join(source)}
         if source is True and self.product is not None and hides_vectors(self.product):
             parameters["_source_exclude_vectors"] = False
-        answer = await self._ask("POST", "/_mget", parameters, {"docs": wanted}, seconds=seconds)
+        answer = await self._ask("POST", ["_mget"], parameters, {"docs": wanted}, seconds=seconds)
         found = read(MULTI_GET, answer.body)["docs"]
         if len(found) != len(names):
             raise broken_answer(
@@ -148,17 +148,17 @@ class RestEngine(ABC):
 
     async def count(self, target: str) -> int:
         """Return the number of documents that searches find."""
-        answer = await self._ask("POST", f"/{_quote(target)}/_count")
+        answer = await self._ask("POST", [target, "_count"])
         return read(COUNT, answer.body)["count"]
 
     async def refresh(self, target: str) -> None:
         """Make all writes visible to searches. A shard that does not refresh is a failure."""
-        answer = await self._ask("POST", f"/{_quote(target)}/_refresh")
+        answer = await self._ask("POST", [target, "_refresh"])
         check_shards(read(REFRESHED, answer.body)["_shards"]["failed"])
 
     async def index_exists(self, name: str) -> bool:
         """Return whether an index or an alias has this name."""
-        answer = await self._ask("HEAD", f"/{_quote(name)}", allowed=(404,))
+        answer = await self._ask("HEAD", [name], allowed=(404,))
         return answer.status != 404
 
     async def create_index(
@@ -166,7 +166,7 @@ class RestEngine(ABC):
     ) -> None:
         """Create an index with its aliases in one step."""
         body = {"aliases": dict(aliases), "mappings": await self.fit_mapping(mappings), "settings": settings}
-        answer = await self._ask("PUT", f"/{_quote(index)}", body=body)
+        answer = await self._ask("PUT", [index], body=body)
         read(ACKNOWLEDGEMENT, answer.body)
 
     async def try_index(self, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]) -> None:
@@ -177,12 +177,12 @@ class RestEngine(ABC):
         """
         template = {"settings": dict(settings), "mappings": dict(await self.fit_mapping(mappings))}
         body = {"index_patterns": [index], "template": template, "priority": _FOREMOST}
-        answer = await self._ask("POST", "/_index_template/_simulate", body=body)
+        answer = await self._ask("POST", ["_index_template", "_simulate"], body=body)
         read(SIMULATED, answer.body)
 
     async def delete_index(self, index: str) -> None:
         """Delete an index, if it exists."""
-        answer = await self._ask("DELETE", f"/{_quote(index)}", allowed=(404,))
+        answer = await self._ask("DELETE", [index], allowed=(404,))
         if answer.status != 404:
             read(ACKNOWLEDGEMENT, answer.body)
 
@@ -190,7 +190,7 @@ class RestEngine(ABC):
         self, target: str, names: Sequence[str] = (), *, defaults: bool = False
     ) -> Mapping[str, IndexSettings]:
         """Return the settings of each index, or only those with these names."""
-        path = f"/{_quote(target)}/_settings" + (f"/{_quote(','.join(names))}" if names else "")
+        path = [target, "_settings", *([",".join(names)] if names else [])]
         parameters: dict[str, Any] = {"flat_settings": True}
         if defaults:
             parameters["include_defaults"] = True
@@ -203,12 +203,12 @@ class RestEngine(ABC):
 
     async def put_settings(self, index: str, settings: Mapping[str, Any]) -> None:
         """Change settings of an index. A setting of None gets its default value."""
-        answer = await self._ask("PUT", f"/{_quote(index)}/_settings", body=settings)
+        answer = await self._ask("PUT", [index, "_settings"], body=settings)
         read(ACKNOWLEDGEMENT, answer.body)
 
     async def mappings(self, target: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the mapping of each index."""
-        answer = await self._ask("GET", f"/{_quote(target)}/_mapping")
+        answer = await self._ask("GET", [target, "_mapping"])
         return {index: entry["mappings"] for index, entry in read(MAPPINGS, answer.body).items()}
 
     async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -218,24 +218,24 @@ class RestEngine(ABC):
     async def put_mapping(self, index: str, properties: Mapping[str, Any]) -> None:
         """Add fields to the mapping of an index."""
         body = await self.fit_mapping({"properties": properties})
-        answer = await self._ask("PUT", f"/{_quote(index)}/_mapping", body=body)
+        answer = await self._ask("PUT", [index, "_mapping"], body=body)
         read(ACKNOWLEDGEMENT, answer.body)
 
     async def wait_for_shards(self, index: str, *, seconds: int) -> None:
         """Wait until no shard of an index is being initialised, or the time is over."""
         parameters = {"wait_for_no_initializing_shards": True, "timeout": f"{seconds}s"}
-        answer = await self._ask("GET", f"/_cluster/health/{_quote(index)}", parameters, seconds=seconds + 10)
+        answer = await self._ask("GET", ["_cluster", "health", index], parameters, seconds=seconds + 10)
         read(HEALTH, answer.body)
 
     async def aliases(self, targets: Sequence[str]) -> Mapping[str, Aliases]:
         """Return all aliases of each index that one of the targets names. Missing targets are ignored."""
         parameters = {"ignore_unavailable": True, "expand_wildcards": "all"}
-        answer = await self._ask("GET", f"/{_quote(','.join(targets))}/_alias", parameters)
+        answer = await self._ask("GET", [",".join(targets), "_alias"], parameters)
         return {index: entry["aliases"] for index, entry in read(ALIASES, answer.body).items()}
 
     async def indices_of(self, alias: str) -> Aliases | None:
         """Return the options of an alias by index, or None if there is no such alias."""
-        answer = await self._ask("GET", f"/_alias/{_quote(alias)}", allowed=(404,))
+        answer = await self._ask("GET", ["_alias", alias], allowed=(404,))
         if answer.status == 404:
             return None
         return {index: of_index(entry["aliases"], alias) for index, entry in read(ALIASES, answer.body).items()}
@@ -243,13 +243,13 @@ class RestEngine(ABC):
     async def update_aliases(self, actions: Sequence[Mapping[str, Any]]) -> bool:
         """Add and remove aliases in one atomic step; return whether all nodes have acknowledged it."""
         try:
-            answer = await self._ask("POST", "/_aliases", body={"actions": list(actions)})
+            answer = await self._ask("POST", ["_aliases"], body={"actions": list(actions)})
         except EngineError as error:
             if "must_exist" not in error.failure.reason:
                 raise
             # Elasticsearch 7.10 and OpenSearch 1 do not know the option, so what it demands is checked before.
             possible = [each for action in actions for each in await self._without_option(action)]
-            answer = await self._ask("POST", "/_aliases", body={"actions": possible})
+            answer = await self._ask("POST", ["_aliases"], body={"actions": possible})
         return read(ACKNOWLEDGEMENT, answer.body)["acknowledged"]
 
     async def _without_option(self, action: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -272,13 +272,13 @@ class RestEngine(ABC):
     ) -> Mapping[str, Mapping[str, bool]] | None:
         """Return which privileges the login has, by index and privilege, or None if the engine does not say."""
         body = {"index": [{"names": list(names), "privileges": list(privileges)}]}
-        answer = await self._ask("POST", "/_security/user/_has_privileges", body=body, allowed=_NO_PRIVILEGES)
+        answer = await self._ask("POST", ["_security", "user", "_has_privileges"], body=body, allowed=_NO_PRIVILEGES)
         return read(PRIVILEGES, answer.body)["index"] if answer.status == 200 else None
 
     async def _ask(
         self,
         method: str,
-        path: str,
+        path: Sequence[str],
         parameters: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         *,
@@ -287,9 +287,12 @@ class RestEngine(ABC):
     ) -> Answer:
         """Send a request with a JSON body; return a response of a status of success, or of one that is `allowed`.
 
-        Raises `EngineError` for any other.
+        `path` has its parts as they are, for example the name of an index: they are encoded here. Raises `EngineError`
+        for any other status.
         """
-        target = f"{path}?{'&'.join(_parameter(*each) for each in parameters.items())}" if parameters else path
+        target = "/" + "/".join(map(_quote, path))
+        if parameters:
+            target += "?" + "&".join(_parameter(*each) for each in parameters.items())
         answer = await self._send(method, target, _ACCEPT_JSON if body is None else _JSON, body, seconds)
         check_status(answer, allowed)
         return answer
@@ -301,7 +304,7 @@ def _quote(name: str) -> str:
 
 def _parameter(name: str, value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"{name}={percent_encode(text, safe=',*')}"
+    return f"{name}={_quote(text)}"
 
 
 def check_status(answer: Answer, allowed: Collection[int] = ()) -> None:

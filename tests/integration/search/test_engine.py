@@ -264,6 +264,22 @@ async def test_a_scan_finds_each_document_once_page_by_page(place: Place, count:
     assert all(document.source is None for document in found)
 
 
+async def test_a_name_of_unusual_characters_names_the_same_index_in_each_request(engine: SearchEngine) -> None:
+    alias = f"test-ü%41+{secrets.token_hex(6)}"
+    place = Place(engine, alias, f"{alias}-1")
+    await engine.create_index(place.index, settings=SETTINGS, mappings=MAPPINGS, aliases={alias: {}})
+    try:
+        assert await engine.index_exists(alias)
+        assert (await place.write("a", 1, name="a")).status == 201
+        await engine.refresh(alias)
+        assert await engine.count(alias) == 1
+        assert await place.scan(page=1) == [[StoredDocument("a", None, 1, None)]]
+        assert set(await engine.mappings(alias)) == set(await engine.settings(alias)) == {place.index}
+        assert set(await engine.aliases([alias])) == set(await engine.indices_of(alias) or ()) == {place.index}
+    finally:
+        await engine.delete_index(place.index)
+
+
 async def test_a_scan_finds_what_a_query_matches_with_the_wanted_fields(place: Place) -> None:
     await _fill(place, 20)
     (page,) = await place.scan(query={"range": {"age": {"gte": 18}}}, source=["age"])
