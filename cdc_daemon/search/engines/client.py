@@ -83,16 +83,7 @@ def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
         ssl_context=_make_ssl_context(options) if encrypted else DEFAULT,
         request_timeout=options.request_timeout,
         connections_per_node=options.connections,
-        max_retries=0,
-        retry_on_timeout=False,
-        retry_on_status=(),
-        node_class=_Node,
-        serializers={
-            "application/json": OrjsonSerializer(),
-            "application/vnd.elasticsearch+json": OrjsonSerializer(),
-            "application/vnd.elasticsearch+x-ndjson": _EncodedNdjson(),
-            "text/*": _Page(),
-        },
+        **_sending(),
     )
 
 
@@ -119,20 +110,24 @@ def make_transport(options: ElasticsearchOptions) -> AsyncTransport:
                 ssl_context=_make_ssl_context(options) if node.scheme == "https" else None,
             )
         )
-    return AsyncTransport(
-        nodes,
-        node_class=_Node,
-        max_retries=0,
-        retry_on_timeout=False,
-        retry_on_status=(),
-        meta_header=False,
-        serializers={
+    return AsyncTransport(nodes, meta_header=False, **_sending())
+
+
+def _sending() -> dict[str, Any]:
+    """Return how both clients send: without retries, with already encoded bulk bodies, to nodes of this module."""
+    return {
+        "node_class": _Node,
+        "max_retries": 0,
+        "retry_on_timeout": False,
+        "retry_on_status": (),
+        "serializers": {
             "application/json": OrjsonSerializer(),
             "application/vnd.elasticsearch+json": OrjsonSerializer(),
+            "application/vnd.elasticsearch+x-ndjson": _EncodedNdjson(),
             "application/x-ndjson": _EncodedNdjson(),
             "text/*": _Page(),
         },
-    )
+    }
 
 
 def _prepare(options: ElasticsearchOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -80,24 +81,13 @@ class DetectedEngine(RestEngine):
         """Return a mapping as the engine that answers can have it."""
         return await (await self._find()).fit_mapping(mapping)
 
-    async def scan(
-        self,
-        target: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        part: tuple[int, int] | None = None,
-        source: Sequence[str] = (),
-        page: int = 1000,
-        keep_alive: float = 60.0,
+    async def _pages(
+        self, target: str, search: dict[str, Any], kept: str
     ) -> AsyncGenerator[list[StoredDocument], None]:
-        """Yield every document that matches a query, page by page, from one snapshot."""
         engine = await self._find()
-        pages = engine.scan(target, query=query, part=part, source=source, page=page, keep_alive=keep_alive)
-        try:
+        async with aclosing(engine._pages(target, search, kept)) as pages:
             async for found in pages:
                 yield found
-        finally:
-            await pages.aclose()
 
     async def _send(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, seconds: float | None

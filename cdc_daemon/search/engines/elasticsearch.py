@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import structlog
@@ -48,34 +48,17 @@ class ElasticsearchEngine(RestEngine):
         """Close the connections."""
         await self._client.close()
 
-    async def scan(
-        self,
-        target: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        part: tuple[int, int] | None = None,
-        source: Sequence[str] = (),
-        page: int = 1000,
-        keep_alive: float = 60.0,
+    async def _pages(
+        self, target: str, search: dict[str, Any], kept: str
     ) -> AsyncGenerator[list[StoredDocument], None]:
-        """Yield every document that matches a query, page by page, from one point in time."""
-        kept = f"{int(keep_alive)}s"
+        """Yield the documents that a search finds, page by page, from one point in time."""
         opened = await self._ask("POST", [target, "_pit"], {"keep_alive": kept})
         point = read(POINT_IN_TIME, opened.body)["id"]
+        search = {**search, "sort": [{"_shard_doc": "asc"}], "track_total_hits": False}
         after: list[Any] | None = None
         try:
             while True:
-                search: dict[str, Any] = {
-                    "pit": {"id": point, "keep_alive": kept},
-                    "query": query or {"match_all": {}},
-                    "_source": {"includes": list(source)} if source else False,
-                    "sort": [{"_shard_doc": "asc"}],
-                    "size": page,
-                    "track_total_hits": False,
-                    "version": True,
-                }
-                if part is not None:
-                    search["slice"] = {"id": part[0], "max": part[1]}
+                search["pit"] = {"id": point, "keep_alive": kept}
                 if after is not None:
                     search["search_after"] = after
                 answer = await self._ask("POST", ["_search"], {"allow_partial_search_results": False}, search)
@@ -88,7 +71,7 @@ class ElasticsearchEngine(RestEngine):
                 point = found.get("pit_id", point)
                 if documents:
                     yield documents
-                if len(documents) < page:
+                if len(documents) < search["size"]:
                     return
                 after = last
         finally:

@@ -6,7 +6,7 @@ it sends plain media types and does not care which product answers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import structlog
@@ -53,32 +53,16 @@ class OpenSearchEngine(RestEngine):
         """Return a mapping without the fields that only Elasticsearch 8 knows."""
         return without_indexed_vectors(mapping)
 
-    async def scan(
-        self,
-        target: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        part: tuple[int, int] | None = None,
-        source: Sequence[str] = (),
-        page: int = 1000,
-        keep_alive: float = 60.0,
+    async def _pages(
+        self, target: str, search: dict[str, Any], kept: str
     ) -> AsyncGenerator[list[StoredDocument], None]:
-        """Yield every document that matches a query, page by page, by scrolling.
+        """Yield the documents that a search finds, page by page, by scrolling.
 
         A point in time would need OpenSearch 2.4, and is not in the open-source build of Elasticsearch 7.
         """
-        kept = f"{int(keep_alive)}s"
-        search: dict[str, Any] = {
-            "query": without_ignored_term(query),
-            "_source": {"includes": list(source)} if source else False,
-            "sort": ["_doc"],
-            "size": page,
-            "version": True,
-        }
-        if part is not None and part[1] > 1:  # a slice needs at least two parts
-            search["slice"] = {"id": part[0], "max": part[1]}
+        first = {**search, "query": without_ignored_term(search["query"]), "sort": ["_doc"]}
         parameters = {"scroll": kept, "allow_partial_search_results": False}
-        answer = await self._ask("POST", [target, "_search"], parameters, search)
+        answer = await self._ask("POST", [target, "_search"], parameters, first)
         scroll: str | None = None
         try:
             while True:
@@ -87,7 +71,7 @@ class OpenSearchEngine(RestEngine):
                 documents = hits_of(found)
                 if documents:
                     yield documents
-                if len(documents) < page:
+                if len(documents) < search["size"]:
                     return
                 answer = await self._ask("POST", ["_search", "scroll"], body={"scroll": kept, "scroll_id": scroll})
         finally:

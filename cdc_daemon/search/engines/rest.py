@@ -69,7 +69,7 @@ class Answer(NamedTuple):
 
 
 class RestEngine(ABC):
-    """A `SearchEngine` over HTTP. A subclass has the client (`_send`), the engine's name, and the way to scan."""
+    """A `SearchEngine` over HTTP. A subclass has the client (`_send`), the engine's name, and the way to page."""
 
     name: str
     """The name of the engine, for people."""
@@ -86,19 +86,6 @@ class RestEngine(ABC):
         """Close the connections."""
 
     @abstractmethod
-    def scan(
-        self,
-        target: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        part: tuple[int, int] | None = None,
-        source: Sequence[str] = (),
-        page: int = 1000,
-        keep_alive: float = 60.0,
-    ) -> AsyncGenerator[list[StoredDocument], None]:
-        """Yield every document that matches a query, page by page, from one snapshot."""
-
-    @abstractmethod
     async def _send(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, seconds: float | None
     ) -> Answer:
@@ -106,6 +93,13 @@ class RestEngine(ABC):
 
         `target` is the encoded path with its query, `seconds` the timeout, if it is not the usual one. Raises
         `EngineError` if there is no response, or one that is no JSON.
+        """
+
+    @abstractmethod
+    def _pages(self, target: str, search: dict[str, Any], kept: str) -> AsyncGenerator[list[StoredDocument], None]:
+        """Yield the documents that a search finds, page by page, from one snapshot that is `kept` between two pages.
+
+        `search` is the body of the search without its order; it has the `size` of a page.
         """
 
     async def info(self) -> EngineInfo:
@@ -145,6 +139,27 @@ class RestEngine(ABC):
                 f"the answer has an unexpected shape: expected {len(names)} documents, found {len(found)}"
             )
         return [_document(name, each) for name, each in zip(names, found, strict=True)]
+
+    def scan(
+        self,
+        target: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        part: tuple[int, int] | None = None,
+        source: Sequence[str] = (),
+        page: int = 1000,
+        keep_alive: float = 60.0,
+    ) -> AsyncGenerator[list[StoredDocument], None]:
+        """Yield every document that matches a query, page by page, from one snapshot."""
+        search: dict[str, Any] = {
+            "query": query or {"match_all": {}},
+            "_source": {"includes": list(source)} if source else False,
+            "size": page,
+            "version": True,
+        }
+        if part is not None and part[1] > 1:  # a slice needs at least two parts
+            search["slice"] = {"id": part[0], "max": part[1]}
+        return self._pages(target, search, f"{int(keep_alive)}s")
 
     async def count(self, target: str) -> int:
         """Return the number of documents that searches find."""
