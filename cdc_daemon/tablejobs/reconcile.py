@@ -8,12 +8,9 @@ from weakref import WeakKeyDictionary
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import Key, TableName
-from cdc_daemon.pipeline.handover import BackgroundSink
-from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
-from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.store.range_jobs import DOCUMENTS, JobRange
 from cdc_daemon.tablejobs.backfill import ScanFactory
-from cdc_daemon.tablejobs.confirmation import AT_ONCE, DirectWriter, WriteBarrier
+from cdc_daemon.tablejobs.confirmation import AT_ONCE
 from cdc_daemon.tablejobs.document_ids import IdSums
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
 from cdc_daemon.tablejobs.range_job import JobRun
@@ -35,28 +32,14 @@ class Reconcile:
 
     def __init__(
         self,
+        targets: ComparisonTargets,
         *,
-        engine: SearchEngine,
-        reader: ExtendingReader,
-        updater: MappingUpdater,
-        builder: DocumentBuilder,
         scan: ScanFactory,
-        barrier: WriteBarrier,
-        sink: BackgroundSink,
-        writer: DirectWriter,
         compared: Mapping[str, ComparedMapping],
         on_compared: Callable[[str, Mapping[str, int]], None],
         on_done: Callable[[JobRun], Awaitable[None]],
     ) -> None:
-        self._targets = ComparisonTargets(
-            engine=engine,
-            reader=reader,
-            updater=updater,
-            builder=builder,
-            barrier=barrier,
-            sink=sink,
-            writer=writer,
-        )
+        self._targets = targets
         self._scan = scan
         self._compared = compared
         self._on_compared = on_compared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cdc_daemon.app.part import Context, Part
@@ -102,15 +103,19 @@ class TableJobsPart(Part):
             self.runner, context.store.range_jobs, plans, on_removed=self._deletes_metrics.removed
         )
         compared = {name: ComparedMapping(each, tables.settings.mappings[name]) for name, each in named.items()}
-        reconcile = Reconcile(
+        targets = partial(
+            ComparisonTargets,
             engine=search.engine,
             reader=pipeline.reader,
             updater=pipeline.follower,
             builder=pipeline.documents,
-            scan=self._scan,
-            barrier=LogBarrier(log.tail, pipeline.coalescer, pause=_log_pause(tables.settings, cassandra)),
             sink=pipeline.coalescer,
             writer=search.writer,
+        )
+        barrier = LogBarrier(log.tail, pipeline.coalescer, pause=_log_pause(tables.settings, cassandra))
+        reconcile = Reconcile(
+            targets(barrier=barrier),
+            scan=self._scan,
             compared=compared,
             on_compared=DriftMetrics(context.metrics).set_drift,
             on_done=healing.close_requests,
@@ -133,15 +138,7 @@ class TableJobsPart(Part):
             ),
             "reconcile": reconcile,
             "deletes": DeletePass(
-                ComparisonTargets(
-                    engine=search.engine,
-                    reader=pipeline.reader,
-                    updater=pipeline.follower,
-                    builder=pipeline.documents,
-                    barrier=NoBarrier(),
-                    sink=pipeline.coalescer,
-                    writer=search.writer,
-                ),
+                targets(barrier=NoBarrier()),
                 self._scan,
                 compared,
                 self._deletes.note_done,
