@@ -14,12 +14,16 @@ from cdc_daemon.model import errors
 from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.files import CHECKOUT
 
-DOCUMENTS = ["README.md", "docs/runbook.md", "docs/segments.md", "k8s/README.md"]
+DOCUMENTS = ["README.md", "k8s/README.md", *(f"docs/{file.name}" for file in sorted((CHECKOUT / "docs").glob("*.md")))]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "write"}
 DOTTED = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\.[a-z0-9_]*)`")
 FILES = re.compile(r"\.(?:yaml|json|idx|crt|key|py|ini)$")
 
-ELSEWHERE = {f"{server}.failure": "a field of /status" for server in ("cassandra", "elasticsearch")}
+ELSEWHERE = {
+    "cassandra.failure": "a field of /status",
+    "elasticsearch.failure": "a field of /status",
+    "index.gc_deletes": "a setting of an index",
+}
 
 
 def nodes(folder: str) -> Iterator[ast.AST]:

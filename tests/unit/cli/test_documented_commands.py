@@ -16,7 +16,11 @@ from typer.core import TyperGroup
 from cdc_daemon.cli.main import app
 from tests.documented import CHECKOUT, SHELLS, codes, split_kubectl, words_of
 
-DOCUMENTS: Final = ("README.md", "docs/runbook.md", "docs/segments.md", "k8s/README.md")
+DOCUMENTS: Final = (
+    "README.md",
+    "k8s/README.md",
+    *(f"docs/{file.name}" for file in sorted((CHECKOUT / "docs").glob("*.md"))),
+)
 SOURCES: Final = ("cdc_daemon", "http/cdc_http", "sandbox/demo")
 INLINE: Final = re.compile(r"`(cdc-daemon [^`]*)`")
 
@@ -99,7 +103,13 @@ LINES: Final = sorted({*in_documents(), *in_source(), *in_configuration()})
 
 def test_lines_are_found_in_all_places() -> None:
     places = {place.partition(":")[0] for place, _ in LINES}
-    assert {*DOCUMENTS, "cdc_daemon/tablejobs/index_admin.py", "docs/config.schema.json"} <= places
+    assert {
+        "README.md",
+        "docs/commands.md",
+        "docs/runbook.md",
+        "cdc_daemon/tablejobs/index_admin.py",
+        "docs/config.schema.json",
+    } <= places
 
 
 @pytest.mark.parametrize(("place", "command"), LINES, ids=lambda each: each)
@@ -114,8 +124,8 @@ def test_the_command_line_takes_it(place: str, command: str, capsys: pytest.Capt
     assert not ended.value.code, f"{place}: {command}: {capsys.readouterr().err}"
 
 
-def test_the_readme_lists_every_command_and_no_other() -> None:
-    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_commands_lists_every_command_and_no_other() -> None:
+    text = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
     listed = set()
     every = set(leaves(tree()))
     for row in re.findall(r"^\| (`cdc-daemon [^|]*) \|", text, re.MULTILINE):
