@@ -41,7 +41,10 @@ class CassandraSettings(SettingsSection):
     """The Cassandra cluster that rows are read from."""
 
     contact_points: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=("127.0.0.1",), min_length=1)
-    """Host names or addresses to connect to first, usually that of the node that the daemon runs beside."""
+    """Host names or addresses to connect to first, usually that of the node that the daemon runs beside.
+
+    Names are resolved again when Cassandra has been unavailable for 30 s, so nodes may get new addresses.
+    """
     port: int = Field(default=9042, ge=1, le=65535)
     """The native transport port."""
     local_datacenter: str | None = Field(default=None, min_length=1)

@@ -13,9 +13,10 @@ _PIECE = 65_536
 
 
 class Relay:
-    """Passes connections at `port` of this machine on to another address while it is open."""
+    """Passes connections at `port` of an address of this machine on to another address while it is open."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, address: str = "127.0.0.1") -> None:
+        self.address = address
         self._target = (host, port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
@@ -52,7 +53,7 @@ class Relay:
         done.result(30)
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._pass, self.address, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 from cassandra.cluster import Session
 
-from cdc_daemon.app.part import Context, Part
+from cdc_daemon.app.part import Context, Part, run_together
 from cdc_daemon.app.startup import check_log, connect_cassandra, read_node_settings
+from cdc_daemon.cassandra.addresses import AddressWatch
 from cdc_daemon.cassandra.availability import CassandraAvailability, make_probe
 from cdc_daemon.cassandra.node import NodeSettings
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -30,6 +31,7 @@ class CassandraPart(Part):
         self.node = node
         self.schema = SchemaSource(session, history=context.store.schema_history)
         self.availability = CassandraAvailability(self._probe)
+        self._addresses = AddressWatch(session, context.settings.cassandra, self.availability)
         self._read = make_probe(session, self.schema, ())
         self._metrics = context.metrics
 
@@ -53,8 +55,8 @@ class CassandraPart(Part):
         self._read = make_probe(self.session, self.schema, tables)
 
     async def run(self) -> None:
-        """Probe Cassandra while no other reads are answered."""
-        await self.availability.run()
+        """Probe Cassandra while no other reads are answered, and find it again at new addresses."""
+        await run_together(probes=self.availability.run, addresses=self._addresses.run)
 
     def status(self) -> Mapping[str, Any]:
         """Return whether Cassandra answers, and how many nodes are up."""

@@ -77,7 +77,8 @@ class TableJobsPart(Part):
         aliases = {name: mapping.alias for name, mapping in named.items()}
         table_names = {name: TableName(mapping.table.keyspace, mapping.table.name) for name, mapping in named.items()}
         self._ring = Ring(cassandra.session)
-        self._node = find_node(cassandra.session, tables.settings.cassandra.contact_points)
+        # Looked up at each use: the node's address may change while the daemon runs.
+        self._node = partial(find_node, cassandra.session, tables.settings.cassandra.contact_points)
         self._sizes = RowSizes()
         works: dict[str, JobWork] = {}
         self.runner = RangeJobRunner(
@@ -93,7 +94,7 @@ class TableJobsPart(Part):
             self._requests,
             self.runner,
             types=_types_by_table(named),
-            ranges=lambda keyspace: self._ring.replicated_by(keyspace, self._node),
+            ranges=lambda keyspace: self._ring.replicated_by(keyspace, self._node()),
             suspended=tables.suspended_tables,
             possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
         )
@@ -199,7 +200,7 @@ class TableJobsPart(Part):
 
         def compared(keyspace: str) -> Sequence[TokenRange]:
             # Without a tail a daemon is no node's sidecar: it may be the only one.
-            return self._ring.primary_of(keyspace, self._node) if self._tables.settings.tail else [WHOLE_RING]
+            return self._ring.primary_of(keyspace, self._node()) if self._tables.settings.tail else [WHOLE_RING]
 
         begin = Audit(self.runner, audit, by_keyspace, ranges=compared).begin
         first = min(audit.every, _FIRST_AUDIT)
