@@ -14,6 +14,7 @@ from cdc_daemon.app.parts.dead_letters import DeadLettersPart
 from cdc_daemon.app.parts.dependents import DependentsPart
 from cdc_daemon.app.parts.late_requests import LateRequestsPart
 from cdc_daemon.app.parts.log import LogPart
+from cdc_daemon.app.parts.peers import PeersPart
 from cdc_daemon.app.parts.pipeline import PipelinePart, tracing
 from cdc_daemon.app.parts.polling import PollingPart
 from cdc_daemon.app.parts.removals import RemovalsPart
@@ -34,6 +35,7 @@ class Composition:
 
     log: LogPart  # follows this node's commit log; ends the run when it has drained
     cassandra: CassandraPart  # the session, and whether Cassandra answers
+    peers: PeersPart  # asks the daemons beside the other nodes of the ring
     tables: TablesPart  # the tables' schema, and the mappings that fit it
     search: SearchPart  # the indices behind the aliases, and the bulk writer
     pipeline: PipelinePart  # from signals to acknowledged documents
@@ -98,6 +100,7 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
         enter = stack.enter_async_context
         tracer = await enter(tracing(context))
         cassandra = await enter(CassandraPart.open(context))
+        peers = await enter(PeersPart.open(context, cassandra))
         space = watch_space(context, cassandra)
         tables = await enter(TablesPart.open(context, cassandra))
         search = await enter(SearchPart.open(context, tables))
@@ -107,6 +110,7 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
         yield Composition(
             log=log,
             cassandra=cassandra,
+            peers=peers,
             tables=tables,
             search=search,
             pipeline=pipeline,

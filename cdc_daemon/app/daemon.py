@@ -25,6 +25,7 @@ from cdc_daemon.app.parts.store import StorePart
 from cdc_daemon.app.serving import serving
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError
+from cdc_daemon.peers.questions import PeerQuestions
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.sources.log.lock import DaemonLock
 from cdc_daemon.sources.requests import SyncService
@@ -72,6 +73,7 @@ class Daemon:
         self._composition: Composition | None = None
         self._store: StorePart | None = None
         self.node_id = socket.gethostname()
+        self.questions = PeerQuestions()
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -140,7 +142,7 @@ class Daemon:
             stack.enter_context(DaemonLock(state=state, folder=_folder_of(self._settings)))
             counted = self._summary.count
             self._store = stack.enter_context(StorePart.open(state, self._metrics, counted=counted))
-            await stack.enter_async_context(serving(self, self._settings.http))
+            await stack.enter_async_context(serving(self, self._settings.http, self._settings.peers))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
             await self._work(self._store)
         log.info("daemon.stopped")
@@ -182,7 +184,9 @@ class Daemon:
         again = True
         pause: Pause | None = None
         while again:
-            context = Context(self._settings, store, self._metrics, self._beat, self._report_wait)
+            context = Context(
+                self._settings, store, self._metrics, self._beat, self._report_wait, questions=self.questions
+            )
             async with compose(context) as parts:
                 if pause is not None:  # a re-created table must not end an operator's pause
                     parts.pipeline.gate.close(pause)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.app.startup import ReportWait
 from cdc_daemon.config import Settings
+from cdc_daemon.peers.questions import PeerQuestions
 from cdc_daemon.store import Store
 from cdc_daemon.telemetry.metrics import Metrics
 
@@ -27,6 +28,8 @@ class Context:
     """Called with the server or table that the start waits for."""
     schedule: Schedule = field(default_factory=Schedule)
     """Each part adds its scheduled tasks."""
+    questions: PeerQuestions = field(default_factory=PeerQuestions)
+    """Each part registers the questions of other daemons that it answers."""
 
 
 class Part:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 
-from cdc_daemon.config import HttpSettings
+from cdc_daemon.config import HttpSettings, PeerSettings
 from cdc_http import (
     ConnectionLimits,
     DaemonView,
@@ -17,6 +17,7 @@ from cdc_http import (
     StatusStream,
     create_app,
     create_health_app,
+    create_peer_app,
 )
 
 log = structlog.get_logger(__name__)
@@ -24,11 +25,21 @@ log = structlog.get_logger(__name__)
 _HEALTH_CONNECTIONS = 64
 """For the kubelet and some Prometheus servers. Idle ones are closed for new ones."""
 
+_NO_PEERS = PeerSettings()
+
+_PEER_CONNECTIONS = 1024
+"""For two connections of each daemon in a datacenter of some hundred nodes. Idle ones are closed for new ones."""
+
+_PEER_HEAD_SECONDS = 5.0
+"""Seconds that a peer has to send the head of its question."""
+
 
 @asynccontextmanager
-async def serving(daemon: DaemonView, settings: HttpSettings) -> AsyncIterator[None]:
+async def serving(daemon: DaemonView, settings: HttpSettings, peers: PeerSettings = _NO_PEERS) -> AsyncIterator[None]:
     """Listen on the configured ports during a block. Raises `ConfigError`."""
     async with AsyncExitStack() as stack:
+        if peers.port is not None:
+            await stack.enter_async_context(_peers(daemon, peers, peers.port))
         if settings.enabled and settings.health_port is not None:
             await stack.enter_async_context(_health(daemon, settings, settings.health_port))
         if settings.listens:
@@ -49,6 +60,21 @@ async def _health(daemon: DaemonView, settings: HttpSettings, port: int) -> Asyn
     )
     await server.start()
     log.info("http.health_listening", host=settings.host, port=server.port)
+    try:
+        yield
+    finally:
+        with suppress(asyncio.CancelledError):
+            await server.stop()
+
+
+@asynccontextmanager
+async def _peers(daemon: DaemonView, settings: PeerSettings, port: int) -> AsyncIterator[None]:
+    assert settings.token is not None, "checked with the configuration"
+    limits = ConnectionLimits(connections=_PEER_CONNECTIONS, reserved=0, head_timeout=_PEER_HEAD_SECONDS)
+    app = create_peer_app(daemon.questions, settings.token.get_secret_value())
+    server = HttpServer(app, host=settings.host, port=port, limits=limits, setting="peers.port", stop_seconds=0)
+    await server.start()
+    log.info("peers.listening", host=settings.host, port=server.port)
     try:
         yield
     finally:

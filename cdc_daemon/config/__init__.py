@@ -5,6 +5,7 @@ from cdc_daemon.config.loading import load, parse
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.mapping_names import TemplatePart, parse_template, template_columns
 from cdc_daemon.config.mistakes import Mistake, SettingsError
+from cdc_daemon.config.peers import PeerSettings
 from cdc_daemon.config.schema import json_schema
 from cdc_daemon.config.servers import CassandraSettings, Consistency, ElasticsearchSettings, TlsSettings
 from cdc_daemon.config.settings import CommitLogSettings, LogSettings, PipelineSettings, Settings, StateSettings
@@ -21,6 +22,7 @@ __all__ = [
     "LogSettings",
     "MappingSettings",
     "Mistake",
+    "PeerSettings",
     "PipelineSettings",
     "Settings",
     "SettingsError",

@@ -12,6 +12,7 @@ from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.http import HttpSettings
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.config.mapping_names import Table
+from cdc_daemon.config.peers import PeerSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
@@ -183,6 +184,8 @@ class Settings(SettingsSection):
     """The daemon's state, which must survive a restart."""
     http: HttpSettings = HttpSettings()
     """The daemon's HTTP server."""
+    peers: PeerSettings = PeerSettings()
+    """The other daemons of the datacenter, one beside each node."""
     log: LogSettings = LogSettings()
     """The daemon's log."""
     tracing: TracingSettings = TracingSettings()

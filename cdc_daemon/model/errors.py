@@ -130,6 +130,12 @@ def alias_of(error: BaseException | None) -> str | None:
     return None
 
 
+class PeerError(CdcError):
+    """Another daemon of the ring did not answer, or its answer cannot be believed."""
+
+    retryable = True
+
+
 class IndexSwapError(CdcError):
     """The indices behind an alias are not in the state that the operation requires."""
 

@@ -5,6 +5,7 @@ from cdc_http.auth.key_set import KeySetFile
 from cdc_http.connections.protocol import ConnectionLimits
 from cdc_http.connections.tls import ReloadingTlsContext
 from cdc_http.daemon_view import DaemonView, LoopState
+from cdc_http.routes.peers import create_peer_app
 from cdc_http.routes.status import StatusStream
 from cdc_http.server import HttpServer, try_listening
 
@@ -18,5 +19,6 @@ __all__ = [
     "StatusStream",
     "create_app",
     "create_health_app",
+    "create_peer_app",
     "try_listening",
 ]

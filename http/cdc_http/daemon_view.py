@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from cdc_daemon.peers.questions import PeerQuestions
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayResult
 from cdc_daemon.sources.requests import Refresh, RequestedId, SyncOutcome
@@ -195,6 +196,11 @@ class DaemonView(Protocol):
     @property
     def control(self) -> ControlView | None:
         """An operator's actions."""
+        ...
+
+    @property
+    def questions(self) -> PeerQuestions:
+        """The questions of other daemons of the ring."""
         ...
 
     def livez(self) -> Mapping[str, LoopState]:

@@ -163,7 +163,9 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
         raise ConfigError(
             "expected an address to listen on, found "
             + ("that another process listens there" if taken else (error.strerror or str(error)).lower()),
-            hint=f"choose another {setting}, or end the other process" if taken else f"correct http.host and {setting}",
+            hint=f"choose another {setting}, or end the other process"
+            if taken
+            else f"correct {setting.rpartition('.')[0]}.host and {setting}",
             host=host,
             port=port,
         ) from error

@@ -115,7 +115,7 @@ def test_the_daemon_reaches_names_cassandra_and_elasticsearch_and_nothing_else(o
 @pytest.mark.parametrize("overlay", SIDECARS)
 def test_cassandra_speaks_with_its_nodes_and_is_asked_by_everybody(overlay: str, build: Build) -> None:
     manifests = build(overlay)
-    for port in (7000, 7001):
+    for port in (7000, 7001, 9810):
         for direction in ("Ingress", "Egress"):
             assert lets(manifests, direction, node_of(manifests), port)
             assert not lets(manifests, direction, ANYBODY, port)

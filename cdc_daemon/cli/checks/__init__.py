@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 from cdc_daemon.cli.checks.cassandra import check_cassandra
-from cdc_daemon.cli.checks.daemon import check_http, check_running
+from cdc_daemon.cli.checks.daemon import check_http, check_peers, check_running
 from cdc_daemon.cli.checks.elasticsearch import check_elasticsearch
 from cdc_daemon.cli.checks.finding import Finding, Status, fail, ok
 from cdc_daemon.cli.checks.folders import check_folders
@@ -29,6 +29,7 @@ def run_checks(settings: Settings) -> list[Finding]:
     found, running = check_running(settings)
     findings.append(found)
     findings += check_http(settings.http, running=running)
+    findings += check_peers(settings.peers, running=running)
     findings += _check_tracing(settings)
     has_run = (settings.state.directory / FILE_NAME).exists()
     findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings, fitting, has_run=has_run))

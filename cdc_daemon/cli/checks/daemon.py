@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
-from cdc_daemon.config import HttpSettings, Settings
+from cdc_daemon.config import HttpSettings, PeerSettings, Settings
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.sources.log.lock import LOCK_FILE
 from cdc_http import KeySetFile, ReloadingTlsContext, try_listening
@@ -136,6 +136,12 @@ def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
             yield fail("http.auth", f"{settings.auth.jwt.key_set_file}: {error.message}", error.hint)
         else:
             yield ok("http.auth", f"{settings.auth.jwt.key_set_file} is a valid key set")
+
+
+def check_peers(settings: PeerSettings, *, running: bool) -> Iterator[Finding]:
+    """Check the address for questions of other daemons, unless a daemon is already `running`."""
+    if settings.port is not None and not running:
+        yield _check_port(settings.host, settings.port, "peers.port")
 
 
 def _check_port(host: str, port: int, setting: str) -> Finding:

@@ -20,6 +20,7 @@ from cdc_daemon.model.cql_types import CqlType
 from cdc_daemon.model.document_operation import DocumentOutcome, Outcome
 from cdc_daemon.model.errors import CdcError, IndexSwapError, Trouble
 from cdc_daemon.model.signal import Key, Signal, TableName
+from cdc_daemon.peers.questions import PeerQuestions
 from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.pipeline.ports import Watch
 from cdc_daemon.sources.dead_letters.replay import ReplayedLetter, ReplayOutcome, ReplayResult
@@ -318,6 +319,7 @@ class FakeDaemon:
         self.lines: dict[str, Any] = {"step": 10.0, "end": None, "lines": []}
         self.checks = {"started": True}
         self.node_id = "node-1"
+        self.questions = PeerQuestions()
         self.pipeline = pipeline or FakePipeline()
         self.health = FakeHealth()
         self.refresher = FakeRefresher()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_daemon.cli.checks.daemon import check_http, check_running
+from cdc_daemon.cli.checks.daemon import check_http, check_peers, check_running
 from cdc_daemon.cli.checks.finding import Finding
 from cdc_daemon.config import (
     AuthSettings,
@@ -22,6 +22,7 @@ from cdc_daemon.config import (
     HttpTlsSettings,
     JwtSettings,
     MappingSettings,
+    PeerSettings,
     Settings,
     StateSettings,
 )
@@ -152,6 +153,16 @@ def test_a_port_in_use() -> None:
         assert finding.status == "fail"
         assert "http.health_port" in str(finding.mend)
     assert _check_listening(HttpSettings(port=port))["http.port"].status == "ok"
+
+
+def test_the_port_for_peers_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        peers = PeerSettings.model_validate({"port": port, "host": "127.0.0.1", "token": "0123456789abcdef"})
+        (finding,) = check_peers(peers, running=False)
+        assert (finding.name, finding.status) == ("peers.port", "fail")
+        assert not list(check_peers(peers, running=True))
+    assert not list(check_peers(PeerSettings(), running=False))
 
 
 def test_a_daemon_that_does_not_listen() -> None:

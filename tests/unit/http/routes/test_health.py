@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_daemon.app.serving import serving
-from cdc_daemon.config import HttpSettings, HttpTlsSettings
+from cdc_daemon.config import HttpSettings, HttpTlsSettings, PeerSettings
 from cdc_daemon.model.errors import ConfigError
 from tests.unit.http.certificates import Authority
 from tests.unit.http.fake import FakeDaemon
@@ -110,6 +110,19 @@ async def test_a_taken_health_port_is_named() -> None:
             await started(HttpSettings(port=0, health_port=port))
     assert caught.value.hint is not None
     assert "http.health_port" in caught.value.hint
+
+
+async def test_peers_have_a_port_of_their_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    peers = PeerSettings.model_validate({"port": port, "host": "127.0.0.1", "token": "0123456789abcdef"})
+    with listening() as ports:
+        async with serving(FakeDaemon(), HttpSettings(port=None), peers):
+            assert b" 403 " in await ask(port, "/peers/node", "POST")
+            assert b" 404 " in await ask(port, "/livez")
+    assert ports == {"peers.listening": port}
+    with pytest.raises(ConnectionRefusedError):
+        await ask(port, "/peers/node")
 
 
 async def test_a_taken_main_port_ends_the_health_port() -> None:
