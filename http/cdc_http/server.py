@@ -160,12 +160,13 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
         listener = socket.create_server(address, family=family, backlog=_BACKLOG)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
+        section, _, _ = setting.rpartition(".")
         raise ConfigError(
             "expected an address to listen on, found "
             + ("that another process listens there" if taken else (error.strerror or str(error)).lower()),
             hint=f"choose another {setting}, or end the other process"
             if taken
-            else f"correct {setting.rpartition('.')[0]}.host and {setting}",
+            else f"correct {section}.host and {setting}",
             host=host,
             port=port,
         ) from error
