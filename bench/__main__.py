@@ -9,13 +9,15 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
-from bench import bulk, decode, drift, kills, stalls, swap, sync, tables
+from bench import bulk, cost, decode, drain, drift, kills, latency, stalls, swap, sync, tables
 from sandbox import Sandbox
+from sandbox.engines import DEFAULT_ENGINE
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
 
@@ -195,6 +197,49 @@ def measure_swap(
         for failure in figures.failed[:5]:
             print(f"failed: {failure}")
     raise typer.Exit(0 if figures.is_good else 1)
+
+
+_Search = Annotated[str, typer.Option(help="the search engine, such as opensearch:2.19.5")]
+_Against = Annotated[
+    Path | None, typer.Option(help="the cdc-daemon of another checkout, which takes turns on the same servers")
+]
+
+
+@app.command("drain")
+def measure_drain(
+    rows: Annotated[int, typer.Option(min=1000, help="changed rows of the backlog")] = 100_000,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each side, after one to warm up")] = 3,
+    search: _Search = DEFAULT_ENGINE,
+    against: _Against = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Drain a backlog, beside a bare script that reads the same rows and writes them in bulk."""
+    drain.measure(rows=rows, runs=runs, search=search, say=_say, against=against).print(as_json=as_json)
+
+
+@app.command("latency")
+def measure_latency(
+    seconds: Annotated[float, typer.Option(min=5, help="how long each rate is measured in a run")] = 15,
+    runs: Annotated[int, typer.Option(min=1, help="runs, after one to warm up")] = 3,
+    search: _Search = DEFAULT_ENGINE,
+    against: _Against = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Measure freshness and processor time at 100, 300 and 1,000 changes a second, and without changes."""
+    latency.measure(seconds=seconds, runs=runs, search=search, say=_say, against=against).print(as_json=as_json)
+
+
+@app.command("cost")
+def measure_cost(
+    quick: Annotated[bool, typer.Option("--quick", help="fewer rounds: a look before a commit")] = False,  # noqa: FBT002  a flag
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Measure the processor time of a change on the pure code paths, without servers."""
+    cost.measure(runs=5 if quick else 15, rounds=40 if quick else 100).print(as_json=as_json)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

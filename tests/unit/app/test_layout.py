@@ -10,7 +10,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[3]
 TESTS = CHECKOUT / "tests"
-OTHERS = {"demo", "http", "monitoring", "observe", "sandbox"}
+OTHERS = {"bench", "demo", "http", "monitoring", "observe", "sandbox"}
 """Folders of unit tests for code outside `cdc_daemon`."""
 
 CHECKS = re.compile(r"\b(raises|warns|timeout|wait_for|validate|suppress|given|check)$")
