@@ -91,7 +91,7 @@ def find_config(named: Path | None) -> Path:
             return place
     raise ConfigError(
         f"expected a configuration file, found neither {' nor '.join(map(str, CONFIG_PLACES))}",
-        hint=f"set its path with --config or {CONFIG_VARIABLE}; start with a copy of config.example.yaml",
+        hint=f"set its path with --config or {CONFIG_VARIABLE}; `cdc-daemon init` makes one",
     )
 
 

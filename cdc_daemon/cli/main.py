@@ -13,6 +13,7 @@ from cdc_daemon.cli import (
     config,
     dead_letters,
     indices,
+    init,
     jobs,
     metrics,
     preview,
@@ -33,13 +34,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Keeps Elasticsearch equal to Cassandra: follows the CDC commit log of the node that it runs beside, reads "
     "the changed rows, and writes their documents.\n\n"
-    "To begin, copy config.example.yaml to config.yaml and edit it. Then use **cdc-daemon check**, and "
-    "**cdc-daemon run**.",
+    "To begin, use **cdc-daemon init**, **cdc-daemon check** and **cdc-daemon run**.",
 )
 app.add_typer(config.app, name="config")
 app.add_typer(segments.app, name="segments")
 app.add_typer(schema.app, name="schema")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("status")(status.status)
 app.command("pause")(status.pause)
