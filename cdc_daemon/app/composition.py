@@ -10,6 +10,7 @@ from typing import Any
 
 from cdc_daemon.app.part import Context, Part, supervise
 from cdc_daemon.app.parts.cassandra import CassandraPart
+from cdc_daemon.app.parts.clock import ClockPart
 from cdc_daemon.app.parts.dead_letters import DeadLettersPart
 from cdc_daemon.app.parts.dependents import DependentsPart
 from cdc_daemon.app.parts.late_requests import LateRequestsPart
@@ -38,6 +39,7 @@ class Composition:
     peers: PeersPart  # asks the daemons beside the other nodes of the ring
     tables: TablesPart  # the tables' schema, and the mappings that fit it
     search: SearchPart  # the indices behind the aliases, and the bulk writer
+    clock: ClockPart  # compares this machine's clock with the servers'
     pipeline: PipelinePart  # from signals to acknowledged documents
     spool: SpoolPart  # moves waiting keys to disk while cdc_raw fills
     dependents: DependentsPart  # updates documents that show changed joined rows
@@ -113,6 +115,7 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
             peers=peers,
             tables=tables,
             search=search,
+            clock=ClockPart(context, cassandra, search),
             pipeline=pipeline,
             spool=SpoolPart(context, space, search, pipeline),
             dependents=DependentsPart(context, cassandra, tables, search, pipeline),

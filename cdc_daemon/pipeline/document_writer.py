@@ -231,7 +231,8 @@ class DocumentWriter:
         """Raise the next version above the version seen (docs/guarantees.md, promise 4).
 
         A version that a correct clock can have issued advances our own clock, as in hybrid logical clocks. A version
-        further ahead was written by another program and must not advance all other versions.
+        further ahead was written by a daemon whose clock was ahead, or by another program. It must not advance all
+        other versions, and it does not prove a later read when the clock reaches it.
         """
         if result.seen_version is None:
             return
@@ -239,6 +240,7 @@ class DocumentWriter:
             self._clock.observe(result.seen_version)
         else:
             entry.minimum_version = result.seen_version + 1
+            self._clock.distrust(result.seen_version)
 
 
 class _Verdict(NamedTuple):

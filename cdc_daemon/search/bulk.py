@@ -12,7 +12,7 @@ import structlog
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.document_operation import Operation, Result
 from cdc_daemon.model.errors import CdcError
-from cdc_daemon.model.version_clock import wall_clock
+from cdc_daemon.model.version_clock import HybridClock, wall_clock
 from cdc_daemon.search.alias_troubles import AliasTrouble, AliasTroubles, Prepare, prepare_nothing
 from cdc_daemon.search.availability import Availability, WriteProbe
 from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, split
@@ -42,6 +42,9 @@ class BulkWriter:
 
     Elasticsearch's whole response time counts towards the age of a body, so a request is abandoned after
     `max_body_age` even if `request_timeout` is longer.
+
+    `versions` is the clock of the operations' versions. When it has stepped back, operations of earlier reads are not
+    sent: their versions would win over those of later reads.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class BulkWriter:
         prepare: Prepare = prepare_nothing,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = wall_clock,
+        versions: HybridClock | None = None,
     ) -> None:
+        self._versions = versions or HybridClock()
         self._limits = limits or BulkLimits()
         self._observer = observer or SilentObserver()
         self._clock = clock
@@ -245,7 +250,9 @@ class BulkWriter:
             taken = known.without_troubled(batch, self._troubles.failures)
             if len(taken) < len(batch):
                 self._observer.retried(RetryReason.REFUSED, len(batch) - len(taken))
-        oldest = max(self._clock() - self._limits.max_body_age, self._availability.since)
+        oldest = max(
+            self._clock() - self._limits.max_body_age, self._availability.since, self._versions.stepped_back_at
+        )
         fresh = known.without_stale(taken, built_after=oldest, of=self._troubles.back_since(oldest))
         if len(fresh) < len(taken):
             self._observer.retried(RetryReason.STALE_BODY, len(taken) - len(fresh))
@@ -278,4 +285,4 @@ class BulkWriter:
                 )
 
     def _clocks(self) -> Clocks:
-        return Clocks(self._now(), int(self._limits.allowed_clock_difference * 1_000_000))
+        return Clocks(self._now(), int(self._limits.allowed_clock_difference * 1_000_000), self._versions.untrusted)

@@ -10,6 +10,7 @@ from functools import cache
 from types import MappingProxyType
 
 from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.version_clock import NO_VERSIONS, VersionRange
 from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, guard_failure
 from cdc_daemon.search.engine import BulkItem
 from cdc_daemon.search.failure import Failure, FailureKind
@@ -27,11 +28,13 @@ _PENDING = Result(Outcome.REREAD, "not_sent", "nothing was sent", status=0)
 class Clocks:
     """The limits for a version found in the index, in microseconds (since epoch).
 
-    `now` is the wall clock, `allowed` the greatest clock skew between daemons.
+    `now` is the wall clock, `allowed` the greatest clock skew between daemons. `untrusted` versions were issued by a
+    clock that was ahead.
     """
 
     now: int
     allowed: int
+    untrusted: VersionRange = NO_VERSIONS
 
 
 @dataclass(slots=True)
@@ -120,12 +123,15 @@ class BulkResults:
     ) -> None:
         """Record SUPERSEDED for a version of a later read, and REREAD for clock skew or a foreign writer.
 
+        A version that a clock ahead has issued does not prove a later read.
+
         An unknown version counts as a conflict: the operation is read again and written with a higher version.
         See docs/guarantees.md, promise 4.
         """
         known = 0 if seen is None else seen
         foreign = known > clocks.now + clocks.allowed
-        if not foreign and known > self.operations[position].version + clocks.allowed:
+        later = known > self.operations[position].version + clocks.allowed
+        if later and not foreign and known not in clocks.untrusted:
             self.results[position] = _result(Outcome.SUPERSEDED, failure, seen)
             return
         verdict.retries[RetryReason.FOREIGN_VERSION if foreign else RetryReason.CONFLICT] += 1

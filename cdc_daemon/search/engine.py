@@ -88,6 +88,10 @@ class SearchEngine(Protocol):
         """Return the engine and the releases of its nodes."""
         ...
 
+    async def time(self) -> float | None:
+        """Return the clock of a node in seconds since epoch, or None if the engine does not say it."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...

@@ -311,5 +311,9 @@ MIGRATIONS: tuple[str, ...] = (
         job TEXT
     ) STRICT;
     """,
+    """
+    ALTER TABLE clock ADD COLUMN untrusted_first INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE clock ADD COLUMN untrusted_last INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Step N migrates the file from version N to N + 1. Append steps; never change one that was released."""

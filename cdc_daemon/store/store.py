@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.version_clock import NO_VERSIONS, VersionRange
 from cdc_daemon.store.checkpoints import Checkpoints, SeenSegments, Watermarks
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetters
@@ -57,18 +58,32 @@ class Store:
         """Raise `StateLostError` if the file was deleted or replaced after it was opened."""
         self._database.check()
 
+    def clock(self) -> tuple[int, VersionRange]:
+        """Return the bound of the versions of the next process, and the versions that are not trusted."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT bound, untrusted_first, untrusted_last FROM clock").fetchone()
+        return (0, NO_VERSIONS) if row is None else (int(row[0]), VersionRange(int(row[1]), int(row[2])))
+
     def clock_bound(self) -> int:
         """Return the upper bound of all versions that earlier processes gave out, in microseconds since epoch."""
-        with self._database.reading() as connection:
-            row = connection.execute("SELECT bound FROM clock").fetchone()
-        return 0 if row is None else int(row[0])
+        bound, untrusted = self.clock()
+        return max(bound, untrusted.last)
 
     def raise_clock_bound(self, bound: int) -> None:
         """Record durably that no version above `bound` is given out before the bound is raised again."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO clock VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET bound = max(bound, ?1)",
+                "INSERT INTO clock (id, bound) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET bound = max(bound, ?1)",
                 (bound,),
+            )
+
+    def step_clock_back(self, bound: int, untrusted: VersionRange) -> None:
+        """Record durably that versions continue below earlier ones, which are not trusted."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO clock (id, bound, untrusted_first, untrusted_last) VALUES (1, ?1, ?2, ?3) "
+                "ON CONFLICT (id) DO UPDATE SET bound = ?1, untrusted_first = ?2, untrusted_last = ?3",
+                (bound, *untrusted),
             )
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import orjson
 from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import Key, TableName
-from cdc_daemon.model.version_clock import wall_clock
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
@@ -37,8 +37,8 @@ class Comparison:
     """Compares rows of one table with their documents behind one alias, or in another `index` meant to equal it.
 
     `changed` is true if an ingest pipeline changes the documents; then only their existence can be compared.
-    `allowed_clock_difference` (µs) is how far another daemon's clock may be ahead. A document with a version further
-    ahead was written by another program.
+    `clock` decides whether a document's version proves when its row was read: not if another program, or a daemon whose
+    clock was ahead, wrote it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Comparison:
         alias: str,
         changed: bool,
         index: str | None = None,
-        allowed_clock_difference: int = 2_000_000,
+        clock: HybridClock | None = None,
     ) -> None:
         self.engine = engine
         """The engine used for queries."""
@@ -63,7 +63,7 @@ class Comparison:
         self._alias = alias
         self._index = index or alias
         self._changed = changed
-        self._allowed_clock_difference = allowed_clock_difference
+        self._clock = clock or HybridClock()
 
     async def expected_documents(
         self, keys: Sequence[Key], reading: Reading | None = None
@@ -116,7 +116,7 @@ class Comparison:
             if operation.body is None:
                 return None
             return Mismatch(MismatchKind.MISSING, operation.id, expected.key, expected=hash(operation.body))
-        honest = document.version <= wall_clock() + self._allowed_clock_difference
+        honest = self._clock.trusts(document.version)
         seen = {"version": document.version, "fresh": honest and document.version > operation.version}
         if operation.body is None:
             return Mismatch(MismatchKind.SURPLUS, operation.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]

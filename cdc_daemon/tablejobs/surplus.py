@@ -13,6 +13,7 @@ from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.mapping import MappingSettings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.handover import BackgroundSink
 from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import DocumentWalk, fetch_documents
@@ -69,7 +70,9 @@ class ComparisonTargets:
         barrier: WriteBarrier,
         sink: BackgroundSink,
         writer: DirectWriter,
+        clock: HybridClock | None = None,
     ) -> None:
+        self._clock = clock
         self._engine = engine
         self._reader = reader
         self._updater = updater
@@ -99,6 +102,7 @@ class ComparisonTargets:
             alias=mapping.alias,
             changed=mapping.pipeline is not None or await has_pipeline(self._engine, place),
             index=place,
+            clock=self._clock,
         )
         counts = MismatchCounts(object_type)
         confirmation = MismatchConfirmation(

@@ -274,6 +274,20 @@ class Metrics:
             "Expiry of a configured certificate. Of several authorities' certificates, the last expiry.",
             ("certificate",),
         )
+        self.clock_ahead_seconds = self._gauge(
+            "clock_ahead_seconds",
+            "Seconds by which this machine's clock is ahead of the clocks of Cassandra's nodes and of the search "
+            "engine (their median); negative if it is behind, 0 if none of them has answered.",
+        )
+        self.versions_ahead_seconds = self._gauge(
+            "versions_ahead_seconds",
+            "Seconds by which new documents' versions are ahead of this machine's clock. They step back after the "
+            "clock was ahead and is right again.",
+        )
+        self.untrusted_versions_until_timestamp_seconds = self._gauge(
+            "untrusted_versions_until_timestamp_seconds",
+            "The highest document version that a clock ahead has issued, as a time. 0 if none is known.",
+        )
         self.store_bytes = self._gauge("store_bytes", "Size of the daemon's database on disk in bytes.")
         self.state_lost = self._gauge(
             "state_lost",

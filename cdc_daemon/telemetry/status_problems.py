@@ -37,6 +37,18 @@ def _state(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
         text = "The state directory was deleted or replaced. Nothing is acknowledged until the daemon is restarted."
         yield StatusProblem("critical", text, "now", "cdcstatelost")
 
+    clock = state.get("clock") or {}
+    if clock.get("wrong"):
+        # Rounded, because a screen reader would read out a sentence that changes each second.
+        seconds, side = abs(clock["ahead"]), "ahead of" if clock["ahead"] > 0 else "behind"
+        text = f"This machine's clock is {_rough(seconds)} {side} the servers' clocks. Documents are ordered by it."
+        yield StatusProblem("critical", text, "now", "cdcclockwrong")
+
+
+def _rough(seconds: float) -> str:
+    unit, name = (60.0, "minutes") if seconds >= 90 else (1.0, "seconds")
+    return f"about {seconds / unit:.0f} {name}"
+
 
 def _servers(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
     waiting = state.get("waiting_for")

@@ -18,7 +18,6 @@ from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.document.documents import DroppedDocuments, MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import TableName
-from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.coalescer import Coalescer
 from cdc_daemon.pipeline.dead_documents import DeadDocuments
 from cdc_daemon.pipeline.document_writer import DocumentWriter
@@ -75,7 +74,7 @@ class PipelinePart(Part):
         settings, mappings, schema, store = tables.settings, tables.mappings, cassandra.schema, context.store
         self.coalescer = Coalescer(limit=settings.pipeline.pending_limit)
         search.writer.on_troubles_changed(self.coalescer.unpark)
-        self.clock = HybridClock(start=store.clock_bound(), reserve=store.raise_clock_bound)
+        self.clock = search.clock
         self.documents = MappedDocuments(mappings)
         self.server_waits = ServerWaits()
         rows = CassandraRowReader(

@@ -15,6 +15,7 @@ from cdc_daemon.app.startup import connect_elasticsearch, find_engine
 from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.signal import Key, TableName
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.troubled import Troubled
 from cdc_daemon.search.bulk import BulkWriter
 from cdc_daemon.search.bulk_limits import BulkLimits
@@ -36,7 +37,7 @@ class SearchPart(Part):
 
     `swap_watch` watches the indices of each alias and `swap_steps` swaps them. `troubled` are the aliases that accept
     no writes. `suspects` records the documents that a bulk request without an answer may still write. `rows` reads
-    which rows the documents in the indices show.
+    which rows the documents in the indices show. `clock` issues the versions of all documents.
     """
 
     name = "indices"
@@ -48,18 +49,23 @@ class SearchPart(Part):
         engine: SearchEngine,
         preparation: Preparation,
         suspects: SuspectRecorder,
+        *,
+        clock: HybridClock,
     ) -> None:
         self.engine = engine
+        self.clock = clock
         self.suspects = suspects
-        self.rows = _index_rows(tables.settings, tables.mappings, engine)
+        self.rows = _index_rows(tables.settings, tables.mappings, engine, clock)
         limits = _bulk_limits(tables.settings, preparation.remembered)
         self.swap_watch = SwapWatch(engine, [alias for several in tables.aliases.values() for alias in several])
         self.swap_steps = SwapSteps(engine, self.swap_watch)
-        live = BulkWriter(engine, limits=limits, observer=BulkMetrics(context.metrics), prepare=preparation.again)
+        live = BulkWriter(
+            engine, limits=limits, observer=BulkMetrics(context.metrics), prepare=preparation.again, versions=clock
+        )
         preparation.on_shorter = lambda seconds: live.limit_body_age(_body_age(seconds))
         self.writer = SwapWriter(
             live,
-            lambda: BulkWriter(engine, limits=limits),
+            lambda: BulkWriter(engine, limits=limits, versions=clock),
             self.swap_watch,
             stop_writes=self.swap_steps.stop_writes,
             mark_behind=self.swap_steps.mark_behind,
@@ -87,7 +93,8 @@ class SearchPart(Part):
             preparation = Preparation(engine, settings.mappings, tables.mappings, copies=context.store.first_copies)
             await preparation.at_start(report_wait=context.report_wait)
             recorder = _recording(context.store, settings.elasticsearch, preparation.remembered)
-            part = cls(context, tables, engine, preparation, await stack.enter_async_context(recorder))
+            clock = await _make_clock(context.store, settings.elasticsearch)
+            part = cls(context, tables, engine, preparation, await stack.enter_async_context(recorder), clock=clock)
             stack.push_async_callback(part.writer.close)
             yield part
 
@@ -136,6 +143,17 @@ def _body_age(remembered: float) -> float:
     return max(remembered / 2, SHORTEST_BODY_AGE)
 
 
+async def _make_clock(store: Store, settings: ElasticsearchSettings) -> HybridClock:
+    """Return the clock of all versions, which continues above those of earlier processes. Raises `StoreError`."""
+    bound, untrusted = await asyncio.to_thread(store.clock)
+    return HybridClock(
+        start=bound,
+        reserve=store.raise_clock_bound,
+        untrusted=untrusted,
+        allowed=int(settings.allowed_clock_difference * 1e6),
+    )
+
+
 @asynccontextmanager
 async def _recording(
     store: Store, settings: ElasticsearchSettings, remembered: float
@@ -154,7 +172,10 @@ async def _recording(
 
 
 def _index_rows(
-    settings: Settings, mappings: Mapping[TableName, Iterable[DocumentMapping]], engine: SearchEngine
+    settings: Settings,
+    mappings: Mapping[TableName, Iterable[DocumentMapping]],
+    engine: SearchEngine,
+    clock: HybridClock,
 ) -> DocumentedRows:
     """Return a reader of the rows that each table's documents show."""
     return DocumentedRows(
@@ -163,6 +184,7 @@ def _index_rows(
             table: [MappedAlias(mapping.alias, _key_of_id(settings, mapping)) for mapping in several]
             for table, several in mappings.items()
         },
+        trusts=clock.trusts,
     )
 
 

@@ -112,6 +112,7 @@ class TableJobsPart(Part):
             builder=pipeline.documents,
             sink=pipeline.coalescer,
             writer=search.writer,
+            clock=search.clock,
         )
         barrier = LogBarrier(log.tail, pipeline.coalescer, pause=_log_pause(tables.settings, cassandra))
         reconcile = Reconcile(

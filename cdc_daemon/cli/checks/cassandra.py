@@ -17,6 +17,7 @@ from cdc_daemon.cassandra.dialect import Dialect, detect
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local, moves_segments
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
+from cdc_daemon.cli.checks.clock import check_clock
 from cdc_daemon.cli.checks.commit_log import check_commit_log
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.cli.checks.mappings import check_mappings, check_polls, unreachable
@@ -125,6 +126,7 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
         found, mappings = asyncio.run(_check_schema(session, settings, findings))
         findings += found
         findings += _check_reading(session, settings)
+        findings.append(asyncio.run(check_clock(session, settings)))
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         findings.append(_unanswered("cassandra.schema", error))
     return CassandraFindings(findings, node_settings, mappings)

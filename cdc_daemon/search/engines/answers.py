@@ -176,6 +176,20 @@ class Node(TypedDict):
     version: str
 
 
+@with_config(_STRICT)
+class NodeTime(TypedDict):
+    """The time of a node's statistics in milliseconds since epoch."""
+
+    timestamp: int
+
+
+@with_config(_CLOSED)
+class NodeTimes(TypedDict, total=False):
+    """The times of some nodes; the request filters everything else out of the response."""
+
+    nodes: dict[str, NodeTime]
+
+
 @with_config(_CLOSED)
 class Nodes(TypedDict, total=False):
     """The nodes of the cluster; the request filters everything else out of the response."""
@@ -214,6 +228,7 @@ MAIN_PAGE: Final = TypeAdapter(MainPage)
 MAPPINGS: Final = TypeAdapter(Mapping[str, IndexMapping])
 MULTI_GET: Final = TypeAdapter(MultiGet)
 NODES: Final = TypeAdapter(Nodes)
+NODE_TIMES: Final = TypeAdapter(NodeTimes)
 PAGE: Final = TypeAdapter(Page)
 POINT_IN_TIME: Final = TypeAdapter(PointInTime)
 PRIVILEGES: Final = TypeAdapter(Privileges)

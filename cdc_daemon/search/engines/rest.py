@@ -26,6 +26,7 @@ from cdc_daemon.search.engines.answers import (
     HEALTH,
     MAPPINGS,
     MULTI_GET,
+    NODE_TIMES,
     NODES,
     PRIVILEGES,
     REFRESHED,
@@ -107,6 +108,13 @@ class RestEngine(ABC):
         answer = await self._ask("GET", ["_nodes", "http"], {"filter_path": "nodes.*.version"})
         nodes = read(NODES, answer.body).get("nodes", {})
         return EngineInfo(self.name, [node["version"] for node in nodes.values()])
+
+    async def time(self) -> float | None:
+        """Return the clock of the node that answers, from its statistics: the engines send no `Date` header."""
+        parameters = {"filter_path": "nodes.*.timestamp"}
+        answer = await self._ask("GET", ["_nodes", "_local", "stats", "jvm"], parameters, seconds=5.0)
+        times = [node["timestamp"] for node in read(NODE_TIMES, answer.body).get("nodes", {}).values()]
+        return max(times) / 1000 if times else None
 
     async def bulk(self, body: bytes, count: int, *, seconds: float, every: bool = False) -> Sequence[BulkItem] | None:
         """Send a bulk request; the engine waits only half as long for a shard or for a mapping update.

@@ -37,10 +37,20 @@ class MappedAlias(NamedTuple):
 
 
 class DocumentedRows:
-    """Finds the keys of a table's rows that have documents, in each index of the table."""
+    """Finds the keys of a table's rows that have documents, in each index of the table.
 
-    def __init__(self, engine: SearchEngine, aliases: Mapping[TableName, Sequence[MappedAlias]]) -> None:
+    `trusts` returns whether a document's version proves when its row was read.
+    """
+
+    def __init__(
+        self,
+        engine: SearchEngine,
+        aliases: Mapping[TableName, Sequence[MappedAlias]],
+        *,
+        trusts: Callable[[int], bool] = lambda _version: True,
+    ) -> None:
         self._engine = engine
+        self._trusts = trusts
         self._aliases = aliases
 
     async def fields(self, alias: str, field: str) -> Sequence[SearchedField]:
@@ -58,7 +68,8 @@ class DocumentedRows:
         """Refresh each index; then return the keys page by page.
 
         `alias` limits the search to one alias, `query` to matching documents, and `read_before` (µs since epoch) to
-        documents with at most this version. A document without a recognisable row is logged and left out.
+        documents with at most this version, or with one that a clock ahead has issued. A document without a
+        recognisable row is logged and left out.
         Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
         """
         fields = [PARTITION_FIELD, CLUSTERING_FIELD, KEY_FIELD]
@@ -68,7 +79,11 @@ class DocumentedRows:
             pages = find_documents(self._engine, mapped.alias, query, source=fields, keep_alive=KEEP_ALIVE)
             async with aclosing(pages) as found:
                 async for page in found:
-                    wanted = [each for each in page if read_before is None or each.version <= read_before]
+                    wanted = [
+                        each
+                        for each in page
+                        if read_before is None or each.version <= read_before or not self._trusts(each.version)
+                    ]
                     yield list(keys_of_page(wanted, table, mapped))
 
 

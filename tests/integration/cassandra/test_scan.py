@@ -11,6 +11,7 @@ import pytest
 from cassandra.cluster import Session
 from cassandra.metadata import Murmur3Token
 
+from cdc_daemon.cassandra.clock import measure_lead
 from cdc_daemon.cassandra.ring import WHOLE_RING, Ring, TokenRange, split
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -143,3 +144,8 @@ async def test_from_a_row_on_that_cannot_be_decoded_there_are_only_keys(scanning
     assert pages[0].reading is not None
     assert pages[-1].reading is None
     assert pages[-1].covered_rows == 40
+
+
+async def test_the_nodes_say_their_time(scanning: ScanFactory) -> None:
+    (lead,) = await measure_lead(scanning.session)
+    assert abs(lead) < 60  # of seconds: it is the same clock

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_daemon.model.version_clock import wall_clock
+from cdc_daemon.model.version_clock import HybridClock, wall_clock
 from cdc_daemon.search import BulkWriter, Operation, Outcome, Result
-from tests.integration.search.conftest import Index
+from tests.integration.search.conftest import QUICK, Index
 
 SECOND = 1_000_000
 
@@ -133,3 +133,29 @@ async def test_many_documents_over_many_requests(index: Index, writer: BulkWrite
     assert {result.outcome for part in results for result in part} == {Outcome.INDEXED}
     assert await index.keys() == {str(number) for number in range(4500)}
     assert await index.get("4321") == (5, {"name": "2", "age": 4321})
+
+
+async def test_the_engine_says_its_time(index: Index) -> None:
+    before = wall_clock()
+    theirs = await index.engine.time()
+    assert theirs is not None
+    assert before - 60 * SECOND <= theirs * SECOND <= wall_clock() + 60 * SECOND
+
+
+async def test_documents_of_a_clock_ahead_are_written_above_their_versions(index: Index) -> None:
+    wall = [wall_clock() + 3600 * SECOND]
+    clock = HybridClock(now=lambda: wall[0])
+    writer = BulkWriter(index.engine, limits=QUICK, versions=clock)
+    waiting = index.write("b", clock.next(), name="read ahead")
+    ahead = clock.next()
+    await one(writer, index.write("a", ahead, name="ahead"))
+    wall[0] = wall_clock()
+    clock.step_back(lambda _bound, _untrusted: None)
+
+    late = await one(writer, waiting)
+    assert (late.outcome, await index.get("b")) == (Outcome.REREAD, None)
+    conflict = await one(writer, index.write("a", clock.next(), name="changed"))
+    assert (conflict.outcome, conflict.seen_version) == (Outcome.REREAD, ahead)
+    assert (await one(writer, index.write("a", ahead + 1, name="changed"))).outcome is Outcome.INDEXED
+    assert await index.get("a") == (ahead + 1, {"name": "changed"})
+    await writer.close()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.search import (
     BulkLimits,
     BulkWriter,
@@ -63,7 +64,9 @@ class Bench:
     def monotonic(self) -> float:
         return time.monotonic() + self.monotonic_offset
 
-    def writer(self, *, prepare: Prepare = prepare_nothing, **limits: object) -> BulkWriter:
+    def writer(
+        self, *, prepare: Prepare = prepare_nothing, versions: HybridClock | None = None, **limits: object
+    ) -> BulkWriter:
         writer = BulkWriter(
             self.engine,
             limits=replace(QUICK, **limits),  # type: ignore[arg-type]
@@ -71,6 +74,7 @@ class Bench:
             prepare=prepare,
             clock=self.monotonic,
             now=lambda: NOW,
+            versions=versions,
         )
         self.writers.append(writer)
         return writer

@@ -46,6 +46,7 @@ class Cluster:
             "GET /*/_mapping": {"users-1": {"mappings": MAPPING}},
             "PUT /*/_mapping": ACKNOWLEDGED,
             "GET /*/_settings*": {"users-1": {"settings": {"index.gc_deletes": "60s"}}},
+            "GET /_nodes/_local/stats/jvm": {"nodes": {"n": {"timestamp": 1_700_000_000_000}}},
             "GET /_nodes/http": {"nodes": {"n": {"version": "8.19.4"}}},
             "POST /_security/user/_has_privileges": {"index": {"users": SECURE, "users-1": SECURE}},
             "POST /*/_refresh": REFRESHED,

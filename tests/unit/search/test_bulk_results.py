@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
+from cdc_daemon.model.version_clock import HybridClock, VersionRange
 from cdc_daemon.search import Outcome, RetryReason
 from cdc_daemon.search.bulk_results import read_seen_version
 from tests.unit.search.conftest import NOW, Bench
@@ -131,6 +132,33 @@ async def test_an_older_read_is_superseded_by_one_that_is_fresher_beyond_doubt(
     (result,) = await bench.writer().write([operation])
 
     assert (result.outcome, result.seen_version) == (outcome, seen)
+
+
+@pytest.mark.parametrize("seen", [NOW - 5 * SECOND, NOW - SECOND])
+async def test_a_version_that_a_clock_ahead_has_issued_supersedes_nothing(bench: Bench, seen: int) -> None:
+    """An hour after a clock was ahead by an hour, its versions look like those of later reads."""
+    ours = NOW - 10 * SECOND
+    versions = HybridClock(now=lambda: NOW, untrusted=VersionRange(NOW - 6 * SECOND, NOW))
+    bench.server.script.append(failing({"a": conflict("a", seen, ours)}))
+
+    (result,) = await bench.writer(versions=versions).write([bench.index("a", ours)])
+
+    assert (result.outcome, result.seen_version) == (Outcome.REREAD, seen)
+
+
+async def test_nothing_is_sent_of_a_read_before_the_clock_stepped_back(bench: Bench) -> None:
+    """Its version is that of the clock ahead, and would win over later reads."""
+    wall = [NOW + 3600 * SECOND]
+    versions = HybridClock(now=lambda: wall[0], monotonic=bench.monotonic)
+    writer = bench.writer(versions=versions)
+    before = bench.index("a", versions.next())
+    wall[0] = NOW
+    versions.step_back(lambda _bound, _untrusted: None)
+
+    (result,) = await writer.write([before])
+    assert (result.outcome, result.error_type) == (Outcome.REREAD, "body_too_old")
+    (result,) = await writer.write([bench.index("a", versions.next())])
+    assert result.outcome is Outcome.INDEXED
 
 
 async def test_a_version_that_the_reason_does_not_tell_is_looked_up(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_daemon.model.errors import StoreError
+from cdc_daemon.model.version_clock import VersionRange
 from cdc_daemon.store import Store
 from cdc_daemon.store.database import Database
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -52,6 +53,15 @@ def test_consumed_segments_are_bounded(store: Store, monkeypatch: pytest.MonkeyP
     for segment in range(10):
         store.checkpoints.mark_consumed(segment, 1)
     assert [s for s in range(10) if store.checkpoints.consumed(s) is not None] == [7, 8, 9]
+
+
+def test_the_clock_steps_back_and_what_was_given_out_stays_known(store: Store) -> None:
+    store.raise_clock_bound(5_000)
+    store.step_clock_back(70, VersionRange(50, 5_000))
+    assert store.clock() == (70, VersionRange(50, 5_000))
+    assert store.clock_bound() == 5_000
+    store.raise_clock_bound(90)
+    assert store.clock() == (90, VersionRange(50, 5_000))
 
 
 def test_clock_bound_only_rises(store: Store) -> None:
