@@ -65,6 +65,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
+        self._metrics.configuration_valid.set(True)
         self._summary = StatusSummary(self._metrics, settings.mappings)
         self._waiting: dict[str, str] | None = None
         self._beats: dict[str, float] = {}

@@ -12,6 +12,7 @@ from cdc_daemon.config import HttpSettings, PeerSettings
 from cdc_http import (
     ConnectionLimits,
     DaemonView,
+    HealthView,
     HttpServer,
     ReloadingTlsContext,
     StatusStream,
@@ -41,25 +42,27 @@ async def serving(daemon: DaemonView, settings: HttpSettings, peers: PeerSetting
         if peers.port is not None:
             await stack.enter_async_context(_peers(daemon, peers, peers.port))
         if settings.enabled and settings.health_port is not None:
-            await stack.enter_async_context(_health(daemon, settings, settings.health_port))
+            await stack.enter_async_context(serving_health(daemon, settings, port=settings.health_port))
         if settings.listens:
             await stack.enter_async_context(_callers(daemon, settings))
         yield
 
 
 @asynccontextmanager
-async def _health(daemon: DaemonView, settings: HttpSettings, port: int) -> AsyncIterator[None]:
+async def serving_health(
+    daemon: HealthView, settings: HttpSettings, *, port: int, host: str | None = None
+) -> AsyncIterator[None]:
+    """Serve the probes and the metrics during a block, on `host` or else the configured one. Raises `ConfigError`."""
+    host = host or settings.host
     limits = ConnectionLimits(
         connections=_HEALTH_CONNECTIONS,
         reserved=0,
         head_timeout=settings.head_timeout,
         idle_timeout=settings.idle_timeout,
     )
-    server = HttpServer(
-        create_health_app(daemon), host=settings.host, port=port, limits=limits, setting="http.health_port"
-    )
+    server = HttpServer(create_health_app(daemon), host=host, port=port, limits=limits, setting="http.health_port")
     await server.start()
-    log.info("http.health_listening", host=settings.host, port=server.port)
+    log.info("http.health_listening", host=host, port=server.port)
     try:
         yield
     finally:

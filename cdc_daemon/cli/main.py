@@ -68,7 +68,30 @@ def options(
 
 
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(
+    config: ConfigOption = None,
+    *,
+    wait_for_config: Annotated[
+        bool,
+        typer.Option(
+            "--wait-for-config",
+            help="If the configuration is missing or wrong, do not exit: report it, read it again, and start when it "
+            "is right.",
+        ),
+    ] = False,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            "--health-port",
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="The port of /livez, /readyz and /metrics while --wait-for-config waits. "
+            "Default: http.health_port, if the file can be read.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Run the daemon until SIGTERM or SIGINT. It then completes the changes in flight; a second signal ends it at once.
 
     SIGHUP is ignored, so that the daemon survives the closing of a terminal. SIGUSR1 switches to debug logging, SIGUSR2
@@ -80,6 +103,12 @@ def run(config: ConfigOption = None) -> None:
     """
     import asyncio  # noqa: PLC0415  commands start fast
 
+    if wait_for_config:
+        from cdc_daemon.app import daemon  # noqa: PLC0415  likewise
+        from cdc_daemon.app.config_wait import ConfigWait  # noqa: PLC0415  likewise
+
+        wait = ConfigWait(lambda: load_settings(config), daemon.run, health_port=health_port)
+        raise typer.Exit(asyncio.run(wait.run()))
     settings = load_settings(config)
     from cdc_daemon.app import daemon  # noqa: PLC0415  likewise, and mistakes in the configuration are reported sooner
     from cdc_daemon.telemetry import logs  # noqa: PLC0415  likewise

@@ -79,14 +79,16 @@ def _replace(match: re.Match[str], environment: Mapping[str, str]) -> str:
 
 
 _SUFFIX = "_file"
+_STRUCTURED = "JSON or YAML"
 _LARGEST = 10 * 1024**2
 
 
 def read_files(value: Any, model: type[BaseModel], base: Path) -> list[Mistake]:
     """Set each `X` to the content of `X_file`, in all sections of a parsed configuration.
 
-    If `X` is a secret, the file is read as text without the newline at its end, otherwise as JSON or YAML. `value` is
-    modified. Returns a mistake for each file that cannot be read, and for each `X` that is set in both ways.
+    If `X` is a secret or another text, the file is read as text without the newline at its end, otherwise as JSON or
+    YAML. `value` is modified. Returns a mistake for each file that cannot be read, and for each `X` that is set in both
+    ways.
     """
     return list(_read_section(value, model, base, ()))
 
@@ -97,7 +99,7 @@ def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath)
     for name, field in model.model_fields.items():
         source = name + _SUFFIX
         if source in model.model_fields and value.get(source) is not None:
-            mistake = _fill(value, name, base, secret=_is_secret(field.annotation))
+            mistake = _fill(value, name, base, kind=_kind_of(field.annotation))
             if mistake is not None:
                 yield Mistake((*path, source), mistake)
         for inner, keyed in _models_of(field.annotation):
@@ -109,7 +111,7 @@ def _read_section(value: Any, model: type[BaseModel], base: Path, path: KeyPath)
                 yield from _read_section(held, inner, base, (*path, name))
 
 
-def _fill(value: dict[str, Any], name: str, base: Path, *, secret: bool) -> str | None:
+def _fill(value: dict[str, Any], name: str, base: Path, *, kind: str) -> str | None:
     """Set one value from its file. Return the mistake, or None."""
     source = name + _SUFFIX
     if value.get(name) is not None:
@@ -119,10 +121,10 @@ def _fill(value: dict[str, Any], name: str, base: Path, *, secret: bool) -> str 
     file = Path(base, Path(value[source]).expanduser())
     try:
         text = _read_text(file)
-        value[name] = _secret_of(text) if secret else _content_of(text, file)
+        value[name] = _content_of(text, file) if kind == _STRUCTURED else _text_of(text)
     except (OSError, ValueError) as error:
         reason = (error.strerror or "an error") if isinstance(error, OSError) else str(error)
-        return f"expected {'a secret' if secret else 'JSON or YAML'} in {file}, found {reason[0].lower()}{reason[1:]}"
+        return f"expected {kind} in {file}, found {reason[0].lower()}{reason[1:]}"
     return None
 
 
@@ -135,11 +137,11 @@ def _read_text(file: Path) -> str:
         raise ValueError("bytes that are not UTF-8") from None
 
 
-def _secret_of(text: str) -> str:
-    secret = text.removesuffix("\n").removesuffix("\r")
-    if not secret:
+def _text_of(text: str) -> str:
+    line = text.removesuffix("\n").removesuffix("\r")
+    if not line:
         raise ValueError("nothing")
-    return secret
+    return line
 
 
 def _content_of(text: str, file: Path) -> object:
@@ -155,8 +157,9 @@ def _content_of(text: str, file: Path) -> object:
     return content.value
 
 
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or SecretStr in get_args(annotation)
+def _kind_of(annotation: Any) -> str:
+    types = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return "a secret" if SecretStr in types else "a text" if str in types else _STRUCTURED
 
 
 def _models_of(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:

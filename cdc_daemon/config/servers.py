@@ -51,6 +51,8 @@ class CassandraSettings(SettingsSection):
     """The datacenter to read from. Default: that of the first contact point that answers."""
     username: str | None = Field(default=None, min_length=1)
     """The role to log in with. Default: no login."""
+    username_file: ConfigPath | None = None
+    """A file that holds the name of the role."""
     password: SecretStr | None = Field(default=None, validate_default=True)
     """The password of the role. Prefer `password_file` or `${VARIABLE}`."""
     password_file: ConfigPath | None = None
@@ -105,6 +107,8 @@ class ElasticsearchSettings(SettingsSection):
     """The URLs of the nodes, each with scheme, host and port. Requests are distributed over them."""
     username: str | None = Field(default=None, min_length=1)
     """The user to log in with."""
+    username_file: ConfigPath | None = None
+    """A file that holds the name of the user."""
     password: SecretStr | None = Field(default=None, validate_default=True)
     """The password of the user. Prefer `password_file` or `${VARIABLE}`."""
     password_file: ConfigPath | None = None

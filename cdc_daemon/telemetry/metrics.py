@@ -90,6 +90,10 @@ class Metrics:
             "heartbeat_timestamp_seconds", "Time of the last heartbeat of a stage of the daemon.", ("stage",)
         )
 
+        self.configuration_valid = self._gauge(
+            "configuration_valid",
+            "1 while the daemon has a usable configuration. 0 while `run --wait-for-config` waits for one.",
+        )
         self.ready = self._gauge(
             "ready",
             "1 while the daemon replicates. 0 while it stops, or while it starts and waits for Cassandra, a table or "

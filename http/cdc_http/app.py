@@ -13,7 +13,7 @@ from cdc_http.access_log import AccessLog
 from cdc_http.auth.authorization import Authorizer
 from cdc_http.auth.browser_guard import BrowserGuard
 from cdc_http.contract import refuse
-from cdc_http.daemon_view import DaemonView
+from cdc_http.daemon_view import DaemonView, HealthView
 from cdc_http.limits.body_memory import BodyMemory
 from cdc_http.limits.request_queue import RequestQueue
 from cdc_http.responses import RequestError
@@ -62,7 +62,7 @@ def create_app(
     return app
 
 
-def create_health_app(daemon: DaemonView) -> Starlette:
+def create_health_app(daemon: HealthView) -> Starlette:
     """Create the application of the health port: only the probes and the metrics."""
     app = Starlette(routes=health_routes(daemon), middleware=[Middleware(AccessLog)])
     # A redirect would be built from the Host header, which a caller can choose.

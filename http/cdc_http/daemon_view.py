@@ -157,16 +157,28 @@ class IndicesView(Protocol):
         ...
 
 
-class DaemonView(Protocol):
-    """A running daemon, seen from outside. Synchronous members do no I/O.
-
-    `sync`, `jobs`, `range_jobs`, `indices` and `control` are None while the daemon starts or stops.
-    """
+class HealthView(Protocol):
+    """What the probes and Prometheus ask. Synchronous members do no I/O."""
 
     @property
     def registry(self) -> CollectorRegistry:
         """The registry of the daemon's metrics."""
         ...
+
+    def livez(self) -> Mapping[str, LoopState]:
+        """Return for each loop whether it is alive. It does not depend on Cassandra or Elasticsearch."""
+        ...
+
+    def readyz(self) -> Mapping[str, bool]:
+        """Return for each part of the daemon that requests for rows need whether it is ready."""
+        ...
+
+
+class DaemonView(HealthView, Protocol):
+    """A running daemon, seen from outside. Synchronous members do no I/O.
+
+    `sync`, `jobs`, `range_jobs`, `indices` and `control` are None while the daemon starts or stops.
+    """
 
     @property
     def node_id(self) -> str:
@@ -201,14 +213,6 @@ class DaemonView(Protocol):
     @property
     def questions(self) -> PeerQuestions:
         """The questions of other daemons of the ring."""
-        ...
-
-    def livez(self) -> Mapping[str, LoopState]:
-        """Return for each loop whether it is alive. It does not depend on Cassandra or Elasticsearch."""
-        ...
-
-    def readyz(self) -> Mapping[str, bool]:
-        """Return for each part of the daemon that requests for rows need whether it is ready."""
         ...
 
     def status(self) -> Mapping[str, Any]:

@@ -121,6 +121,26 @@ def test_the_sidecar_is_native_and_holds_nobody_up(overlay: str, build: Build) -
     assert daemon["livenessProbe"]["httpGet"]["path"] == "/livez"
 
 
+def test_what_is_missing_or_wrong_does_not_keep_cassandra_from_its_start(manifests: list[Manifest]) -> None:
+    """The daemon waits for it. A required Secret would block the whole pod, and an exit would make it not ready."""
+    pod, daemon = daemon_pod(manifests), daemon_of(manifests)
+    arguments = daemon["args"]
+    assert "--wait-for-config" in arguments
+    # Where the probes look, whatever the file says.
+    assert int(arguments[arguments.index("--health-port") + 1]) == ports_of(daemon)["cdc-health"]
+    volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
+    for mount in daemon["volumeMounts"]:
+        volume = volumes.get(mount["name"], {})
+        sources = [each["secret"] for each in volume.get("projected", {}).get("sources", [])]
+        sources += [volume["configMap"]] if "configMap" in volume else []
+        assert all(source["optional"] is True for source in sources)
+        # Changes do not arrive in a mounted file of a volume.
+        assert not sources or "subPath" not in mount
+    for variable in daemon["env"]:
+        # The value of a variable stays as it was at the container's start, so the daemon could wait for it forever.
+        assert set(variable.get("valueFrom", {"fieldRef": ""})) == {"fieldRef"}
+
+
 @pytest.mark.parametrize("overlay", SIDECARS)
 def test_the_log_and_the_state_are_on_cassandras_volume(overlay: str, build: Build) -> None:
     manifests = build(overlay)

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cdc_http.daemon_view import DaemonView
+from cdc_http.daemon_view import HealthView
 from cdc_http.responses import NO_STORE, JsonResponse
 
 
-def health_routes(daemon: DaemonView) -> list[Route]:
+def health_routes(daemon: HealthView) -> list[Route]:
     """Return the routes of the probes and the metrics."""
 
     async def metrics(request: Request) -> Response:

@@ -169,3 +169,19 @@ def test_a_mapping_file_of_a_whole_index_body(fail_changed: Fail, tmp_path: Path
 def test_other_files_are_not_read(load_changed: Load) -> None:
     settings = load_changed(elasticsearch__ca_file="absent.pem")
     assert settings.elasticsearch.ca_file is not None
+
+
+@pytest.mark.parametrize("name", ["0123", "yes", "cassandra"])
+def test_a_user_name_in_a_file_is_a_text_whatever_it_looks_like(load_changed: Load, tmp_path: Path, name: str) -> None:
+    (tmp_path / "name").write_text(f"{name}\n")
+    (tmp_path / "secret").write_text("hunter2")
+    login = {"username_file": "name", "password_file": "secret"}
+    settings = load_changed(cassandra=login, elasticsearch=login)
+    assert settings.cassandra.username == settings.elasticsearch.username == name
+
+
+def test_a_user_name_without_its_file(fail_changed: Fail, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2")
+    error = fail_changed(cassandra__username_file="absent", cassandra__password_file="secret")
+    (mistake,) = [mistake for mistake in error.mistakes if mistake.path == ("cassandra", "username_file")]
+    assert f"expected a text in {tmp_path / 'absent'}, found no such file" in mistake.message
