@@ -18,11 +18,15 @@ ELASTICSEARCH_VERSION = "8.19.4"
 
 @dataclass(frozen=True, slots=True)
 class ArtifactSet:
-    """One server's jars: the artifacts to resolve, each as `group:artifact:version`."""
+    """One server's jars: the artifacts to resolve, each as `group:artifact:version` or `group:artifact:version:type`.
+
+    What they depend on is resolved too, if `transitive`.
+    """
 
     name: str
     version: str
     coordinates: tuple[str, ...]
+    transitive: bool = True
 
     @property
     def directory(self) -> Path:

@@ -24,7 +24,8 @@ from sandbox.maven import fetch
 from sandbox.programs import PROGRAMS
 from sandbox.query import run_statement
 from sandbox.sandbox import MAXIMUM_NODES, Sandbox
-from sandbox.search import assemble
+from sandbox.search_home import assemble, assemble_security
+from sandbox.security import SECURED, find_security
 from sandbox.settings import parse_assignments
 from sandbox.state import all_folders, checked_name, is_running, read_state
 from sandbox.wheels import KUBECTL, find_wheel_program
@@ -218,10 +219,14 @@ def _fetch(chosen: argparse.Namespace) -> int:
     versions = [*CASSANDRA_VERSIONS] if chosen.all else chosen.cassandra
     engines = ENGINES if chosen.all else [find_engine(name) for name in chosen.search]
     sets = [*(cassandra_set(version) for version in versions), *(engine.artifacts for engine in engines)]
+    secured = [find_engine(name) for name in SECURED] if chosen.all else []
+    sets += [find_security(engine).artifacts for engine in secured]
     fetch(sets, progress=_progress)
     for engine in engines:
         assemble(engine)
         java_program(engine.java)
+    for engine in secured:
+        assemble_security(engine, find_security(engine))
     for version in versions:
         java_program(java_version(version))
     for name in chosen.programs:

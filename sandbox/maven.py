@@ -17,6 +17,9 @@ DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 _TAIL_LINES = 15
 
+_ALONE = "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>"
+"""What makes Maven resolve an artifact without what it depends on."""
+
 
 def silent(_line: str) -> None:
     """Print nothing: the default for `progress`."""
@@ -56,7 +59,7 @@ def _download(artifacts: ArtifactSet, progress: Callable[[str], None]) -> None:
     pom = partial / "pom.xml"
     pom.write_text(pom_text(artifacts), encoding="utf-8")
     run_maven(maven_command(pom, partial / "lib"), artifacts)
-    jars = sorted(path.name for path in (partial / "lib").glob("*.jar"))
+    jars = sorted(path.name for path in (partial / "lib").iterdir() if path.suffix in {".jar", ".zip"})
     if not jars:
         raise SandboxError(f"Maven copied no jars of {artifacts.title}")
     pom.unlink()
@@ -71,10 +74,10 @@ def pom_text(artifacts: ArtifactSet) -> str:
     """Return a Maven project whose dependencies are the set's artifacts and nothing else."""
     dependencies = []
     for coordinate in artifacts.coordinates:
-        group, artifact, version = (escape(part) for part in coordinate.split(":"))
+        group, artifact, version, *kind = (escape(part) for part in coordinate.split(":"))
         dependencies.append(
-            f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
-            f"<version>{version}</version></dependency>"
+            f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>"
+            f"{''.join(f'<type>{each}</type>' for each in kind)}{'' if artifacts.transitive else _ALONE}</dependency>"
         )
     return (
         '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'

@@ -22,6 +22,7 @@ from sandbox.maven import fetch, silent
 from sandbox.ports import PortReservation
 from sandbox.process import ServerProcess
 from sandbox.search import SearchNode, SearchPorts
+from sandbox.security import find_security
 from sandbox.session import connect, protocol_of
 from sandbox.state import SandboxFolder, open_folder
 
@@ -36,6 +37,7 @@ class Sandbox:
     yaml           changes to cassandra.yaml; mappings are merged, None removes (see `settings`)
     elasticsearch  whether to start a search engine
     search         which one: "elasticsearch" (default), "opensearch:2.19.5", ... (see `engines`)
+    secured        whether the search engine demands a login (see `security`)
     elasticsearch_yaml  changes to elasticsearch.yml or opensearch.yml
     directory      where data and logs go, kept afterwards and used again when it holds data; by default a
                    folder in the cache that is removed in the end
@@ -57,6 +59,7 @@ class Sandbox:
         yaml: Mapping[str, Any] | None = None,
         elasticsearch: bool = True,
         search: str = DEFAULT_ENGINE,
+        secured: bool = False,
         elasticsearch_yaml: Mapping[str, Any] | None = None,
         directory: Path | None = None,
         name: str | None = None,
@@ -73,6 +76,7 @@ class Sandbox:
         self._node_count = 0 if cassandra is None else nodes
         self._yaml = dict(yaml or {})
         self._engine = find_engine(search) if elasticsearch else None
+        self._security = find_security(self._engine) if secured and self._engine is not None else None
         self._elasticsearch_yaml = dict(elasticsearch_yaml or {})
         self._elasticsearch: SearchNode | None = None
         self._directory = directory
@@ -115,7 +119,8 @@ class Sandbox:
     def start(self) -> None:
         """Start all servers, the search engine beside Cassandra, and return when each of them answers."""
         search = None if self._engine is None else self._engine.artifacts
-        wanted = [artifacts for artifacts in (self._cassandra, search) if artifacts is not None]
+        security = None if self._security is None else self._security.artifacts
+        wanted = [artifacts for artifacts in (self._cassandra, search, security) if artifacts is not None]
         fetch(wanted, progress=self._progress)
         try:
             self._folder = open_folder(name=self._name, directory=self._directory)
@@ -229,6 +234,7 @@ class Sandbox:
             changes=self._elasticsearch_yaml,
             heap=self._elasticsearch_heap,
             java_options=self._java_options,
+            security=self._security,
         )
         self._elasticsearch.start()
 

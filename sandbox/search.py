@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import http.client
-import os
-import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +11,15 @@ from typing import Any
 
 import yaml
 
-from sandbox.artifacts import ArtifactSet
-from sandbox.cache import exclusive
 from sandbox.engines import Engine
-from sandbox.java import compile_java, java_command
+from sandbox.java import java_command
 from sandbox.process import Server, ServerProcess
+from sandbox.search_home import ANALYSIS, MODULE_LAUNCHER, PLUGIN_LAUNCHER, assemble, assemble_security
+from sandbox.security import PASSWORD, USER, Security, write_logins
 from sandbox.settings import merge
 
 HOST = "127.0.0.1"
-_HERE = Path(__file__).parent
-_MODULE_LAUNCHER = _HERE / "java" / "ElasticsearchLauncher.java"
-_PLUGIN_LAUNCHER = _HERE / "java" / "SearchLauncher.java"
-_LOGGING = _HERE / "conf" / "log4j2.properties"
-_TRANSPORT = "transport-netty4"
-_ANALYSIS = _HERE / "java" / "AnalysisModule.java"
-_ANALYSIS_MODULE = "analysis"
+_LOGGING = Path(__file__).parent / "conf" / "log4j2.properties"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,96 +30,11 @@ class SearchPorts:
     transport: int
 
 
-def assemble(engine: Engine) -> Path:
-    """Make the home folder that the server expects out of the fetched jars; return the launcher's class folder.
-
-    The launcher and the analysis are compiled once. Where the engine loads modules, the transport and the analysis are
-    modules with folders and descriptors of their own, else both are plugins on the class path. All is made only when
-    absent or older than its source; several processes may do it at once.
-    """
-    artifacts = engine.artifacts
-    source = _MODULE_LAUNCHER if engine.has_modules else _PLUGIN_LAUNCHER
-    launcher = artifacts.directory / f"launcher-{_digest(source)}-{_digest(_ANALYSIS)}"
-    if launcher.exists():
-        return launcher
-    with exclusive(artifacts.directory.with_name("assemble.lock")):
-        if launcher.exists():
-            return launcher
-        analysis = _compile(engine, _ANALYSIS)
-        if engine.has_modules:
-            _assemble_transport(artifacts)
-            _assemble_analysis(artifacts, analysis)
-        partial = _compile(engine, source)
-        if not engine.has_modules:
-            for each in analysis.glob("*.class"):
-                each.rename(partial / each.name)
-            shutil.rmtree(analysis)
-        partial.rename(launcher)
-    return launcher
-
-
-def _digest(source: Path) -> str:
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-
-
-def _compile(engine: Engine, source: Path) -> Path:
-    """Compile a source file, with the engine's own package in place of Elasticsearch's; return the class folder."""
-    artifacts = engine.artifacts
-    partial = artifacts.directory / f".{source.stem}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    own = partial / source.name
-    text = source.read_text(encoding="utf-8").replace("import org.elasticsearch.", f"import {engine.package}.")
-    own.write_text(text, encoding="utf-8")
-    jars = [*artifacts.library.glob("*.jar"), *artifacts.directory.glob("modules/*/*.jar")]
-    compile_java(own, class_path=os.pathsep.join(map(str, jars)), output=partial, classes_for=engine.java)
-    own.unlink()
-    return partial
-
-
-def _assemble_transport(artifacts: ArtifactSet) -> None:
-    module = artifacts.directory / "modules" / _TRANSPORT
-    module.mkdir(parents=True, exist_ok=True)
-    _describe(
-        artifacts,
-        module,
-        _TRANSPORT,
-        "HTTP and transport over Netty",
-        "org.elasticsearch.transport.netty4.Netty4Plugin",
-    )
-    for pattern in ("netty-*.jar", f"{_TRANSPORT}-*.jar"):
-        for jar in artifacts.library.glob(pattern):
-            jar.rename(module / jar.name)
-
-
-def _assemble_analysis(artifacts: ArtifactSet, partial: Path) -> None:
-    module = artifacts.directory / "modules" / _ANALYSIS_MODULE
-    classes = sorted(partial.glob("*.class"))
-    with zipfile.ZipFile(partial / f"{_ANALYSIS.stem}.jar", "w") as packed:
-        for each in classes:
-            packed.write(each, each.name)
-    for each in classes:
-        each.unlink()
-    _describe(artifacts, partial, _ANALYSIS_MODULE, "What custom analyzers are made of", _ANALYSIS.stem)
-    shutil.rmtree(module, ignore_errors=True)
-    partial.rename(module)
-
-
-def _describe(artifacts: ArtifactSet, module: Path, name: str, description: str, class_name: str) -> None:
-    descriptor = {
-        "name": name,
-        "description": description,
-        "version": artifacts.version,
-        "elasticsearch.version": artifacts.version,
-        "java.version": "17",
-        "classname": class_name,
-    }
-    text = "".join(f"{key}={value}\n" for key, value in descriptor.items())
-    (module / "plugin-descriptor.properties").write_text(text, encoding="utf-8")
-
-
 class SearchNode(Server):
-    """One node of a search engine, a cluster by itself, without security. Ports and data outlive its restarts."""
+    """One node of a search engine, a cluster by itself. Ports and data outlive its restarts.
+
+    It has no security, unless one is given: then every request needs the `login`.
+    """
 
     def __init__(
         self,
@@ -139,8 +45,10 @@ class SearchNode(Server):
         changes: Mapping[str, Any],
         heap: str,
         java_options: Sequence[str],
+        security: Security | None = None,
     ) -> None:
         self.engine = engine
+        self.login = None if security is None else (USER, PASSWORD)
         self.version = engine.version
         self.directory = directory
         self.host = HOST
@@ -155,20 +63,28 @@ class SearchNode(Server):
             "transport.port": ports.transport,
         }
         types = {} if engine.has_modules else {"http.type": "netty4", "transport.type": "netty4"}
-        self.settings = merge(merge({**_DEFAULTS, **types}, changes), placement)
+        secured = {} if security is None else security.settings
+        self.settings = merge(merge(merge({**_DEFAULTS, **types}, secured), changes), placement)
         artifacts = engine.artifacts
+        launcher = assemble(engine)
+        self._home = artifacts.directory if security is None else assemble_security(engine, security)
+        class_path: list[Path | str] = [launcher, f"{artifacts.library}/*"]
+        plugins = [*engine.plugins, ANALYSIS.stem]
+        if security is not None and not engine.has_modules:
+            class_path.append(f"{self._home}/*")
+            plugins.append(security.plugin)
         command = java_command(
             heap=heap,
             directory=directory / "tmp",
             options=[*java_options, *_JAVA_OPTIONS],
-            class_path=[assemble(engine), f"{artifacts.library}/*"],
+            class_path=class_path,
             version=engine.java,
         )
-        folders = [str(artifacts.directory), str(directory / "config")]
+        config = str(directory / "config")
         main = (
-            [_MODULE_LAUNCHER.stem, *folders]
+            [MODULE_LAUNCHER.stem, str(self._home), config]
             if engine.has_modules
-            else [_PLUGIN_LAUNCHER.stem, engine.package, *folders, *engine.plugins, _ANALYSIS.stem]
+            else [PLUGIN_LAUNCHER.stem, engine.package, str(artifacts.directory), config, *plugins]
         )
         self._process = ServerProcess(
             f"{engine.title} on {HOST}:{ports.http}",
@@ -200,16 +116,23 @@ class SearchNode(Server):
         logging = _LOGGING.read_text(encoding="utf-8").replace("${sys:es.", f"${{sys:{prefix}.")
         logging = logging.replace("/elasticsearch.log", f"/{self.log_path.name}")
         (self.directory / "config" / _LOGGING.name).write_text(logging, encoding="utf-8")
+        if self.login is not None:
+            write_logins(self.engine, self._home, self.directory / "config")
 
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
         try:
-            connection.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")
+            connection.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s", headers=self._headers())
             return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
+
+    def _headers(self) -> dict[str, str]:
+        if self.login is None:
+            return {}
+        return {"Authorization": f"Basic {base64.b64encode(':'.join(self.login).encode()).decode()}"}
 
 
 _DEFAULTS: Mapping[str, Any] = {

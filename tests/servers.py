@@ -32,6 +32,11 @@ def records_ignored_values() -> bool:
     return _is_elasticsearch_8()
 
 
+def paging_requests() -> set[str]:
+    """Return the kinds of requests with which the daemon reads all documents of an index, page by page."""
+    return {"POST _pit", "POST _search"} if _is_elasticsearch_8() else {"POST _search", "DELETE _search"}
+
+
 def make_sandbox(**options: Any) -> Sandbox:
     """Return a sandbox for tests: with the chosen search engine, and quick to start. `options` are Sandbox's."""
     return Sandbox(**{"search": chosen_search(), "java_options": FAST_START, **options})

@@ -114,7 +114,8 @@ class ElasticsearchSettings(SettingsSection):
     password_file: ConfigPath | None = None
     """A file that holds the password."""
     api_key: SecretStr | None = None
-    """An API key in its encoded form, instead of a user. Prefer `api_key_file`."""
+    """An API key, instead of a user: one of Elasticsearch in its encoded form, or one of OpenSearch 3.7 or newer. Other
+    engines have no API keys, and the key is not sent to them. Prefer `api_key_file`."""
     api_key_file: ConfigPath | None = None
     """A file that holds the API key."""
     ca_file: ConfigPath | None = None

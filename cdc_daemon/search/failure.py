@@ -194,6 +194,9 @@ def _classify_status(status: int) -> FailureKind:
 UNSUPPORTED_PRODUCT = "unsupported_product"
 """The type of a failure with a server that the daemon does not speak to."""
 
+NO_API_KEYS = "no_api_keys"
+"""The type of a failure with an engine that does not take the configured API key."""
+
 BROKEN_ANSWER = "broken_answer"
 """The type of a failure with a response that does not answer the request."""
 
@@ -211,6 +214,7 @@ _HINTS = {
     "illegal_argument_exception": "the alias needs one write index that is no data stream, with pipelines that exist",
     "routing_missing_exception": "map a routing value, or take _routing.required out of the index's mapping",
     "security_exception": _CREDENTIALS_HINT,
+    NO_API_KEYS: "log in with username and password_file instead of an API key, or correct hosts",
     UNSUPPORTED_PRODUCT: "correct hosts or flavor, or upgrade the search engine",
 }
 
@@ -257,6 +261,21 @@ class UnsupportedEngineError(EngineError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(UnsupportedEngineError, certain=self.certain), (self.failure.reason,)
+
+
+class NoApiKeysError(UnsupportedEngineError):
+    """The engine that answers has no API keys of the configured kind, so the key was not sent."""
+
+    def __init__(self, engine: str, *, of_opensearch: bool) -> None:
+        kind = "OpenSearch (3.7 or newer)" if of_opensearch else "Elasticsearch"
+        reason = f"the API key is one of {kind}, and {engine} does not take it; it was not sent"
+        EngineError.__init__(self, Failure(200, NO_API_KEYS, reason))
+        self.certain = True
+        self._arguments = (engine, of_opensearch)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        engine, of_opensearch = self._arguments
+        return partial(NoApiKeysError, of_opensearch=of_opensearch), (engine,)
 
 
 def broken_answer(reason: str) -> EngineError:

@@ -26,6 +26,9 @@ from cdc_daemon.model.text import printable
 LIBRARIES = ("asyncio", "cassandra", "elastic_transport", "elasticsearch", "uvicorn", "watchfiles")
 """The loggers of libraries with warnings that are useful to an operator."""
 
+_RAISED_TOO = ("cassandra.cluster", "Error preparing query:")
+"""What the Cassandra driver logs as an error just before it raises it. The caller logs it, if it is one."""
+
 _LIBRARY_REPEAT_SECONDS = 30.0
 _MOST_EVENTS = 1000
 
@@ -64,6 +67,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
+    handler.addFilter(lambda record: (record.name, record.msg) != _RAISED_TOO)
     handler.addFilter(_RepeatFilter())
     root = logging.getLogger()
     root.handlers = [handler]

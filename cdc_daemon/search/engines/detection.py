@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from cdc_daemon.search.engine import DocumentName, Product, SearchEngine, StoredDocument
+from cdc_daemon.search.engines.api_keys import ApiKeyCheck
 from cdc_daemon.search.engines.client import ElasticsearchOptions, make_client, make_transport
 from cdc_daemon.search.engines.elasticsearch import ElasticsearchEngine
 from cdc_daemon.search.engines.opensearch import OpenSearchEngine
@@ -24,7 +25,7 @@ def make_engine(options: ElasticsearchOptions) -> SearchEngine:
     """Return the port to a cluster, without sending anything. Raises `ConfigError` if the options are invalid."""
     if options.flavor == "elasticsearch":
         return ElasticsearchEngine(make_client(options))
-    if options.flavor == "opensearch":
+    if options.flavor == "opensearch" and options.api_key is None:
         return OpenSearchEngine(make_transport(options))
     return DetectedEngine(options)
 
@@ -40,6 +41,9 @@ class DetectedEngine(RestEngine):
         self.product: Product | None = None
         self._options = options
         self._plain = OpenSearchEngine(make_transport(options))
+        self._check_key: ApiKeyCheck | None = None
+        if options.api_key is not None:
+            self._check_key = ApiKeyCheck(options.api_key, make_transport(replace(options, api_key=None)))
         self._own: ElasticsearchEngine | None = None
         self._is_known = False
 
@@ -54,6 +58,8 @@ class DetectedEngine(RestEngine):
         Raises `UnsupportedEngineError` and `EngineError`.
         """
         try:
+            if self._check_key is not None:
+                await self._check_key()
             product = await self._plain.identify()
         except UnsupportedEngineError:
             self._is_known = False
@@ -67,6 +73,8 @@ class DetectedEngine(RestEngine):
     async def close(self) -> None:
         """Close the connections."""
         await self._plain.close()
+        if self._check_key is not None:
+            await self._check_key.close()
         if self._own is not None:
             await self._own.close()
 
@@ -112,7 +120,7 @@ class DetectedEngine(RestEngine):
             product = await self.identify()
         else:
             product = self.product
-        if not has_own_client(product):
+        if self._options.flavor == "opensearch" or not has_own_client(product):
             return self._plain
         if self._own is None:
             self._own = ElasticsearchEngine(make_client(self._options))

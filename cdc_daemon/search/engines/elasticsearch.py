@@ -11,7 +11,14 @@ from elasticsearch import ApiError, AsyncElasticsearch
 from cdc_daemon.search.engine import Product, StoredDocument
 from cdc_daemon.search.engines.answers import PAGE, POINT_IN_TIME, read, required
 from cdc_daemon.search.engines.client import translated
-from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, has_own_client, read_product
+from cdc_daemon.search.engines.product import (
+    ELASTICSEARCH,
+    NO_ENGINE,
+    NOT_ALLOWED,
+    has_own_client,
+    read_product,
+    refuse_other_servers,
+)
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, hits_of
 from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, broken_answer, is_foreign
 
@@ -35,9 +42,10 @@ class ElasticsearchEngine(RestEngine):
         try:
             answer = await self._ask("GET", [], allowed=NOT_ALLOWED)
         except EngineError as error:
-            if not is_foreign(error.failure):
+            if not is_foreign(error.failure) and error.failure.status not in NO_ENGINE:
                 raise
             raise UnsupportedEngineError(f"expected {_EXPECTED}, found another server", certain=False) from None
+        refuse_other_servers(answer.status, answer.body)
         product = read_product(answer.status, answer.body, is_elasticsearch=True)
         if not has_own_client(product):
             raise UnsupportedEngineError(f"expected {_EXPECTED}, found {product}")

@@ -18,7 +18,7 @@ from cdc_daemon.search.engines.answers import PAGE, read, required
 from cdc_daemon.search.engines.client import failure_of
 from cdc_daemon.search.engines.field_types import without_indexed_vectors
 from cdc_daemon.search.engines.ignored_values import without_ignored_term
-from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, OPENSEARCH, read_product
+from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, OPENSEARCH, read_product, refuse_other_servers
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
 from cdc_daemon.search.failure import EngineError
 
@@ -39,6 +39,7 @@ class OpenSearchEngine(RestEngine):
             meta, content = await self._transport.perform_request("GET", "/", headers={"accept": "application/json"})
         except TransportError as error:
             raise EngineError(failure_of(error)) from None
+        refuse_other_servers(meta.status, content)
         check_status(Answer(meta.status, content), NOT_ALLOWED)
         is_elasticsearch = meta.headers.get("x-elastic-product") == ELASTICSEARCH
         self.product = read_product(meta.status, content, is_elasticsearch=is_elasticsearch)

@@ -14,6 +14,9 @@ SUPPORTED: Final = "Elasticsearch 7.10 to 9 and OpenSearch 1.3 to 3"
 ELASTICSEARCH: Final = "Elasticsearch"
 OPENSEARCH: Final = "OpenSearch"
 
+NO_ENGINE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
+"""The statuses with which no search engine answers `GET /`: a redirect of Kibana, an unknown path of a web server."""
+
 NOT_ALLOWED: Final = frozenset({401, 403})
 """The statuses of a login that may not ask which engine answers."""
 
@@ -50,6 +53,21 @@ def hides_vectors(product: Product) -> bool:
     return product.name == ELASTICSEARCH and release(product.version) >= (9, 2)
 
 
+def refuse_other_servers(status: int, body: Any) -> None:
+    """Raise `UnsupportedEngineError` for an answer to `GET /` of Kibana or a web server instead of a search engine.
+
+    Not for an error of the server (5xx), which a proxy sends while the engine behind it is unavailable.
+    """
+    is_page = isinstance(body, str) and body.lstrip()[:1] == "<"
+    if status in NO_ENGINE or (is_page and status < 500):
+        raise _no_engine(status)
+
+
+def _no_engine(status: int) -> UnsupportedEngineError:
+    found = f"found something that is no search engine (status {status})"
+    return UnsupportedEngineError(f"expected {SUPPORTED}, {found}", certain=False)
+
+
 def read_product(status: int, body: Any, *, is_elasticsearch: bool) -> Product:
     """Return the engine that gives this answer to `GET /`. `is_elasticsearch` says whether a header names it.
 
@@ -61,8 +79,7 @@ def read_product(status: int, body: Any, *, is_elasticsearch: bool) -> Product:
     try:
         page = read(MAIN_PAGE, body)
     except EngineError:
-        found = "something that is no search engine"
-        raise UnsupportedEngineError(f"expected {SUPPORTED}, found {found}", certain=False) from None
+        raise _no_engine(status) from None
     version = page["version"]
     is_opensearch = version.get("distribution") == "opensearch" or OPENSEARCH in page.get("tagline", "")
     product = Product(OPENSEARCH if is_opensearch else ELASTICSEARCH, version["number"][:_LONGEST_NAME])

@@ -1,4 +1,4 @@
-"""A proxy on the way to Elasticsearch answers in its place, with status 200 and JSON of another shape."""
+"""A proxy on the way to the search engine answers in its place, with status 200 and JSON of another shape."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ import pytest
 
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
+from tests.servers import paging_requests
 
 SHAPES: tuple[Any, ...] = ([], None, {"x": True}, {"items": [None], "errors": False, "docs": [7], "hits": {"hits": 1}})
 
 
 class Proxy(ThreadingHTTPServer):
-    """Forwards to Elasticsearch. Of each kind of request the next answer is replaced where `shape` is set."""
+    """Forwards to the search engine. Of each kind of request the next answer is replaced where `shape` is set."""
 
     daemon_threads = True
 
@@ -147,7 +148,7 @@ def test_answers_of_another_shape_end_nothing_at_the_start_and_while_it_runs(sta
         stage.settle()
         wait_for("the documents of the partition to be gone", lambda: not stage.documents("parts"))
         proxy.forward()
-    assert {"GET _alias", "POST _bulk", "POST _refresh", "POST _pit", "POST _search"} <= proxy.replaced
+    assert {"GET _alias", "POST _bulk", "POST _refresh"} | paging_requests() <= proxy.replaced
     stage.assert_equal("t", "parts")
     stage.assert_nothing_set_aside()
     assert stage.daemon.alive

@@ -131,6 +131,12 @@ def test_a_library_does_not_repeat_itself(lines: Lines) -> None:
     assert [line["event"] for line in lines()] == ["cannot connect to 0", "something else"]
 
 
+def test_what_the_driver_logs_and_raises_is_left_to_who_catches_it(lines: Lines) -> None:
+    logging.getLogger("cassandra.cluster").error("Error preparing query:")
+    logging.getLogger("cassandra.cluster").error("another")
+    assert [line["event"] for line in lines()] == ["another"]
+
+
 def test_silenced_libraries_say_nothing(lines: Lines) -> None:
     logs.silence_libraries()
     logging.getLogger("cassandra.cluster").error("not shown")

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
 from cdc_daemon.search.engine import Product
-from cdc_daemon.search.failure import EngineError, FailureKind, UnsupportedEngineError
+from cdc_daemon.search.failure import EngineError, FailureKind, NoApiKeysError, UnsupportedEngineError
 
 BULK = b'{"index":{"_index":"users","_id":"a"}}\n{}\n'
 VENDOR = "application/vnd.elasticsearch+"
@@ -20,6 +20,9 @@ VENDOR = "application/vnd.elasticsearch+"
 
 class Persona:
     """How one engine answers: its main page, whether it knows the media types of Elasticsearch 8, and its header."""
+
+    demands: Any = None
+    """The answer to a request without a login, if one is demanded."""
 
     def __init__(self, main: Any, *, status: int = 200, header: bool = False, vendor: bool = False) -> None:
         self.main = main
@@ -34,6 +37,19 @@ def elasticsearch(version: str) -> Persona:
     return Persona(main, header=(major, minor) >= (7, 14), vendor=major >= 8)
 
 
+def elasticsearch_secured(version: str) -> Persona:
+    persona = elasticsearch(version)
+    challenges = ['Bearer realm="security"', "ApiKey", 'Basic realm="security" charset="UTF-8"']
+    persona.demands = {"error": {"type": "security_exception", "header": {"WWW-Authenticate": challenges}}}
+    return persona
+
+
+def opensearch_secured(version: str) -> Persona:
+    persona = opensearch(version, distribution="opensearch")
+    persona.demands = "Unauthorized"
+    return persona
+
+
 def opensearch(version: str, **release: Any) -> Persona:
     tagline = "The OpenSearch Project: https://opensearch.org/"
     return Persona({"name": "a", "version": {"number": version, **release}, "tagline": tagline})
@@ -46,6 +62,7 @@ class Address:
         self.persona = elasticsearch("8.19.4")
         self.port = 0
         self.seen: list[tuple[str, str]] = []
+        self.logins: list[str | None] = []
         self._runner: web.AppRunner | None = None
 
     @property
@@ -74,13 +91,17 @@ class Address:
         persona = self.persona
         media_type = request.headers.get("Content-Type", "")
         self.seen.append((request.path, media_type))
+        self.logins.append(request.headers.get("Authorization"))
+        if request.headers.get("Authorization") is None and persona.demands is not None:
+            return web.json_response(persona.demands, status=401, headers=persona.headers)
         if VENDOR in media_type and not persona.vendor:
             error = f"Content-Type header [{media_type}] is not supported"
             return web.json_response({"error": error, "status": 406}, status=406)
         if request.path != "/":
             body: Any = {"errors": False, "items": [{"index": {"status": 201}}]}
         elif isinstance(persona.main, str):
-            return web.Response(text=persona.main, content_type="text/html", status=persona.status)
+            headers = {"Location": "/login"} if 300 <= persona.status < 400 else {}
+            return web.Response(text=persona.main, content_type="text/html", status=persona.status, headers=headers)
         else:
             body = persona.main
         vendor = persona.vendor and VENDOR in request.headers.get("Accept", "")
@@ -149,6 +170,9 @@ async def test_the_engine_that_answers_gets_its_client(
         (Persona({"couchdb": "Welcome", "version": "3.3.3"}), "found something that is no search engine"),
         (Persona([]), "found something that is no search engine"),
         (Persona("<html>Welcome to nginx!</html>"), "found something that is no search engine"),
+        (Persona("<html>403 Forbidden</html>", status=403), "found something that is no search engine"),
+        (Persona("<html>404 Not Found</html>", status=404), "found something that is no search engine"),
+        (Persona("", status=302), "found something that is no search engine"),  # Kibana redirects to its login
     ],
 )
 async def test_an_engine_that_is_not_supported_is_refused_by_name(
@@ -229,6 +253,14 @@ async def test_an_upgrade_that_refuses_nothing_is_noticed_when_asked(address: Ad
     assert await engine.identify() == Product("Elasticsearch", "9.2.0") == engine.product
 
 
+@pytest.mark.parametrize("page", ["<html>503 Service Unavailable</html>", "Kibana server is not ready yet"])
+async def test_a_server_that_may_come_back_is_waited_for(address: Address, engine: SearchEngine, page: str) -> None:
+    address.persona = Persona(page, status=503)
+    with pytest.raises(EngineError) as caught:
+        await engine.identify()
+    assert caught.value.retryable
+
+
 async def test_a_question_without_an_answer_leaves_the_request_unsent(address: Address, engine: SearchEngine) -> None:
     address.persona = Persona({"error": "busy"}, status=503)
     with pytest.raises(EngineError) as caught:
@@ -239,7 +271,14 @@ async def test_a_question_without_an_answer_leaves_the_request_unsent(address: A
 
 @pytest.mark.parametrize(
     "persona",
-    [opensearch("2.19.5", distribution="opensearch"), elasticsearch("7.17.29"), elasticsearch("7.10.2"), Persona([])],
+    [
+        opensearch("2.19.5", distribution="opensearch"),
+        elasticsearch("7.17.29"),
+        elasticsearch("7.10.2"),
+        Persona([]),
+        Persona("", status=302),
+        Persona("<html>404 Not Found</html>", status=404),
+    ],
 )
 async def test_the_client_of_elasticsearch_alone_refuses_others(address: Address, persona: Persona) -> None:
     await address.start(persona)
@@ -260,3 +299,61 @@ async def test_a_configured_engine_says_its_release_too(address: Address, flavor
     assert product == engine.product
     assert product.version == persona.main["version"]["number"]
     await engine.close()
+
+
+@pytest.mark.parametrize("flavor", ["auto", "opensearch"])
+@pytest.mark.parametrize(
+    ("persona", "key", "taken"),
+    [
+        (elasticsearch("8.19.4"), "YWJj", True),
+        (elasticsearch_secured("8.19.4"), "YWJj", True),
+        (elasticsearch_secured("7.10.2"), "YWJj", True),
+        (elasticsearch_secured("7.17.28"), "os_abc", False),
+        (Persona({"version": {"number": "7.10.2", "build_flavor": "oss"}}), "YWJj", False),
+        (opensearch("2.19.5", distribution="opensearch"), "YWJj", False),
+        (opensearch("2.19.5", distribution="opensearch"), "os_abc", False),
+        (opensearch("3.7.0", distribution="opensearch"), "os_abc", True),
+        (opensearch("3.7.0", distribution="opensearch"), "YWJj", False),
+        (opensearch_secured("2.19.5"), "YWJj", False),
+        (opensearch_secured("3.7.0"), "os_abc", True),
+    ],
+)
+async def test_an_api_key_is_only_sent_to_an_engine_that_takes_it(
+    address: Address, persona: Persona, key: str, flavor: Any, *, taken: bool
+) -> None:
+    await address.start(persona)
+    engine = make_engine(ElasticsearchOptions((address.url,), flavor=flavor, api_key=key))
+    try:
+        if taken:
+            await write(engine)
+            assert address.logins[-1] == f"ApiKey {key}"
+            return
+        with pytest.raises(NoApiKeysError):
+            await engine.identify()
+        for attempt in (engine.identify(), write(engine)):
+            with pytest.raises(EngineError, match="does not take it") as caught:
+                await attempt
+            assert key not in str(caught.value)
+            assert "username and password_file" in str(caught.value.hint)
+            again = pickle.loads(pickle.dumps(caught.value))
+            assert (str(again), again.hint) == (str(caught.value), caught.value.hint)
+        assert set(address.logins) == {None}
+    finally:
+        await engine.close()
+
+
+async def test_an_engine_without_api_keys_that_replaces_another_does_not_get_the_key(address: Address) -> None:
+    await address.start(elasticsearch_secured("8.19.4"))
+    engine = make_engine(ElasticsearchOptions((address.url,), flavor="auto", api_key="YWJj"))
+    try:
+        await write(engine)
+        await address.stop()
+        await address.start(opensearch_secured("2.19.5"))
+        address.logins.clear()
+        with pytest.raises(NoApiKeysError):
+            await engine.identify()
+        with pytest.raises(EngineError, match="it was not sent"):
+            await write(engine)
+        assert set(address.logins) == {None}
+    finally:
+        await engine.close()
