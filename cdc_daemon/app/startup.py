@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from cassandra import Unauthorized
 from cassandra.cluster import Session
 
-from cdc_daemon.cassandra.node import NodeSettings, find_node, moves_segments
+from cdc_daemon.cassandra.identity import identify_node
+from cdc_daemon.cassandra.node import NodeSettings, find_node, moves_segments, remember_node
 from cdc_daemon.cassandra.query import execute
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import ElasticsearchSettings, Settings
 from cdc_daemon.model.backoff import Backoff
-from cdc_daemon.model.errors import CdcError, ConfigError
+from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, ConfigError
 from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
 from cdc_daemon.search.engine import Product
 from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, attempting
+from cdc_daemon.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +77,39 @@ async def connect_cassandra(settings: Settings, *, report_wait: ReportWait = ign
     session = await persist("cassandra", attempt, report_wait=report_wait)
     log.info("cassandra.connected", contact_points=list(settings.cassandra.contact_points))
     return session
+
+
+async def identify_own_node(session: Session, settings: Settings, store: Store) -> None:
+    """Find out which node of the ring this daemon runs beside, and remember it.
+
+    With `commit_log.ownership: primary` the daemon waits until that is certain: it would otherwise leave changes to a
+    node that is its own, or act for another. Raises `ConfigError` if the node is not that of the state directory, and
+    `StoreError`.
+    """
+    strict = settings.commit_log.ownership == "primary"
+
+    async def attempt() -> Any:
+        remembered = await asyncio.to_thread(store.own_node)
+        try:
+            node = await identify_node(session, settings.cassandra.contact_points, remembered)
+        except ConfigError as error:
+            if strict:
+                raise
+            log.warning("cassandra.node_replaced", error=error.message, hint=error.hint)
+            node = await identify_node(session, settings.cassandra.contact_points, None)
+        if node is None and strict:
+            raise CassandraUnavailableError(
+                "expected to know which node of the ring is this daemon's, found none with an address of this machine",
+                hint="name the node beside the daemon first in cassandra.contact_points, by its own address",
+                contact_points=", ".join(settings.cassandra.contact_points),
+            )
+        return node
+
+    node = await persist("cassandra", attempt)
+    if node is not None:
+        remember_node(session, node)
+        await asyncio.to_thread(store.remember_own_node, str(node.host_id))
+        log.info("cassandra.own_node", host_id=str(node.host_id), address=node.address)
 
 
 def check_log(session: Session, settings: Settings) -> None:

@@ -28,13 +28,24 @@ _UNITS = {
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)")
 
 
+_OWN = "cdc_daemon_own_node"
+"""The attribute of a session with the host of the daemon's own node, once that is certain."""
+
+
+def remember_node(session: Session, host: Any) -> None:
+    """Record the host of the daemon's own node, which `find_node` returns from now on."""
+    setattr(session, _OWN, host)
+
+
 def find_node(session: Session, contact_points: tuple[str, ...]) -> Any:
     """Return the daemon's local node.
 
-    It is a node with an address of this machine, contact points first; otherwise the first contact
-    point; otherwise any node.
+    It is the remembered one, also while the ring does not show it. Before that it is a node with an address of this
+    machine, contact points first; otherwise the first contact point; otherwise any node.
     """
     hosts = list(session.cluster.metadata.all_hosts())
+    if (own := getattr(session, _OWN, None)) is not None:
+        return next((host for host in hosts if host.host_id == own.host_id), own)
     named = [host for point in contact_points for host in hosts if point in (host.address, host.endpoint.address)]
     ordered = [*named, *(host for host in hosts if host not in named)]
     return next((host for host in ordered if is_local(host.address)), ordered[0])

@@ -315,5 +315,11 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE clock ADD COLUMN untrusted_first INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE clock ADD COLUMN untrusted_last INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE own_node (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        host_id TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """Step N migrates the file from version N to N + 1. Append steps; never change one that was released."""

@@ -86,6 +86,19 @@ class Store:
                 (bound, *untrusted),
             )
 
+    def own_node(self) -> str | None:
+        """Return the id of the node to which this state belongs, or None if it is not known."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT host_id FROM own_node").fetchone()
+        return None if row is None else str(row[0])
+
+    def remember_own_node(self, host_id: str) -> None:
+        """Record durably to which node this state belongs."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO own_node VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET host_id = ?1", (host_id,)
+            )
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -10,7 +10,7 @@ from typing import Any, Self
 from cassandra.cluster import Session
 
 from cdc_daemon.app.part import Context, Part, run_together
-from cdc_daemon.app.startup import check_log, connect_cassandra, read_node_settings
+from cdc_daemon.app.startup import check_log, connect_cassandra, identify_own_node, read_node_settings
 from cdc_daemon.cassandra.addresses import AddressWatch
 from cdc_daemon.cassandra.availability import CassandraAvailability, make_probe
 from cdc_daemon.cassandra.node import NodeSettings
@@ -42,6 +42,8 @@ class CassandraPart(Part):
         async with AsyncExitStack() as stack:
             session = await connect_cassandra(context.settings, report_wait=context.report_wait)
             stack.push_async_callback(asyncio.to_thread, session.cluster.shutdown)
+            if context.settings.tail:
+                await identify_own_node(session, context.settings, context.store)
             check_log(session, context.settings)
             yield cls(context, session, await read_node_settings(session, context.settings))
 

@@ -141,3 +141,12 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     with database.reading() as connection:
         assert connection.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
     database.close()
+
+
+def test_the_node_of_the_state_is_remembered(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    assert first.own_node() is None
+    first.remember_own_node("one")
+    first.remember_own_node("two")
+    first.close()
+    assert Store(tmp_path).own_node() == "two"
