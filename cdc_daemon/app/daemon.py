@@ -66,6 +66,7 @@ class Daemon:
         self._settings = settings
         self._metrics = Metrics()
         self._metrics.configuration_valid.set(True)
+        self._garbage = garbage.CollectorPauses(self._metrics)
         self._summary = StatusSummary(self._metrics, settings.mappings)
         self._waiting: dict[str, str] | None = None
         self._beats: dict[str, float] = {}
@@ -141,6 +142,7 @@ class Daemon:
         state = self._settings.state.directory
         async with AsyncExitStack() as stack:
             stack.enter_context(DaemonLock(state=state, folder=_folder_of(self._settings)))
+            stack.enter_context(self._garbage.measuring())
             counted = self._summary.count
             self._store = stack.enter_context(StorePart.open(state, self._metrics, counted=counted))
             await stack.enter_async_context(serving(self, self._settings.http, self._settings.peers))
@@ -204,6 +206,7 @@ class Daemon:
             self._beat("loop")
             if self._composition is not None:
                 self._composition.measure()
+            self._garbage.show()
             self._metrics.ready.set(all(self.readyz().values()))
             self._summary.measure(time.time(), self._state())
             await asyncio.sleep(BEAT_SECONDS)

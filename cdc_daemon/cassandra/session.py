@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +32,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 from cassandra.protocol import ProtocolHandler
 
 from cdc_daemon import __version__
+from cdc_daemon.cassandra.request_timer import RequestTimer
 from cdc_daemon.config import CassandraSettings, TlsSettings
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 
@@ -84,11 +85,15 @@ class _LoginRefusedError(ConnectionException):  # type: ignore[misc]  # the driv
 
 
 class _Connection(DefaultConnection):  # type: ignore[misc]  # the driver is untyped
-    """A connection that treats a refused login like any other connection failure.
+    """A connection that treats a refused login like any other connection failure, and frees answered requests.
 
     For the driver an `AuthenticationFailed` is final: it never tries that node again. But a node that
     has just started, or that cannot reach the replicas of the roles, also refuses the right password.
     """
+
+    @classmethod
+    def create_timer(cls, timeout: float, callback: Callable[[], None]) -> RequestTimer:
+        return RequestTimer(super().create_timer, timeout, callback)
 
     @classmethod
     def factory(cls, endpoint: Any, timeout: float, *arguments: Any, **options: Any) -> Any:

@@ -292,6 +292,18 @@ class Metrics:
             "untrusted_versions_until_timestamp_seconds",
             "The highest document version that a clock ahead has issued, as a time. 0 if none is known.",
         )
+        self.garbage_collections = self._counter(
+            "garbage_collections", "Collections of Python's cyclic garbage collector.", ("generation",)
+        )
+        self.garbage_collection_seconds = self._counter(
+            "garbage_collection_seconds",
+            "Time for which collections of Python's cyclic garbage collector stopped the daemon.",
+            ("generation",),
+        )
+        self.garbage_collection_longest_seconds = self._gauge(
+            "garbage_collection_longest_seconds",
+            "The longest collection of Python's cyclic garbage collector since the start.",
+        )
         self.store_bytes = self._gauge("store_bytes", "Size of the daemon's database on disk in bytes.")
         self.state_lost = self._gauge(
             "state_lost",

@@ -91,7 +91,8 @@ class PipelinePart(Part):
         self.dead = dead
         self.dependents = StoredChangedRows(store.dependents)
         self.finders = make_finders(tables.listed, schema.table, session=cassandra.session, rows=search.rows)
-        self.pipeline = self._build_pipeline(context, tracer, cassandra, tables, search)
+        self._observer = PipelineMetrics(context.metrics, tracer, tables.aliases)
+        self.pipeline = self._build_pipeline(context, cassandra, tables, search)
         self.gate = Gate(self.coalescer)
         self._metrics = context.metrics
         self._flow = FlowMetrics(context.metrics)
@@ -125,7 +126,8 @@ class PipelinePart(Part):
         }
 
     def measure(self) -> None:
-        """Update the gauges of keys in flight and of the pause, and the counters of keys."""
+        """Update the gauges of keys in flight and of the pause, the counters of keys and documents, and the lag."""
+        self._observer.show()
         self._metrics.pending.set(len(self.coalescer))
         self._flow.show(self.coalescer.flow)
         self._metrics.paused.set(self.gate.closed)
@@ -133,7 +135,6 @@ class PipelinePart(Part):
     def _build_pipeline(
         self,
         context: Context,
-        tracer: ChangeTracer | None,
         cassandra: CassandraPart,
         tables: TablesPart,
         search: SearchPart,
@@ -145,7 +146,7 @@ class PipelinePart(Part):
             mapped=tables.mappings,
             followed=Followed(frozenset(self.finders), self.dependents.add, self.clock),
         )
-        observer = PipelineMetrics(context.metrics, tracer, tables.aliases)
+        observer = self._observer
         policy = GiveUpPolicy()
         lifetimes = Lifetimes(
             ExpiryTracker(

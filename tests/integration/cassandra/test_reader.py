@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import itertools
 import struct
 from collections.abc import AsyncIterator
 
 import pytest
-from cassandra.cluster import Session
+from cassandra.cluster import ResponseFuture, Session
 
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -145,3 +147,22 @@ async def test_clusterings_that_the_driver_makes_nothing_of_are_listed(reading: 
     states = (await reading.reader.read(table, [Key(table, integer(1), each) for each in found])).states
     assert [state.row is None for state in states] == [isinstance(state.error, DocumentError) for state in states]
     assert sum(state.row is not None for state in states) == 3
+
+
+async def test_an_answered_request_is_freed_without_the_garbage_collector(reading: Reading, cql: Session) -> None:
+    cql.execute(f"CREATE TABLE {reading.keyspace}.freed (p text PRIMARY KEY, v int)")
+    cql.execute(f"INSERT INTO {reading.keyspace}.freed (p, v) VALUES ('a', 1)")
+    await reading.schema.refresh()
+    key = reading.key("freed", b"a")
+    await reading.reader.read(key.table, [key])
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, ResponseFuture) for each in gc.get_objects())
+        for _ in range(50):
+            assert (await reading.reader.read(key.table, [key])).states[0].row == ("a", 1)
+        await asyncio.sleep(0.1)  # the driver's thread is done with the last answer
+        after = sum(isinstance(each, ResponseFuture) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert after <= before + 2
