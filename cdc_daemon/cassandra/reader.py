@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -297,7 +297,10 @@ class CassandraRowReader:
 def _state(plan: ReadPlan, row: Sequence[Any], requested_at: int) -> RowState:
     width = len(plan.columns)
     ttls_from = width + plan.times
-    newest = max((moment for moment in row[width:ttls_from] if moment is not None), default=None)
+    times: Iterable[Any] = row[width:ttls_from]
+    if None in times:
+        times = [moment for moment in times if moment is not None]
+    newest = max(times, default=None)
     ttls = row[ttls_from:]
     expires = tuple(sorted({requested_at + ttl for ttl in ttls if ttl is not None})) if ttls else ()
     return RowState(tuple(row[:width]), newest, None, expires)

@@ -324,7 +324,7 @@ class Coalescer:
             self._partitions_ready.put(removal)
 
     def _set_room(self) -> None:
-        if len(self) < self._limit:
-            self._room.set()
-        else:
+        if len(self._pending) + len(self._in_flight) >= self._limit:
             self._room.clear()
+        elif not self._room.is_set():
+            self._room.set()

@@ -105,26 +105,30 @@ class Entry:
 
     def add(self, signal: Signal, receipt: Receipt | None, watches: Iterable[Watch] = ()) -> None:
         """Merge one more signal; its receipt is held until this entry is settled."""
+        _, _, scope, clustering, written, removed, expires, suspected, passed_on, since = signal
         self.prefetched = None
         self.signals += 1
-        self.written = max(self.written, signal.written)
-        self.removed = max(self.removed, signal.removed)
-        self.suspected = max(self.suspected, signal.suspected)
-        self.oldest = _older(self.oldest, signal.since or max(signal.written, signal.removed))
-        if signal.expires:
-            self.expires = _joined(self.expires, signal.expires)
-        if not signal.passed_on:
-            times = (signal.written, signal.removed, signal.suspected, signal.since)
-            self.changed = self.changed or any(times)
-        if signal.scope is not Scope.ROWS:
+        if written:
+            self.written = max(self.written, written)
+        if removed:
+            self.removed = max(self.removed, removed)
+        if suspected:
+            self.suspected = max(self.suspected, suspected)
+        self.oldest = _older(self.oldest, since or max(written, removed))
+        if expires:
+            self.expires = _joined(self.expires, expires)
+        if not passed_on and (written or removed or suspected or since):
+            self.changed = True
+        if scope is not Scope.ROWS:
             self.search = True
-        if signal.scope in (Scope.STATIC, Scope.ROWS):
+        if scope is Scope.STATIC or scope is Scope.ROWS:
             self.refresh = True
-        elif signal.scope is Scope.RANGE:
-            self.prefixes.add(signal.clustering)
-        elif signal.scope is Scope.PARTITION:
+        elif scope is Scope.RANGE:
+            self.prefixes.add(clustering)
+        elif scope is Scope.PARTITION:
             self.prefixes.add(())
-        self.watches.update(watches)
+        if watches:
+            self.watches.update(watches)
         if receipt is not None:
             self.hold(receipt)
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from prometheus_client import Counter, Histogram
-
-from cdc_daemon.model.errors import (
-    NOT_BUILT,
-)
+from cdc_daemon.model.errors import NOT_BUILT
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.ports import Flow
 from cdc_daemon.telemetry.metrics import Metrics
+from cdc_daemon.telemetry.observations import Observations
 from cdc_daemon.telemetry.tracing import ChangeTracer
 
 
 class PipelineMetrics:
     """Counts the documents that the pipeline settles, and measures the lag.
 
-    It is called for every document, so labelled children are looked up once and kept. A change with a span adds its
-    trace's id to the lag as an exemplar, which OpenMetrics exposes. `aliases` are those that each table's mappings
-    write to.
+    It is called for every document, so it only counts; `show` exports the counts, once a second. A change with a span
+    adds its trace's id to the lag as an exemplar, which OpenMetrics exposes. `aliases` are those that each table's
+    mappings write to.
     """
 
     def __init__(
@@ -35,8 +33,8 @@ class PipelineMetrics:
         self._tracer = tracer
         self._aliases = aliases
         self._newest: dict[TableName, int] = {}
-        self._outcomes: dict[tuple[str, str], Counter] = {}
-        self._lags: dict[TableName, Histogram] = {}
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._lags: dict[TableName, Observations] = {}
         for reason in ("document", *NOT_BUILT):
             metrics.dead_letters.labels(reason)
 
@@ -44,10 +42,7 @@ class PipelineMetrics:
         """Count a document by its outcome; without an alias, count one for each of the table's mappings."""
         # A row that only other rows' documents show has no alias of its own.
         for each in (alias,) if alias else self._aliases.get(table, ("",)):
-            counter = self._outcomes.get((each, outcome))
-            if counter is None:
-                counter = self._outcomes[each, outcome] = self._metrics.documents.labels(each, outcome)
-            counter.inc()
+            self._outcomes[each, outcome] += 1
 
     def set_aside(self, reasons: Sequence[str]) -> None:
         """Count documents that are newly kept as dead letters; all rejected documents share one reason here."""
@@ -58,16 +53,19 @@ class PipelineMetrics:
         """Measure the time from the oldest change of a key until it was written."""
         if not oldest:
             return
-        lag = self._lags.get(table)
-        if lag is None:
-            lag = self._lags[table] = self._metrics.replication_lag_seconds.labels(*table)
+        lags = self._lags.get(table)
+        if lags is None:
+            lags = self._lags[table] = Observations(self._metrics.replication_lag_seconds.labels(*table))
         now = time.time()
+        lag = max(now - oldest / 1e6, 0.0)
         trace = None if self._tracer is None else self._tracer.acknowledged(table, oldest / 1e6, now)
-        lag.observe(max(now - oldest / 1e6, 0.0), None if trace is None else {"trace_id": trace})
+        if trace is None:
+            lags.add(lag)
+        else:
+            lags.histogram.observe(lag, {"trace_id": trace})
         written = min(oldest, int(now * 1e6))  # of a writer's clock ahead it would stand still until that moment
         if written > self._newest.get(table, 0):
             self._newest[table] = written
-            self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(written / 1e6)
 
     def second_reads(self, count: int) -> None:
         """Count rows that were read a second time."""
@@ -75,6 +73,16 @@ class PipelineMetrics:
 
     def retried(self, reason: str, count: int) -> None:
         """Count nothing: the bulk writer already counts retries by its own, bounded reasons."""
+
+    def show(self) -> None:
+        """Export what was counted since the last call."""
+        for (alias, outcome), count in self._outcomes.items():
+            self._metrics.documents.labels(alias, outcome).inc(count)
+        self._outcomes.clear()
+        for lags in self._lags.values():
+            lags.show()
+        for table, written in self._newest.items():
+            self._metrics.last_acknowledged_write_timestamp_seconds.labels(*table).set(written / 1e6)
 
 
 class FlowMetrics:

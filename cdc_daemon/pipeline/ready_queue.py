@@ -22,6 +22,8 @@ class Lane(Enum):
     BACKGROUND = "background"
     """No change is known: the row is read as part of a full scan (backfill, repair)."""
 
+    __hash__ = object.__hash__  # `Enum` hashes the name in Python, and each row asks for it several times
+
     @classmethod
     def of(cls, entry: Entry) -> Lane:
         """Return the lane of an entry."""

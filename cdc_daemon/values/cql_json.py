@@ -66,10 +66,19 @@ def _list_of(convert: Converter | None) -> Converter:
 
 def _object_of(convert_key: Callable[[Any], str], convert: Converter | None) -> Converter:
     if convert is None:
-        return lambda entries: {convert_key(name): entry for name, entry in entries.items()}
+        return lambda entries: {convert_key(name): entry for name, entry in _items(entries)}
     return lambda entries: {
-        convert_key(name): None if entry is None else convert(entry) for name, entry in entries.items()
+        convert_key(name): None if entry is None else convert(entry) for name, entry in _items(entries)
     }
+
+
+def _items(entries: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    """Return the entries of a map.
+
+    The driver's own maps serialise each key to find its value (`OrderedMapSerializedKey`), but hold the pairs too.
+    """
+    pairs: list[tuple[Any, Any]] | None = getattr(entries, "_items", None)
+    return entries.items() if pairs is None else pairs
 
 
 def _tuple_of(converts: list[Converter | None]) -> Converter:

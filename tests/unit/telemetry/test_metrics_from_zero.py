@@ -111,10 +111,12 @@ def test_a_write_time_ahead_of_the_clock_does_not_stand_for_all_that_come_after_
     name, table = "last_acknowledged_write_timestamp_seconds", TableName("sunbird", "user")
     labels = {"keyspace": "sunbird", "table": "user"}
     observer.shown(table, int((time.time() + 3600) * 1e6))
+    observer.show()
     first = value(metrics, name, **labels)
     assert first is not None
     assert first <= time.time()
     observer.shown(table, int(time.time() * 1e6))
+    observer.show()
     second = value(metrics, name, **labels)
     assert second is not None
     assert first <= second <= time.time()
@@ -126,6 +128,7 @@ def test_documents_are_counted_by_alias_and_never_by_table(metrics: Metrics) -> 
     pipeline.settled(row, "dead_lettered", "")
     pipeline.settled(row, "dead_lettered", "users")
     pipeline.settled(joined, "dead_lettered", "")
+    pipeline.show()
     counted = {
         sample.labels["alias"]: sample.value
         for metric in metrics.documents.collect()
