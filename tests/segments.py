@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from uuid import UUID
 
 from cdc_daemon.commitlog.schema import Schema
@@ -121,8 +122,10 @@ class SegmentWriter:
     allocated: int = 0
     entry_ends: list[int] = field(default_factory=list)
 
+    version: ClassVar[int] = 7
+
     def __post_init__(self) -> None:
-        begin = header(7, self.id)
+        begin = header(self.version, self.id)
         with self.path.open("xb") as file:
             file.truncate(self.size)
             file.write(begin)
@@ -133,7 +136,7 @@ class SegmentWriter:
 
     @property
     def name(self) -> str:
-        return f"CommitLog-7-{self.id}.log"
+        return f"CommitLog-{self.version}-{self.id}.log"
 
     @property
     def path(self) -> Path:
@@ -145,7 +148,7 @@ class SegmentWriter:
 
     @property
     def index(self) -> Path:
-        return self.cdc_raw / f"CommitLog-7-{self.id}_cdc.idx"
+        return self.cdc_raw / f"CommitLog-{self.version}-{self.id}_cdc.idx"
 
     def link_to_cdc(self) -> None:
         self.link.hardlink_to(self.path)
@@ -220,10 +223,43 @@ class SegmentWriter:
         self.marker = end
 
 
+class MovedSegmentWriter(SegmentWriter):
+    """One segment of 3.11: no link and no index file."""
+
+    version = 6
+
+    def link_to_cdc(self) -> None:
+        """Do nothing: 3.11 makes no links."""
+
+    def write_index(self, offset: int, *, completed: bool = False) -> None:
+        """Do nothing: 3.11 writes no index files."""
+
+    def discard(self) -> None:
+        """`CommitLogSegmentManagerCDC.discard` of 3.11: close, then move or delete."""
+        self.close()
+        if self.holds_cdc:
+            self.path.rename(self.link)
+        else:
+            self.path.unlink()
+
+    def replay(self) -> None:
+        """`CommitLogSegmentManagerCDC.handleReplayedSegment` of 3.11: move whatever is in the segment."""
+        self.closed = True
+        self.path.rename(self.link)
+
+
 class CommitLogWriter:
     """The commit log of one node: `AbstractCommitLogSegmentManager` with its prepared segment."""
 
-    def __init__(self, root: Path, *, size: int = SEGMENT_SIZE, first_id: int = FIRST_ID) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        size: int = SEGMENT_SIZE,
+        first_id: int = FIRST_ID,
+        make_segment: type[SegmentWriter] = SegmentWriter,
+    ) -> None:
+        self._make_segment = make_segment
         self.storage = root / "commitlog"
         self.cdc_raw = root / "cdc_raw"
         self.storage.mkdir(exist_ok=True)
@@ -287,5 +323,5 @@ class CommitLogWriter:
         self._next_id = max(self._next_id + 1_000_000, time.time_ns() // 1_000_000 + 1)
 
     def _create(self) -> None:
-        self.segments.append(SegmentWriter(self._next_id, self.storage, self.cdc_raw, self.size))
+        self.segments.append(self._make_segment(self._next_id, self.storage, self.cdc_raw, self.size))
         self._next_id += 1

@@ -115,10 +115,11 @@ async def identify_own_node(session: Session, settings: Settings, store: Store) 
 def check_log(session: Session, settings: Settings) -> None:
     """Raise `ConfigError` if the log of the daemon's node cannot be followed as configured."""
     release = find_node(session, settings.cassandra.contact_points).release_version
-    if settings.tail and moves_segments(release):
+    if settings.tail and moves_segments(release) and settings.commit_log.commitlog_directory is None:
         raise ConfigError(
-            f"expected Cassandra 4.0 or later for the commit log, found {release}",
-            hint="set tail: off, and list the tables in poll",
+            f"expected commit_log.commitlog_directory for the log of Cassandra {release}, found none",
+            hint="set it to commitlog_directory of cassandra.yaml, where the daemon only reads; or set tail: off, and "
+            "list the tables in poll",
         )
 
 

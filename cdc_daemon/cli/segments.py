@@ -41,7 +41,8 @@ def list_(
         typer.Argument(
             metavar="PATH",
             show_default=False,
-            help="Segments, directories, or `-`. Default: the configured cdc_raw directory.",
+            help="Segments, directories, or `-`. Default: the configured cdc_raw directory, with Cassandra 3.11 also "
+            "the configured commit-log directory.",
         ),
     ] = None,
     *,
@@ -61,7 +62,7 @@ def list_(
     listed, 1: some segments could not be read, 2: wrong usage.
     """
     from cdc_daemon.cli.segment_tools import listing  # noqa: PLC0415  likewise
-    from cdc_daemon.cli.segment_tools.reading import find_segments  # noqa: PLC0415  likewise
+    from cdc_daemon.cli.segment_tools.reading import configured_folders, find_segments  # noqa: PLC0415  likewise
     from cdc_daemon.cli.segment_tools.reporting import showing_progress  # noqa: PLC0415  likewise
     from cdc_daemon.cli.segment_tools.state import read_consumption  # noqa: PLC0415  likewise
     from cdc_daemon.cli.segment_tools.tables import open_tables_if_any  # noqa: PLC0415  likewise
@@ -70,7 +71,7 @@ def list_(
     settings = settings_if_any(config, needed=not paths)
     if not paths:
         assert settings is not None
-        paths = [str(settings.commit_log.cdc_raw_directory)]
+        paths = configured_folders(settings.commit_log)
     check_paths(paths)
     keyring = keyring_of(keystore, keystore_password_file, key_password_file)
     consumption = read_consumption(settings)
@@ -124,7 +125,8 @@ def dump(
         typer.Option(
             "--follow",
             "-f",
-            help="Continue with what Cassandra writes, in a directory also with new segments, until Ctrl-C.",
+            help="Continue with what Cassandra writes, in a directory also with new segments, until Ctrl-C. With "
+            "Cassandra 3.11, give both the commit-log directory and cdc_raw.",
         ),
     ] = False,
     keystore: KeystoreOption = None,

@@ -23,9 +23,13 @@ class CommitLogSettings(SettingsSection):
 
     cdc_raw_directory: ConfigPath
     """The node's `cdc_raw_directory`. The daemon reads segments there, and deletes those that are complete."""
+    commitlog_directory: ConfigPath | None = None
+    """The node's `commitlog_directory`. Needed for Cassandra 3.11 only, which moves a segment to cdc_raw when all its
+    tables are flushed: until then the daemon reads it here. It changes and deletes nothing here."""
     follow_markers: bool = True
     """Whether to read up to the last sync marker, which Cassandra writes about every 100 ms. If false, the daemon reads
-    only up to the position in `_cdc.idx`: changes are then late by up to `commitlog_sync_period`."""
+    only up to the position in `_cdc.idx`: changes are then late by up to `commitlog_sync_period`. 3.11 has no
+    `_cdc.idx`: changes are then late until their segment is moved to cdc_raw."""
     poll_interval: Duration = 0.02
     """How often the daemon checks whether a segment has grown if the file system does not notify it."""
     ownership: Literal["all", "primary"] = "all"
@@ -53,6 +57,13 @@ class CommitLogSettings(SettingsSection):
     """The password of the keys. Default: the password of the keystore."""
     key_password_file: ConfigPath | None = None
     """A file that holds the password of the keys."""
+
+    @field_validator("commitlog_directory")
+    @classmethod
+    def _log_is_not_cdc_raw(cls, directory: Path | None, info: ValidationInfo) -> Path | None:
+        if directory is not None and directory == info.data.get("cdc_raw_directory"):
+            raise wrong("expected another directory than cdc_raw_directory")
+        return directory
 
     @field_validator("keystore_password")
     @classmethod

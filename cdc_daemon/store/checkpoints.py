@@ -37,7 +37,10 @@ class Checkpoints:
             )
 
     def consumed(self, segment_id: int) -> int | None:
-        """Return the position up to which a finished segment was read, or None if it was not finished."""
+        """Return the position up to which a finished segment was read, or None if it was not finished.
+
+        A segment of 3.11 that rests in the commit-log folder counts as finished so far.
+        """
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT position FROM consumed_segment WHERE segment_id = ?", (segment_id,)

@@ -113,7 +113,7 @@ class Metrics:
             "oldest_unacknowledged_segment_timestamp_seconds",
             "Time of the last change on disk of the oldest unacknowledged CDC segment. 0 if there is none.",
         )
-        self.cdc_raw_segments = self._gauge("cdc_raw_segments", "Segments in cdc_raw.")
+        self.cdc_raw_segments = self._gauge("cdc_raw_segments", "Segments in cdc_raw, and active ones of 3.11.")
         self.checkpoint_segment_id = self._gauge(
             "checkpoint_segment_id", "Id of the segment of the durable checkpoint."
         )

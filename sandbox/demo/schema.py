@@ -39,12 +39,16 @@ def make_config(sandbox: dict[str, Any], *, state_directory: Path, port: int) ->
     """
     ring = sandbox["cassandra"]
     settings = {"number_of_shards": 1, "number_of_replicas": 0}
+    node = ring["nodes"][0]
+    commit_log = {"cdc_raw_directory": node["cdc_raw_directory"]}
+    if ring["version"].startswith("3."):
+        commit_log["commitlog_directory"] = node["commitlog_directory"]
     mappings = {
         name: {**mapping, "settings_file": None, "settings": settings} for name, mapping in example_mappings().items()
     }
     return {
         "cassandra": {"contact_points": ring["contact_points"], "port": ring["port"]},
-        "commit_log": {"cdc_raw_directory": ring["nodes"][0]["cdc_raw_directory"]},
+        "commit_log": commit_log,
         "elasticsearch": {"hosts": [sandbox["elasticsearch"]["url"]]},
         "state": {"directory": str(state_directory)},
         "http": {"port": port},

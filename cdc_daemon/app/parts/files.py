@@ -37,7 +37,9 @@ class FilesPart(Part):
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._certificates = list(_certificates(settings))
         self._state = settings.state.directory
-        self._folder = CdcFolder(settings.commit_log.cdc_raw_directory) if settings.tail else None
+        log_settings = settings.commit_log
+        raw, active = log_settings.cdc_raw_directory, log_settings.commitlog_directory
+        self._folder = CdcFolder(raw, commitlog=active) if settings.tail else None
         self._metrics = metrics
         if settings.tail and settings.commit_log.cdc_total_space:
             metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space)

@@ -161,4 +161,5 @@ def make_tail(
         observer=observer,
         beat=beat,
         keyring=configured_keyring(log),
+        commitlog=log.commitlog_directory,
     )

@@ -134,18 +134,22 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
 
 def _without_settings(settings: Settings, release: str) -> Iterator[Finding]:
     """Return what cannot be checked on a release without `system_views.settings` (before 4.0)."""
-    if settings.tail and moves_segments(release):
+    log = settings.commit_log
+    if settings.tail and moves_segments(release) and log.commitlog_directory is None:
         yield fail(
-            "cdc.release",
-            f"the commit log of Cassandra {release} is not supported, only that of 4.0, 4.1 and 5.0",
-            "set tail: off, and list the tables in poll",
+            "commitlog.directory",
+            f"Cassandra {release} moves a segment to cdc_raw only when its tables are flushed; until then it is in "
+            "commitlog_directory, which the configuration does not name",
+            "set commit_log.commitlog_directory to the node's commitlog_directory; or set tail: off, and list the "
+            "tables in poll",
         )
-    elif settings.tail:
+    if settings.tail:
+        space = "" if log.cdc_total_space else "; set commit_log.cdc_total_space as there"
         yield warn(
             "cassandra.settings",
             f"Cassandra {release} does not show its settings (it has no system_views.settings), so these are not "
             "known: whether CDC is enabled, its directories, cdc_total_space, and commitlog_sync_period",
-            "compare the section commit_log with cassandra.yaml yourself",
+            f"compare the section commit_log with cassandra.yaml yourself{space}",
         )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from cdc_daemon.app.parts.spool import total_space
 from cdc_daemon.cassandra.node import NodeSettings
+from cdc_daemon.cli.checks.commitlog_folder import check_commitlog
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
+from cdc_daemon.cli.checks.paths import describe_user, is_same
 from cdc_daemon.cli.segment_tools.state import DaemonState
 from cdc_daemon.config import CommitLogSettings, Settings
 from cdc_daemon.config.units import format_size
@@ -44,6 +45,9 @@ def check_folders(settings: Settings, node: NodeSettings | None) -> list[Finding
 def _check_log(settings: Settings, node: NodeSettings | None) -> list[Finding]:
     folder = settings.commit_log.cdc_raw_directory
     findings = list(_check_cdc_raw(folder, release=settings.commit_log.release))
+    commitlog = settings.commit_log.commitlog_directory
+    if commitlog is not None:
+        findings += check_commitlog(commitlog, folder, node)
     findings += _check_keystore(settings.commit_log)
     if node is not None:
         findings += _check_against_node(folder, node)
@@ -54,7 +58,7 @@ def _check_log(settings: Settings, node: NodeSettings | None) -> list[Finding]:
             warn("cdc_raw.total_space", found, "correct commit_log.cdc_total_space; the daemon uses the node's")
         )
     if limit and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
-        findings.append(_check_space(folder, limit))
+        findings.append(_check_space(CdcFolder(folder, commitlog=commitlog), limit))
     return findings
 
 
@@ -77,7 +81,7 @@ def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
         yield fail(name, f"{folder} {found}", "set commit_log.cdc_raw_directory to the node's cdc_raw_directory")
         return
     owner = folder.stat()
-    user = f"run the daemon as {_user(owner.st_uid)}, as Cassandra does"
+    user = f"run the daemon as {describe_user(owner.st_uid)}, as Cassandra does"
     if not os.access(folder, os.R_OK | os.X_OK):
         yield fail(name, f"{folder} cannot be read", user)
         return
@@ -90,13 +94,14 @@ def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
     else:
         yield ok(name, f"{folder} can be read" + (", and its segments can be deleted" if release else ""))
     if os.geteuid() not in (0, owner.st_uid):
-        found = f"the daemon runs as {_user(os.geteuid())}, but the directory belongs to {_user(owner.st_uid)}"
+        ours, theirs = describe_user(os.geteuid()), describe_user(owner.st_uid)
+        found = f"the daemon runs as {ours}, but the directory belongs to {theirs}"
         yield warn("cdc_raw.owner", found, user)
 
 
 def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:
     theirs = node.text("cdc_raw_directory")
-    if theirs is not None and not _same(folder, Path(theirs)):
+    if theirs is not None and not is_same(folder, Path(theirs)):
         yield warn(
             "cdc_raw.node",
             f"the node writes to {theirs}, but the daemon reads {folder}",
@@ -106,12 +111,12 @@ def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:
         yield ok("cdc_raw.node", "the node writes to this directory")
 
 
-def _check_space(folder: Path, limit: int) -> Finding:
+def _check_space(folder: CdcFolder, limit: int) -> Finding:
     name = "cdc_raw.space"
     try:
-        used = CdcFolder(folder).look().total_bytes
+        used = folder.look().total_bytes
     except OSError as error:
-        return fail(name, f"{folder} cannot be listed: {error.strerror}", None)
+        return fail(name, f"{error.filename or folder.path} cannot be listed: {error.strerror}", None)
     found = f"{_mebibytes(used)} of {_mebibytes(limit)} are in use"
     mend = "start the daemon, which deletes segments; until then raise cdc_total_space"
     if used >= limit * _TOO_MANY:
@@ -136,7 +141,7 @@ def _check_state(state: Path, folder: Path) -> Iterator[Finding]:
         return
     kind = filesystem(place)
     if not os.access(place, os.W_OK | os.X_OK):
-        yield fail(name, f"{place} is not writable", f"give {_user(os.geteuid())} write permission")
+        yield fail(name, f"{place} is not writable", f"give {describe_user(os.geteuid())} write permission")
     elif kind in _NETWORK:
         yield fail(
             name,
@@ -215,20 +220,6 @@ def filesystem(path: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> st
         if wanted in before.split()[2:3]:
             return after.split()[0] if after else ""
     return ""
-
-
-def _same(ours: Path, theirs: Path) -> bool:
-    try:
-        return ours.samefile(theirs)
-    except OSError:
-        return ours == theirs
-
-
-def _user(uid: int) -> str:
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _mebibytes(size: int) -> str:

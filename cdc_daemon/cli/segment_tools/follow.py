@@ -23,7 +23,8 @@ class SegmentFollower:
     """Reads segments in rounds, each time up to the current end.
 
     A segment is done when its index file says COMPLETED, or when its file was deleted, and all that was written to it
-    has been read. Until then, damage in a part that is not durable yet is treated as a write in progress.
+    has been read. Until then, damage in a part that is not durable yet is treated as a write in progress. A segment of
+    3.11 that moves from one directory to the other is read on.
     """
 
     def __init__(
@@ -50,8 +51,13 @@ class SegmentFollower:
     def round(self) -> None:
         """Dump what was written since the last round."""
         paths = self._find()
+        places = {path.name: path for path in paths}
         for path in [path for path in self._open if path not in paths]:
-            self._read(path, None, closed=True)
+            moved = places.get(path.name)
+            if moved is None or moved in self._open:
+                self._read(path, None, closed=True)
+            else:
+                self._open[moved] = self._open.pop(path)
         self._done &= {*paths, *self._arguments}
         for path in paths:
             if path not in self._done:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from cdc_daemon.commitlog.descriptor import (
+    VERSION_30,
     CdcIndex,
     SegmentDescriptor,
     index_name,
@@ -21,6 +22,7 @@ from cdc_daemon.commitlog.descriptor import (
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.markers import HEADER_RECOVERED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.section import Section, SectionReader
+from cdc_daemon.config import CommitLogSettings
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 from cdc_daemon.sources.log.folder import SegmentBuffer
 from cdc_daemon.sources.log.lifecycle import Evidence
@@ -69,6 +71,18 @@ def folder_segments(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         named = [(parse_segment_name(entry.name), entry.name) for entry in entries]
     return [folder / name for _, name in sorted((parsed[1], name) for parsed, name in named if parsed is not None)]
+
+
+def configured_folders(settings: CommitLogSettings) -> list[str]:
+    """Return the arguments for the segments of the configured node: cdc_raw, and the active segments of 3.11."""
+    folder = settings.commitlog_directory
+    arguments = [str(settings.cdc_raw_directory)]
+    if folder is not None and not os.access(folder, os.R_OK | os.X_OK):
+        arguments.append(str(folder))  # the command reports it as it does any other
+    elif folder is not None:
+        active = [path for path in folder_segments(folder) if path.name.startswith(f"CommitLog-{VERSION_30}-")]
+        arguments += map(str, active)
+    return arguments
 
 
 EVERYTHING: Final = Evidence(durable=0, closed=True)

@@ -1,19 +1,15 @@
-"""The files in `cdc_raw`: list them, watch the folder for changes, and read a segment while it grows."""
+"""The segments of a node: list their folders, and read a segment while it grows."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
-from watchfiles import awatch
 
-from cdc_daemon.commitlog.descriptor import CdcIndex, index_name, parse_index, parse_segment_name
+from cdc_daemon.commitlog.descriptor import VERSION_30, CdcIndex, index_name, parse_index, parse_segment_name
 
 log = structlog.get_logger(__name__)
 
@@ -23,17 +19,17 @@ _LOG_INTERVAL = 60.0
 """Seconds after which an inaccessible file is logged again."""
 
 
-_GATHER = 20
-"""Milliseconds in which changes are combined into one event."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFile:
-    """One segment as the folder shows it.
+    """One segment as its folder shows it.
 
     `size` is in bytes, `modified` in seconds since epoch. `links` counts the file's names: two while it is also in
     Cassandra's commit-log folder. `has_index` is also true while the index file is being rewritten and cannot be
     read; `index` then is its previous content, if any.
+
+    `active` means that a segment of 3.11 is still in the commit-log folder, where the daemon deletes nothing.
+    `run_ended` means that a later run of Cassandra has begun: its first id, taken as a time, is later than the last
+    write to this segment (see `gaps`).
     """
 
     id: int
@@ -45,14 +41,24 @@ class SegmentFile:
     modified: float
     has_index: bool = False
     index: CdcIndex | None = None
+    active: bool = False
+    run_ended: bool = False
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether this is a segment of 3.11, which moves segments to `cdc_raw` and links none (see `lifecycle`)."""
+        return self.version == VERSION_30
 
     @property
     def replayed(self) -> bool:
         """Whether Cassandra replayed this segment after a crash: its index file then holds the file's length.
 
         (`CommitLogReplayer.handleCDCReplayCompletion`.) It is also true, without harm, for a segment that was closed
-        full to the last byte.
+        full to the last byte. 3.11 writes no index file: there it is true, without harm, for every segment in `cdc_raw`
+        that an earlier run of Cassandra wrote.
         """
+        if self.is_moved and self.run_ended and not self.active:
+            return True
         return self.index is not None and self.index.completed and self.index.offset == self.size
 
     @property
@@ -63,29 +69,43 @@ class SegmentFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The folder's content at one moment: segments by ascending id, and index files without a segment.
+    """The content of the folders at one moment: segments by ascending id, and index files without a segment.
 
     `total_bytes` is the size of all segments and index files, as Cassandra counts it against `cdc_total_space`.
+    `active_bytes` is the part of it that only Cassandra can free: the active segments of 3.11.
     """
 
     segments: tuple[SegmentFile, ...]
     orphans: dict[int, Path]
     total_bytes: int
+    active_bytes: int = 0
+
+    @property
+    def moves_segments(self) -> bool:
+        """Whether the node is a 3.11, to judge by its newest segment."""
+        return bool(self.segments) and self.segments[-1].is_moved
 
 
 class CdcFolder:
     """Lists `cdc_raw`. It omits files with other names and files that vanish during the listing.
 
+    With `commitlog`, the commit-log folder, it also lists the active segments of 3.11 there (and no others: 4.0 and
+    later link them in `cdc_raw`). The commit-log folder is listed first. So a segment that Cassandra moves meanwhile is
+    seen at least once. If it is seen twice, it counts as active until the next listing: then the segments of a new run
+    of Cassandra, which is what may have moved it, are in the listing too.
+
     A file that the system denies access to is listed as it was before and does not affect the others.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, commitlog: Path | None = None) -> None:
         self.path = path
+        self.commitlog = commitlog
         self._indexes: dict[str, tuple[tuple[int, int, int], CdcIndex]] = {}
         self._files: dict[str, SegmentFile] = {}
 
     def look(self) -> Listing:
-        """List the folder. Raises `OSError` when it is absent or cannot be read."""
+        """List the folders. Raises `OSError` when one is absent or cannot be read."""
+        active = {} if self.commitlog is None else self._look_at_active(self.commitlog)
         logs: list[tuple[int, int, str]] = []
         indexes: set[str] = set()
         with os.scandir(self.path) as entries:
@@ -95,19 +115,33 @@ class CdcFolder:
                     logs.append((parsed[1], parsed[0], entry.name))
                 elif entry.name.endswith(_INDEX_SUFFIX):
                     indexes.add(entry.name)
-        total = 0
-        segments = []
-        for segment_id, version, name in sorted(logs):
-            file = self._look_at(segment_id, version, name, has_index=index_name(name) in indexes)
+        found = dict(active)
+        for segment_id, version, name in logs:
+            file = self._look_at(self.path / name, segment_id, version, has_index=index_name(name) in indexes)
             if file is not None:
-                segments.append(file)
-                total += file.size
+                found[segment_id] = replace(file, active=True) if segment_id in active else file
+        segments = [found[each] for each in sorted(found)]
+        newest = segments[-1].id if segments else 0
+        segments = [_with_end_of_run(file, newest) if file.is_moved else file for file in segments]
         self._files = {file.name: file for file in segments}
-        total += sum(stamp[1] for stamp, _ in self._indexes.values())
-        return Listing(tuple(segments), self._orphans(logs, indexes), total)
+        total = sum(file.size for file in segments) + sum(stamp[1] for stamp, _ in self._indexes.values())
+        unfreeable = sum(file.size for file in segments if file.active)
+        return Listing(tuple(segments), self._orphans(logs, indexes), total, unfreeable)
 
-    def _look_at(self, segment_id: int, version: int, name: str, *, has_index: bool) -> SegmentFile | None:
-        path = self.path / name
+    def _look_at_active(self, folder: Path) -> dict[int, SegmentFile]:
+        """Return the segments of 3.11 in the commit-log folder, by id."""
+        with os.scandir(folder) as entries:
+            named = [(parse_segment_name(entry.name), entry.name) for entry in entries]
+        found = {}
+        for parsed, name in named:
+            if parsed is not None and parsed[0] == VERSION_30:
+                file = self._look_at(folder / name, parsed[1], VERSION_30, has_index=False)
+                if file is not None:
+                    found[file.id] = replace(file, active=True)
+        return found
+
+    def _look_at(self, path: Path, segment_id: int, version: int, *, has_index: bool) -> SegmentFile | None:
+        name = path.name
         index_path = self.path / index_name(name)
         index = self._read_index(index_path) if has_index else None
         try:
@@ -162,52 +196,19 @@ class CdcFolder:
         return orphans
 
 
+def _with_end_of_run(file: SegmentFile, newest: int) -> SegmentFile:
+    return replace(file, run_ended=newest > file.modified * 1000)
+
+
 def _log_failure(path: Path, error: OSError) -> None:
     log.warning(
         "tail.file_not_readable",
         file=path.name,
         error=str(error),
-        hint="let the daemon's user read the files in the cdc_raw folder; check its disk",
+        hint=f"let the daemon's user read the files in {path.parent}; check its disk",
         every=_LOG_INTERVAL,
         every_key=path.name,
     )
-
-
-class FolderWatch:
-    """Calls `changed` when a file in the folder is created, renamed, deleted or rewritten.
-
-    It only avoids waiting for the next listing: Cassandra's writes through memory maps cause no events, and some file
-    systems send none at all. So a watch that cannot be started is logged once and retried from time to time.
-    """
-
-    def __init__(self, folder: Path, changed: Callable[[], None], *, retry: float = 60.0) -> None:
-        self._folder = folder
-        self._changed = changed
-        self._retry = retry
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        # It logs each change at level INFO, which would bury the daemon's own lines.
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        logged = False
-        while True:
-            try:
-                async for _ in awatch(
-                    self._folder, watch_filter=None, debounce=5 * _GATHER, step=_GATHER, recursive=False
-                ):
-                    self._changed()
-            except (OSError, RuntimeError) as error:
-                # The watcher's Rust half raises RuntimeError when the kernel's limits are reached.
-                if not logged:
-                    log.warning(
-                        "tail.watch_unavailable",
-                        folder=str(self._folder),
-                        error=str(error),
-                        hint="changes are found by listing the folder; raise fs.inotify.max_user_watches or "
-                        "max_user_instances if this is the kernel's limit",
-                    )
-                    logged = True
-            await asyncio.sleep(self._retry)
 
 
 class FileState(NamedTuple):

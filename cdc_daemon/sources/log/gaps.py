@@ -17,6 +17,10 @@ But anyone can delete a segment between two others. A hole in the ids is a possi
   write to every older segment, and an id within a run is earlier than the last write to the segment before it.
 
 A segment that is missing at the border of two runs, or next to one without CDC data, cannot be detected.
+
+3.11 (segment version 6) never prunes: it rejects writes when `cdc_total_space` is used up. It moves a segment to
+`cdc_raw` in any order, and deletes segments without CDC data, so a hole among its segments proves nothing. Only a
+segment that signals were read from, or that was seen in `cdc_raw`, is missed (`Inventory`).
 """
 
 from __future__ import annotations
@@ -146,8 +150,9 @@ def find_holes(listing: Listing, known: Known) -> list[Gap]:
 
     Of the segments that were known before the daemon was down, only open ones may have received CDC data since.
     The last segment with an index file may be followed by segments that will still get index files: these count as
-    holding CDC data if they end a hole.
+    holding CDC data if they end a hole. Holes before the newest segment of 3.11 do not count.
     """
+    newest_moved = max((each.id for each in listing.segments if each.is_moved), default=0)
     neighbours = _neighbours(listing, known)
     opened = {each.id: each.seen for each in known.seen if each.id not in neighbours}
     newest_indexed = max((each.id for each in listing.segments if each.has_index), default=0)
@@ -157,7 +162,7 @@ def find_holes(listing: Listing, known: Known) -> list[Gap]:
         gone = [segment_id for segment_id in opened if lower < segment_id < upper]
         unseen = range(max(lower, known.newest) + 1, upper)
         alive = max([alive, neighbours[lower].alive, *(opened[each] for each in gone)])
-        if not gone and not unseen:
+        if lower < newest_moved or (not gone and not unseen):
             continue
         same_run = alive > upper
         ends_in_cdc = neighbours[upper].holds_cdc or upper > newest_indexed

@@ -43,6 +43,7 @@ class Inventory:
         at_checkpoint = None
         if checkpoint != START:
             finished = checkpoint.segment_id in consumed
+            may_prune = may_prune and not listing.moves_segments
             at_checkpoint = gap_at_start(checkpoint, listing, consumed=finished, may_prune=may_prune)
         return _without_repeats(at_checkpoint, [*find_missing(listing, known), *find_holes(listing, known)])
 
@@ -66,9 +67,10 @@ class Inventory:
     def _state(self, segment: TrackedSegment) -> SegmentState:
         """Return a segment's state.
 
-        A segment without an index file gets no more CDC data once a newer segment has begun (see `lifecycle`).
+        A segment without an index file gets no more CDC data once a newer segment has begun (see `lifecycle`). 3.11
+        writes no index files: there a segment counts as one with CDC data when signals were read from it, too.
         """
-        if segment.file.has_index:
+        if segment.file.has_index or (segment.file.is_moved and segment.holds_cdc):
             return SegmentState.CDC
         return SegmentState.PLAIN if self._segments.newer_begun(segment) else SegmentState.OPEN
 

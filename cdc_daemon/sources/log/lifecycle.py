@@ -1,4 +1,6 @@
-"""Decide when a segment is finished for good, from Cassandra's own sources (4.0.18, 4.1.10, 5.0.6: the same in all).
+"""Decide when a segment is finished for good, from Cassandra's own sources.
+
+Cassandra 4.0 to 5.0 (4.0.18, 4.1.10, 5.0.6: the same in all).
 
 Birth. `AbstractCommitLogSegmentManager` prepares the next segment ahead of its use (`availableSegment`), so
 the segment in use is always followed by an empty one. `CommitLogSegmentManagerCDC.createSegment` links it into
@@ -43,6 +45,32 @@ the log first and the index file second, so a pruning during the closing leaves 
 
 Rebirth. After a crash every segment still in the commit-log folder is replayed. If it has a CDC mutation and no
 link, it is linked again, even if it was consumed long ago, and its index file is written COMPLETED.
+
+Cassandra 3.11 (3.11.13; segment version 6) makes no links and no index files. It moves segments.
+
+Birth. `AbstractCommitLogSegmentManager` creates segments ahead of their use, as above, but only in the commit-log
+folder (`CommitLogSegment`). Ids of one run are consecutive. `CommitLogSegment.idBase` is the wall clock's milliseconds,
+or above the highest id still in the commit-log folder.
+
+Growth. As above: the marker comes after the entries (`CommitLogSegment.sync`), a late writer may still place an entry
+in the old segment, and nothing shows when a segment is closed. So an old segment in the commit-log folder is looked at
+once a second until it moves, and what stays open is only its file.
+
+End. `CommitLogSegmentManagerCDC.discard` closes a segment that no memtable needs (`close`: the last marker, then
+`internalClose`), and only then moves it to `cdc_raw` if it holds CDC data, or deletes it if not. A rename does not
+change the file: who has it open reads on. `discardAvailableSegment` deletes the prepared segment at a shutdown.
+At a start, `CommitLog.recoverSegmentsOnDisk` replays every segment of earlier runs in the commit-log folder, in full or
+not, with CDC data or not, and `handleReplayedSegment` moves *all* of them to `cdc_raw`. So a segment in `cdc_raw` is
+finished for good, and one that was never there held no CDC data when it disappeared. Segments may reach `cdc_raw` in
+any order of their ids.
+
+After a crash. A segment that was moved by a replay cannot be told from one that was discarded. But the replay belongs
+to a new run, whose first segments exist before it. So every segment in `cdc_raw` that is older than the newest run
+counts as replayed (`SegmentFile.replayed`). If the clock was set back at the restart, this is not noticed.
+
+Death. Only the consumer deletes a segment in `cdc_raw`. `CDCSizeTracker` counts `cdc_raw` and every segment in the
+commit-log folder that may get CDC data, at its full size, and rejects writes above `cdc_total_space`; it never prunes.
+A name that was consumed does not come back, unless the clock was set back while the commit-log folder was empty.
 """
 
 from __future__ import annotations
@@ -65,7 +93,7 @@ class Evidence(NamedTuple):
 
     @classmethod
     def of(cls, file: SegmentFile, *, newer_begun: bool) -> Self:
-        """Return the evidence from the folder. `newer_begun` means that a segment with a higher id has a marker."""
+        """Return the evidence from the folders. `newer_begun` means that a segment with a higher id has a marker."""
         durable = 0 if file.index is None else file.index.offset
         return cls(durable, is_closed(file, newer_begun=newer_begun))
 
@@ -78,8 +106,10 @@ def is_closed(file: SegmentFile, *, newer_begun: bool) -> bool:
     """Return whether nothing will ever be appended to this segment (see the module's text for the proof).
 
     A link count of one counts only if a newer segment has begun. So on a file system that does not count links, the
-    segment in use is not taken for finished.
+    segment in use is not taken for finished. A segment of 3.11 is closed before it is moved to `cdc_raw`.
     """
+    if file.is_moved:
+        return not file.active
     if file.index is not None and file.index.completed:
         return True
     return file.links <= 1 and newer_begun
@@ -92,3 +122,12 @@ def is_resting(file: SegmentFile, *, at_end: bool, newer_begun: bool) -> bool:
     most segments of a node on which only some tables have CDC.
     """
     return at_end and newer_begun and not file.has_index
+
+
+def holds_cdc_surely(file: SegmentFile) -> bool:
+    """Return whether the folder alone shows that a segment holds CDC data, so that only its consumer deletes it.
+
+    3.11 moves a segment to `cdc_raw` because it holds CDC data, or because it was replayed. The latter may hold none;
+    but it is not deleted by Cassandra either, so it counts here too.
+    """
+    return file.has_index or (file.is_moved and not file.active)

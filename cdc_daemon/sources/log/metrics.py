@@ -24,9 +24,9 @@ def _letter(problem: type[CommitLogError]) -> str:
 
 
 class TailMetrics:
-    """Counts the changes read and the segments released. `on_listed` is called with the bytes in the folder."""
+    """Counts the changes read and the segments released. `on_listed` gets the bytes in the folders, all and active."""
 
-    def __init__(self, metrics: Metrics, on_listed: Callable[[int], None] = lambda _bytes: None) -> None:
+    def __init__(self, metrics: Metrics, on_listed: Callable[[int, int], None] = lambda _bytes, _active: None) -> None:
         self._metrics = metrics
         self._on_listed = on_listed
         for reason in GapReason:
@@ -44,11 +44,11 @@ class TailMetrics:
         """Count updates without a signal."""
         self._metrics.updates_passed_over.labels(reason).inc(count)
 
-    def listed(self, segments: int, total_bytes: int) -> None:
-        """Record the segments and bytes in the folder."""
+    def listed(self, segments: int, total_bytes: int, active_bytes: int) -> None:
+        """Record the segments and bytes in the folders."""
         self._metrics.cdc_raw_segments.set(segments)
         self._metrics.cdc_raw_bytes.set(total_bytes)
-        self._on_listed(total_bytes)
+        self._on_listed(total_bytes, active_bytes)
 
     def saved(self, position: Position) -> None:
         """Record the segment of the durable checkpoint."""

@@ -1,4 +1,4 @@
-"""Monitors `cdc_raw`: lists the folder, reports missing segments, and releases finished ones."""
+"""Monitors the node's segments: lists their folders, reports missing segments, and releases finished ones."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class FolderMonitor:
         except OSError as error:
             self._log_failure(error)
             return
-        self._observer.listed(len(listing.segments), listing.total_bytes)
+        self._observer.listed(len(listing.segments), listing.total_bytes, listing.active_bytes)
         try:
             await self._process(listing, absent=self._processed_at is None or now - self._processed_at > _ABSENCE)
         except StoreError as error:
@@ -128,7 +128,7 @@ class FolderMonitor:
         started = consumed or 0
         if file.id == self._start.segment_id:
             started = max(started, self._start.offset)
-        if consumed is not None:
+        if consumed is not None and not file.is_moved:
             log.info("tail.segment_reappeared", segment=file.name, consumed_up_to=consumed)
         self._segments.add(TrackedSegment(file, started=started, consumed=consumed is not None))
 
@@ -195,8 +195,12 @@ class FolderMonitor:
         """Release every segment that is complete, acknowledged, and behind the durable checkpoint."""
         durable = self._keeper.saved.sequence
         for segment in self._segments:
-            if segment.complete and segment.sequence <= durable and await self._releaser.release(segment):
+            if segment.sequence > durable:
+                continue
+            if segment.complete and await self._releaser.release(segment):
                 self._segments.drop(segment)
+            elif segment.file.active and segment.rested is not None and segment.position > segment.noted:
+                await self._releaser.note_resting(segment)
 
     def _log_failure(self, error: OSError) -> None:
         now = time.monotonic()
@@ -204,8 +208,9 @@ class FolderMonitor:
             self._logged_at = now + _LOG_INTERVAL
             log.error(
                 "tail.folder_not_listed",
-                folder=str(self._folder.path),
+                folder=error.filename or str(self._folder.path),
                 error=str(error),
-                hint="set cdc_enabled: true in cassandra.yaml, commit_log.cdc_raw_directory to its cdc_raw_directory, "
-                "and let the daemon's user read there; the daemon keeps trying",
+                hint="set cdc_enabled: true in cassandra.yaml, commit_log.cdc_raw_directory to its cdc_raw_directory "
+                "(with Cassandra 3.11 also commit_log.commitlog_directory to its commitlog_directory), and let the "
+                "daemon's user read there; the daemon keeps trying",
             )

@@ -30,6 +30,7 @@ class TailOptions:
                          if that is known, as it suppresses gaps that are merely possible
     poll_interval        time between two reads of a growing segment
     list_interval        time between two listings of the folder without file events
+    rest_interval        time between two looks at a resting segment of 3.11 (see `lifecycle`)
     checkpoint_interval  the least time between two checkpoints
     portion_mutations    the most mutations submitted at once
     open_portions        the most portions submitted and not acknowledged
@@ -41,6 +42,7 @@ class TailOptions:
     may_prune: bool = True
     poll_interval: float = 0.02
     list_interval: float = 1.0
+    rest_interval: float = 1.0
     checkpoint_interval: float = 0.1
     portion_mutations: int = 1000
     open_portions: int = 1024
@@ -153,8 +155,8 @@ class TailObserver(Protocol):
         """Count updates without a signal, by reason: `unmapped` (or empty) and `unknown_table`."""
         ...
 
-    def listed(self, segments: int, total_bytes: int) -> None:
-        """Record the segments and bytes in the folder."""
+    def listed(self, segments: int, total_bytes: int, active_bytes: int) -> None:
+        """Record the segments and bytes in the folders, and the bytes of active segments (see `Listing`)."""
         ...
 
     def saved(self, position: Position) -> None:
@@ -187,7 +189,7 @@ class NullObserver:
     def passed_over(self, reason: str, count: int) -> None:
         """Do nothing."""
 
-    def listed(self, segments: int, total_bytes: int) -> None:
+    def listed(self, segments: int, total_bytes: int, active_bytes: int) -> None:
         """Do nothing."""
 
     def saved(self, position: Position) -> None:

@@ -97,7 +97,9 @@ class LogReader:
             return False
         if segment.reader is None and (segment.gone or segment.retry_at > time.monotonic()):
             return False
-        return segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment))
+        if segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment)):
+            return True
+        return segment.file.is_moved and segment.look_at <= time.monotonic()
 
     async def _read(self, segment: TrackedSegment) -> bool:
         segment.reading = True
@@ -112,7 +114,7 @@ class LogReader:
                     segment=segment.file.name,
                     error=str(error),
                     retry_in_seconds=_RETRY,
-                    hint="let the daemon's user read the files in the cdc_raw folder; check its disk",
+                    hint=f"let the daemon's user read the files in {segment.file.path.parent}; check its disk",
                 )
             return False
         except CommitLogError as error:
@@ -235,7 +237,12 @@ class LogReader:
             return
         newer_begun = self._segments.newer_begun(segment)
         if is_resting(segment.file, at_end=True, newer_begun=newer_begun) and not segment.gone:
-            segment.close()
+            if segment.file.is_moved:
+                # It stays open: looking at its end costs one read, and opening it again reads all its markers.
+                segment.look_at = time.monotonic() + self._options.rest_interval
+                segment.position = reader.end
+            else:
+                segment.close()
             segment.rested = _appearance(segment, evidence)
             await self._advance_checkpoint_past(segment)
 

@@ -24,7 +24,8 @@ class Releaser:
 
     First the store records the segment as consumed, so that it is recognised if Cassandra links it again after a
     crash. Then its log is deleted, and then its index file, as Cassandra does when it prunes. With `delete` false the
-    segment is only recorded. A failure is logged with its fix and retried at the next call.
+    segment is only recorded. Nothing is ever deleted in the commit-log folder: a segment of 3.11 that was seen there
+    last was deleted by Cassandra itself. A failure is logged with its fix and retried at the next call.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Releaser:
         """Release one segment. Return whether it is deleted, or recorded if nothing may be deleted."""
         try:
             await self._record_consumed(segment)
+            if segment.file.active:
+                return segment.gone
             if not self._delete:
                 return False
             size = segment.file.size
@@ -52,6 +55,19 @@ class Releaser:
             log.info("tail.segment_released", segment=segment.file.name, bytes=size)
             self._observer.released(segment.id, size)
         return True
+
+    async def note_resting(self, segment: TrackedSegment) -> None:
+        """Record how far a resting segment of 3.11 was read, so that a restart does not read it again.
+
+        Such a segment stays in the commit-log folder until all its tables are flushed, and most segments there rest.
+        """
+        position = segment.position
+        try:
+            await asyncio.to_thread(self._checkpoints.mark_consumed, segment.id, position)
+        except StoreError as error:
+            self._log_failure(segment, error)
+        else:
+            segment.noted = position
 
     async def remove_index(self, path: Path) -> None:
         """Delete an index file without a segment, unless nothing may be deleted."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.sources.log.checkpoint import Reached
 from cdc_daemon.sources.log.folder import Listing, SegmentFile
-from cdc_daemon.sources.log.lifecycle import Evidence
+from cdc_daemon.sources.log.lifecycle import Evidence, holds_cdc_surely
 from cdc_daemon.sources.log.segment_reader import SegmentReader
 
 
@@ -21,8 +21,9 @@ class TrackedSegment:
     `holds_cdc` that it holds CDC data, and `damaged` that part of it could not be read. `error` is the reason why it
     cannot be read at all. `gone` means that its name is no longer in the folder, `reading` that the reader is reading
     it, and `may_be_ahead` that part of it was read before a possible crash of Cassandra (see `Reader`). `rested` is its
-    state when it was put to rest. `retry_at` is the time (monotonic seconds) of the next attempt after the system
-    denied reading.
+    state when it was put to rest; `look_at` is the time (monotonic seconds) at which a resting segment of 3.11 is
+    looked at again. `retry_at` is the time of the next attempt after the system denied reading. `noted` is the position
+    up to which the store knows that a resting segment of 3.11 was read.
     """
 
     __slots__ = (
@@ -32,7 +33,9 @@ class TrackedSegment:
         "file",
         "gone",
         "holds_cdc",
+        "look_at",
         "may_be_ahead",
+        "noted",
         "position",
         "reader",
         "reading",
@@ -45,6 +48,9 @@ class TrackedSegment:
 
     def __init__(self, file: SegmentFile, *, started: int = 0, consumed: bool = False) -> None:
         self.file = file
+        if file.is_moved:
+            # The store also has the positions of segments that were only put to rest (`Releaser.note_resting`).
+            consumed = False
         self.may_be_ahead = not consumed and (started > 0 or not file.replayed)
         self.started = started
         self.position = started
@@ -52,11 +58,13 @@ class TrackedSegment:
         self.sequence = 0
         self.complete = False
         self.recorded = False
-        self.holds_cdc = file.has_index
+        self.holds_cdc = holds_cdc_surely(file)
         self.damaged = False
         self.error: CdcError | None = None
         self.gone = False
         self.rested: tuple[bool, bool] | None = None
+        self.look_at = 0.0
+        self.noted = started
         self.retry_at = 0.0
         self.reading = False
 
@@ -67,9 +75,11 @@ class TrackedSegment:
 
     def see(self, file: SegmentFile) -> None:
         """Update the segment from its current entry in the folder."""
+        if file.path != self.file.path:
+            self.retry_at = 0.0
         self.file = file
         self.gone = False
-        self.holds_cdc = self.holds_cdc or file.has_index
+        self.holds_cdc = self.holds_cdc or holds_cdc_surely(file)
 
     def close(self) -> None:
         """Close the file; keep the state."""
@@ -147,8 +157,9 @@ class TrackedSegments:
     def evidence(self, segment: TrackedSegment) -> Evidence:
         """Return the known state of the segment before it is read."""
         evidence = Evidence.of(segment.file, newer_begun=self.newer_begun(segment))
-        if segment.gone and segment.reader is not None and segment.reader.look() == 0:
-            # The file has no name left, so Cassandra has deleted its own link, and it closes a segment before that.
+        if segment.gone and segment.reader is not None and (segment.file.is_moved or segment.reader.look() == 0):
+            # Cassandra has deleted its own name of the file, and it closes a segment before that. (Of a segment of 3.11
+            # it has the only name, unless somebody archives segments by links.)
             return evidence._replace(closed=True)
         return evidence
 

@@ -1,4 +1,4 @@
-"""The source of changes: read everything in `cdc_raw`, oldest segment first, from the checkpoint on."""
+"""The source of changes: read every segment of the node, the oldest first, from the checkpoint on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
-from cdc_daemon.sources.log.folder import CdcFolder, FolderWatch
+from cdc_daemon.sources.log.folder import CdcFolder
 from cdc_daemon.sources.log.inventory import Inventory
 from cdc_daemon.sources.log.losses import LossRecorder
 from cdc_daemon.sources.log.monitor import FolderMonitor
@@ -37,6 +37,7 @@ from cdc_daemon.sources.log.reader import LogReader
 from cdc_daemon.sources.log.release import Releaser
 from cdc_daemon.sources.log.segments import Backlog, TrackedSegments
 from cdc_daemon.sources.log.tables import KnownTables
+from cdc_daemon.sources.log.watch import FolderWatch
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class Tail:
     beginning, lower ids too. So a store that keeps only the highest position loses nothing. A restart repeats at most
     the signals in flight and the few segments below the checkpoint that are not closed.
 
+    `folder` is `cdc_raw`, and `commitlog` the commit-log folder of 3.11, which is only read (see `lifecycle`).
     `state` is the daemon's state directory, for the quarantine. `mapped` are the tables with a mapping; updates of
     other tables are counted and dropped while decoding. `beat` is called with `tail` at least once a second while the
     tail is alive, also while it waits for a full pipeline. The tail takes no locks: hold a `DaemonLock` around it.
@@ -79,8 +81,10 @@ class Tail:
         beat: Callable[[str], None] = lambda _name: None,
         executor: Executor = in_thread,
         keyring: Keyring | None = None,
+        commitlog: Path | None = None,
     ) -> None:
         self._folder = folder
+        self._commitlog = commitlog
         self._sink = sink
         self._schema = schema
         self._mapped = frozenset(mapped)
@@ -137,7 +141,7 @@ class Tail:
             keeper = await self._begin()
             reader = self._make_reader(keeper)
             monitor = self._monitor = self._make_monitor(keeper)
-            watch = FolderWatch(self._folder, monitor.request_listing)
+            watch = FolderWatch(self._folder, monitor.request_listing, commitlog=self._commitlog)
             tasks = [
                 asyncio.create_task(keeper.run(), name="tail-checkpoint"),
                 asyncio.create_task(monitor.run(), name="tail-monitor"),
@@ -205,7 +209,7 @@ class Tail:
 
     def _make_monitor(self, keeper: CheckpointKeeper) -> FolderMonitor:
         return FolderMonitor(
-            CdcFolder(self._folder),
+            CdcFolder(self._folder, commitlog=self._commitlog),
             self._segments,
             keeper=keeper,
             checkpoints=self._checkpoints,

@@ -50,6 +50,9 @@ in advance (`CommitLogSegmentManagerCDC.CDCSizeTracker.processNewSegment`, 4.0 t
 class CdcSpace:
     """The size of cdc_raw, and the limit in bytes at which Cassandra rejects writes; 0 if the limit is unknown.
 
+    `used` counts all segments, as Cassandra does. `active` is the part of it that a release cannot free: segments of
+    3.11 in the commit-log folder. The remaining space is what the daemon has to keep free enough.
+
     `threshold` is the share of the limit at which spooling begins. If the limit is small, spooling begins earlier, so
     that `KEPT_SEGMENTS` segments of `segment_size` bytes still fit.
     """
@@ -58,16 +61,19 @@ class CdcSpace:
     segment_size: int
     threshold: float = 0.5
     used: int = 0
+    active: int = 0
 
-    def listed(self, used: int) -> None:
-        """Record the bytes in the folder."""
+    def listed(self, used: int, active: int = 0) -> None:
+        """Record the bytes in the folders."""
         self.used = used
+        self.active = active
 
     @property
     def spool_from(self) -> int:
-        """Bytes in cdc_raw at which spooling begins."""
-        room = self.limit - KEPT_SEGMENTS * self.segment_size
-        return max(0, min(int(self.limit * self.threshold), room))
+        """Bytes at which spooling begins."""
+        space = self.limit - self.active
+        room = space - KEPT_SEGMENTS * self.segment_size
+        return self.active + max(0, min(int(space * self.threshold), room))
 
     @property
     def filling(self) -> bool:

@@ -6,6 +6,7 @@ import itertools
 import logging
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,15 @@ from cdc_daemon.app.startup import check_log, read_node_settings
 from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
-from cdc_daemon.config import CassandraSettings
+from cdc_daemon.cli.checks import Finding, run_checks
+from cdc_daemon.config import (
+    CassandraSettings,
+    CommitLogSettings,
+    ElasticsearchSettings,
+    MappingSettings,
+    Settings,
+    StateSettings,
+)
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.signal import Key, TableName
 from cdc_daemon.model.version_clock import HybridClock
@@ -77,12 +86,42 @@ async def test_settings_of_the_node_are_unknown(box: Sandbox, session: Session) 
     assert node.flag("cdc_enabled") is None
 
 
-def test_its_log_is_refused(box: Sandbox, session: Session) -> None:
-    settings: Any = SimpleNamespace(cassandra=_options(box), tail=True)
-    with pytest.raises(ConfigError, match=r"found 3\.11"):
+def test_its_log_is_refused_without_the_commit_log_folder(box: Sandbox, session: Session) -> None:
+    log = SimpleNamespace(commitlog_directory=None)
+    settings: Any = SimpleNamespace(cassandra=_options(box), tail=True, commit_log=log)
+    with pytest.raises(ConfigError, match=r"commitlog_directory for the log of Cassandra 3\.11"):
         check_log(session, settings)
     settings.tail = False
     check_log(session, settings)
+    settings.tail = True
+    log.commitlog_directory = box.cassandra.commitlog_directory
+    check_log(session, settings)
+
+
+def test_check_asks_for_the_commit_log_folder_and_looks_at_it(box: Sandbox, tmp_path: Path) -> None:
+    node = box.cassandra
+    settings = Settings(
+        cassandra=_options(box),
+        commit_log=CommitLogSettings(cdc_raw_directory=node.cdc_raw_directory),
+        elasticsearch=ElasticsearchSettings(hosts=("http://127.0.0.1:1",), request_timeout=1),
+        state=StateSettings(directory=tmp_path / "state"),
+        mappings={"t": MappingSettings(table=TableName("k", "t"), alias="t")},
+    )
+
+    def check(**log: Any) -> dict[str, Finding]:
+        changed = settings.model_copy(update={"commit_log": settings.commit_log.model_copy(update=log)})
+        return {finding.name: finding for finding in run_checks(changed)}
+
+    findings = check()
+    assert findings["commitlog.directory"].status == "fail"
+    assert "commitlog_directory" in str(findings["commitlog.directory"].mend)
+    findings = check(commitlog_directory=node.commitlog_directory)
+    assert "commitlog.directory" not in findings
+    assert {findings[name].status for name in ("commitlog.access", "commitlog.node")} == {"ok"}
+    assert findings["cassandra.settings"].status == "warn"
+    assert "cdc_total_space" in str(findings["cassandra.settings"].mend)
+    findings = check(commitlog_directory=node.data_directory)
+    assert findings["commitlog.node"].status == "warn"
 
 
 async def test_rows_with_clusterings_and_collections_are_read(box: Sandbox, session: Session) -> None:

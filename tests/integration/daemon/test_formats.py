@@ -10,6 +10,7 @@ import pytest
 from sandbox import FAST_START, Sandbox
 from sandbox.search_client import make_search_client
 from tests.fixtures_maker.make import PASSWORD, Combination, make_keystore
+from tests.integration.daemon.mixed import Mixed
 from tests.integration.daemon.stage import new_stage
 
 
@@ -37,7 +38,7 @@ def test_rows_and_removals_are_shown(combination: Combination, box: Sandbox, tmp
         node,
         node.connect() as cql,
         make_search_client(box.elasticsearch.url) as elastic,
-        new_stage(_Mixed(node, box), cql, elastic, tmp_path) as stage,
+        new_stage(Mixed(node, box), cql, elastic, tmp_path) as stage,
     ):
         stage.table("rows", "p text, c int, v text, tags set<text>, s text static, PRIMARY KEY (p, c)")
         stage.daemon.config["commit_log"] |= commit_log
@@ -54,12 +55,3 @@ def test_rows_and_removals_are_shown(combination: Combination, box: Sandbox, tmp
         stage.assert_equal("rows")
         assert len(stage.documents("rows")) == 12
         stage.assert_nothing_set_aside()
-
-
-class _Mixed(Sandbox):
-    """One sandbox's Cassandra with another's Elasticsearch, as far as a stage asks. It starts nothing."""
-
-    def __init__(self, cassandra: Sandbox, elasticsearch: Sandbox) -> None:
-        super().__init__(cassandra=None, elasticsearch=False)
-        self.nodes = cassandra.nodes
-        self._elasticsearch = elasticsearch.elasticsearch

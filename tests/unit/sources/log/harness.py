@@ -173,6 +173,7 @@ class Recorder:
     reads: dict[tuple[TableName, str], int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
     folder: tuple[int, int] = (0, 0)
+    active_bytes: int = 0
     positions: list[Position] = field(default_factory=list)
     releases: list[int] = field(default_factory=list)
     problems: list[CommitLogError] = field(default_factory=list)
@@ -185,8 +186,9 @@ class Recorder:
     def passed_over(self, reason: str, count: int) -> None:
         self.passed[reason] = self.passed.get(reason, 0) + count
 
-    def listed(self, segments: int, total_bytes: int) -> None:
+    def listed(self, segments: int, total_bytes: int, active_bytes: int) -> None:
         self.folder = (segments, total_bytes)
+        self.active_bytes = active_bytes
 
     def saved(self, position: Position) -> None:
         self.positions.append(position)
@@ -218,6 +220,7 @@ class Harness:
         self.requested = MemoryRequests(self.store)
         self.seen = MemorySeen(self.store)
         self.keyring: Keyring | None = None
+        self.commitlog: Path | None = None
         self.beats = 0
         self.options = options or fast()
         self.tail: Tail | None = None
@@ -248,6 +251,7 @@ class Harness:
             observer=self.observer,
             beat=self._beat,
             keyring=self.keyring,
+            commitlog=self.commitlog,
         )
         self._running = asyncio.create_task(self.tail.run())
 
@@ -300,6 +304,7 @@ def fast(
         may_prune=may_prune,
         poll_interval=0.001,
         list_interval=0.005,
+        rest_interval=0.005,
         checkpoint_interval=0.001,
         portion_mutations=portion_mutations,
         open_portions=open_portions,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cdc_daemon.commitlog.descriptor import CdcIndex
-from cdc_daemon.sources.log.folder import CdcFolder, FileState, FolderWatch, SegmentBuffer
+from cdc_daemon.sources.log.folder import CdcFolder, FileState, SegmentBuffer
 from cdc_daemon.sources.log.lifecycle import Evidence, is_closed, is_resting
+from cdc_daemon.sources.log.watch import FolderWatch
 from tests.segments import CommitLogWriter, user
 
 

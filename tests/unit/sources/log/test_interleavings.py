@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal
 from cdc_daemon.sources.log.tail import Tail
-from tests.segments import CommitLogWriter, SegmentWriter, other, user
+from tests.segments import CommitLogWriter, MovedSegmentWriter, SegmentWriter, other, user
 from tests.unit.sources.log.harness import MAPPED, MemoryRequests, MemorySeen, MemoryStore, Provider, fast
 
 SMALL_SEGMENT = 512
@@ -50,17 +51,24 @@ class CountingSink:
 class Interleavings(RuleBasedStateMachine):
     """Cassandra and the daemon take turns in an order chosen by Hypothesis."""
 
+    make_segment: type[SegmentWriter] = SegmentWriter
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.directory = TemporaryDirectory()
         self.root = Path(self.directory.name)
-        self.node = CommitLogWriter(self.root, size=SMALL_SEGMENT)
+        self.node = CommitLogWriter(self.root, size=SMALL_SEGMENT, make_segment=self.make_segment)
         self.store = MemoryStore()
         self.requested = MemoryRequests(self.store)
         self.seen = MemorySeen(self.store)
         self.written: dict[str, tuple[SegmentWriter, int]] = {}
         self.linked: set[int] = set()
+
+    @property
+    def commitlog(self) -> Path | None:
+        """The commit-log folder, if the daemon reads there."""
+        return None
 
     def run(self, work: Coroutine[Any, Any, object]) -> None:
         self.runner.run(work)
@@ -76,7 +84,8 @@ class Interleavings(RuleBasedStateMachine):
             mapped=MAPPED,
             checkpoints=self.store,
             dead_letters=self.store,
-            options=fast(portion_mutations=2, may_prune=False),
+            options=replace(fast(portion_mutations=2, may_prune=False), rest_interval=0.0),
+            commitlog=self.commitlog,
             reconcile_requests=self.requested,
             seen=self.seen,
             executor=inline,
@@ -196,13 +205,21 @@ class Interleavings(RuleBasedStateMachine):
             if segment.id == segment_id and end <= offset:
                 assert key in self.sink.acknowledged
 
+    def is_gone(self, segment: SegmentWriter) -> bool:
+        """Return whether the daemon cannot read the segment any more."""
+        return not segment.link.exists()
+
+    def is_remembered(self, segment: SegmentWriter, end: int) -> bool:
+        """Return whether the store counts the entry that ends here as done; a finished segment is done as a whole."""
+        if segment.id in self.store.ends:
+            assert end <= self.store.ends[segment.id]
+        return segment.id in self.store.ends
+
     @invariant()
     def nothing_is_remembered_or_removed_early(self) -> None:
-        gone = {segment.id for segment in self.node.segments if not segment.link.exists()}
+        gone = {segment.id for segment in self.node.segments if self.is_gone(segment)}
         for key, (segment, end) in self.visible().items():
-            if segment.id in self.store.ends:
-                assert end <= self.store.ends[segment.id]
-            if segment.id in self.store.ends or segment.id in gone:
+            if self.is_remembered(segment, end) or segment.id in gone:
                 assert key in self.sink.acknowledged, f"{key} was lost with {segment.name}"
 
     @invariant()
@@ -234,5 +251,33 @@ class Interleavings(RuleBasedStateMachine):
             self.directory.cleanup()
 
 
-Interleavings.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+class MovedInterleavings(Interleavings):
+    """The same with Cassandra 3.11, which moves segments. The store also knows how far resting ones were read."""
+
+    make_segment = MovedSegmentWriter
+
+    @property
+    def commitlog(self) -> Path | None:
+        return self.node.storage
+
+    def is_gone(self, segment: SegmentWriter) -> bool:
+        return not segment.link.exists() and not segment.path.exists()
+
+    def is_remembered(self, segment: SegmentWriter, end: int) -> bool:
+        return end <= self.store.ends.get(segment.id, 0)
+
+    @invariant()
+    def there_is_never_a_gap(self) -> None:
+        assert not self.requested.requests
+
+    @invariant()
+    def nothing_is_deleted_in_the_commit_log_folder(self) -> None:
+        """A segment in use, and an old one with CDC data, is in one of the folders."""
+        assert all(segment.path.exists() for segment in self.node.segments[-2:])
+
+
+TURNS = settings(max_examples=50, stateful_step_count=30, deadline=None)
+Interleavings.TestCase.settings = TURNS
+MovedInterleavings.TestCase.settings = TURNS
 TestInterleavings = Interleavings.TestCase
+TestMovedInterleavings = MovedInterleavings.TestCase

@@ -243,6 +243,13 @@ def test_from_when_on_the_space_is_filling(limit: int, used: int, filling: bool)
     assert space.filling is filling
 
 
+@pytest.mark.parametrize(("used", "filling"), [(60, False), (80, False), (81, True)])
+def test_segments_that_only_cassandra_can_free_leave_less_space(used: int, filling: bool) -> None:
+    space = CdcSpace(limit=100 * MIB, segment_size=MIB)
+    space.listed(used * MIB, 60 * MIB)
+    assert space.filling is filling
+
+
 values = st.none() | st.binary(max_size=3)
 times = st.integers(0, 2**40)
 signals = st.builds(
