@@ -62,6 +62,7 @@ class ReadPlan:
         self.table = table
         self.dialect = dialect
         self.timed = timed
+        self.newest_of_collections = newest_of_collections
         self.queried = table.clustering if depth is None else table.clustering[:depth]
         self.key_columns = (*table.partition_key, *table.clustering)
         values = [each for each in (*table.static, *table.regular) if only is None or each.name in only]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import quote
 
 import typer
@@ -199,7 +199,19 @@ def connect(
     return JobsClient(connect_daemon(url, config, token_file, ca_file, wait))
 
 
-def run_job(client: JobsClient, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
+class FollowedJobs(Protocol):
+    """Starts jobs of a running daemon. Methods raise `CdcError` if the daemon refuses or does not answer."""
+
+    def start(self, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Start a job; return its status."""
+        ...
+
+    def follow(self, identity: str) -> Iterator[dict[str, Any]]:
+        """Yield the status of a job until it ends."""
+        ...
+
+
+def run_job(client: FollowedJobs, kind: str, wanted: Mapping[str, Any], *, detach: bool) -> dict[str, Any]:
     """Start a job and show its progress until it ends. Return its final status, or its first one with `detach`."""
     accepted = client.start(kind, wanted)
     if detach:

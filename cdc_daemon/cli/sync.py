@@ -1,19 +1,19 @@
-"""`cdc-daemon sync`: reindex rows now, by a running daemon. Sends the ids in batches."""
+"""`cdc-daemon sync`: reindex rows now, by a running daemon: listed ones, those of a file, or the latest changes."""
 
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cdc_daemon.cli.common import (
     EXIT_FAILED,
@@ -25,11 +25,13 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
+from cdc_daemon.cli.id_file import FileEntry, read_entries
+from cdc_daemon.cli.jobs import DetachOption, print_failed, print_started, run_job
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.text import printable
 
 if TYPE_CHECKING:
-    from cdc_daemon.cli.client import DaemonClient
+    from cdc_daemon.cli.sync_client import SyncClient, SyncSummary
 
 _SHOWN_FAILURES = 20
 
@@ -43,8 +45,21 @@ def sync(  # noqa: PLR0917 -- the command line's order
         list[str] | None,
         typer.Argument(metavar="[ID]…", help="Ids, as text or as JSON objects of columns and values."),
     ] = None,
-    ids_file: Annotated[
-        str | None, typer.Option("--ids-file", metavar="FILE", help="A file with one id per line; - is standard input.")
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            "--ids-file",
+            metavar="FILE",
+            help="A file of ids, of any size: one on each line, or a JSON list; - is standard input.",
+        ),
+    ] = None,
+    from_line: Annotated[
+        int, typer.Option("--from-line", metavar="N", min=1, help="Begin at this line of the file.")
+    ] = 1,
+    days: Annotated[
+        float | None,
+        typer.Option("--days", metavar="N", help="Instead of ids: the rows that were written in the last N days."),
     ] = None,
     url: UrlOption = None,
     token_file: TokenOption = None,
@@ -53,63 +68,163 @@ def sync(  # noqa: PLR0917 -- the command line's order
     config: ConfigOption = None,
     *,
     refresh: Annotated[bool, typer.Option("--refresh", help="Return only when searches find the changes.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read rows from Cassandra now and write their documents.
 
-    The command returns when the document of each id is written, or removed because the row does not exist. Exit code 0:
-    all succeeded, 1: some failed or the daemon did not answer, 2: the command line or the configuration is wrong, 130:
-    interrupted. Even if it fails, the command shows what was done.
+    The command returns when the document of each id is written, or removed because the row does not exist. A line of
+    a file without a valid id is reported with its number, and the others are done. With `--days` the daemon runs a
+    job that reads the keys and write times of the whole table, and then the rows that changed. It does not find
+    removed rows: `cdc-daemon reconcile TYPE --repair` does. Exit code 0: all succeeded, 1: some failed or the daemon
+    did not answer, 2: the command line or the configuration is wrong, 130: interrupted. Even if it fails, the command
+    shows what was done. It can be repeated at any time.
     """
-    wanted = _ids(ids or [], ids_file)
-    summary = SyncSummary()
+    from cdc_daemon.cli.sync_client import SyncClient, SyncSummary  # noqa: PLC0415  commands start fast
+
+    _check_options(ids, file, days, from_line=from_line, refresh=refresh, detach=detach)
+    listed = read_ids(iter(ids or []))
     client = SyncClient(connect_daemon(url, config, token_file, ca_file, wait))
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(object_type, total=len(wanted))
+    if days is not None:
+        _catch_up(client, object_type, days, detach=detach, as_json=as_json)
+        return
+    summary = SyncSummary()
+    mode = "true" if refresh else None
+    try:
+        if listed:
+            _sync_listed(client, object_type, listed, summary, refresh=mode, as_json=as_json)
+        if file is not None:
+            _sync_file(client, object_type, file, from_line, summary, refresh=mode, as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if file is not None and not (summary.asked or summary.failed):
+        raise ConfigError("expected at least one id, found none", file=file)
+    _show(summary, as_json=as_json)
+    if summary.failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _check_options(
+    ids: Sequence[str] | None, file: str | None, days: float | None, *, from_line: int, refresh: bool, detach: bool
+) -> None:
+    """Raise `ConfigError` for options that do not go together."""
+    if days is None:
+        if not ids and file is None:
+            raise ConfigError(
+                "expected at least one id, found none", hint="give ids, a file of ids with --file, or --days"
+            )
+        if detach:
+            raise ConfigError("expected --detach only with --days")
+    elif ids or file is not None or refresh:
+        raise ConfigError("expected --days without ids, --file and --refresh")
+    if from_line > 1 and file is None:
+        raise ConfigError("expected --from-line only with --file")
+
+
+def _catch_up(client: SyncClient, object_type: str, days: float, *, detach: bool, as_json: bool) -> None:
+    """Run a job for the rows that changed in the last days."""
+    job = run_job(client, "sync", {"types": [object_type], "days": days}, detach=detach)
+    if as_json:
+        typer.echo(json.dumps({name: job[name] for name in job if name not in {"kind", "report"}}, indent=2))
+    elif detach:
+        print_started(job)
+    elif job["state"] == "done":
+        typer.echo(f"{object_type}: {job['rows']:,} rows changed in the last {days:g} days, all written")
+        if job["message"]:
+            typer.echo(f"  {printable(job['message'])}", err=True)
+    if not detach and job["state"] != "done":
+        print_failed(job)
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _sync_listed(
+    client: SyncClient,
+    object_type: str,
+    ids: Sequence[Any],
+    summary: SyncSummary,
+    *,
+    refresh: str | None,
+    as_json: bool,
+) -> None:
+    with _bar() as bar:
+        task = bar.add_task(object_type, total=len(ids), ids=0)
         try:
             client.sync(
                 object_type,
-                wanted,
-                refresh="true" if refresh else None,
-                progress=lambda count: bar.advance(task, count),
+                ids,
+                refresh=refresh,
+                progress=lambda count: bar.update(task, advance=count, ids=summary.asked),
                 summary=summary,
             )
         except (KeyboardInterrupt, CdcError) as error:
             bar.stop()
             # A request that is wrong was answered so before anything was done for it.
-            _tell_done(summary, len(wanted), as_json=as_json, refused=isinstance(error, ConfigError))
-            if isinstance(error, CdcError):
-                raise
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-    _show(summary, as_json=as_json)
-    if summary.failures:
-        raise typer.Exit(EXIT_FAILED)
+            refused = isinstance(error, ConfigError)
+            where = f"after the first {summary.asked} of {len(ids)} ids"
+            _tell_done(summary, where, as_json=as_json, refused=refused)
+            raise
 
 
-def _ids(given: Sequence[str], file: str | None) -> list[Any]:
-    ids = read_ids(iter(given)) + (read_ids(_lines(file)) if file is not None else [])
-    if not ids:
-        raise ConfigError("expected at least one id, found none", hint="give ids, or a file of ids with --ids-file")
-    return ids
+def _sync_file(
+    client: SyncClient,
+    object_type: str,
+    name: str,
+    from_line: int,
+    summary: SyncSummary,
+    *,
+    refresh: str | None,
+    as_json: bool,
+) -> None:
+    done = from_line - 1
+    with _open(name) as file, _bar() as bar:
+        task = bar.add_task(object_type, total=_size(file), ids=0)
+
+        def show(last: FileEntry) -> None:
+            nonlocal done
+            done = last.line
+            bar.update(task, completed=last.read, ids=summary.asked)
+
+        entries = (each for each in read_entries(file) if each.line >= from_line)
+        try:
+            client.sync_file(object_type, entries, refresh=refresh, progress=show, summary=summary)
+        except (KeyboardInterrupt, CdcError) as error:
+            bar.stop()
+            where = f"after line {done} of the file; continue with --from-line {done + 1}"
+            _tell_done(summary, where, as_json=as_json, refused=isinstance(error, ConfigError))
+            raise
 
 
-def _lines(file: str) -> Iterator[str]:
-    if file == "-":
-        yield from sys.stdin
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[ids]:,} ids"))
+    console = Console(stderr=True)
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+
+
+@contextmanager
+def _open(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
         return
     try:
-        with Path(file).open(encoding="utf-8-sig") as lines:
-            yield from lines
-    except UnicodeDecodeError:
-        raise ConfigError("expected a text file in UTF-8, found other bytes", file=file) from None
+        file = Path(name).open("rb")  # noqa: SIM115 -- only the opening may fail here
     except OSError as error:
         raise ConfigError(
-            f"expected a file of ids, found {(error.strerror or 'an error').lower()}", file=file
+            f"expected a file of ids, found {(error.strerror or 'an error').lower()}", file=name
         ) from None
+    with file:
+        yield file
 
 
-def _tell_done(summary: SyncSummary, wanted: int, *, as_json: bool, refused: bool) -> None:
+def _size(file: BinaryIO) -> int | None:
+    """Return the size of a file; None if it is a pipe or a terminal."""
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _tell_done(summary: SyncSummary, where: str, *, as_json: bool, refused: bool) -> None:
     """Print what was done before the command failed.
 
     A request that was `refused` had no effect. If nothing was done at all, the error message is enough.
@@ -121,87 +236,28 @@ def _tell_done(summary: SyncSummary, wanted: int, *, as_json: bool, refused: boo
     rest = (
         "nothing was done for the others" if refused else "some of the others may have been written without an answer"
     )
-    typer.echo(f"stopped after the first {summary.asked} of {wanted} ids; {rest}", err=True)
+    typer.echo(f"stopped {where}; {rest}", err=True)
 
 
 def _show(summary: SyncSummary, *, as_json: bool) -> None:
+    left_out = summary.failed - len(summary.failures)
     if as_json:
-        plain = {name: getattr(summary, name) for name in ("asked", "indexed", "deleted", "missing", "failures")}
+        plain: dict[str, Any] = {
+            name: getattr(summary, name) for name in ("asked", "indexed", "deleted", "missing", "failures")
+        }
+        if left_out:
+            plain["failures_left_out"] = left_out
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
         return
     typer.echo(
         f"{summary.asked} ids: {summary.indexed} documents indexed, {summary.deleted} deleted, "
-        f"{summary.missing} without a row or a document, {len(summary.failures)} ids failed"
+        f"{summary.missing} without a row or a document, {summary.failed} ids failed"
     )
     for identity, reason in list(summary.failures.items())[:_SHOWN_FAILURES]:
         typer.echo(f"  {printable(identity)}: {printable(reason)}", err=True)
-    if len(summary.failures) > _SHOWN_FAILURES:
-        typer.echo(f"  … and {len(summary.failures) - _SHOWN_FAILURES} more; --json shows all", err=True)
-
-
-_PATH = "/api/data/v1/index/sync"
-
-BATCH = 1000
-"""The number of ids in one request, which takes about a second."""
-
-
-@dataclass(slots=True)
-class SyncSummary:
-    """The results of all ids."""
-
-    asked: int = 0
-    indexed: int = 0
-    deleted: int = 0
-    missing: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def add(self, result: dict[str, Any], asked: int) -> None:
-        """Add the results of one answer."""
-        counts = result.get("counts", {})
-        self.asked += asked
-        self.indexed += counts.get("indexed", 0)
-        self.deleted += counts.get("deleted", 0)
-        self.missing += counts.get("missing", 0)
-        self.failures |= result.get("failures", {})
-
-
-class SyncClient:
-    """Sends requests for rows to a daemon."""
-
-    def __init__(self, daemon: DaemonClient) -> None:
-        self._daemon = daemon
-
-    def sync(
-        self,
-        object_type: str,
-        ids: Sequence[Any],
-        *,
-        refresh: str | None = None,
-        progress: Callable[[int], None] = lambda _count: None,
-        summary: SyncSummary | None = None,
-    ) -> SyncSummary:
-        """Request all ids, batch by batch, and return the results. `progress` is called with the size of each batch.
-
-        Each answer is added to `summary`, so that the caller has the results if the call fails. Raises `CdcError` if a
-        request is refused or the daemon does not answer.
-        """
-        summary = summary or SyncSummary()
-        path = _PATH if refresh is None else f"{_PATH}?refresh={refresh}"
-        for batch in _batches(ids):
-            body = {"params": {}, "request": {"objectType": object_type, "objectIds": list(batch)}}
-            summary.add(self._daemon.ask("POST", path, body, headers=_headers())["result"], len(batch))
-            progress(len(batch))
-        return summary
-
-
-def _headers() -> dict[str, str]:
-    """Return the headers that the documented contract requires, except the authorisation."""
-    moment = datetime.now(UTC)
-    return {
-        "ts": f"{moment:%Y-%m-%d %H:%M:%S}:{moment.microsecond // 1000:03}+0000",
-        "X-msgid": str(uuid.uuid4()),
-        "X-Device-ID": "cdc-daemon-cli",
-    }
+    if summary.failed > _SHOWN_FAILURES:
+        shown = "all" if not left_out else f"the first {len(summary.failures)}"
+        typer.echo(f"  … and {summary.failed - _SHOWN_FAILURES} more; --json shows {shown}", err=True)
 
 
 def read_ids(lines: Iterator[str]) -> list[Any]:
@@ -220,8 +276,3 @@ def read_ids(lines: Iterator[str]) -> list[Any]:
         elif text:
             ids.append(text)
     return ids
-
-
-def _batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH]

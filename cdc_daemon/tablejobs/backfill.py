@@ -36,27 +36,10 @@ class BackfillProgress(NamedTuple):
     rows: int
 
 
-class Backfill:
-    """Hands the rows of a range to the pipeline, at the lowest priority.
+class RangeFiller:
+    """Hands rows of a range to the pipeline, and records how far all of them are written."""
 
-    The rows of the scan are used as they were read, and a document's version is the moment its page was requested, so
-    live changes and the backfill may cross in any order. A row with a pending change at its turn is read again.
-    """
-
-    def __init__(
-        self,
-        *,
-        sink: RowSink,
-        scan: ScanFactory,
-        reader: ExtendingReader,
-        updater: MappingUpdater,
-        tables: Mapping[str, TableName],
-        aliases: Mapping[str, str],
-    ) -> None:
-        self._sink = sink
-        self._scan = scan
-        self._reader = reader
-        self._updater = updater
+    def __init__(self, tables: Mapping[str, TableName], aliases: Mapping[str, str]) -> None:
         self._tables = tables
         self._aliases = aliases
 
@@ -86,6 +69,40 @@ class Backfill:
     async def _hand_over(
         self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[BackfillProgress]
     ) -> None:
+        raise NotImplementedError
+
+    async def _save_progress(self, run: JobRun, part: JobRange, line: AcknowledgementLine[BackfillProgress]) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL)
+            await run.move(part, *line.acknowledged)
+
+
+class Backfill(RangeFiller):
+    """Hands the rows of a range to the pipeline, at the lowest priority.
+
+    The rows of the scan are used as they were read, and a document's version is the moment its page was requested, so
+    live changes and the backfill may cross in any order. A row with a pending change at its turn is read again.
+    """
+
+    def __init__(
+        self,
+        *,
+        sink: RowSink,
+        scan: ScanFactory,
+        reader: ExtendingReader,
+        updater: MappingUpdater,
+        tables: Mapping[str, TableName],
+        aliases: Mapping[str, str],
+    ) -> None:
+        super().__init__(tables, aliases)
+        self._sink = sink
+        self._scan = scan
+        self._reader = reader
+        self._updater = updater
+
+    async def _hand_over(
+        self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[BackfillProgress]
+    ) -> None:
         scan, remaining = self._scan(run), TokenRange(part.cursor, part.last)
         if run.request.dry_run:
             async for counted in scan.keys(table, remaining):
@@ -108,8 +125,3 @@ class Backfill:
             return
         signals = [Signal(table, key.partition_key, Scope.ROW, key.clustering or ()) for key in page.keys]
         await self._sink.submit_background(signals, receipt)
-
-    async def _save_progress(self, run: JobRun, part: JobRange, line: AcknowledgementLine[BackfillProgress]) -> None:
-        while True:
-            await asyncio.sleep(_CHECK_INTERVAL)
-            await run.move(part, *line.acknowledged)

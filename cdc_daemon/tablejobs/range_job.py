@@ -20,7 +20,7 @@ SAVED_EVERY = 1.0
 """Seconds between two durable records of a range's progress: the maximum that a crash repeats."""
 
 
-JobKind = Literal["backfill", "reconcile", "deletes"]
+JobKind = Literal["backfill", "catch_up", "reconcile", "deletes"]
 JobOrigin = Literal["operator", "first_copy", "gap", "possible_gap", "audit", "deletes"]
 
 
@@ -31,8 +31,9 @@ class JobRequest:
     `ranges` are the tokens to process; none stands for the whole ring. `sample` is the random fraction of them that is
     processed, 0 to 1. `rate` limits the rows a second. With `dry_run`, a backfill only counts. With `new_index`, it
     fills a new index beside the live one, compares it with the rows, and swaps it in. With `repair`, a reconcile
-    repairs each difference, and then closes its `requests`. A job of the kind `deletes` removes the documents of rows
-    that no longer exist.
+    repairs each difference, and then closes its `requests`. A job of the kind `catch_up` writes the documents of rows
+    that changed at `since` or later (microseconds since epoch). A job of the kind `deletes` removes the documents of
+    rows that no longer exist.
     """
 
     kind: JobKind
@@ -45,6 +46,7 @@ class JobRequest:
     repair: bool = False
     sample: float = 1.0
     requests: tuple[int, ...] = ()
+    since: int = 0
 
     @property
     def wanted(self) -> Sequence[TokenRange]:
@@ -59,6 +61,8 @@ class JobRequest:
             return plain | {"dry_run": self.dry_run} | ({"new_index": True} if self.new_index else {})
         if self.kind == "deletes":
             return plain
+        if self.kind == "catch_up":
+            return plain | {"since": self.since}
         plain |= {"repair": self.repair, "sample": self.sample}
         return plain | {"requests": list(self.requests)} if self.requests else plain
 
@@ -76,6 +80,7 @@ class JobRequest:
             repair=bool(options.get("repair", False)),
             sample=float(options.get("sample", 1.0)),
             requests=tuple(options.get("requests") or ()),
+            since=int(options.get("since", 0)),
         )
 
 

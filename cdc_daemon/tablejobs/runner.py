@@ -73,7 +73,8 @@ class RangeJobRunner:
     Progress is stored for each range, so a job resumes after any failure of the process.
 
     `trouble` returns why the alias of a type accepts no writes; None if it accepts them. Ranges of a type in trouble
-    wait. The job's other ranges, and other jobs, continue.
+    wait. The job's other ranges, and other jobs, continue. `check` raises `ConfigError` for a job that its tables do
+    not permit.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class RangeJobRunner:
         rate: float | None = None,
         ranges_at_once: int = 2,
         trouble: Callable[[str], Trouble | None] = lambda _type: None,
+        check: Callable[[JobRequest], None] = lambda _request: None,
     ) -> None:
         self._trouble = trouble
+        self._check = check
         self._store = store
         self._rate = rate
         self._ring = ring
@@ -107,11 +110,12 @@ class RangeJobRunner:
     async def start(self, request: JobRequest) -> RangeJobReport:
         """Submit a job durably.
 
-        Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError` and what splitting the ring raises.
+        Raises `UnknownObjectTypeError`, `TooManyJobsError`, `StoreError`, and what `check` and the ring raise.
         """
         for object_type in request.types:
             if object_type not in self._tables:
                 raise UnknownObjectTypeError(object_type, self._tables)
+        self._check(request)
         request = replace(request, rate=request.rate or self._rate)
         ranges = [each for object_type in request.types for each in await self._ranges(object_type, request)]
         job = RangeJob(id=secrets.token_hex(8), kind=request.kind, origin=request.origin, options=request.options())
@@ -188,7 +192,7 @@ class RangeJobRunner:
         compared = request.new_index and not request.dry_run
         if compared:
             ranges += [(object_type, *piece, CHECK) for piece in pieces]
-        if compared or request.kind != "backfill":
+        if compared or request.kind not in {"backfill", "catch_up"}:
             # The tokens of this range only determine its share of the job's progress.
             ranges.append((object_type, 0, min(LARGEST, sum(piece.width for piece in pieces)), DOCUMENTS))
         return ranges

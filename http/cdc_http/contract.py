@@ -18,6 +18,9 @@ from cdc_http.responses import NO_STORE, JsonResponse, RequestError, missing_hea
 PATHS = ("/api/data/v1/index/sync", "/v1/data/sync", "/sync")
 """The published path, the path behind the gateway, and a short path."""
 
+MOST_DAYS = 36_500
+"""The maximum number of days to catch up: a hundred years."""
+
 _LONGEST_ID = 256
 _MESSAGE_ID = "cdc_http.message_id"
 
@@ -84,13 +87,16 @@ DOCUMENTED_HEADERS = ("Content-Type", "ts", "X-msgid", "X-Device-ID", "Authoriza
 class SyncRequest:
     """A request to replicate rows of a type by their ids: now or as a job, with or without an index refresh first.
 
-    No ids mean all rows of the type, as a job.
+    No ids mean all rows of the type, as a job. With `days`, it is for the rows that changed in the last days, as a job.
+    With `reports_invalid`, invalid ids are reported and the others are processed.
     """
 
     object_type: str
     ids: Sequence[Any]
     later: bool
     refresh: Refresh
+    days: float | None = None
+    reports_invalid: bool = False
 
 
 def check_headers(request: Request, settings: HttpSettings) -> None:
@@ -116,6 +122,13 @@ def parse_sync_request(request: Request, body: Mapping[str, Any], settings: Http
     object_type = inner.get("objectType")
     if not isinstance(object_type, str) or not object_type:
         raise wrong_type("objectType", "String")
+    operation = inner.get("operationType")
+    if operation not in {None, "", "sync", "async"} if isinstance(operation, str | None) else True:
+        raise unmappable("operationType", "expected sync or async.")
+    later = operation == "async" or _prefers_later(request) or inner.get("days") is not None
+    reports_invalid = _reports_invalid(request, later=later)
+    if inner.get("days") is not None:
+        return SyncRequest(object_type, (), later=True, refresh=refresh, days=_days(inner))
     ids = inner.get("objectIds")
     if not isinstance(ids, list):
         raise wrong_type("objectIds", "List")
@@ -123,10 +136,27 @@ def parse_sync_request(request: Request, body: Mapping[str, Any], settings: Http
     if not lowest <= len(ids) <= settings.max_ids:
         message = f"objectIds should hold {lowest} to {settings.max_ids} ids, found {len(ids)}."
         raise wrong_type("objectIds", "List", message)
-    operation = inner.get("operationType")
-    if operation not in {None, "", "sync", "async"} if isinstance(operation, str | None) else True:
-        raise unmappable("operationType", "expected sync or async.")
-    return SyncRequest(object_type, ids, operation == "async" or _prefers_later(request), refresh)
+    return SyncRequest(object_type, ids, later, refresh, reports_invalid=reports_invalid)
+
+
+def _days(inner: Mapping[str, Any]) -> float:
+    days = inner["days"]
+    if "objectIds" in inner:
+        raise unmappable("days", "expected either days or objectIds, found both.")
+    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= MOST_DAYS:
+        raise unmappable("days", f"expected a number above 0, at most {MOST_DAYS}.")
+    return float(days)
+
+
+def _reports_invalid(request: Request, *, later: bool) -> bool:
+    given = request.query_params.getlist("invalid")
+    if not given:
+        return False
+    if given != ["report"]:
+        raise unmappable("invalid", "expected report, once.")
+    if later:
+        raise unmappable("invalid", "expected a request that is done before the answer, found one for a job.")
+    return True
 
 
 def _refresh(given: Sequence[str]) -> Refresh:

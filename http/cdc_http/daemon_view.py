@@ -41,6 +41,13 @@ class SyncView(Protocol):
         """
         ...
 
+    async def parse_valid(self, object_type: str, ids: Sequence[Any]) -> tuple[list[RequestedId], dict[int, str]]:
+        """Return the keys for the valid ids, and why the others are invalid, by their index. It does no I/O.
+
+        Raises `UnknownObjectTypeError` and `SuspendedObjectTypeError`.
+        """
+        ...
+
     async def replicate(
         self,
         object_type: str,

@@ -11,7 +11,7 @@ from contextlib import suppress
 import aiohttp
 
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.sync import SyncClient
+from cdc_daemon.cli.sync_client import SyncClient
 from cdc_daemon.model.errors import CdcError
 from monitoring.dashboard import filled_in, rows
 from sandbox.control import run_program

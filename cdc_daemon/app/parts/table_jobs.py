@@ -25,6 +25,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.indices import IndexDefinition
 from cdc_daemon.tablejobs import deletes, first_copy
 from cdc_daemon.tablejobs.backfill import Backfill
+from cdc_daemon.tablejobs.catch_up import CatchUp, ChangeTimes
 from cdc_daemon.tablejobs.confirmation import LogBarrier
 from cdc_daemon.tablejobs.delete_pass import DeletePass, NoBarrier
 from cdc_daemon.tablejobs.deletes import DeletePasses, DeletesPlan
@@ -81,6 +82,13 @@ class TableJobsPart(Part):
         self._node = partial(find_node, cassandra.session, tables.settings.cassandra.contact_points)
         self._sizes = RowSizes()
         works: dict[str, JobWork] = {}
+        catch_up = CatchUp(
+            sink=pipeline.coalescer,
+            scan=self._scan,
+            times=ChangeTimes(cassandra.schema.plan, tables.settings.poll),
+            tables=table_names,
+            aliases=aliases,
+        )
         self.runner = RangeJobRunner(
             context.store.range_jobs,
             self._ring,
@@ -89,6 +97,7 @@ class TableJobsPart(Part):
             rate=settings.rate,
             ranges_at_once=settings.ranges_at_once,
             trouble=lambda name: search.troubled.of(aliases[name]) if name in aliases else None,
+            check=catch_up.check,
         )
         healing = Healing(
             self._requests,
@@ -138,6 +147,7 @@ class TableJobsPart(Part):
                 is_dead=pipeline.dead.has,
                 refused=search.writer.refused,
             ),
+            "catch_up": catch_up,
             "reconcile": reconcile,
             "deletes": DeletePass(
                 targets(barrier=NoBarrier()),

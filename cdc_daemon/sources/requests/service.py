@@ -170,6 +170,24 @@ class SyncService:
         await in_slices(ids, parse)
         return parsed
 
+    async def parse_valid(self, object_type: str, ids: Sequence[Any]) -> tuple[list[RequestedId], dict[int, str]]:
+        """Parse the valid ids, and return why each of the others is invalid, by its index in the list.
+
+        Raises `UnknownObjectTypeError` and `SuspendedObjectTypeError`.
+        """
+        parsed: list[RequestedId] = []
+        invalid: dict[int, str] = {}
+
+        def parse(start: int, part: Sequence[Any]) -> None:
+            for at, identity in enumerate(part, start):
+                try:
+                    parsed.extend(self.parse_ids(object_type, [identity]))
+                except InvalidIdError as error:
+                    invalid[at] = f"{error.column}: {error.message}" if error.column else error.message
+
+        await in_slices(ids, parse)
+        return parsed, invalid
+
     async def replicate(
         self,
         object_type: str,

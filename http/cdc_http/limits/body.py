@@ -213,8 +213,15 @@ async def _from_form(fields: list[tuple[str, str]], limits: HttpSettings) -> dic
         elif match is not None and (match[2] or match[1] == "objectIds"):
             request.setdefault(match[1], []).append(value)
         elif match is not None:
-            request[match[1]] = value
+            request[match[1]] = _number_or_text(value) if match[1] == "days" else value
     if request:
         whole = found.setdefault("request", {})
         whole.update(request)
     return found
+
+
+def _number_or_text(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cdc_daemon.config.http import HttpSettings
-from cdc_daemon.model.errors import CassandraUnavailableError, StoreError
+from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError, StoreError
 from cdc_daemon.sources.requests import (
     InvalidIdError,
     NotReplicatedError,
@@ -33,11 +33,22 @@ from cdc_http.limits.body import read_body
 from cdc_http.limits.body_memory import BodyMemory
 from cdc_http.limits.request_queue import RequestQueue
 from cdc_http.limits.usage import caller_key
-from cdc_http.responses import INTERNAL, WRONG_OBJECT_TYPE, RequestError, unavailable, wait_for_disconnect, wrong_type
+from cdc_http.responses import (
+    INTERNAL,
+    WRONG_OBJECT_TYPE,
+    RequestError,
+    unavailable,
+    unmappable,
+    wait_for_disconnect,
+    wrong_type,
+)
 
 log = structlog.get_logger(__name__)
 
 _NAMES = {"cassandra": "Cassandra", "elasticsearch": "Elasticsearch", "daemon": "The daemon"}
+
+_KINDS = ("backfill", "catch_up")
+"""The kinds of jobs on whole tables that a request for rows starts."""
 
 Handler = Callable[[Request, str], Awaitable[Response]]
 
@@ -111,14 +122,14 @@ class SyncEndpoint:
         if service is None or jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
         try:
-            if not call.ids:
-                return await self._backfill(call.object_type, msgid, path)
+            if call.days is not None or not call.ids:
+                return await self._whole_table(_request_of(call), msgid, path)
             if call.later:
                 job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
                 result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(SyncJobReport(job, {}))}
                 headers = {"location": f"{path}/{job.id}", "preference-applied": "respond-async"}
                 return succeeded(msgid, result, status=202, headers=headers)
-            return succeeded(msgid, self._result(await self._settle(service, call, seconds)))
+            return succeeded(msgid, await self._settle(service, call, seconds))
         except UnknownObjectTypeError:
             types = list(service.object_types)
             raise RequestError(
@@ -133,21 +144,27 @@ class SyncEndpoint:
         except TooManyJobsError as error:
             raise RequestError(429, "TOO_MANY_REQUESTS", f"{error.message}.", headers={"retry-after": "60"}) from None
 
-    async def _backfill(self, object_type: str, msgid: str, path: str) -> Response:
+    async def _whole_table(self, wanted: JobRequest, msgid: str, path: str) -> Response:
         range_jobs = self._daemon.range_jobs
         if range_jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
         try:
-            report = await range_jobs.start(JobRequest(kind="backfill", types=(object_type,)))
+            report = await range_jobs.start(wanted)
         except CassandraUnavailableError:
             raise unavailable("Cassandra is unavailable or too slow.", service="cassandra") from None
+        except ConfigError as error:
+            raise unmappable("days", f"{error.message}.") from None
         result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_whole_progress(report)}
         return succeeded(msgid, result, status=202, headers={"location": f"{path}/{report.job.id}"})
 
-    async def _settle(self, service: SyncView, call: SyncRequest, seconds: float) -> SyncOutcome:
-        asked = await service.parse(call.object_type, call.ids)
+    async def _settle(self, service: SyncView, call: SyncRequest, seconds: float) -> Mapping[str, Any]:
+        invalid: dict[int, str] = {}
+        if call.reports_invalid:
+            asked, invalid = await service.parse_valid(call.object_type, call.ids)
+        else:
+            asked = await service.parse(call.object_type, call.ids)
         try:
-            return await service.replicate(call.object_type, asked, seconds=seconds, refresh=call.refresh)
+            outcome = await service.replicate(call.object_type, asked, seconds=seconds, refresh=call.refresh)
         except NotReplicatedError as error:
             log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
             settled = f"{len(error.outcome.replicated)} ids are done."
@@ -155,10 +172,15 @@ class SyncEndpoint:
                 message = f"Elasticsearch takes no writes for {call.object_type}: {error.message}; {settled}"
             else:
                 message = f"{_NAMES[error.service]} is unavailable or too slow: {settled}"
-            result = {name: value for name, value in self._result(error.outcome).items() if name != "response"}
+            done = {name: value for name, value in self._result(error.outcome).items() if name != "response"}
             if error.alias is not None:
-                result["alias"] = error.alias
-            raise unavailable(message, service=error.service, **result) from None
+                done["alias"] = error.alias
+            raise unavailable(message, service=error.service, **done) from None
+        result = self._result(outcome)
+        if not call.reports_invalid:
+            return result
+        listed = [{"index": at, "reason": reason} for at, reason in invalid.items()]
+        return {**result, "invalid": listed} | ({"response": "PARTIAL"} if invalid else {})
 
     def _result(self, outcome: SyncOutcome) -> Mapping[str, Any]:
         return {
@@ -181,9 +203,17 @@ class SyncEndpoint:
             return succeeded(msgid, {**common, **_progress(report)})
         range_jobs = self._daemon.range_jobs
         whole = None if range_jobs is None else await range_jobs.report(identity)
-        if whole is None or whole.job.kind != "backfill" or len(whole.job.options["types"]) != 1:
+        if whole is None or whole.job.kind not in _KINDS or len(whole.job.options["types"]) != 1:
             raise RequestError(404, "RESOURCE_NOT_FOUND", "There is no such job.", field="job")
         return succeeded(msgid, {**common, **_whole_progress(whole)})
+
+
+def _request_of(call: SyncRequest) -> JobRequest:
+    """Return the job on a whole table: for all of its rows, or for those that changed in the last days."""
+    if call.days is None:
+        return JobRequest(kind="backfill", types=(call.object_type,))
+    since = max(0, time.time_ns() // 1000 - round(call.days * 86_400_000_000))
+    return JobRequest(kind="catch_up", types=(call.object_type,), since=since)
 
 
 def _progress(report: SyncJobReport) -> Mapping[str, Any]:
@@ -210,7 +240,7 @@ def _whole_progress(report: RangeJobReport) -> Mapping[str, Any]:
         "job": job.id,
         "objectType": job.options["types"][0],
         "state": job.state,
-        "message": job.message,
+        "message": job.message or job.report.get("notes", {}).get(job.options["types"][0]),
         "total": None,
         "settled": progress.rows,
         "fraction": round(progress.fraction, 6),

@@ -12,7 +12,7 @@ import pytest
 from cassandra.cluster import Session
 
 from cdc_daemon.cli.client import DaemonClient
-from cdc_daemon.cli.sync import SyncClient
+from cdc_daemon.cli.sync_client import SyncClient
 from monitoring.dashboard import filled_in, rows
 from sandbox import Sandbox
 from sandbox.ports import PortReservation

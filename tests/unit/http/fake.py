@@ -258,6 +258,10 @@ class FakeRangeJobs:
         job = replace(report.job, state=state, report=found, finished=1_700_000_001_000_000)
         self.reports[identity] = report._replace(job=job, progress=JobProgress(16, 16, 100.0, 100.0, 28))
 
+    def end_all(self, **found: Any) -> None:
+        for identity in self.reports:
+            self.end(identity, "done", **found)
+
 
 class FakeIndices:
     """An alias with an index that is kept, and others without."""
