@@ -93,7 +93,7 @@ lock: ## Lock the newest allowed versions
 
 image-locks: ## Take the versions of the container image out of requirements/development.lock
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	$(COMPILE) pyproject.toml --extra otel --constraints requirements/development.lock -o requirements/runtime.lock
+	$(COMPILE) pyproject.toml --extra otel --extra speed --constraints requirements/development.lock -o requirements/runtime.lock
 	$(COMPILE) --constraints requirements/development.lock --group image -o requirements/build.lock
 
 clean: ## Remove the environment and every cache

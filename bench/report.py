@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench.figures import Figures
 from cdc_daemon import __version__
+from cdc_daemon.app import event_loop
 from cdc_daemon.commitlog.implementation import implementation
 from sandbox import Sandbox
 
@@ -62,7 +62,7 @@ def machine() -> str:
 def versions(box: Sandbox | None = None) -> str:
     """Describe the programs that take part."""
     parts = [f"cdc-daemon {__version__} {commit()}", f"commit-log reader {implementation()}"]
-    parts.append(f"Python {platform.python_version()}, {_event_loop()}")
+    parts.append(f"Python {platform.python_version()}, event loop {event_loop.describe()}")
     if box is not None:
         parts.append(f"Cassandra {box.cassandra.version}, {box.elasticsearch.engine.title}")
     return f"versions: {', '.join(parts)}"
@@ -79,13 +79,6 @@ def commit() -> str:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=_CHECKOUT, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _event_loop() -> str:
-    try:
-        return f"uvloop {version('uvloop')}"
-    except PackageNotFoundError:
-        return "asyncio's own event loop"
 
 
 def _processor() -> str:

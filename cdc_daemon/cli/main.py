@@ -101,20 +101,21 @@ def run(
     servers that are down. The log goes to standard error. Exit code 0: stopped by a signal, 1: failed, 2: the
     configuration is wrong.
     """
-    import asyncio  # noqa: PLC0415  commands start fast
-
     if wait_for_config:
-        from cdc_daemon.app import daemon  # noqa: PLC0415  likewise
+        from cdc_daemon.app import daemon, event_loop  # noqa: PLC0415  commands start fast
         from cdc_daemon.app.config_wait import ConfigWait  # noqa: PLC0415  likewise
 
         wait = ConfigWait(lambda: load_settings(config), daemon.run, health_port=health_port)
-        raise typer.Exit(asyncio.run(wait.run()))
+        raise typer.Exit(event_loop.run(wait.run()))
     settings = load_settings(config)
-    from cdc_daemon.app import daemon  # noqa: PLC0415  likewise, and mistakes in the configuration are reported sooner
+    from cdc_daemon.app import (  # noqa: PLC0415  likewise, and mistakes in the configuration are reported sooner
+        daemon,
+        event_loop,
+    )
     from cdc_daemon.telemetry import logs  # noqa: PLC0415  likewise
 
     logs.configure(settings.log)
-    raise typer.Exit(asyncio.run(daemon.run(settings)))
+    raise typer.Exit(event_loop.run(daemon.run(settings)))
 
 
 @app.command()
@@ -126,11 +127,13 @@ def version() -> None:
     import platform  # noqa: PLC0415  commands start fast
     from importlib.metadata import version as installed  # noqa: PLC0415  likewise
 
+    from cdc_daemon.app import event_loop  # noqa: PLC0415  likewise
     from cdc_daemon.commitlog.implementation import implementation  # noqa: PLC0415  likewise
 
     typer.echo(f"cdc-daemon {__version__}")
     typer.echo(f"python {platform.python_version()} ({platform.python_implementation()}), {platform.platform()}")
     typer.echo(f"commit-log reader: {implementation()}")
+    typer.echo(f"event loop: {event_loop.describe()}")
     for package in ("cassandra-driver", "elasticsearch", "orjson", "pydantic", "starlette", "uvicorn"):
         typer.echo(f"{package} {installed(package)}")
 
