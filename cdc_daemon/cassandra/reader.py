@@ -239,7 +239,7 @@ class CassandraRowReader:
         for row in rows:
             if plan.has_one_key_column:
                 partition = serialise[0](row[0])
-            clustering = tuple(serialise[at](row[at]) for at in range(depth, width))
+            clustering = tuple([serialise[at](row[at]) for at in range(depth, width)])
             found[Key(table, partition, clustering)] = _state(plan, row, requested_at)
 
     async def _read_alone(self, plan: ReadPlan, key: Key, found: dict[Key, RowState], *, confirm: bool) -> None:

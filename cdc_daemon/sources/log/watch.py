@@ -12,8 +12,11 @@ from watchfiles import awatch
 
 log = structlog.get_logger(__name__)
 
-_GATHER = 20
-"""Milliseconds in which changes are combined into one event."""
+_GATHER = 100
+"""Milliseconds in which changes are combined into one event.
+
+The watcher's thread wakes up as often, also without a change. Nothing waits for it: Cassandra makes a segment before it
+needs it, and the growth of a segment is found by reading (`commit_log.poll_interval`)."""
 
 
 class FolderWatch:
@@ -38,7 +41,7 @@ class FolderWatch:
         while True:
             try:
                 async for _ in awatch(
-                    *self._folders, watch_filter=None, debounce=5 * _GATHER, step=_GATHER, recursive=False
+                    *self._folders, watch_filter=None, debounce=_GATHER, step=_GATHER, recursive=False
                 ):
                     self._changed()
             except (OSError, RuntimeError) as error:

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from cassandra.cluster import Session
-from cassandra.query import SimpleStatement
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.query import SimpleStatement, tuple_factory
 
 from cdc_daemon.cassandra.node import find_node
 from cdc_daemon.cassandra.query import execute
@@ -27,12 +27,26 @@ _TRUNCATION = struct.Struct(">qiq")
 """Segment id, position, milliseconds since epoch (`SystemKeyspace.truncationAsMapEntry`, 4.0 to 5.0)."""
 
 
+class _Queries:
+    """Runs queries on the node beside the daemon. Rows are tuples: for others the driver makes a class each time."""
+
+    def __init__(self, session: Session, contact_points: tuple[str, ...]) -> None:
+        self._session = session
+        self._contact_points = contact_points
+        self._profile = session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, row_factory=tuple_factory)
+
+    async def __call__(self, query: str, parameters: tuple[str, ...] = ()) -> list[Any]:
+        node = find_node(self._session, self._contact_points)
+        options = {"parameters": parameters, "host": node, "execution_profile": self._profile}
+        return await execute(self._session, SimpleStatement(query), **options)
+
+
 class TruncationRecordReader:
     """Reads when tables were truncated, from `system.local`: each node keeps its own records."""
 
     def __init__(self, session: Session, contact_points: tuple[str, ...]) -> None:
         self._session = session
-        self._contact_points = contact_points
+        self._query = _Queries(session, contact_points)
 
     @property
     def nodes(self) -> int:
@@ -41,9 +55,8 @@ class TruncationRecordReader:
 
     async def read(self) -> Mapping[bytes, int]:
         """Return when tables were last truncated (ms since epoch), by table id. Raises as `execute` does."""
-        node = find_node(self._session, self._contact_points)
-        rows = await execute(self._session, _TRUNCATED, host=node)
-        return decode_truncations(rows[0].truncated_at if rows else None)
+        rows = await self._query(_TRUNCATED)
+        return decode_truncations(rows[0][0] if rows else None)
 
 
 def decode_truncations(records: Mapping[UUID, Any] | None) -> dict[bytes, int]:
@@ -84,26 +97,24 @@ class SchemaRecordReader:
     """Reads `system_schema` of the node beside the daemon: that node's own view decides what its log contains."""
 
     def __init__(self, session: Session, contact_points: tuple[str, ...]) -> None:
-        self._session = session
-        self._contact_points = contact_points
+        self._queries = _Queries(session, contact_points)
 
     async def read(self, keyspaces: Collection[str]) -> Mapping[TableName, SchemaRecord]:
         """Return the schema records of the tables of these keyspaces. Raises as `execute` does."""
         answers = await asyncio.gather(*(self._query(_TABLES, keyspace) for keyspace in sorted(keyspaces)))
         return {
-            TableName(row.keyspace_name, row.table_name): SchemaRecord(row.id.bytes, bool(row.cdc), row.written or 0)
+            TableName(keyspace, table): SchemaRecord(table_id.bytes, bool(cdc), written or 0)
             for rows in answers
-            for row in rows
+            for keyspace, table, table_id, cdc, written in rows
         }
 
     async def write_times(self, table: TableName) -> SchemaWriteTimes:
         """Return when the columns and indices of a table were written. Raises as `execute` does."""
         columns, *others = await asyncio.gather(*(self._query(query, *table) for query in (_COLUMNS, *_OTHERS)))
-        of_columns = [row.written or 0 for row in columns]
-        of_others = [row.written or 0 for rows in others for row in rows]
+        of_columns = [written or 0 for (written,) in columns]
+        of_others = [written or 0 for rows in others for (written,) in rows]
         return SchemaWriteTimes(min(of_columns, default=0), max([*of_columns, *of_others], default=0))
 
     async def _query(self, query: str, *place: str) -> list[Any]:
         where = " WHERE keyspace_name = %s" if len(place) == 1 else " WHERE keyspace_name = %s AND table_name = %s"
-        node = find_node(self._session, self._contact_points)
-        return await execute(self._session, SimpleStatement(query + where), parameters=place, host=node)
+        return await self._queries(query + where, place)
