@@ -166,10 +166,15 @@ class Coalescer:
         self._set_room()
 
     async def take_rows(self, limit: int, lanes: Sequence[Lane] = (Lane.USUAL,)) -> list[Entry]:
-        """Wait for pending rows and hand out up to `limit` of them, first lane first, oldest first."""
+        """Wait for pending rows; hand out up to `limit` of the first of these lanes that has some, oldest first.
+
+        Rows of two lanes are never handed out together: a change would be written only when the hundreds of rows in
+        the background are that were read with it.
+        """
         await self._rows.wait(lanes)
         taken: list[Entry] = []
-        while len(taken) < limit and (entry := self._rows.take(lanes)) is not None:
+        lane = self._rows.first(lanes)
+        while len(taken) < limit and (entry := self._rows.take(lane)) is not None:
             del self._pending[entry.key]
             self._in_flight.add(entry.key)
             if entry.key.clustering:

@@ -70,6 +70,10 @@ class ReadyQueue:
             ready.clear()
             await ready.wait()
 
+    def first(self, lanes: Sequence[Lane]) -> Sequence[Lane]:
+        """Return the first of these lanes that has an entry, alone; none if all are empty."""
+        return next(((lane,) for lane in lanes if self._has_entries(lane)), ())
+
     def take(self, lanes: Sequence[Lane]) -> Entry | None:
         """Remove and return the oldest entry of the first of these lanes that has one."""
         for lane in lanes:

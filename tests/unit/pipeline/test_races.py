@@ -10,6 +10,7 @@ from cdc_daemon.model.reading import Reading, RowState
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.coalescer import Coalescer
+from cdc_daemon.pipeline.entry import Entry
 from cdc_daemon.pipeline.races import PREFETCH_SECONDS
 from cdc_daemon.pipeline.ready_queue import Lane
 from cdc_daemon.pipeline.row_batch import ReadRows
@@ -42,7 +43,9 @@ class Scanned:
 
     async def prefetched(self) -> list[int]:
         """Take the rows; return those that need no reading."""
-        taken = await self.coalescer.take_rows(10, LANES)
+        taken: list[Entry] = []
+        while len(taken) < len(self.keys):  # each lane has batches of its own
+            taken += await self.coalescer.take_rows(10, LANES)
         assert sorted(entry.key for entry in taken) == self.keys
         parts = list(ReadRows.prefetched(taken))
         rows = [state.row[0] for _, reading in parts for state in reading.states if state.row]
