@@ -15,7 +15,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import bulk, cost, decode, drain, drift, kills, latency, stalls, swap, sync, tables
+from bench import bulk, cost, decode, drain, drift, kills, latency, page, stalls, swap, sync, tables
 from sandbox import Sandbox
 from sandbox.engines import DEFAULT_ENGINE
 
@@ -236,6 +236,24 @@ def measure_cost(
 ) -> None:
     """Measure the processor time of a change on the pure code paths, without servers."""
     cost.measure(runs=5 if quick else 15, rounds=40 if quick else 100).print(as_json=as_json)
+
+
+@app.command("all")
+def measure_all(
+    rows: Annotated[int, typer.Option(min=1000, help="changed rows of the backlog")] = 100_000,
+    seconds: Annotated[float, typer.Option(min=5, help="how long each rate is measured in a run")] = 15,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each side, after one to warm up")] = 3,
+    search: _Search = DEFAULT_ENGINE,
+) -> None:
+    """Measure cost, drain and latency, and write the figures into docs/performance.md."""
+    reports = [
+        cost.measure(runs=15, rounds=100),
+        drain.measure(rows=rows, runs=runs, search=search, say=_say),
+        latency.measure(seconds=seconds, runs=runs, search=search, say=_say),
+    ]
+    for report in reports:
+        report.print(as_json=False)
+    page.PAGE.write_text(page.with_figures(page.PAGE.read_text(encoding="utf-8"), reports), encoding="utf-8")
 
 
 def _say(line: str) -> None:
