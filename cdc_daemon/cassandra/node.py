@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ _UNITS = {
     "GiB": 1024.0**3,
 }
 """Units of cassandra.yaml (4.1 and later: DurationSpec, DataStorageSpec) in seconds and bytes."""
+
+_REFUSALS = 3
+"""The number of refused connections in a row after which a node counts as stopped."""
+
+_CONNECT_SECONDS = 2.0
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)")
 
@@ -60,6 +66,24 @@ def is_local(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+async def wait_refused(address: str, port: int, *, pause: float = 0.25) -> None:
+    """Return when connections to an address are refused several times in a row, because nothing listens there."""
+    refused = 0
+    while refused < _REFUSALS:
+        refused += 1
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(address, port)
+        except ConnectionRefusedError:
+            pass
+        except (OSError, TimeoutError):
+            refused = 0  # perhaps only the network
+        else:
+            refused = 0
+            writer.close()
+        await asyncio.sleep(pause)
 
 
 def moves_segments(release: str | None) -> bool:

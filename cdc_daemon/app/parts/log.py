@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
+import structlog
 from cassandra.cluster import Session
 
 from cdc_daemon.app.part import Context, Part
@@ -13,7 +16,7 @@ from cdc_daemon.app.parts.cassandra import CassandraPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
 from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.app.schedule import Schedule
-from cdc_daemon.cassandra.node import NodeSettings, find_node
+from cdc_daemon.cassandra.node import NodeSettings, find_node, wait_refused
 from cdc_daemon.cassandra.ownership import Ownership
 from cdc_daemon.config import Settings
 from cdc_daemon.model.signal import TableName
@@ -29,14 +32,25 @@ from cdc_daemon.sources.spool.spooler import CdcSpace
 from cdc_daemon.store import Store
 from cdc_daemon.telemetry.metrics import Metrics
 
+log = structlog.get_logger(__name__)
+
 
 class LogPart(Part):
     """Follows the commit log of this node, if the configuration names one."""
 
     name = "log"
 
-    def __init__(self, metrics: Metrics, tail: Tail | DisabledTail, gate: Gate, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        tail: Tail | DisabledTail,
+        gate: Gate,
+        quarantine: Quarantine,
+        *,
+        node_gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self.tail = tail
+        self._node_gone = node_gone
         self._gate = gate
         self._quarantine = quarantine
         self._metrics = metrics
@@ -71,15 +85,32 @@ class LogPart(Part):
             observer=TailMetrics(metrics, space.listed),
             beat=context.beat,
         )
-        return cls(metrics, tail, pipeline.gate, Quarantine(settings.state.directory))
+        node_gone = partial(_wait_gone, cassandra.session, settings)
+        return cls(metrics, tail, pipeline.gate, Quarantine(settings.state.directory), node_gone=node_gone)
 
     async def run(self) -> None:
         """Follow the log until the part is drained."""
         await self.tail.run()
 
     async def drain(self, seconds: float) -> None:
-        """Read no more changes, wait for those in flight, then save the checkpoint."""
-        await self.tail.stop(seconds, held=self._gate.closed)
+        """Read no more changes, wait for those in flight, then save the checkpoint.
+
+        It does not wait for rows that cannot be read any more because this node of Cassandra was stopped first, as in a
+        pod. They are read at the next start.
+        """
+        hurrying = asyncio.create_task(self._hurry_without_node(), name="node-gone")
+        try:
+            await self.tail.stop(seconds, held=self._gate.closed)
+        finally:
+            hurrying.cancel()
+            await asyncio.gather(hurrying, return_exceptions=True)
+
+    async def _hurry_without_node(self) -> None:
+        if self._node_gone is None:
+            return
+        await self._node_gone()
+        log.info("tail.node_gone", hint="Cassandra was stopped first: unwritten changes are read at the next start")
+        self.tail.hurry()
 
     def status(self) -> Mapping[str, Any]:
         """Return the position in the log, and the segments that are not released yet."""
@@ -99,6 +130,12 @@ class LogPart(Part):
         self._metrics.oldest_unacknowledged_segment_timestamp_seconds.set(oldest)
         with suppress(OSError):
             self._metrics.quarantined_segments.set(len(self._quarantine.segments()))
+
+
+async def _wait_gone(session: Session, settings: Settings) -> None:
+    """Return when this node refuses connections."""
+    endpoint = find_node(session, settings.cassandra.contact_points).endpoint
+    await wait_refused(endpoint.address, endpoint.port)
 
 
 def filter_by_ownership(

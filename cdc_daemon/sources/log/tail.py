@@ -41,6 +41,9 @@ from cdc_daemon.sources.log.watch import FolderWatch
 
 log = structlog.get_logger(__name__)
 
+_HURRIED_SECONDS = 1.0
+"""Seconds for which a stop in a hurry still waits: for bulk requests in flight, whose rows were read before."""
+
 _HELD_SECONDS = 1.0
 """Seconds for the current portion to finish, or to reach the sink that accepts nothing."""
 
@@ -105,6 +108,7 @@ class Tail:
         self._monitor: FolderMonitor | None = None
         self._work = asyncio.Event()
         self._stop = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._ended = asyncio.Event()
         self._deadline = 0.0
         self._held = False
@@ -177,6 +181,10 @@ class Tail:
         if self._started:
             await self._ended.wait()
 
+    def hurry(self) -> None:
+        """End a stop within `_HURRIED_SECONDS`: only what is being written can still be acknowledged."""
+        self._hurried.set()
+
     async def _begin(self) -> CheckpointKeeper:
         saved = await asyncio.to_thread(self._checkpoints.load, self._options.source)
         start = START if saved is None else Position(*saved)
@@ -239,18 +247,28 @@ class Tail:
             self._work.clear()
 
     async def _drain(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:
-        """Wait for the current portion and for receipts, and save, all before the deadline."""
+        """Wait for what is open until the deadline, or a moment after `hurry`, and save."""
+        waiting = asyncio.create_task(self._wait_open(reading, keeper), name="tail-drain")
+        hurried = asyncio.create_task(self._hurried.wait(), name="tail-hurried")
+        try:
+            await asyncio.wait({waiting, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting}, timeout=_HURRIED_SECONDS)
+        finally:
+            await _cancel([waiting, hurried])
+        try:
+            await keeper.save()
+        except StoreError as error:
+            log.warning("tail.checkpoint_failed", error=str(error), position=str(keeper.acknowledged.position))
+        log.info("tail.stopped", position=str(keeper.saved.position), portions_unacknowledged=keeper.open_receipts)
+
+    async def _wait_open(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:
+        """Wait for the current portion and for receipts until the deadline."""
         seconds = max(0.0, self._deadline - time.monotonic())
         done, _ = await asyncio.wait({reading}, timeout=min(seconds, _HELD_SECONDS) if self._held else seconds)
         if done or self._held:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
                     await keeper.wait_empty(but=0 if done else 1)
-        try:
-            await keeper.save()
-        except StoreError as error:
-            log.warning("tail.checkpoint_failed", error=str(error), position=str(keeper.acknowledged.position))
-        log.info("tail.stopped", position=str(keeper.saved.position), portions_unacknowledged=keeper.open_receipts)
 
 
 async def _cancel(tasks: list[asyncio.Task[object]]) -> None:
@@ -285,3 +303,6 @@ class DisabledTail:
     async def stop(self, deadline: float = 10.0, *, held: bool = False) -> None:  # noqa: ARG002 -- as a tail's
         """End `run`."""
         self._stop.set()
+
+    def hurry(self) -> None:
+        """Do nothing: a stop takes no time."""

@@ -61,6 +61,27 @@ async def test_stop_gives_up_at_its_deadline(node: CommitLogWriter, make_harness
     assert harness.store.saved.get("commitlog", (0, 0)) <= (node.current.id, 0)
 
 
+@pytest.mark.parametrize("acknowledged", [False, True])
+async def test_stop_in_a_hurry_saves_only_what_is_acknowledged_in_a_moment(
+    node: CommitLogWriter, make_harness: MakeHarness, *, acknowledged: bool
+) -> None:
+    harness = make_harness(instant=False)
+    harness.start()
+    node.write(user("a"))
+    node.current.mark()
+    await harness.until(lambda: harness.sink.keys == ["a"])
+    stopping = asyncio.create_task(harness.stop(deadline=600))
+    await asyncio.sleep(0.02)
+    assert harness.tail is not None
+    harness.tail.hurry()
+    if acknowledged:
+        await asyncio.sleep(0.02)
+        harness.sink.acknowledge()
+    await stopping
+    saved = harness.store.saved.get("commitlog", (0, 0))
+    assert (saved == (node.current.id, node.current.entry_ends[0])) is acknowledged
+
+
 async def test_stop_gives_up_on_a_full_pipeline_too(node: CommitLogWriter, make_harness: MakeHarness) -> None:
     harness = make_harness()
     harness.sink.room.clear()
