@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from cassandra import (
@@ -34,6 +35,7 @@ from cassandra.protocol import ProtocolHandler
 from cdc_daemon import __version__
 from cdc_daemon.cassandra.request_timer import RequestTimer
 from cdc_daemon.config import CassandraSettings, TlsSettings
+from cdc_daemon.config.client_tls import ReloadingClientContext
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 
 _VALUE_FAILURE = "Failed decoding result column"
@@ -226,6 +228,12 @@ def _login(options: CassandraSettings) -> PlainTextAuthProvider | None:
 
 
 def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    """Return a context that uses replaced files for new connections. Raises `ConfigError`."""
+    files = (tls.ca_file, tls.certificate_file, tls.key_file)
+    return ReloadingClientContext(partial(_load_tls, tls), files, server="cassandra")
+
+
+def _load_tls(tls: TlsSettings) -> ssl.SSLContext:
     place: dict[str, Any] = {}
     try:
         place = {"ca_file": tls.ca_file}

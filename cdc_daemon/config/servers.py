@@ -119,7 +119,8 @@ class ElasticsearchSettings(SettingsSection):
     api_key_file: ConfigPath | None = None
     """A file that holds the API key."""
     ca_file: ConfigPath | None = None
-    """The CA certificates (PEM) that the server's certificate is verified against. Default: those of the system."""
+    """The CA certificates (PEM) that the server's certificate is verified against. Default: those of the system. A
+    replaced file is used for new connections, without a restart."""
     verify_certificates: bool = True
     """Whether the server's certificate is verified. Switch this off only for experiments: without it anybody on the way
     can read and change the traffic."""

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cdc_daemon.config.file_stamp import Stamp, file_stamp
 from cdc_daemon.model.errors import ConfigError
-
-Stamp = tuple[int, int, int] | None
-
-
-def file_stamp(path: Path) -> Stamp:
-    """Return a stamp that changes when a file is replaced or written, None when the file is missing."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class WatchedFile:

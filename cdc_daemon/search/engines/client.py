@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from elasticsearch.serializer import OrjsonSerializer
 
 from cdc_daemon import __version__
+from cdc_daemon.config.client_tls import ReloadingClientContext
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.search.failure import BROKEN_ANSWER, UNSUPPORTED_PRODUCT, EngineError, Failure, shorten
 
@@ -187,6 +189,11 @@ def _check_host(host: str) -> None:
 
 
 def _make_ssl_context(options: ElasticsearchOptions) -> ssl.SSLContext:
+    """Return a context that uses a replaced `ca_file` for new connections. Raises `ConfigError`."""
+    return ReloadingClientContext(partial(_load_tls, options), [options.ca_file], server="elasticsearch")
+
+
+def _load_tls(options: ElasticsearchOptions) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
+from cdc_daemon.config.file_stamp import file_stamp
 from cdc_daemon.config.http import HttpTlsSettings
 from cdc_daemon.model.errors import ConfigError
-from cdc_http.watched_file import file_stamp
 
 log = structlog.get_logger(__name__)
 
