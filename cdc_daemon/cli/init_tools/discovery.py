@@ -34,8 +34,8 @@ _OTHER_SYSTEM_KEYSPACES: Final = frozenset(
 class NodeReport:
     """The node that was asked.
 
-    `follows_log` says whether the daemon can read its commit log. `cdc_enabled` and `cdc_raw_directory` are None if
-    the node does not report its settings.
+    `follows_log` says whether the daemon can read its commit log, and `moves_segments` whether segments reach cdc_raw
+    only when they are complete. What follows is None if the node does not report its settings.
     """
 
     title: str
@@ -43,6 +43,7 @@ class NodeReport:
     follows_log: bool
     cdc_enabled: bool | None
     cdc_raw_directory: str | None
+    moves_segments: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,10 @@ def look_at_node(session: Session, options: CassandraSettings) -> NodeReport:
     return NodeReport(
         title=f"{dialect.name} {release}" if dialect.has_commit_log else dialect.name,
         datacenter=str(node.datacenter),
-        follows_log=dialect.has_commit_log and not moves_segments(release),
+        follows_log=dialect.has_commit_log,
         cdc_enabled=reported.flag("cdc_enabled"),
         cdc_raw_directory=reported.text("cdc_raw_directory"),
+        moves_segments=dialect.has_commit_log and moves_segments(release),
     )
 
 

@@ -16,6 +16,7 @@ from cdc_daemon.config.yaml_file import YamlFile
 _PLAIN: Final = re.compile(r"[A-Za-z_./][\w./-]*", re.ASCII)
 _WIDTH: Final = 118
 _USUAL_PORT: Final = 9042
+_COMMIT_LOG: Final = "/var/lib/cassandra/commitlog"
 _CDC_RAW: Final = "/var/lib/cassandra/cdc_raw"
 
 
@@ -116,6 +117,9 @@ def _whole(
         yield "commit_log:"
         yield f"  # {_about_cdc(node)}"
         yield f"  cdc_raw_directory: {_text(node.cdc_raw_directory or _CDC_RAW)}"
+        if node.moves_segments:
+            yield "  # The segment that is written is here, and comes to cdc_raw when it is complete."
+            yield f"  commitlog_directory: {_text(_COMMIT_LOG)}"
     else:
         yield f"# The daemon cannot read the commit log of {node.title}, so the tables are polled (see poll below)."
         yield "tail: off"

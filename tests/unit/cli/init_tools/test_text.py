@@ -46,6 +46,23 @@ def test_what_the_user_should_know_is_a_comment(made: Made) -> None:
     assert "# s.orders: user text (partition key), n int (clustering), v text" in text
 
 
+def test_before_4_0_the_folder_of_the_growing_segment_is_named_too(made: Made, tmp_path: Path) -> None:
+    node = NodeReport(
+        "Cassandra 3.11.13",
+        "dc1",
+        follows_log=True,
+        cdc_enabled=None,
+        cdc_raw_directory=None,
+        moves_segments=True,
+    )
+    text = render(node, ENGINE, CONNECTION, propose([made("s", "users")], every=()), minimal=True)
+    log = parse(text, file=tmp_path / "config.yaml", environment={}).commit_log
+    assert (log.commitlog_directory, log.cdc_raw_directory) == (
+        Path("/var/lib/cassandra/commitlog"),
+        Path("/var/lib/cassandra/cdc_raw"),
+    )
+
+
 def test_the_commented_join_is_valid_when_it_is_taken(made: Made, tmp_path: Path) -> None:
     tables = [made("s", "users"), made("s", "orders", key={"user": "text"}, clustering={"n": "int"})]
     text = render(NODE, ENGINE, CONNECTION, propose(tables, every=tables), minimal=False)
