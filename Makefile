@@ -7,11 +7,14 @@ READY := $(VENV)/.ready
 COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
+# The packages of the extra aws. They are not in the environment: botocore takes no python-dateutil of today.
+AWS := .cache/aws
+
 # The search engine beside Elasticsearch on which `make test` runs a part of the integration tests.
 OPENSEARCH := opensearch:2.19.5
 
 .DEFAULT_GOAL := help
-.PHONY: help image-test setup demo observe screenshots docs compile test test-search unit explore fuzz lint types format clean fixtures lock image-locks
+.PHONY: help aws-test image-test setup demo observe screenshots docs compile test test-search unit explore fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +40,7 @@ test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/sources/log
+	$(MAKE) --no-print-directory aws-test
 	$(BIN)/coverage report
 	CDC_TEST_SEARCH=$(OPENSEARCH) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short -m other_engines tests/integration
 
@@ -44,6 +48,14 @@ test-search: setup ## The integration tests on another search engine (SEARCH=ope
 	$(BIN)/python -m sandbox fetch --search $(or $(SEARCH),$(OPENSEARCH))
 	CDC_TEST_SEARCH=$(or $(SEARCH),$(OPENSEARCH)) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 \
 	    $(addprefix tests/integration/,daemon documents search sources tablejobs)
+
+$(AWS)/.ready: requirements/aws.lock $(READY)
+	rm -rf $(AWS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(AWS) -r requirements/aws.lock
+	@touch $@
+
+aws-test: $(AWS)/.ready ## The tests of the extra aws, with its packages beside those of development
+	PYTHONPATH=$(AWS) $(BIN)/python -m pytest --tb=short tests/unit/search/engines/test_aws.py
 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
 	$(BIN)/python -m sandbox.screenshots
@@ -95,6 +107,8 @@ image-locks: ## Take the versions of the container image out of requirements/dev
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	$(COMPILE) pyproject.toml --extra otel --extra speed --constraints requirements/development.lock -o requirements/runtime.lock
 	$(COMPILE) --constraints requirements/development.lock --group image -o requirements/build.lock
+	grep -v '^python-dateutil==' requirements/development.lock | sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/\1/p' > .cache/lock/constraints.txt
+	$(COMPILE) --constraints .cache/lock/constraints.txt --group aws -o requirements/aws.lock
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

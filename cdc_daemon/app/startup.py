@@ -19,6 +19,7 @@ from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CassandraUnavailableError, CdcError, ConfigError
 from cdc_daemon.search import ElasticsearchOptions, SearchEngine, make_engine
 from cdc_daemon.search.engine import Product
+from cdc_daemon.search.engines.aws import AwsOptions
 from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, attempting
 from cdc_daemon.store import Store
 
@@ -148,6 +149,7 @@ def connect_elasticsearch(settings: ElasticsearchSettings) -> SearchEngine:
             username=settings.username,
             password=None if password is None else password.get_secret_value(),
             api_key=None if api_key is None else api_key.get_secret_value(),
+            aws=None if settings.aws is None else AwsOptions(settings.aws.region, settings.aws.profile),
             ca_file=settings.ca_file,
             verify=settings.verify_certificates,
             request_timeout=settings.request_timeout,

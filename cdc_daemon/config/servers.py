@@ -93,6 +93,19 @@ def _check_host(host: str) -> str:
     return host.rstrip("/")
 
 
+class AwsSettings(SettingsSection):
+    """Requests that are signed for AWS (Signature Version 4), instead of a login: for Amazon OpenSearch Service.
+
+    It needs `pip install 'cdc-daemon[aws]'`. The credentials are found as by every AWS tool: in environment variables,
+    in files, or from the role of the pod, the container or the machine.
+    """
+
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")
+    """The region of the domain, such as eu-central-1."""
+    profile: str | None = Field(default=None, min_length=1)
+    """The profile of the AWS configuration files. Default: that of `AWS_PROFILE`, or `default`."""
+
+
 class ElasticsearchSettings(SettingsSection):
     """The search engine that documents are written to: a cluster of Elasticsearch or OpenSearch."""
 
@@ -118,6 +131,8 @@ class ElasticsearchSettings(SettingsSection):
     engines have no API keys, and the key is not sent to them. Prefer `api_key_file`."""
     api_key_file: ConfigPath | None = None
     """A file that holds the API key."""
+    aws: AwsSettings | None = None
+    """Signs requests for AWS, instead of a user or an API key."""
     ca_file: ConfigPath | None = None
     """The CA certificates (PEM) that the server's certificate is verified against. Default: those of the system. A
     replaced file is used for new connections, without a restart."""
@@ -150,6 +165,15 @@ class ElasticsearchSettings(SettingsSection):
         if api_key is not None and info.data.get("username") is not None:
             raise wrong("expected either username and password or api_key, not both")
         return api_key
+
+    @field_validator("aws")
+    @classmethod
+    def _signed_instead_of_a_login(cls, aws: AwsSettings | None, info: ValidationInfo) -> AwsSettings | None:
+        if aws is not None and (info.data.get("username") is not None or info.data.get("api_key") is not None):
+            raise wrong("expected either aws or a login, found both")
+        if aws is not None and info.data.get("flavor") == "elasticsearch":
+            raise wrong("expected flavor: auto or opensearch with aws, as Amazon has no Elasticsearch 8")
+        return aws
 
 
 def _with_username(password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

@@ -11,11 +11,13 @@ from cdc_daemon.app.parts.index_preparation import index_definition
 from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cli.checks.finding import Finding, fail, ok, warn
 from cdc_daemon.config import ElasticsearchSettings, MappingSettings
+from cdc_daemon.config.servers import AwsSettings
 from cdc_daemon.config.units import format_duration
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.errors import CdcError, ElasticsearchRefusedError, IndexRefusedError
 from cdc_daemon.search import IndexDefinition, IndexManager, SearchEngine
 from cdc_daemon.search.engine import EngineInfo, Product, of_index
+from cdc_daemon.search.engines.aws import AwsCredentialsError, AwsOptions, AwsSigner
 from cdc_daemon.search.engines.product import SUPPORTED, is_supported
 from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, attempting
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
@@ -46,6 +48,28 @@ async def check_elasticsearch(
         engine = connect_elasticsearch(_quick(options))
     except CdcError as error:
         return [fail("elasticsearch.reachable", error.message, error.hint)]
+    signing = [] if options.aws is None else [await _check_credentials(options.aws)]
+    return signing + await _check_engine(engine, options, mappings, fitting, has_run=has_run)
+
+
+async def _check_credentials(options: AwsSettings) -> Finding:
+    """Check that there are credentials for signatures, and say where they were found, never what they are."""
+    try:
+        source = await AwsSigner(AwsOptions(options.region, options.profile)).source()
+    except AwsCredentialsError as error:
+        hint = "give the pod or the machine a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return fail("elasticsearch.aws", str(error), hint)
+    return ok("elasticsearch.aws", f"requests are signed for {options.region}; the credentials were found in: {source}")
+
+
+async def _check_engine(
+    engine: SearchEngine,
+    options: ElasticsearchSettings,
+    mappings: Mapping[str, MappingSettings],
+    fitting: Mapping[str, DocumentMapping],
+    *,
+    has_run: bool,
+) -> list[Finding]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.close)
         hosts = ", ".join(options.hosts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import ssl
@@ -33,6 +34,7 @@ from elasticsearch.serializer import OrjsonSerializer
 from cdc_daemon import __version__
 from cdc_daemon.config.client_tls import ReloadingClientContext
 from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.search.engines.aws import AwsCredentialsError, AwsOptions, AwsSigner, SignedSession, refusal
 from cdc_daemon.search.failure import BROKEN_ANSWER, UNSUPPORTED_PRODUCT, EngineError, Failure, shorten
 
 log = structlog.get_logger(__name__)
@@ -42,7 +44,7 @@ STREAMED_FROM = 1 << 20
 
 
 class NotConnectedError(ConnectionError):
-    """The connection to Elasticsearch failed, so nothing was sent."""
+    """The connection to Elasticsearch failed, so nothing was sent; or a request was refused before it was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class ElasticsearchOptions:
     which asks the engine.
     `hosts` are URLs with scheme, host and port, without credentials. Either `username` and `password`, or
     `api_key` (the encoded form), or neither. `ca_file` is a PEM file of certificate authorities instead of
-    the system's. `request_timeout` is in seconds. `connections` is the number per host.
+    the system's. `request_timeout` is in seconds. `connections` is the number per host. With `aws` requests are signed
+    instead.
     """
 
     hosts: tuple[str, ...]
@@ -65,6 +68,7 @@ class ElasticsearchOptions:
     request_timeout: float = 30.0
     connections: int = 8
     flavor: Literal["auto", "elasticsearch", "opensearch"] = "elasticsearch"
+    aws: AwsOptions | None = None
 
 
 def make_client(options: ElasticsearchOptions) -> AsyncElasticsearch:
@@ -100,6 +104,7 @@ def make_transport(options: ElasticsearchOptions) -> AsyncTransport:
         headers["authorization"] = f"ApiKey {options.api_key}"
     elif options.username is not None:
         headers["authorization"] = basic_auth_to_header((options.username, options.password or ""))
+    extras = {} if options.aws is None else {_SIGNER: AwsSigner(options.aws)}
     nodes = []
     for host in options.hosts:
         node = url_to_node_config(host)
@@ -110,6 +115,7 @@ def make_transport(options: ElasticsearchOptions) -> AsyncTransport:
                 request_timeout=options.request_timeout,
                 connections_per_node=options.connections,
                 ssl_context=_make_ssl_context(options) if node.scheme == "https" else None,
+                _extras=extras,
             )
         )
     return AsyncTransport(nodes, meta_header=False, **_sending())
@@ -228,6 +234,12 @@ class _Page(Serializer):
         return data.decode(errors="replace")
 
 
+_SIGNER = "cdc_daemon.signer"
+"""The name under which the configuration of a node has the signer of its requests."""
+
+_NOTHING_SENT = (ClientConnectorError, AwsCredentialsError)
+
+
 class _Node(AiohttpHttpNode):
     """One host: streams large bodies, logs warnings, and reads responses of other servers as text."""
 
@@ -246,10 +258,32 @@ class _Node(AiohttpHttpNode):
             answer = await super().perform_request(method, target, sent, headers, request_timeout)
         except ConnectionError as error:
             # A TLS error keeps its type, which identifies the cause.
-            if type(error) is ConnectionError and any(isinstance(c, ClientConnectorError) for c in error.errors):
+            if type(error) is ConnectionError and any(isinstance(c, _NOTHING_SENT) for c in error.errors):
                 raise NotConnectedError(error.message) from None
             raise
+        if _SIGNER in self.config._extras:
+            answer = self._check_refusal(answer)
         return answer._replace(meta=self._tidy(answer.meta))
+
+    def _create_aiohttp_session(self) -> None:  # private as well
+        """Create the session, which signs requests if there is a signer."""
+        super()._create_aiohttp_session()
+        signer = self.config._extras.get(_SIGNER)
+        if signer is not None:
+            assert self.session is not None
+            self.session = SignedSession(self.session, signer)  # type: ignore[assignment]  # it has what the base uses
+
+    def _check_refusal(self, answer: Any) -> Any:
+        """Return an answer in which AWS's reason stands where the engine's would. Raises `NotConnectedError`."""
+        found = refusal(answer.meta.status, answer.meta.headers, answer.body)
+        if found is None:
+            return answer
+        reason, of_signature = found
+        if of_signature:
+            self.config._extras[_SIGNER].forget()
+            raise NotConnectedError(reason)
+        error = {"error": {"type": "security_exception", "reason": reason}}
+        return answer._replace(body=json.dumps(error).encode())
 
     def _log_request(self, *_: Any, **__: Any) -> None:  # private to elastic_transport: see its bound in pyproject.toml
         """Log nothing: the transport would decode whole bodies for it, and documents must not be logged."""
