@@ -91,7 +91,7 @@ format: $(READY) ## Fix what ruff can fix
 observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
 	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep) $(if $(PICTURE),--picture $(PICTURE))
 
-docs: $(READY) ## Generate what is made from the code: docs/metrics.md, docs/config.schema.json, alerts, dashboard
+docs: $(READY) ## Generate what is made from the code: docs/metrics.md, field-types.md, config.schema.json, alerts, dashboard
 	$(BIN)/python -m monitoring
 	$(BIN)/cdc-daemon config schema > docs/config.schema.json
 

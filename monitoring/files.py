@@ -11,6 +11,7 @@ import yaml
 from cdc_daemon.telemetry.metric_table import alerts_by_metric, as_markdown
 from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.dashboard import dashboard
+from monitoring.type_table import type_page
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 COMPONENT = CHECKOUT / "k8s" / "components" / "monitoring"
@@ -63,6 +64,7 @@ def prometheus_rule() -> str:
 def files() -> Mapping[Path, Callable[[], str]]:
     """Return each generated file, with the function that makes its text."""
     return {
+        CHECKOUT / "docs" / "field-types.md": type_page,
         CHECKOUT / "docs" / "metrics.md": metrics_page,
         COMPONENT / "prometheus-rule.yaml": prometheus_rule,
         COMPONENT / "dashboard.json": dashboard,

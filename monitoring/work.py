@@ -11,7 +11,8 @@ def throughput() -> list[Panel]:
     return [
         Panel(
             "Documents by outcome",
-            "Documents per second by outcome: indexed, deleted, superseded by a fresher read, filtered, or dead.",
+            "Documents per second by outcome: indexed, deleted, marked as removed, superseded by a fresher read, "
+            "filtered, or dead.",
             "ops",
             [Query(rate("cdc_daemon_documents_total", "outcome"), "{{outcome}}")],
             stacked=True,

@@ -17,8 +17,9 @@ from cdc_daemon.cassandra.reader import CassandraRowReader
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.cassandra.session import connect
 from cdc_daemon.config import Settings
+from cdc_daemon.document.bookkeeping import whole_source
 from cdc_daemon.document.documents import MappedDocuments
-from cdc_daemon.model.document_operation import FailedBuild, Operation
+from cdc_daemon.model.document_operation import FailedBuild, Operation, RemovalMark
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.signal import Key
 from cdc_daemon.model.version_clock import HybridClock
@@ -40,7 +41,7 @@ class Preview:
     `expected` is the source that the daemon would send, or None if there would be no document. `indexed` is the source
     in the index, or None. If an ingest pipeline changes fields, these differ. If the document cannot be built, `error`
     is set, and `source` is the JSON of its row. `has_row` is whether Cassandra has the row; if it has and `expected` is
-    None, the mapping excludes the row.
+    None, the mapping excludes the row. `mark` is set if the document of a removed row is kept and marked.
     """
 
     id: str
@@ -50,6 +51,12 @@ class Preview:
     error: DocumentError | None = None
     source: bytes | None = None
     has_row: bool = True
+    mark: RemovalMark | None = None
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the row is gone and the document in the index is marked as removed, as the mapping demands."""
+        return self.expected is None and self.mark is not None and self.mark.is_set(self.indexed)
 
     @property
     def document(self) -> dict[str, Any] | None:
@@ -60,6 +67,8 @@ class Preview:
     @property
     def differing(self) -> list[str]:
         """The fields in which the two versions differ, as JSON values: true differs from 1, and 1 from 1.0."""
+        if self.is_marked:
+            return []
         expected, indexed = self.document or {}, self.indexed or {}
         return sorted(
             field
@@ -69,8 +78,8 @@ class Preview:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the index has the expected document, or neither exists."""
-        present = (self.expected is None) == (self.indexed is None)
+        """Whether the index has the expected document, or neither exists, or the document is marked as it should be."""
+        present = self.is_marked or (self.expected is None) == (self.indexed is None)
         return self.error is None and present and not self.differing
 
 
@@ -126,16 +135,16 @@ async def _beside(
     engine: SearchEngine, built: Operation | FailedBuild, error: DocumentError | None = None, *, has_row: bool
 ) -> Preview:
     """Return the built document with the one in the index. `error` is set if the row cannot be read."""
-    body = source = routing = None
+    body = source = routing = mark = None
     if isinstance(built, FailedBuild):
         error, source = built.error, built.source
     else:
-        body, routing = built.body, built.routing
+        body, routing, mark = built.body, built.routing, built.mark
     if error is not None and not built.id:
         return Preview(built.id, built.alias, None, None, error, source, has_row)
     found = await fetch_source(engine, DocumentName(built.alias, built.id, routing))
-    indexed = None if found is None else dict(found)
-    return Preview(built.id, built.alias, body, indexed, error, source, has_row)
+    indexed = None if found is None else dict(whole_source(found))
+    return Preview(built.id, built.alias, body, indexed, error, source, has_row, mark)
 
 
 def _plain(value: Any) -> bytes:

@@ -96,7 +96,12 @@ def show_preview(found: Preview) -> None:
     typer.echo(printable(f"{found.alias}/{found.id}: {'equal' if found.is_equal else 'differs'}"))
     if document is None:
         why = "the mapping's where does not match its row" if found.has_row else "Cassandra has no such row"
-        typer.echo(f"  there would be no document, because {why}{'' if indexed is None else '; the index has one'}")
+        if found.is_marked:
+            typer.echo(f"  the document is kept and marked as removed, because {why}")
+        elif found.mark is not None and indexed is not None:
+            typer.echo(f"  the document would be marked as removed, because {why}")
+        else:
+            typer.echo(f"  there would be no document, because {why}{'' if indexed is None else '; the index has one'}")
         return
     typer.echo(printable(json.dumps(document, indent=2, ensure_ascii=False), keep="\n"))
     if indexed is None:

@@ -19,6 +19,8 @@ from cdc_daemon.config.mapping_names import (
     Table,
 )
 from cdc_daemon.config.mapping_shape import ShapeSettings
+from cdc_daemon.config.type_names import FieldsByType
+from cdc_daemon.model.document_operation import RemovalMark
 from cdc_daemon.model.signal import TableName
 
 _On = Mapping[Column, Column]
@@ -69,6 +71,27 @@ class LookupSettings(SettingsSection):
     """How to find the documents that show the other row when it changes."""
     expiring: bool = False
     """Whether rows of the other table are written `USING TTL` (see `expiring` of a mapping)."""
+
+
+class RemovalMarkSettings(SettingsSection):
+    """The fields that mark the document of a removed row, with `on_row_delete: mark`."""
+
+    field: DocumentField = "deleted"
+    """The field that is set to true. Documents of rows that exist do not have it."""
+    time_field: DocumentField | None = "deleted_at"
+    """The field that holds the time at which the document was marked. null: no time is set."""
+
+    @model_validator(mode="after")
+    def _fields_are_free(self) -> Self:
+        if self.field == self.time_field:
+            raise wrong(f"expected two different fields, found {self.field} twice")
+        for name in (self.field, self.time_field):
+            if name is not None and (name.startswith(("cdc_", "_")) or "." in name):
+                raise wrong(
+                    f"expected a field of the document itself, found {name}",
+                    hint="names that begin with cdc_ or _ are reserved, and a dot would make an object",
+                )
+        return self
 
 
 class JoinSettings(ShapeSettings):
@@ -143,9 +166,18 @@ class MappingSettings(ShapeSettings):
     and the joined rows. The document that it returns is written; None means that there is no document."""
     field_types: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """The Elasticsearch mapping of single fields, which replaces what the daemon derives from the column types."""
+    types: FieldsByType = Field(default_factory=dict)
+    """The Elasticsearch field for values of a CQL type, such as `decimal: {type: scaled_float, scaling_factor: 100}`,
+    in a mapping that the daemon generates. They take precedence over the `types` of all mappings."""
     expiring: bool = False
     """Whether rows are written `USING TTL`. The daemon detects this by itself from the first such change in the log,
     and from the table's `default_time_to_live`. Set it if a backfill may read expiring rows before that."""
+    on_row_delete: Literal["remove", "mark"] = "remove"
+    """What happens to the document of a row that is removed. `remove`: the document is removed. `mark`: it is kept, and
+    the fields of `removal_mark` are set. A row that comes back replaces the marked document. The documents of rows that
+    `where` or `hook` do not show are removed in both cases."""
+    removal_mark: RemovalMarkSettings | None = None
+    """The fields that `on_row_delete: mark` sets. Default: `deleted` and `deleted_at`."""
     snapshot: Literal["initial", "never"] = "initial"
     """Whether rows that were there before are copied. `initial`: if the daemon creates the index, it backfills the
     whole table once, in the background. `never`: only changes are written, and backfills that an operator starts."""
@@ -163,6 +195,14 @@ class MappingSettings(ShapeSettings):
     column types, with `dynamic: strict`."""
     mappings_file: ConfigPath | None = None
     """A file (JSON or YAML) that holds the Elasticsearch mapping."""
+
+    @property
+    def mark(self) -> RemovalMark | None:
+        """The mark of documents whose rows were removed; None if these documents are removed."""
+        if self.on_row_delete == "remove":
+            return None
+        declared = self.removal_mark or RemovalMarkSettings()
+        return RemovalMark(declared.field, declared.time_field)
 
     @property
     def joined_tables(self) -> frozenset[TableName]:
@@ -185,6 +225,13 @@ class MappingSettings(ShapeSettings):
     def _joined(self) -> list[JoinSettings | LookupSettings]:
         joins = self.joins.values()
         return [*joins, *self.lookups.values(), *(each for join in joins for each in join.lookups.values())]
+
+    @field_validator("removal_mark")
+    @classmethod
+    def _mark_is_used(cls, mark: RemovalMarkSettings | None, info: ValidationInfo) -> RemovalMarkSettings | None:
+        if mark is not None and info.data.get("on_row_delete") == "remove":
+            raise wrong("expected removal_mark only with on_row_delete: mark", hint="add on_row_delete: mark")
+        return mark
 
     @field_validator("index")
     @classmethod

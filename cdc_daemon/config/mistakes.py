@@ -59,6 +59,9 @@ def format_path(path: KeyPath) -> str:
 
 _LONGEST = 60
 
+_OF_WHOLE_MAPPINGS = ("on_row_delete", "removal_mark")
+"""Keys of a mapping that joins and lookups do not have, although rows of their tables are removed too."""
+
 _EXPECTED = {
     "missing": "expected a value, found none",
     "bool_parsing": "expected true or false",
@@ -153,6 +156,8 @@ def _is_model(candidate: object) -> bool:
 def _right_name(path: KeyPath) -> str | None:
     """Return a hint for an unknown key: a similar key of this section, or the same key of another section."""
     name = str(path[-1])
+    if name in _OF_WHOLE_MAPPINGS and path[0] == "mappings" and len(path) > 3:
+        return f"{name} belongs to the mapping: a removed row of another table only disappears from the documents"
     model = _model_at(path[:-1])
     here = [] if model is None else list(model.model_fields)
     near = difflib.get_close_matches(name.lower().replace("-", "_"), here, n=1, cutoff=0.6)

@@ -15,6 +15,7 @@ from cdc_daemon.config.mapping_names import Table
 from cdc_daemon.config.peers import PeerSettings
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
+from cdc_daemon.config.type_names import FieldsByType
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
 
 
@@ -201,6 +202,9 @@ class Settings(SettingsSection):
     """The daemon's log."""
     tracing: TracingSettings = TracingSettings()
     """OpenTelemetry traces."""
+    types: FieldsByType = Field(default_factory=dict)
+    """The Elasticsearch field for values of a CQL type, in all mappings that the daemon generates, such as
+    `decimal: {type: scaled_float, scaling_factor: 100}`. Default: docs/field-types.md."""
     mappings: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], MappingSettings] = Field(min_length=1)
     """The mappings, by object type, such as `user`."""
 
@@ -273,6 +277,18 @@ class Settings(SettingsSection):
         if table is not None and table not in {mapping.table for mapping in mappings.values()}:
             raise wrong(f"expected a mapping for heartbeat.table, {table}: without one its rows are not replicated")
         return mappings
+
+    @field_validator("mappings")
+    @classmethod
+    def _types_are_of_all_mappings(
+        cls, mappings: Mapping[str, MappingSettings], info: ValidationInfo
+    ) -> Mapping[str, MappingSettings]:
+        types = info.data.get("types") or {}
+        if not types:
+            return mappings
+        return {
+            name: mapping.model_copy(update={"types": {**types, **mapping.types}}) for name, mapping in mappings.items()
+        }
 
     def redacted(self) -> dict[str, Any]:
         """Return the effective configuration as plain values, with units. Secrets are replaced by stars."""

@@ -17,6 +17,9 @@ CLUSTERING_FIELD = "cdc_clustering"
 KEY_FIELD = "cdc_key"
 """The readable `_id` of a document with a hashed `_id`, because Elasticsearch rejects one that long."""
 
+UNINDEXED_FIELD = "cdc_unindexed"
+"""The fields of a document that the index cannot hold in their flattened fields. They are stored and not indexed."""
+
 LONGEST_PARTITION_TERM = 32_000
 """Bytes of a partition key stored in the keyword: Lucene rejects terms over 32 766 bytes."""
 
@@ -58,3 +61,11 @@ def read_row_key(source: Mapping[str, Any], *, longest: int = LONGEST_PARTITION_
         return bytes.fromhex(term), clustering
     except ValueError:
         return None
+
+
+def whole_source(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the source of a document with the fields that were set aside in `UNINDEXED_FIELD` in their places."""
+    aside = source.get(UNINDEXED_FIELD)
+    if not isinstance(aside, Mapping):
+        return source
+    return {**{name: value for name, value in source.items() if name != UNINDEXED_FIELD}, **aside}

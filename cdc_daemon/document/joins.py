@@ -7,7 +7,8 @@ from typing import Any
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config.mapping import JoinSettings, LookupSettings
-from cdc_daemon.document.index_mapping import ANYTHING, field_mapping, shape_properties
+from cdc_daemon.document.field_types import ANYTHING, FieldTypes
+from cdc_daemon.document.index_mapping import shape_properties
 from cdc_daemon.document.related import Joined, Relation, match_key
 from cdc_daemon.document.shape import Extra, Shape
 from cdc_daemon.model.cql_types import CqlType
@@ -50,7 +51,11 @@ class LookedUp:
             Extra(self.relation.value_name(column), field, _or_null(converter(types[column])))
             for column, field in fields.items()
         ]
-        self.properties = {field: field_mapping(types[column]) for column, field in fields.items()}
+        self._types = {field: types[column] for column, field in fields.items()}
+
+    def properties(self, types: FieldTypes) -> dict[str, Any]:
+        """Return the fields as an Elasticsearch mapping's properties."""
+        return {field: types.of(kind) for field, kind in self._types.items()}
 
 
 class Embedded:
@@ -94,14 +99,13 @@ class Embedded:
         """Whether several children may have the same entry name in a map. The last in their order is shown."""
         self._makers: dict[tuple[str, ...], Callable[[Sequence[Sequence[Any]]], Any]] = {}
 
-    @property
-    def properties(self) -> dict[str, Any]:
-        """The Elasticsearch mapping of the field."""
+    def properties(self, types: FieldTypes) -> dict[str, Any]:
+        """Return the Elasticsearch mapping of the field."""
         if self.settings.form == "map":
             return dict(ANYTHING)  # entry names are data
-        made: dict[str, Any] = {"properties": shape_properties(self._shape)}
+        made: dict[str, Any] = {"properties": shape_properties(self._shape, types)}
         for lookup in self.lookups:
-            made["properties"] |= lookup.properties
+            made["properties"] |= lookup.properties(types)
         return {"type": "nested", **made} if self.settings.nested else made
 
     @property

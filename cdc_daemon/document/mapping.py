@@ -15,15 +15,17 @@ from cdc_daemon.document.bookkeeping import (
     KEY_FIELD,
     LONGEST_KEY_TERM,
     PARTITION_FIELD,
+    UNINDEXED_FIELD,
     partition_term,
 )
+from cdc_daemon.document.field_types import ANYTHING, DEFAULT_TYPES, FieldTypes, has_flattened
 from cdc_daemon.document.hook import call_hook, load_hook
 from cdc_daemon.document.identity import Identity, KeyTemplate, short_id
 from cdc_daemon.document.index_mapping import shape_properties
 from cdc_daemon.document.joins import Embedded, LookedUp, Tables, column_types
 from cdc_daemon.document.related import Joined, Related
 from cdc_daemon.document.shape import Shape, misfit
-from cdc_daemon.model.document_operation import Operation
+from cdc_daemon.model.document_operation import Operation, RemovalMark
 from cdc_daemon.model.errors import ConfigError, ConversionError, DocumentError, IdError
 from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.values.cql_json import json_value
@@ -54,6 +56,7 @@ class DocumentMapping:
         self.pipeline = settings.pipeline
         self.on_truncate = settings.on_truncate
         self.on_drop = settings.on_drop
+        self.mark = settings.mark
         types = column_types(table)
         self.lookups = [
             LookedUp(f"{name}.lookups.{each}", declared, types, tables or {}, name=f"{name}\0{each}")
@@ -73,8 +76,13 @@ class DocumentMapping:
         self._hook_name = settings.hook or ""
         self._hook = None if settings.hook is None else load_hook(settings.hook)
         self._field_types = settings.field_types
+        self._types = settings.types
         self._key_width = len(table.partition_key) + len(table.clustering)
         self._check_field_types()
+        generated = {} if settings.mappings is not None else self.index_mapping()["properties"]
+        self._flattened = tuple(sorted(field for field, made in generated.items() if has_flattened(made)))
+        if self.mark is not None:
+            self._check_mark(self.mark)
 
     @property
     def identity(self) -> Identity:
@@ -102,7 +110,7 @@ class DocumentMapping:
         condition = self._shape.condition(columns)
         width, hook, clustered = self._key_width, self._hook, bool(self.table.clustering)
         hooked = _HookArguments(self, columns)
-        alias, pipeline = self.alias, self.pipeline
+        alias, pipeline, flattened = self.alias, self.pipeline, self._flattened
 
         def operation_of(row: Row, key: RowKey, version: int, read_at: float) -> Operation:
             values = row[:width]
@@ -128,13 +136,14 @@ class DocumentMapping:
                 made[CLUSTERING_FIELD] = [None if part is None else part.hex() for part in clustering]
             if readable is not identity:
                 made[KEY_FIELD] = readable
-            return Operation(alias, identity, version, self._encode(made, identity), read_at, routing, pipeline)
+            body = self._encode(made, identity)
+            return Operation(alias, identity, version, body, read_at, routing, pipeline, flattened=flattened)
 
         return operation_of
 
     def removal(self, key: Sequence[Any], version: int, read_at: float) -> Operation:
-        """Return the deletion of a document, by its key's values. Raises `IdError`."""
-        return Operation(self.alias, self.id_of(key), version, None, read_at, self.routing_of(key))
+        """Return the deletion of a document, or its mark, by its key's values. Raises `IdError`."""
+        return Operation(self.alias, self.id_of(key), version, None, read_at, self.routing_of(key), mark=self.mark)
 
     def source_of(self, columns: Sequence[str], row: Row) -> bytes:
         """Return as JSON the values of a row with these columns that its document is built from."""
@@ -158,17 +167,30 @@ class DocumentMapping:
         if self.table.clustering:
             fields[PARTITION_FIELD] = {"type": "keyword"}
             fields[CLUSTERING_FIELD] = {"type": "keyword", "index": False, "doc_values": False}
+        if self._flattened:
+            fields[UNINDEXED_FIELD] = dict(ANYTHING)
+        if self.mark is not None:
+            fields[self.mark.field] = {"type": "boolean"}
+            if self.mark.time_field is not None:
+                fields[self.mark.time_field] = {"type": "date"}
         return fields
 
     def index_mapping(self) -> Mapping[str, Any]:
         """Return an Elasticsearch mapping for the documents: strict, each field by its column's type."""
-        return {"dynamic": "strict", "properties": {**self._properties(), **self._field_types}}
+        return self._mapping(FieldTypes(self._types))
 
-    def _properties(self) -> dict[str, Any]:
-        made = shape_properties(self._shape)
+    def former_index_mapping(self) -> Mapping[str, Any]:
+        """Return the mapping with the defaults of earlier versions, which an existing index may have."""
+        return self._mapping(FieldTypes(self._types, former=True))
+
+    def _mapping(self, types: FieldTypes) -> Mapping[str, Any]:
+        return {"dynamic": "strict", "properties": {**self._properties(types), **self._field_types}}
+
+    def _properties(self, types: FieldTypes) -> dict[str, Any]:
+        made = shape_properties(self._shape, types)
         for lookup in self.lookups:
-            made |= lookup.properties
-        return made | {join.field: join.properties for join in self.joins}
+            made |= lookup.properties(types)
+        return made | {join.field: join.properties(types) for join in self.joins}
 
     def _names(self, key: Sequence[Any]) -> tuple[str, str]:
         """Return the `_id` and the readable `_id`: the same object if they are equal."""
@@ -200,7 +222,7 @@ class DocumentMapping:
         return {"object_type": self.name, "index": self.alias, "id": identity}
 
     def _check_field_types(self) -> None:
-        known = self._properties().keys()
+        known = self._properties(DEFAULT_TYPES).keys()
         for field in self._field_types:
             if field not in known and self._hook is None:
                 raise ConfigError(
@@ -208,6 +230,22 @@ class DocumentMapping:
                     hint=nearest_hint(field, known),
                     mapping=self.name,
                 )
+
+    def _check_mark(self, mark: RemovalMark) -> None:
+        known = self._properties(DEFAULT_TYPES).keys()
+        for part, field in zip(("field", "time_field"), mark, strict=True):
+            if field in known:
+                raise ConfigError(
+                    f"expected a field of its own in removal_mark.{part}, found {field!r}, which the documents have",
+                    hint=f"set removal_mark: {{{part}: another_name}}, or rename or exclude the column",
+                    mapping=self.name,
+                )
+        if not self._identity.names_whole_key:
+            raise ConfigError(
+                "expected an id of the whole key with on_row_delete: mark, found one that several rows share",
+                hint="name every key column in id: a removed row would mark the document of rows that exist",
+                mapping=self.name,
+            )
 
 
 class _HookArguments:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cdc_daemon.model.errors import DocumentError
 from cdc_daemon.model.reading import Row
 from cdc_daemon.model.signal import Key
+
+
+class RemovalMark(NamedTuple):
+    """The fields that mark a document whose row is gone: `field` is true, `time_field` (if any) holds the time."""
+
+    field: str
+    time_field: str | None = None
+
+    def is_set(self, source: Mapping[str, Any] | None) -> bool:
+        """Return whether a document with this source is marked."""
+        return source is not None and source.get(self.field) is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +32,8 @@ class Operation:
     JSON on one line; None deletes the document. `read_at` is `time.monotonic()` when that read began, in
     seconds: it determines when the body is too old to be sent. `routing` is the shard routing value,
     if the index needs one; `pipeline` is the ingest pipeline for the document. `filtered` means that the document
-    is deleted because its mapping does not show such rows.
+    is deleted because its mapping does not show such rows. With `mark` and no body, the document is not deleted but
+    marked, if it exists. `flattened` names the fields that hold maps, which an index may not accept as they are.
     """
 
     alias: str
@@ -32,6 +44,8 @@ class Operation:
     routing: str | None = None
     pipeline: str | None = None
     filtered: bool = False
+    mark: RemovalMark | None = None
+    flattened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,9 @@ class Outcome(Enum):
 
     DELETED = "deleted"
     """The document was deleted, or did not exist and its deletion is remembered."""
+
+    MARKED = "marked"
+    """The row is gone: the document was kept, and is marked as removed."""
 
     FILTERED = "filtered"
     """The mapping does not show the row: its document was deleted, or did not exist."""

@@ -22,6 +22,7 @@ from cdc_daemon.search.documents import find_versions
 from cdc_daemon.search.engine import DocumentName, SearchEngine
 from cdc_daemon.search.failure import EngineError, Failure, FailureKind
 from cdc_daemon.search.metrics import BulkObserver, RetryReason, SilentObserver
+from cdc_daemon.search.removal_marks import AT_ONCE, marked_operations
 
 log = structlog.get_logger(__name__)
 
@@ -145,7 +146,13 @@ class BulkWriter:
         """
         known = BulkResults(operations)
         limits = self._limits
-        batches = list(split(operations, known.results, documents=limits.documents, size=self._size))
+        marks = [at for at, operation in enumerate(operations) if operation.mark is not None]
+        if marks:
+            await self._mark_removed(known, marks)
+            if len(marks) == len(operations):
+                return known.results
+        wanted = [at for at, operation in enumerate(operations) if operation.mark is None] if marks else None
+        batches = list(split(operations, known.results, documents=limits.documents, size=self._size, positions=wanted))
         work = iter(batches)
         couriers = min(len(batches), limits.connections)
         if couriers <= 1:
@@ -156,12 +163,62 @@ class BulkWriter:
                     group.create_task(self._deliver_all(known, work))
         return known.results
 
+    async def _mark_removed(self, known: BulkResults, positions: Sequence[int]) -> None:
+        """Mark the documents of removed rows. One that meets overload is read again together with its row."""
+        for start in range(0, len(positions), AT_ONCE):
+            async with self._slots.slot():
+                readable = await self._read_marked(known, positions[start : start + AT_ONCE])
+            parts = split(known.operations, known.results, documents=AT_ONCE, size=self._size, positions=readable)
+            for batch in parts:
+                await self._deliver(known, batch, repeat=False)
+
+    async def _read_marked(self, known: BulkResults, positions: Sequence[int]) -> Sequence[int]:
+        """Read documents, and replace the operations that mark them; return the positions of those to be sent."""
+        batch = self._sendable(known, BulkBatch(list(positions), [b""] * len(positions), 0))
+        if not batch.positions:
+            return ()
+        wanted = [known.operations[at] for at in batch.positions]
+        try:
+            marked = await marked_operations(self._engine, wanted, seconds=self._request_timeout, now=self._now)
+        except EngineError as error:
+            await self._finish(known, known.record_refused(batch, error.failure, sent=False))
+            return ()
+        verdict = BulkVerdict()
+        readable: dict[int, Operation] = {}
+        for position, found in zip(batch.positions, marked, strict=True):
+            if isinstance(found, Operation):
+                readable[position] = found
+            elif isinstance(found, Result):
+                known.results[position] = found
+            else:
+                known.record_unread(position, found, verdict)
+        known.send_instead(readable)
+        await self._finish(known, verdict)
+        return list(readable)
+
     async def _deliver_all(self, known: BulkResults, work: Iterator[BulkBatch]) -> None:
         for batch in work:
             await self._deliver(known, batch)
 
-    async def _deliver(self, known: BulkResults, whole: BulkBatch) -> None:
-        """Send a batch until none of its operations must be sent again."""
+    async def _deliver(self, known: BulkResults, batch: BulkBatch, *, repeat: bool = True) -> None:
+        """Send a batch, then the documents that were refused because of values that can be stored aside."""
+        await self._deliver_batch(known, batch, repeat=repeat)
+        if fitting := known.fitting(batch):
+            log.warning(
+                "elasticsearch.values_not_indexed",
+                documents=len(fitting),
+                id=next(iter(fitting.values())).id,
+                hint="a map has an entry that is too long for a flattened field: it is stored and not searched",
+                every=60,
+            )
+            known.send_instead(fitting)
+            for part in split(
+                known.operations, known.results, documents=len(fitting), size=self._size, positions=fitting
+            ):
+                await self._deliver_batch(known, part, repeat=repeat)
+
+    async def _deliver_batch(self, known: BulkResults, whole: BulkBatch, *, repeat: bool) -> None:
+        """Send a batch until none of its operations must be sent again; without `repeat` only once."""
         backoff = Backoff(first=self._limits.retry_pause)
         batch = whole
         while True:
@@ -174,11 +231,11 @@ class BulkWriter:
                     break
                 self._adapt(answer, started)
             await self._finish(known, answer)
-            if not answer.overloaded:
+            if not (answer.overloaded and repeat):
                 return
             batch = batch.keep(answer.overloaded, known.operations)
             await asyncio.sleep(backoff.next(self._limits.longest_retry_pause))
-        await self._split_invalid(known, batch, answer)
+        await self._split_invalid(known, batch, answer, repeat=repeat)
 
     async def _send(self, known: BulkResults, batch: BulkBatch) -> BulkVerdict | Failure:
         """Send a batch once; return a `Failure` if the request itself is invalid and must be split."""
@@ -198,7 +255,7 @@ class BulkWriter:
         self._observer.bulk_done(self._clock() - started, len(batch), len(body))
         return known.record(batch, guards, items, self._clocks())
 
-    async def _split_invalid(self, known: BulkResults, batch: BulkBatch, failure: Failure) -> None:
+    async def _split_invalid(self, known: BulkResults, batch: BulkBatch, failure: Failure, *, repeat: bool) -> None:
         """Halve a request that is too large or holds an invalid operation, down to the single operation."""
         if failure.status == 413:
             self._shrink(batch.size // 2)
@@ -206,7 +263,7 @@ class BulkWriter:
             known.record_dead(batch.positions[0], failure)
             return
         for half in batch.halves(known.operations):
-            await self._deliver(known, half)
+            await self._deliver(known, half, repeat=repeat)
 
     async def _finish(self, known: BulkResults, verdict: BulkVerdict) -> None:
         """Look up the versions that conflicts did not report, and pass on the results."""

@@ -104,14 +104,22 @@ class WriteTrouble:
     targets: tuple[Target, ...]
 
 
-def split(operations: Sequence[Operation], results: list[Result], *, documents: int, size: int) -> Iterator[BulkBatch]:
-    """Split operations into batches of at most `documents` operations and `size` bytes.
+def split(
+    operations: Sequence[Operation],
+    results: list[Result],
+    *,
+    documents: int,
+    size: int,
+    positions: Iterable[int] | None = None,
+) -> Iterator[BulkBatch]:
+    """Split operations, all of them or those at `positions`, into batches of at most `documents` and `size` bytes.
 
     A single larger operation is sent alone. An operation that would fail its whole request is not sent: its
     entry in `results` becomes DEAD.
     """
     batch = BulkBatch([], [], 0)
-    for position, operation in enumerate(operations):
+    for position in range(len(operations)) if positions is None else positions:
+        operation = operations[position]
         action = encode_action(operation)
         if isinstance(action, Result):
             results[position] = action

@@ -14,6 +14,7 @@ from cdc_daemon.model.version_clock import NO_VERSIONS, VersionRange
 from cdc_daemon.search.bulk_body import BulkBatch, Target, WriteTrouble, guard_failure
 from cdc_daemon.search.engine import BulkItem
 from cdc_daemon.search.failure import Failure, FailureKind
+from cdc_daemon.search.flattened_fields import without_unfit_values
 from cdc_daemon.search.metrics import RetryReason
 
 _SEEN = re.compile(r"current version \[(\d+)\] is higher (?:or equal to|than) the one provided \[\d+\]")
@@ -62,7 +63,10 @@ class BulkVerdict:
 
 
 class BulkResults:
-    """The operations of one write and, at the same positions, the results known so far."""
+    """The operations of one write and, at the same positions, the results known so far.
+
+    Operations that mark documents are replaced by those that are sent in their place.
+    """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = operations
@@ -78,14 +82,14 @@ class BulkResults:
         verdict = BulkVerdict()
         if items is None:
             for position in batch.positions:
-                self.results[position] = _written(self.operations[position].body is None, 200)
+                self.results[position] = _written(_outcome_of(self.operations[position]), 200)
             return verdict
         missing: set[str] = set()
         for position, item in zip(batch.positions, items, strict=False):
             operation = self.operations[position]
             failure = item.failure
             if failure is None:
-                self.results[position] = _written(operation.body is None, item.status)
+                self.results[position] = _written(_outcome_of(operation), item.status)
                 continue
             if failure.error_type == "index_not_found_exception":
                 missing.add(operation.alias)
@@ -97,6 +101,29 @@ class BulkResults:
                 missing.add(guard.alias)
         self._distrust_deletions(batch, missing, verdict)
         return verdict
+
+    def send_instead(self, replaced: Mapping[int, Operation]) -> None:
+        """Replace the operations at these positions by those that are sent; the caller's sequence is not changed."""
+        self.operations = [replaced.get(at, operation) for at, operation in enumerate(self.operations)]
+
+    def fitting(self, batch: BulkBatch) -> dict[int, Operation]:
+        """Return, by position, the refused documents of a batch without the values that were not accepted."""
+        found: dict[int, Operation] = {}
+        for position in batch.positions:
+            if self.results[position].outcome is Outcome.DEAD and self.results[position].status == 400:
+                operation = without_unfit_values(self.operations[position])
+                if operation is not None:
+                    found[position] = operation
+        return found
+
+    def record_unread(self, position: int, failure: Failure, verdict: BulkVerdict) -> None:
+        """Record the outcome of an operation that needs its document, which could not be read."""
+        if failure.kind is FailureKind.DOCUMENT:
+            self.record_dead(position, failure)
+            return
+        self.results[position] = _result(Outcome.REREAD, failure)
+        verdict.retries[retry_reason(failure.kind)] += 1
+        verdict.add_trouble(failure, Target.of(self.operations[position]))
 
     def record_refused(self, batch: BulkBatch, failure: Failure, *, sent: bool) -> BulkVerdict:
         """Record REREAD for each operation of a request that was rejected or lost as a whole, or never `sent`."""
@@ -221,6 +248,13 @@ def _result(outcome: Outcome, failure: Failure, seen: int | None = None, *, unan
     return Result(outcome, failure.error_type, failure.reason, seen, failure.status, unanswered)
 
 
+def _outcome_of(operation: Operation) -> Outcome:
+    """Return the outcome of an operation that was carried out."""
+    if operation.body is None:
+        return Outcome.DELETED
+    return Outcome.INDEXED if operation.mark is None else Outcome.MARKED
+
+
 @cache
-def _written(deletion: bool, status: int) -> Result:  # noqa: FBT001  the cache wants it so
-    return Result(Outcome.DELETED if deletion else Outcome.INDEXED, status=status)
+def _written(outcome: Outcome, status: int) -> Result:
+    return Result(outcome, status=status)

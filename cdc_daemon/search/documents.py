@@ -114,7 +114,7 @@ async def find_documents_with(
 
 
 class DocumentWalk:
-    """Every document behind an alias, from one snapshot after a refresh.
+    """Every document behind an alias, or those that match `query`, from one snapshot after a refresh.
 
     `part` is a part's number and the number of parts: it selects only that part. All parts together are all documents.
     """
@@ -127,12 +127,14 @@ class DocumentWalk:
         source: Sequence[str] = (),
         page: int = 1000,
         part: tuple[int, int] | None = None,
+        query: Mapping[str, Any] | None = None,
     ) -> None:
         self._engine = engine
         self._alias = alias
         self._source = list(source)
         self._page = page
         self._part = part
+        self._query = query
 
     async def count(self) -> int:
         """Return the approximate number of documents."""
@@ -144,6 +146,7 @@ class DocumentWalk:
         return find_documents(
             self._engine,
             self._alias,
+            self._query,
             part=self._part,
             source=self._source,
             page=self._page,

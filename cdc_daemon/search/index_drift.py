@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cdc_daemon.search.engine import SearchEngine, of_index
@@ -53,10 +54,16 @@ def drift_hint(index: str, mapping: str) -> str:
 
 
 async def find_drift(
-    engine: SearchEngine, index: str, *, settings: Mapping[str, Any], mappings: Mapping[str, Any]
+    engine: SearchEngine,
+    index: str,
+    *,
+    settings: Mapping[str, Any],
+    mappings: Mapping[str, Any],
+    former: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[IndexDifference]:
     """Compare an index with its declaration; only declared settings and fields count.
 
+    `former` is the mapping that earlier versions of the daemon generated. A field as it was then is no difference.
     Raises `ElasticsearchUnavailableError` and `ElasticsearchRefusedError`.
     """
     found: list[IndexDifference] = []
@@ -68,7 +75,8 @@ async def find_drift(
         with attempting("read the mapping", index=index):
             mapping = of_index(await engine.mappings(index), index)
             declared = await engine.fit_mapping(mappings)
-        found += mapping_differences(declared, mapping)
+            accepted = await engine.fit_mapping(former) if former else former
+        found += mapping_differences(declared, mapping, former=accepted)
     return found
 
 
@@ -80,11 +88,13 @@ def settings_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) 
             yield IndexDifference(f"settings.{place}", value, there)
 
 
-def mapping_differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:
-    """Compare a declared mapping with an index's; return the fields that are missing or differ."""
+def mapping_differences(
+    declared: Mapping[str, Any], found: Mapping[str, Any], *, former: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[IndexDifference]:
+    """Compare a declared mapping with an index's; return the fields that are missing or differ, also from `former`."""
     if "dynamic" in declared and _plain(declared["dynamic"]) != _plain(found.get("dynamic", True)):
         yield IndexDifference("mappings.dynamic", declared["dynamic"], found.get("dynamic", True))
-    yield from _fields("mappings", declared, found)
+    yield from _fields("mappings", declared, found, former)
 
 
 def flat_settings(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -93,16 +103,27 @@ def flat_settings(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name if name.startswith("index.") else f"index.{name}", value
 
 
-def _fields(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:
+def _fields(
+    place: str, declared: Mapping[str, Any], found: Mapping[str, Any], former: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[IndexDifference]:
     for inner in _INNER:
-        there = found.get(inner) or {}
+        there, earlier = found.get(inner) or {}, former.get(inner) or {}
         for name, field in (declared.get(inner) or {}).items():
             at = f"{place}.{name}"
             if name not in there:
                 yield IndexDifference(at, _type_of(field), None)
                 continue
-            yield from _attributes(at, field, there[name])
-            yield from _fields(at, field, there[name])
+            before = earlier.get(name) or {}
+            if before and before != field and not any(_field(at, before, there[name])):
+                continue
+            yield from _field(at, field, there[name], before)
+
+
+def _field(
+    place: str, declared: Mapping[str, Any], found: Mapping[str, Any], former: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[IndexDifference]:
+    yield from _attributes(place, declared, found)
+    yield from _fields(place, declared, found, former)
 
 
 def _attributes(place: str, declared: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[IndexDifference]:

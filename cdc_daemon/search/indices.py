@@ -14,6 +14,7 @@ from cdc_daemon.search.engine import SearchEngine, of_index
 from cdc_daemon.search.failure import EngineError, Failure, FailureKind, attempting, error_of
 from cdc_daemon.search.index_drift import flat_settings
 from cdc_daemon.search.index_swap import write_index
+from cdc_daemon.search.stored_fields import ONLY_STORED_HINT, only_stored
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,7 @@ class IndexDefinition:
     `alias` is the name for writes, `index` the name of the index to create if the alias does not
     exist. `settings` and `mappings` are Elasticsearch's; mappings without `dynamic` are strict.
     `extra_properties` are the daemon's own fields, as a mapping's properties: the missing ones are added
-    to an existing index.
+    to an existing index. `former` is the mapping that earlier versions of the daemon generated.
     """
 
     alias: str
@@ -43,6 +44,7 @@ class IndexDefinition:
     settings: Mapping[str, Any] = field(default_factory=dict)
     mappings: Mapping[str, Any] = field(default_factory=dict)
     extra_properties: Mapping[str, Any] = field(default_factory=dict)
+    former: Mapping[str, Any] = field(default_factory=dict)
 
     def whole_mapping(self) -> dict[str, Any]:
         """Return the mapping for the creation of the index."""
@@ -113,6 +115,14 @@ class IndexManager:
             )
         await self._add_properties(index, definition)
 
+    async def check_own_fields(self, definition: IndexDefinition) -> None:
+        """Check whether the index of an alias can have the daemon's own fields. Raises as `ensure` does."""
+        index = await self._find_write_index(definition.alias)
+        if index is not None:
+            with attempting("read the mapping", index=index):
+                properties = of_index(await self._engine.mappings(index), index).get("properties") or {}
+            _check_properties(properties, definition)
+
     async def try_out(self, definition: IndexDefinition) -> None:
         """Check with Elasticsearch whether an index can be created, without creating it.
 
@@ -176,6 +186,10 @@ class IndexManager:
                 return False
             raise _creation_error(error.failure, definition) from None
         log.info("elasticsearch.index_created", index=definition.index, alias=definition.alias)
+        if stored := await only_stored(self._engine, definition.whole_mapping()):
+            log.warning(
+                "elasticsearch.fields_not_searched", index=definition.index, fields=stored, hint=ONLY_STORED_HINT
+            )
         return True
 
     async def _find_write_index(self, alias: str) -> str | None:
@@ -279,7 +293,8 @@ def _check_properties(properties: Mapping[str, Any], definition: IndexDefinition
         if found is not None and found.get("type") != wanted.get("type"):
             raise ElasticsearchRefusedError(
                 f"expected the field {name!r} to be mapped as {wanted.get('type')!r}, found {found.get('type')!r}",
-                hint="write to an index of the daemon's own, or reindex without that field",
+                hint="write to an index of the daemon's own, reindex without that field, or rename a field of "
+                "removal_mark",
                 alias=definition.alias,
             )
 

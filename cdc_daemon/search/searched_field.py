@@ -10,6 +10,8 @@ from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.failure import attempting
 
 _TEXTS = frozenset(("text", "match_only_text", "search_as_you_type"))
+_FLATTENED = frozenset(("flattened", "flat_object"))
+_NUMBERS = frozenset(("double", "float", "half_float", "scaled_float"))
 _NOT_SEARCHED = frozenset(("object", "nested", "binary", "dense_vector"))
 _NOTHING: Mapping[str, Any] = {}
 
@@ -49,7 +51,7 @@ def find_field(mapping: Mapping[str, Any], field: str, *, aliased: bool = False)
     names = field.split(".")
     for at, name in enumerate(names):
         inner = node.get("properties") or node.get("fields") or _NOTHING
-        if node.get("type") == "flattened" or node.get("enabled") is False or name not in inner:
+        if node.get("type") in _FLATTENED or node.get("enabled") is False or name not in inner:
             return _without(mapping, node, field, dynamic=dynamic)
         node = inner[name]
         dynamic = node.get("dynamic", dynamic)
@@ -74,7 +76,7 @@ async def read_fields(engine: SearchEngine, alias: str, field: str) -> Sequence[
 
 def _without(mapping: Mapping[str, Any], node: Mapping[str, Any], field: str, *, dynamic: Any) -> SearchedField:
     """Return how a field that is not in the mapping can be searched."""
-    if field in (mapping.get("runtime") or _NOTHING) or node.get("type") == "flattened":
+    if field in (mapping.get("runtime") or _NOTHING) or node.get("type") in _FLATTENED:
         return SearchedField(field)
     if str(dynamic).lower() in {"true", "runtime"} and node.get("enabled") is not False:
         return SearchedField(field)  # the first document with this field adds it to the mapping
@@ -86,6 +88,8 @@ def _judged(field: str, node: Mapping[str, Any]) -> SearchedField:
     if kind in _NOT_SEARCHED or (node.get("index") is False and (kind in _TEXTS or node.get("doc_values") is False)):
         whole = _whole(field, node)
         return whole or SearchedField(field, problem=f"{field} ({kind}) cannot be searched", answers=False)
+    if kind in _NUMBERS and (whole := _whole(field, node)) is not None:
+        return whole  # a number is rounded, and the keyword below it is not
     if kind not in _TEXTS:
         return SearchedField(field, longest=node.get("ignore_above"))
     whole = _whole(field, node)

@@ -91,7 +91,9 @@ class SwapSteps:
         """Return the differences of an index being built from its declaration."""
         building = _building_settings(definition)
         settings = {name: value for name, value in flat_settings(definition.settings) if name not in building}
-        return await find_drift(self._engine, index, settings=settings, mappings=definition.mappings)
+        return await find_drift(
+            self._engine, index, settings=settings, mappings=definition.mappings, former=definition.former
+        )
 
     async def complete(self, definition: IndexDefinition, index: str) -> None:
         """Apply the final settings to a filled index, refresh it, and wait for its copies."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from cdc_daemon.document.bookkeeping import whole_source
 from cdc_daemon.model.document_operation import FailedBuild, Operation
 from cdc_daemon.model.reading import Reading
 from cdc_daemon.model.signal import Key, TableName
@@ -14,6 +15,7 @@ from cdc_daemon.model.version_clock import HybridClock
 from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingUpdater
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
+from cdc_daemon.search.removal_marks import is_marked
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
 from cdc_daemon.values.messages import json_bytes
 
@@ -36,6 +38,7 @@ class ComparisonResult(NamedTuple):
 class Comparison:
     """Compares rows of one table with their documents behind one alias, or in another `index` meant to equal it.
 
+    A document that is marked as removed equals an absent row, if the mapping marks instead of removing.
     `changed` is true if an ingest pipeline changes the documents; then only their existence can be compared.
     `clock` decides whether a document's version proves when its row was read: not if another program, or a daemon whose
     clock was ahead, wrote it.
@@ -83,7 +86,11 @@ class Comparison:
         """Compare the keys' current rows and documents. Raises what reading and fetching raise."""
         expected, unreadable = await self.expected_documents(keys, reading)
         names = [DocumentName(self._index, each.operation.id, each.operation.routing) for each in expected]
-        documents = await fetch_documents(self.engine, names, source=not self._changed)
+        mark = next((each.operation.mark for each in expected if each.operation.mark is not None), None)
+        source: bool | Sequence[str] = not self._changed
+        if self._changed and mark is not None:
+            source = [mark.field]
+        documents = await fetch_documents(self.engine, names, source=source)
         mismatches = {}
         existing: list[str] = []
         for each, document in zip(expected, documents, strict=True):
@@ -112,6 +119,8 @@ class Comparison:
 
     def _compare(self, expected: ExpectedDocument, document: StoredDocument | None) -> Mismatch | None:
         operation = expected.operation
+        if document is not None and operation.body is None and is_marked(document, operation.mark):
+            return None
         if document is None:
             if operation.body is None:
                 return None
@@ -122,9 +131,10 @@ class Comparison:
             return Mismatch(MismatchKind.SURPLUS, operation.id, expected.key, found=_hash(document), **seen)  # type: ignore[arg-type]
         if self._changed or document.source is None:
             return None
-        if json_bytes(document.source) == operation.body:
+        source = whole_source(document.source)
+        if json_bytes(source) == operation.body:
             return None
-        fields = tuple(sorted(_differing(orjson.loads(operation.body), document.source)))
+        fields = tuple(sorted(_differing(orjson.loads(operation.body), source)))
         if not fields:
             return None
         return Mismatch(

@@ -10,11 +10,12 @@ from typing import Protocol
 
 import structlog
 
-from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.document_operation import Operation, Outcome, RemovalMark, Result
 from cdc_daemon.model.signal import Key, Scope, Signal
 from cdc_daemon.pipeline.handover import BackgroundSink, hand_over
 from cdc_daemon.search.documents import fetch_documents
 from cdc_daemon.search.engine import DocumentName
+from cdc_daemon.search.removal_marks import is_marked
 from cdc_daemon.tablejobs.comparison import Comparison
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
 
@@ -63,6 +64,7 @@ class MismatchConfirmation:
 
     Repairs go through the pipeline like any change: the row is read again, and its document is written with the version
     of that read. Only an orphan, a document that cannot belong to a row, is deleted directly: it has no key to signal.
+    With `mark` it is marked instead.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class MismatchConfirmation:
         alias: str,
         repair: bool,
         index: str | None = None,
+        mark: RemovalMark | None = None,
         is_dead_letter: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
         self._comparison = comparison
@@ -86,6 +89,7 @@ class MismatchConfirmation:
         self._alias = alias
         self._repair = repair
         self._index = index or alias
+        self._mark = mark
         self._is_dead_letter = is_dead_letter
 
     async def confirm(self, suspects: Mapping[Key, Mismatch], kinds: Container[MismatchKind]) -> None:
@@ -156,21 +160,23 @@ class MismatchConfirmation:
 
     async def _still_existing(self, orphans: Sequence[Mismatch]) -> list[Mismatch]:
         names = [DocumentName(self._index, each.id, each.routing) for each in orphans]
-        found = await fetch_documents(self._comparison.engine, names, source=False)
+        source = False if self._mark is None else [self._mark.field]
+        found = await fetch_documents(self._comparison.engine, names, source=source)
         return [
             each._replace(version=document.version)
             for each, document in zip(orphans, found, strict=True)
-            if document is not None
+            if document is not None and not is_marked(document, self._mark)
         ]
 
     async def _remove(self, orphans: Sequence[Mismatch]) -> None:
         now = time.monotonic()
         operations = [
-            Operation(self._alias, each.id, (each.version or 0) + 1, None, now, each.routing) for each in orphans
+            Operation(self._alias, each.id, (each.version or 0) + 1, None, now, each.routing, mark=self._mark)
+            for each in orphans
         ]
         results = await self._writer.write(operations)
         for operation, result in zip(operations, results, strict=True):
-            if result.outcome is not Outcome.DELETED:
+            if result.outcome not in {Outcome.DELETED, Outcome.MARKED}:
                 log.warning("reconcile.not_removed", index=self._alias, id=operation.id, reason=result.reason)
 
 

@@ -19,6 +19,7 @@ from cdc_daemon.pipeline.ports import DocumentBuilder, ExtendingReader, MappingU
 from cdc_daemon.search.documents import DocumentWalk, fetch_documents
 from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.search.indices import has_pipeline
+from cdc_daemon.search.removal_marks import unmarked_query
 from cdc_daemon.store.range_jobs import JobRange
 from cdc_daemon.tablejobs.comparison import Comparison
 from cdc_daemon.tablejobs.confirmation import AT_ONCE, DirectWriter, MismatchConfirmation, WriteBarrier
@@ -114,6 +115,7 @@ class ComparisonTargets:
             alias=mapping.alias,
             repair=repair,
             index=place,
+            mark=mapping.mark,
             is_dead_letter=is_dead_letter,
         )
         return ComparisonTarget(comparison, counts, confirmation, place)
@@ -123,7 +125,8 @@ class SurplusSearch:
     """Finds the documents of one object type without a row; the target's confirmation counts and repairs them.
 
     Where the job has token ranges, only documents with keys in these ranges count. With `orphans`, documents that
-    cannot belong to any row count as well. Raises what reading rows, fetching documents and recording progress raise.
+    cannot belong to any row count as well. Documents that are marked as removed are left out: they need no row. Raises
+    what reading rows, fetching documents and recording progress raise.
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class SurplusSearch:
         self._engine = target.comparison.engine
         self._mapping = compared.mapping
         self._keys = DocumentKeys(compared.mapping, compared.settings)
+        self._walked = unmarked_query(compared.mapping.mark)
         self._orphans = orphans and compared.mapping.identity.names_whole_key
 
     async def check_unseen(self, seen: IdSums, digest: Digest = hash) -> None:
@@ -150,7 +154,7 @@ class SurplusSearch:
         rows.
         """
         source = DocumentKeys.FIELDS if self._run.request.ranges else ()
-        walk = DocumentWalk(self._engine, self._target.place, page=IDS, source=source)
+        walk = DocumentWalk(self._engine, self._target.place, page=IDS, source=source, query=self._walked)
         walked = IdSums(digest)
         async for page in self._pages(walk):
             walked.add(each.id for each in self._in_ranges(page))
@@ -182,6 +186,7 @@ class SurplusSearch:
             self._target.place,
             source=DocumentKeys.FIELDS,
             part=(random.randrange(parts), parts) if parts > 1 else None,  # noqa: S311 -- not a secret
+            query=self._walked,
         )
         async for page in self._pages(walk):
             await self._run.pace.take(len(page))

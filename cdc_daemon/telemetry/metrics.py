@@ -153,8 +153,8 @@ class Metrics:
         )
         self.documents = self._counter(
             "documents",
-            "Completed documents: indexed, deleted, superseded, filtered or dead_lettered. The alias is empty for rows "
-            "that appear only in other rows' documents.",
+            "Completed documents: indexed, deleted, marked (kept and marked as removed), superseded, filtered or "
+            "dead_lettered. The alias is empty for rows that appear only in other rows' documents.",
             ("alias", "outcome"),
         )
         self.bulk_duration_seconds = self._histogram(

@@ -16,6 +16,7 @@ from cdc_daemon.model.signal import TableName
 from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.indices import EnsuredIndex, IndexDefinition, IndexManager, declared_gc_deletes
+from cdc_daemon.search.removal_marks import check_marking
 from cdc_daemon.search.searched_field import read_fields
 from cdc_daemon.sources.dependents.finders import log_field_problems
 from cdc_daemon.store.first_copies import FirstCopies, FirstCopy
@@ -34,6 +35,7 @@ def index_definition(declared: MappingSettings, mapping: DocumentMapping) -> Ind
         settings=declared.settings or {},
         mappings=mapping.index_mapping() if declared.mappings is None else declared.mappings,
         extra_properties=mapping.bookkeeping,
+        former=mapping.former_index_mapping() if declared.mappings is None else {},
     )
 
 
@@ -126,6 +128,8 @@ class Preparation:
             raise IndexRefusedError(
                 error.message, hint=error.hint, mapping=prepared.mapping.name, **error.where, **files
             ) from None
+        if prepared.mapping.mark is not None:
+            await check_marking(self._engine, alias)
         self._remembered.append(ensured.gc_deletes)
         for field in sorted(declared.dependents_fields):
             log_field_problems(alias, await read_fields(self._engine, alias, field))
@@ -158,7 +162,13 @@ class Preparation:
             log.info("elasticsearch.fields_added", index=completed.index, fields=list(completed.added))
 
     async def _log_drift(self, definition: IndexDefinition, index: str) -> None:
-        drift = await find_drift(self._engine, index, settings=definition.settings, mappings=definition.mappings)
+        drift = await find_drift(
+            self._engine,
+            index,
+            settings=definition.settings,
+            mappings=definition.mappings,
+            former=definition.former,
+        )
         if drift:
             log.warning(
                 "elasticsearch.index_drift",

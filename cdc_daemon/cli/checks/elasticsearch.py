@@ -22,7 +22,9 @@ from cdc_daemon.search.engines.product import SUPPORTED, is_supported
 from cdc_daemon.search.failure import EngineError, UnsupportedEngineError, attempting
 from cdc_daemon.search.index_drift import describe_drift, drift_hint, find_drift
 from cdc_daemon.search.index_swap import AliasIndices, Phase, write_index
+from cdc_daemon.search.removal_marks import check_marking
 from cdc_daemon.search.searched_field import SearchedField, find_field, read_fields
+from cdc_daemon.search.stored_fields import ONLY_STORED_HINT, only_stored
 from cdc_daemon.search.swap_watch import look_up_indices
 
 _SECONDS = 5.0
@@ -89,6 +91,9 @@ async def _check_engine(
                 findings += [
                     finding async for finding in _check_mapping(engine, name, mapping, definition, has_run=has_run)
                 ]
+                findings += [finding async for finding in _check_searched(engine, name, definition)]
+                if mapping.on_row_delete == "mark":
+                    findings += [finding async for finding in _check_mark(engine, name, definition)]
                 if options.username is not None or options.api_key is not None:
                     findings += [finding async for finding in _check_privileges(engine, name, mapping)]
             except CdcError as error:
@@ -189,13 +194,36 @@ def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
 async def _check_drift(
     engine: SearchEngine, name: str, definition: IndexDefinition, index: str, *, generated: bool
 ) -> Finding:
-    drift = await find_drift(engine, index, settings=definition.settings, mappings=definition.mappings)
+    drift = await find_drift(
+        engine, index, settings=definition.settings, mappings=definition.mappings, former=definition.former
+    )
     lacking = [each for each in drift if generated and each.is_new_field]
     if differences := [each for each in drift if each not in lacking]:
         return warn(f"drift.{name}", describe_drift(index, differences), drift_hint(index, name))
     if lacking:
         return ok(f"drift.{name}", f"{index} lacks {len(lacking)} fields, which the daemon adds when it starts")
     return ok(f"drift.{name}", f"{index} is as declared")
+
+
+async def _check_searched(engine: SearchEngine, name: str, definition: IndexDefinition) -> AsyncIterator[Finding]:
+    """Report the fields that the engine has no type for."""
+    if stored := await only_stored(engine, definition.whole_mapping()):
+        yield warn(
+            f"searched.{name}", f"fields that are stored and not searched: {', '.join(stored)}", ONLY_STORED_HINT
+        )
+
+
+async def _check_mark(engine: SearchEngine, name: str, definition: IndexDefinition) -> AsyncIterator[Finding]:
+    """Check whether the documents of removed rows can be marked in an existing index."""
+    if not await _behind(engine, definition.alias):
+        return
+    try:
+        await check_marking(engine, definition.alias)
+        await IndexManager(engine).check_own_fields(definition)
+    except ElasticsearchRefusedError as error:
+        yield fail(f"on_row_delete.{name}", error.message, error.hint)
+    else:
+        yield ok(f"on_row_delete.{name}", f"the documents of removed rows are kept in {definition.alias} and marked")
 
 
 async def _check_dependents(engine: SearchEngine, name: str, mapping: MappingSettings) -> Finding:

@@ -16,9 +16,16 @@ from elastic_transport.client_utils import DEFAULT
 from cdc_daemon.search.engine import Product, StoredDocument
 from cdc_daemon.search.engines.answers import PAGE, read, required
 from cdc_daemon.search.engines.client import failure_of
-from cdc_daemon.search.engines.field_types import without_indexed_vectors
+from cdc_daemon.search.engines.field_types import with_flattened_as, without_indexed_vectors
 from cdc_daemon.search.engines.ignored_values import without_ignored_term
-from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, OPENSEARCH, read_product, refuse_other_servers
+from cdc_daemon.search.engines.product import (
+    ELASTICSEARCH,
+    NOT_ALLOWED,
+    OPENSEARCH,
+    flattened_type,
+    read_product,
+    refuse_other_servers,
+)
 from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
 from cdc_daemon.search.failure import EngineError
 
@@ -51,8 +58,8 @@ class OpenSearchEngine(RestEngine):
         await self._transport.close()
 
     async def fit_mapping(self, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a mapping without the fields that only Elasticsearch 8 knows."""
-        return without_indexed_vectors(mapping)
+        """Return a mapping with the types of fields that this release has."""
+        return with_flattened_as(flattened_type(self.product), without_indexed_vectors(mapping))
 
     async def _pages(
         self, target: str, search: dict[str, Any], kept: str

@@ -68,6 +68,19 @@ def _no_engine(status: int) -> UnsupportedEngineError:
     return UnsupportedEngineError(f"expected {SUPPORTED}, {found}", certain=False)
 
 
+def flattened_type(product: Product | None) -> str | None:
+    """Return the engine's type for objects whose keys are data; None if it has none, or if its release is unknown.
+
+    OpenSearch has it since 2.7. The open-source build of Elasticsearch, whose last release is 7.10, has none.
+    """
+    if product is None:
+        return None
+    found = release(product.version)
+    if product.name == OPENSEARCH:
+        return "flat_object" if (2, 7) <= found < (4, 0) else None
+    return "flattened" if found >= (7, 11) else None
+
+
 def read_product(status: int, body: Any, *, is_elasticsearch: bool) -> Product:
     """Return the engine that gives this answer to `GET /`. `is_elasticsearch` says whether a header names it.
 

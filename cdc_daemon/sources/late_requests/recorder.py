@@ -69,7 +69,7 @@ class SuspectRecorder:
     """Records a document whose write had no answer as a suspect, durably, before its key is acknowledged or reread.
 
     Only a late write can restore a deleted document. A late deletion has no effect: it meets a higher version, or no
-    document. So only writes are recorded.
+    document. So only writes are recorded, and marks of removed rows, which write the document.
 
     If the process is killed (kill -9), the documents of its unanswered requests are unknown. Their changes were not
     acknowledged, so their rows are read again. One risk remains: such a request may restore a document whose deletion
@@ -139,7 +139,7 @@ class SuspectRecorder:
     def _find(self, results: Sequence[tuple[Entry, Operation, Result]]) -> Iterator[Suspect]:
         deletions = self._until > 0 and self._now() < self._until
         for entry, operation, result in results:
-            if result.unanswered and operation.body is not None:
+            if result.unanswered and (operation.body is not None or operation.mark is not None):
                 version, since = operation.version, self._now()
             elif deletions and operation.body is None and result.outcome in _REMOVED:
                 since, version = self._broken_off

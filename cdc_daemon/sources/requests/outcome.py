@@ -19,8 +19,8 @@ class SyncOutcome:
     """The processed ids of a request, by their labels, and document counts.
 
     `replicated` holds for each id whether all of its documents match its rows in Cassandra; if false, `failures` holds
-    the reason. `indexed` counts documents that were written, `deleted` those removed because their rows are gone, and
-    `missing` those that had neither a row nor a document.
+    the reason. `indexed` counts documents that were written, `deleted` those removed, or marked as removed, because
+    their rows are gone, and `missing` those that had neither a row nor a document.
     """
 
     replicated: dict[str, bool] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class KeyResult:
         return [
             f"{document.id}: {document.error_type}: {document.reason}" if document.id else str(document.reason)
             for document in self._documents
-            if document.outcome not in {Outcome.INDEXED, Outcome.DELETED}
+            if document.outcome not in {Outcome.INDEXED, Outcome.DELETED, Outcome.MARKED}
         ]
 
     def count(self, outcome: Outcome, *, existed: bool = True) -> int:
@@ -179,7 +179,7 @@ async def outcome_of(watch: RequestedKeys, keys: DistinctKeys) -> SyncOutcome:
     def gather(_start: int, results: Sequence[tuple[Key, KeyResult]]) -> None:
         for key, result in results:
             outcome.indexed += result.count(Outcome.INDEXED)
-            outcome.deleted += result.count(Outcome.DELETED)
+            outcome.deleted += result.count(Outcome.DELETED) + result.count(Outcome.MARKED)
             outcome.missing += result.count(Outcome.DELETED, existed=False)
             if key in watch.open:
                 continue

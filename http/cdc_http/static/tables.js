@@ -4,7 +4,7 @@
 import { byId, keyed, make, makeRow, setLong, setState, setText, show } from "./dom.js";
 import { ago, count, inUnit, moment, seconds, tell } from "./format.js";
 
-const OUTCOMES = ["indexed", "deleted", "superseded", "filtered", "dead_lettered"];
+const OUTCOMES = ["indexed", "deleted", "marked", "superseded", "filtered", "dead_lettered"];
 const FACT = 160; // characters shown of a fact
 
 export function showSources(table, status) {

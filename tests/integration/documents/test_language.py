@@ -399,17 +399,20 @@ def test_user_types_and_maps_are_objects(shown: Stage) -> None:
     assert search(shown, "nested", query={"match": {"homes.streetName": "road"}}) == ["n"]
     assert search(shown, "nested", query={"range": {"home.geoPoint": {"gt": 77}}}) == ["n"]
     assert set(properties(shown, "nested")["home"]["properties"]) == {"streetName", "geoPoint"}
-    assert properties(shown, "nested")["counts"] == {"type": "object", "enabled": False}
+    assert properties(shown, "nested")["counts"]["type"] in {"flattened", "flat_object"}
+    assert search(shown, "nested", query={"term": {"counts.-1": "2"}}) == ["n"]
 
 
 def test_numbers_of_any_length_keep_each_digit(shown: Stage) -> None:
-    """As texts: they are found as a whole, and by their size where the mapping says that it is to be so."""
+    """As texts: they are found by their size, and exactly by their text."""
     exact = {"id": "exact", "amount": EXACT, "big": LARGE, "long": 2**63 - 1, "many": ["1.10", "1E+3"]}
     assert shown.get("numbers", "exact") == exact
-    assert properties(shown, "numbers")["amount"]["type"] == "keyword"
-    assert properties(shown, "numbers")["big"]["type"] == "keyword"
-    for field in ("amount", "big", "long"):
-        assert search(shown, "numbers", query={"term": {field: exact[field]}}) == ["exact"]
+    for field in ("amount", "big"):
+        found = properties(shown, "numbers")[field]
+        assert (found["type"], found["fields"]["exact"]["type"]) == ("double", "keyword")
+    for field, name in (("amount", "amount.exact"), ("big", "big.exact"), ("long", "long")):
+        assert search(shown, "numbers", query={"term": {name: exact[field]}}) == ["exact"]
+    assert search(shown, "numbers", query={"range": {"amount": {"lt": -1.2e39}}}) == ["exact"]
     assert search(shown, "numbers", query={"term": {"long": 2**63 - 2}}) == []
     assert shown.get("ranged", "exact") == exact
     assert search(shown, "ranged", query={"range": {"amount": {"lt": -1.2e39}}}) == ["exact"]

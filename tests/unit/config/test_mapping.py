@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from cdc_daemon.config import MappingSettings
+from cdc_daemon.model.document_operation import RemovalMark
 from cdc_daemon.model.signal import TableName
 
 JOIN: dict[str, Any] = {"table": "k.child", "on": {"userid": "id"}}
@@ -44,8 +45,25 @@ def test_one_way_to_find_dependents(dependents: dict[str, Any]) -> None:
         ({"lookups": {"o": {**LOOKUP, "dependents": {"field": "x", "ignore": True}}}}, "expected one of field"),
         ({"lookups": {"o": {**LOOKUP, "dependents": {"table": "k.x"}}}}, "table, on and key together"),
         ({"lookups": {"o": {**LOOKUP, "dependents": {"field": "x", "on": {"a": "b"}}}}}, "table, on and key together"),
+        ({"removal_mark": {"field": "gone"}}, "only with on_row_delete: mark"),
+        ({"on_row_delete": "mark", "removal_mark": {"field": "x", "time_field": "x"}}, "two different fields"),
+        ({"on_row_delete": "mark", "removal_mark": {"field": "cdc_key"}}, "a field of the document itself"),
+        ({"on_row_delete": "mark", "removal_mark": {"time_field": "a.b"}}, "a field of the document itself"),
+        ({"types": {"decimals": {"type": "double"}}}, "expected the name of a CQL type, found 'decimals'"),
+        ({"types": {"list": {"type": "double"}}}, "expected the type of a value, found list"),
+        ({"types": {"decimal": {"scaling_factor": 2}}}, "expected a field with a type for decimal"),
+        ({"types": {"decimal": "double"}}, "should be a valid"),
+        ({"on_row_delete": "keep"}, "'remove' or 'mark'"),
     ],
 )
 def test_mistakes(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         settings(**parts)
+
+
+def test_removed_rows_are_marked_only_if_that_is_wanted() -> None:
+    assert settings().mark is None
+    assert settings(on_row_delete="mark").mark == RemovalMark("deleted", "deleted_at")
+    named = settings(on_row_delete="mark", removal_mark={"field": "gone", "time_field": None})
+    assert named.mark == RemovalMark("gone")
+    assert settings(**named.model_dump(mode="json", include={"on_row_delete", "removal_mark"})).mark == named.mark

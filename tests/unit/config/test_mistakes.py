@@ -64,6 +64,11 @@ Fail = Callable[..., SettingsError]
             {"properties": {"a": {"properties": {"b": 3}}}},
             "expected an object in properties.a.properties.b, found int",
         ),
+        (
+            "mappings__user__joins",
+            {"c": {"table": "k.c", "on": {"a": "b"}, "on_row_delete": "mark"}},
+            "on_row_delete belongs to the mapping",
+        ),
         ("mappings__user__field_types", {"name": {"fields": []}}, "expected an object of fields in name.fields"),
         ("http__port", -1, "expected at least 0"),
         ("http__host", "", "expected a text that is not empty"),

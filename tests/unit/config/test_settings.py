@@ -237,3 +237,12 @@ def test_a_search_for_removed_rows_that_is_wrong(load_changed: Load, poll: list[
     with pytest.raises(SettingsError) as caught:
         load_changed(poll=poll)
     assert message in str(caught.value)
+
+
+def test_types_are_those_of_all_mappings_and_each_may_have_its_own(load_changed: Load) -> None:
+    settings = load_changed(
+        types={"decimal": {"type": "keyword"}, "varint": {"type": "long"}},
+        mappings__user__types={"varint": {"type": "keyword"}},
+    )
+    assert settings.mappings["user"].types == {"decimal": {"type": "keyword"}, "varint": {"type": "keyword"}}
+    assert settings.types == {"decimal": {"type": "keyword"}, "varint": {"type": "long"}}

@@ -8,8 +8,15 @@ import pytest
 from cdc_daemon.config import MappingSettings
 from cdc_daemon.document.documents import MappedDocuments
 from cdc_daemon.document.mapping import DocumentMapping
-from cdc_daemon.model.document_operation import FailedBuild, Operation
-from cdc_daemon.model.errors import DocumentError, ExpressionError, HookError, JsonTextError, UndecodableError
+from cdc_daemon.model.document_operation import FailedBuild, Operation, RemovalMark
+from cdc_daemon.model.errors import (
+    ConfigError,
+    DocumentError,
+    ExpressionError,
+    HookError,
+    JsonTextError,
+    UndecodableError,
+)
 from cdc_daemon.model.reading import Row
 from cdc_daemon.model.signal import Key, TableName
 from tests.unit.document.tables import table
@@ -42,6 +49,44 @@ def test_each_mapping_of_a_table_makes_an_operation() -> None:
 
 def test_a_row_that_is_gone_is_removed_by_its_key_alone() -> None:
     assert build(None, {"routing": "{id}"}) == [Operation("a0", "u1", VERSION, None, READ_AT, "u1")]
+
+
+def test_a_row_that_is_gone_is_marked_and_one_that_is_not_shown_removed() -> None:
+    mark = {"on_row_delete": "mark", "routing": "{id}", "where": {"gone": [None, False]}}
+    assert build(None, mark) == [
+        Operation("a0", "u1", VERSION, None, READ_AT, "u1", mark=RemovalMark("deleted", "deleted_at"))
+    ]
+    (filtered,) = build(("u1", "Asha", True), mark)
+    assert filtered == Operation("a0", "u1", VERSION, None, READ_AT, "u1", filtered=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"removal_mark": {"field": "gone"}}, "removal_mark.field, found 'gone'"),
+        ({"removal_mark": {"time_field": "firstname"}}, "removal_mark.time_field, found 'firstname'"),
+        ({"constants": {"deleted": False}}, "removal_mark.field, found 'deleted'"),
+        ({"computed": {"deleted_at": "id"}}, "removal_mark.time_field, found 'deleted_at'"),
+        ({"fields": {"gone": "deleted"}}, "removal_mark.field, found 'deleted'"),
+    ],
+)
+def test_a_mark_has_fields_of_its_own(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(None, {"on_row_delete": "mark", **settings})
+    assert caught.value.hint is not None
+
+
+def test_rows_that_share_a_document_cannot_be_marked() -> None:
+    shared = table(("a", "text", "partition_key"), ("b", "text", "clustering"))
+    settings = MappingSettings.model_validate({"table": TABLE, "alias": "a", "id": "{a}", "on_row_delete": "mark"})
+    with pytest.raises(ConfigError, match="an id of the whole key"):
+        DocumentMapping("user", settings, shared)
+
+
+def test_the_fields_of_the_mark_are_the_daemon_s_own() -> None:
+    settings = MappingSettings.model_validate({"table": TABLE, "alias": "a", "on_row_delete": "mark"})
+    own = DocumentMapping("user", settings, USER).bookkeeping
+    assert (own["deleted"], own["deleted_at"]) == ({"type": "boolean"}, {"type": "date"})
 
 
 def test_a_row_that_is_not_shown_is_removed_and_said_to_be_filtered() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.document.index_mapping import ANYTHING, constant_mapping, field_mapping
+from cdc_daemon.document.field_types import ANYTHING, FLATTENED, KEYWORD, NUMBER, FieldTypes
+from cdc_daemon.document.index_mapping import constant_mapping
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.model.cql_types import CqlType, parse_type
 from cdc_daemon.model.errors import ConfigError
@@ -34,22 +35,26 @@ def properties(**settings: Any) -> dict[str, Any]:
         ("int", {"type": "integer"}),
         ("timestamp", {"type": "date"}),
         ("blob", {"type": "binary"}),
-        ("decimal", {"type": "keyword", "ignore_above": 8191}),
-        ("varint", {"type": "keyword", "ignore_above": 8191}),
+        ("uuid", KEYWORD),
+        ("decimal", NUMBER),
+        ("set<varint>", NUMBER),
         ("set<bigint>", {"type": "long"}),
-        ("map<text, int>", ANYTHING),
+        ("map<text, int>", FLATTENED),
+        ("list<frozen<map<text, text>>>", FLATTENED),
+        ("tuple<int, text>", ANYTHING),
+        ("map<text, " + "frozen<map<text, " * 14 + "int" + ">>" * 14 + ">", ANYTHING),
         ("vector<float, 3>", {"type": "dense_vector", "dims": 3, "index": True, "similarity": "l2_norm"}),
         ("vector<float, 5000>", ANYTHING),
         ("vector<text, 2>", ANYTHING),
     ],
 )
 def test_each_type_has_its_field(kind: str, expected: Any) -> None:
-    assert field_mapping(parse_type(kind)) == expected
+    assert FieldTypes().of(parse_type(kind)) == expected
 
 
 def test_a_user_type_is_an_object_of_its_fields() -> None:
     address = CqlType("udt", (parse_type("int"),), field_names=("zip_code",))
-    assert field_mapping(address, str.upper) == {"properties": {"ZIP_CODE": {"type": "integer"}}}
+    assert FieldTypes().of(address, str.upper) == {"properties": {"ZIP_CODE": {"type": "integer"}}}
 
 
 @pytest.mark.parametrize(
@@ -78,3 +83,62 @@ def test_single_fields_may_be_declared() -> None:
     with pytest.raises(ConfigError, match="field_types, found 'idd'") as caught:
         properties(field_types={"idd": {"type": "keyword"}})
     assert caught.value.hint == "did you mean 'id'?"
+
+
+TYPES: dict[str, Any] = {"int": {"type": "long"}, "varint": {"type": "long"}, "text": {"type": "keyword"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("int", {"type": "long"}),
+        ("list<text>", {"type": "keyword"}),
+        ("ascii", FieldTypes().of(parse_type("text"))),
+        ("varint", {"type": "long", "ignore_malformed": True, "fields": NUMBER["fields"]}),
+        ("vector<int, 2>", ANYTHING),
+    ],
+)
+def test_a_type_may_have_another_field_and_numbers_keep_their_exact_text(kind: str, expected: Any) -> None:
+    assert FieldTypes(TYPES).of(parse_type(kind)) == expected
+
+
+def test_what_is_declared_of_a_number_counts() -> None:
+    scaled = {"type": "scaled_float", "scaling_factor": 100, "ignore_malformed": False, "fields": {}}
+    assert FieldTypes({"decimal": scaled}).of(parse_type("decimal")) == scaled
+    assert FieldTypes({"decimal": {"type": "keyword"}}).of(parse_type("decimal")) == {"type": "keyword"}
+    assert FieldTypes({"map": dict(ANYTHING)}).of(parse_type("map<text, int>")) == ANYTHING
+
+
+MAPS = table(
+    ("id", "text", "partition_key"),
+    ("price", "decimal", "regular"),
+    ("labels", "map<text, text>", "regular"),
+    ("moments", "map<text, timestamp>", "regular"),
+    ("parsed", "map<text, text>", "regular"),
+)
+
+
+def of_maps(**settings: Any) -> DocumentMapping:
+    declared = MappingSettings.model_validate({"table": TableName("sunbird", "t"), "alias": "a", **settings})
+    return DocumentMapping("user", declared, MAPS)
+
+
+def test_maps_are_flattened_unless_their_texts_are_parsed() -> None:
+    made = of_maps(json_text={"parsed": {}}, dates={"moments": "epoch_millis"})
+    fields = made.index_mapping()["properties"]
+    assert {name: fields[name] for name in ("labels", "moments", "parsed")} == {
+        "labels": FLATTENED, "moments": FLATTENED, "parsed": ANYTHING,
+    }  # fmt: skip
+    assert made.bookkeeping["cdc_unindexed"] == ANYTHING
+    build = made.compile(("id", "price", "labels", "moments", "parsed"))
+    assert build(("u", None, {"a": "b"}, None, None), (b"u", ()), 1, 0.0).flattened == ("labels", "moments")
+
+
+def test_a_declared_mapping_and_one_without_maps_need_no_field_for_what_does_not_fit() -> None:
+    for made in (of_maps(mappings={"properties": {}}), of_maps(types={"map": dict(ANYTHING)}), of_maps(include=["id"])):
+        assert "cdc_unindexed" not in made.bookkeeping
+
+
+def test_the_former_mapping_has_the_former_defaults_and_what_is_declared() -> None:
+    made = of_maps(types={"text": {"type": "keyword"}}).former_index_mapping()["properties"]
+    assert (made["price"], made["labels"], made["id"]) == (KEYWORD, ANYTHING, {"type": "keyword"})

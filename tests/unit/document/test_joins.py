@@ -8,7 +8,7 @@ import pytest
 
 from cdc_daemon.commitlog.schema import TableMetadata
 from cdc_daemon.config import MappingSettings
-from cdc_daemon.document.index_mapping import ANYTHING
+from cdc_daemon.document.field_types import ANYTHING
 from cdc_daemon.document.mapping import DocumentMapping
 from cdc_daemon.document.related import Joined
 from cdc_daemon.model.errors import ConfigError, DocumentError

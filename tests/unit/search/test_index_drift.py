@@ -80,3 +80,42 @@ FOUND = {
 )
 def test_mappings(declared: dict[str, Any], told: list[str]) -> None:
     assert [str(each) for each in mapping_differences(declared, FOUND)] == told
+
+
+NOW = {
+    "properties": {
+        "price": {"type": "double", "fields": {"exact": {"type": "keyword", "ignore_above": 8191}}},
+        "labels": {"type": "flattened", "ignore_above": 8191},
+        "home": {"properties": {"labels": {"type": "flattened", "ignore_above": 8191}, "zip": {"type": "integer"}}},
+        "id": {"type": "keyword"},
+    }
+}
+FORMER = {
+    "properties": {
+        "price": {"type": "keyword", "ignore_above": 8191},
+        "labels": {"type": "object", "enabled": False},
+        "home": {"properties": {"labels": {"type": "object", "enabled": False}, "zip": {"type": "integer"}}},
+        "id": {"type": "keyword"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "places"),
+    [
+        ({}, []),
+        ({"price": NOW["properties"]["price"]}, []),
+        ({"price": {"type": "keyword", "ignore_above": 5}}, ["mappings.price.type", "mappings.price.exact"]),
+        ({"price": {"type": "text"}}, ["mappings.price.type", "mappings.price.exact"]),
+        ({"labels": {"type": "object"}}, []),
+        ({"home": {"properties": {"labels": {"type": "object", "enabled": False}}}}, ["mappings.home.zip"]),
+        (
+            {"home": {"properties": {"labels": {"type": "keyword"}, "zip": {"type": "integer"}}}},
+            ["mappings.home.labels.type"],
+        ),
+        ({"id": {"type": "text"}}, ["mappings.id.type"]),
+    ],
+)
+def test_a_field_as_an_earlier_version_declared_it_is_no_difference(changed: dict[str, Any], places: list[str]) -> None:
+    found = {"properties": {**FORMER["properties"], **changed}}
+    assert [each.place for each in mapping_differences(NOW, found, former=FORMER)] == places

@@ -36,9 +36,13 @@ def two_tables(stage: Stage, **deletes: Any) -> None:
     ]
 
 
-def fill(stage: Stage, *, people: int = 300, partitions: int = 10, rows: int = 20) -> None:
+def fill_people(stage: Stage, people: int) -> None:
     statement = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.person (id, name) VALUES (?, ?)")
     execute_concurrent_with_args(stage.cql, statement, [(f"p-{each}", f"name {each}") for each in range(people)])
+
+
+def fill(stage: Stage, *, people: int = 300, partitions: int = 10, rows: int = 20) -> None:
+    fill_people(stage, people)
     statement = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.visit (p, c, n, s) VALUES (?, ?, ?, ?)")
     execute_concurrent_with_args(
         stage.cql, statement, [(p, f"c:{c}", c, p) for p in range(partitions) for c in range(rows)]
@@ -80,6 +84,33 @@ def test_removed_rows_ranges_and_partitions_are_gone_within_the_bound(stage: Sta
     assert stage.daemon.stop() == 0
 
 
+def test_a_pass_marks_the_document_of_a_removed_row_and_leaves_it_alone_afterwards(stage: Stage) -> None:
+    stage.create("person", "id text PRIMARY KEY, name text", cdc=False)
+    stage.map("person", on_row_delete="mark", snapshot="never")
+    stage.daemon.config["poll"] = [poll(stage, "person", strategy="scan", deletes={"every": "1s"})]
+    fill_people(stage, 20)
+    stage.daemon.run()
+    wait_equal(stage, "person")
+    stage.execute("DELETE FROM {ks}.person WHERE id IN ('p-1', 'p-7')")
+
+    def marked() -> set[str]:
+        return {name for name, document in stage.documents("person").items() if document.get("deleted")}
+
+    wait_for("the marks", lambda: marked() == {"p-1", "p-7"}, pause=0.2)
+    document = stage.get("person", "p-1")
+    assert document is not None
+    assert (document["name"], len(stage.documents("person"))) == ("name 1", 20)
+    wait_for("the report of the pass", lambda: stage.daemon.metric("deletes_removed_total", table="person") == 2)
+    version = stage.elastic.get(index=stage.alias("person"), id="p-1")["_version"]
+    wait_pass(stage, "person")
+    assert stage.elastic.get(index=stage.alias("person"), id="p-1")["_version"] == version
+    assert stage.daemon.metric("deletes_removed_total", table="person") == 2
+    stage.execute("INSERT INTO {ks}.person (id, name) VALUES ('p-7', 'back')")
+    wait_for("the row that is back", lambda: stage.get("person", "p-7") == {"id": "p-7", "name": "back"})
+    stage.assert_nothing_set_aside()
+    assert stage.daemon.stop() == 0
+
+
 def test_rows_deleted_and_written_again_during_the_passes(stage: Stage) -> None:
     """Rows come and go all the time, with passes back to back; in the end both sides are equal."""
     two_tables(stage)
@@ -108,8 +139,8 @@ def test_a_pass_goes_on_after_the_daemon_is_killed_in_its_middle(stage: Stage) -
     stage.daemon.config["poll"] = [
         poll(stage, "person", strategy="scan", deletes={"every": "1h", "rate": 150}),
     ]
-    fill_people = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.person (id, name) VALUES (?, 'a')")
-    execute_concurrent_with_args(stage.cql, fill_people, [(f"p-{each}",) for each in range(2000)])
+    statement = stage.cql.prepare(f"INSERT INTO {stage.keyspace}.person (id, name) VALUES (?, 'a')")
+    execute_concurrent_with_args(stage.cql, statement, [(f"p-{each}",) for each in range(2000)])
     stage.daemon.run()
     # The first pass began with the daemon, and reads 150 rows a second.
     wait_for("all documents", lambda: len(stage.documents("person")) == 2000, pause=0.2)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cdc_daemon.model.document_operation import Operation, Outcome, Result
+from cdc_daemon.model.document_operation import Operation, Outcome, RemovalMark, Result
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Key, Scope, Signal, TableName
@@ -58,6 +59,12 @@ async def test_a_write_without_an_answer_makes_its_document_suspect(store: Store
     assert kept(store) == [Suspect(KEY, "users", "a", "r", 7, 1000)]
     assert store.suspects.due(1000 + 90_000_000 - 1, 10) == []
     assert len(store.suspects.due(1000 + 90_000_000, 10)) == 1
+
+
+async def test_a_mark_without_an_answer_makes_its_document_suspect_as_it_writes_the_document(store: Store) -> None:
+    ((entry, operation, result),) = judged(LOST, None)
+    await recorder_of(store, Clock(1000)).note([(entry, replace(operation, mark=RemovalMark("deleted")), result)])
+    assert kept(store) == [Suspect(KEY, "users", "a", "r", 7, 1000)]
 
 
 @pytest.mark.parametrize(
