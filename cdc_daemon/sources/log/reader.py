@@ -223,7 +223,7 @@ class LogReader:
             log.info(
                 "tail.segment_repeated",
                 segment=segment.file.name,
-                reason="Cassandra crashed while it was read: documents may show writes that Cassandra lost",
+                reason=_why_repeated(segment),
             )
             segment.close()
             segment.may_be_ahead = False
@@ -272,6 +272,12 @@ class LogReader:
             return task.result()
         finally:
             task.cancel()
+
+
+def _why_repeated(segment: TrackedSegment) -> str:
+    if segment.file.is_moved:
+        return "Cassandra was started again since: if it crashed, documents may show writes that it lost"
+    return "Cassandra crashed while it was read: documents may show writes that Cassandra lost"
 
 
 def _appearance(segment: TrackedSegment, evidence: Evidence) -> tuple[bool, bool]:

@@ -25,7 +25,8 @@ def test_there_is_a_sample_of_every_kind() -> None:
     kinds = ["plain", "lz4", "snappy", "deflate", "zstd", "encrypted"]
     versions = ["4.0", "4.1", "5.0", "5.0-v8"]
     assert {f"{version}-{kind}" for version in versions for kind in kinds} | {
-        *("3.11-plain", "3.11-lz4", "5.0-direct")
+        *(f"3.11-{kind}" for kind in kinds if kind != "zstd"),
+        "5.0-direct",
     } <= set(names())
 
 

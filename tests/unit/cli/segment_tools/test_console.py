@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cdc_daemon.cli.main import app
-from tests.segments import USERS, CommitLogWriter, user
+from tests.segments import USERS, CommitLogWriter, MovedSegmentWriter, user
 from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, expected_lines, unpack
 
 SCRIPT = Path(sys.executable).with_name("cdc-daemon")
@@ -147,6 +147,25 @@ class TestFollow:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=PATIENCE) == 0
 
+    def test_a_segment_of_3_11_is_read_on_when_it_moves(self, tmp_path: Path, snapshot: Path) -> None:
+        home = tmp_path / "3.11"
+        home.mkdir()
+        node = CommitLogWriter(home, make_segment=MovedSegmentWriter)
+        segment = node.current
+        segment.add(user("a"))
+        segment.mark()
+        with _following([node.storage, node.cdc_raw], snapshot) as (process, lines):
+            assert _keys(lines, 1) == ["a"]
+            node.advance(close=False)
+            segment.add(user("b"))
+            segment.discard()
+            assert _keys(lines, 1) == ["b"]
+            node.write(user("c"))
+            node.current.mark()
+            assert _keys(lines, 1) == ["c"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=PATIENCE) == 0
+
     def test_damage_that_is_durable_is_told_and_passed(self, node: CommitLogWriter, snapshot: Path) -> None:
         segment = node.current
         segment.add(user("a"))
@@ -162,8 +181,9 @@ class TestFollow:
 
 
 @contextmanager
-def _following(path: Path, snapshot: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    arguments: list[str | Path] = [SCRIPT, "segments", "dump", "--follow", "--schema", snapshot, path]
+def _following(paths: Path | Sequence[Path], snapshot: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    arguments: list[str | Path] = [SCRIPT, "segments", "dump", "--follow", "--schema", snapshot]
+    arguments += [paths] if isinstance(paths, Path) else paths
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

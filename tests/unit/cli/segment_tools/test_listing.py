@@ -11,6 +11,7 @@ import pytest
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 from cdc_daemon.store import Store
 from cdc_daemon.store.table_history import TableDefinition
+from tests.segments import CommitLogWriter, MovedSegmentWriter, user
 from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, Run, expected_lines
 
 THIRD = "CommitLog-7-1795461419812.log"
@@ -172,3 +173,22 @@ def _definition(sample: Path, name: str) -> TableDefinition:
     }
     table_id = bytes.fromhex(parts["tables"][0]["id"].replace("-", ""))
     return TableDefinition(table_id, "probe", name, json.dumps({**parts, "types": snapshot["types"]}))
+
+
+def test_the_active_segments_of_3_11_are_listed_too(config: Path, run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "3.11"
+    home.mkdir()
+    node = CommitLogWriter(home, make_segment=MovedSegmentWriter)
+    node.write(user("a"))
+    node.current.mark()
+    (node.storage / "CommitLog-7-1795461419999.log").touch()  # of a later release, which links it in cdc_raw
+    folders = f"{{cdc_raw_directory: {node.cdc_raw}, commitlog_directory: {node.storage}}}"
+    text = config.read_text().replace("commit_log: {", f"commit_log: {folders} #")
+    config.write_text(text)
+    listed = _listed(run, "--config", config, "--quick")
+    assert [each["path"] for each in listed] == [str(segment.path) for segment in node.segments]
+
+    config.write_text(text.replace(str(node.storage), str(tmp_path / "nowhere")))
+    result = run("list", "--config", config)
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
