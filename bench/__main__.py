@@ -17,6 +17,7 @@ import typer
 
 from bench import bulk, cost, decode, drain, drift, kills, latency, page, stalls, swap, sync, tables
 from sandbox import Sandbox
+from sandbox.artifacts import DEFAULT_CASSANDRA
 from sandbox.engines import DEFAULT_ENGINE
 
 app = typer.Typer(help="Measure cdc-daemon on real servers on this machine.", no_args_is_help=True)
@@ -219,14 +220,25 @@ def measure_drain(
 
 @app.command("latency")
 def measure_latency(
+    *,
     seconds: Annotated[float, typer.Option(min=5, help="how long each rate is measured in a run")] = 15,
     runs: Annotated[int, typer.Option(min=1, help="runs, after one to warm up")] = 3,
     search: _Search = DEFAULT_ENGINE,
+    cassandra: Annotated[str, typer.Option(help="the version of Cassandra, such as 3.11")] = DEFAULT_CASSANDRA,
+    rates: Annotated[list[int] | None, typer.Option("--rate", help="changes a second, instead of all three")] = None,
     against: _Against = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Measure freshness and processor time at 100, 300 and 1,000 changes a second, and without changes."""
-    latency.measure(seconds=seconds, runs=runs, search=search, say=_say, against=against).print(as_json=as_json)
+    latency.measure(
+        seconds=seconds,
+        runs=runs,
+        search=search,
+        say=_say,
+        against=against,
+        cassandra=cassandra,
+        rates=rates or latency.RATES,
+    ).print(as_json=as_json)
 
 
 @app.command("cost")

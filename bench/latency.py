@@ -13,6 +13,7 @@ from bench import workload
 from bench.figures import Figures
 from bench.report import Report, machine, versions
 from bench.stage import Cpu, Stage, on_stage
+from sandbox.artifacts import DEFAULT_CASSANDRA
 
 Say = Callable[[str], None]
 
@@ -32,7 +33,14 @@ _WARM_UP = 3.0
 
 
 def measure(
-    *, seconds: float, runs: int, search: str, say: Say, rates: Sequence[int] = RATES, against: Path | None = None
+    *,
+    seconds: float,
+    runs: int,
+    search: str,
+    say: Say,
+    rates: Sequence[int] = RATES,
+    against: Path | None = None,
+    cassandra: str = DEFAULT_CASSANDRA,
 ) -> Report:
     """Measure each rate for so many seconds in each run, after one run to warm up, and the daemon without changes.
 
@@ -40,7 +48,7 @@ def measure(
     """
     found: dict[str, list[float]] = defaultdict(list)
     about = [machine()]
-    with on_stage(search, against) as (stage, names):
+    with on_stage(search, against, cassandra) as (stage, names):
         about.append(versions(stage.box))
         about.append(
             f"{seconds:g} s at each rate, {runs} runs after one to warm up; the time from the client's acknowledged "

@@ -21,6 +21,7 @@ from cassandra.concurrent import execute_concurrent_with_args
 from bench import workload
 from cdc_daemon.config import load
 from sandbox import Sandbox
+from sandbox.artifacts import DEFAULT_CASSANDRA
 from sandbox.compare import compare
 from sandbox.ports import PortReservation
 from sandbox.process import ServerProcess
@@ -142,14 +143,16 @@ class Stage:
 
 
 @contextmanager
-def on_stage(search: str, against: Path | None = None) -> Iterator[tuple[Stage, tuple[str, ...]]]:
+def on_stage(
+    search: str, against: Path | None = None, cassandra: str = DEFAULT_CASSANDRA
+) -> Iterator[tuple[Stage, tuple[str, ...]]]:
     """Start servers, create the table and the index; give the stage, and the names of the daemons that take turns."""
     programs = {"daemon": Path(sys.executable).with_name("cdc-daemon")}
     if against is not None:
         programs["other"] = against
     with (
         closing(PortReservation()) as ports,
-        Sandbox(search=search, yaml=SERVERS, elasticsearch_heap="1g") as box,
+        Sandbox(cassandra=cassandra, search=search, yaml=SERVERS, elasticsearch_heap="1g") as box,
         box.connect() as session,
     ):
         workload.create_table(session)
@@ -173,7 +176,7 @@ def _write_config(box: Sandbox, port: int) -> Path:
     directory.mkdir()
     content = {
         "cassandra": {"contact_points": box.contact_points, "port": box.cassandra.port},
-        "commit_log": {"cdc_raw_directory": str(box.cassandra.cdc_raw_directory)},
+        "commit_log": box.cassandra.log_folders,
         "elasticsearch": {"hosts": [box.elasticsearch.url]},
         "state": {"directory": str(directory / "state")},
         "http": {"port": port},

@@ -157,6 +157,14 @@ class CassandraNode(Server):
             is_ready=lambda: cql.answers(host, ports.native, tls=self._tls),
         )
 
+    @property
+    def log_folders(self) -> dict[str, str]:
+        """The section `commit_log` of a daemon's configuration: 3.11 also needs the commit-log folder."""
+        folders = {"cdc_raw_directory": str(self.cdc_raw_directory)}
+        if self.version.startswith("3."):
+            folders["commitlog_directory"] = str(self.commitlog_directory)
+        return folders
+
     def nodetool(self, *arguments: str, timeout: float = 120.0) -> str:
         """Run Cassandra's nodetool on this node, e.g. `nodetool("flush", "keyspace")`; return what it prints.
 

@@ -69,12 +69,9 @@ class DaemonProcess:
         self.state = directory / "state"
         self.log_path = directory / "daemon.log"
         self.config_path = directory / "config.yaml"
-        commit_log = {"cdc_raw_directory": str(box.cassandra.cdc_raw_directory)}
-        if box.cassandra.version.startswith("3."):
-            commit_log["commitlog_directory"] = str(box.cassandra.commitlog_directory)
         self.config: dict[str, Any] = {
             "cassandra": {"contact_points": box.contact_points, "port": box.cassandra.port},
-            "commit_log": commit_log,
+            "commit_log": box.cassandra.log_folders,
             "elasticsearch": {"hosts": [box.elasticsearch.url], "request_timeout": "10s"},
             "state": {"directory": str(self.state)},
             "http": {"port": 0},
