@@ -67,12 +67,22 @@ def throughput() -> list[Panel]:
         ),
         Panel(
             "Changes left to other daemons",
-            "Signals per second that were left to the daemon of the key's first live replica (commit_log."
-            "ownership: primary), and those that were processed after all because that node went down.",
+            "Changes per second that were left to the daemon of the key's first replica (commit_log.ownership: "
+            "primary), that it has confirmed, and that were written here instead, by reason.",
             "ops",
             [
-                Query(f"sum(rate(cdc_daemon_signals_left_total{{of}}[{RATE}]))", "left"),
-                Query(f"sum(rate(cdc_daemon_signals_taken_over_total{{of}}[{RATE}]))", "taken over"),
+                Query(f"sum(rate(cdc_daemon_changes_left_total{{of}}[{RATE}]))", "left"),
+                Query(f"sum(rate(cdc_daemon_changes_confirmed_total{{of}}[{RATE}]))", "confirmed"),
+                Query(rate("cdc_daemon_changes_settled_here_total", "reason"), "written here: {{reason}}"),
+            ],
+        ),
+        Panel(
+            "Unconfirmed changes",
+            "Changes that were left to other daemons and are not confirmed yet, and daemons that do not answer.",
+            "short",
+            [
+                Query("sum(cdc_daemon_changes_unconfirmed{of})", "unconfirmed"),
+                Query("max(cdc_daemon_peers_silent{of})", "silent daemons"),
             ],
         ),
         Panel(

@@ -20,6 +20,7 @@ from cdc_daemon.app.parts.pipeline import PipelinePart, tracing
 from cdc_daemon.app.parts.polling import PollingPart
 from cdc_daemon.app.parts.removals import RemovalsPart
 from cdc_daemon.app.parts.requests import RequestsPart
+from cdc_daemon.app.parts.ring import RingPart
 from cdc_daemon.app.parts.schedule import SchedulePart
 from cdc_daemon.app.parts.search import SearchPart
 from cdc_daemon.app.parts.spool import SpoolPart, watch_space
@@ -41,6 +42,7 @@ class Composition:
     search: SearchPart  # the indices behind the aliases, and the bulk writer
     clock: ClockPart  # compares this machine's clock with the servers'
     pipeline: PipelinePart  # from signals to acknowledged documents
+    ring: RingPart  # leaves changes to the daemons of their first replicas until these confirm them
     spool: SpoolPart  # moves waiting keys to disk while cdc_raw fills
     dependents: DependentsPart  # updates documents that show changed joined rows
     removals: RemovalsPart  # TRUNCATE, DROP and TTL, which the log does not contain
@@ -108,7 +110,17 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
         search = await enter(SearchPart.open(context, tables))
         pipeline = await PipelinePart.build(context, tracer, cassandra, tables, search)
         requests = await enter(RequestsPart.open(context, cassandra, tables, search, pipeline))
-        log = LogPart.build(context, cassandra, space, tables, pipeline)
+        spool = SpoolPart(context, space, search, pipeline)
+        ring = RingPart(
+            context,
+            cassandra=cassandra,
+            peers=peers,
+            space=space,
+            search=search,
+            pipeline=pipeline,
+            spool=spool,
+        )
+        log = LogPart.build(context, cassandra=cassandra, space=space, tables=tables, pipeline=pipeline, ring=ring)
         yield Composition(
             log=log,
             cassandra=cassandra,
@@ -117,7 +129,8 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
             search=search,
             clock=ClockPart(context, cassandra, search),
             pipeline=pipeline,
-            spool=SpoolPart(context, space, search, pipeline),
+            ring=ring,
+            spool=spool,
             dependents=DependentsPart(context, cassandra, tables, search, pipeline),
             removals=RemovalsPart(context, cassandra, tables, search, pipeline),
             late_requests=LateRequestsPart(context, tables, search, pipeline),

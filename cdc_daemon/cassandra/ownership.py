@@ -1,4 +1,4 @@
-"""The owner of a change: the one replica whose daemon processes it."""
+"""The owner of a change: the first replica of its key in the datacenter, whether that node is up or not."""
 
 from __future__ import annotations
 
@@ -10,76 +10,68 @@ from cassandra.cluster import Session
 from cassandra.metadata import Murmur3Token
 
 
-class _Owners(NamedTuple):
-    """The owners of one keyspace: the end token of each range, ascending, and the node that owns its changes."""
+class _Order(NamedTuple):
+    """The order in one keyspace: the end token of each range, ascending, and the replicas before this node."""
 
     ends: Sequence[int]
-    nodes: Sequence[str | None]
+    before: Sequence[Sequence[str]]
 
 
 class Ownership:
-    """Decides for each partition key whether this node owns its changes.
+    """Returns for each token the replicas that come before this node, in the node's own datacenter.
 
-    The owner is the first live replica in the node's own datacenter, in the ring's order: all daemons of the datacenter
-    that see the same nodes up choose the same owner, without coordination. If the owner is unknown, this node owns the
-    change. This is so if the ring has no tokens, and if no replica of the key is on this node because tokens have moved
-    since the write.
+    The order is that of the ring, and does not depend on which nodes are up: all daemons of the datacenter that know
+    the same ring choose the same owner, without coordination, also for a change that was written earlier. Nothing comes
+    before this node if the ring has no tokens, and if no replica of the key is on this node because tokens have moved
+    since the write: this node then owns the change.
 
-    `find_node` returns the driver's host of the local node. The owners of a keyspace are cached until the ring, the
-    keyspace's replication or the set of live nodes changes, which `refresh` checks.
+    `find_node` returns the driver's host of the local node. The order of a keyspace is cached until the ring or the
+    keyspace's replication changes, which `refresh` checks.
     """
 
     def __init__(self, session: Session, find_node: Callable[[], Any]) -> None:
         self._metadata = session.cluster.metadata
         self._find_node = find_node
-        self._owners: dict[str, tuple[object, _Owners | None]] = {}
+        self._orders: dict[str, tuple[object, _Order | None]] = {}
         self._ring: object = None
-        self._live: frozenset[str] = frozenset()
 
     def refresh(self) -> None:
         """Update the ring from the driver's metadata."""
-        live = frozenset(_name(host) for host in self._metadata.all_hosts() if host.is_up is not False)
         ring = self._metadata.token_map
-        if live != self._live or ring is not self._ring:
-            self._live, self._ring = live, ring
-            self._owners.clear()
+        if ring is not self._ring:
+            self._ring = ring
+            self._orders.clear()
 
-    def is_live(self, node: str) -> bool:
-        """Return whether a node was up at the last `refresh`."""
-        return node in self._live
+    def token(self, partition_key: bytes) -> int:
+        """Return the token of a key."""
+        return int(Murmur3Token.hash_fn(partition_key))
 
-    def other_owner(self, keyspace: str, partition_key: bytes) -> str | None:
-        """Return the id of the node that owns a key's changes; None if this node owns them."""
-        owners = self._of(keyspace)
-        if owners is None:
-            return None
-        at = bisect_left(owners.ends, Murmur3Token.hash_fn(partition_key))
-        return owners.nodes[at % len(owners.nodes)]
+    def before(self, keyspace: str, token: int) -> Sequence[str]:
+        """Return the ids of the replicas of a token before this node; none if this node owns its changes."""
+        order = self._of(keyspace)
+        if order is None:
+            return ()
+        return order.before[bisect_left(order.ends, token) % len(order.before)]
 
-    def _of(self, keyspace: str) -> _Owners | None:
+    def _of(self, keyspace: str) -> _Order | None:
         ring = self._metadata.token_map
         if ring is None or not ring.ring:
             return None
         # The driver replaces the map after a change of a keyspace's replication.
         replication = ring.tokens_to_hosts_by_ks.get(keyspace)
-        known = self._owners.get(keyspace)
+        known = self._orders.get(keyspace)
         if known is None or known[0] is not replication:
-            owners = self._compute(keyspace, ring)
-            known = self._owners[keyspace] = (ring.tokens_to_hosts_by_ks.get(keyspace), owners)
+            order = self._compute(keyspace, ring)
+            known = self._orders[keyspace] = (ring.tokens_to_hosts_by_ks.get(keyspace), order)
         return known[1]
 
-    def _compute(self, keyspace: str, ring: Any) -> _Owners | None:
+    def _compute(self, keyspace: str, ring: Any) -> _Order | None:
         node = self._find_node()
-        own = _name(node)
-        found: list[str | None] = []
+        own = str(node.host_id)
+        found: list[Sequence[str]] = []
         for token in ring.ring:
             replicas = [
-                _name(host) for host in ring.get_replicas(keyspace, token) if host.datacenter == node.datacenter
+                str(host.host_id) for host in ring.get_replicas(keyspace, token) if host.datacenter == node.datacenter
             ]
-            first = next((each for each in replicas if each == own or each in self._live), own)
-            found.append(None if own not in replicas or first == own else first)
-        return _Owners([token.value for token in ring.ring], found) if any(found) else None
-
-
-def _name(host: Any) -> str:
-    return str(host.host_id)
+            found.append(tuple(replicas[: replicas.index(own)]) if own in replicas else ())
+        return _Order([token.value for token in ring.ring], found) if any(found) else None

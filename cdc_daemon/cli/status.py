@@ -220,6 +220,8 @@ def _waiting(status: _State) -> str:
         parts.append(f"{status['spooled']:,} on disk")
     if backlog.get("bytes"):
         parts.append(f"{format_bytes(backlog['bytes'])} unread in {backlog.get('segments', 0):,} segments")
+    if unconfirmed := (status.get("ring") or {}).get("unconfirmed"):
+        parts.append(f"{unconfirmed:,} left to other daemons")
     return ", ".join(parts)
 
 

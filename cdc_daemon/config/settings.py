@@ -34,9 +34,10 @@ class CommitLogSettings(SettingsSection):
     poll_interval: Duration = 0.02
     """How often the daemon checks whether a segment has grown if the file system does not notify it."""
     ownership: Literal["all", "primary"] = "all"
-    """Which changes in the node's log the daemon acts on. `all`: all of them. `primary`: only those of keys of which
-    the node is the first live replica in its datacenter. `primary` needs a daemon beside each node of the
-    datacenter."""
+    """Which changes in the node's log the daemon writes. `all`: all of them. `primary`: only those of keys of which the
+    node is the first replica in its datacenter. It leaves the others to the daemons of these replicas, asks them
+    through `peers` until they confirm each change, and writes what they do not confirm. Without `peers`, `primary` is
+    `all`."""
     release: bool = True
     """Whether the daemon deletes segments that are complete and acknowledged. If false, something else must delete
     them; otherwise cdc_raw fills and Cassandra rejects writes."""

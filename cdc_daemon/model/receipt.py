@@ -25,9 +25,12 @@ class Receipt:
     A `refusable` receipt is given back for keys that wait for an alias in trouble: its owner submits these again
     later. `refused` holds the reasons by key. With an `alias`, only that alias is relevant. Any other receipt is held
     until such keys are written, or durable in the spool.
+
+    `stored` is true if part of the work waits in this daemon's state directory, in the spool or in the queue of
+    dependents. `set_aside` is true if part of it became a dead letter. Neither is known to other daemons.
     """
 
-    __slots__ = ("_held", "_when_done", "alias", "follows", "refusable", "refused")
+    __slots__ = ("_held", "_when_done", "alias", "follows", "refusable", "refused", "set_aside", "stored")
 
     def __init__(
         self,
@@ -41,6 +44,8 @@ class Receipt:
         self.alias = alias
         self.refusable = refusable
         self.refused: dict[Key, Trouble] = {}
+        self.stored = False
+        self.set_aside = False
         self._held = 1
         self._when_done = when_done
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 
-PeerHandler = Callable[[bytes], bytes]
-"""Answers a question at once, without I/O. It raises ValueError for a body that it cannot read."""
+PeerHandler = Callable[[bytes], bytes | Awaitable[bytes]]
+"""Answers a question, at once or as a coroutine. It raises ValueError for a body that it cannot read."""
 
 LARGEST_BODY = 4 * 1024 * 1024
 """The maximum size of a question and of an answer, in bytes."""
@@ -35,9 +35,10 @@ class PeerQuestions:
         """Answer a question no more."""
         self._handlers.pop(name, None)
 
-    def answer(self, name: str, body: bytes) -> bytes:
+    async def answer(self, name: str, body: bytes) -> bytes:
         """Return the answer. Raises `UnknownQuestionError`, and ValueError for a body that is not a question's."""
         handler = self._handlers.get(name)
         if handler is None:
             raise UnknownQuestionError(name)
-        return handler(body)
+        answer = handler(body)
+        return await answer if isinstance(answer, Awaitable) else answer

@@ -183,6 +183,8 @@ class DocumentWriter:
             new = [letter.reason for entry, letter in letters if dead is None or not dead.has(entry.key, letter.alias)]
             await asyncio.to_thread(self._set_aside, [letter for _, letter in letters])
             self._observer.set_aside(new)
+            for entry, _ in letters:
+                entry.note_set_aside()
 
     async def _revive(self, shown: Iterable[tuple[Key, str]]) -> None:
         """Delete the letters of documents that were written after all, by keys and aliases."""

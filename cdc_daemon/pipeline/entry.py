@@ -183,7 +183,18 @@ class Entry:
         for receipt, signals in receipts.items():
             if self.receipts.get(receipt) == signals:
                 del self.receipts[receipt]
+                receipt.stored = True
                 receipt.release()
+
+    def note_stored(self) -> None:
+        """Record in the receipts that part of the work waits in the state directory."""
+        for receipt in self.receipts:
+            receipt.stored = True
+
+    def note_set_aside(self) -> None:
+        """Record in the receipts that part of the work became a dead letter."""
+        for receipt in self.receipts:
+            receipt.set_aside = True
 
     def refuse(self, troubles: Mapping[str, Trouble], documents: Sequence[DocumentOutcome] = ()) -> None:
         """Notify the watches and refusable receipts that aliases take no writes, and release them.

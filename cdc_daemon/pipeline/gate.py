@@ -76,6 +76,7 @@ class Gate:
                 await self._sink.submit(signals, receipt)
                 return
             if self._diversion is not None:
+                receipt.stored = True
                 await self._diversion(signals)
                 return
 

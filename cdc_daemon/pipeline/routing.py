@@ -118,13 +118,11 @@ class Router:
         if self._followed is None:
             return
         tables, keep, clock = self._followed
-        changed = [
-            ChangedRow(entry.key, clock.next(), entry.oldest)
-            for entry in entries
-            if entry.key.table in tables and self.leads_on(entry)
-        ]
+        changed = [entry for entry in entries if entry.key.table in tables and self.leads_on(entry)]
         if changed:
-            await keep(changed)
+            for entry in changed:
+                entry.note_stored()
+            await keep([ChangedRow(entry.key, clock.next(), entry.oldest) for entry in changed])
 
     def pass_on(self, entry: Entry) -> None:
         """Pass the change on to the rows that show it; they hold the entry's receipts from now on."""

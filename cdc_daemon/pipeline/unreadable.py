@@ -160,6 +160,7 @@ class UnreadablePartitions:
         await asyncio.to_thread(self._set_aside, [letter_of(entry, reason, error.message, error.where)])
         if is_new:
             self._observer.set_aside([reason])
+        entry.note_set_aside()
         self._observer.settled(table, "dead_lettered", "")
         await self._router.record_changes([entry])
         self._router.pass_on(entry)

@@ -321,5 +321,23 @@ MIGRATIONS: tuple[str, ...] = (
         host_id TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE left_expiry (
+        node TEXT NOT NULL,
+        state_id BLOB NOT NULL,
+        keyspace_name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        partition_key BLOB NOT NULL,
+        clustering BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (keyspace_name, table_name, partition_key, clustering, at, node, state_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX left_expiry_by_time ON left_expiry (at);
+    CREATE TABLE state_identity (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        identity BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO state_identity VALUES (1, randomblob(16));
+    """,
 )
 """Step N migrates the file from version N to N + 1. Append steps; never change one that was released."""

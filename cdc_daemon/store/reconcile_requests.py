@@ -49,7 +49,7 @@ class ReconcileReason(StrEnum):
     """A table was re-created with another primary key, so all stored state about its rows is invalid."""
 
     REPLICA_DOWN = "replica_down"
-    """A node went down that owned more recent changes than the daemon remembers."""
+    """A node went down that owned more recent changes than the daemon remembered. Earlier versions requested it."""
 
     TABLE = "table"
     """A table was truncated or re-created and its documents must be rebuilt, or it did not exist for a while."""

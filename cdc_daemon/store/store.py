@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.model.version_clock import NO_VERSIONS, VersionRange
 from cdc_daemon.store.checkpoints import Checkpoints, SeenSegments, Watermarks
-from cdc_daemon.store.database import Database
+from cdc_daemon.store.database import Database, Place
 from cdc_daemon.store.dead_letters import DeadLetters
 from cdc_daemon.store.dependents import DependentStore
 from cdc_daemon.store.expiries import ExpiryStore
 from cdc_daemon.store.first_copies import FirstCopies
+from cdc_daemon.store.left_expiries import LeftExpiries, next_expiries
 from cdc_daemon.store.range_jobs import RangeJobs
 from cdc_daemon.store.reconcile_requests import ReconcileRequests
 from cdc_daemon.store.spool import Spool
@@ -43,6 +45,7 @@ class Store:
         self.dependents = DependentStore(self._database)
         self.dead_letters = DeadLetters(self._database)
         self.expiries = ExpiryStore(self._database)
+        self.left_expiries = LeftExpiries(self._database)
         self.first_copies = FirstCopies(self._database)
         self.sync_jobs = SyncJobs(self._database)
         self.range_jobs = RangeJobs(self._database)
@@ -53,6 +56,13 @@ class Store:
         self.suspects = SuspectStore(self._database)
         self.watermarks = Watermarks(self._database)
         self.table_states = TableStates(self._database)
+        with self._database.reading() as connection:
+            self.state_id = bytes(connection.execute("SELECT identity FROM state_identity").fetchone()[0])
+            """Sixteen random bytes that name this state directory: a new one has another id."""
+
+    def next_expiries(self, places: Sequence[Place]) -> list[int]:
+        """Return the next expiry of each row that this daemon watches, in seconds since epoch; 0 for none."""
+        return next_expiries(self._database, places)
 
     def check(self) -> None:
         """Raise `StateLostError` if the file was deleted or replaced after it was opened."""

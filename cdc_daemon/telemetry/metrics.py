@@ -130,13 +130,28 @@ class Metrics:
             (*_TABLE, "scope"),
         )
         self.signals = self._counter("signals", "Signals handed to the pipeline by its sources.")
-        self.signals_left = self._counter(
-            "signals_left",
-            "Signals from the log that were left to the daemon of the key's first live replica (commit_log.ownership).",
+        self.changes_left = self._counter(
+            "changes_left",
+            "Changes in the log that were left to the daemon of the key's first replica (commit_log.ownership).",
         )
-        self.signals_taken_over = self._counter(
-            "signals_taken_over",
-            "Signals that this daemon took over because the node that had to act on them went down.",
+        self.changes_confirmed = self._counter(
+            "changes_confirmed", "Changes left to other daemons that these have confirmed as written."
+        )
+        self.changes_settled_here = self._counter(
+            "changes_settled_here",
+            "Other daemons' changes that this daemon wrote itself, by reason: unknown, in_flight, stored, no_answer, "
+            "limit, space.",
+            ("reason",),
+        )
+        self.changes_unconfirmed = self._gauge(
+            "changes_unconfirmed", "Changes left to other daemons that are neither confirmed nor written here."
+        )
+        self.oldest_unconfirmed_timestamp_seconds = self._gauge(
+            "oldest_unconfirmed_timestamp_seconds",
+            "When the oldest unconfirmed change was read from the log; 0 if there is none.",
+        )
+        self.peers_silent = self._gauge(
+            "peers_silent", "Daemons of the datacenter that have not answered for ten seconds."
         )
         self.signals_taken = self._counter(
             "signals_taken",

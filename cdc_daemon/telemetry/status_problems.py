@@ -108,6 +108,10 @@ def _progress(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
 
 
 def _work(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
+    silent = (state.get("ring") or {}).get("silent", ())
+    if silent:
+        text = f"Daemons of other nodes do not answer: {', '.join(silent)}. Their changes are written by other daemons."
+        yield StatusProblem("warning", text, "servers", "cdcpeerssilent")
     letters = state.get("dead_letters", 0)
     if letters:
         several = f"{letters:,} dead letters: their changes were not replicated."

@@ -146,6 +146,10 @@ class StatusSummary:
             return None
         if not state["pending"] and not state["backlog"]["bytes"] and not state.get("spooled"):
             self._caught_up = now
+        ring = state.get("ring")
+        if ring and ring["unconfirmed"] and not state["pending"] and not state.get("spooled"):
+            # What waits in the log waits for other daemons' confirmations.
+            self._caught_up = max(self._caught_up, now - ring["oldest_unconfirmed_seconds"])
         known = max(self._caught_up, min(newest, now))
         return round(now - known, 1) if known else None
 

@@ -14,18 +14,15 @@ from cassandra.cluster import Session
 from cdc_daemon.app.part import Context, Part
 from cdc_daemon.app.parts.cassandra import CassandraPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
+from cdc_daemon.app.parts.ring import RingPart
 from cdc_daemon.app.parts.tables import TablesPart
-from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.cassandra.node import NodeSettings, find_node, wait_refused
-from cdc_daemon.cassandra.ownership import Ownership
 from cdc_daemon.config import Settings
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.pipeline.gate import Gate
-from cdc_daemon.sources.log import ownership
 from cdc_daemon.sources.log.keyring import configured_keyring
 from cdc_daemon.sources.log.metrics import TailMetrics
-from cdc_daemon.sources.log.ownership import OwnershipFilter
-from cdc_daemon.sources.log.ports import ReconcileRequestStore, SchemaProvider, SignalSink, TailObserver, TailOptions
+from cdc_daemon.sources.log.ports import Division, SchemaProvider, SignalSink, TailObserver, TailOptions
 from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.log.tail import DisabledTail, Tail
 from cdc_daemon.sources.spool.spooler import CdcSpace
@@ -33,6 +30,9 @@ from cdc_daemon.store import Store
 from cdc_daemon.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+_DIVIDED_PORTIONS = 16 * TailOptions().open_portions
+"""The most open portions if changes are left to others: each portion waits for a confirmation, not only for writes."""
 
 
 class LogPart(Part):
@@ -59,31 +59,25 @@ class LogPart(Part):
     def build(
         cls,
         context: Context,
+        *,
         cassandra: CassandraPart,
         space: CdcSpace,
         tables: TablesPart,
         pipeline: PipelinePart,
+        ring: RingPart,
     ) -> Self:
         """Build the tail of the log for the tables that documents show."""
         settings, metrics = tables.settings, context.metrics
-        sink = filter_by_ownership(
-            settings,
-            cassandra.session,
-            pipeline.gate,
-            schedule=context.schedule,
-            requests=context.store.reconcile_requests,
-            left=metrics.signals_left.inc,
-            taken_over=metrics.signals_taken_over.inc,
-        )
         tail = make_tail(
             settings,
             context.store,
             node=cassandra.node,
             mapped=tables.shown,
-            sink=sink,
+            sink=pipeline.gate,
             schema=cassandra.schema,
             observer=TailMetrics(metrics, space.listed),
             beat=context.beat,
+            division=ring.division,
         )
         node_gone = partial(_wait_gone, cassandra.session, settings)
         return cls(metrics, tail, pipeline.gate, Quarantine(settings.state.directory), node_gone=node_gone)
@@ -138,32 +132,6 @@ async def _wait_gone(session: Session, settings: Settings) -> None:
     await wait_refused(endpoint.address, endpoint.port)
 
 
-def filter_by_ownership(
-    settings: Settings,
-    session: Session,
-    sink: SignalSink,
-    *,
-    schedule: Schedule,
-    requests: ReconcileRequestStore,
-    left: Callable[[int], None],
-    taken_over: Callable[[int], None],
-) -> SignalSink:
-    """Return a sink that drops signals owned by other nodes, or `sink` itself if the daemon acts on all signals."""
-    if not settings.tail or settings.commit_log.ownership == "all":
-        return sink
-    heartbeat = settings.heartbeat.table
-    owned = OwnershipFilter(
-        sink,
-        Ownership(session, lambda: find_node(session, settings.cassandra.contact_points)),
-        requests=requests,
-        everywhere=() if heartbeat is None else (heartbeat,),
-        left=left,
-        taken_over=taken_over,
-    )
-    schedule.every(ownership.INTERVAL, "ownership", owned.take_over, rests=True)
-    return owned
-
-
 def make_tail(
     settings: Settings,
     store: Store,
@@ -174,6 +142,7 @@ def make_tail(
     schema: SchemaProvider,
     observer: TailObserver,
     beat: Callable[[str], None],
+    division: Division | None = None,
 ) -> Tail | DisabledTail:
     """Return the tail of the log for the tables of `mapped`, or a `DisabledTail` if no log is to be followed."""
     if not settings.tail:
@@ -194,9 +163,11 @@ def make_tail(
             release=log.release,
             may_prune=node.flag("cdc_block_writes") is not True,
             poll_interval=log.poll_interval,
+            open_portions=TailOptions().open_portions if division is None else _DIVIDED_PORTIONS,
         ),
         observer=observer,
         beat=beat,
         keyring=configured_keyring(log),
         commitlog=log.commitlog_directory,
+        division=division,
     )

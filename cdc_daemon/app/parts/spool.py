@@ -35,6 +35,11 @@ class SpoolPart(Part):
         )
         self._metrics = context.metrics
 
+    @property
+    def waiting(self) -> int:
+        """The number of keys on disk."""
+        return self._spooler.waiting
+
     async def run(self) -> None:
         """Watch the space in cdc_raw, and write keys to disk and back."""
         await self._spooler.run()

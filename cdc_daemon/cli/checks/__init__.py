@@ -29,7 +29,9 @@ def run_checks(settings: Settings) -> list[Finding]:
     found, running = check_running(settings)
     findings.append(found)
     findings += check_http(settings.http, running=running)
-    findings += check_peers(settings.peers, running=running)
+    findings += check_peers(
+        settings.peers, running=running, divided=settings.tail and settings.commit_log.ownership == "primary"
+    )
     findings += _check_tracing(settings)
     has_run = (settings.state.directory / FILE_NAME).exists()
     findings += asyncio.run(check_elasticsearch(settings.elasticsearch, settings.mappings, fitting, has_run=has_run))

@@ -138,8 +138,17 @@ def check_http(settings: HttpSettings, *, running: bool) -> Iterator[Finding]:
             yield ok("http.auth", f"{settings.auth.jwt.key_set_file} is a valid key set")
 
 
-def check_peers(settings: PeerSettings, *, running: bool) -> Iterator[Finding]:
-    """Check the address for questions of other daemons, unless a daemon is already `running`."""
+def check_peers(settings: PeerSettings, *, running: bool, divided: bool = False) -> Iterator[Finding]:
+    """Check the address for questions of other daemons, unless a daemon is already `running`.
+
+    `divided` is true if the daemon leaves changes to others (`ownership: primary`), so that it needs peers.
+    """
+    if divided and settings.port is None:
+        yield warn(
+            "peers.port",
+            "commit_log.ownership is primary, and no peers can be asked: this daemon writes all changes in its log",
+            "set peers.port and peers.token_file for all daemons of the ring",
+        )
     if settings.port is not None and not running:
         yield _check_port(settings.host, settings.port, "peers.port")
 

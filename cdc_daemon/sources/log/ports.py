@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from cdc_daemon.commitlog.descriptor import Position
+from cdc_daemon.commitlog.key_update import KeyUpdate
 from cdc_daemon.commitlog.schema import SchemaView, TableMetadata
 from cdc_daemon.model.errors import CommitLogError
 from cdc_daemon.model.receipt import Receipt
@@ -54,6 +55,35 @@ class SignalSink(Protocol):
 
     async def submit(self, signals: Sequence[Signal], receipt: Receipt) -> None:
         """Accept signals; wait while full. The receipt is held until all of them are acknowledged."""
+        ...
+
+
+class DividedUpdates(Protocol):
+    """A portion of the log, divided between this daemon and others."""
+
+    @property
+    def own(self) -> Sequence[KeyUpdate]:
+        """The updates that this daemon writes."""
+        ...
+
+    @property
+    def left(self) -> Sequence[KeyUpdate]:
+        """The updates that are left to other daemons."""
+        ...
+
+    def accept(self, receipt: Receipt) -> Receipt:
+        """Hold the portion's receipt for what is left to others, and return the receipt for the own updates.
+
+        It is held once for the caller.
+        """
+        ...
+
+
+class Division(Protocol):
+    """Divides changes between the daemons of a ring; implemented by `sources.ring.division.ChangeDivision`."""
+
+    def divide(self, updates: Sequence[KeyUpdate], checksums: Sequence[int]) -> DividedUpdates:
+        """Divide the updates of a portion, given with the checksum of each one's entry."""
         ...
 
 

@@ -19,10 +19,10 @@ from cdc_daemon.model.errors import CdcError, CommitLogError
 from cdc_daemon.sources.log.checkpoint import CheckpointKeeper
 from cdc_daemon.sources.log.lifecycle import Evidence, is_resting
 from cdc_daemon.sources.log.losses import LossRecorder
-from cdc_daemon.sources.log.ports import Executor, SignalSink, TailObserver, TailOptions
+from cdc_daemon.sources.log.ports import Division, Executor, SignalSink, TailObserver, TailOptions
 from cdc_daemon.sources.log.segment_reader import SegmentReader
 from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
-from cdc_daemon.sources.log.signals import signals_of
+from cdc_daemon.sources.log.signals import scopes_of, signals_of
 from cdc_daemon.sources.log.tables import KnownTables
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,7 @@ _RETRY = 5.0
 class LogReader:
     """Reads tracked segments, oldest first, and submits their signals.
 
+    With a `division` only this node's own changes become signals; the others are left to other daemons.
     Each portion has one receipt. A portion is consumed only after all its signals are submitted and all its unreadable
     entries are stored durably. So if the reader is interrupted, it reads the portion again.
 
@@ -61,7 +62,9 @@ class LogReader:
         beat: Callable[[str], None],
         furthest: Position = START,
         keyring: Keyring | None = None,
+        division: Division | None = None,
     ) -> None:
+        self._division = division
         self._segments = segments
         self._sink = sink
         self._keeper = keeper
@@ -144,7 +147,7 @@ class LogReader:
                 # An entry there may be a write in progress, so its bytes may change.
                 reader.look_again()
                 break
-            await self._hand_over(segment, portion)
+            await self._hand_over(segment, portion, reader)
             reader.advance(portion)
             segment.position = reader.position
             progressed = True
@@ -189,20 +192,26 @@ class LogReader:
             else:
                 return
 
-    async def _hand_over(self, segment: TrackedSegment, portion: KeyBatch) -> None:
+    async def _hand_over(self, segment: TrackedSegment, portion: KeyBatch, reader: SegmentReader) -> None:
         if portion.problems:
             await self._beating(self._losses.unreadable(segment, portion.problems))
         if portion.unknown_tables:
             await self._beating(self._losses.unknown_tables(segment, portion.unknown_tables))
-        signals = list(signals_of(portion.updates))
+        divided = None
+        if self._division is not None and portion.updates:
+            divided = self._division.divide(portion.updates, reader.checksums(portion))
+        signals = list(signals_of(portion.updates if divided is None else divided.own))
         unknown = sum(portion.unknown.values())
         if unknown:
             self._observer.passed_over("unknown_table", unknown)
         if portion.skipped > unknown:
             self._observer.passed_over("unmapped", portion.skipped - unknown)
-        if signals:
+        found = Counter((signal.table, signal.scope.value) for signal in signals)
+        if divided is not None:
+            found.update(scopes_of(divided.left))
+        if found:
             segment.holds_cdc = True
-            for (table, scope), count in Counter((signal.table, signal.scope.value) for signal in signals).items():
+            for (table, scope), count in found.items():
                 self._observer.read(table, scope, count)
         elif not segment.holds_cdc:
             # A checkpoint in a segment means that it holds CDC data: see `gap`.
@@ -211,8 +220,11 @@ class LogReader:
         receipt = await self._beating(self._keeper.open(position))
         segment.sequence = self._keeper.opened
         self._furthest = max(self._furthest, position)
+        own = receipt if divided is None else divided.accept(receipt)
         if signals:
-            await self._beating(self._sink.submit(signals, receipt))
+            await self._beating(self._sink.submit(signals, own))
+        if own is not receipt:
+            own.release()
         receipt.release()
 
     async def _end_of(self, segment: TrackedSegment, reader: SegmentReader, evidence: Evidence) -> None:

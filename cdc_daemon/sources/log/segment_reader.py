@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Container
 
 from cdc_daemon.commitlog.descriptor import SegmentDescriptor, read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
+from cdc_daemon.commitlog.entries import TAIL_SIZE
 from cdc_daemon.commitlog.keys import KeyBatch, read_keys
 from cdc_daemon.commitlog.markers import HEADER_RECOVERED, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.schema import SchemaView
@@ -13,6 +15,8 @@ from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
 from cdc_daemon.sources.log.folder import SegmentBuffer, SegmentFile
 from cdc_daemon.sources.log.lifecycle import Evidence
+
+_checksum_at = struct.Struct(">I").unpack_from
 
 
 class SegmentReader:
@@ -100,6 +104,12 @@ class SegmentReader:
         if not self._final:
             _stop_before_damage(portion)
         return portion
+
+    def checksums(self, portion: KeyBatch) -> list[int]:
+        """Return, for each update of a portion that was just decoded, the checksum that ends its entry."""
+        assert self._section is not None
+        data, base = self._section.data, self._section.start + TAIL_SIZE
+        return [_checksum_at(data, update.position - base)[0] for update in portion.updates]
 
     def advance(self, portion: KeyBatch) -> None:
         """Continue behind a portion."""

@@ -37,6 +37,16 @@ def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:
                 yield Signal(table, key, Scope.ROW, row.clustering, written, removed, expires=update.expires)
 
 
+def scopes_of(updates: Iterable[KeyUpdate]) -> Iterator[tuple[TableName, str]]:
+    """Yield the table and the scope of each signal that `signals_of` would yield."""
+    row = Scope.ROW.value
+    for update in updates:
+        if len(update.rows) == 1 and not (update.static or update.ranges) and update.partition_deletion is None:
+            yield TableName(update.table.keyspace, update.table.name), row
+        else:
+            yield from ((signal.table, signal.scope.value) for signal in signals_of([update]))
+
+
 def _only_row(update: KeyUpdate, table: TableName, written: int, removed: int) -> Signal:
     if any(row.deleted for row in update.rows):
         removed = max(removed, written)

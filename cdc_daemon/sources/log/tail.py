@@ -22,6 +22,7 @@ from cdc_daemon.sources.log.monitor import FolderMonitor
 from cdc_daemon.sources.log.ports import (
     CheckpointStore,
     DeadLetterStore,
+    Division,
     Executor,
     NullObserver,
     ReconcileRequestStore,
@@ -63,7 +64,8 @@ class Tail:
 
     `folder` is `cdc_raw`, and `commitlog` the commit-log folder of 3.11, which is only read (see `lifecycle`).
     `state` is the daemon's state directory, for the quarantine. `mapped` are the tables with a mapping; updates of
-    other tables are counted and dropped while decoding. `beat` is called with `tail` at least once a second while the
+    other tables are counted and dropped while decoding. With a `division`, changes of keys that other nodes own are
+    left to their daemons. `beat` is called with `tail` at least once a second while the
     tail is alive, also while it waits for a full pipeline. The tail takes no locks: hold a `DaemonLock` around it.
     """
 
@@ -85,7 +87,9 @@ class Tail:
         executor: Executor = in_thread,
         keyring: Keyring | None = None,
         commitlog: Path | None = None,
+        division: Division | None = None,
     ) -> None:
+        self._division = division
         self._folder = folder
         self._commitlog = commitlog
         self._sink = sink
@@ -213,6 +217,7 @@ class Tail:
             beat=self._beat,
             furthest=keeper.saved.position,
             keyring=self._keyring,
+            division=self._division,
         )
 
     def _make_monitor(self, keeper: CheckpointKeeper) -> FolderMonitor:

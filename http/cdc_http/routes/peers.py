@@ -46,7 +46,7 @@ def create_peer_app(questions: PeerQuestions, token: str) -> Starlette:
         if body is None or not covers(head, body):
             return Response(status_code=400, headers=_CLOSE)
         try:
-            content = questions.answer(name, body)
+            content = await questions.answer(name, body)
         except UnknownQuestionError:
             return Response(status_code=503)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Each change of a ring is one daemon's, whoever is up, and every daemon says the same of it."""
+"""Each change of a ring is one daemon's, whoever is up, and every daemon knows the same order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 from cassandra.metadata import KeyspaceMetadata, Metadata
 from cassandra.policies import SimpleConvictionPolicy
 from cassandra.pool import Host
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cdc_daemon.cassandra.ownership import Ownership
 
@@ -63,7 +61,12 @@ class Ring:
         """Who acts on a change of a key, of those that have it in their log."""
         for owner in self.here.values():
             owner.refresh()
-        return [node for node in self.replicas(key) if self.here[node].other_owner("k", key) is None]
+        return [node for node in self.replicas(key) if not before(self.here[node], key)]
+
+
+def before(owner: Ownership, key: bytes, keyspace: str = "k") -> list[str]:
+    """Return the replicas of a key before a node."""
+    return list(owner.before(keyspace, owner.token(key)))
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4])
@@ -73,21 +76,25 @@ def test_one_replica_acts_and_the_others_leave_it_to_that_one(replicas: int) -> 
     for key in KEYS:
         [actor] = ring.actors(key)
         assert actor == ring.replicas(key)[0]
-        assert {ring.here[node].other_owner("k", key) for node in ring.replicas(key)} <= {None, actor}
+        assert {first for node in ring.replicas(key) for first in before(ring.here[node], key)[:1]} <= {actor}
         acting.add(actor)
     assert acting == set(ring.here)
 
 
-@given(st.sets(st.integers(0, 5)))
-def test_of_those_that_are_up_one_acts(down: set[int]) -> None:
+def test_the_owner_does_not_depend_on_who_is_up() -> None:
     ring = Ring()
-    for number in down:
-        ring.hosts[number].set_down()
-    dead = {str(ring.hosts[number].host_id) for number in down}
-    for key in KEYS[:10]:
-        live = [node for node in ring.replicas(key) if node not in dead]
-        assert [node for node in ring.actors(key) if node not in dead] == live[:1]
-        assert all(ring.here[node].is_live(node) == (node not in dead) for node in ring.here)
+    before = [ring.actors(key) for key in KEYS]
+    for host in ring.hosts[1:]:
+        host.set_down()
+    assert [ring.actors(key) for key in KEYS] == before
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 4])
+def test_the_replicas_are_in_one_order_for_all(replicas: int) -> None:
+    ring = Ring(replicas)
+    for key in KEYS:
+        order = ring.replicas(key)
+        assert [before(ring.here[node], key) for node in order] == [order[:at] for at in range(len(order))]
 
 
 def test_another_replication_and_another_ring_are_noticed() -> None:
@@ -97,20 +104,20 @@ def test_another_replication_and_another_ring_are_noticed() -> None:
     owner.refresh()
     others = [key for key in KEYS if node not in ring.replicas(key)]
     assert others
-    assert {owner.other_owner("k", key) for key in others} == {None}, "what it holds no replica of is acted on"
+    assert not any(before(owner, key) for key in others), "what it holds no replica of is acted on"
     ring.replicate(4)
     owner.refresh()
-    assert {owner.other_owner("k", key) for key in others} == {ring.replicas(key)[0] for key in others}
+    assert {before(owner, key)[0] for key in others} == {ring.replicas(key)[0] for key in others}
     ring.hosts.reverse()
     ring.lay()
     owner.refresh()
-    assert [owner.other_owner("k", key) for key in KEYS] == [
-        None if ring.replicas(key)[0] == node else ring.replicas(key)[0] for key in KEYS
+    assert [before(owner, key) for key in KEYS] == [
+        ring.replicas(key)[: ring.replicas(key).index(node)] for key in KEYS
     ]
 
 
 def test_without_tokens_everything_is_this_nodes() -> None:
     ring = Ring()
     ring.metadata.token_map = None
-    assert {owner.other_owner("k", key) for owner in ring.here.values() for key in KEYS} == {None}
-    assert ring.here[str(ring.hosts[1].host_id)].other_owner("unknown", b"k") is None
+    assert not any(before(owner, key) for owner in ring.here.values() for key in KEYS)
+    assert before(ring.here[str(ring.hosts[1].host_id)], b"k", "unknown") == []

@@ -165,6 +165,12 @@ def test_the_port_for_peers_in_use() -> None:
     assert not list(check_peers(PeerSettings(), running=False))
 
 
+def test_a_daemon_that_leaves_changes_to_others_needs_peers() -> None:
+    (finding,) = check_peers(PeerSettings(), running=True, divided=True)
+    assert (finding.name, finding.status) == ("peers.port", "warn")
+    assert "peers.token_file" in str(finding.mend)
+
+
 def test_a_daemon_that_does_not_listen() -> None:
     assert _check_listening(HttpSettings(port=None))["http.listening"].status == "ok"
 

@@ -16,7 +16,7 @@ from cdc_daemon.model.errors import CassandraUnavailableError, CommitLogError, S
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.sources.log.gaps import Gap
-from cdc_daemon.sources.log.ports import TailOptions
+from cdc_daemon.sources.log.ports import Division, TailOptions
 from cdc_daemon.sources.log.tail import Tail
 from cdc_daemon.store.checkpoints import SeenSegment, SegmentState
 from cdc_daemon.store.dead_letters import DeadLetter
@@ -223,6 +223,7 @@ class Harness:
         self.commitlog: Path | None = None
         self.beats = 0
         self.options = options or fast()
+        self.division: Division | None = None
         self.tail: Tail | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -252,6 +253,7 @@ class Harness:
             beat=self._beat,
             keyring=self.keyring,
             commitlog=self.commitlog,
+            division=self.division,
         )
         self._running = asyncio.create_task(self.tail.run())
 
