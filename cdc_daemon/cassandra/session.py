@@ -33,6 +33,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 from cassandra.protocol import ProtocolHandler
 
 from cdc_daemon import __version__
+from cdc_daemon.cassandra.bundle import bundle_context, locate, read_bundle
 from cdc_daemon.cassandra.request_timer import RequestTimer
 from cdc_daemon.config import CassandraSettings, TlsSettings
 from cdc_daemon.config.client_tls import ReloadingClientContext
@@ -115,24 +116,41 @@ def connect(options: CassandraSettings) -> Session:
     It speaks version 5 of the native protocol, or version 4 if the server does not know version 5.
 
     Raises `CassandraUnavailableError` if no contact point can be reached, and `ConfigError` if the
-    files of the TLS section cannot be used, or if the cluster has no datacenter of the configured name.
+    files of the TLS section or the secure connect bundle cannot be used, or if the cluster has no datacenter of the
+    configured name.
     """
-    context = _tls_context(options.tls) if options.tls.enabled else None
+    address = _address(options)
     try:
         with _without_refusals():
-            session = _connect(options, context, _PROTOCOL_VERSIONS[0])
+            session = _connect(options, address, _PROTOCOL_VERSIONS[0])
     except CassandraUnavailableError as error:
         cause = error.__cause__
         errors = cause.errors if isinstance(cause, NoHostAvailable) else {"": cause}
         if not (isinstance(errors, Mapping) and any(map(_refuses_version, errors.values()))):
             raise
-        session = _connect(options, context, _PROTOCOL_VERSIONS[1])
+        session = _connect(options, address, _PROTOCOL_VERSIONS[1])
     session.client_protocol_handler = ForgivingProtocolHandler
     return session
 
 
-def _connect(options: CassandraSettings, context: ssl.SSLContext | None, version: int) -> Session:
-    cluster = _cluster(options, context, version)
+def _address(options: CassandraSettings) -> dict[str, Any]:
+    """Return where the cluster is, as arguments of the driver: from the bundle if there is one."""
+    if options.secure_connect_bundle is None:
+        context = _tls_context(options.tls) if options.tls.enabled else None
+        return {"contact_points": list(options.contact_points), "port": options.port, "ssl_context": context}
+    bundle = read_bundle(options.secure_connect_bundle)
+    context = bundle_context(bundle)
+    found = locate(
+        bundle,
+        context,
+        local_datacenter=options.local_datacenter,
+        timeout=min(_CONNECT_TIMEOUT, options.request_timeout),
+    )
+    return {"contact_points": found.contact_points(), "endpoint_factory": found.factory(), "ssl_context": context}
+
+
+def _connect(options: CassandraSettings, address: Mapping[str, Any], version: int) -> Session:
+    cluster = _cluster(options, address, version)
     try:
         return cluster.connect()
     except NoHostAvailable as error:
@@ -146,7 +164,7 @@ def _connect(options: CassandraSettings, context: ssl.SSLContext | None, version
         raise _unavailable(options, {"": error}) from error
 
 
-def _cluster(options: CassandraSettings, context: ssl.SSLContext | None, version: int) -> Cluster:
+def _cluster(options: CassandraSettings, address: Mapping[str, Any], version: int) -> Cluster:
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(options.local_datacenter or "")),
         consistency_level=ConsistencyLevel.name_to_value[options.consistency],
@@ -154,13 +172,11 @@ def _cluster(options: CassandraSettings, context: ssl.SSLContext | None, version
     )
     try:
         return Cluster(
-            contact_points=list(options.contact_points),
-            port=options.port,
+            **address,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             connection_class=_Connection,
             protocol_version=version,
             auth_provider=_login(options),
-            ssl_context=context,
             reconnection_policy=ExponentialReconnectionPolicy(**_RECONNECTION),
             compression=False,
             connect_timeout=min(_CONNECT_TIMEOUT, options.request_timeout),
@@ -264,9 +280,14 @@ def _unavailable(options: CassandraSettings, errors: Mapping[Any, Any]) -> Cassa
     return CassandraUnavailableError(
         f"expected Cassandra to answer, found {answers or 'no host'}",
         hint=_hint(options, list(errors.values())),
-        contact_points=", ".join(options.contact_points),
-        port=options.port,
+        **_place(options),
     )
+
+
+def _place(options: CassandraSettings) -> dict[str, Any]:
+    if options.secure_connect_bundle is not None:
+        return {"secure_connect_bundle": options.secure_connect_bundle}
+    return {"contact_points": ", ".join(options.contact_points), "port": options.port}
 
 
 def _short(error: object) -> str:
@@ -275,11 +296,15 @@ def _short(error: object) -> str:
 
 def _hint(options: CassandraSettings, errors: list[Any]) -> str:
     if any(isinstance(error, _LoginRefusedError) for error in errors):
+        if options.secure_connect_bundle is not None:
+            return "Astra takes username: token, and an application token (AstraCS:…) as the password"
         return "correct cassandra.username and cassandra.password_file"
     if any(map(_refuses_version, errors)):
         return f"{SUPPORTED} are supported, and this server does not speak their protocol"
     if any(isinstance(error, ssl.SSLError) for error in errors):
         return "compare cassandra.tls with client_encryption_options in cassandra.yaml"
+    if options.secure_connect_bundle is not None:
+        return "is the database active, and may this machine reach the proxy that the metadata service names?"
     if any(isinstance(error, OperationTimedOut) for error in errors) and not options.tls.enabled:
         return "is the node overloaded, or does it require TLS (cassandra.tls.enabled)?"
     return "is the node up, with its native transport at this address and port?"

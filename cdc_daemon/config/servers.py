@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from cdc_daemon.config.base import ConfigPath, SettingsSection, wrong
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
@@ -47,6 +47,9 @@ class CassandraSettings(SettingsSection):
     """
     port: int = Field(default=9042, ge=1, le=65535)
     """The native transport port."""
+    secure_connect_bundle: ConfigPath | None = None
+    """Astra DB: the zip file that its console offers for a database and region. It holds addresses and certificates, so
+    that `contact_points`, `port` and `tls` must be absent. Its login: `username: token` and the token as `password`."""
     local_datacenter: str | None = Field(default=None, min_length=1)
     """The datacenter to read from. Default: that of the first contact point that answers."""
     username: str | None = Field(default=None, min_length=1)
@@ -69,6 +72,16 @@ class CassandraSettings(SettingsSection):
     """The number of queries in flight at once."""
     second_read_pause: DurationOrZero = 0.05
     """The pause before the second read of a row whose first read does not show the change yet."""
+
+    @model_validator(mode="after")
+    def _bundle_instead_of_addresses(self) -> Self:
+        beside = sorted({"contact_points", "port", "tls"} & self.model_fields_set)
+        if self.secure_connect_bundle is not None and beside:
+            raise wrong(
+                f"expected secure_connect_bundle without {' and '.join(beside)}",
+                hint=f"the bundle has its own; remove {' and '.join(beside)}",
+            )
+        return self
 
     @field_validator("password")
     @classmethod

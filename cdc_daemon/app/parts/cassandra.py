@@ -31,7 +31,10 @@ class CassandraPart(Part):
         self.node = node
         self.schema = SchemaSource(session, history=context.store.schema_history)
         self.availability = CassandraAvailability(self._probe)
-        self._addresses = AddressWatch(session, context.settings.cassandra, self.availability)
+        settings = context.settings.cassandra
+        # By a secure connect bundle, the driver resolves the name of the proxy for each connection.
+        by_bundle = settings.secure_connect_bundle is not None
+        self._addresses = None if by_bundle else AddressWatch(session, settings, self.availability)
         self._read = make_probe(session, self.schema, ())
         self._metrics = context.metrics
 
@@ -58,7 +61,10 @@ class CassandraPart(Part):
 
     async def run(self) -> None:
         """Probe Cassandra while no other reads are answered, and find it again at new addresses."""
-        await run_together(probes=self.availability.run, addresses=self._addresses.run)
+        loops = {"probes": self.availability.run}
+        if self._addresses is not None:
+            loops["addresses"] = self._addresses.run
+        await run_together(**loops)
 
     def status(self) -> Mapping[str, Any]:
         """Return whether Cassandra answers, and how many nodes are up."""

@@ -6,6 +6,8 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cassandra import DriverException, InvalidRequest, OperationTimedOut, Unauthorized
@@ -13,6 +15,7 @@ from cassandra.cluster import NoHostAvailable, Session
 from cassandra.query import SimpleStatement
 
 from cdc_daemon.app.startup import connect_elasticsearch
+from cdc_daemon.cassandra.bundle import bundle_context, now, read_bundle
 from cdc_daemon.cassandra.dialect import Dialect, detect
 from cdc_daemon.cassandra.node import NodeSettings, find_node, is_local, moves_segments
 from cdc_daemon.cassandra.schema import SchemaSource
@@ -30,6 +33,8 @@ from cdc_daemon.sources.unlogged_removals.sweep import DocumentedRows
 
 OLDEST, NEWEST = (3, 11), (5, 0)
 """The oldest and the newest release of Cassandra that is supported."""
+
+_EXPIRES_SOON = timedelta(days=30)
 
 _SECONDS = 5.0
 """The timeout of a request. It is short because a person is waiting for the check."""
@@ -51,15 +56,35 @@ def check_cassandra(settings: Settings) -> CassandraFindings:
     """Check the node, the mapped tables, the mappings and the polled tables."""
     options = settings.cassandra
     hasty = options.model_copy(update={"request_timeout": min(options.request_timeout, _SECONDS)})
+    bundle = [] if options.secure_connect_bundle is None else [check_bundle(options.secure_connect_bundle)]
+    if any(finding.status == "fail" for finding in bundle):
+        return CassandraFindings(bundle, None, {})
     try:
         session = connect(hasty)
     except CdcError as error:
         unchecked = "; the node's settings and tables were not checked"
-        return CassandraFindings([fail("cassandra.reachable", f"{error.message}{unchecked}", error.hint)], None, {})
+        found = fail("cassandra.reachable", f"{error.message}{unchecked}", error.hint)
+        return CassandraFindings([*bundle, found], None, {})
     try:
-        return _check_connected(session, settings)
+        connected = _check_connected(session, settings)
+        return connected._replace(findings=[*bundle, *connected.findings])
     finally:
         session.cluster.shutdown()
+
+
+def check_bundle(path: Path) -> Finding:
+    """Check the secure connect bundle of Astra: its files, and how long its certificates are valid."""
+    try:
+        bundle = read_bundle(path)
+        bundle_context(bundle)
+    except ConfigError as error:
+        return fail("cassandra.bundle", f"{path}: {error.message}", error.hint)
+    found = (
+        f"the secure connect bundle leads to {bundle.host}; its certificates are valid until {bundle.expires:%Y-%m-%d}"
+    )
+    if bundle.expires < now() + _EXPIRES_SOON:
+        return warn("cassandra.bundle", found, "download the bundle again from the Astra console in time")
+    return ok("cassandra.bundle", found)
 
 
 def check_dialect(dialect: Dialect, *, tail: bool) -> Iterator[Finding]:
