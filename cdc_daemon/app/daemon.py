@@ -31,6 +31,7 @@ from cdc_daemon.sources.log.lock import DaemonLock
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.store import Store
+from cdc_daemon.tablejobs.estimate import BackfillEstimator
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.runner import RangeJobRunner
 from cdc_daemon.telemetry import logs
@@ -96,6 +97,11 @@ class Daemon:
     def range_jobs(self) -> RangeJobRunner | None:
         """Jobs on whole tables; None while the daemon starts or stops."""
         return None if (parts := self._open_parts()) is None else parts.table_jobs.runner
+
+    @property
+    def estimator(self) -> BackfillEstimator | None:
+        """Estimates of backfills; None while the daemon starts or stops."""
+        return None if (parts := self._open_parts()) is None else parts.table_jobs.estimator
 
     @property
     def indices(self) -> IndexAdmin | None:

@@ -72,9 +72,8 @@ class RowSizes:
 
     def note(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
         """Record the sizes of some rows of a page."""
-        weighed = rows[:: len(rows) // _WEIGHED + 1]
-        if weighed:
-            self._rows[table] = max(1, PAGE_BYTES * len(weighed) // (sum(map(_weight, weighed)) + 1))
+        if rows:
+            self._rows[table] = max(1, int(PAGE_BYTES / (weigh(rows) + 1)))
 
 
 class TokenScan:
@@ -251,6 +250,12 @@ def key_reader(
     if plain and width == depth == 1:
         return lambda row: Key(table, row[1], ())
     return read
+
+
+def weigh(rows: Sequence[tuple[Any, ...]]) -> float:
+    """Return the approximate size of a row in bytes, from some rows of a page; 0 without any."""
+    weighed = rows[:: len(rows) // _WEIGHED + 1]
+    return sum(map(_weight, weighed)) / len(weighed) if weighed else 0.0
 
 
 def _weight(row: tuple[Any, ...]) -> int:

@@ -26,6 +26,7 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
+from cdc_daemon.cli.estimate import print_estimate
 from cdc_daemon.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ DetachOption = Annotated[
 
 
 def backfill(  # noqa: PLR0917 -- the command line's order
-    types: TypesArgument,
+    types: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TYPE…", help="Names of mappings, such as user. With --dry-run, none means all."),
+    ] = None,
     where_token: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,7 +76,11 @@ def backfill(  # noqa: PLR0917 -- the command line's order
             "the current one.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the rows; write nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Estimate rows, bytes and time, and say how sure that is; change nothing."),
+    ] = False,
+    count: Annotated[bool, typer.Option("--count", help="Count the rows exactly; write nothing.")] = False,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,35 +90,42 @@ def backfill(  # noqa: PLR0917 -- the command line's order
     job continues where it was. With `--new-index` the daemon writes live changes to both indices. The new index becomes
     live, in one step, only if it equals the rows. The previous index is kept for `cdc-daemon rollback` until
     `cdc-daemon drop-index`.
+    `--dry-run` counts a small table and samples a large one, starts no job, and answers within seconds.
     Exit code 0: done, 1: failed or cancelled, or the daemon did not answer, 2: the command line or the configuration
     is wrong.
     """
     client = connect(url, config, token_file, ca_file, wait)
     if new_index and where_token:
         raise ConfigError("expected no --where-token beside --new-index, as a new index needs all rows")
-    wanted: dict[str, Any] = {"types": types, "ranges": where_token or [], "rate": rate, "dry_run": dry_run}
+    if count and (dry_run or new_index):
+        raise ConfigError("expected --count without --dry-run and --new-index")
+    wanted: dict[str, Any] = {"types": types or [], "ranges": where_token or [], "rate": rate}
     if new_index:
         wanted["new_index"] = True
+    if dry_run:
+        print_estimate(client.estimate(wanted), as_json=as_json)
+        return
+    if not types:
+        raise ConfigError("expected at least one type, found none", hint="only --dry-run is for all types without one")
+    wanted["count"] = count
     job = run_job(client, "backfill", wanted, detach=detach)
     if as_json:
         typer.echo(json.dumps(job, indent=2))
     elif detach:
         print_started(job)
     else:
-        done = {"done": "counted" if dry_run else "written"}.get(job["state"], job["state"])
+        done = {"done": "counted" if count else "written"}.get(job["state"], job["state"])
         for object_type, rows in job["rows_by_type"].items():
             typer.echo(f"{object_type}: {rows:,} rows {done}")
         for object_type, plan in job["report"].get("new_index", {}).items():
-            typer.echo(f"{object_type}: {_describe(plan, object_type, dry_run=dry_run)}")
+            typer.echo(f"{object_type}: {_describe(plan, object_type)}")
     if not detach and job["state"] != "done":
         print_failed(job)
         raise typer.Exit(EXIT_FAILED)
 
 
-def _describe(plan: Mapping[str, Any], object_type: str, *, dry_run: bool) -> str:
+def _describe(plan: Mapping[str, Any], object_type: str) -> str:
     index, former = plan["index"], plan["in_place_of"]
-    if dry_run:
-        return f"{index} would replace {former}"
     if plan["swapped"]:
         return (
             f"{index} has replaced {former}, which is kept: "
@@ -287,6 +302,11 @@ class JobsClient:
         """Start a job; return its status."""
         job: dict[str, Any] = self._client.ask("POST", f"/admin/{kind}", wanted)
         return job
+
+    def estimate(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the estimate of a backfill, which is not started."""
+        estimate: dict[str, Any] = self._client.ask("POST", "/admin/backfill", {**wanted, "dry_run": True})
+        return estimate
 
     def jobs(self, limit: int = 100) -> dict[str, list[dict[str, Any]]]:
         """Return the status of the newest `jobs`, newest first, and of the `scheduled` tasks."""

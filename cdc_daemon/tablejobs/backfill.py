@@ -104,7 +104,7 @@ class Backfill(RangeFiller):
         self, run: JobRun, part: JobRange, table: TableName, line: AcknowledgementLine[BackfillProgress]
     ) -> None:
         scan, remaining = self._scan(run), TokenRange(part.cursor, part.last)
-        if run.request.dry_run:
+        if run.request.count:
             async for counted in scan.keys(table, remaining):
                 await run.pace.take(len(counted.keys))
                 (await line.open(BackfillProgress(counted.covered, part.rows + counted.covered_rows))).release()

@@ -108,7 +108,7 @@ class NewIndex:
     async def finish(self, run: JobRun) -> None:
         """Swap in each index that equals its rows."""
         await self._filling.finish(run)
-        if not run.request.new_index or run.request.dry_run:
+        if not run.request.new_index:
             return
         await self._prepare(run)
         failures = []
@@ -122,6 +122,16 @@ class NewIndex:
         if failures:
             raise failures[0]
 
+    async def plan(self, object_type: str) -> Mapping[str, Any]:
+        """Return the index that would be built, and try out whether it can be created. Nothing is changed.
+
+        Raises `IndexSwapError` and `IndexRefusedError`.
+        """
+        definition = self._definitions(object_type)
+        chosen = await self._choose(await self._changes.indices(definition.alias), definition)
+        await self._changes.try_out(replace(definition, index=chosen["index"]))
+        return {name: chosen[name] for name in ("index", "in_place_of", "resumed")}
+
     async def _prepare(self, run: JobRun) -> None:
         """Ensure that each index exists and that every daemon writes to it, before its first row is read."""
         async with self._locks.setdefault(run, asyncio.Lock()):
@@ -129,8 +139,7 @@ class NewIndex:
                 return
             for object_type in run.request.types:
                 await self._prepare_type(run, object_type)
-            if not run.request.dry_run:
-                await self._changes.wait_seen()
+            await self._changes.wait_seen()
             self._prepared.add(run.job.id)
 
     async def _prepare_type(self, run: JobRun, object_type: str) -> None:
@@ -144,9 +153,6 @@ class NewIndex:
         plan = plans[object_type]
         index = plan["index"]
         made = replace(definition, index=index)
-        if run.request.dry_run:
-            await self._changes.try_out(made)
-            return
         if pair.live == index:
             return
         if (pair.other, pair.phase) == (index, Phase.BUILDING):

@@ -29,7 +29,7 @@ class JobRequest:
     """A job for the tables of some object types.
 
     `ranges` are the tokens to process; none stands for the whole ring. `sample` is the random fraction of them that is
-    processed, 0 to 1. `rate` limits the rows a second. With `dry_run`, a backfill only counts. With `new_index`, it
+    processed, 0 to 1. `rate` limits the rows a second. With `count`, a backfill only counts. With `new_index`, it
     fills a new index beside the live one, compares it with the rows, and swaps it in. With `repair`, a reconcile
     repairs each difference, and then closes its `requests`. A job of the kind `catch_up` writes the documents of rows
     that changed at `since` or later (microseconds since epoch). A job of the kind `deletes` removes the documents of
@@ -41,7 +41,7 @@ class JobRequest:
     origin: JobOrigin = "operator"
     ranges: tuple[TokenRange, ...] = ()
     rate: float | None = None
-    dry_run: bool = False
+    count: bool = False
     new_index: bool = False
     repair: bool = False
     sample: float = 1.0
@@ -58,7 +58,7 @@ class JobRequest:
         plain: dict[str, Any] = {"types": list(self.types), "ranges": [str(each) for each in self.ranges]}
         plain |= {"rate": self.rate}
         if self.kind == "backfill":
-            return plain | {"dry_run": self.dry_run} | ({"new_index": True} if self.new_index else {})
+            return plain | {"count": self.count} | ({"new_index": True} if self.new_index else {})
         if self.kind == "deletes":
             return plain
         if self.kind == "catch_up":
@@ -69,14 +69,16 @@ class JobRequest:
     @classmethod
     def of(cls, kind: JobKind, origin: JobOrigin, options: Mapping[str, Any]) -> Self:
         """Return the request for `options`. Raises `ConfigError` for invalid ranges."""
+        # Earlier releases called it a dry run. A job that they stored still only counts.
+        count = bool(options.get("count", False) or options.get("dry_run", False))
         return cls(
             kind=kind,
             types=tuple(options["types"]),
             origin=origin,
             ranges=tuple(parse_range(each) for each in options.get("ranges") or ()),
             rate=options.get("rate"),
-            dry_run=bool(options.get("dry_run", False)),
-            new_index=bool(options.get("new_index", False)),
+            count=count,
+            new_index=bool(options.get("new_index", False)) and not count,
             repair=bool(options.get("repair", False)),
             sample=float(options.get("sample", 1.0)),
             requests=tuple(options.get("requests") or ()),

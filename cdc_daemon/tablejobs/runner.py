@@ -189,7 +189,7 @@ class RangeJobRunner:
             chance = random.Random()  # noqa: S311 -- not a secret
             pieces = [take_sample(piece, request.sample, chance) for piece in pieces]
         ranges = [(object_type, *piece, ROWS) for piece in pieces]
-        compared = request.new_index and not request.dry_run
+        compared = request.new_index
         if compared:
             ranges += [(object_type, *piece, CHECK) for piece in pieces]
         if compared or request.kind not in {"backfill", "catch_up"}:

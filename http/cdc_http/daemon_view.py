@@ -144,6 +144,14 @@ class RangeJobsView(Protocol):
         ...
 
 
+class EstimatorView(Protocol):
+    """Estimates backfills without changing anything."""
+
+    async def estimate(self, request: JobRequest) -> Mapping[str, Any]:
+        """Return the rows, bytes and seconds of a backfill, by type. Raises `UnknownObjectTypeError` and `CdcError`."""
+        ...
+
+
 class IndicesView(Protocol):
     """The indices behind the aliases.
 
@@ -184,7 +192,7 @@ class HealthView(Protocol):
 class DaemonView(HealthView, Protocol):
     """A running daemon, seen from outside. Synchronous members do no I/O.
 
-    `sync`, `jobs`, `range_jobs`, `indices` and `control` are None while the daemon starts or stops.
+    `sync`, `jobs`, `range_jobs`, `estimator`, `indices` and `control` are None while the daemon starts or stops.
     """
 
     @property
@@ -205,6 +213,11 @@ class DaemonView(HealthView, Protocol):
     @property
     def range_jobs(self) -> RangeJobsView | None:
         """Jobs on whole tables."""
+        ...
+
+    @property
+    def estimator(self) -> EstimatorView | None:
+        """Estimates backfills."""
         ...
 
     @property

@@ -29,6 +29,7 @@ from cdc_daemon.tablejobs.catch_up import CatchUp, ChangeTimes
 from cdc_daemon.tablejobs.confirmation import LogBarrier
 from cdc_daemon.tablejobs.delete_pass import DeletePass, NoBarrier
 from cdc_daemon.tablejobs.deletes import DeletePasses, DeletesPlan
+from cdc_daemon.tablejobs.estimate import BackfillEstimator
 from cdc_daemon.tablejobs.first_copy import FirstCopier
 from cdc_daemon.tablejobs.healing import CHECK_INTERVAL, Audit, Healing
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
@@ -54,7 +55,10 @@ _FIRST_AUDIT = 3600.0
 
 
 class TableJobsPart(Part):
-    """Jobs on whole tables: `runner` runs them, `indices` shows and switches the indices that they build."""
+    """Jobs on whole tables: `runner` runs them, `indices` shows and switches the indices that they build.
+
+    `estimator` says how long a backfill would take.
+    """
 
     name = "range-jobs"
 
@@ -131,22 +135,23 @@ class TableJobsPart(Part):
             on_compared=DriftMetrics(context.metrics).set_drift,
             on_done=healing.close_requests,
         )
-        works |= {
-            "backfill": NewIndex(
-                Backfill(
-                    sink=pipeline.coalescer,
-                    scan=self._scan,
-                    reader=pipeline.reader,
-                    updater=pipeline.follower,
-                    tables=table_names,
-                    aliases=aliases,
-                ),
-                reconcile,
-                search.swap_steps,
-                definitions=self._define_index,
-                is_dead=pipeline.dead.has,
-                refused=search.writer.refused,
+        new_index = NewIndex(
+            Backfill(
+                sink=pipeline.coalescer,
+                scan=self._scan,
+                reader=pipeline.reader,
+                updater=pipeline.follower,
+                tables=table_names,
+                aliases=aliases,
             ),
+            reconcile,
+            search.swap_steps,
+            definitions=self._define_index,
+            is_dead=pipeline.dead.has,
+            refused=search.writer.refused,
+        )
+        works |= {
+            "backfill": new_index,
             "catch_up": catch_up,
             "reconcile": reconcile,
             "deletes": DeletePass(
@@ -164,6 +169,15 @@ class TableJobsPart(Part):
             context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
         if settings.audit.every:
             self._schedule_audit(context.schedule, table_names)
+        self.estimator = BackfillEstimator(
+            self._ring,
+            self._sampling_scan,
+            context.store.range_jobs,
+            table_names,
+            rate=settings.rate,
+            ranges_at_once=settings.ranges_at_once,
+            plan=new_index.plan,
+        )
         self.indices = IndexAdmin(aliases, engine=search.engine, changes=search.swap_steps, jobs=self.runner)
 
     async def run(self) -> None:
@@ -198,6 +212,10 @@ class TableJobsPart(Part):
             pace=run.pace,
             sizes=self._sizes,
         )
+
+    def _sampling_scan(self, page_rows: int) -> TokenScan:
+        session, schema = self._cassandra.session, self._cassandra.schema
+        return TokenScan(session, schema, clock=self._pipeline.clock, page_rows=page_rows, sizes=self._sizes)
 
     def _define_index(self, object_type: str) -> IndexDefinition:
         declared = self._tables.settings.mappings[object_type]

@@ -28,7 +28,7 @@ from cdc_http.responses import NO_STORE, WRONG_HEADER, JsonResponse, RequestErro
 from cdc_http.routes.operators import OperatorEndpoints, read_limit
 
 _KEYS = {
-    "backfill": {"types", "ranges", "rate", "dry_run", "new_index"},
+    "backfill": {"types", "ranges", "rate", "count", "dry_run", "new_index"},
     "reconcile": {"types", "ranges", "rate", "repair", "sample"},
 }
 _MOST = 1000
@@ -41,12 +41,14 @@ def parse_job_request(kind: JobKind, body: Mapping[str, Any]) -> JobRequest:
             raise _wrong(key[:64], f"expected one of {', '.join(sorted(_KEYS[kind]))}")
     if _flag(body, "new_index") and body.get("ranges"):
         raise _wrong("ranges", "expected none, as a new index needs all rows")
+    if _flag(body, "count") and (_flag(body, "new_index") or _flag(body, "dry_run")):
+        raise _wrong("count", "expected neither new_index nor dry_run beside it")
     return JobRequest(
         kind=kind,
-        types=tuple(dict.fromkeys(_texts(body, "types", least=1))),
+        types=tuple(dict.fromkeys(_texts(body, "types", least=0 if _flag(body, "dry_run") else 1))),
         ranges=tuple(_range(text) for text in _texts(body, "ranges", least=0)),
         rate=_number(body, "rate", above=0, to=1e9),
-        dry_run=_flag(body, "dry_run"),
+        count=_flag(body, "count"),
         new_index=_flag(body, "new_index"),
         repair=_flag(body, "repair"),
         sample=_number(body, "sample", above=0, to=1) or 1.0,
@@ -133,12 +135,21 @@ class TableJobsEndpoint:
             if content_type != "application/json":
                 raise RequestError(415, WRONG_HEADER, "Content-Type: expected application/json.")
             async with self._body_memory.lease(caller_key(request)) as lease:
-                wanted = parse_job_request(kind, await read_body(request, self._settings, lease))
+                body = await read_body(request, self._settings, lease)
+                wanted = parse_job_request(kind, body)
+            if body.get("dry_run"):
+                return await self._estimate(wanted)
             report = await jobs.start(wanted)
             headers = {**NO_STORE, "location": f"/admin/jobs/{report.job.id}"}
             return JsonResponse(job_as_json(report), status_code=202, headers=headers)
 
         return start
+
+    async def _estimate(self, wanted: JobRequest) -> Response:
+        estimator = self._daemon.estimator
+        if estimator is None:
+            raise unavailable("The daemon is starting or stopping.")
+        return JsonResponse(await estimator.estimate(wanted), headers=NO_STORE)
 
     async def _list(self, request: Request, jobs: RangeJobsView) -> Any:
         return {

@@ -27,6 +27,7 @@ def stage(
         stage.table("person", "id text PRIMARY KEY, name text, n int")
         for name, columns in (
             ("old_person", "id text PRIMARY KEY, name text, n int"),
+            ("estimated", "id text PRIMARY KEY, name text, n int"),
             ("old_event", "p int, c timestamp, d text, v int, s int static, PRIMARY KEY (p, c, d)"),
         ):
             stage.create(name, columns, cdc=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from tests.integration.daemon.harness import wait_for
 from tests.integration.daemon.stage import Stage
@@ -41,12 +42,12 @@ def test_rows_of_every_shape(stage: Stage) -> None:
     stage.assert_equal("old_event")
 
 
-def test_a_dry_run_counts_and_writes_nothing(stage: Stage) -> None:
+def test_a_count_writes_nothing(stage: Stage) -> None:
     fill(stage, "person", [(f"dry-{number}", "Ada", 1) for number in range(20)])
     stage.settle()
     version = version_of(stage, "person", "dry-1")
     rows = len(stage.rows("person"))
-    report = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))
+    report = finished(stage, start(stage, "backfill", types=["person"], count=True))
     assert (report["state"], report["rows_by_type"]) == ("done", {"person": rows})
     assert version_of(stage, "person", "dry-1") == version
 
@@ -84,10 +85,10 @@ def test_live_changes_are_neither_lost_nor_held_up(stage: Stage) -> None:
 
 def test_only_some_tokens(stage: Stage) -> None:
     fill(stage, "person", [(f"half-{number}", "Ada", 1) for number in range(200)])
-    everything = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))["rows"]
+    everything = finished(stage, start(stage, "backfill", types=["person"], count=True))["rows"]
     low, high = f"{-(2**63)}:0", f"0:{2**63 - 1}"
     halves = [
-        finished(stage, start(stage, "backfill", types=["person"], dry_run=True, ranges=[half]))["rows"]
+        finished(stage, start(stage, "backfill", types=["person"], count=True, ranges=[half]))["rows"]
         for half in (low, high)
     ]
     assert sum(halves) == everything
@@ -102,5 +103,47 @@ def test_it_is_ended_on_demand(stage: Stage) -> None:
     wait_for("nothing under way", lambda: not stage.daemon.status()["jobs"])
     time.sleep(0.1)
     assert job(stage, identity)["state"] == "cancelled"
-    after = finished(stage, start(stage, "backfill", types=["person"], dry_run=True))
+    after = finished(stage, start(stage, "backfill", types=["person"], count=True))
     assert after["state"] == "done"
+
+
+def test_a_dry_run_estimates_and_changes_nothing(stage: Stage) -> None:
+    """Before a flush Cassandra has no estimate, and the sample stands alone; afterwards both have the right size."""
+    rows = 12_000
+    digits = "0123456789" * 30
+    fill(stage, "estimated", [(f"e-{number:05}", digits, number) for number in range(rows)])
+    stage.settle()
+    before = written(stage)
+
+    def estimate(**wanted: object) -> dict[str, Any]:
+        answer = send(stage, "POST", "/admin/backfill", {"types": ["estimated"], "dry_run": True, **wanted})
+        assert answer.status == 200, answer
+        content: dict[str, Any] = answer.content
+        return content
+
+    jobs = send(stage, "GET", "/admin/jobs").content["jobs"]
+    fresh = estimate()["types"]["estimated"]
+    assert fresh["cassandra"] is None
+    assert "has no estimate" in fresh["notes"][0]
+    assert rows / 1.5 < fresh["rows"] < rows * 1.5
+    stage.box.cassandra.nodetool("flush", stage.keyspace, "estimated")
+    stage.box.cassandra.nodetool("refreshsizeestimates")
+    found = estimate(rate=1000)["types"]["estimated"]
+    assert rows / 1.5 < found["rows"] < rows * 1.5
+    assert rows / 3 < found["cassandra"]["partitions"] < rows * 3
+    assert 300 * rows / 3 < found["bytes"] < 300 * rows * 3
+    assert 300 * rows / 3 < found["cassandra"]["bytes"] < 300 * rows * 3
+    assert found["rate"]["rows_per_second"] <= 1000
+    half = estimate(ranges=[f"0:{2**63 - 1}"])["types"]["estimated"]
+    assert rows / 4 < half["rows"] < rows / 1.3
+    everything = estimate(types=[])
+    assert set(everything["types"]) == set(stage.mappings)
+    assert written(stage) == before
+    assert send(stage, "GET", "/admin/jobs").content["jobs"] == jobs
+
+
+def written(stage: Stage) -> int:
+    """Return how many documents were written to the indices of the stage, since they exist."""
+    stats = stage.elastic.indices.stats(index=f"{stage.keyspace}-*", metric="indexing")
+    total: int = stats["_all"]["total"]["indexing"]["index_total"]
+    return total

@@ -208,8 +208,10 @@ def test_an_index_that_refuses_documents_never_takes_the_place(stage: Stage) -> 
 
 def test_a_dry_run_creates_nothing(stage: Stage) -> None:
     before = live(stage)
-    report = finished(stage, start(stage, "backfill", types=["person"], new_index=True, dry_run=True))
-    plan = report["report"]["new_index"]["person"]
-    assert (report["state"], report["rows"], plan["in_place_of"]) == ("done", len(stage.rows("person")), before)
+    answer = send(stage, "POST", "/admin/backfill", {"types": ["person"], "new_index": True, "dry_run": True})
+    assert answer.status == 200, answer
+    found = answer.content["types"]["person"]
+    plan = found["new_index"]
+    assert (found["certainty"], found["rows"], plan["in_place_of"]) == ("counted", len(stage.rows("person")), before)
     assert not stage.elastic.indices.exists(index=plan["index"])
     assert indices(stage)["other"] is None

@@ -72,7 +72,6 @@ def test_where_there_is_none(served: Served, token: Path, command: str) -> None:
     ("state", "plan", "arguments", "told"),
     [
         ("done", PLAN, [], "user-000002 has replaced user-000001"),
-        ("done", {**PLAN, "swapped": False}, ["--dry-run"], "user-000002 would replace user-000001"),
         ("failed", {**PLAN, "swapped": False}, [], "user-000001 is still live"),
     ],
 )
@@ -94,6 +93,18 @@ def test_a_new_index(
     assert result.exit_code == (1 if state == "failed" else 0)
     assert told in result.stdout
     assert jobs.requests[0].new_index
+
+
+def test_a_dry_run_names_the_new_index(served: Served, token: Path) -> None:
+    assert served.daemon.estimator is not None
+    plan = {"index": "user-000002", "in_place_of": "user-000001", "resumed": False}
+    served.daemon.estimator.more = {"new_index": plan}
+    result = run(served, token, "backfill", "user", "--new-index", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "user: user-000002 would replace user-000001" in result.stdout
+    assert served.daemon.estimator.requests[0].new_index
+    assert served.daemon.range_jobs is not None
+    assert not served.daemon.range_jobs.requests
 
 
 def test_a_new_index_needs_all_rows(served: Served, token: Path) -> None:

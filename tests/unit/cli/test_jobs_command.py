@@ -71,7 +71,7 @@ def test_a_backfill_is_followed_to_its_end(served: Served, token: Path, ending: 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_one_that_does_not_end_well(served: Served, token: Path, ending: Callable[..., None], state: str) -> None:
     ending(state)
-    result = run(served, token, "backfill", "user", "--dry-run")
+    result = run(served, token, "backfill", "user", "--count")
     assert result.exit_code == 1
     assert f"backfill 0000000000000001 {state}" in result.stderr
 
@@ -165,3 +165,40 @@ def test_the_environment_says_where_the_daemon_and_the_token_are(
     monkeypatch.setenv("CDC_DAEMON_TOKEN_FILE", "/no/such/file")
     with pytest.raises(ConfigError, match="expected a file with a token"):
         CliRunner().invoke(app, ["jobs"], catch_exceptions=False)
+
+
+def test_a_dry_run_prints_an_estimate_and_starts_nothing(served: Served, token: Path) -> None:
+    result = run(served, token, "backfill", "user", "--dry-run", "--rate", "5")
+    assert result.exit_code == 0, result.output
+    shown = result.stdout.split()
+    assert {"user", "28", "counted", "nothing"} <= set(shown)
+    assert "user: the database has no estimate of k.t" in result.stdout
+    assert not jobs(served).requests
+    assert served.daemon.estimator is not None
+    (request,) = served.daemon.estimator.requests
+    assert (request.types, request.rate) == (("user",), 5)
+
+
+def test_a_dry_run_of_all_types_that_are_large(served: Served, token: Path) -> None:
+    assert served.daemon.estimator is not None
+    served.daemon.estimator.more = {
+        "rows": 3_000_000_000,
+        "bytes": 5 << 40,
+        "seconds": 90_000.0,
+        "certainty": "good",
+        "error": 0.123,
+        "cassandra": {"partitions": 7, "bytes": 2048},
+    }
+    result = run(served, token, "backfill", "--dry-run")
+    assert result.exit_code == 0, result.output
+    for text in ("3,000,000,000", "5.0 TiB", "25.0 h", "good, ± 12%", "device", "all", "7 partitions, 2 KiB on disk"):
+        assert text in result.stdout
+    served.daemon.estimator.more = {"bytes": None, "seconds": None, "rate": None, "certainty": "rough", "error": None}
+    assert run(served, token, "backfill", "--dry-run").stdout.count("unknown") >= 2
+    as_json = run(served, token, "backfill", "--dry-run", "--json")
+    assert json.loads(as_json.stdout)["types"]["user"]["certainty"] == "rough"
+
+
+@pytest.mark.parametrize("arguments", [[], ["user", "--count", "--dry-run"], ["user", "--count", "--new-index"]])
+def test_what_does_not_go_together(served: Served, token: Path, arguments: list[str]) -> None:
+    assert isinstance(run(served, token, "backfill", *arguments).exception, ConfigError)

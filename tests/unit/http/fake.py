@@ -263,6 +263,36 @@ class FakeRangeJobs:
             self.end(identity, "done", **found)
 
 
+ESTIMATE = {
+    "rows": 28,
+    "bytes": 2800,
+    "seconds": 5.6,
+    "certainty": "counted",
+    "error": 0.0,
+    "sampled_rows": 28,
+    "rate": {"rows_per_second": 5.0, "basis": "limit"},
+    "cassandra": None,
+    "notes": ["the database has no estimate of k.t"],
+}
+
+
+class FakeEstimator:
+    """Answers every estimate alike."""
+
+    def __init__(self) -> None:
+        self.requests: list[JobRequest] = []
+        self.more: dict[str, Any] = {}
+
+    async def estimate(self, request: JobRequest) -> Mapping[str, Any]:
+        for object_type in request.types:
+            if object_type not in SETTINGS:
+                raise UnknownObjectTypeError(object_type, SETTINGS)
+        self.requests.append(request)
+        types = {each: {**ESTIMATE, **self.more} for each in request.types or sorted(SETTINGS)}
+        total = {"rows": 28 * len(types), "bytes": 2800 * len(types), "seconds": 5.6 * len(types)}
+        return {"dry_run": True, "types": types, "total": total}
+
+
 class FakeIndices:
     """An alias with an index that is kept, and others without."""
 
@@ -344,6 +374,7 @@ class FakeDaemon:
         )
 
         self.range_jobs: FakeRangeJobs | None = FakeRangeJobs()
+        self.estimator: FakeEstimator | None = FakeEstimator()
         self.indices: FakeIndices | None = FakeIndices()
 
     @property

@@ -46,7 +46,7 @@ async def test_it_begins_a_backfill_whose_progress_is_told(path: str) -> None:
     schema_of("JobAnswer").validate(answer.json())
     assert daemon.range_jobs is not None
     [request] = daemon.range_jobs.requests
-    assert (request.kind, request.types, request.dry_run) == ("backfill", ("user",), False)
+    assert (request.kind, request.types, request.count) == ("backfill", ("user",), False)
     assert answer.headers["location"] == f"{path}/{answer.result['job']}"
     daemon.range_jobs.end(answer.result["job"], "done")
     report = await ask(app, "GET", answer.headers["location"])
