@@ -212,6 +212,8 @@ class Daemon:
             self._beat("loop")
             if self._composition is not None:
                 self._composition.measure()
+            for name, beat in self._beats.items():
+                self._metrics.heartbeat_timestamp_seconds.labels(name).set(beat)
             self._garbage.show()
             self._metrics.ready.set(all(self.readyz().values()))
             self._summary.measure(time.time(), self._state())
@@ -234,9 +236,7 @@ class Daemon:
         self._waiting = None if error is None else {"what": what, "error": error}
 
     def _beat(self, name: str) -> None:
-        now = time.time()
-        self._beats[name] = now
-        self._metrics.heartbeat_timestamp_seconds.labels(name).set(now)
+        self._beats[name] = time.time()
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

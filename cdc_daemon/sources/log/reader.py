@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 _BEAT = 1.0
 """Seconds between two heartbeats while waiting for the pipeline or for Cassandra's schema."""
+
+_FEW_BYTES = 16 * 1024
+"""The most bytes of a section that are decoded on the event loop: a millisecond of work in pure Python."""
 
 _RETRY = 5.0
 """Seconds until the next attempt to read a segment after the system denied it."""
@@ -171,7 +174,8 @@ class LogReader:
             decode = partial(
                 reader.decode, self._tables.schema, limit=self._options.portion_mutations, only=self._tables.wanted
             )
-            portion = await self._executor(decode)
+            # A few changes are decoded faster than a thread is woken up.
+            portion = decode() if reader.ahead <= _FEW_BYTES else await self._executor(decode)
             unresolved = self._tables.unresolved(portion)
             if not unresolved:
                 return portion
@@ -274,16 +278,33 @@ class LogReader:
         receipt.release()
         return True
 
-    async def _beating(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _beating(self, work: Awaitable[T]) -> T:
         """Wait for other work; send heartbeats meanwhile to show that the tail is alive."""
-        task = asyncio.ensure_future(work)
+        beats = _Heartbeats(partial(self._beat, "tail"))
         try:
-            while not task.done():
-                self._beat("tail")
-                await asyncio.wait({task}, timeout=_BEAT)
-            return task.result()
+            return await work
         finally:
-            task.cancel()
+            beats.cancel()
+
+
+class _Heartbeats:
+    """Calls `beat` at once and then every second until cancelled. A task for each wait costs more than the wait."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._next()
+
+    def cancel(self) -> None:
+        """Stop."""
+        self._timer.cancel()
+
+    def _next(self) -> asyncio.TimerHandle:
+        self._beat()
+        return self._loop.call_later(_BEAT, self._again)
+
+    def _again(self) -> None:
+        self._timer = self._next()
 
 
 def _why_repeated(segment: TrackedSegment) -> str:

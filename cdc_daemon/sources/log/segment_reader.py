@@ -66,6 +66,12 @@ class SegmentReader:
         return self._at_end or self._section is not None
 
     @property
+    def ahead(self) -> int:
+        """The bytes of the section that `fetch` found which are not decoded yet."""
+        section = self._section
+        return 0 if section is None else section.end - max(self.position, section.resume)
+
+    @property
     def begun(self) -> bool:
         """Whether Cassandra has written a sync marker to this segment."""
         return self._section is not None or (self._reader is not None and self._reader.position > self._header_size)
