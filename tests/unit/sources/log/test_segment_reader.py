@@ -55,6 +55,21 @@ def test_a_sound_segment_is_read_whole(tmp_path: Path) -> None:
     assert read_to_end(tmp_path, segment, Evidence(segment.marker, closed=True)) == KEYS
 
 
+def test_it_knows_how_much_of_a_section_is_ahead(tmp_path: Path) -> None:
+    segment = closed_segment(tmp_path)
+    [file] = [file for file in CdcFolder(tmp_path / "cdc_raw").look().segments if file.id == segment.id]
+    reader = SegmentReader(file)
+    assert reader.ahead == 0
+    assert reader.fetch(Evidence(segment.marker, closed=True))
+    whole = reader.ahead
+    reader.advance(reader.decode(SCHEMA, limit=1))
+    assert 0 < reader.ahead < whole
+    assert whole - reader.ahead == reader.ahead // 2  # of three entries of one size, two are left
+    reader.advance(reader.decode(SCHEMA, limit=2))
+    assert reader.ahead == 0
+    reader.close()
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     flips=st.dictionaries(st.integers(0, SIZE - 1), st.integers(1, 255), min_size=1, max_size=6),
