@@ -120,10 +120,10 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
     try:
         names = {row.keyspace_name for row in ask("SELECT keyspace_name FROM system_schema.keyspaces")}
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
-        return CassandraFindings([_where(node), _unanswered("cassandra.schema", error)], None, {})
+        return CassandraFindings([_where(node, tail=settings.tail), _unanswered("cassandra.schema", error)], None, {})
     dialect = detect(release, names)
     if dialect.has_commit_log:
-        findings = [_where(node), check_version(release)]
+        findings = [_where(node, tail=settings.tail), check_version(release)]
     else:
         findings = [ok("cassandra.reachable", f"{node.address} answers"), *check_dialect(dialect, tail=settings.tail)]
     node_settings: NodeSettings | None = None
@@ -178,9 +178,10 @@ def _without_settings(settings: Settings, release: str) -> Iterator[Finding]:
         )
 
 
-def _where(node: Any) -> Finding:
+def _where(node: Any, *, tail: bool) -> Finding:
+    """Check which node answers. Only a daemon that follows a commit log must be beside it."""
     found = f"node {node.address} in datacenter {node.datacenter} answers"
-    if is_local(node.address):
+    if not tail or is_local(node.address):
         return ok("cassandra.reachable", found)
     return warn(
         "cassandra.reachable",

@@ -84,7 +84,9 @@ def _judge(settings: HttpSettings, held: str) -> Finding:
             "otherwise see its log",
         )
     if answer.status != 200:
-        unready = ", ".join(name for name, state in answer.states.items() if state is False) or "no reason given"
+        states = answer.states.get("checks", answer.states)
+        named = states.items() if isinstance(states, Mapping) else ()
+        unready = ", ".join(name for name, state in named if state is False) or "no reason given"
         return warn(
             name, f"a daemon is running and is not ready: {unready}", "/status and its log show what it is waiting for"
         )

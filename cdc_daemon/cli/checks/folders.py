@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cdc_daemon.app.parts.spool import total_space
@@ -80,23 +81,47 @@ def _check_cdc_raw(folder: Path, *, release: bool) -> Iterator[Finding]:
         found = "is not a directory" if folder.exists() else "does not exist"
         yield fail(name, f"{folder} {found}", "set commit_log.cdc_raw_directory to the node's cdc_raw_directory")
         return
-    owner = folder.stat()
-    user = f"run the daemon as {describe_user(owner.st_uid)}, as Cassandra does"
+    user = f"run the daemon as {_cassandra_user(folder)}, as Cassandra does"
     if not os.access(folder, os.R_OK | os.X_OK):
         yield fail(name, f"{folder} cannot be read", user)
         return
-    unreadable = next((file for file in sorted(folder.glob("CommitLog-*")) if not os.access(file, os.R_OK)), None)
-    sticky = bool(owner.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, owner.st_uid)
+    segments = sorted(folder.glob("CommitLog-*"))
+    owners = _owners(segments)
+    unreadable = next((file for file in segments if not os.access(file, os.R_OK)), None)
     if unreadable is not None:
         yield fail(name, f"{unreadable.name} in {folder} cannot be read", user)
-    elif release and (not os.access(folder, os.W_OK) or sticky):
+    elif release and not _may_delete(folder, owners):
         yield fail(name, f"segments in {folder} cannot be deleted, so the directory would fill", user)
     else:
         yield ok(name, f"{folder} can be read" + (", and its segments can be deleted" if release else ""))
-    if os.geteuid() not in (0, owner.st_uid):
-        ours, theirs = describe_user(os.geteuid()), describe_user(owner.st_uid)
-        found = f"the daemon runs as {ours}, but the directory belongs to {theirs}"
-        yield warn("cdc_raw.owner", found, user)
+    others = sorted(owners - {os.geteuid()})
+    if others and os.geteuid() != 0:
+        ours, theirs = describe_user(os.geteuid()), " and ".join(map(describe_user, others))
+        yield warn("cdc_raw.owner", f"the daemon runs as {ours}, but segments belong to {theirs}", user)
+
+
+def _may_delete(folder: Path, owners: Collection[int]) -> bool:
+    """Return whether the daemon may delete segments of these owners: in a sticky directory only its own."""
+    if not os.access(folder, os.W_OK):
+        return False
+    found = folder.stat()
+    user = os.geteuid()
+    return not found.st_mode & stat.S_ISVTX or user in (0, found.st_uid) or set(owners) == {user}
+
+
+def _cassandra_user(folder: Path) -> str:
+    """Return the user that writes segments. The directory may be root's, as a volume's `subPath` is in Kubernetes."""
+    users = _owners(folder.glob("CommitLog-*")) if os.access(folder, os.R_OK | os.X_OK) else set()
+    users = (users or {folder.stat().st_uid}) - {0}
+    return " or ".join(map(describe_user, sorted(users))) or "the user with whose rights it can write there"
+
+
+def _owners(files: Iterable[Path]) -> set[int]:
+    owners = set()
+    for file in files:
+        with suppress(OSError):  # Cassandra or a daemon may delete it now
+            owners.add(file.stat().st_uid)
+    return owners
 
 
 def _check_against_node(folder: Path, node: NodeSettings) -> Iterator[Finding]:

@@ -93,8 +93,15 @@ def test_the_health_port_is_asked_where_there_is_one(raw: Path, state: Path) -> 
     assert "healthy" in finding.found
 
 
-def test_a_daemon_that_is_not_ready_is_told_with_its_reason(raw: Path, state: Path) -> None:
-    with _locked(raw), _answering(503, b'{"started": false, "not_stopping": true}') as port:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"started": false, "not_stopping": true}',
+        b'{"ok": false, "checks": {"started": false, "not_stopping": true}}',  # what /readyz answers
+    ],
+)
+def test_a_daemon_that_is_not_ready_is_told_with_its_reason(raw: Path, state: Path, body: bytes) -> None:
+    with _locked(raw), _answering(503, body) as port:
         finding, running = _check(raw, state, HttpSettings(port=port))
     assert running
     assert finding.status == "warn"

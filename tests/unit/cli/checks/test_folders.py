@@ -100,6 +100,7 @@ def test_segments_that_cannot_be_deleted(raw: Path, state: Path, monkeypatch: py
 
 def test_a_sticky_folder_of_another_user(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw.chmod(0o1777)
+    (raw / "CommitLog-7-1.log").touch()
     monkeypatch.setattr(os, "geteuid", lambda: raw.stat().st_uid + 1)
     findings = _check(raw, state)
     assert "cannot be deleted" in findings["cdc_raw.access"].found
@@ -109,10 +110,42 @@ def test_a_sticky_folder_of_another_user(raw: Path, state: Path, monkeypatch: py
 def test_another_user_who_may_do_everything_is_only_warned(
     raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (raw / "CommitLog-7-1.log").touch()
     monkeypatch.setattr(os, "geteuid", lambda: raw.stat().st_uid + 54321)
     findings = _check(raw, state)
     assert findings["cdc_raw.access"].status == "ok"
     assert f"uid {raw.stat().st_uid + 54321}" in findings["cdc_raw.owner"].found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("segments", [0, 2])
+def test_a_folder_of_root_is_judged_by_its_segments(
+    raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch, segments: int
+) -> None:
+    """As Kubernetes makes a volume's `subPath`: root's, writable for the group. Nobody has to run as root."""
+    raw.chmod(0o2775)
+    for number in range(segments):
+        segment = raw / f"CommitLog-7-{number}.log"
+        segment.touch()
+        os.chown(segment, 999, 999)
+    monkeypatch.setattr(os, "geteuid", lambda: 999)
+    findings = _check(raw, state)
+    assert findings["cdc_raw.access"].status == "ok"
+    assert "cdc_raw.owner" not in findings
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    finding = _check(raw, state)["cdc_raw.access"]
+    assert finding.status == "fail"
+    assert "root" not in str(finding.mend)
+    assert ("999" in str(finding.mend)) is bool(segments)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_own_segments_in_a_sticky_folder(raw: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw.chmod(0o1777)
+    (raw / "CommitLog-7-1.log").touch()
+    os.chown(raw / "CommitLog-7-1.log", 999, 999)
+    monkeypatch.setattr(os, "geteuid", lambda: 999)
+    assert _check(raw, state)["cdc_raw.access"].status == "ok"
 
 
 def test_the_node_writes_elsewhere(raw: Path, state: Path, tmp_path: Path) -> None:
