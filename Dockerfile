@@ -1,6 +1,8 @@
-# syntax=docker/dockerfile:1
-#
 #   docker build -t cdc-daemon .
+#
+# Behind a proxy or with a package index of your own, give pip its configuration (pip.conf: index-url, proxy, cert) and a CA
+# certificate, which pip.conf then names as `cert = /run/secrets/ca`. Neither gets into the image:
+#   docker build -t cdc-daemon --secret id=pip,src=pip.conf --secret id=ca,src=ca.pem .
 #
 # For a release pin both images, as `docker buildx imagetools inspect python:3.13-slim-bookworm` tells them:
 #   --build-arg BUILD_DIGEST=sha256:... --build-arg RUNTIME_DIGEST=sha256:...
@@ -21,9 +23,11 @@ ENV PIP_NO_CACHE_DIR=1 \
 # What does not change with the code comes first. Every wheel is checked by its hash; the lock files are complete, so
 # nothing is resolved again.
 COPY requirements/build.lock requirements/runtime.lock requirements/
-RUN python -m venv /build/tools \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    python -m venv /build/tools \
     && /build/tools/bin/pip install --no-deps --require-hashes -r requirements/build.lock
-RUN python -m venv --without-pip /opt/cdc-daemon \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    python -m venv --without-pip /opt/cdc-daemon \
     && /build/tools/bin/pip --python /opt/cdc-daemon install \
         --no-deps --require-hashes -r requirements/runtime.lock
 
@@ -74,8 +78,8 @@ COPY --from=build --chown=999:999 /build/state /var/lib/cdc-daemon
 # Cassandra's user in its image: the daemon deletes Cassandra's files in cdc_raw.
 USER 999:999
 WORKDIR /var/lib/cdc-daemon
-# Requests and the status page; probes and metrics, where http.health_port is set so.
-EXPOSE 8080 8081
+# Requests and the status page; probes and metrics. As the manifests and compose.yaml configure them.
+EXPOSE 9808 9809
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["cdc-daemon"]
 CMD ["run"]

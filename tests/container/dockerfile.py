@@ -47,5 +47,7 @@ def read(path: Path) -> tuple[list[Instruction], list[Stage]]:
             base, _, name = rest.partition(" AS ")
             stages.append(Stage(base, name))
         else:
-            (stages[-1].instructions if stages else before).append(Instruction(word, rest.strip()))
+            # What a build may mount is not there outside of one, and the commands do without.
+            rest = re.sub(r"^(--mount=\S+\s+)+", "", rest.strip())
+            (stages[-1].instructions if stages else before).append(Instruction(word, rest))
     return before, stages

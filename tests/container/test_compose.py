@@ -139,6 +139,6 @@ def test_prometheus_scrapes_the_daemon_and_knows_the_rules(compose: dict[str, An
     scraping = yaml.safe_load((FOLDER / compose["configs"]["prometheus"]["file"]).read_text())
     (job,) = scraping["scrape_configs"]
     assert "cdc-daemon" in job["job_name"]  # as the rules want it
-    assert job["static_configs"] == [{"targets": ["cdc-daemon:8081"]}]
+    assert job["static_configs"] == [{"targets": ["cdc-daemon:9809"]}]
     mounted = {each["target"] for each in compose["services"]["prometheus"]["configs"]}
     assert set(scraping["rule_files"]) <= mounted

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cdc_daemon import __version__
 from tests.container.dockerfile import read
@@ -26,6 +27,26 @@ def test_the_second_stage_runs_nothing_as_nobody_special() -> None:
     (variables,) = IMAGE.all("ENV")
     assert f"PATH=/opt/cdc-daemon/bin:{PROGRAMS}" in variables
     assert IMAGE.all("STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_nothing_is_fetched_that_is_not_pinned() -> None:
+    """A line `# syntax=` would fetch the newest image of that name to read this file."""
+    assert "syntax=" not in (CHECKOUT / "Dockerfile").read_text()
+
+
+def test_pip_takes_an_index_and_an_authority_that_do_not_get_into_the_image() -> None:
+    text = re.sub(r"\\\n\s*", "", (CHECKOUT / "Dockerfile").read_text())
+    downloads = [line for line in text.splitlines() if "pip" in line and "--require-hashes" in line]
+    assert len(downloads) == 2
+    for line in downloads:
+        assert line.startswith("RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca ")
+        assert "required" not in line  # a build without secrets works as before
+
+
+def test_the_ports_are_those_of_the_manifests() -> None:
+    template = yaml.safe_load((CHECKOUT / "k8s/base/pod-template.yaml").read_text())
+    (daemon,) = template["template"]["spec"]["initContainers"]
+    assert IMAGE.all("EXPOSE") == [" ".join(str(port["containerPort"]) for port in daemon["ports"])]
 
 
 def test_both_bases_can_be_pinned_by_digest_and_are_of_one_python() -> None:
