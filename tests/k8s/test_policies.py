@@ -12,7 +12,7 @@ import yaml
 
 from cdc_daemon import __version__
 from cdc_daemon.cassandra.node import NodeSettings
-from tests.k8s.conftest import K8S, Build, Manifest
+from tests.k8s.conftest import K8S, OVERLAYS, Build, Manifest
 from tests.k8s.pods import daemon_of, daemon_pod, pods, ports_of, settings_of
 
 OPERATORS = ["cass-operator/cluster", "cass-operator/datacenter"]
@@ -100,6 +100,52 @@ def test_secrets_are_referred_to_and_never_written_down(manifests: list[Manifest
                 for key, value in texts(yaml.safe_load(text)):
                     if key in {"password", "api_key", "hash", "keystore_password", "key_password"}:
                         assert str(value).startswith("${"), f"{key} in {name}"
+
+
+def test_no_overlay_needs_kinds_that_a_cluster_may_lack(build: Build) -> None:
+    for overlay in OVERLAYS:
+        groups = {each["apiVersion"].partition("/")[0] for each in build(overlay)}
+        assert "monitoring.coreos.com" not in groups
+        if overlay not in OPERATORS:
+            assert groups <= {"v1", "apps", "policy", "networking.k8s.io"}
+
+
+def test_policies_select_pods_that_are_there(manifests: list[Manifest]) -> None:
+    labels = [pod.labels for pod in pods(manifests)]
+    for manifest in manifests:
+        if manifest["kind"] == "NetworkPolicy":
+            wanted = manifest["spec"]["podSelector"]["matchLabels"]
+            assert any(wanted.items() <= each.items() for each in labels), manifest["metadata"]["name"]
+
+
+@pytest.mark.parametrize("overlay", ["dev", "poller-only", "statefulset"])
+def test_an_overlay_brings_its_namespace(overlay: str, build: Build) -> None:
+    manifests = build(overlay)
+    (name,) = [each["metadata"]["name"] for each in manifests if each["kind"] == "Namespace"]
+    assert {each["metadata"]["namespace"] for each in manifests if each["kind"] != "Namespace"} == {name}
+
+
+@pytest.mark.parametrize("overlay", ["dev", "statefulset"])
+def test_seeds_are_names_that_a_pods_own_hosts_file_answers(overlay: str, build: Build) -> None:
+    manifests = build(overlay)
+    (stateful,) = [each for each in manifests if each["kind"] == "StatefulSet" and "cassandra" in str(each["metadata"])]
+    place = f"{stateful['spec']['serviceName']}.{stateful['metadata']['namespace']}.svc.cluster.local"
+    pods_of_it = [f"{stateful['metadata']['name']}-{number}" for number in range(stateful["spec"]["replicas"])]
+    (provider,) = cassandra_yaml(manifests)["seed_provider"]
+    seeds = provider["parameters"][0]["seeds"].split(",")
+    assert seeds
+    assert set(seeds) <= {f"{pod}.{place}" for pod in pods_of_it}
+
+
+def test_service_links_set_no_variables_that_look_like_the_daemons(manifests: list[Manifest]) -> None:
+    for pod in pods(manifests):
+        if pod.owner != "K8ssandraCluster":  # it has no field for it
+            assert pod.spec["enableServiceLinks"] is False
+
+
+def test_addresses_are_set_in_the_configuration_and_need_no_patch(manifests: list[Manifest]) -> None:
+    names = {variable["name"] for variable in daemon_of(manifests)["env"]}
+    assert not names & {"ELASTICSEARCH_URL", "CASSANDRA_HOST", "CASSANDRA_USERNAME"}
 
 
 def test_nothing_asks_kubernetes(manifests: list[Manifest]) -> None:
@@ -267,6 +313,8 @@ def test_encryption_is_all_that_the_tls_component_changes_in_the_configuration()
     encrypted = yaml.safe_load((K8S / "components" / "tls" / "config.yaml").read_text())
     assert encrypted["http"].pop("tls")
     assert encrypted["elasticsearch"].pop("ca_file")
+    assert encrypted["elasticsearch"].pop("hosts") == ["https://elasticsearch-es-http:9200"]
+    assert plain["elasticsearch"].pop("hosts") == ["http://elasticsearch:9200"]
     assert encrypted == plain
 
 

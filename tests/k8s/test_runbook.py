@@ -25,7 +25,7 @@ DOCUMENTS: Final = ("docs/runbook.md", "k8s/README.md")
 CQL: Final = re.compile(
     r"ALTER TABLE KEYSPACE\.TABLE WITH cdc = (true|false)|DESCRIBE TABLE KEYSPACE\.TABLE|USING TIMESTAMP"
 )
-NODETOOL: Final = frozenset({"listsnapshots", "status", "tpstats"})
+NODETOOL: Final = frozenset({"flush", "listsnapshots", "status", "tpstats"})
 PROGRAMS: Final = {
     # Debian has coreutils in every image; ours is made from one, which a test holds.
     "cdc-daemon": frozenset({"cdc-daemon", "python", "rm"}),

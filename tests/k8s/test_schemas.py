@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
-from tests.k8s.conftest import OVERLAYS, Build, Manifest
+from tests.k8s.conftest import MONITORED, OVERLAYS, Build, Manifest
 from tests.k8s.pods import pods
 
 HERE = Path(__file__).parent / "schemas"
@@ -51,7 +51,7 @@ def test_the_operators_kinds_fit_theirs(manifests: list[Manifest]) -> None:
 
 
 def test_each_schema_is_used(build: Build) -> None:
-    kinds = {manifest["kind"] for overlay in OVERLAYS for manifest in build(overlay)}
+    kinds = {manifest["kind"] for overlay in (*OVERLAYS, *MONITORED) for manifest in build(overlay)}
     assert set(SCHEMAS) <= kinds
 
 
@@ -65,7 +65,7 @@ def test_each_schema_is_used(build: Build) -> None:
     ],
 )
 def test_the_schemas_find_mistakes(kind: str, path: tuple[Any, ...], value: Any, build: Build) -> None:
-    found = (each for overlay in OVERLAYS for each in build(overlay) if each["kind"] == kind)
+    found = (each for overlay in (*OVERLAYS, *MONITORED) for each in build(overlay) if each["kind"] == kind)
     manifest = json.loads(json.dumps(next(found)))
     place = manifest
     for step in path[:-1]:
