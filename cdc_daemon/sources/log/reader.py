@@ -103,9 +103,9 @@ class LogReader:
             return False
         if segment.reader is None and (segment.gone or segment.retry_at > time.monotonic()):
             return False
-        if segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment)):
-            return True
-        return segment.file.is_moved and segment.look_at <= time.monotonic()
+        if segment.rested is not None and segment.file.active and not segment.gone:
+            return segment.look_at <= time.monotonic()
+        return segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment))
 
     async def _read(self, segment: TrackedSegment) -> bool:
         segment.reading = True
