@@ -25,9 +25,9 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
-from cdc_daemon.cli.id_file import FileEntry, read_entries
 from cdc_daemon.cli.jobs import DetachOption, print_failed, print_started, run_job
 from cdc_daemon.model.errors import CdcError, ConfigError
+from cdc_daemon.model.id_file import FileEntry, read_entries
 from cdc_daemon.model.text import printable
 
 if TYPE_CHECKING:

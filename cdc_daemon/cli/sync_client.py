@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cdc_daemon.cli.id_file import FileEntry
+from cdc_daemon.model.id_file import FileEntry
 
 if TYPE_CHECKING:
     from cdc_daemon.cli.client import DaemonClient

@@ -68,9 +68,12 @@ class SyncJobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, job: SyncJob, ids: Sequence[Any], *, part: int, limit: int) -> SyncJob | None:
+    def add(
+        self, job: SyncJob, ids: Sequence[Any], *, part: int, limit: int, refused: Mapping[str, str] | None = None
+    ) -> SyncJob | None:
         """Store a new job durably, with its ids in parts of `part`; return None if `limit` jobs are open already.
 
+        `refused` are the lines of a file without a valid id, with the reasons: they are failures from the beginning.
         Finished jobs older than `KEPT_SECONDS` are deleted.
         """
         now = _now()
@@ -79,10 +82,16 @@ class SyncJobs:
             (count,) = connection.execute("SELECT count(*) FROM job WHERE finished IS NULL").fetchone()
             if count >= limit:
                 return None
+            bad = refused or {}
+            total = len(ids) + len(bad)
             connection.execute(
-                "INSERT INTO job (id, kind, object_type, refresh, state, created, total) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                (job.id, job.kind, job.object_type, job.refresh, now, len(ids)),
+                "INSERT INTO job (id, kind, object_type, refresh, state, created, total, settled, failed) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
+                (job.id, job.kind, job.object_type, job.refresh, now, total, len(bad), len(bad)),
+            )
+            connection.executemany(
+                "INSERT INTO job_failure (job, label, reason) VALUES (?, ?, ?)",
+                [(job.id, *failure) for failure in list(bad.items())[:KEPT_FAILURES]],
             )
             connection.executemany(
                 "INSERT INTO job_part VALUES (?, ?, ?)",
@@ -91,7 +100,7 @@ class SyncJobs:
                     for number, start in enumerate(range(0, len(ids), part))
                 ],
             )
-        return replace(job, created=now, total=len(ids))
+        return replace(job, created=now, total=total, settled=len(bad), failed=len(bad))
 
     def get(self, identity: str) -> SyncJob | None:
         """Return a job, or None if there is none with this id."""

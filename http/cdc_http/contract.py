@@ -88,7 +88,8 @@ class SyncRequest:
     """A request to replicate rows of a type by their ids: now or as a job, with or without an index refresh first.
 
     No ids mean all rows of the type, as a job. With `days`, it is for the rows that changed in the last days, as a job.
-    With `reports_invalid`, invalid ids are reported and the others are processed.
+    With `file`, it is for the ids in this file, as a job. With `reports_invalid`, invalid ids are reported and the
+    others are processed.
     """
 
     object_type: str
@@ -96,6 +97,7 @@ class SyncRequest:
     later: bool
     refresh: Refresh
     days: float | None = None
+    file: bytes | None = None
     reports_invalid: bool = False
 
 
@@ -125,10 +127,13 @@ def parse_sync_request(request: Request, body: Mapping[str, Any], settings: Http
     operation = inner.get("operationType")
     if operation not in {None, "", "sync", "async"} if isinstance(operation, str | None) else True:
         raise unmappable("operationType", "expected sync or async.")
-    later = operation == "async" or _prefers_later(request) or inner.get("days") is not None
+    whole = inner.get("days") is not None or inner.get("file") is not None
+    later = operation == "async" or _prefers_later(request) or whole
     reports_invalid = _reports_invalid(request, later=later)
     if inner.get("days") is not None:
         return SyncRequest(object_type, (), later=True, refresh=refresh, days=_days(inner))
+    if inner.get("file") is not None:
+        return SyncRequest(object_type, (), later=True, refresh=refresh, file=_file(inner))
     ids = inner.get("objectIds")
     if not isinstance(ids, list):
         raise wrong_type("objectIds", "List")
@@ -139,10 +144,19 @@ def parse_sync_request(request: Request, body: Mapping[str, Any], settings: Http
     return SyncRequest(object_type, ids, later, refresh, reports_invalid=reports_invalid)
 
 
+def _file(inner: Mapping[str, Any]) -> bytes:
+    content = inner["file"]
+    if "objectIds" in inner:
+        raise unmappable("file", "expected either file or objectIds, found both.")
+    if not isinstance(content, str):
+        raise unmappable("file", "expected the content of a file, as a text.")
+    return content.encode("utf-8", "surrogatepass")
+
+
 def _days(inner: Mapping[str, Any]) -> float:
     days = inner["days"]
-    if "objectIds" in inner:
-        raise unmappable("days", "expected either days or objectIds, found both.")
+    if "objectIds" in inner or inner.get("file") is not None:
+        raise unmappable("days", "expected days alone, without objectIds and file.")
     if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= MOST_DAYS:
         raise unmappable("days", f"expected a number above 0, at most {MOST_DAYS}.")
     return float(days)

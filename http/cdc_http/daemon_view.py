@@ -67,6 +67,10 @@ class JobsView(Protocol):
         """Record a job durably. Raises `TooManyJobsError`, the errors of `SyncView.parse`, and `StoreError`."""
         ...
 
+    async def start_file(self, object_type: str, content: bytes, *, refresh: Refresh = Refresh.NO) -> SyncJob:
+        """Record a job for the ids in a file; its wrong lines are failures of the job. Raises as `start` does."""
+        ...
+
     async def report(self, identity: str) -> SyncJobReport | None:
         """Return a job's progress; None when there is no such job."""
         ...

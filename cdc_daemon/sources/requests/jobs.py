@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ import structlog
 
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import CdcError, StoreError
+from cdc_daemon.model.id_file import read_entries
 from cdc_daemon.model.slices import in_slices
 from cdc_daemon.sources.requests.errors import InvalidIdError, TooManyJobsError
 from cdc_daemon.sources.requests.ids import RequestedId
@@ -31,8 +33,10 @@ PART = 500
 class JobStore(Protocol):
     """Durable storage for jobs. Every method blocks for the disk."""
 
-    def add(self, job: SyncJob, ids: Sequence[Any], *, part: int, limit: int) -> SyncJob | None:
-        """Store a new job durably; return None if `limit` jobs are open."""
+    def add(
+        self, job: SyncJob, ids: Sequence[Any], *, part: int, limit: int, refused: Mapping[str, str] | None = None
+    ) -> SyncJob | None:
+        """Store a new job durably; return None if `limit` jobs are open. `refused` are failures from the beginning."""
         ...
 
     def get(self, identity: str) -> SyncJob | None:
@@ -98,10 +102,38 @@ class SyncJobRunner:
 
         Raises `UnknownObjectTypeError`, `InvalidIdError`, `TooManyJobsError` and `StoreError`; then no job is stored.
         """
-        pairs = zip(ids, await self._service.parse(object_type, ids), strict=True)
+        return await self._start(
+            object_type, zip(ids, await self._service.parse(object_type, ids), strict=True), {}, refresh
+        )
+
+    async def start_file(self, object_type: str, content: bytes, *, refresh: Refresh = Refresh.NO) -> SyncJob:
+        """Store a job for the ids in a file: one on each line, or a JSON list. A wrong line is a failure of the job.
+
+        Raises as `start` does, and `InvalidIdError` for a file without any id.
+        """
+        entries = await asyncio.to_thread(lambda: list(read_entries(io.BytesIO(content))))
+        if not entries:
+            raise InvalidIdError("expected a file with at least one id, found none")
+        refused = {f"line {each.line}": each.problem for each in entries if each.problem is not None}
+        named = [each for each in entries if each.problem is None]
+        ids = [each.identity for each in named]
+        parsed, invalid = await self._service.parse_valid(object_type, ids)
+        refused |= {f"line {named[at].line}": reason for at, reason in invalid.items()}
+        valid = [identity for at, identity in enumerate(ids) if at not in invalid]
+        return await self._start(object_type, zip(valid, parsed, strict=True), refused, refresh)
+
+    async def _start(
+        self,
+        object_type: str,
+        pairs: Iterable[tuple[Any, RequestedId]],
+        refused: Mapping[str, str],
+        refresh: Refresh,
+    ) -> SyncJob:
         distinct = list({requested.key: identity for identity, requested in pairs}.values())
         job = SyncJob(id=secrets.token_hex(8), kind=KIND, object_type=object_type, refresh=refresh.value)
-        stored = await asyncio.to_thread(self._store.add, job, distinct, part=self._part, limit=self._limit)
+        stored = await asyncio.to_thread(
+            self._store.add, job, distinct, part=self._part, limit=self._limit, refused=refused
+        )
         if stored is None:
             raise TooManyJobsError(f"expected fewer than {self._limit} open jobs")
         self._wake[object_type].set()

@@ -122,10 +122,13 @@ class SyncEndpoint:
         if service is None or jobs is None:
             raise unavailable("The daemon is starting or stopping.", service="daemon")
         try:
-            if call.days is not None or not call.ids:
+            if call.file is None and (call.days is not None or not call.ids):
                 return await self._whole_table(_request_of(call), msgid, path)
             if call.later:
-                job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
+                if call.file is None:
+                    job = await jobs.start(call.object_type, call.ids, refresh=call.refresh)
+                else:
+                    job = await jobs.start_file(call.object_type, call.file, refresh=call.refresh)
                 result = {"response": "SUCCESS", "node_id": self._daemon.node_id, **_progress(SyncJobReport(job, {}))}
                 headers = {"location": f"{path}/{job.id}", "preference-applied": "respond-async"}
                 return succeeded(msgid, result, status=202, headers=headers)
@@ -139,6 +142,8 @@ class SyncEndpoint:
             message = f"The object type {call.object_type} is blocked: {error.message}."
             raise unavailable(message, retry_after=60, service="daemon") from None
         except InvalidIdError as error:
+            if call.file is not None:
+                raise unmappable("file", f"{error.message}.") from None
             field = f"objectIds[{error.at}]" + (f".{error.column}" if error.column else "")
             raise wrong_type(field, "", f"{field}: {error.message}") from None
         except TooManyJobsError as error:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cdc_daemon.cli import id_file
-from cdc_daemon.cli.id_file import FileEntry, read_entries
+from cdc_daemon.model import id_file
+from cdc_daemon.model.id_file import FileEntry, read_entries
 
 
 def entries(content: bytes) -> list[FileEntry]:
