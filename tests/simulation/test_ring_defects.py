@@ -111,7 +111,7 @@ class DropsTakeovers(RingDaemon):
             async def _submit(self, changes: Sequence[LeftChange]) -> None:
                 receipt = self._owned.open((each.identity for each in changes), lambda: None)
                 self._left.settled(changes)
-                await asyncio.sleep(1)
+                await asyncio.sleep(30)  # the pipeline is full
                 await self._sink.submit([*signals_of(each.update for each in changes)], receipt)
                 receipt.release()
 
