@@ -320,6 +320,25 @@ def test_a_field_type_that_elasticsearch_does_not_have(check: Check) -> None:
     assert "nonsense" in finding.found
 
 
+def test_whether_the_documents_of_removed_rows_can_be_marked(
+    check: Check, settings: Settings, client: Elasticsearch
+) -> None:
+    declared = settings.mappings["course"]
+    assert "on_row_delete.course" not in check(on_row_delete="mark")  # there is no index yet
+    assert check(on_row_delete="mark")["index.course"].status == "ok"
+    client.indices.create(index=declared.index, aliases={declared.alias: {}})
+    assert check(on_row_delete="mark")["on_row_delete.course"].status == "ok"
+    client.indices.put_mapping(index=declared.index, properties={"deleted": {"type": "keyword"}})
+    finding = check(on_row_delete="mark")["on_row_delete.course"]
+    assert (finding.status, "'deleted' to be mapped as 'boolean'" in finding.found) == ("fail", True)
+    renamed = check(on_row_delete="mark", removal_mark={"field": "gone"})["on_row_delete.course"]
+    assert renamed.status == "ok"
+    client.indices.create(index=f"{declared.index}-more", aliases={declared.alias: {"is_write_index": False}})
+    client.indices.put_alias(index=declared.index, name=declared.alias, is_write_index=True)
+    finding = check(on_row_delete="mark", removal_mark={"field": "gone"})["on_row_delete.course"]
+    assert (finding.status, "one index behind the alias" in finding.found) == ("fail", True)
+
+
 def test_drift_has_the_same_words_in_the_log_of_the_start(settings: Settings, client: Elasticsearch) -> None:
     declared = settings.mappings["course"]
     properties = {"userid": {"type": "keyword"}, "courseid": {"type": "keyword"}, "active": {"type": "keyword"}}
