@@ -125,6 +125,8 @@ def check_in_calm_each_change_is_written_once_and_has_one_identity_in_all_logs(r
         "UPDATE ring.rows SET tags = {'c'} WHERE id = 4",
         "DELETE tags FROM ring.rows WHERE id = 5",
         "DELETE FROM ring.rows WHERE id = 6",
+        "INSERT INTO ring.rows (id, n) VALUES (7, 1) IF NOT EXISTS",
+        "UPDATE ring.rows SET n = 1 WHERE id = 8 IF n = 1",
         "BEGIN BATCH UPDATE ring.rows SET n = 1 WHERE id = 9; DELETE FROM ring.rows WHERE id = 10; APPLY BATCH",
         "BEGIN UNLOGGED BATCH DELETE n FROM ring.rows WHERE id = 12; DELETE FROM ring.rows WHERE id = 12; APPLY BATCH",
     ):
@@ -133,17 +135,8 @@ def check_in_calm_each_change_is_written_once_and_has_one_identity_in_all_logs(r
     ring.wait_confirmed()
     left = ring.sum("changes_left_total")
     assert left > 2 * ROWS
-    assert ring.sum("changes_confirmed_total") == ring.sum("changes_left_total"), "an identity differs"
-    for text in (
-        "UPDATE ring.rows SET n = 1 WHERE id = 7 IF n = 1",
-        "UPDATE ring.rows SET n = 1 WHERE id = 8 IF EXISTS",
-    ):
-        ring.session.execute(text)
-    wait_for("the transactions", lambda: ring.sum("changes_left_total") >= left + 4)
-    ring.wait_confirmed()
-    # Before 5.0 one replica of a lightweight transaction may log other bytes. It only costs a second write.
-    if VERSION == DEFAULT_CASSANDRA:
-        assert ring.sum("changes_confirmed_total") == ring.sum("changes_left_total")
+    # On 4.0 and 4.1 one replica logs other bytes for one of these statements. It only costs a second write.
+    assert left - ring.sum("changes_confirmed_total") <= (0 if VERSION == DEFAULT_CASSANDRA else 1), "identities differ"
     assert ring.written <= 1.1 * ROWS
 
 
