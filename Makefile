@@ -12,9 +12,11 @@ AWS := .cache/aws
 
 # The search engine beside Elasticsearch on which `make test` runs a part of the integration tests.
 OPENSEARCH := opensearch:2.19.5
+# The results of test runs, from which docs/compatibility.md is made.
+RESULTS := .cache/results
 
 .DEFAULT_GOAL := help
-.PHONY: help aws-test image-test setup demo observe screenshots docs compile test test-search unit explore fuzz lint types format clean fixtures lock image-locks
+.PHONY: help aws-test image-test setup demo observe screenshots docs compile test test-search compatibility unit explore fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,7 +40,8 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 test: setup ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --all --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
-	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py \
+	    --junitxml=$(RESULTS)/default.xml
 	CDC_DAEMON_COMMITLOG=python $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short tests/unit/commitlog tests/unit/sources/log
 	$(MAKE) --no-print-directory aws-test
 	$(BIN)/coverage report
@@ -48,10 +51,14 @@ test: setup ## Lint, types, and every test, on real servers and a real browser
 ring: setup ## The test of the ring on three nodes of each version of Cassandra
 	for version in 4.0 4.1 5.0; do CDC_TEST_RING=$$version $(BIN)/python -m pytest --tb=short tests/integration/daemon/test_ring.py || exit 1; done
 
-test-search: setup ## The integration tests on another search engine (SEARCH=opensearch:2.19.5)
+test-search: setup ## All integration tests on another search engine (SEARCH=opensearch:2.19.5), about half an hour
 	$(BIN)/python -m sandbox fetch --search $(or $(SEARCH),$(OPENSEARCH))
 	CDC_TEST_SEARCH=$(or $(SEARCH),$(OPENSEARCH)) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 \
-	    $(addprefix tests/integration/,daemon documents search sources tablejobs)
+	    -o junit_suite_name=$(or $(SEARCH),$(OPENSEARCH)) --junitxml=$(RESULTS)/$(subst :,-,$(or $(SEARCH),$(OPENSEARCH))).xml \
+	    $(addprefix tests/integration/,cassandra cli daemon documents search sources tablejobs)
+
+compatibility: $(READY) ## Write docs/compatibility.md from the results of the last make test and make test-search
+	$(BIN)/python -m tests.compatibility $(wildcard $(RESULTS)/*.xml)
 
 $(AWS)/.ready: requirements/aws.lock $(READY)
 	rm -rf $(AWS)

@@ -125,6 +125,7 @@ def proxy(stage: Stage) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.other_engines
 def test_answers_of_another_shape_end_nothing_at_the_start_and_while_it_runs(stage: Stage, proxy: Proxy) -> None:
     stage.table("t", "id int PRIMARY KEY, v int")
     stage.table("parts", "p int, c int, v int, PRIMARY KEY (p, c)")

@@ -44,6 +44,7 @@ def shown_labels(shown: dict[str, str]) -> dict[str, str]:
     return {name: shown[name] for name in ("engine", "version")}
 
 
+@pytest.mark.other_engines
 def test_the_engine_is_shown_and_an_old_one_is_refused_at_the_start(stage: Stage, old: str) -> None:
     node = stage.box.elasticsearch
     stage.table("t", "id int PRIMARY KEY, v int")

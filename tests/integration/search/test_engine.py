@@ -6,8 +6,11 @@ Another engine joins with an entry in the sandbox's `ENGINES`.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +28,9 @@ from sandbox.engines import DEFAULT_ENGINE, ENGINES, Engine, find_engine
 
 MAPPINGS = {"dynamic": "strict", "properties": {"name": {"type": "keyword"}, "age": {"type": "integer"}}}
 SETTINGS = {"number_of_shards": 3, "number_of_replicas": 0}
+
+Observed = Callable[[str, object], None]
+"""Records what an engine showed, for docs/compatibility.md: pytest's `record_property`."""
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.title)
@@ -101,6 +107,25 @@ def failure_of(item: BulkItem) -> Failure:
     return item.failure
 
 
+def ask(server: SearchNode, method: str, path: str, body: Any = None, media_type: str = "application/json") -> int:
+    """Send a request without the port; return its status."""
+    data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Content-Type": media_type, "Accept": media_type.replace("x-ndjson", "json")}
+    request = urllib.request.Request(server.url + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def release(server: SearchNode) -> tuple[str, tuple[int, ...]]:
+    """Return the name of the engine and its version as numbers."""
+    return server.engine.name, tuple(int(part) for part in server.version.split("."))
+
+
 async def refusal(engine: SearchEngine, name: str) -> Failure:
     """Return the failure of a refresh of what is not there."""
     with pytest.raises(EngineError) as caught:
@@ -131,9 +156,10 @@ async def test_a_server_that_is_away_is_a_failure_with_nothing_sent() -> None:
     assert not caught.value.failure.sent
 
 
-async def test_privileges_are_told_or_none_is_known(place: Place) -> None:
+async def test_privileges_are_told_or_none_is_known(place: Place, record_property: Observed) -> None:
     held = await place.engine.privileges([place.index], ["read", "index"])
     assert held is None or held[place.index] == {"read": True, "index": True}
+    record_property("observed", "without security: not said" if held is None else "said")
 
 
 # Bulk requests
@@ -441,3 +467,90 @@ async def test_an_alias_that_may_be_missing_is_removed_or_passed_over(place: Pla
         remove = {"remove": {"index": place.index, "alias": extra, "must_exist": False}}
         assert await place.engine.update_aliases([remove, {"add": {"index": place.index, "alias": f"{extra}-2"}}])
     assert set((await place.engine.aliases([place.index]))[place.index]) == {place.alias, f"{extra}-2"}
+
+
+# What differs between the engines (docs/compatibility.md)
+
+
+async def test_a_deletion_is_forgotten_after_gc_deletes(place: Place) -> None:
+    await place.engine.put_settings(place.index, {"index.gc_deletes": "1ms"})
+    await place.bulk(delete_action(place.alias, "a", 7))
+    async with asyncio.timeout(60):
+        while (await place.write("a", 6, name="older")).failure is not None:
+            await place.engine.refresh(place.alias)
+            await asyncio.sleep(0.1)
+    (stored,) = await place.engine.documents([DocumentName(place.alias, "a")], source=True)
+    assert stored == StoredDocument("a", None, 6, {"name": "older"})
+
+
+async def test_counts_and_scans_are_whole_beyond_ten_thousand_documents(place: Place) -> None:
+    keys = await _fill(place, 10_050)
+    assert await place.engine.count(place.alias) == len(keys)
+    found = [document.id for page in await place.scan(page=5000) for document in page]
+    assert len(found) == len(keys)
+    assert set(found) == keys
+
+
+async def test_the_default_limits_are_those_that_the_daemon_knows(place: Place) -> None:
+    many = {"properties": {f"f{number}": {"type": "keyword"} for number in range(1001)}}
+    with pytest.raises(EngineError, match=r"[Ll]imit of total fields \[1000\]"):
+        await place.engine.create_index(f"{place.index}-other", settings=SETTINGS, mappings=many, aliases={})
+    assert (await place.write("k" * 512, name="a")).status == 201
+    assert failure_of(await place.write("a", name="n" * 32_767)).kind is FailureKind.DOCUMENT
+    with pytest.raises(EngineError):  # the whole request
+        await place.write("k" * 513, name="a")
+
+
+async def test_a_document_that_does_not_fit_has_the_engines_own_error(
+    place: Place, server: SearchNode, record_property: Observed
+) -> None:
+    failure = failure_of(await place.write("a", age="no number"))
+    name, version = release(server)
+    own = "document_parsing_exception" if name == "elasticsearch" and version >= (8,) else "mapper_parsing_exception"
+    assert (failure.error_type, failure.status, failure.kind) == (own, 400, FailureKind.DOCUMENT)
+    record_property("observed", f"`{failure.error_type}`")
+
+
+@pytest.mark.parametrize("kind", ["flattened", "flat_object", "dense_vector", "knn_vector"])
+def test_which_engine_has_a_type_of_field(server: SearchNode, kind: str, record_property: Observed) -> None:
+    """The open-source build of Elasticsearch 7 lacks types that its other build has, `flattened` up to 7.10."""
+    name, version = release(server)
+    has = {
+        "flattened": name == "elasticsearch" and version >= (7, 17),
+        "flat_object": name == "opensearch" and version >= (2, 7),
+        "dense_vector": name == "elasticsearch" and version >= (8,),
+        "knn_vector": False,  # a plugin
+    }
+    options = {"dims": 2} if kind == "dense_vector" else {"dimension": 2} if kind == "knn_vector" else {}
+    index = f"/test-{secrets.token_hex(6)}"
+    status = ask(server, "PUT", index, {"mappings": {"properties": {"a": {"type": kind, **options}}}})
+    assert status == (200 if has[kind] else 400)
+    if has[kind]:
+        assert ask(server, "DELETE", index) == 200
+        record_property("observed", f"`{kind}`")
+
+
+async def test_which_engine_has_a_point_in_time(place: Place, server: SearchNode, record_property: Observed) -> None:
+    name, version = release(server)
+    of_elasticsearch = ask(server, "POST", f"/{place.index}/_pit?keep_alive=1s") == 200
+    of_opensearch = ask(server, "POST", f"/{place.index}/_search/point_in_time?keep_alive=1s") == 200
+    assert of_elasticsearch == (name == "elasticsearch" and version >= (7, 12))
+    assert of_opensearch == (name == "opensearch" and version >= (2, 4))
+    assert ask(server, "POST", f"/{place.index}/_search?scroll=1s", {"size": 1}) == 200
+    kinds = {"`_pit`": of_elasticsearch, "`_search/point_in_time`": of_opensearch, "scroll": True}
+    record_property("observed", ", ".join(kind for kind, has in kinds.items() if has))
+
+
+async def test_foreign_media_types_are_refused_for_the_operator_and_not_for_the_document(
+    place: Place, server: SearchNode, record_property: Observed
+) -> None:
+    body = index_action(place.alias, "a", 1, name="a") + b"\n"
+    media_type = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
+    name, version = release(server)
+    knows = name == "elasticsearch" and version >= (7, 12)
+    status = ask(server, "POST", "/_bulk", body, media_type)
+    assert status == (200 if knows else 406)
+    assert knows or Failure.from_error(status, None).kind is FailureKind.OPERATOR
+    (stored,) = await place.engine.documents([DocumentName(place.alias, "a")], source=False)
+    assert (stored is not None) == knows
+    record_property("observed", "known" if knows else str(status))

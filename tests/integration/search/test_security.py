@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -87,7 +87,10 @@ async def test_check_finds_the_login_and_its_privileges(server: SearchNode) -> N
     assert "wrong1234" not in str(refused)
 
 
-async def test_an_api_key_is_taken_or_never_sent(server: SearchNode) -> None:
+async def test_an_api_key_is_taken_or_never_sent(
+    server: SearchNode, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("observed", "taken" if server.engine.name == "elasticsearch" else "refused, not sent")
     if server.engine.name == "elasticsearch":
         key = created_key(server)
         async with connected(server, api_key=key) as engine:

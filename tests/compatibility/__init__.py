@@ -1,0 +1,1 @@
+"""Makes docs/compatibility.md: what was tested, from the results of test runs."""
