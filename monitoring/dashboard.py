@@ -31,7 +31,7 @@ def rows() -> Mapping[str, Sequence[Panel]]:
         "Freshness": freshness(),
         "Backlog": backlog(),
         "Throughput and sources": throughput(),
-        "Cassandra and Elasticsearch": elasticsearch(),
+        "Cassandra and the search engine": elasticsearch(),
         "Removals and joined rows": followed(),
         "Requests and jobs": requests(),
         "Correctness": correctness(),
@@ -52,7 +52,7 @@ def dashboard() -> str:
     built = (
         builders.Dashboard(TITLE)
         .uid(UID)
-        .description("Is Elasticsearch equal to Cassandra, how late is it, and what delays it.")
+        .description("Is the search engine equal to Cassandra, how late is it, and what delays it.")
         .tags(["cdc-daemon", "cassandra", "elasticsearch"])
         .timezone("browser")
         .refresh("15s")

@@ -22,7 +22,7 @@ def glance() -> list[Panel]:
         ),
         Panel(
             "Median time to be shown",
-            "Half of the changes were acknowledged by Elasticsearch sooner than this after their write time.",
+            "Half of the changes were acknowledged by the search engine sooner than this after their write time.",
             "s",
             [Query(quantile(0.5, LAG), "p50")],
             width=4,
@@ -59,7 +59,7 @@ def glance() -> list[Panel]:
         Panel(
             "Daemons",
             "Daemons that answer Prometheus; those that replicate (the others are starting, and wait for Cassandra, "
-            "tables or Elasticsearch, or are stopping); and those that an operator has paused.",
+            "tables or the search engine, or are stopping); and those that an operator has paused.",
             "short",
             [
                 Query("count(cdc_daemon_build_info{of})", "daemons"),
@@ -77,15 +77,15 @@ def freshness() -> list[Panel]:
     return [
         Panel(
             "Time to be shown",
-            "From a change's write time in Cassandra to its acknowledgement by Elasticsearch. The line is the service "
-            "level's 5 s.",
+            "From a change's write time in Cassandra to its acknowledgement by the search engine. The line is the "
+            "service level's 5 s.",
             "s",
             quantiles(LAG),
             limit=5,
         ),
         Panel(
             "Age of the newest shown change",
-            "Time since the newest write time that Elasticsearch has acknowledged. It also grows while nothing is "
+            "Time since the newest write time that the search engine has acknowledged. It also grows while nothing is "
             "written: compare it with the backlog.",
             "s",
             [

@@ -101,7 +101,7 @@ def elasticsearch() -> list[Panel]:
         Panel("Bulk latency", "Time that bulk requests took.", "s", quantiles(BULK)),
         Panel(
             "Rejections and other retries",
-            "Documents retried per second. overload: Elasticsearch is overloaded; refused: an operator must act; "
+            "Documents retried per second. overload: the search engine is overloaded; refused: an operator must act; "
             "connection: no answer; stale_body: built too long ago, so read again.",
             "ops",
             [Query(rate("cdc_daemon_retries_total", "reason"), "{{reason}}")],
@@ -115,8 +115,8 @@ def elasticsearch() -> list[Panel]:
         ),
         Panel(
             "Takes writes",
-            "1 while Elasticsearch accepts writes, as a whole and through each alias, as far as the daemon knows. The "
-            "alert CdcIndexTakesNoWrites gives the reason for an alias that does not.",
+            "1 while the search engine accepts writes, as a whole and through each alias, as far as the daemon knows. "
+            "The alert CdcIndexTakesNoWrites gives the reason for an alias that does not.",
             "bool_yes_no",
             [
                 Query("cdc_daemon_elasticsearch_available{of}", "{{instance}}"),

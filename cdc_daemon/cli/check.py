@@ -21,7 +21,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """Check Cassandra, its tables, the directories and Elasticsearch, and show how to fix what is wrong.
+    """Check Cassandra, its tables, the directories and the search engine, and show how to fix what is wrong.
 
     The command changes nothing. Each finding is ok, warn (the daemon works, but with a disadvantage) or fail (the
     daemon cannot work). A server that is down is a finding too. Exit code 0: no finding is fail, 1: at least one

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Dead letters are changes that could not be replicated: documents that Elasticsearch rejects, rows that no "
-    "document can be built of, partitions that cannot be read, and mutations and parts of segments that cannot be "
+    help="Dead letters are changes that could not be replicated: documents that the search engine rejects, rows that "
+    "no document can be built of, partitions that cannot be read, and mutations and parts of segments that cannot be "
     "decoded.",
 )
 
@@ -210,7 +210,7 @@ def drop(  # noqa: PLR0917 -- the command line's order
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete dead letters without replaying them. Nothing changes in Elasticsearch. The daemon need not be running.
+    """Delete dead letters without replaying them. Nothing changes in the search engine. The daemon need not be running.
 
     Exit code 0: done, 1: an id does not exist, 2: the command line or the configuration is wrong.
     """

@@ -32,8 +32,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Keeps Elasticsearch equal to Cassandra: follows the CDC commit log of the node that it runs beside, reads "
-    "the changed rows, and writes their documents.\n\n"
+    help="Keeps Elasticsearch and OpenSearch equal to Cassandra: follows the CDC commit log of the node that it runs "
+    "beside, reads the changed rows, and writes their documents.\n\n"
     "To begin, use **cdc-daemon init**, **cdc-daemon check** and **cdc-daemon run**.",
 )
 app.add_typer(config.app, name="config")

@@ -113,7 +113,7 @@ class JoinSettings(ShapeSettings):
     limit: int = Field(default=10_000, ge=1, le=1_000_000)
     """The maximum number of children of a document. A document with more becomes a dead letter."""
     nested: bool = False
-    """Whether the field has the type `nested` in the generated Elasticsearch mapping, so that each child can be
+    """Whether the field has the type `nested` in the generated mapping of the index, so that each child can be
     searched separately."""
     lookups: Mapping[str, LookupSettings] = Field(default_factory=dict)
     """Lookups of each child in other tables, each by a name of your choice."""
@@ -156,7 +156,7 @@ class MappingSettings(ShapeSettings):
     routing: RoutingTemplate | None = None
     """The document's routing value: key columns in braces. Default: the `_id`."""
     pipeline: str | None = Field(default=None, min_length=1)
-    """The ingest pipeline of Elasticsearch that processes the documents. Default: that of the index."""
+    """The ingest pipeline that processes the documents. Default: that of the index."""
     joins: Mapping[DocumentField, JoinSettings] = Field(default_factory=dict)
     """Joins: for each document field, the child table whose rows are embedded in it."""
     lookups: Mapping[str, LookupSettings] = Field(default_factory=dict)
@@ -165,9 +165,9 @@ class MappingSettings(ShapeSettings):
     """A Python function, `module:function`, which is called for each document with the document built so far, the row,
     and the joined rows. The document that it returns is written; None means that there is no document."""
     field_types: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
-    """The Elasticsearch mapping of single fields, which replaces what the daemon derives from the column types."""
+    """The mapping of single fields in the index, which replaces what the daemon derives from the column types."""
     types: FieldsByType = Field(default_factory=dict)
-    """The Elasticsearch field for values of a CQL type, such as `decimal: {type: scaled_float, scaling_factor: 100}`,
+    """The field for values of a CQL type, such as `decimal: {type: scaled_float, scaling_factor: 100}`,
     in a mapping that the daemon generates. They take precedence over the `types` of all mappings."""
     expiring: bool = False
     """Whether rows are written `USING TTL`. The daemon detects this by itself from the first such change in the log,
@@ -191,10 +191,10 @@ class MappingSettings(ShapeSettings):
     settings_file: ConfigPath | None = None
     """A file (JSON or YAML) that holds the settings."""
     mappings: Mapping[str, Any] | None = None
-    """The Elasticsearch mapping of the index, used when the daemon creates it. Default: one that is generated from the
+    """The mapping of the index, used when the daemon creates it. Default: one that is generated from the
     column types, with `dynamic: strict`."""
     mappings_file: ConfigPath | None = None
-    """A file (JSON or YAML) that holds the Elasticsearch mapping."""
+    """A file (JSON or YAML) that holds the mapping of the index."""
 
     @property
     def mark(self) -> RemovalMark | None:

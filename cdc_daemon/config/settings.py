@@ -163,7 +163,7 @@ class JobsSettings(SettingsSection):
     out."""
     rate: float | None = Field(default=None, gt=0)
     """The maximum number of rows per second of a job that sets no rate itself. Default: no limit. Jobs slow down in any
-    case when Cassandra or Elasticsearch is slow."""
+    case when Cassandra or the search engine is slow."""
     heal: bool = True
     """Whether the daemon reconciles and repairs tables automatically after changes were lost, for example with a
     damaged or missing segment."""

@@ -19,7 +19,7 @@ from cdc_daemon.search.stored_fields import ONLY_STORED_HINT, only_stored
 log = structlog.get_logger(__name__)
 
 _UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-"""Time units of Elasticsearch's settings, in seconds."""
+"""Time units of the search engine's settings, in seconds."""
 
 _GC_DELETES = "index.gc_deletes"
 
@@ -34,7 +34,7 @@ class IndexDefinition:
     """The declared index of an alias.
 
     `alias` is the name for writes, `index` the name of the index to create if the alias does not
-    exist. `settings` and `mappings` are Elasticsearch's; mappings without `dynamic` are strict.
+    exist. `settings` and `mappings` are the search engine's; mappings without `dynamic` are strict.
     `extra_properties` are the daemon's own fields, as a mapping's properties: the missing ones are added
     to an existing index. `former` is the mapping that earlier versions of the daemon generated.
     """
@@ -124,7 +124,7 @@ class IndexManager:
             _check_properties(properties, definition)
 
     async def try_out(self, definition: IndexDefinition) -> None:
-        """Check with Elasticsearch whether an index can be created, without creating it.
+        """Check with the search engine whether an index can be created, without creating it.
 
         Raises as `ensure` does, and `ElasticsearchRefusedError` if the login lacks the privilege for it.
         """
@@ -229,7 +229,7 @@ def _creation_error(failure: Failure, definition: IndexDefinition) -> CdcError:
     of_document = failure.kind is FailureKind.DOCUMENT and failure.error_type not in _OF_CLUSTER
     if of_document or failure.error_type in _NAMES:
         return IndexRefusedError(
-            f"Elasticsearch does not take the index as it is declared: {failure.error_type}: {failure.reason}",
+            f"The search engine does not take the index as it is declared: {failure.error_type}: {failure.reason}",
             hint="correct the name, settings or mappings of the index in the configuration",
             alias=definition.alias,
             index=definition.index,
@@ -272,7 +272,7 @@ def missing_properties(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> d
 
 
 def _choose_write_index(alias: str, behind: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the write index as Elasticsearch does (`IndexAbstraction.Alias`).
+    """Return the write index as the search engine does (`IndexAbstraction.Alias`).
 
     It is the index flagged as write index, or the only index unless flagged as no write index.
     """

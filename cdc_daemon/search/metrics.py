@@ -18,19 +18,19 @@ class RetryReason(StrEnum):
     """Why operations are sent again or must be read again; a metric label."""
 
     OVERLOAD = "overload"
-    """Elasticsearch was overloaded: the same bodies are sent again after a pause."""
+    """The search engine was overloaded: the same bodies are sent again after a pause."""
 
     STALE_BODY = "stale_body"
-    """Their bodies grew too old, or were built before Elasticsearch came back from an outage."""
+    """Their bodies grew too old, or were built before the search engine came back from an outage."""
 
     CONNECTION = "connection"
-    """There was no response or an incomplete one, or Elasticsearch was not up."""
+    """There was no response or an incomplete one, or the search engine was not up."""
 
     REFUSED = "refused"
     """An operator must fix the cause."""
 
     SERVER_FAULT = "server_fault"
-    """Elasticsearch failed on these operations alone."""
+    """The search engine failed on these operations alone."""
 
     CONFLICT = "conflict"
     """The index already has a version within the allowed clock difference."""
@@ -49,7 +49,7 @@ class BulkObserver(Protocol):
         """Count operations that are retried."""
 
     def availability_changed(self, *, available: bool) -> None:
-        """Record that Elasticsearch became unavailable or available."""
+        """Record that the search engine became unavailable or available."""
 
 
 class SilentObserver:
@@ -85,7 +85,7 @@ class BulkMetrics:
         self._metrics.retries.labels(reason.value).inc(count)
 
     def availability_changed(self, *, available: bool) -> None:
-        """Record whether Elasticsearch accepts writes."""
+        """Record whether the search engine accepts writes."""
         self._metrics.elasticsearch_available.set(available)
 
 

@@ -77,13 +77,13 @@ class Metrics:
     def _freshness(self) -> None:
         self.replication_lag_seconds = self._histogram(
             "replication_lag_seconds",
-            "Time from a change's write time in Cassandra to its acknowledgement by Elasticsearch.",
+            "Time from a change's write time in Cassandra to its acknowledgement by the search engine.",
             LAG_BUCKETS,
             _TABLE,
         )
         self.last_acknowledged_write_timestamp_seconds = self._gauge(
             "last_acknowledged_write_timestamp_seconds",
-            "Newest write time among the changes that Elasticsearch has acknowledged.",
+            "Newest write time among the changes that the search engine has acknowledged.",
             _TABLE,
         )
         self.heartbeat_timestamp_seconds = self._gauge(
@@ -97,7 +97,7 @@ class Metrics:
         self.ready = self._gauge(
             "ready",
             "1 while the daemon replicates. 0 while it stops, or while it starts and waits for Cassandra, a table or "
-            "Elasticsearch.",
+            "the search engine.",
         )
         self.heartbeat_written_timestamp_seconds = self._gauge(
             "heartbeat_written_timestamp_seconds",
@@ -183,7 +183,7 @@ class Metrics:
         )
         self.elasticsearch_available = self._gauge(
             "elasticsearch_available",
-            "1 while Elasticsearch as a whole takes writes, else 0. See alias_available for single indices.",
+            "1 while the search engine as a whole takes writes, else 0. See alias_available for single indices.",
         )
         self.search_engine = self._labelled_info(
             "search_engine",
@@ -197,8 +197,8 @@ class Metrics:
         )
         self.alias_trouble = self._gauge(
             "alias_trouble",
-            "1 while the index behind an alias takes no writes, by the error type that Elasticsearch returns. Absent "
-            "otherwise.",
+            "1 while the index behind an alias takes no writes, by the error type that the search engine returns. "
+            "Absent otherwise.",
             ("alias", "reason"),
         )
         self.segments_released = self._counter(
@@ -360,7 +360,7 @@ class Metrics:
         )
         self.dead_letters = self._counter(
             "dead_letters",
-            "Changes that cannot be replicated: documents that Elasticsearch rejects (document) or that cannot be "
+            "Changes that cannot be replicated: documents that the search engine rejects (document) or that cannot be "
             "built (such as HookError), mutations, segments. All mutations of an unknown table count once.",
             ("reason",),
         )

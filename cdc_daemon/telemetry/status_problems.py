@@ -63,7 +63,7 @@ def _servers(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
     if not state.get("elasticsearch", {}).get("available", True):
         failure = state["elasticsearch"].get("failure")
         reason = f" ({failure})" if failure else ""
-        engine = state["elasticsearch"].get("engine") or "Elasticsearch"
+        engine = state["elasticsearch"].get("engine") or "The search engine"
         text = f"{engine} takes no writes{reason}. Changes wait in the commit log."
         yield StatusProblem("critical", text, "servers", "cdcelasticsearchunavailable")
     for index in state.get("indices", ()):

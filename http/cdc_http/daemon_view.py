@@ -185,7 +185,7 @@ class HealthView(Protocol):
         ...
 
     def livez(self) -> Mapping[str, LoopState]:
-        """Return for each loop whether it is alive. It does not depend on Cassandra or Elasticsearch."""
+        """Return for each loop whether it is alive. It does not depend on Cassandra or the search engine."""
         ...
 
     def readyz(self) -> Mapping[str, bool]:

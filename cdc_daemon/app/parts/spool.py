@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class SpoolPart(Part):
-    """Moves waiting keys to disk while Elasticsearch accepts no writes, so that segments can be released."""
+    """Moves waiting keys to disk while the search engine accepts no writes, so that segments can be released."""
 
     name = "spool"
 
@@ -62,7 +62,7 @@ def watch_space(context: Context, cassandra: CassandraPart) -> CdcSpace:
     if settings.tail and options.spool and not limit:
         log.warning(
             "spool.limit_unknown",
-            hint="cdc_raw may fill while Elasticsearch is away: let the daemon's role read system_views, or set "
+            hint="cdc_raw may fill while the search engine is away: let the daemon's role read system_views, or set "
             "commit_log.cdc_total_space as in cassandra.yaml",
         )
     return CdcSpace(

@@ -19,7 +19,7 @@ __all__ = ["Finding", "Status", "run_checks"]
 
 
 def run_checks(settings: Settings) -> list[Finding]:
-    """Check the node, its tables, the directories, the HTTP server and Elasticsearch. Nothing is changed.
+    """Check the node, its tables, the directories, the HTTP server and the search engine. Nothing is changed.
 
     Everything that makes `cdc-daemon run` fail at its start is checked here too. A server that is down is a finding,
     not an error, and costs a few seconds at most.

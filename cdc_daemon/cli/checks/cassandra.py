@@ -233,7 +233,7 @@ async def _check_schema(
         try:
             engine = connect_elasticsearch(settings.elasticsearch)
         except ConfigError:
-            return [], {}  # the checks of Elasticsearch report it; mappings cannot be checked without a client
+            return [], {}  # the checks of the search engine report it; mappings cannot be checked without a client
         stack.push_async_callback(engine.close)
         rows = DocumentedRows(engine, {})
 

@@ -43,7 +43,7 @@ async def check_elasticsearch(
 ) -> list[Finding]:
     """Check the cluster, and the alias and index of each mapping.
 
-    `fitting` are the mappings that fit the schema, by name. Only for these the generated Elasticsearch mapping is
+    `fitting` are the mappings that fit the schema, by name. Only for these the generated mapping of the index is
     known. If a daemon `has_run` with this state before, a missing index may have been deleted.
     """
     try:
@@ -287,7 +287,7 @@ async def _check_creation(
 
 
 async def _try_out(engine: SearchEngine, name: str, mapping: MappingSettings, definition: IndexDefinition) -> Finding:
-    """Check whether Elasticsearch would create the index as the daemon requests it."""
+    """Check whether the search engine would create the index as the daemon requests it."""
     found = f"the alias {mapping.alias} does not exist; {mapping.index} will be created behind it"
     try:
         await IndexManager(engine).try_out(definition)

@@ -67,12 +67,13 @@ class Gap:
     segments: int = 1
 
     HINT: ClassVar[str] = (
-        "the daemon compares the node's tables with Elasticsearch and repairs them by itself (jobs.heal); if Cassandra "
-        "pruned the folder (cdc_block_writes: false), raise cdc_total_space or let its writes be rejected instead"
+        "the daemon compares the node's tables with the search engine and repairs them by itself (jobs.heal); if "
+        "Cassandra pruned the folder (cdc_block_writes: false), raise cdc_total_space or let its writes be "
+        "rejected instead"
     )
     HOLE_HINT: ClassVar[str] = (
         "Cassandra itself deletes segments without CDC data, so such a hole can be without loss: the daemon compares "
-        "the node's tables with Elasticsearch to be sure (jobs.heal); let nobody else delete files in cdc_raw"
+        "the node's tables with the search engine to be sure (jobs.heal); let nobody else delete files in cdc_raw"
     )
 
     @property

@@ -9,8 +9,8 @@ from pathlib import Path
 from cdc_daemon.commitlog.descriptor import parse_segment_name
 
 ADVICE = (
-    "the daemon compares the node's tables with Elasticsearch and repairs them by itself; keep the copies in {folder} "
-    "until `cdc-daemon check` no longer shows state.reconcile, then delete them, and their letters with "
+    "the daemon compares the node's tables with the search engine and repairs them by itself; keep the copies in "
+    "{folder} until `cdc-daemon check` no longer shows state.reconcile, then delete them, and their letters with "
     "`cdc-daemon dead-letters drop --kind segment`; `cdc-daemon segments verify {folder}` shows what is damaged"
 )
 """Advice on damaged segments, used by the log, `cdc-daemon check`, dead letters and the runbook."""

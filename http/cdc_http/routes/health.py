@@ -1,4 +1,4 @@
-"""The daemon's own health, for probes and Prometheus; it never depends on Cassandra or Elasticsearch."""
+"""The daemon's own health, for probes and Prometheus; it never depends on Cassandra or the search engine."""
 
 from __future__ import annotations
 

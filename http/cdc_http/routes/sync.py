@@ -45,7 +45,7 @@ from cdc_http.responses import (
 
 log = structlog.get_logger(__name__)
 
-_NAMES = {"cassandra": "Cassandra", "elasticsearch": "Elasticsearch", "daemon": "The daemon"}
+_NAMES = {"cassandra": "Cassandra", "elasticsearch": "The search engine", "daemon": "The daemon"}
 
 _KINDS = ("backfill", "catch_up")
 """The kinds of jobs on whole tables that a request for rows starts."""
@@ -174,7 +174,7 @@ class SyncEndpoint:
             log.warning("http.not_settled", service=error.service, error=error.message, ids=len(asked))
             settled = f"{len(error.outcome.replicated)} ids are done."
             if error.alias is not None:
-                message = f"Elasticsearch takes no writes for {call.object_type}: {error.message}; {settled}"
+                message = f"The search engine takes no writes for {call.object_type}: {error.message}; {settled}"
             else:
                 message = f"{_NAMES[error.service]} is unavailable or too slow: {settled}"
             done = {name: value for name, value in self._result(error.outcome).items() if name != "response"}

@@ -153,7 +153,7 @@ export class Letters {
   }
 
   async #drop(id, name, row) {
-    const text = `It is deleted for good. The document stays as it is in Elasticsearch until its row in ${name} changes or is compared.`;
+    const text = `It is deleted for good. The document stays as it is in the search engine until its row in ${name} changes or is compared.`;
     if (!(await confirm({ title: `Drop dead letter ${id}?`, text, yes: "Drop" }))) return;
     setDisabled(row, true);
     const answer = await this.#ask("DELETE", `dead-letters/${id}`);
@@ -168,7 +168,7 @@ export class Letters {
     const asked = await this.#ask("POST", `dead-letters/drop?${wanted}&dry_run=true`);
     if (!asked) return;
     const noun = letters(asked.dropped);
-    const text = "They are deleted for good. Their documents stay as they are in Elasticsearch until their rows change or are compared.";
+    const text = "They are deleted for good. Their documents stay as they are in the search engine until their rows change or are compared.";
     if (!(await confirm({ title: `Drop ${noun}?`, text, yes: `Drop ${noun}` }))) return;
     const answer = await this.#ask("POST", `dead-letters/drop?${wanted}`);
     if (answer) this.#tell(`${letters(answer.dropped)} dropped.`);

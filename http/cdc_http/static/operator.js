@@ -137,7 +137,7 @@ export class Operator {
     if (await this.#ask("POST", "resume")) this.#tell("The daemon reads the commit log again.");
   }
 
-  // Elasticsearch counts: seldom, and when there are other indices than before.
+  // The search engine counts: seldom, and when there are other indices than before.
   async #countDocuments() {
     const [indices, now] = [JSON.stringify(this.#status?.indices), Date.now() / 1000];
     if (indices === this.#indices && now - this.#counted < COUNTED_EVERY) return;

@@ -81,7 +81,7 @@ function showLateness(status, now) {
   const missing = ["cassandra", "elasticsearch"].filter((name) => status[name]?.available === false);
   const isLate = late || (missing.length > 0 && behind > 0);
   const state = isLate ? "critical" : missing.length || behind === null ? "warning" : "ok";
-  const shownUpTo = `every change up to ${moment(now - behind)} is in Elasticsearch, later ones wait`;
+  const shownUpTo = `every change up to ${moment(now - behind)} is in the search engine, later ones wait`;
   setState(byId("lateness"), state);
   setText(byId("lateness-title"), isLate ? "Documents are late by" : "Documents are");
   if (isLate) setText(byId("behind"), seconds(behind));

@@ -30,7 +30,7 @@ from tests.documented import (
 from tests.unit.cli.serving import Served
 from tests.unit.http.fake import FakeRangeJobs
 
-FINDS_FAULT: Final = {"check": "Cassandra and Elasticsearch do not answer here"}
+FINDS_FAULT: Final = {"check": "Cassandra and the search engine do not answer here"}
 """Commands whose exit code is 1 here, and why. All others succeed."""
 
 

@@ -114,7 +114,7 @@ def test_a_daemon_that_waits_falls_behind(daemon: Daemon) -> None:
     assert shown["freshness"]["behind"] == 30.0
     assert shown["elasticsearch"]["since"] == START + 5
     assert shown["sources"][0]["state"] == "waiting for Elasticsearch"
-    assert texts(shown)[0].startswith("Elasticsearch takes no writes (ConnectionError)")
+    assert texts(shown)[0].startswith("The search engine takes no writes (ConnectionError)")
     assert "Documents are late because the search engine takes no writes." in texts(shown)
     assert shown["freshness"]["late"]
 

@@ -360,7 +360,7 @@ async def test_an_index_that_takes_no_writes_is_named(app: ASGIApp, daemon: Fake
     daemon.health.known = Trouble("elasticsearch", reason, "user_alias")
     answer = await ask_json(app, rows("user", "u"))
     assert (answer.status, answer.result["service"], answer.result["alias"]) == (503, "elasticsearch", "user_alias")
-    assert answer.error[2] == f"Elasticsearch takes no writes for user: {reason}; 0 ids are done."
+    assert answer.error[2] == f"The search engine takes no writes for user: {reason}; 0 ids are done."
     assert answer.headers["retry-after"] == "5"
     assert not daemon.pipeline.asked
 
