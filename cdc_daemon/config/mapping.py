@@ -181,6 +181,9 @@ class MappingSettings(ShapeSettings):
     snapshot: Literal["initial", "never"] = "initial"
     """Whether rows that were there before are copied. `initial`: if the daemon creates the index, it backfills the
     whole table once, in the background. `never`: only changes are written, and backfills that an operator starts."""
+    on_index_missing: Literal["rebuild", "wait"] = "rebuild"
+    """What happens when the index or its alias is deleted while the daemon runs. `rebuild`: the daemon creates it again
+    as declared, and backfills the whole table. `wait`: it waits until the alias exists again."""
     on_truncate: Literal["remove", "keep", "rebuild"] = "remove"
     """What happens to the documents when the table is truncated, or dropped and created again. `remove`: documents
     without a row are removed. `rebuild`: also, the whole table is read again. `keep`: all documents stay."""

@@ -197,7 +197,7 @@ class AliasTroubles:
         if isinstance(found, Failure):
             return found
         if found:
-            return AliasTrouble(target.alias, found[0].failure, 0.0)
+            return AliasTrouble(target.alias, found[0].failure, 0.0, None if unprepared is None else unprepared.hint)
         if unprepared is not None:
             return AliasTrouble(target.alias, _refusal_of(unprepared), 0.0, unprepared.hint)
         return None

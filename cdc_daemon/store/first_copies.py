@@ -11,7 +11,10 @@ CopyState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 class FirstCopy(NamedTuple):
-    """The first copy of one object type. `job` is the id of the backfill that does it, None before it was started."""
+    """The first copy of one object type, or the copy into an index that was created again.
+
+    `job` is the id of the backfill that does it; while it waits, that of an earlier copy, or None.
+    """
 
     state: CopyState
     job: str | None = None
@@ -36,6 +39,13 @@ class FirstCopies:
         with self._database.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO first_copy VALUES (?, ?, ?)", (object_type, *copy))
         self._copies = {**self._copies, object_type: copy}
+
+    def restore(self, object_type: str, copy: FirstCopy | None) -> None:
+        """Store an earlier record of a type again; None removes it."""
+        if copy is None:
+            self.forget(object_type)
+        else:
+            self.put(object_type, copy)
 
     def forget(self, object_type: str) -> None:
         """Remove the record of a type: its index existed, or no copy is wanted."""

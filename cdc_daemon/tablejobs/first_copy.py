@@ -57,7 +57,7 @@ class FirstCopier:
             if object_type not in self._runner.object_types:
                 continue  # its mapping does not fit its table now, or was removed
             if copy.state == "waiting":
-                await self._start(object_type)
+                await self._start(object_type, earlier=copy.job)
             elif copy.state == "running" and copy.job is not None:
                 await self._follow(object_type, copy.job)
 
@@ -68,19 +68,24 @@ class FirstCopier:
             for object_type, copy in self._copies.all.items()
         ]
 
-    async def _start(self, object_type: str) -> None:
-        job = await self._open_job(object_type)
+    async def _start(self, object_type: str, *, earlier: str | None) -> None:
+        job = await self._open_job(object_type, earlier)
         if job is None:
             report = await self._runner.start(JobRequest(kind="backfill", types=(object_type,), origin="first_copy"))
             job = report.job.id
         await asyncio.to_thread(self._copies.put, object_type, FirstCopy("running", job))
         log.info("first_copy.started", type=object_type, job=job)
 
-    async def _open_job(self, object_type: str) -> str | None:
+    async def _open_job(self, object_type: str, earlier: str | None) -> str | None:
         """Return the open job of this copy, if the process was killed after it had submitted the job."""
         for report in await self._runner.newest(100):
             job = report.job
-            if job.open and job.origin == "first_copy" and list(job.options.get("types", ())) == [object_type]:
+            if (
+                job.open
+                and job.id != earlier
+                and job.origin == "first_copy"
+                and list(job.options.get("types", ())) == [object_type]
+            ):
                 return job.id
         return None
 

@@ -23,7 +23,7 @@ from cdc_daemon.search.engine import SearchEngine
 from cdc_daemon.search.engine_watch import watch_engine
 from cdc_daemon.search.metrics import AliasMetrics, BulkMetrics, EngineMetrics
 from cdc_daemon.search.swap_steps import SwapSteps
-from cdc_daemon.search.swap_watch import SwapWatch
+from cdc_daemon.search.swap_watch import LOOK_INTERVAL, SwapWatch
 from cdc_daemon.search.swap_writer import SwapWriter
 from cdc_daemon.sources.late_requests.recorder import SuspectRecorder, Times
 from cdc_daemon.sources.requests.errors import InvalidIdError
@@ -100,7 +100,19 @@ class SearchPart(Part):
 
     async def run(self) -> None:
         """Watch the indices behind the aliases, and which engine answers."""
-        await run_together(aliases=self.swap_watch.run, engine=partial(watch_engine, self.engine))
+        await run_together(
+            aliases=self.swap_watch.run,
+            missing=self._notice_missing,
+            engine=partial(watch_engine, self.engine),
+        )
+
+    async def _notice_missing(self) -> None:
+        """Have each alias probed that leads to no index, even if nothing is written to it."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            for alias, indices in self.swap_watch.last.items():
+                if indices.live is None and self.writer.trouble(alias) is None:
+                    self.writer.doubt(alias)
 
     def status(self) -> Mapping[str, Any]:
         """Return which search engine answers, whether it accepts writes, and the indices of each alias."""

@@ -184,6 +184,12 @@ async def _check_mapping(
 
 
 def _missing(name: str, mapping: MappingSettings, creation: Finding) -> Finding:
+    if mapping.on_index_missing == "rebuild":
+        return warn(
+            f"index.{name}",
+            f"{creation.found}, by a daemon that runs or when one starts, and the table will be copied into it",
+            f"if {mapping.alias} was deleted by mistake, restore its index; on_index_missing: wait prevents this",
+        )
     return warn(
         f"index.{name}",
         f"{creation.found} when the daemon starts; a running daemon does not write {name} until the alias exists",

@@ -149,6 +149,10 @@ def problems_of(stage: Stage) -> list[dict[str, str]]:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_other_type_goes_on_and_in_the_end_all_is_equal(two_types: Stage, fault: Fault) -> None:
     stage = two_types
+    if fault is deleted:
+        stage.daemon.kill()
+        stage.mappings["person"]["on_index_missing"] = "wait"
+        stage.daemon.run()
     with fault(stage, "person"):
         change(stage, 1)
         assert_fresh(stage, "course")
@@ -164,6 +168,8 @@ def test_the_other_type_goes_on_and_in_the_end_all_is_equal(two_types: Stage, fa
         assert trouble["error_type"] == FAULTS[fault]
         assert trouble["hint"]
         assert trouble_of(stage, "course") is None
+        if fault is deleted:
+            assert finding_of(stage, "index.person")["status"] == "warn"
         (problem,) = wait_for("the problem", lambda: problems_of(stage))
         assert stage.alias("person") in problem["text"]
         assert stage.daemon.metric("elasticsearch_available") == 1
@@ -193,6 +199,39 @@ def test_the_other_type_goes_on_and_in_the_end_all_is_equal(two_types: Stage, fa
     wait_for("the job", lambda: send(stage, "GET", f"/sync/{job}").result["state"] == "done")
     assert not stage.daemon.events("elasticsearch.unavailable")
     assert not stage.daemon.status()["elasticsearch"]["failure"]
+
+
+def test_a_deleted_index_is_created_again_and_filled_without_a_restart(stage: Stage) -> None:
+    """It is noticed even if nothing is written to it; rows that changed or were removed meanwhile come out right."""
+    for name in ("person", "course"):
+        # Bodies wait for at most half of the time for which deletions are remembered, and a new index longer than that.
+        settings = {**SMALL, "index.gc_deletes": "6s"}
+        stage.table(name, "id int, part int, n int, PRIMARY KEY (id, part)", settings=settings)
+    change(stage, 0)
+    stage.daemon.run()
+    stage.settle()
+    before = stage.mapping_of("person")
+    stage.elastic.indices.delete(index=index_of(stage, "person"))
+    wait_for("the trouble", lambda: trouble_of(stage, "person"))
+    change(stage, 1)
+    assert_fresh(stage, "course")
+    wait_for("the index", lambda: stage.daemon.events("elasticsearch.index_rebuilt"))
+    change(stage, 2)
+    wait_for("the alias", lambda: trouble_of(stage, "person") is None)
+    wait_for("the copy", lambda: {"type": "person", "state": "done"}.items() <= first_copy(stage).items())
+    wait_for("an empty spool", lambda: not stage.daemon.status()["spooled"])
+    stage.settle()
+    stage.assert_equal("person", "course")
+    stage.assert_nothing_set_aside()
+    assert stage.mapping_of("person") == before
+    (rebuilt,) = stage.daemon.events("elasticsearch.index_rebuilt")
+    assert (rebuilt["alias"], rebuilt["created"]) == (stage.alias("person"), True)
+
+
+def first_copy(stage: Stage) -> dict[str, Any]:
+    """Return the state of the one copy, or nothing."""
+    found: list[dict[str, Any]] = stage.daemon.status()["first_copies"]
+    return found[0] if found else {}
 
 
 @pytest.mark.parametrize("fault", [write_block, closed])
@@ -257,6 +296,21 @@ def test_jobs_of_the_other_type_are_done(two_types: Stage) -> None:
     wait_for("the job of both", lambda: state(both) == "done")
     stage.settle()
     stage.assert_equal("person", "course")
+
+
+def finding_of(stage: Stage, name: str) -> dict[str, str]:
+    """Run `cdc-daemon check` beside the daemon, and return one finding."""
+    command = [
+        str(Path(sys.executable).with_name("cdc-daemon")),
+        "check",
+        "--config",
+        str(stage.daemon.config_path),
+        "--json",
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=stage.daemon.directory)
+    findings = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    found: dict[str, str] = findings[name]
+    return found
 
 
 def test_check_names_the_index(two_types: Stage, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cdc_daemon.model.errors import ElasticsearchRefusedError, ElasticsearchUnav
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.search import ElasticsearchOptions, make_engine
 from cdc_daemon.search.indices import Completion, EnsuredIndex, IndexDefinition
+from cdc_daemon.search.missing import MissingIndices
 from cdc_daemon.store import Store
 from cdc_daemon.store.first_copies import FirstCopies, FirstCopy
 from tests.unit.http.fake import SETTINGS, TABLES
@@ -42,6 +44,7 @@ class Indices:
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
         self._fail(definition.alias)
         self.ensured.append(definition.alias)
+        self.there.add(definition.alias)
         remembered = self.gc_deletes.get(definition.alias, 60.0)
         return EnsuredIndex(definition.index, created=self.created, added=(), gc_deletes=remembered)
 
@@ -54,6 +57,15 @@ class Indices:
         assert alias
         assert properties
         return Completion(f"{alias}-000001")
+
+
+class Clock:
+    """A clock that only the test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -159,3 +171,79 @@ async def test_no_first_copy_is_wanted_for_an_index_that_another_daemon_created(
     indices.created = False
     await preparation._ensure(preparation._prepared["user_alias"])
     assert copies.all == {}
+
+
+async def test_a_deleted_index_is_created_again_when_no_older_body_can_be_on_its_way(
+    preparation: Preparation, indices: Indices, copies: FirstCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(preparation, "_missing", MissingIndices(clock))
+    indices.gc_deletes = {"user_alias": 40, "device": 60}
+    await preparation.at_start()
+    copies.put("user", FirstCopy("done", "earlier"))
+
+    async def wait_in_vain() -> None:
+        indices.there, indices.ensured = {"device"}, []
+        for _ in range(2):
+            with pytest.raises(ElasticsearchRefusedError, match="no such alias") as raised:
+                await preparation.again("user_alias")
+            assert "20 s" in str(raised.value.hint)
+            clock.now += 10
+        assert not indices.ensured
+
+    await wait_in_vain()
+    indices.there.add("user_alias")  # an operator has restored it
+    await preparation.again("user_alias")
+    assert not indices.ensured
+    assert copies.all["user"] == FirstCopy("done", "earlier")
+    await wait_in_vain()
+    await preparation.again("user_alias")
+    assert indices.ensured == ["user_alias"]
+    assert copies.all["user"] == FirstCopy("waiting", "earlier")
+
+
+async def test_a_deleted_index_that_cannot_be_created_or_that_another_daemon_made_is_not_copied(
+    preparation: Preparation, indices: Indices, copies: FirstCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await preparation.at_start()
+    copies.put("user", FirstCopy("done", "earlier"))
+    copies.forget("device")
+    clock = Clock()
+    monkeypatch.setattr(preparation, "_missing", MissingIndices(clock))
+    preparation._missing.check("user_alias", pause=0)
+    clock.now += 60
+    indices.there = {"device"}
+    indices.failures["user_alias"] = [REFUSED]
+    with pytest.raises(ElasticsearchRefusedError, match="does not lead to it"):
+        await preparation.again("user_alias")
+    assert copies.all == {"user": FirstCopy("done", "earlier")}
+    indices.created = False
+    await preparation.again("user_alias")
+    assert copies.all == {"user": FirstCopy("done", "earlier")}
+
+
+async def test_a_copy_that_waits_survives_a_restart_whatever_the_snapshot(
+    preparation: Preparation, copies: FirstCopies
+) -> None:
+    declared = SETTINGS["user"].model_copy(update={"snapshot": "never"})
+    prepared = replace(preparation._prepared["user_alias"], declared=declared)
+    copies.put("user", FirstCopy("waiting", "earlier"))
+    await preparation._ensure(prepared)
+    assert copies.all["user"].state == "waiting"
+    copies.forget("user")
+    await preparation._ensure(prepared)
+    assert "user" not in copies.all
+
+
+async def test_a_deleted_index_is_waited_for_where_that_is_configured(
+    preparation: Preparation, indices: Indices
+) -> None:
+    await preparation.at_start()
+    prepared = preparation._prepared["user_alias"]
+    declared = prepared.declared.model_copy(update={"on_index_missing": "wait"})
+    preparation._prepared["user_alias"] = replace(prepared, declared=declared)
+    indices.there, indices.ensured = {"device"}, []
+    indices.failures["user_alias"] = [REFUSED]
+    with pytest.raises(ElasticsearchRefusedError):
+        await preparation.again("user_alias")
+    assert not indices.ensured
