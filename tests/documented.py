@@ -61,8 +61,10 @@ STATE, RAW = "/var/lib/cdc-daemon", "/var/lib/cassandra/cdc_raw"
 def daemon_commands() -> Iterator[str]:
     """Return each command line of the runbook that runs `cdc-daemon`, without what runs it in a pod."""
     for code in codes(TEXT):
+        if not code.text.startswith(("kubectl ", "cdc-daemon ")):
+            continue  # a name may have an apostrophe, which a shell takes for a quotation mark
         words = words_of(code.text)
-        if words and words[0] == "kubectl":
+        if words[0] == "kubectl":
             words = split_kubectl(words)[1]
         if len(words) > 1 and words[0] == "cdc-daemon":
             yield shlex.join(words)
