@@ -23,6 +23,7 @@ from cdc_daemon.app.parts.requests import RequestsPart
 from cdc_daemon.app.parts.ring import RingPart
 from cdc_daemon.app.parts.schedule import SchedulePart
 from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.share import SharePart
 from cdc_daemon.app.parts.spool import SpoolPart, watch_space
 from cdc_daemon.app.parts.table_jobs import TableJobsPart
 from cdc_daemon.app.parts.tables import TablesPart
@@ -48,6 +49,7 @@ class Composition:
     removals: RemovalsPart  # TRUNCATE, DROP and TTL, which the log does not contain
     late_requests: LateRequestsPart  # checks documents that an unanswered bulk request may still write
     dead_letters: DeadLettersPart  # keeps, retries and replays documents that could not be written
+    share: SharePart  # divides polling and passes among the daemons that do the same
     polling: PollingPart  # polls tables without CDC, and writes the heartbeat
     table_jobs: TableJobsPart  # backfill, reconcile, new index, healing, audit
     schedule: SchedulePart  # runs the scheduled tasks of the parts
@@ -110,6 +112,7 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
         search = await enter(SearchPart.open(context, tables))
         pipeline = await PipelinePart.build(context, tracer, cassandra, tables, search)
         requests = await enter(RequestsPart.open(context, cassandra, tables, search, pipeline))
+        share = await enter(SharePart.open(context, peers, pipeline))
         spool = SpoolPart(context, space, search, pipeline)
         ring = RingPart(
             context,
@@ -135,8 +138,9 @@ async def compose(context: Context) -> AsyncIterator[Composition]:
             removals=RemovalsPart(context, cassandra, tables, search, pipeline),
             late_requests=LateRequestsPart(context, tables, search, pipeline),
             dead_letters=DeadLettersPart(context, cassandra, tables, search, pipeline),
-            polling=await PollingPart.build(context, cassandra, tables, search, pipeline),
-            table_jobs=TableJobsPart(context, cassandra, tables, search, pipeline, log=log),
+            share=share,
+            polling=await PollingPart.build(context, cassandra, tables, search, pipeline, share=share),
+            table_jobs=TableJobsPart(context, cassandra, tables, search, pipeline, log=log, share=share),
             schedule=SchedulePart(context),
             requests=requests,
         )

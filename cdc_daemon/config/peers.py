@@ -18,6 +18,9 @@ class PeerSettings(SettingsSection):
     token and hold no data of rows. Default: the daemon neither asks nor answers others."""
     host: str = Field(default="0.0.0.0", min_length=1)  # noqa: S104 -- strangers cannot ask: questions are signed
     """The address to listen on: one that the other nodes reach at the address of this daemon's node."""
+    addresses: tuple[str, ...] = ()
+    """Names or addresses of daemons without a node of their own (`tail: off`), such as a headless service: they divide
+    the polled tables among each other. Default: the daemons beside the ring's nodes."""
     token: SecretStr | None = Field(default=None, validate_default=True)
     """The token that all daemons of the ring share. It is never sent. Prefer `token_file`."""
     token_file: ConfigPath | None = None

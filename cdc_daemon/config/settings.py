@@ -167,6 +167,9 @@ class JobsSettings(SettingsSection):
     heal: bool = True
     """Whether the daemon reconciles and repairs tables automatically after changes were lost, for example with a
     damaged or missing segment."""
+    heal_rate: float = Field(default=5000.0, gt=0)
+    """The maximum number of rows per second of such a repair. A repair after a possible loss is limited to the audit's
+    rate."""
     audit: AuditSettings = AuditSettings()
     """The audit: a regular, slow comparison of a random sample of rows and documents."""
 

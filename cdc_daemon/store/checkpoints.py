@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -138,6 +138,20 @@ class Watermarks:
         with self._database.reading() as connection:
             row = connection.execute("SELECT moment FROM watermark WHERE source = ?", (table,)).fetchone()
         return None if row is None else int(row[0])
+
+    def load_slices(self, table: str) -> dict[int, int]:
+        """Return the watermarks by slice of the ring, of a table that several daemons poll."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT slice, moment FROM slice_watermark WHERE source = ?", (table,)).fetchall()
+        return {int(number): int(moment) for number, moment in rows}
+
+    def save_slices(self, table: str, moments: Mapping[int, int]) -> None:
+        """Record watermarks by slice durably; that of the whole table stays where it is."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO slice_watermark VALUES (?1, ?2, ?3) ON CONFLICT (source, slice) DO UPDATE SET moment = ?3",
+                [(table, number, moment) for number, moment in moments.items()],
+            )
 
     def save(self, table: str, moment: int) -> None:
         """Record a table's watermark durably. It may move back, if a clock was ahead before."""

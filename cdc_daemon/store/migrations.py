@@ -339,5 +339,13 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     INSERT INTO state_identity VALUES (1, randomblob(16));
     """,
+    """
+    CREATE TABLE slice_watermark (
+        source TEXT NOT NULL,
+        slice INTEGER NOT NULL,
+        moment INTEGER NOT NULL,
+        PRIMARY KEY (source, slice)
+    ) STRICT;
+    """,
 )
 """Step N migrates the file from version N to N + 1. Append steps; never change one that was released."""

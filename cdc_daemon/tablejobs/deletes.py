@@ -93,12 +93,67 @@ class DeletesStatus(NamedTuple):
         }
 
 
+class PassOwners(Protocol):
+    """Decides which daemon searches a table; implemented by `peers.members.Members`."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the other daemons are known."""
+        ...
+
+    def is_mine(self, topic: str, piece: str = "") -> bool:
+        """Return whether a topic is this daemon's."""
+        ...
+
+
+class SharedPasses:
+    """The delete passes of several daemons: one of them searches a table, and all know when it was searched."""
+
+    def __init__(self, owners: PassOwners) -> None:
+        self._owners = owners
+        self._searched: dict[str, tuple[float, float]] = {}
+
+    @staticmethod
+    def topic(table: TableName) -> str:
+        """Return the topic under which the daemons share a table's passes."""
+        return f"deletes {table}"
+
+    def is_mine(self, table: TableName) -> bool:
+        """Return whether this daemon searches a table. It does not before it knows the others."""
+        return self._owners.known and self._owners.is_mine(self.topic(table))
+
+    def note(self, status: DeletesStatus) -> DeletesStatus:
+        """Return a table's status with its last complete pass, by whichever daemon."""
+        name = str(status.table)
+        known = self._searched.get(name)
+        if status.searched is not None and status.seconds is not None and (not known or known[0] < status.searched):
+            self._searched[name] = (status.searched, status.seconds)
+        elif known is not None:
+            return status._replace(searched=known[0], seconds=known[1])
+        return status
+
+    def report(self) -> dict[str, tuple[float, float]]:
+        """Return when tables were searched and how long it took, for the other daemons."""
+        return dict(self._searched)
+
+    def learn(self, report: Any) -> None:
+        """Take over later passes from another daemon's report; whatever else it contains is ignored."""
+        for name, told in report.items() if isinstance(report, Mapping) else ():
+            match told:
+                case [int() | float() as searched, int() | float() as seconds]:
+                    if searched > self._searched.get(name, (0.0, 0.0))[0]:
+                        self._searched[name] = (float(searched), float(seconds))
+                case _:
+                    continue
+
+
 class DeletePasses:
     """Starts the delete passes of polled tables when they are due.
 
     A pass begins one interval after the previous one began, or when that one has ended. The stored jobs say when that
     was, so a restart neither repeats nor delays a pass. `ranges` returns the tokens of a keyspace that this daemon
-    searches. `on_removed` receives the number of documents that a pass removed.
+    searches. `on_removed` receives the number of documents that a pass removed. Passes that are `shared` with other
+    daemons begin in one of them, and in another one when that one is gone.
     """
 
     def __init__(
@@ -109,6 +164,7 @@ class DeletePasses:
         *,
         ranges: Callable[[str], Sequence[TokenRange]] = lambda _keyspace: (WHOLE_RING,),
         on_removed: Callable[[TableName, int], None] = lambda _table, _count: None,
+        shared: SharedPasses | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._runner = runner
@@ -116,6 +172,7 @@ class DeletePasses:
         self._plans = plans
         self._ranges = ranges
         self._on_removed = on_removed
+        self._shared = shared
         self._now = now
         self._status = {plan.table: DeletesStatus(plan.table, plan.settings.every) for plan in plans}
 
@@ -154,8 +211,11 @@ class DeletePasses:
         newest, done = await asyncio.to_thread(self._jobs.latest, "deletes", plan.types)
         blocked = next((name for name in plan.types if self._runner.is_in_trouble(name)), None)
         error = f"the index of {blocked} accepts no writes" if blocked is not None else self._error(newest)
-        self._status[plan.table] = _status(plan, newest, done, error)
-        if plan.types and blocked is None and self._is_due(plan, newest):
+        status = _status(plan, newest, done, error)
+        if self._shared is not None:
+            status = self._shared.note(status)
+        self._status[plan.table] = status
+        if plan.types and blocked is None and self._is_due(plan, newest) and not self._is_anothers(status):
             await asyncio.to_thread(self._jobs.keep_latest, "deletes", plan.types)
             ranges = tuple(self._ranges(plan.table.keyspace))
             await self._runner.start(
@@ -167,6 +227,13 @@ class DeletePasses:
                     rate=plan.settings.rate,
                 )
             )
+
+    def _is_anothers(self, status: DeletesStatus) -> bool:
+        """Return whether another daemon searches a table, or has just done so."""
+        if self._shared is None:
+            return False
+        recently = status.searched is not None and 0 <= self._now() - status.searched < status.every
+        return recently or not self._shared.is_mine(status.table)
 
     def _error(self, newest: RangeJob | None) -> str | None:
         if newest is None:

@@ -64,8 +64,8 @@ class Healing:
     A request is closed when a repair that began after the request is done. A repeated request has a new id, and needs
     another repair. Requests of `suspended` tables wait until the mapping fits the table again. If a repair fails or is
     cancelled, its requests wait, each time longer, so that a permanent failure does not start a new repair at every
-    check. They do not delay requests for later losses. A repair of a possible loss reads at most `possible_rate` rows a
-    second, and does not delay a repair of a certain loss.
+    check. They do not delay requests for later losses. A repair reads at most `rate` rows a second. One of a possible
+    loss reads at most `possible_rate`, and does not delay a repair of a certain loss.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Healing:
         types: Mapping[TableName, Sequence[str]],
         ranges: Callable[[str], Sequence[TokenRange]],
         suspended: Collection[TableName] = (),
+        rate: float | None = None,
         possible_rate: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,7 +86,7 @@ class Healing:
         self._ranges = ranges
         self._suspended = frozenset(suspended)
         self._clock = clock
-        self._possible_rate = possible_rate
+        self._rates: Mapping[JobOrigin, float | None] = {"gap": rate, "possible_gap": possible_rate}
         self._in_progress: dict[JobOrigin, tuple[int, ...]] = {}
         self._pauses: dict[int | None, _Pause] = {}
 
@@ -133,7 +134,7 @@ class Healing:
                 types=types,
                 origin=origin,
                 ranges=() if ranges == [WHOLE_RING] else tuple(ranges),
-                rate=self._possible_rate if origin == "possible_gap" else None,
+                rate=self._rates[origin],
                 repair=True,
                 requests=identities,
             )

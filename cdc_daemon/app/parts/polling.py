@@ -10,6 +10,7 @@ from cdc_daemon.app.part import Context, Part
 from cdc_daemon.app.parts.cassandra import CassandraPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
 from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.share import SharePart
 from cdc_daemon.app.parts.tables import TablesPart
 from cdc_daemon.app.startup import persist
 from cdc_daemon.sources.heartbeat import HeartbeatWriter
@@ -31,6 +32,8 @@ class PollingPart(Part):
         tables: TablesPart,
         search: SearchPart,
         pipeline: PipelinePart,
+        *,
+        share: SharePart,
     ) -> Self:
         """Schedule the pollers, waiting until they can start, and the heartbeat. Raises `ConfigError`."""
         settings = tables.settings
@@ -41,6 +44,7 @@ class PollingPart(Part):
             documents=DocumentVersions(search.engine, tables.mappings),
             watermarks=context.store.watermarks,
             observer=PollMetrics(context.metrics),
+            division=share.division,
         )
         check_polled_tables(settings.poll, tables.shown)
         for polled in settings.poll:

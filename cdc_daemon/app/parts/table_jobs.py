@@ -13,6 +13,7 @@ from cdc_daemon.app.parts.index_preparation import index_definition
 from cdc_daemon.app.parts.log import LogPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
 from cdc_daemon.app.parts.search import SearchPart
+from cdc_daemon.app.parts.share import SharePart
 from cdc_daemon.app.parts.tables import TablesPart, make_mapping
 from cdc_daemon.app.schedule import Schedule
 from cdc_daemon.cassandra.node import compressor, find_node, is_encrypted
@@ -71,6 +72,7 @@ class TableJobsPart(Part):
         pipeline: PipelinePart,
         *,
         log: LogPart,
+        share: SharePart,
     ) -> None:
         self._cassandra = cassandra
         self._tables = tables
@@ -109,12 +111,17 @@ class TableJobsPart(Part):
             types=_types_by_table(named),
             ranges=lambda keyspace: self._ring.replicated_by(keyspace, self._node()),
             suspended=tables.suspended_tables,
+            rate=min(settings.heal_rate, settings.rate or settings.heal_rate),
             possible_rate=min(settings.audit.rate, settings.rate or settings.audit.rate),
         )
         plans = _deletes_plans(tables.settings, table_names)
         self._deletes_metrics = DeletesMetrics(context.metrics)
         self._deletes = DeletePasses(
-            self.runner, context.store.range_jobs, plans, on_removed=self._deletes_metrics.removed
+            self.runner,
+            context.store.range_jobs,
+            plans,
+            on_removed=self._deletes_metrics.removed,
+            shared=share.passes,
         )
         compared = {name: ComparedMapping(each, tables.settings.mappings[name]) for name, each in named.items()}
         targets = partial(
@@ -168,7 +175,7 @@ class TableJobsPart(Part):
         if settings.heal:
             context.schedule.every(CHECK_INTERVAL, "heal", healing.check)
         if settings.audit.every:
-            self._schedule_audit(context.schedule, table_names)
+            self._schedule_audit(context.schedule, table_names, share)
         self.estimator = BackfillEstimator(
             self._ring,
             self._sampling_scan,
@@ -221,7 +228,7 @@ class TableJobsPart(Part):
         declared = self._tables.settings.mappings[object_type]
         return index_definition(declared, make_mapping(object_type, declared, self._cassandra.schema))
 
-    def _schedule_audit(self, schedule: Schedule, table_names: Mapping[str, TableName]) -> None:
+    def _schedule_audit(self, schedule: Schedule, table_names: Mapping[str, TableName], share: SharePart) -> None:
         audit = self._tables.settings.jobs.audit
         by_keyspace: dict[str, list[str]] = defaultdict(list)
         for name, table in table_names.items():
@@ -229,7 +236,9 @@ class TableJobsPart(Part):
 
         def compared(keyspace: str) -> Sequence[TokenRange]:
             # Without a tail a daemon is no node's sidecar: it may be the only one.
-            return self._ring.primary_of(keyspace, self._node()) if self._tables.settings.tail else [WHOLE_RING]
+            if self._tables.settings.tail:
+                return self._ring.primary_of(keyspace, self._node())
+            return [WHOLE_RING] if share.audits(keyspace) else []
 
         begin = Audit(self.runner, audit, by_keyspace, ranges=compared).begin
         first = min(audit.every, _FIRST_AUDIT)

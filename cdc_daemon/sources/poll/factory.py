@@ -12,7 +12,7 @@ from cassandra.cluster import Session
 
 from cdc_daemon.cassandra.query import execute, prepare
 from cdc_daemon.cassandra.read_plan import ReadPlan
-from cdc_daemon.cassandra.ring import Ring
+from cdc_daemon.cassandra.ring import Ring, TokenRange
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.cassandra.schema import SchemaSource
 from cdc_daemon.config.poll import PollSettings
@@ -20,6 +20,7 @@ from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 from cdc_daemon.model.signal import TableName
 from cdc_daemon.model.text import nearest_hint
 from cdc_daemon.pipeline.gate import Sink
+from cdc_daemon.sources.poll.division import PollDivision
 from cdc_daemon.sources.poll.poller import Poller, PollObserver, StaleDocuments, WatermarkStore
 from cdc_daemon.sources.poll.rows import PagedQueries, PolledColumns, PolledRow, RowSource
 from cdc_daemon.sources.poll.strategies import BucketRows, IndexedRows, ScannedRows, check_index
@@ -63,10 +64,10 @@ class CurrentTableRows:
             self._made = plan, await self._make(plan)
         return self._made[1]
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    async def pages(self, since: int, ranges: Sequence[TokenRange] | None = None) -> AsyncIterator[Sequence[PolledRow]]:
         """Return the rows of the current table. Also raises as `source` does."""
         source = await self.source()
-        async for page in source.pages(since):
+        async for page in source.pages(since, ranges):
             yield page
 
 
@@ -82,7 +83,9 @@ class PollerFactory:
         documents: StaleDocuments,
         watermarks: WatermarkStore,
         observer: PollObserver,
+        division: PollDivision | None = None,
     ) -> None:
+        self._division = division
         self._session = session
         self._schema = schema
         self._sink = sink
@@ -109,6 +112,7 @@ class PollerFactory:
             documents=self._documents,
             watermarks=self._watermarks,
             observer=self._observer,
+            division=self._division,
         )
 
     def _all_rows(self, settings: PollSettings) -> Callable[[ReadPlan], Awaitable[RowSource]]:

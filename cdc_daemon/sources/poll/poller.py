@@ -10,10 +10,12 @@ from typing import Protocol
 
 import structlog
 
+from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.receipt import AcknowledgementLine
 from cdc_daemon.model.signal import Key, Scope, Signal, TableName
 from cdc_daemon.pipeline.gate import Sink
+from cdc_daemon.sources.poll.division import SLICES, PollDivision, ranges_of
 from cdc_daemon.sources.poll.rows import PolledRow, RowSource
 
 log = structlog.get_logger(__name__)
@@ -132,7 +134,8 @@ class Poller:
 
     When everything is written, the watermark moves to `lag` before the beginning of the turn. So an interrupted turn is
     repeated as a whole. If polling starts with every row, the first turn queries `all_rows` instead of `source`. `now`
-    returns microseconds since epoch, and at most `most_remembered` rows are remembered.
+    returns microseconds since epoch, and at most `most_remembered` rows are remembered. With a `division`, several
+    daemons poll the table, each its slices of the ring.
     """
 
     def __init__(
@@ -147,7 +150,9 @@ class Poller:
         observer: PollObserver,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         most_remembered: int = MOST_REMEMBERED,
+        division: PollDivision | None = None,
     ) -> None:
+        self._division = division
         self._settings = settings
         self._source = source
         self._all_rows = all_rows
@@ -165,6 +170,43 @@ class Poller:
 
     async def poll(self) -> None:
         """Run one turn. Raises as reading rows and checking documents does; no change is lost then."""
+        if self._division is None:
+            await self._poll_all()
+        else:
+            await self._poll_slices(self._division)
+
+    async def _poll_slices(self, division: PollDivision) -> None:
+        """Run one turn of the slices that are this daemon's at present.
+
+        Slices that no daemon has polled are read in full, the others from the earliest of their watermarks on.
+        """
+        reached = self._now() - self._lag
+        mine, moments = await division.take(self._name)
+        if not mine:
+            if len(moments) == SLICES:  # others poll the table, or this daemon is paused
+                self._observer.watermark(self._settings.table, min(*moments.values(), reached))
+            return
+        new = [number for number in mine if number not in moments]
+        if new and self._settings.start == "now":
+            await division.reached(self._name, new, reached)
+            moments, new = {**moments, **dict.fromkeys(new, reached)}, []
+        known = [number for number in mine if number in moments]
+        rows = 0
+        if known:
+            watermark = min(moments[number] for number in known)
+            self._observer.watermark(self._settings.table, min(watermark, reached))
+            since = max(min(watermark, reached) - self._overlap, 0)
+            rows += await self._turn(since, first=False, ranges=ranges_of(known))
+            await division.reached(self._name, known, reached)
+        if new:
+            log.info("poll.first_turn", table=self._name, slices=len(new), hint="every row of them is read once")
+            rows += await self._turn(0, first=True, ranges=ranges_of(new))
+            await division.reached(self._name, new, reached)
+        self._recent.forget_before(reached - self._overlap)
+        self._observer.watermark(self._settings.table, reached)
+        log.debug("poll.turn_ended", table=self._name, rows=rows, slices=len(mine))
+
+    async def _poll_all(self) -> None:
         reached = self._now() - self._lag
         watermark = await asyncio.to_thread(self._watermarks.load, self._name)
         if watermark is None and self._settings.start == "now":
@@ -184,14 +226,14 @@ class Poller:
         self._observer.watermark(self._settings.table, reached)
         (log.info if first else log.debug)("poll.turn_ended", table=self._name, rows=rows)
 
-    async def _turn(self, since: int, *, first: bool) -> int:
+    async def _turn(self, since: int, *, first: bool, ranges: Sequence[TokenRange] | None = None) -> int:
         line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=OPEN_PAGES)
         count = without_timestamp = untimed = 0
         written: deque[PolledRow] = deque(maxlen=self._most_remembered)
         began = self._now()
         keep_after = began - self._lag - self._overlap
         margin = self._lag + (self._overlap if self._recent.complete else 0)
-        async for page in self._paced(self._all_rows if first else self._source, since):
+        async for page in self._paced(self._all_rows if first else self._source, since, ranges):
             count += len(page)
             without_timestamp += sum(row.timestamp is None for row in page)
             untimed += sum(row.changed <= 0 for row in page)
@@ -247,11 +289,13 @@ class Poller:
                 every_key=self._name,
             )
 
-    async def _paced(self, source: RowSource, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    async def _paced(
+        self, source: RowSource, since: int, ranges: Sequence[TokenRange] | None
+    ) -> AsyncIterator[Sequence[PolledRow]]:
         """Return pages no faster than the declared rate."""
         began = time.monotonic()
         rows_yielded = 0
-        async for page in source.pages(since):
+        async for page in source.pages(since, ranges):
             yield page
             rows_yielded += len(page)
             ahead = rows_yielded / self._settings.rate - (time.monotonic() - began)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
+from cassandra.metadata import Murmur3Token
 from cassandra.query import PreparedStatement, tuple_factory
 
 from cdc_daemon.cassandra.paging import PageResult, Pages, ScanThrottle
 from cdc_daemon.cassandra.query import execute_page, prepare
 from cdc_daemon.cassandra.read_plan import ReadPlan, quote
+from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.cassandra.scan import key_reader, select_keys
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.config.poll import PollSettings
@@ -47,12 +50,26 @@ class PolledRow(NamedTuple):
 class RowSource(Protocol):
     """Rows that may have changed since a given time."""
 
-    def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    def pages(self, since: int, ranges: Sequence[TokenRange] | None = None) -> AsyncIterator[Sequence[PolledRow]]:
         """Return, page by page, every row changed at `since` or later (microseconds since epoch), and maybe others.
 
-        Raises `CassandraUnavailableError` and `CassandraRefusedError`.
+        With `ranges`, only rows with these tokens. Raises `CassandraUnavailableError` and `CassandraRefusedError`.
         """
         ...
+
+
+def in_ranges(page: Sequence[PolledRow], ranges: Sequence[TokenRange] | None) -> Sequence[PolledRow]:
+    """Return the rows whose tokens are in sorted ranges; all rows without ranges."""
+    if ranges is None:
+        return page
+    ends = [each.last for each in ranges]
+    found = []
+    for row in page:
+        token = Murmur3Token.hash_fn(row.key.partition_key)
+        at = bisect_left(ends, token)
+        if at < len(ranges) and token in ranges[at]:
+            found.append(row)
+    return found
 
 
 class PolledColumns:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from cdc_daemon.cassandra.read_plan import quote
-from cdc_daemon.cassandra.ring import Ring
+from cdc_daemon.cassandra.ring import WHOLE_RING, Ring, TokenRange
 from cdc_daemon.cassandra.scan import TokenScan
 from cdc_daemon.commitlog.table import Column
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import ConfigError
-from cdc_daemon.sources.poll.rows import PagedQueries, PolledColumns, PolledRow, find_column
+from cdc_daemon.sources.poll.rows import PagedQueries, PolledColumns, PolledRow, find_column, in_ranges
 from cdc_daemon.sources.poll.timestamps import DAY, INTEGER_TYPES, TimeBuckets
 
 AHEAD = 2 * DAY
@@ -30,10 +30,14 @@ class ScannedRows:
         self._columns = columns
         self._ring = ring
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:  # noqa: ARG002 -- a scan reads every row
-        """Return every row, page by page, in token order."""
+    async def pages(
+        self,
+        since: int,  # noqa: ARG002 -- a scan reads every row
+        ranges: Sequence[TokenRange] | None = None,
+    ) -> AsyncIterator[Sequence[PolledRow]]:
+        """Return every row of the ranges, page by page, in token order."""
         columns = self._columns
-        for piece in await self._ring.pieces(columns.table):
+        for piece in await self._ring.pieces(columns.table, [WHOLE_RING] if ranges is None else ranges):
             async for page in self._scan.keys(columns.table, piece, shown=columns.others):
                 yield [columns.row(key, values) for key, values in zip(page.keys, page.values, strict=True)]
 
@@ -52,17 +56,17 @@ class IndexedRows:
         self._now = now
         self._name = quote(columns.timestamp.column.name)
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    async def pages(self, since: int, ranges: Sequence[TokenRange] | None = None) -> AsyncIterator[Sequence[PolledRow]]:
         """Return every row whose column is `since` or later, page by page."""
         if self._ordered:
             async for page in self._queries.rows(f"{self._name} >= ?", [self._timestamp.bound(since)]):
-                yield page
+                yield in_ranges(page, ranges)
             return
         # In steps that miss no local day, even when clocks are changed on it.
         times = range(since, self._now() + AHEAD, DAY // 4)
         for day in dict.fromkeys(map(self._timestamp.bound, times)):
             async for page in self._queries.rows(f"{self._name} = ?", [day]):
-                yield page
+                yield in_ranges(page, ranges)
 
 
 def check_index(columns: PolledColumns, indices: Sequence[tuple[str | None, str]]) -> bool:
@@ -134,7 +138,7 @@ class BucketRows:
             clauses.append(f"{quote(columns.timestamp.column.name)} >= ?")
         self._where = " AND ".join(clauses)
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    async def pages(self, since: int, ranges: Sequence[TokenRange] | None = None) -> AsyncIterator[Sequence[PolledRow]]:
         """Return the rows of every bucket from that of `since` to the one after now, page by page."""
         for value in self._buckets.between(since, self._now() + self._buckets.width):
             for combination in itertools.product(*self._others):
@@ -143,7 +147,7 @@ class BucketRows:
                 if self._ranged:
                     values.append(self._timestamp.bound(since))
                 async for page in self._queries.rows(self._where, values):
-                    yield page
+                    yield in_ranges(page, ranges)
 
 
 def _typed(column: Column, values: Sequence[int | str]) -> list[Any]:

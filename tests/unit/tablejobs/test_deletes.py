@@ -21,6 +21,7 @@ from cdc_daemon.tablejobs.deletes import (
     DeletePasses,
     DeletesPlan,
     DeletesStatus,
+    SharedPasses,
 )
 from cdc_daemon.tablejobs.metrics import DeletesMetrics
 from cdc_daemon.tablejobs.range_job import JobRequest, JobRun
@@ -230,3 +231,58 @@ async def test_what_a_pass_removed_is_counted_for_its_table(store: Store) -> Non
     run.found = cast("dict[str, Any]", {"types": {"course": {"rows": 5, "repaired": 2}}})
     await world.passes.note_done(run)
     assert world.removed == [(COURSE, 2)]
+
+
+class Owners:
+    """Says which tables are this daemon's."""
+
+    def __init__(self) -> None:
+        self.known = False
+        self.mine: set[str] = set()
+
+    def is_mine(self, topic: str, piece: str = "") -> bool:
+        assert not piece
+        return topic.removeprefix("deletes ") in self.mine
+
+
+async def test_of_several_daemons_one_searches_a_table(store: Store) -> None:
+    owners, world = Owners(), World(store, user=60.0)
+    shared = SharedPasses(owners)
+    passes = world.made(shared=shared)
+    owners.mine.add("k.user")
+    await passes.check()
+    assert world.requests == []  # the others are not known yet
+    owners.known = True
+    owners.mine.clear()
+    await passes.check()
+    assert world.requests == []
+    owners.mine.add("k.user")
+    await passes.check()
+    assert [request.types for request in world.requests] == [("user",)]
+
+
+async def test_a_pass_of_another_daemon_counts(store: Store) -> None:
+    owners, world = Owners(), World(store, user=60.0)
+    owners.known = True
+    shared = SharedPasses(owners)
+    passes = world.made(shared=shared)
+    owners.mine.add("k.user")
+    world.later = 1000.0
+    searched = world.now() - 10
+    shared.learn({"k.user": [searched, 3.0], "k.course": "x", 7: None})
+    await passes.check()
+    assert world.requests == []
+    (status,) = passes.status
+    assert (status.searched, status.seconds) == (searched, 3.0)
+    assert not status.is_overdue(world.now())
+    assert shared.report() == {"k.user": (searched, 3.0)}
+    world.later += 60
+    await passes.check()
+    assert len(world.requests) == 1
+
+
+@pytest.mark.parametrize("report", [None, 7, [], {"k.user": None}, {"k.user": ["x", 1]}, {"k.user": [1]}])
+def test_a_report_of_any_shape_does_no_harm(report: Any) -> None:
+    shared = SharedPasses(Owners())
+    shared.learn(report)
+    assert shared.report() == {}

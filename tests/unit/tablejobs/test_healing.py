@@ -205,3 +205,22 @@ async def test_a_repair_that_fails_for_good_is_made_anew_ever_less_often_and_hol
         await healing.close_requests(work.finished[-1])
         assert requests.open() == []
     store.close()
+
+
+async def test_each_repair_has_its_rate(tmp_path: Path) -> None:
+    store, work = Store(tmp_path / "requests"), Counting()
+    requests = store.reconcile_requests
+    async with running(tmp_path, work) as runner:
+        types = {table: [name] for name, table in TABLES.items()}
+        healing = Healing(requests, runner, types=types, ranges=lambda _: [WHOLE_RING], rate=70.0, possible_rate=3.0)
+        requests.add([lost("user")])
+        await healing.check()
+        (certain,) = await runner.newest(10)
+        assert (certain.job.origin, certain.job.options["rate"]) == ("gap", 70.0)
+        await until(runner, certain.job.id, ended)
+        await healing.close_requests(work.finished[0])
+        requests.add([ReconcileRequest(reason=ReconcileReason.GAP, segment_id=12, detail={"certain": False})])
+        await healing.check()
+        (possible, _) = await runner.newest(10)
+        assert (possible.job.origin, possible.job.options["rate"]) == ("possible_gap", 3.0)
+    store.close()

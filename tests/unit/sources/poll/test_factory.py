@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from cdc_daemon.cassandra.read_plan import ReadPlan
+from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.commitlog.table import Column, TableMetadata
 from cdc_daemon.model.cql_types import parse_type
 from cdc_daemon.model.errors import CassandraRefusedError
@@ -27,7 +28,8 @@ class Columns:
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    async def pages(self, since: int, ranges: Sequence[TokenRange] | None = None) -> AsyncIterator[Sequence[PolledRow]]:
+        assert ranges is None
         yield [
             PolledRow(Key(TableName("shop", "orders"), name.encode(), ()), since, None) for name in self._plan.columns
         ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import CassandraUnavailableError
 from cdc_daemon.model.receipt import Receipt
@@ -44,8 +45,9 @@ class World:
     hold: bool = False
     broken: bool = False
 
-    async def pages(self, since: int) -> AsyncIterator[Sequence[PolledRow]]:
+    async def pages(self, since: int, ranges: Sequence[TokenRange] | None = None) -> AsyncIterator[Sequence[PolledRow]]:
         self.asked.append(since)
+        assert ranges is None
         for at in range(0, len(self.rows), 2):
             yield self.rows[at : at + 2]
         if self.broken:
