@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.runner import RangeJobRunner
 from cdc_daemon.telemetry import logs
 from cdc_daemon.telemetry.metrics import Metrics
+from cdc_daemon.telemetry.status_brief import list_statuses, shorten_status
 from cdc_daemon.telemetry.status_summary import StatusSummary
 from cdc_http import LoopState
 
@@ -45,6 +47,9 @@ DRAIN_SECONDS = 10.0
 """Drain timeout in seconds. Unacknowledged changes are replayed after the restart."""
 
 BEAT_SECONDS = 1.0
+
+STATUSES_SECONDS = 2.0
+"""Seconds for which the statuses of all daemons are not asked again: the question needs no token."""
 
 LATE_SECONDS = 30.0
 """Seconds without a beat after which a loop counts as stuck."""
@@ -77,6 +82,10 @@ class Daemon:
         self._store: StorePart | None = None
         self.node_id = socket.gethostname()
         self.questions = PeerQuestions()
+        self._instance = secrets.token_hex(8)
+        self.questions.register_json("status", self._short_status)
+        self._statuses: asyncio.Task[Sequence[Mapping[str, Any]]] | None = None
+        self._statuses_until = 0.0
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -137,6 +146,22 @@ class Daemon:
     def status(self) -> Mapping[str, Any]:
         """Return the daemon's state and progress, including the measurements of the last second."""
         return {**self._state(), **self._summary.show()}
+
+    async def statuses(self) -> Sequence[Mapping[str, Any]]:
+        """Return short statuses of this daemon and of all others. They are asked at most every other second."""
+        now = time.monotonic()
+        if self._statuses is None or (self._statuses.done() and now > self._statuses_until):
+            self._statuses = asyncio.create_task(self._ask_statuses(), name="statuses")
+            self._statuses_until = now + STATUSES_SECONDS
+        return await asyncio.shield(self._statuses)
+
+    async def _ask_statuses(self) -> Sequence[Mapping[str, Any]]:
+        parts = self._composition
+        others = await parts.peers.ask_all_json("status") if parts is not None and parts.peers.asks else {}
+        return list_statuses(self._short_status(), others)
+
+    def _short_status(self) -> Mapping[str, Any]:
+        return shorten_status(self.status(), self._instance)
 
     def trend(self) -> Mapping[str, Any]:
         """Return the last hour of freshness, backlog and similar measures."""

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cdc_daemon.cli import ring_status
 from cdc_daemon.cli.common import (
     EXIT_FAILED,
     AuthorityOption,
@@ -23,6 +24,7 @@ from cdc_daemon.cli.common import (
     connect_daemon,
 )
 from cdc_daemon.cli.output import format_age, format_bytes, plain_table, show_table, text
+from cdc_daemon.cli.ring_status import read_statuses, show_statuses
 from cdc_daemon.model.errors import CdcError
 
 OptionalTokenOption = Annotated[
@@ -34,6 +36,11 @@ OptionalTokenOption = Annotated[
     ),
 ]
 
+AllOption = Annotated[
+    bool,
+    typer.Option("--all", help="Show all daemons of the ring, which the daemon asks (peers in the configuration)."),
+]
+
 
 def status(
     url: UrlOption = None,
@@ -42,15 +49,26 @@ def status(
     wait: WaitOption = 5.0,
     config: ConfigOption = None,
     *,
+    every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the status of a running daemon on one screen, problems first. No token is needed.
 
-    The first line is that of the status page. `--json` writes the whole answer of `/status`. Exit code 0: the daemon is
-    running without problems, 1: it has problems, is starting or stopping, or did not answer, 2: the command line or the
-    configuration is wrong.
+    The first line is that of the status page. `--json` writes the whole answer of `/status`. `--all` shows all daemons
+    of the ring, which the daemon asks: lag, dead letters and jobs, one line each; unreachable ones are shown as such.
+    Exit code 0: the daemon is running without problems (with `--all`, all daemons), 1: it has problems, is starting or
+    stopping, or did not answer, 2: the command line or the configuration is wrong.
     """
     client = connect_daemon(url, config, token_file, ca_file, wait)
+    if every:
+        statuses = read_statuses(client.ask("GET", "/status/all"))
+        if as_json:
+            typer.echo(json.dumps(statuses, indent=2, ensure_ascii=False))
+        else:
+            show_statuses(statuses)
+        if not all(map(ring_status.is_healthy, statuses)):
+            raise typer.Exit(EXIT_FAILED)
+        return
     answer = client.ask("GET", "/status")
     if not isinstance(answer, dict) or "state" not in answer:
         raise CdcError(

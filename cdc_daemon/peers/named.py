@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cdc_daemon.model.errors import PeerError
@@ -19,19 +19,19 @@ class NamedPeers:
         self._names = names
         self._client = client
 
-    async def ask_all_json(self, question: str) -> list[Any]:
-        """Return the answers of all that answer. The daemon that asks may be among them."""
+    async def ask_all_json(self, question: str) -> Mapping[str, Any]:
+        """Return by address what each one answered, or the `PeerError`. The daemon that asks may be among them."""
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def ask(address: str) -> Any:
             async with turns:
                 try:
                     return await self._client.ask_json(address, question)
-                except PeerError:
-                    return None
+                except PeerError as error:
+                    return error
 
         addresses = await asyncio.to_thread(resolve, self._names)
-        return [each for each in await asyncio.gather(*map(ask, addresses)) if each is not None]
+        return dict(zip(addresses, await asyncio.gather(*map(ask, addresses)), strict=True))
 
 
 def resolve(names: Iterable[str]) -> list[str]:

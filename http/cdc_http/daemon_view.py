@@ -243,6 +243,10 @@ class DaemonView(HealthView, Protocol):
         """Return the daemon's activity and progress, in plain values."""
         ...
 
+    async def statuses(self) -> Sequence[Mapping[str, Any]]:
+        """Return short statuses of this daemon and of all other daemons, in plain values."""
+        ...
+
     def trend(self) -> Mapping[str, Any]:
         """Return the last hour of a few measures, in plain values."""
         ...

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from cdc_daemon.app.part import Context, Part
 from cdc_daemon.app.parts.peers import PeersPart
 from cdc_daemon.app.parts.pipeline import PipelinePart
 from cdc_daemon.model.errors import PeerError
-from cdc_daemon.peers.client import PeerClient
 from cdc_daemon.peers.members import INTERVAL, Ask, Members
-from cdc_daemon.peers.named import NamedPeers
 from cdc_daemon.sources.poll.division import PollDivision, topic_of
 from cdc_daemon.tablejobs.deletes import SharedPasses
 
@@ -49,33 +47,19 @@ class SharePart(Part):
     @asynccontextmanager
     async def open(cls, context: Context, peers: PeersPart, pipeline: PipelinePart) -> AsyncIterator[Self]:
         """Open the part during a block. Raises `StoreError`."""
-        settings = context.settings.peers
-        async with AsyncExitStack() as stack:
-            ask: Ask | None = None
-            if context.settings.poll and settings.port is not None and settings.token is not None:
-                if settings.addresses:
-                    client = PeerClient(settings.token.get_secret_value(), settings.port)
-                    named = NamedPeers(settings.addresses, await stack.enter_async_context(client))
 
-                    async def ask_named() -> Iterable[Any]:
-                        return await named.ask_all_json(QUESTION)
+        async def ask() -> Iterable[Any]:
+            answers = await peers.ask_all_json(QUESTION)
+            return [each for each in answers.values() if not isinstance(each, PeerError)]
 
-                    ask = ask_named
-                elif peers.peers.asks:
-
-                    async def ask_ring() -> Iterable[Any]:
-                        answers = await peers.peers.ask_all_json(QUESTION)
-                        return [each for each in answers.values() if not isinstance(each, PeerError)]
-
-                    ask = ask_ring
-            part = cls(context, pipeline, ask)
-            if part.division is not None:
-                for polled in context.settings.poll:
-                    await asyncio.to_thread(part.division.load, str(polled.table))
-            try:
-                yield part
-            finally:
-                context.questions.withdraw(QUESTION)
+        part = cls(context, pipeline, ask if context.settings.poll and peers.asks else None)
+        if part.division is not None:
+            for polled in context.settings.poll:
+                await asyncio.to_thread(part.division.load, str(polled.table))
+        try:
+            yield part
+        finally:
+            context.questions.withdraw(QUESTION)
 
     def status(self) -> Mapping[str, Any]:
         """Return how many other daemons share the work; nothing if this daemon asks no others."""

@@ -66,10 +66,17 @@ class StatusStream:
 
     def routes(self) -> list[Route]:
         """Return the routes of the status and of the stream."""
-        return [Route("/status", self._answer_once), Route("/events", self._answer_stream)]
+        return [
+            Route("/status", self._answer_once),
+            Route("/status/all", self._answer_all),
+            Route("/events", self._answer_stream),
+        ]
 
     async def _answer_once(self, _request: Request) -> Response:
         return JsonResponse(dict(self._daemon.status()), headers=NO_STORE)
+
+    async def _answer_all(self, _request: Request) -> Response:
+        return JsonResponse({"daemons": list(await self._daemon.statuses())}, headers=NO_STORE)
 
     async def _answer_stream(self, request: Request) -> Response:
         if request.method == "HEAD":

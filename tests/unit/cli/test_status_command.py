@@ -210,3 +210,52 @@ def test_status_gives_up_on_one_that_hangs() -> None:
         result = CliRunner().invoke(app, ["status", "--url", url, "--wait", "0.3"])
     assert isinstance(result.exception, CdcError)
     assert "timed out" in result.exception.message
+
+
+OTHER: dict[str, Any] = {
+    "peer": "0-0-2",
+    "error": None,
+    "node": "node-2",
+    "state": "running",
+    "freshness": {"behind": 0.5},
+    "pending": 7,
+    "backlog": {"bytes": 2048, "segments": 1},
+    "dead_letters": 0,
+    "open_jobs": 1,
+    "jobs": [
+        {"job": "ab12", "kind": "reconcile", "origin": "gap", "types": ["user"], "fraction": 0.25, "rows": 5000},
+    ],
+    "problems": [],
+}
+
+
+def test_all_daemons_are_shown_together(served: Served) -> None:
+    served.daemon.others = [OTHER]
+    result = run(served, "status", "--all")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 daemons are healthy" in result.stdout
+    for part in ("node-1", "node-2", "0.5 s", "2.0 KiB", "1,234", "ab12", "reconcile", "gap", "25.0%", "5,000"):
+        assert part in result.stdout, f"{part} in\n{result.stdout}"
+
+
+def test_a_daemon_that_does_not_answer_is_shown_as_such(served: Served) -> None:
+    served.daemon.others = [
+        {**OTHER, "problems": TROUBLE, "state": "running"},
+        {"peer": "0-0-3", "state": "unreachable", "error": "expected an answer within 2 s, found none"},
+    ]
+    result = run(served, "status", "--all")
+    assert result.exit_code == 1
+    assert "1 of 3 daemons are healthy" in result.stdout
+    lines = result.stdout.splitlines()
+    assert any("0-0-3" in line and "unreachable" in line for line in lines), result.stdout
+    assert any("node-2" in line and "Elasticsearch" in line for line in lines), result.stdout
+    listed = json.loads(run(served, "status", "--all", "--json").stdout)
+    assert [each["state"] for each in listed] == ["running", "running", "unreachable"]
+    assert listed[2]["error"] == "expected an answer within 2 s, found none"
+
+
+def test_a_lone_daemon_says_that_it_asks_no_others(served: Served) -> None:
+    served.daemon.others = []
+    result = run(served, "status", "--all")
+    assert result.exit_code == 0
+    assert "asks no others" in result.stdout

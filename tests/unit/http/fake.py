@@ -349,6 +349,7 @@ class FakeDaemon:
     ) -> None:
         self.metrics = Metrics()
         self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
+        self.others: list[Mapping[str, Any]] = [{"peer": "b", "state": "unreachable", "error": "no answer"}]
         self.state: dict[str, Any] = {"pending": 3, "schedule": [asdict(SCHEDULED) | {"next": None}]}
         self.lines: dict[str, Any] = {"step": 10.0, "end": None, "lines": []}
         self.checks = {"started": True}
@@ -389,6 +390,9 @@ class FakeDaemon:
 
     def status(self) -> Mapping[str, Any]:
         return self.state
+
+    async def statuses(self) -> Sequence[Mapping[str, Any]]:
+        return [{"state": "running", **self.state, "peer": None, "error": None}, *self.others]
 
     def trend(self) -> Mapping[str, Any]:
         return self.lines
