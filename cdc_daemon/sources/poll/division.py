@@ -45,7 +45,7 @@ class SliceStore(Protocol):
         ...
 
 
-class Owners(Protocol):
+class SliceOwners(Protocol):
     """Decides which daemon polls a slice; implemented by `peers.members.Members`."""
 
     async def ready(self) -> None:
@@ -71,7 +71,7 @@ class PollDivision:
     """
 
     def __init__(
-        self, owners: Owners, store: SliceStore, *, now: Callable[[], int] = lambda: time.time_ns() // 1000
+        self, owners: SliceOwners, store: SliceStore, *, now: Callable[[], int] = lambda: time.time_ns() // 1000
     ) -> None:
         self._owners = owners
         self._store = store
