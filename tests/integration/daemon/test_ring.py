@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -191,8 +192,26 @@ def check_a_node_that_returns_costs_its_unconfirmed_changes(ring: Ring) -> None:
     assert ring.written - before <= 2.2 * ROWS
 
 
+def check_a_daemon_beside_a_dead_node_works_off_its_log(ring: Ring) -> None:
+    daemon, node = ring.daemons[1], ring.nodes.nodes[1]
+    daemon.kill()
+    ring.write(range(ROWS), 6)
+    wait_for("the documents without the daemon", lambda: ring.shows(range(ROWS), 6))
+    node.kill()
+    states = [each["state"] for each in json.loads(ring.daemons[0].get("/status/all"))["daemons"]]
+    assert states.count("unreachable") == 1
+    assert len(states) == 3
+    daemon.config["cassandra"]["contact_points"] = [node.host, ring.nodes.nodes[0].host]
+    daemon.run()
+    assert daemon.wait_event("cassandra.own_node")["address"] == node.host
+    wait_for("the log of the dead node", lambda: daemon.metric("mutations_total", table="rows") >= ROWS)
+    ring.wait_confirmed()
+    assert ring.shows(range(ROWS), 6)
+
+
 def test_one_daemon_writes_each_change_and_another_one_when_it_or_its_node_is_gone(ring: Ring) -> None:
     check_in_calm_each_change_is_written_once_and_has_one_identity_in_all_logs(ring)
     check_a_daemon_that_hangs_is_replaced_and_its_return_costs_little(ring)
     check_a_dead_daemon_and_then_its_node_lose_nothing(ring)
     check_a_node_that_returns_costs_its_unconfirmed_changes(ring)
+    check_a_daemon_beside_a_dead_node_works_off_its_log(ring)
