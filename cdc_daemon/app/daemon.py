@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ class Daemon:
             results = await asyncio.gather(*running, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
-                raise _first_own_error(result)
+                raise _cause_of(result)
 
     def _open_parts(self) -> Composition | None:
         """Return the parts that serve callers; None while the daemon starts or stops."""
@@ -296,11 +296,21 @@ def _log_from(level: str) -> None:
     log.warning("daemon.log_level", log_level=level)
 
 
-def _first_own_error(error: BaseException) -> BaseException:
-    """Return the first of the daemon's own errors inside nested exception groups, or the group without one."""
-    while isinstance(error, BaseExceptionGroup):
-        ours = [each for each in error.exceptions if isinstance(each, (CdcError, BaseExceptionGroup))]
-        if not ours:
-            return error
-        error = ours[0]
-    return error
+def _cause_of(error: BaseException) -> BaseException:
+    """Return the error that ended the daemon: of nested groups the first of its own errors, else the first error.
+
+    An error of another kind is a defect of the daemon, so its traceback is logged.
+    """
+    leaves = list(_leaves(error))
+    cause = next((each for each in leaves if isinstance(each, CdcError)), leaves[0])
+    if not isinstance(cause, CdcError):
+        log.error("daemon.failed", hint="this is a defect of cdc-daemon; please report these lines", exc_info=error)
+    return cause
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

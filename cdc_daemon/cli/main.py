@@ -119,10 +119,16 @@ def run(
 
 
 @app.command()
-def version() -> None:
+def version(
+    config: ConfigOption = None,
+    *,
+    servers: Annotated[
+        bool, typer.Option("--servers", help="Also ask Cassandra and the search engine of the configuration.")
+    ] = False,
+) -> None:
     """Show the versions of the daemon, Python and the most important libraries, for a bug report.
 
-    No server is asked. `cdc-daemon check` shows the versions of Cassandra and the search engine.
+    Without **--servers** no server is asked, and no configuration is needed.
     """
     import platform  # noqa: PLC0415  commands start fast
     from importlib.metadata import version as installed  # noqa: PLC0415  likewise
@@ -136,6 +142,13 @@ def version() -> None:
     typer.echo(f"event loop: {event_loop.describe()}")
     for package in ("cassandra-driver", "elasticsearch", "orjson", "pydantic", "starlette", "uvicorn"):
         typer.echo(f"{package} {installed(package)}")
+    if servers:
+        from cdc_daemon.cli.server_versions import server_versions  # noqa: PLC0415  likewise
+        from cdc_daemon.telemetry.logs import quiet_logs  # noqa: PLC0415  likewise
+
+        quiet_logs()
+        for line in server_versions(load_settings(config)):
+            typer.echo(line)
 
 
 def main() -> None:
