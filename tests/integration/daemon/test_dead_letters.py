@@ -58,7 +58,7 @@ def test_a_document_that_elasticsearch_cannot_take_is_set_aside(stage: Stage) ->
         stage.execute("INSERT INTO {ks}.dated (id, day) VALUES (%s, %s)", [number, day])
     stage.settle()
     assert set(stage.documents("dated")) == {str(number) for number in range(20) if number != 7}
-    assert outcomes(stage, "dated") == {"indexed": 19, "dead_lettered": 1}
+    wait_for("the counts", lambda: outcomes(stage, "dated") == {"indexed": 19, "dead_lettered": 1})
     assert stage.daemon.metric("dead_letters_total", reason="document") == 1
     assert stage.daemon.status()["backlog"]["bytes"] == 0
 
@@ -84,7 +84,7 @@ def test_a_row_that_cannot_be_made_a_document_is_set_aside(stage: Stage) -> None
         stage.execute("INSERT INTO {ks}.wild (id, at) VALUES (%s, %s)", [str(number), far if number == 7 else 0])
     stage.settle()
     assert set(stage.documents("wild")) == {str(number) for number in range(20) if number != 7}
-    assert outcomes(stage, "wild") == {"indexed": 19, "dead_lettered": 1}
+    wait_for("the counts", lambda: outcomes(stage, "wild") == {"indexed": 19, "dead_lettered": 1})
     assert not [line for line in stage.daemon.log() if "marked down" in str(line.get("event"))]
     (letter,) = letters(stage)
     assert (letter.kind, letter.reason, letter.partition_key) == ("document", "UndecodableError", b"7")

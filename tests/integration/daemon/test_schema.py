@@ -180,7 +180,7 @@ def test_a_table_that_is_gone_holds_up_no_other(stage: Stage) -> None:
     stage.assert_equal("stays")
     stage.daemon.wait_event("pipeline.table_dropped", table=f"{stage.keyspace}.gone")
     stage.settle()  # and what was pending for the dropped table holds no checkpoint
-    assert stage.daemon.metric("documents_total", outcome="kept") >= 20
+    wait_for("the count", lambda: stage.daemon.metric("documents_total", outcome="kept") >= 20)
 
 
 def test_traffic_of_tables_without_mapping_is_passed_over(stage: Stage) -> None:
