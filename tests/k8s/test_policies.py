@@ -72,7 +72,7 @@ def test_the_daemon_writes_nowhere_but_in_its_volumes(manifests: list[Manifest])
 
 
 def test_the_daemon_is_the_released_one(manifests: list[Manifest]) -> None:
-    assert daemon_of(manifests)["image"] == f"ghcr.io/sunbird-lern/cdc-daemon:{__version__}"
+    assert daemon_of(manifests)["image"] == f"cdc-daemon:{__version__}"
 
 
 def test_no_image_is_whatever_is_newest(manifests: list[Manifest]) -> None:

@@ -63,8 +63,8 @@ def test_an_alert_says_what_it_means_and_where_to_read_on(name: str) -> None:
     assert annotations["summary"].endswith(".")
     assert "{{" not in annotations["summary"]
     assert annotations["description"].endswith(".")
-    page, _, anchor = annotations["runbook_url"].partition("#")
-    assert page.endswith("/blob/main/docs/runbook.md")
+    page, _, anchor = annotations["runbook"].partition("#")
+    assert CHECKOUT / page == RUNBOOK
     assert anchor == name.lower()
 
 
