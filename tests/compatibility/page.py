@@ -153,8 +153,8 @@ daemon does the same on each engine with this answer.
 _TAIL = """
 AWS Signature Version 4 (`elasticsearch.aws`) is tested against a model: an endpoint that checks each signature as AWS
 documents it, and AWS's own test vectors (`tests/unit/search/engines/test_aws.py`). It was not tested on Amazon
-OpenSearch Service. Amazon OpenSearch Serverless is not supported: it lacks requests that the daemon needs (`GET /`,
-refresh, scroll). The container image lacks the extra `aws`; an image of your own adds it with
+OpenSearch Service. Amazon OpenSearch Serverless is not supported: it was not tried, and the daemon needs requests that
+it may lack (`GET /`, refresh, scroll). The container image lacks the extra `aws`; an image of your own adds it with
 `pip install --require-hashes --no-deps -r requirements/aws.lock`.
 
 Not tested, as no server with it could be started here: managed services, and `knn_vector`.
