@@ -136,6 +136,9 @@ class _WaitingHealth:
     def registry(self) -> CollectorRegistry:
         return self._metrics.registry
 
+    def measure(self) -> None:
+        pass
+
     def livez(self) -> Mapping[str, LoopState]:
         return {}
 

@@ -92,6 +92,11 @@ class Daemon:
         """The registry of the daemon's metrics."""
         return self._metrics.registry
 
+    def measure(self) -> None:
+        """Update the metrics that are otherwise exported once a second."""
+        if self._composition is not None:
+            self._composition.measure()
+
     @property
     def sync(self) -> SyncService | None:
         """Requests for rows; None while the daemon starts or stops."""
@@ -235,8 +240,7 @@ class Daemon:
     async def _keep_beating(self) -> None:
         while True:
             self._beat("loop")
-            if self._composition is not None:
-                self._composition.measure()
+            self.measure()
             for name, beat in self._beats.items():
                 self._metrics.heartbeat_timestamp_seconds.labels(name).set(beat)
             self._garbage.show()

@@ -184,6 +184,10 @@ class HealthView(Protocol):
         """The registry of the daemon's metrics."""
         ...
 
+    def measure(self) -> None:
+        """Update the metrics that are otherwise exported once a second."""
+        ...
+
     def livez(self) -> Mapping[str, LoopState]:
         """Return for each loop whether it is alive. It does not depend on Cassandra or the search engine."""
         ...

@@ -17,6 +17,7 @@ def health_routes(daemon: HealthView) -> list[Route]:
     """Return the routes of the probes and the metrics."""
 
     async def metrics(request: Request) -> Response:
+        daemon.measure()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(daemon.registry), headers={"content-type": content_type, **NO_STORE})
 

@@ -374,6 +374,7 @@ class FakeDaemon:
             self.service, NO_JOBS if store is None else store.sync_jobs, **limits
         )
 
+        self.measured = 0
         self.range_jobs: FakeRangeJobs | None = FakeRangeJobs()
         self.estimator: FakeEstimator | None = FakeEstimator()
         self.indices: FakeIndices | None = FakeIndices()
@@ -381,6 +382,9 @@ class FakeDaemon:
     @property
     def registry(self) -> CollectorRegistry:
         return self.metrics.registry
+
+    def measure(self) -> None:
+        self.measured += 1
 
     def livez(self) -> Mapping[str, LoopState]:
         return self.loops

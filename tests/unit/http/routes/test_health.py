@@ -55,6 +55,7 @@ async def test_probes_and_metrics_have_a_port_of_their_own() -> None:
     for path in ("/livez", "/readyz", "/metrics"):
         for each in ports.values():
             assert (await ask(each, path)).startswith(b"HTTP/1.1 200 ")
+    assert daemon.measured == len(ports), "each scrape shows what was counted up to then"
     daemon.checks["started"] = False
     assert (await ask(port, "/readyz")).startswith(b"HTTP/1.1 503 ")
     assert (await ask(port, "/metrics")).find(b"cdc_daemon_") > 0
