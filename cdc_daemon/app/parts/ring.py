@@ -53,6 +53,7 @@ class RingPart(Part):
         self._left = LeftChanges()
         self._metrics = context.metrics
         self._confirmation: Confirmation | None = None
+        observer = DivisionMetrics(context.metrics)  # its counters exist from the start, whoever writes the changes
         context.questions.withdraw(QUESTION)
         context.questions.withdraw(expiries.QUESTION)
         if not settings.tail or settings.commit_log.ownership == "all":
@@ -64,7 +65,6 @@ class RingPart(Part):
                 "peers.token_file for all daemons of the ring",
             )
             return
-        observer = DivisionMetrics(context.metrics)
         owned = OwnedChanges(state_id=store.state_id, stores=lambda: bool(spool.waiting or store.dependents.count))
         contact_points, heartbeat = settings.cassandra.contact_points, settings.heartbeat.table
         self.division = ChangeDivision(
