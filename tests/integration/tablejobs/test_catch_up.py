@@ -31,6 +31,7 @@ def stage(
             ("person", "p text, id text, name text, n int, tags set<text>, PRIMARY KEY (p, id)"),
             ("dated", "id text PRIMARY KEY, name text, changed text"),
             ("member", "id text PRIMARY KEY"),
+            ("listed", "id text PRIMARY KEY, name text"),
         ):
             stage.create(name, columns, cdc=False)
             stage.map(name)
@@ -137,16 +138,16 @@ def test_a_job_is_detached_and_cancelled(stage: Stage, command: list[str]) -> No
 
 def test_a_file_with_bad_lines_and_a_list(stage: Stage, command: list[str], tmp_path: Path) -> None:
     for identity in ("f1", "f2", "f3"):
-        stage.execute("INSERT INTO {ks}.dated (id, name) VALUES (%s, 'Ada')", [identity])
+        stage.execute("INSERT INTO {ks}.listed (id, name) VALUES (%s, 'Ada')", [identity])
     file = tmp_path / "ids"
     file.write_text('f1\n{"wrong": 1}\n{broken\n{"id": "f2"}\n')
-    done = subprocess.run([*command, "dated", "--file", str(file)], capture_output=True, check=False)
+    done = subprocess.run([*command, "listed", "--file", str(file)], capture_output=True, check=False)
     assert done.returncode == 1, done.stderr
     assert b"2 ids: 2 documents indexed" in done.stdout
     assert b"line 2: expected columns of the key (id)" in done.stderr
     assert b"line 3: expected an id or a JSON object, found broken JSON" in done.stderr
     stage.settle()
-    versions = versions_of(stage, "dated")
-    done = subprocess.run([*command, "dated", "--file", "-"], input=b'["f2",\n"f3"]', capture_output=True, check=True)
-    assert rewritten(stage, "dated", versions) - {"f3"} == {"f2"}
-    assert stage.get("dated", "f3") is not None
+    versions = versions_of(stage, "listed")
+    done = subprocess.run([*command, "listed", "--file", "-"], input=b'["f2",\n"f3"]', capture_output=True, check=True)
+    assert rewritten(stage, "listed", versions) - {"f3"} == {"f2"}
+    assert stage.get("listed", "f3") is not None
