@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from cassandra import DriverException
+from cassandra import DriverException, ReadFailure
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.util import Date, Duration, Time
 from elasticsearch import Elasticsearch
@@ -126,9 +126,22 @@ class Stage:
             identity_of([getattr(row, column) for column in key]): {
                 column: plain(value) for column, value in row._asdict().items()
             }
-            for row in self.execute(f"SELECT * FROM {{ks}}.{name}")
+            for row in self._read(name)
             if all(getattr(row, column) is not None for column in key)  # else nothing but static columns
         }
+
+    def _read(self, name: str) -> list[Any]:
+        """Read a whole table. Cassandra may fail to, for a moment after a column was dropped (ReadFailure)."""
+
+        def read() -> tuple[list[Any]] | None:
+            try:
+                return (list(self.execute(f"SELECT * FROM {{ks}}.{name}")),)
+            except ReadFailure:
+                return None
+
+        found = wait_for("the table to be readable", read)
+        assert found is not None
+        return found[0]
 
     def assert_equal(self, *names: str) -> None:
         """Compare each table with its documents, both ways."""
