@@ -51,7 +51,7 @@ test: setup ## Lint, types, and every test, on real servers and a real browser
 ring: setup ## The test of the ring on three nodes of each version of Cassandra
 	for version in 4.0 4.1 5.0; do CDC_TEST_RING=$$version $(BIN)/python -m pytest --tb=short tests/integration/daemon/test_ring.py || exit 1; done
 
-test-search: setup ## All integration tests on another search engine (SEARCH=opensearch:2.19.5), about half an hour
+test-search: setup ## All integration tests on another search engine (SEARCH=opensearch:2.19.5), about twenty minutes
 	$(BIN)/python -m sandbox fetch --search $(or $(SEARCH),$(OPENSEARCH))
 	CDC_TEST_SEARCH=$(or $(SEARCH),$(OPENSEARCH)) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 \
 	    -o junit_suite_name=$(or $(SEARCH),$(OPENSEARCH)) --junitxml=$(RESULTS)/$(subst :,-,$(or $(SEARCH),$(OPENSEARCH))).xml \
