@@ -128,7 +128,7 @@ async def read_node_settings(session: Session, settings: Settings) -> NodeSettin
     """Return the settings of the daemon's node, or empty ones if the daemon's role may not read them."""
     node = find_node(session, settings.cassandra.contact_points)
     try:
-        rows = await execute(session, "SELECT name, value FROM system_views.settings", host=node)
+        rows = await execute(session, NodeSettings.QUERY, host=node)
     except (CdcError, Unauthorized) as error:
         log.info(
             "cassandra.settings_unknown",
@@ -136,7 +136,7 @@ async def read_node_settings(session: Session, settings: Settings) -> NodeSettin
             hint="the limit of cdc_raw is not known: the role lacks SELECT on system_views, or the database has none",
         )
         return NodeSettings({})
-    return NodeSettings({row.name: row.value for row in rows})
+    return NodeSettings.of_rows(rows)
 
 
 def connect_elasticsearch(settings: ElasticsearchSettings) -> SearchEngine:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from cassandra.cluster import Session
 
@@ -94,6 +94,13 @@ def moves_segments(release: str | None) -> bool:
 
 class NodeSettings:
     """A node's `system_views.settings` (SettingsTable, 4.0 to 5.0), with the setting names of any version."""
+
+    QUERY = "SELECT name, value FROM system_views.settings"
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Any]) -> Self:
+        """Return the settings of the answer to `QUERY`."""
+        return cls({row.name: row.value for row in rows})
 
     def __init__(self, rows: Mapping[str, str | None]) -> None:
         self._rows = rows

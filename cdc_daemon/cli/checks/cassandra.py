@@ -128,9 +128,7 @@ def _check_connected(session: Session, settings: Settings) -> CassandraFindings:
         findings = [ok("cassandra.reachable", f"{node.address} answers"), *check_dialect(dialect, tail=settings.tail)]
     node_settings: NodeSettings | None = None
     try:
-        node_settings = NodeSettings(
-            {row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")}
-        )
+        node_settings = NodeSettings.of_rows(ask(NodeSettings.QUERY))
         if settings.tail:
             log = settings.commit_log
             findings += check_commit_log(

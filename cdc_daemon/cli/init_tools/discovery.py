@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ _OTHER_SYSTEM_KEYSPACES: Final = frozenset(
     {
         *SYSTEM_KEYSPACES,
         *("system_schema_mcs", "system_multiregion_info", "system_views", "system_virtual_schema"),
-        *("datastax_sla", "data_endpoint_auth", "system_traces", "system_monitor"),
+        *("datastax_sla", "data_endpoint_auth", "system_monitor"),
     }
 )
 """Keyspaces of Cassandra and of managed services, whose tables are never proposed."""
@@ -70,12 +70,9 @@ def look_at_node(session: Session, options: CassandraSettings) -> NodeReport:
     except (DriverException, OperationTimedOut, NoHostAvailable) as error:
         raise CassandraRefusedError(f"the schema cannot be read: {error}") from error
     try:
-        settings: Mapping[str, str | None] = {
-            row.name: row.value for row in ask("SELECT name, value FROM system_views.settings")
-        }
+        reported = NodeSettings.of_rows(ask(NodeSettings.QUERY))
     except (DriverException, OperationTimedOut, NoHostAvailable):
-        settings = {}
-    reported = NodeSettings(settings)
+        reported = NodeSettings({})
     return NodeReport(
         title=f"{dialect.name} {release}" if dialect.has_commit_log else dialect.name,
         datacenter=str(node.datacenter),
