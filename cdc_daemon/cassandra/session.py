@@ -149,6 +149,16 @@ def _address(options: CassandraSettings) -> dict[str, Any]:
     return {"contact_points": found.contact_points(), "endpoint_factory": found.factory(), "ssl_context": context}
 
 
+@contextmanager
+def connected(options: CassandraSettings) -> Iterator[Session]:
+    """Connect for the duration of a block. Blocks and raises as `connect` does."""
+    session = connect(options)
+    try:
+        yield session
+    finally:
+        session.cluster.shutdown()
+
+
 def _connect(options: CassandraSettings, address: Mapping[str, Any], version: int) -> Session:
     cluster = _cluster(options, address, version)
     try:

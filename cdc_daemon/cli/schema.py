@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +48,7 @@ def export(
     The snapshot is JSON. It contains the rows of the `system_schema` tables keyspaces, tables, columns, types,
     dropped_columns and, if there are any, views. Exit code 0: written, 1: Cassandra does not answer, 2: wrong usage.
     """
+    from cdc_daemon.cli.files import write_file  # noqa: PLC0415  likewise
     from cdc_daemon.cli.output import to_pipe  # noqa: PLC0415  likewise
     from cdc_daemon.model.errors import ConfigError  # noqa: PLC0415  commands start fast
     from cdc_daemon.telemetry.logs import quiet_logs  # noqa: PLC0415  likewise
@@ -69,32 +69,13 @@ def export(
         with to_pipe():
             typer.echo(text, nl=False)
     else:
-        _write(output, text)
+        write_file(output, text, what="the snapshot")
 
 
 def _read(settings: Settings) -> Rows:
     from cdc_daemon.cassandra.schema_rows import SchemaReader  # noqa: PLC0415  commands start fast
-    from cdc_daemon.cassandra.session import connect  # noqa: PLC0415  likewise
+    from cdc_daemon.cassandra.session import connected  # noqa: PLC0415  likewise
 
-    session = connect(settings.cassandra)
-    try:
+    with connected(settings.cassandra) as session:
         _, rows = asyncio.run(SchemaReader(session).rows())
-    finally:
-        session.cluster.shutdown()
     return rows
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file atomically."""
-    from cdc_daemon.model.errors import CdcError  # noqa: PLC0415  commands start fast
-
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CdcError(f"the snapshot cannot be written: {error.strerror or error}", file=str(file)) from error

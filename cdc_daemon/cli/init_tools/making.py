@@ -12,17 +12,19 @@ from typing import Final
 from cassandra import DriverException, OperationTimedOut
 from cassandra.cluster import NoHostAvailable, Session
 
-from cdc_daemon.cassandra.session import connect
+from cdc_daemon.cassandra.session import connected
+from cdc_daemon.cli.files import write_file
 from cdc_daemon.cli.init_tools.discovery import look_at_engine, look_at_node, read_tables, statements
 from cdc_daemon.cli.init_tools.proposals import Proposal, choose, propose
 from cdc_daemon.cli.init_tools.text import ServerAddresses, add_mappings, render, render_mappings
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.config import Settings, load
+from cdc_daemon.config import CassandraSettings, Settings, load
 from cdc_daemon.config.loading import parse
-from cdc_daemon.model.errors import CassandraRefusedError, CdcError, ConfigError
+from cdc_daemon.model.errors import CassandraRefusedError, ConfigError
 
 _USUAL_STATE: Final = Path("/var/lib/cdc-daemon")
 _STATE_HERE: Final = "cdc-daemon-state"
+_CONTENT: Final = "the configuration"
 _SECONDS: Final = 10.0
 """The timeout of a request. It is short because a person is waiting."""
 
@@ -54,8 +56,7 @@ class Maker:
         """
         wanted = self._wanted
         settings = parse(connection.provisional(), file=wanted.file)
-        session = self._connect(settings)
-        try:
+        with connected(_quick(settings.cassandra)) as session:
             node = look_at_node(session, settings.cassandra)
             every = read_tables(session)
             proposals = propose(choose(every, keyspaces=wanted.keyspaces, names=wanted.tables), every=every)
@@ -67,21 +68,18 @@ class Maker:
             if wanted.minimal:
                 self._tell(text.rstrip("\n"))
             else:
-                _write(wanted.file, text)
+                write_file(wanted.file, text, what=_CONTENT, make_folder=True)
                 self._tell(f"{wanted.file}: {len(proposals)} mappings, for the tables of {node.title}")
                 self._tell(f"the search engine: {engine.title or f'{engine.error}, check its URL'}")
             if node.follows_log:
                 self._switch_cdc_on(session, [each.table for each in proposals], node_has_cdc=node.cdc_enabled)
-        finally:
-            session.cluster.shutdown()
 
     def extend(self) -> None:
         """Add mappings of tables that an existing configuration does not show. Raises as `make` does."""
         wanted = self._wanted
         settings = load(wanted.file)
         shown = {table for mapping in settings.mappings.values() for table in (mapping.table, *mapping.joined_tables)}
-        session = self._connect(settings)
-        try:
+        with connected(_quick(settings.cassandra)) as session:
             node = look_at_node(session, settings.cassandra)
             every = read_tables(session)
             chosen = choose(every, keyspaces=wanted.keyspaces, names=wanted.tables)
@@ -97,12 +95,6 @@ class Maker:
                 self._tell(f"{wanted.file} shows all these tables; there is nothing to add")
             if settings.tail:
                 self._switch_cdc_on(session, chosen, node_has_cdc=node.cdc_enabled)
-        finally:
-            session.cluster.shutdown()
-
-    def _connect(self, settings: Settings) -> Session:
-        options = settings.cassandra
-        return connect(options.model_copy(update={"request_timeout": min(options.request_timeout, _SECONDS)}))
 
     def _add(self, proposals: Sequence[Proposal], settings: Settings) -> None:
         file = self._wanted.file
@@ -116,7 +108,7 @@ class Maker:
             )
         elif self._ask(f"add these {len(proposals)} mappings to {file}?"):
             parse(text, file=file)
-            _write(file, text)
+            write_file(file, text, what=_CONTENT)
             self._tell(f"{file}: {len(proposals)} mappings added; a running daemon reads them at its next start")
 
     def _switch_cdc_on(self, session: Session, tables: Sequence[TableMetadata], *, node_has_cdc: bool | None) -> None:
@@ -142,6 +134,10 @@ class Maker:
             self._tell(f"done: {statement}")
 
 
+def _quick(options: CassandraSettings) -> CassandraSettings:
+    return options.model_copy(update={"request_timeout": min(options.request_timeout, _SECONDS)})
+
+
 def state_directory() -> str:
     """Return the usual state directory, or one beside the configuration if this user cannot create the usual one."""
     place = _USUAL_STATE if _USUAL_STATE.exists() else _USUAL_STATE.parent
@@ -151,20 +147,3 @@ def state_directory() -> str:
 def can_ask() -> bool:
     """Return whether a person can answer a question."""
     return sys.stdin.isatty()
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file atomically; an existing one keeps its mode."""
-    part = file.with_name(f".{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as stream:
-            if file.exists():
-                os.fchmod(stream.fileno(), file.stat().st_mode & 0o777)
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CdcError(f"the configuration cannot be written: {error.strerror or error}", file=str(file)) from error
