@@ -23,6 +23,7 @@ from cdc_daemon.app.startup import connect_elasticsearch
 from cdc_daemon.cli.checks import Finding, run_checks
 from cdc_daemon.cli.checks.cassandra import check_cassandra
 from cdc_daemon.cli.main import app
+from cdc_daemon.cli.server_versions import server_versions
 from cdc_daemon.config import (
     CassandraSettings,
     CommitLogSettings,
@@ -401,3 +402,19 @@ def _send(client: Elasticsearch, finding: Finding) -> None:
     method, path, body = request.groups()
     headers = {"accept": "application/json", "content-type": "application/json"}
     client.perform_request(method, path, headers=headers, body=json.loads(body) if body else None)
+
+
+def test_version_names_the_servers_that_answer(box: Sandbox, settings: Settings) -> None:
+    assert list(server_versions(settings)) == [f"Cassandra {box.cassandra.version}", box.elasticsearch.engine.title]
+
+
+def test_version_says_which_server_does_not_answer(settings: Settings) -> None:
+    away = settings.model_copy(
+        update={
+            "cassandra": settings.cassandra.model_copy(update={"contact_points": ("127.0.0.1",), "port": 1}),
+            "elasticsearch": ElasticsearchSettings(hosts=("http://127.0.0.1:1",)),
+        }
+    )
+    cassandra, engine = server_versions(away)
+    assert cassandra.startswith("Cassandra: expected Cassandra to answer, found 127.0.0.1:1")
+    assert engine.startswith("search engine: ")
