@@ -263,7 +263,7 @@ class BulkWriter:
             known.record_dead(batch.positions[0], failure)
             return
         for half in batch.halves(known.operations):
-            await self._deliver(known, half, repeat=repeat)
+            await self._deliver_batch(known, half, repeat=repeat)
 
     async def _finish(self, known: BulkResults, verdict: BulkVerdict) -> None:
         """Look up the versions that conflicts did not report, and pass on the results."""
