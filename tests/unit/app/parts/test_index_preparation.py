@@ -222,6 +222,29 @@ async def test_a_deleted_index_that_cannot_be_created_or_that_another_daemon_mad
     assert copies.all == {"user": FirstCopy("done", "earlier")}
 
 
+async def test_an_index_that_was_created_although_an_error_followed_is_copied(
+    preparation: Preparation, indices: Indices, copies: FirstCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await preparation.at_start()
+    copies.put("user", FirstCopy("done", "earlier"))
+    clock = Clock()
+    monkeypatch.setattr(preparation, "_missing", MissingIndices(clock))
+    preparation._missing.check("user_alias", pause=0)
+    clock.now += 60
+    indices.there = {"device"}
+
+    async def fail_after_creation(definition: IndexDefinition) -> EnsuredIndex:
+        indices.there.add(definition.alias)
+        raise ElasticsearchUnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indices, "ensure", fail_after_creation)
+        with pytest.raises(ElasticsearchUnavailableError, match="no answer"):
+            await preparation.again("user_alias")
+    await preparation.again("user_alias")
+    assert copies.all["user"] == FirstCopy("waiting", "earlier")
+
+
 async def test_a_copy_that_waits_survives_a_restart_whatever_the_snapshot(
     preparation: Preparation, copies: FirstCopies
 ) -> None:
