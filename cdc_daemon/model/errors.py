@@ -136,6 +136,10 @@ class PeerError(CdcError):
     retryable = True
 
 
+class PeerLeftError(PeerError):
+    """The node of another daemon has left the ring, so that daemon will never answer."""
+
+
 class IndexSwapError(CdcError):
     """The indices behind an alias are not in the state that the operation requires."""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cdc_daemon.model.errors import PeerError
+from cdc_daemon.model.errors import PeerError, PeerLeftError
 from cdc_daemon.peers.client import PeerClient
 
 AT_ONCE = 16
@@ -76,5 +76,5 @@ class Peers:
             raise PeerError("expected peers.port, which is not set", hint="set it for all daemons of the ring")
         address = self._nodes.addresses().get(node)
         if address is None:
-            raise PeerError("expected a node of the datacenter, found one that has left the ring", peer=node)
+            raise PeerLeftError("expected a node of the datacenter, found one that has left the ring", peer=node)
         return self._client, address

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from cdc_daemon.model.errors import PeerError, StoreError
+from cdc_daemon.model.errors import PeerError, PeerLeftError, StoreError
 from cdc_daemon.sources.log.ports import SignalSink
 from cdc_daemon.sources.log.signals import signals_of
 from cdc_daemon.sources.ring.division import DivisionObserver
@@ -47,7 +47,7 @@ class ConfirmingPeers(Protocol):
     """Asks the daemon beside a node; implemented by `peers.ring.Peers`."""
 
     async def ask(self, node: str, name: str, body: bytes = b"") -> bytes:
-        """Return the answer. Raises `PeerError`."""
+        """Return the answer. Raises `PeerError`, and `PeerLeftError` if the node has left the ring."""
         ...
 
 
@@ -146,6 +146,8 @@ class Confirmation:
                 state_id, states = await self._states(node, portion)
             except PeerError as error:
                 self._note_silence(node, error)
+                if isinstance(error, PeerLeftError) and node in self._gone and not changes:
+                    self._forget(node)
                 break
             self._note_answer(node)
             unasked += len(portion) or 1
@@ -229,6 +231,12 @@ class Confirmation:
                 error=str(error),
                 hint="its changes are written here or by another replica until it answers again",
             )
+
+    def _forget(self, node: str) -> None:
+        """Ask a node no more that has left the ring: nothing is left to it, and its daemon cannot come back."""
+        self._silent_since.pop(node, None)
+        self._gone.discard(node)
+        log.info("ring.node_left", node=node)
 
     def _note_answer(self, node: str) -> None:
         self._silent_since.pop(node, None)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import structlog
 
-from cdc_daemon.model.errors import PeerError
+from cdc_daemon.model.errors import PeerError, PeerLeftError
 from cdc_daemon.peers.client import PeerClient
 from cdc_daemon.peers.questions import PeerQuestions
 from cdc_daemon.peers.ring import Peers
@@ -208,7 +208,7 @@ async def test_all_peers_are_asked_at_once_and_each_failure_is_its_own() -> None
 
 async def test_a_node_that_left_and_a_daemon_without_a_port_ask_nobody() -> None:
     async with PeerClient(TOKEN, 1) as client:
-        with pytest.raises(PeerError, match="left the ring"):
+        with pytest.raises(PeerLeftError, match="left the ring"):
             await Peers(Nodes(), client).ask("b", "echo")
     alone = Peers(Nodes(b=HOST), None)
     assert not alone.asks

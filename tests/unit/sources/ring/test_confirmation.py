@@ -9,7 +9,7 @@ import pytest
 
 from cdc_daemon.commitlog.key_update import KeyUpdate, RowKey
 from cdc_daemon.commitlog.schema import TableMetadata
-from cdc_daemon.model.errors import PeerError, StoreError
+from cdc_daemon.model.errors import PeerError, PeerLeftError, StoreError
 from cdc_daemon.model.receipt import Receipt
 from cdc_daemon.model.signal import Signal, TableName
 from cdc_daemon.sources.ring.confirmation import (
@@ -64,6 +64,7 @@ class World:
         self.disk_full = False
         self.expiries: list[tuple[str, bytes]] = []
         self.garbage = False
+        self.left_ring: set[str] = set()
         self.books = LeftChanges()
         self.owned = OwnedChanges()
         self.division = ChangeDivision(
@@ -89,6 +90,8 @@ class World:
     async def ask(self, node: str, name: str, body: bytes = b"") -> bytes:
         assert name == "changes"
         self.asked.append((node, len(body) // SIZE))
+        if node in self.left_ring:
+            raise PeerLeftError("left the ring")
         state = self.answers.get(node)
         if state is None:
             await asyncio.sleep(0.1)
@@ -227,6 +230,22 @@ def test_a_daemon_that_is_gone_is_asked_whether_it_is_back() -> None:
         world.read(update("b:3"))
         await asyncio.sleep(2.5)
         assert world.counts["confirmed"] == 1
+
+    in_virtual_time(test)
+
+
+def test_a_node_that_left_the_ring_is_forgotten_once_its_changes_are_written_here() -> None:
+    async def test(world: World) -> None:
+        receipt = world.read(update("b:1"))
+        await asyncio.sleep(1.5)
+        world.left_ring.add("b")
+        await asyncio.sleep(SILENT_SECONDS + 4)
+        assert world.written == ["b:1"]
+        assert receipt.done
+        assert world.confirmation.gone == frozenset()
+        asked = len(world.asked)
+        await asyncio.sleep(5)
+        assert len(world.asked) == asked, "nobody asks a node that is no more"
 
     in_virtual_time(test)
 
