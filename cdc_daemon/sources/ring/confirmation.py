@@ -124,7 +124,7 @@ class Confirmation:
             for node in self._left.nodes:
                 self._settle_here(self._left.take(node), "space")
         await asyncio.gather(*(self._ask(node) for node in dict.fromkeys((*self._left.nodes, *self._silent_since))))
-        moments = (self._left.oldest(), *(each.read_at for each in (*self._overdue,)[:1]))
+        moments = (self._left.oldest(), self._overdue[0].read_at if self._overdue else None)
         self._oldest = min((each for each in moments if each is not None), default=None)
 
     async def _keep_asking(self) -> None:
