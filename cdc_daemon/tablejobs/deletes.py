@@ -137,7 +137,7 @@ class SharedPasses:
         return dict(self._searched)
 
     def learn(self, report: Any) -> None:
-        """Take over later passes from another daemon's report; whatever else it contains is ignored."""
+        """Accept later passes from another daemon's report; whatever else it contains is ignored."""
         for name, told in report.items() if isinstance(report, Mapping) else ():
             match told:
                 case [int() | float() as searched, int() | float() as seconds]:

@@ -53,7 +53,7 @@ async def twins(make: Make = RingDaemon) -> bool:
 
 
 async def trouble(seed: int, make: Make = RingDaemon) -> bool:
-    """Let one thing after another happen while rows change; return whether the index ends equal to the rows."""
+    """Cause one misfortune after another while rows change; return whether the index ends equal to the rows."""
     chance = random.Random(seed)
     loop = asyncio.get_running_loop()
     world = World(chance, make=make)

@@ -107,7 +107,7 @@ class SearchPart(Part):
         )
 
     async def _notice_missing(self) -> None:
-        """Have each alias probed that leads to no index, even if nothing is written to it."""
+        """Probe each alias that leads to no index, even if nothing is written to it."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
             for alias, indices in self.swap_watch.last.items():

@@ -89,7 +89,7 @@ class PollDivision:
         return {table: [moments.get(number) for number in range(SLICES)] for table, moments in self._moments.items()}
 
     def learn(self, report: Any) -> None:
-        """Take over later watermarks from another daemon's report; whatever else it contains is ignored."""
+        """Accept later watermarks from another daemon's report; whatever else it contains is ignored."""
         if not isinstance(report, Mapping):
             return
         now = self._now()
