@@ -69,14 +69,16 @@ class ConfigWait:
             try:
                 settings = await asyncio.to_thread(self._load)
                 logs.configure(settings.log)
-                return await self._run(settings)
+                if not self._stop.is_set():  # a signal may come after the wait, before the daemon handles them
+                    return await self._run(settings)
             except ConfigError as error:
-                if not await self._wait(error, settings):
-                    log.info("daemon.stopped")
-                    return 0
+                await self._wait(error, settings)
+            if self._stop.is_set():
+                log.info("daemon.stopped")
+                return 0
 
-    async def _wait(self, error: ConfigError, settings: Settings | None) -> bool:
-        """Wait until a new start is worthwhile; return False if the process was asked to stop.
+    async def _wait(self, error: ConfigError, settings: Settings | None) -> None:
+        """Wait until a new start is worthwhile, or until the process is asked to stop.
 
         `settings` are those that a start failed with, or None if the file itself cannot be used.
         """
@@ -93,8 +95,7 @@ class ConfigWait:
                     _report(newer)
                     continue
                 if found != settings or waited >= self._retry_seconds:
-                    return True
-        return False
+                    return
 
     async def _is_stopped(self) -> bool:
         try:

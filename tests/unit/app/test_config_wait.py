@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -213,3 +214,22 @@ def test_the_command_waits_for_the_file_and_for_the_secret_that_it_names(tmp_pat
         process.terminate()
         assert process.wait(30) == 0
         ports.close()
+
+
+async def test_a_signal_between_the_wait_and_the_start_is_not_lost() -> None:
+    files = Files(WRONG, a_settings())
+    started: list[Settings] = []
+
+    def load() -> Settings:
+        settings = files.load()
+        if files.reads == 3:  # the wait is over, and the daemon does not handle signals yet
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)  # in a thread, while the loop runs the signal's handler
+        return settings
+
+    async def run(settings: Settings) -> int:
+        started.append(settings)
+        return 7
+
+    assert await asyncio.wait_for(ConfigWait(load, run, read_seconds=0.02).run(), 30) == 0
+    assert not started
