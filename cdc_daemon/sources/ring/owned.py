@@ -57,6 +57,7 @@ class OwnedChanges:
         self._open: set[int] = set()
         self._stored: set[int] = set()
         self._set_aside: set[int] = set()
+        self._first = self._noted.first
 
     def open(self, identities: Iterable[ChangeIdentity], when_done: Callable[[], None]) -> Receipt:
         """Note the changes of a portion; return the receipt that settles them. It is held once."""
@@ -65,13 +66,15 @@ class OwnedChanges:
         self._open.add(sequence)
         for identity in identities:
             self._noted.note(identity, sequence)
+        if self._first != self._noted.first:
+            self._forget_before(self._noted.first)
 
         def settle() -> None:
             self._open.discard(sequence)
             if receipt.set_aside:
-                self._keep(self._set_aside, sequence)
+                self._set_aside.add(sequence)
             elif receipt.stored:
-                self._keep(self._stored, sequence)
+                self._stored.add(sequence)
             when_done()
 
         receipt = Receipt(settle)
@@ -94,12 +97,8 @@ class OwnedChanges:
             self._stored.clear()
         return self._state_id + bytes(map(self.state, unpacked(question)))
 
-    def _keep(self, sequences: set[int], sequence: int) -> None:
-        if len(sequences) >= _MOST_KEPT:
-            first = self._noted.first
+    def _forget_before(self, first: int) -> None:
+        """Remove the portions whose changes are forgotten: once for each generation of changes."""
+        self._first = first
+        for sequences in (self._stored, self._set_aside):
             sequences.difference_update([each for each in sequences if each < first])
-        sequences.add(sequence)
-
-
-_MOST_KEPT = 10_000
-"""Portions after which those of forgotten changes are removed."""

@@ -114,3 +114,24 @@ def test_the_others_process_the_change_of_a_dead_letter_themselves() -> None:
     receipt.stored = receipt.set_aside = True
     receipt.release()
     assert owned.answer(packed([ONE]))[16:] == bytes([ChangeState.UNKNOWN])
+
+
+@pytest.mark.parametrize("mark", ["stored", "set_aside"])
+def test_a_marked_portion_is_kept_as_long_as_its_changes_are_remembered(mark: str) -> None:
+    now = 0.0
+    owned = OwnedChanges(stores=lambda: True, now=lambda: now)
+    receipt = owned.open([ONE], lambda: None)
+    setattr(receipt, mark, True)
+    receipt.release()
+    marked = owned.state(ONE)
+    assert marked is not ChangeState.SETTLED
+    now = GENERATION_SECONDS
+    owned.open([OTHER], lambda: None).release()
+    assert owned.state(ONE) is marked
+    now = 2 * GENERATION_SECONDS
+    owned.open([THIRD], lambda: None).release()
+    assert [owned.state(each) for each in (ONE, OTHER, THIRD)] == [
+        ChangeState.UNKNOWN,
+        ChangeState.SETTLED,
+        ChangeState.SETTLED,
+    ]
