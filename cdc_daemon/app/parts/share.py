@@ -31,7 +31,12 @@ class SharePart(Part):
 
     def __init__(self, context: Context, pipeline: PipelinePart, ask: Ask | None) -> None:
         self._gate = pipeline.gate
-        self._settings = context.settings
+        polls = context.settings.poll
+        self._work = (
+            *(topic_of(str(polled.table)) for polled in polls),
+            *(SharedPasses.topic(polled.table) for polled in polls if polled.deletes is not None),
+            _AUDIT,
+        )
         self.members: Members | None = None
         self.division: PollDivision | None = None
         self.passes: SharedPasses | None = None
@@ -70,11 +75,7 @@ class SharePart(Part):
         return self.members is None or self.members.is_mine(_AUDIT, keyspace)
 
     def _topics(self) -> Collection[str]:
-        if self._gate.closed:  # others take over from a paused daemon
-            return ()
-        topics = [topic_of(str(polled.table)) for polled in self._settings.poll]
-        passes = [SharedPasses.topic(polled.table) for polled in self._settings.poll if polled.deletes is not None]
-        return [*topics, *passes, _AUDIT]
+        return () if self._gate.closed else self._work  # others take over from a paused daemon
 
     def _report(self) -> Mapping[str, Any]:
         assert self.members is not None
