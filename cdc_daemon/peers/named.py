@@ -7,9 +7,8 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cdc_daemon.model.errors import PeerError
 from cdc_daemon.peers.client import PeerClient
-from cdc_daemon.peers.ring import AT_ONCE
+from cdc_daemon.peers.ring import ask_each
 
 
 class NamedPeers:
@@ -21,17 +20,8 @@ class NamedPeers:
 
     async def ask_all_json(self, question: str) -> Mapping[str, Any]:
         """Return by address what each one answered, or the `PeerError`. The daemon that asks may be among them."""
-        turns = asyncio.Semaphore(AT_ONCE)
-
-        async def ask(address: str) -> Any:
-            async with turns:
-                try:
-                    return await self._client.ask_json(address, question)
-                except PeerError as error:
-                    return error
-
         addresses = await asyncio.to_thread(resolve, self._names)
-        return dict(zip(addresses, await asyncio.gather(*map(ask, addresses)), strict=True))
+        return await ask_each(addresses, lambda address: self._client.ask_json(address, question))
 
 
 def resolve(names: Iterable[str]) -> list[str]:

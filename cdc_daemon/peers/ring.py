@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from cdc_daemon.model.errors import PeerError, PeerLeftError
@@ -15,11 +15,6 @@ AT_ONCE = 16
 
 class PeerNodes(Protocol):
     """The other nodes of the datacenter; implemented by `cassandra.peers.RingPeers`."""
-
-    @property
-    def own(self) -> str:
-        """The host id of the local node."""
-        ...
 
     def addresses(self) -> Mapping[str, str]:
         """Return the address of each other node by its host id."""
@@ -34,11 +29,6 @@ class Peers:
         self._client = client
 
     @property
-    def own(self) -> str:
-        """The host id of the local node."""
-        return self._nodes.own
-
-    @property
     def asks(self) -> bool:
         """Whether peers can be asked at all."""
         return self._client is not None
@@ -49,32 +39,38 @@ class Peers:
 
     async def ask(self, node: str, name: str, body: bytes = b"") -> bytes:
         """Return the answer of the daemon beside a node. Raises `PeerError`."""
-        client, address = self._reach(node)
+        client, address = self._reach(node, self._nodes.addresses())
         return await client.ask(address, name, body)
 
-    async def ask_json(self, node: str, name: str, body: object = None) -> Any:
-        """Return the answer of the daemon beside a node as the value of its JSON text. Raises `PeerError`."""
-        client, address = self._reach(node)
-        return await client.ask_json(address, name, body)
-
-    async def ask_all_json(self, name: str, body: object = None) -> Mapping[str, Any]:
+    async def ask_all_json(self, name: str) -> Mapping[str, Any]:
         """Ask all peers the same; return by host id the value that each one answered, or the `PeerError`."""
-        turns = asyncio.Semaphore(AT_ONCE)
+        addresses = self._nodes.addresses()
 
         async def ask(node: str) -> Any:
-            async with turns:
-                try:
-                    return await self.ask_json(node, name, body)
-                except PeerError as error:
-                    return error
+            client, address = self._reach(node, addresses)
+            return await client.ask_json(address, name)
 
-        nodes = self.names()
-        return dict(zip(nodes, await asyncio.gather(*map(ask, nodes)), strict=True))
+        return await ask_each(sorted(addresses), ask)
 
-    def _reach(self, node: str) -> tuple[PeerClient, str]:
+    def _reach(self, node: str, addresses: Mapping[str, str]) -> tuple[PeerClient, str]:
         if self._client is None:
             raise PeerError("expected peers.port, which is not set", hint="set it for all daemons of the ring")
-        address = self._nodes.addresses().get(node)
+        address = addresses.get(node)
         if address is None:
             raise PeerLeftError("expected a node of the datacenter, found one that has left the ring", peer=node)
         return self._client, address
+
+
+async def ask_each(names: Iterable[str], ask: Callable[[str], Awaitable[Any]]) -> Mapping[str, Any]:
+    """Ask several daemons, some at once; return by name what each one answered, or the `PeerError`."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def ask_one(name: str) -> Any:
+        async with turns:
+            try:
+                return await ask(name)
+            except PeerError as error:
+                return error
+
+    several = list(names)
+    return dict(zip(several, await asyncio.gather(*map(ask_one, several)), strict=True))
