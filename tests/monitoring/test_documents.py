@@ -13,6 +13,7 @@ import pytest
 from cdc_daemon.model import errors
 from cdc_daemon.telemetry.metrics import Metrics
 from monitoring.files import CHECKOUT
+from tests.syntax import parse_file
 
 DOCUMENTS = ["README.md", "k8s/README.md", *(f"docs/{file.name}" for file in sorted((CHECKOUT / "docs").glob("*.md")))]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "write"}
@@ -29,7 +30,7 @@ ELSEWHERE = {
 def nodes(folder: str) -> Iterator[ast.AST]:
     """Every piece of the code in a folder."""
     for file in (CHECKOUT / folder).rglob("*.py"):
-        yield from ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        yield from ast.walk(parse_file(file))
 
 
 def as_text(node: ast.AST) -> str | None:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.syntax import parse_file
+
 CHECKOUT = Path(__file__).parents[3]
 TESTS = CHECKOUT / "tests"
 OTHERS = {"bench", "demo", "http", "monitoring", "observe", "sandbox"}
@@ -21,7 +23,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def imported(file: Path) -> Iterator[str]:
     """Return each module that a file imports, and each name that it imports from a module."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse_file(file)):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{each.name}" for each in node.names)
         elif isinstance(node, ast.Import):
@@ -59,7 +61,7 @@ def test_each_test_checks_something_itself_or_in_a_helper() -> None:
     functions: defaultdict[str, list[Function]] = defaultdict(list)
     tests: dict[str, Function] = {}
     for file in sorted(TESTS.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parse_file(file)):
             if isinstance(node, Function):
                 functions[node.name].append(node)
                 if file.name.startswith("test_") and node.name.startswith("test_"):

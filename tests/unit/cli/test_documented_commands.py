@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from cdc_daemon.cli.main import app
 from tests.documented import CHECKOUT, SHELLS, codes, split_kubectl, words_of
+from tests.syntax import parse_file
 
 DOCUMENTS: Final = (
     "README.md",
@@ -73,7 +74,7 @@ def in_source() -> Iterator[tuple[str, str]]:
     """Return each command line between backticks in the code's texts; {} of an f-string becomes X."""
     for folder in SOURCES:
         for file in sorted((CHECKOUT / folder).rglob("*.py")):
-            found = ast.parse(file.read_text(encoding="utf-8"))
+            found = parse_file(file)
             inside = {id(part) for node in ast.walk(found) if isinstance(node, ast.JoinedStr) for part in node.values}
             for node in ast.walk(found):
                 if text := None if id(node) in inside else as_text(node):
