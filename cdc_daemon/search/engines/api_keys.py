@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from elastic_transport import AsyncTransport, TransportError
+from elastic_transport import AsyncTransport
 
 from cdc_daemon.search.engine import Product
-from cdc_daemon.search.engines.client import failure_of
-from cdc_daemon.search.engines.product import (
-    ELASTICSEARCH,
-    NOT_ALLOWED,
-    OPENSEARCH,
-    read_product,
-    refuse_other_servers,
-    release,
-)
-from cdc_daemon.search.engines.rest import Answer, check_status
-from cdc_daemon.search.failure import EngineError, NoApiKeysError
+from cdc_daemon.search.engines.main_page import ask_main_page
+from cdc_daemon.search.engines.product import ELASTICSEARCH, NOT_ALLOWED, OPENSEARCH, read_product, release
+from cdc_daemon.search.failure import NoApiKeysError
 
 _OF_OPENSEARCH: Final = "os_"
 """The beginning of each API key of OpenSearch. Elasticsearch encodes its own with Base64, which has no underscore."""
@@ -38,21 +30,15 @@ class ApiKeyCheck:
 
     async def __call__(self) -> None:
         """Raise `NoApiKeysError` unless the engine takes the key. Raises `EngineError` too."""
-        try:
-            meta, body = await self._anonymous.perform_request("GET", "/", headers={"accept": "application/json"})
-        except TransportError as error:
-            raise EngineError(failure_of(error)) from None
-        refuse_other_servers(meta.status, body)
-        check_status(Answer(meta.status, body), NOT_ALLOWED)
-        is_elasticsearch = meta.headers.get("x-elastic-product") == ELASTICSEARCH
-        if meta.status in NOT_ALLOWED:
+        page = await ask_main_page(self._anonymous)
+        if page.status in NOT_ALLOWED:
             # The release of an OpenSearch is not known without a login, so only the kind of the key is judged.
-            name = ELASTICSEARCH if is_elasticsearch or _offers_keys(body) else OPENSEARCH
+            name = ELASTICSEARCH if page.is_elasticsearch or _offers_keys(page.body) else OPENSEARCH
             takes_key = (name == OPENSEARCH) == self._is_of_opensearch
             product = Product(name, "")
         else:
-            product = read_product(meta.status, body, is_elasticsearch=is_elasticsearch)
-            takes_key = self._fits(product, is_open_source=body["version"].get("build_flavor") == "oss")
+            product = read_product(page.status, page.body, is_elasticsearch=page.is_elasticsearch)
+            takes_key = self._fits(product, is_open_source=page.body["version"].get("build_flavor") == "oss")
         if not takes_key:
             raise NoApiKeysError(str(product), of_opensearch=self._is_of_opensearch)
 

@@ -18,15 +18,9 @@ from cdc_daemon.search.engines.answers import PAGE, read, required
 from cdc_daemon.search.engines.client import failure_of
 from cdc_daemon.search.engines.field_types import with_flattened_as, without_indexed_vectors
 from cdc_daemon.search.engines.ignored_values import without_ignored_term
-from cdc_daemon.search.engines.product import (
-    ELASTICSEARCH,
-    NOT_ALLOWED,
-    OPENSEARCH,
-    flattened_type,
-    read_product,
-    refuse_other_servers,
-)
-from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, check_status, hits_of
+from cdc_daemon.search.engines.main_page import ask_main_page
+from cdc_daemon.search.engines.product import OPENSEARCH, flattened_type, read_product
+from cdc_daemon.search.engines.rest import Answer, Body, RestEngine, hits_of
 from cdc_daemon.search.failure import EngineError
 
 log = structlog.get_logger(__name__)
@@ -42,14 +36,8 @@ class OpenSearchEngine(RestEngine):
 
     async def identify(self) -> Product:
         """Ask which engine answers, and return it. Raises `UnsupportedEngineError` and `EngineError`."""
-        try:
-            meta, content = await self._transport.perform_request("GET", "/", headers={"accept": "application/json"})
-        except TransportError as error:
-            raise EngineError(failure_of(error)) from None
-        refuse_other_servers(meta.status, content)
-        check_status(Answer(meta.status, content), NOT_ALLOWED)
-        is_elasticsearch = meta.headers.get("x-elastic-product") == ELASTICSEARCH
-        self.product = read_product(meta.status, content, is_elasticsearch=is_elasticsearch)
+        page = await ask_main_page(self._transport)
+        self.product = read_product(page.status, page.body, is_elasticsearch=page.is_elasticsearch)
         self.name = self.product.name
         return self.product
 
