@@ -181,7 +181,7 @@ class Daemon:
             stack.enter_context(self._garbage.measuring())
             counted = self._summary.count
             self._store = stack.enter_context(StorePart.open(state, self._metrics, counted=counted))
-            await stack.enter_async_context(serving(self, self._settings.http, self._settings.peers))
+            await stack.enter_async_context(serving(self, self._settings.http, self._settings.peers, state=state))
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
             await self._work(self._store)
         log.info("daemon.stopped")

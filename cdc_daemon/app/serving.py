@@ -1,14 +1,16 @@
-"""The daemon's listeners: one for callers, and one for probes and metrics that callers cannot occupy."""
+"""The daemon's listeners: for callers, for commands on this host, and for probes that callers cannot occupy."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import structlog
 
 from cdc_daemon.config import HttpSettings, PeerSettings
+from cdc_daemon.model.control_socket import CONTROL_SOCKET
 from cdc_http import (
     ConnectionLimits,
     DaemonView,
@@ -17,6 +19,7 @@ from cdc_http import (
     ReloadingTlsContext,
     StatusStream,
     create_app,
+    create_control_app,
     create_health_app,
     create_peer_app,
 )
@@ -25,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 _HEALTH_CONNECTIONS = 64
 """For the kubelet and some Prometheus servers. Idle ones are closed for new ones."""
+
+_CONTROL_CONNECTIONS = 64
+"""For the commands of operators and their scripts. Idle ones are closed for new ones."""
 
 _NO_PEERS = PeerSettings()
 
@@ -36,9 +42,17 @@ _PEER_HEAD_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def serving(daemon: DaemonView, settings: HttpSettings, peers: PeerSettings = _NO_PEERS) -> AsyncIterator[None]:
-    """Listen on the configured ports during a block. Raises `ConfigError`."""
+async def serving(
+    daemon: DaemonView, settings: HttpSettings, peers: PeerSettings = _NO_PEERS, *, state: Path | None = None
+) -> AsyncIterator[None]:
+    """Listen on the configured ports, and on the control socket in the `state` directory, during a block.
+
+    Raises `ConfigError`.
+    """
     async with AsyncExitStack() as stack:
+        # First, so that a command never finds an answering port without the socket.
+        if state is not None:
+            await stack.enter_async_context(_control(daemon, settings, state / CONTROL_SOCKET))
         if peers.port is not None:
             await stack.enter_async_context(_peers(daemon, peers, peers.port))
         if settings.enabled and settings.health_port is not None:
@@ -68,6 +82,45 @@ async def serving_health(
     finally:
         with suppress(asyncio.CancelledError):
             await server.stop()
+
+
+@asynccontextmanager
+async def _control(daemon: DaemonView, settings: HttpSettings, path: Path) -> AsyncIterator[None]:
+    """Serve the commands of this user on this host. Without the socket the daemon works, and they need a token."""
+    events = StatusStream(daemon)
+    limits = ConnectionLimits(connections=_CONTROL_CONNECTIONS, reserved=0, head_timeout=settings.head_timeout)
+    server = HttpServer(create_control_app(daemon, settings, events=events), path=path, limits=limits)
+    listening = await _start_control(server, path)
+    try:
+        yield
+    finally:
+        if listening:
+            _remove(path)
+            await events.close()
+            with suppress(asyncio.CancelledError):
+                await server.stop()
+
+
+def _remove(path: Path) -> None:
+    # Only the holder of the state directory's lock comes here, so the socket is still this daemon's.
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+async def _start_control(server: HttpServer, path: Path) -> bool:
+    try:
+        await server.start()
+    except OSError as error:
+        log.warning(
+            "control.unavailable",
+            socket=str(path),
+            error=error.strerror or str(error),
+            hint="commands on this host need --url and --token-file; set state.directory to a local file system that "
+            "has Unix sockets",
+        )
+        return False
+    log.info("control.listening", socket=str(path))
+    return True
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from cdc_daemon.model.text import printable
 
 if TYPE_CHECKING:
     from cdc_daemon.cli.client import DaemonClient
+    from cdc_daemon.cli.local_daemon import LocalDaemon
     from cdc_daemon.config import Settings
 
 CONFIG_VARIABLE = "CDC_DAEMON_CONFIG"
@@ -50,7 +51,8 @@ UrlOption = Annotated[
     typer.Option(
         "--url",
         envvar="CDC_DAEMON_URL",
-        help="The daemon's address, such as http://127.0.0.1:8080. Default: the address in the configuration.",
+        help="The daemon's address, such as http://127.0.0.1:8080. Default: the control socket in the state directory, "
+        "which needs no token, or else the address in the configuration.",
         show_default=False,
     ),
 ]
@@ -107,17 +109,35 @@ def connect_daemon(
 ) -> DaemonClient:
     """Return a client of the daemon at the address on the command line or in the configuration. Raises `ConfigError`.
 
-    While the client waits for the daemon, it prints the reason on standard error.
+    Without an address or a token on the command line, the control socket in the state directory is preferred. While the
+    client waits for the daemon, it prints the reason on standard error.
     """
     from cdc_daemon.cli.client import DaemonClient  # noqa: PLC0415  commands start fast
 
+    local = find_local_daemon(config) if url is None and token_file is None else None
+    try:
+        address = url or configured_url(config)
+    except ConfigError:
+        if local is None or not local.path.exists():
+            raise
+        address = None
     return DaemonClient(
-        url or configured_url(config),
+        address,
+        local=local,
         token=read_token(token_file),
         ca_file=ca_file,
         patience=wait,
         on_wait=lambda reason: typer.echo(reason, err=True),
     )
+
+
+def find_local_daemon(config: Path | None) -> LocalDaemon | None:
+    """Return the daemon of the configured state directory; None if the configuration names none."""
+    from cdc_daemon.cli.local_daemon import LocalDaemon  # noqa: PLC0415  commands start fast
+    from cdc_daemon.config.loading import read_state_directory  # noqa: PLC0415  likewise
+
+    directory = read_state_directory(find_config(config))
+    return None if directory is None else LocalDaemon(directory)
 
 
 def read_token(file: Path | None) -> str | None:

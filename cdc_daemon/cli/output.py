@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -50,6 +50,14 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
+
+
+def below_each_other(tables: Iterable[Table]) -> Iterator[Table]:
+    """Yield the tables that have rows, with an empty line above each."""
+    for table in tables:
+        if table.row_count:
+            yield Table.grid()
+            yield table
 
 
 def text(content: str) -> Text:

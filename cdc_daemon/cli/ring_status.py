@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from cdc_daemon.cli.output import format_bytes, plain_table, show_table, text
+from cdc_daemon.cli.output import below_each_other, format_bytes, plain_table, text
 from cdc_daemon.model.errors import CdcError
 
 _UNKNOWN: Final = "-"
@@ -33,21 +33,15 @@ def is_healthy(status: _State) -> bool:
     return status["state"] == "running" and not status.get("problems")
 
 
-def show_statuses(statuses: Sequence[_State]) -> None:
-    """Print one line for each daemon, then the jobs of all."""
+def draw_statuses(statuses: Sequence[_State]) -> Sequence[Table]:
+    """Return one line for each daemon, then the jobs of all, as tables."""
     healthy = sum(map(is_healthy, statuses))
     heading = Table.grid()
     verdict = f"{healthy} of {len(statuses)} daemons are healthy"
     heading.add_row(Text(verdict, style="bold green" if healthy == len(statuses) else "bold red"))
-    show_table(heading)
     if len(statuses) == 1:
-        hint = Table.grid()
-        hint.add_row(Text("This daemon asks no others: peers in its configuration is not set, or it is starting."))
-        show_table(hint)
-    for table in (_daemons(statuses), _jobs(statuses)):
-        if table.row_count:
-            show_table(Table.grid())
-            show_table(table)
+        heading.add_row(Text("This daemon asks no others: peers in its configuration is not set, or it is starting."))
+    return [heading, *below_each_other((_daemons(statuses), _jobs(statuses)))]
 
 
 def _daemons(statuses: Sequence[_State]) -> Table:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -23,9 +23,13 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
-from cdc_daemon.cli.output import format_age, format_bytes, plain_table, show_table, text
-from cdc_daemon.cli.ring_status import read_statuses, show_statuses
-from cdc_daemon.model.errors import CdcError
+from cdc_daemon.cli.output import below_each_other, format_age, format_bytes, plain_table, show_table, text
+from cdc_daemon.cli.ring_status import draw_statuses, read_statuses
+from cdc_daemon.cli.status_watch import PATIENCE, watch
+from cdc_daemon.model.errors import CdcError, ConfigError
+
+if TYPE_CHECKING:
+    from cdc_daemon.cli.client import DaemonClient
 
 OptionalTokenOption = Annotated[
     Path | None,
@@ -41,6 +45,8 @@ AllOption = Annotated[
     typer.Option("--all", help="Show all daemons of the ring, which the daemon asks (peers in the configuration)."),
 ]
 
+WatchOption = Annotated[bool, typer.Option("--watch", help="Draw the status again each second, until Ctrl-C.")]
+
 
 def status(
     url: UrlOption = None,
@@ -50,6 +56,7 @@ def status(
     config: ConfigOption = None,
     *,
     every: AllOption = False,
+    watching: WatchOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the status of a running daemon on one screen, problems first. No token is needed.
@@ -57,30 +64,49 @@ def status(
     The first line is that of the status page. `--json` writes the whole answer of `/status`. `--all` shows all daemons
     of the ring, which the daemon asks: lag, dead letters and jobs, one line each; unreachable ones are shown as such.
     Exit code 0: the daemon is running without problems (with `--all`, all daemons), 1: it has problems, is starting or
-    stopping, or did not answer, 2: the command line or the configuration is wrong.
+    stopping, or did not answer, 2: the command line or the configuration is wrong. With `--watch` it is 0 after Ctrl-C.
     """
-    client = connect_daemon(url, config, token_file, ca_file, wait)
+    if watching and as_json:
+        raise ConfigError("expected --watch without --json", hint="a script can run the command again")
+    client = connect_daemon(url, config, token_file, ca_file, min(wait, PATIENCE) if watching else wait)
+    if watching:
+        watch(lambda: _draw_all(client) if every else draw_status(_read_status(client)))
+        return
     if every:
         statuses = read_statuses(client.ask("GET", "/status/all"))
         if as_json:
             typer.echo(json.dumps(statuses, indent=2, ensure_ascii=False))
         else:
-            show_statuses(statuses)
+            _show_tables(draw_statuses(statuses))
         if not all(map(ring_status.is_healthy, statuses)):
             raise typer.Exit(EXIT_FAILED)
         return
+    answer = _read_status(client)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        _show_tables(draw_status(answer))
+    if not is_healthy(answer):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _read_status(client: DaemonClient) -> dict[str, Any]:
     answer = client.ask("GET", "/status")
     if not isinstance(answer, dict) or "state" not in answer:
         raise CdcError(
             f"expected the status of a cdc-daemon, found {json.dumps(answer)[:80]}",
             hint="is --url the address of a cdc-daemon?",
         )
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
-    else:
-        show_status(answer)
-    if not is_healthy(answer):
-        raise typer.Exit(EXIT_FAILED)
+    return answer
+
+
+def _draw_all(client: DaemonClient) -> Sequence[Table]:
+    return draw_statuses(read_statuses(client.ask("GET", "/status/all")))
+
+
+def _show_tables(tables: Sequence[Table]) -> None:
+    for table in tables:
+        show_table(table)
 
 
 def pause(
@@ -96,9 +122,9 @@ def pause(
 
     The daemon stops following the commit log and polling, and stops processing expiries, dependents and retries of dead
     letters. Requests for rows, backfills and reconciles continue. Changes accumulate in cdc_raw. When half of its limit
-    is in use, their keys are saved in the state directory and their segments are deleted. The command needs a token
-    with the scope `admin`. Exit code 0: paused, 1: the daemon refused or did not answer, 2: the command line or the
-    configuration is wrong.
+    is in use, their keys are saved in the state directory and their segments are deleted. Over HTTP the
+    command needs a token with the scope `admin`. Exit code 0: paused, 1: the daemon refused or did not answer, 2: the
+    command line or the configuration is wrong.
     """
     answer = connect_daemon(url, config, token_file, ca_file, wait).ask("POST", "/admin/pause")
     _show(
@@ -119,8 +145,8 @@ def resume(
 ) -> None:
     """Resume replication after `cdc-daemon pause`.
 
-    The command needs a token with the scope `admin`. Exit code 0: resumed, 1: the daemon refused or did not answer, 2:
-    the command line or the configuration is wrong.
+    Over HTTP the command needs a token with the scope `admin`. Exit code 0: resumed, 1: the daemon refused or did not
+    answer, 2: the command line or the configuration is wrong.
     """
     answer = connect_daemon(url, config, token_file, ca_file, wait).ask("POST", "/admin/resume")
     _show(answer, "resumed: changes are replicated again", as_json=as_json)
@@ -145,19 +171,16 @@ def is_healthy(status: _State) -> bool:
     return status.get("state") == "running" and not _problems(status)
 
 
-def show_status(status: _State) -> None:
-    """Print the status. Fields that a daemon of another version does not send are left out."""
+def draw_status(status: _State) -> Sequence[Table]:
+    """Return the status as tables. Fields that a daemon of another version does not send are left out."""
     now = time.time()
     problems = _problems(status)
     verdict = problems[0]["text"] if problems else _VERDICTS.get(status["state"], str(status["state"]))
     heading = Table.grid()
     style = _STYLES.get(problems[0]["severity"], "yellow") if problems else "bold green"
     heading.add_row(Text.assemble((f"{status.get('node') or 'cdc-daemon'}: ", "bold"), (text(verdict).plain, style)))
-    show_table(heading)
-    for table in (_problem_table(problems), _facts(status, now), _sources(status, now), _mappings(status, now)):
-        if table.row_count:
-            show_table(Table.grid())
-            show_table(table)
+    parts = (_problem_table(problems), _facts(status, now), _sources(status, now), _mappings(status, now))
+    return [heading, *below_each_other(parts)]
 
 
 def _problems(status: _State) -> Sequence[Mapping[str, str]]:

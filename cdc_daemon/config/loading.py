@@ -57,6 +57,20 @@ def parse(text: str, *, file: Path, environment: Mapping[str, str] | None = None
     return settings
 
 
+def read_state_directory(file: Path, *, environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return `state.directory` of a configuration file, whatever else is wrong in it; None if it cannot be read."""
+    try:
+        value = YamlFile(file.read_text(encoding="utf-8")).value
+    except (OSError, UnicodeDecodeError):
+        return None
+    state = value.get("state") if isinstance(value, dict) else None
+    expanded, mistakes = expand(state, _environment(environment))
+    directory = expanded.get("directory") if isinstance(expanded, dict) else None
+    if mistakes or not isinstance(directory, str):
+        return None
+    return Path(file.parent.absolute(), Path(directory).expanduser())
+
+
 def _validate(value: Any, base: Path) -> tuple[Settings | None, list[Mistake]]:
     try:
         return Settings.model_validate(value, context={BASE_DIRECTORY: base}), []

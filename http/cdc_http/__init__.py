@@ -1,6 +1,6 @@
 """The daemon's HTTP surface: rows on request, metrics, liveness, status. It reaches the daemon through `DaemonView`."""
 
-from cdc_http.app import create_app, create_health_app
+from cdc_http.app import create_app, create_control_app, create_health_app
 from cdc_http.auth.key_set import KeySetFile
 from cdc_http.connections.protocol import ConnectionLimits
 from cdc_http.connections.tls import ReloadingTlsContext
@@ -19,6 +19,7 @@ __all__ = [
     "ReloadingTlsContext",
     "StatusStream",
     "create_app",
+    "create_control_app",
     "create_health_app",
     "create_peer_app",
     "try_listening",

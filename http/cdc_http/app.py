@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from cdc_daemon.config.http import HttpSettings
 from cdc_http.access_log import AccessLog
-from cdc_http.auth.authorization import Authorizer
+from cdc_http.auth.authorization import Authorizer, LocalAuthorizer
 from cdc_http.auth.browser_guard import BrowserGuard
 from cdc_http.contract import refuse
 from cdc_http.daemon_view import DaemonView, HealthView
@@ -27,15 +27,19 @@ from cdc_http.routes.table_jobs import TableJobsEndpoint
 
 
 def create_app(
-    daemon: DaemonView, settings: HttpSettings | None = None, *, events: StatusStream | None = None
+    daemon: DaemonView,
+    settings: HttpSettings | None = None,
+    *,
+    events: StatusStream | None = None,
+    authorizer: Authorizer | None = None,
 ) -> Starlette:
     """Create the application that answers for `daemon`; `openapi.yaml` describes its answers.
 
-    The caller closes `events` before it stops the server.
+    The caller closes `events` before it stops the server. Without an `authorizer`, `settings.auth` is used.
     Raises `ConfigError` when files of `settings.auth` cannot be used.
     """
     settings = settings or HttpSettings()
-    authorizer = Authorizer(settings.auth)
+    authorizer = authorizer or Authorizer(settings.auth)
     events = events or StatusStream(daemon)
     queue = RequestQueue(
         settings.max_requests,
@@ -60,6 +64,17 @@ def create_app(
     # A redirect would be built from the Host header.
     app.router.redirect_slashes = False
     return app
+
+
+def create_control_app(
+    daemon: DaemonView, settings: HttpSettings | None = None, *, events: StatusStream | None = None
+) -> Starlette:
+    """Create the application of the control socket: the same routes, for callers that need no token.
+
+    No browser reaches the socket, so each Host header is accepted.
+    """
+    local = (settings or HttpSettings()).model_copy(update={"allowed_hosts": ("*",)})
+    return create_app(daemon, local, events=events, authorizer=LocalAuthorizer())
 
 
 def create_health_app(daemon: HealthView) -> Starlette:

@@ -9,6 +9,7 @@ import math
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cdc_daemon.model.errors import ConfigError
 from cdc_http.connections.protocol import Connection, ConnectionLimits
+from cdc_http.connections.unix_listener import listen_for_own_user
 from cdc_http.responses import NO_STORE, JsonResponse
 
 _STOP_SECONDS = 5.0
@@ -42,7 +44,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         seconds = None if config.ssl is None else self._handshake_timeout
         self.servers = [
-            await loop.create_server(
+            await (loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server)(
                 self._connection,
                 sock=listener,
                 ssl=config.ssl,
@@ -69,15 +71,17 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an application from `start` to `stop`, as a task of the running loop; encrypted with a TLS `context`.
 
-    `setting` is the configuration key of the port, for error messages.
+    It listens on `path`, a Unix socket for processes of the same user, or else on `host` and `port`. `setting` is the
+    configuration key of the port, for error messages.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        host: str,
-        port: int,
+        host: str = "",
+        port: int = 0,
+        path: Path | None = None,
         context: ssl.SSLContext | None = None,
         limits: ConnectionLimits | None = None,
         setting: str = "http.port",
@@ -88,6 +92,7 @@ class HttpServer:
         self._stop_seconds = stop_seconds
         self._host = host
         self._port = port
+        self._path = path
         self._setting = setting
         self._server = _Server(
             uvicorn.Config(
@@ -117,11 +122,14 @@ class HttpServer:
     async def start(self) -> None:
         """Start the server; return as soon as it answers requests.
 
-        Raises `ConfigError` when it cannot listen on the address.
+        Raises `ConfigError` when it cannot listen on the address, and `OSError` when it cannot on the Unix socket.
         """
         assert self._task is None, "a server is started once"
-        listener = _listen(self._host, self._port, self._setting)
-        self._port = listener.getsockname()[1]
+        if self._path is not None:
+            listener = listen_for_own_user(self._path)
+        else:
+            listener = _listen(self._host, self._port, self._setting)
+            self._port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._server.serve(sockets=[listener]), name="http")
         listening = loop.create_task(self._server.listening.wait())

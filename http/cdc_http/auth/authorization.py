@@ -90,3 +90,19 @@ def _bearer(request: Request) -> str | None:
 
 def _unauthorized(message: str, challenge: str) -> RequestError:
     return RequestError(401, "UNAUTHORIZED", message, headers={"www-authenticate": challenge})
+
+
+LOCAL_OPERATOR = Caller("local operator", frozenset({"sync", "admin"}))
+"""The caller on the control socket, which only processes of the daemon's user can open."""
+
+
+class LocalAuthorizer(Authorizer):
+    """Admits each caller as the local operator, for the control socket."""
+
+    def __init__(self) -> None:
+        super().__init__(AuthSettings())
+
+    async def authorize(self, request: Request, scope: Scope) -> None:  # noqa: ARG002 -- all scopes are allowed
+        """Record the caller with the request."""
+        note(request, caller=LOCAL_OPERATOR.name)
+        set_caller(request, LOCAL_OPERATOR)

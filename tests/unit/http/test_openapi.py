@@ -160,6 +160,12 @@ class FakeJobs:
         FakeDaemon().service.parse_ids(object_type, ids)
         return SyncJob(id="1", kind="sync", object_type=object_type, total=len(ids))
 
+    async def start_file(self, object_type: str, content: bytes, **_: Any) -> Any:
+        from cdc_daemon.store.sync_jobs import SyncJob  # noqa: PLC0415
+
+        FakeDaemon().service.parse_ids(object_type, [])
+        return SyncJob(id="1", kind="sync", object_type=object_type, total=len(content.splitlines()))
+
     async def report(self, identity: str) -> Any:
         assert identity
 
