@@ -10,13 +10,17 @@ COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 \
 # The packages of the extra aws. They are not in the environment: botocore takes no python-dateutil of today.
 AWS := .cache/aws
 
+# The packages that make the documentation site, and the site.
+SITE_TOOLS := .cache/docs-site-tools
+SITE ?= .cache/docs-site
+
 # The search engine beside Elasticsearch on which `make test` runs a part of the integration tests.
 OPENSEARCH := opensearch:2.19.5
 # The results of test runs, from which docs/compatibility.md is made.
 RESULTS := .cache/results
 
 .DEFAULT_GOAL := help
-.PHONY: help aws-test image-test setup demo observe screenshots docs compile test test-search compatibility unit explore fuzz lint types format clean fixtures lock image-locks
+.PHONY: help aws-test image-test setup demo observe screenshots docs docs-site compile test test-search compatibility unit explore fuzz lint types format clean fixtures lock image-locks
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,7 +41,7 @@ demo: setup ## Cassandra to search before your eyes (KEEP=1 leaves the servers u
 compile: $(READY) ## Compile the innermost loops of the commit-log reader, where a C compiler is
 	$(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
-test: setup ## Lint, types, and every test, on real servers and a real browser
+test: setup $(SITE_TOOLS)/.ready ## Lint, types, and every test, on real servers and a real browser
 	$(BIN)/python -m sandbox fetch --all --programs chromium promtool kubectl
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py \
@@ -71,7 +75,7 @@ aws-test: $(AWS)/.ready ## The tests of the extra aws, with its packages beside 
 screenshots: setup ## Take the pictures of the status page in docs/, of real servers
 	$(BIN)/python -m sandbox.screenshots
 
-image-test: setup ## Run every command of the Dockerfile outside a container, and look at what it makes
+image-test: setup $(SITE_TOOLS)/.ready ## Run every command of the Dockerfile outside a container, and look at what it makes
 	$(BIN)/python -m pytest tests/container
 
 unit: $(READY) ## The tests that need no server
@@ -102,9 +106,18 @@ format: $(READY) ## Fix what ruff can fix
 observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
 	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep) $(if $(PICTURE),--picture $(PICTURE))
 
-docs: $(READY) ## Generate what is made from the code: docs/metrics.md, field-types.md, config.schema.json, alerts, dashboard
+docs: $(READY) ## Generate what is made from the code: the reference pages and the schema in docs/, alerts, dashboard
 	$(BIN)/python -m monitoring
+	$(BIN)/python -m reference
 	$(BIN)/cdc-daemon config schema > docs/config.schema.json
+
+$(SITE_TOOLS)/.ready: requirements/docs.lock
+	$(PYTHON) -m venv --clear $(SITE_TOOLS)
+	$(SITE_TOOLS)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.lock
+	@touch $@
+
+docs-site: $(SITE_TOOLS)/.ready ## Make the documentation site in .cache/docs-site; a broken link or anchor is an error
+	$(SITE_TOOLS)/bin/sphinx-build -q -n -W --keep-going -b html -c docs . $(SITE)
 
 fixtures: setup ## Generate the commit-log fixtures on real servers (half an hour)
 	$(BIN)/python -m tests.fixtures_maker $(FIXTURES)
@@ -118,6 +131,7 @@ image-locks: ## Take the versions of the container image out of requirements/dev
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	$(COMPILE) pyproject.toml --extra otel --extra speed --constraints requirements/development.lock -o requirements/runtime.lock
 	$(COMPILE) --constraints requirements/development.lock --group image -o requirements/build.lock
+	$(COMPILE) --constraints requirements/development.lock --group docs -o requirements/docs.lock
 	grep -v '^python-dateutil==' requirements/development.lock | sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/\1/p' > .cache/lock/constraints.txt
 	$(COMPILE) --constraints .cache/lock/constraints.txt --group aws -o requirements/aws.lock
 
