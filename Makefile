@@ -69,6 +69,12 @@ $(AWS)/.ready: requirements/aws.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(AWS) -r requirements/aws.lock
 	@touch $@
 
+.PHONY: torture
+torture: setup ## Mixed load and planned faults on real servers, then a comparison (MINUTES=30 SEED=1 SEARCH=opensearch:2.19.5)
+	$(BIN)/python -m sandbox fetch $(if $(SEARCH),--search $(SEARCH))
+	$(BIN)/python -m bench.torture --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(if $(SEARCH),--search $(SEARCH)) \
+	    $(if $(REPORT),--report $(REPORT))
+
 aws-test: $(AWS)/.ready ## The tests of the extra aws, with its packages beside those of development
 	PYTHONPATH=$(AWS) $(BIN)/python -m pytest --tb=short tests/unit/search/engines/test_aws.py
 

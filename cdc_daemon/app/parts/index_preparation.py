@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -71,11 +71,16 @@ class Preparation:
         self._copies = copies
         self._remembered: list[float] = []
         self._missing = MissingIndices()
-        self._prepared = {
-            mapping.alias: _Prepared(mapping, settings[mapping.name], index_definition(settings[mapping.name], mapping))
-            for several in mappings.values()
-            for mapping in several
-        }
+        self._settings = settings
+        self._prepared: dict[str, _Prepared] = {}
+        for several in mappings.values():
+            self.follow(several)
+
+    def follow(self, mappings: Iterable[DocumentMapping]) -> None:
+        """Use these mappings from now on: an index that is created again has the columns that were added meanwhile."""
+        for mapping in mappings:
+            declared = self._settings[mapping.name]
+            self._prepared[mapping.alias] = _Prepared(mapping, declared, index_definition(declared, mapping))
 
     @property
     def remembered(self) -> float:

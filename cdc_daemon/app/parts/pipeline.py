@@ -220,6 +220,7 @@ class PipelinePart(Part):
         def replace(table: TableName, several: Sequence[DocumentMapping]) -> None:
             reader.relate(table, related_of({table: several})[table])
             self.documents.replace(table, several)
+            search.preparation.follow(several)
 
         live = LiveMappings(
             tables.settings.mappings,

@@ -36,8 +36,9 @@ class SearchPart(Part):
     """The indices behind the aliases, and the writer of bulk requests.
 
     `swap_watch` watches the indices of each alias and `swap_steps` swaps them. `troubled` are the aliases that accept
-    no writes. `suspects` records the documents that a bulk request without an answer may still write. `rows` reads
-    which rows the documents in the indices show. `clock` issues the versions of all documents.
+    no writes. `preparation` prepares the indices. `suspects` records the documents that a bulk request without an
+    answer may still write. `rows` reads which rows the documents in the indices show. `clock` issues all versions of
+    documents.
     """
 
     name = "indices"
@@ -55,6 +56,7 @@ class SearchPart(Part):
         self.engine = engine
         self.clock = clock
         self.suspects = suspects
+        self.preparation = preparation
         self.rows = _index_rows(tables.settings, tables.mappings, engine, clock)
         limits = _bulk_limits(tables.settings, preparation.remembered)
         self.swap_watch = SwapWatch(engine, [alias for several in tables.aliases.values() for alias in several])

@@ -210,7 +210,11 @@ def test_a_deleted_index_is_created_again_and_filled_without_a_restart(stage: St
     change(stage, 0)
     stage.daemon.run()
     stage.settle()
+    stage.execute("ALTER TABLE {ks}.person ADD added text")
+    stage.execute("UPDATE {ks}.person SET added = 'x' WHERE id = 6 AND part = 6")
+    stage.settle()
     before = stage.mapping_of("person")
+    assert "added" in before["properties"]
     stage.elastic.indices.delete(index=index_of(stage, "person"))
     wait_for("the trouble", lambda: trouble_of(stage, "person"))
     change(stage, 1)

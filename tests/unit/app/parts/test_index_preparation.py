@@ -30,6 +30,7 @@ class Indices:
         self.failures: dict[str, list[Exception]] = {}
         self.gc_deletes: dict[str, float] = {}
         self.ensured: list[str] = []
+        self.defined: list[IndexDefinition] = []
         self.completed: list[str] = []
         self.there: set[str] = set()
         self.created = True
@@ -44,6 +45,7 @@ class Indices:
     async def ensure(self, definition: IndexDefinition) -> EnsuredIndex:
         self._fail(definition.alias)
         self.ensured.append(definition.alias)
+        self.defined.append(definition)
         self.there.add(definition.alias)
         remembered = self.gc_deletes.get(definition.alias, 60.0)
         return EnsuredIndex(definition.index, created=self.created, added=(), gc_deletes=remembered)
@@ -270,3 +272,19 @@ async def test_a_deleted_index_is_waited_for_where_that_is_configured(
     with pytest.raises(ElasticsearchRefusedError):
         await preparation.again("user_alias")
     assert not indices.ensured
+
+
+async def test_a_deleted_index_is_created_again_with_columns_that_were_added_meanwhile(
+    preparation: Preparation, indices: Indices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "_missing", MissingIndices(clock := Clock()))
+    await preparation.at_start()
+    narrower = SETTINGS["user"].model_copy(update={"exclude": ("v",)})
+    preparation.follow([DocumentMapping("user", narrower, TABLES["user"])])
+    indices.there = {"device"}
+    with pytest.raises(ElasticsearchRefusedError):
+        await preparation.again("user_alias")
+    clock.now += 60
+    await preparation.again("user_alias")
+    before, after = [each for each in indices.defined if each.alias == "user_alias"]
+    assert before.mappings["properties"].keys() - after.mappings["properties"].keys() == {"v"}
