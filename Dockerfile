@@ -35,6 +35,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY cdc_daemon ./cdc_daemon
 COPY http ./http
 COPY docs/runbook.md ./docs/runbook.md
+COPY config.example.yaml config.sunbird-spark.yaml ./
+COPY examples ./examples
 RUN /build/tools/bin/python -m hatchling build -t wheel -d /build/dist \
     && /build/tools/bin/pip --python /opt/cdc-daemon install \
         --no-deps --no-index /build/dist/*.whl

@@ -22,6 +22,7 @@ from cdc_daemon.cli.common import (
     connect_daemon,
     load_settings,
 )
+from cdc_daemon.cli.completion import complete_table
 from cdc_daemon.model.errors import CdcError, ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +64,13 @@ ReasonOption = Annotated[
     typer.Option("--reason", metavar="REASON", help="Only dead letters with this reason, such as an error.type."),
 ]
 TableOption = Annotated[
-    str | None, typer.Option("--table", metavar="TABLE", help="Only dead letters of this table, such as sunbird.user.")
+    str | None,
+    typer.Option(
+        "--table",
+        metavar="TABLE",
+        help="Only dead letters of this table, such as sunbird.user.",
+        autocompletion=complete_table,
+    ),
 ]
 OlderOption = Annotated[
     str | None,

@@ -20,13 +20,17 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
+from cdc_daemon.cli.completion import complete_type
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cdc_daemon.cli.client import DaemonClient
 
-TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")]
+TypeArgument = Annotated[
+    str,
+    typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.", autocompletion=complete_type),
+]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cdc_daemon.cli.init_tools.examples import Example, write_example
+
 if TYPE_CHECKING:
     from cdc_daemon.cli.init_tools.text import Login
 
@@ -35,6 +37,13 @@ def init(
         ),
     ] = None,
     *,
+    example: Annotated[
+        Example | None,
+        typer.Option(
+            help="Write this example configuration with its index files instead; no server is asked.",
+            show_default=False,
+        ),
+    ] = None,
     minimal: Annotated[
         bool, typer.Option("--minimal", help="Print the shortest configuration, and write no file.")
     ] = False,
@@ -114,8 +123,14 @@ def init(
 
     Without **--keyspace** and **--table** it has a mapping for every table. Passwords are not written into it: it names
     their files or environment variables. If the file exists, its servers are asked, and mappings of tables that it does
-    not show are proposed. Exit code 0: done, or nothing to add, 1: Cassandra does not answer, 2: wrong usage.
+    not show are proposed. With **--example** it writes an example configuration, and the files that the example names
+    beside it. Exit code 0: done, or nothing to add, 1: Cassandra does not answer, 2: wrong usage.
     """
+    if example is not None:
+        written = write_example(example, output)
+        typer.echo(f"{output}: the example {example}, with {len(written) - 1} files in {output.parent / 'examples'}")
+        typer.echo(f"next: cdc-daemon check --config {output}")
+        return
     from cdc_daemon.cli.init_tools.making import Maker, Wanted, can_ask, state_directory  # noqa: PLC0415  start fast
     from cdc_daemon.cli.init_tools.text import ServerAddresses  # noqa: PLC0415  likewise
     from cdc_daemon.telemetry.logs import quiet_logs  # noqa: PLC0415  likewise

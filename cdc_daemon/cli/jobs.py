@@ -26,6 +26,7 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
+from cdc_daemon.cli.completion import complete_type
 from cdc_daemon.cli.estimate import print_estimate
 from cdc_daemon.model.errors import ConfigError
 
@@ -41,7 +42,10 @@ app = typer.Typer(
     no_args_is_help=False, help="List jobs on whole tables and scheduled tasks; show a job; cancel a job."
 )
 
-TypesArgument = Annotated[list[str], typer.Argument(metavar="TYPE…", help="Names of mappings, such as user.")]
+TypesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="TYPE…", help="Names of mappings, such as user.", autocompletion=complete_type),
+]
 RateOption = Annotated[
     float | None, typer.Option("--rate", metavar="N", min=0.001, help="The maximum number of rows per second.")
 ]
@@ -53,7 +57,11 @@ DetachOption = Annotated[
 def backfill(  # noqa: PLR0917 -- the command line's order
     types: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TYPE…", help="Names of mappings, such as user. With --dry-run, none means all."),
+        typer.Argument(
+            metavar="TYPE…",
+            help="Names of mappings, such as user. With --dry-run, none means all.",
+            autocompletion=complete_type,
+        ),
     ] = None,
     where_token: Annotated[
         list[str] | None,

@@ -56,11 +56,21 @@ app.command("drop-index")(indices.drop_index)
 app.command("metrics")(metrics.metrics)
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  Typer calls it so
+    if wanted:
+        typer.echo(f"cdc-daemon {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[  # noqa: ARG001  its callback acts
+        bool,
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version),
+    ] = False,
 ) -> None:
     """Store the options that precede the command."""
     if context.obj is not None:

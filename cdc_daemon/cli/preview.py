@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc_daemon.cli.common import EXIT_FAILED, ConfigOption, JsonOption, load_settings
+from cdc_daemon.cli.completion import complete_type
 from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.model.text import printable
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def preview(
-    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")],
+    object_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.", autocompletion=complete_type)
+    ],
     ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, as text or as JSON objects of columns.")],
     config: ConfigOption = None,
     *,

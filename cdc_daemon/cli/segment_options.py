@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cdc_daemon.cli.completion import complete_keyspace, complete_table
+
 if TYPE_CHECKING:
     from cdc_daemon.commitlog.encryption import Keyring
     from cdc_daemon.config import Settings
@@ -53,7 +55,14 @@ KeyPasswordOption = Annotated[
 ]
 KeyspaceOption = Annotated[
     list[str] | None,
-    typer.Option("--keyspace", "-k", metavar="KEYSPACE", show_default=False, help="Only this keyspace; repeatable."),
+    typer.Option(
+        "--keyspace",
+        "-k",
+        metavar="KEYSPACE",
+        show_default=False,
+        help="Only this keyspace; repeatable.",
+        autocompletion=complete_keyspace,
+    ),
 ]
 TableOption = Annotated[
     list[str] | None,
@@ -63,6 +72,7 @@ TableOption = Annotated[
         metavar="TABLE",
         show_default=False,
         help="Only this table, as `table` or `keyspace.table`; repeatable.",
+        autocompletion=complete_table,
     ),
 ]
 

@@ -25,6 +25,7 @@ from cdc_daemon.cli.common import (
     WaitOption,
     connect_daemon,
 )
+from cdc_daemon.cli.completion import complete_type
 from cdc_daemon.cli.jobs import DetachOption, print_failed, print_started, run_job
 from cdc_daemon.model.errors import CdcError, ConfigError
 from cdc_daemon.model.id_file import FileEntry, read_entries
@@ -40,7 +41,9 @@ EXIT_INTERRUPTED = 130
 
 
 def sync(  # noqa: PLR0917 -- the command line's order
-    object_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.")],
+    object_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="The name of a mapping, such as user.", autocompletion=complete_type)
+    ],
     ids: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ID]…", help="Ids, as text or as JSON objects of columns and values."),
