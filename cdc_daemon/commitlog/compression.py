@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import cramjam
-import lz4.block
-import zstandard
 
 from cdc_daemon.model.errors import DamagedSegmentError
 
 _LZ4_RATIO: Final = 255
 """No LZ4 block is longer than its compressed form times this (one length byte for 255 literals or copies)."""
+
+
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
 def decompress(name: str, data: bytes, length: int) -> bytes:
@@ -40,7 +41,8 @@ def _lz4(data: bytes, length: int) -> bytes:
     claimed = int.from_bytes(data[:4], "little")
     if claimed != length or length > _LZ4_RATIO * len(data):
         raise ValueError(f"the block claims {claimed} bytes, the section {length}")
-    return bytes(lz4.block.decompress(data[4:], uncompressed_size=length))
+    found = bytearray(length)
+    return bytes(found[: cramjam.lz4.decompress_block_into(data[4:], found, output_len=length)])
 
 
 def _snappy(data: bytes, length: int) -> bytes:
@@ -67,10 +69,23 @@ def _deflate(data: bytes, length: int) -> bytes:
 
 def _zstd(data: bytes, length: int) -> bytes:
     """`ZstdCompressor`: one frame that states its content's size."""
-    size = zstandard.frame_content_size(data)
-    if size not in {length, -1}:
-        raise ValueError(f"the frame claims {size} bytes, the section {length}")
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=length)
+    if (claimed := _zstd_size(data)) != length:
+        raise ValueError(f"the frame claims {claimed} bytes, the section {length}")
+    found = bytearray(length)
+    return bytes(found[: cramjam.zstd.decompress_into(data, found)])
+
+
+def _zstd_size(data: bytes) -> int:
+    """Return the size of its content that the head of a frame states (RFC 8878, 3.1.1.1)."""
+    if data[:4] != _ZSTD_MAGIC or len(data) < 5:
+        raise ValueError("there is no frame")
+    descriptor = data[4]
+    single_segment = descriptor >> 5 & 1
+    width = (single_segment, 2, 4, 8)[descriptor >> 6]
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]  # after the window and the dictionary's id
+    if width == 0 or len(data) < start + width:
+        raise ValueError("the frame does not state its size")
+    return int.from_bytes(data[start : start + width], "little") + (256 if width == 2 else 0)
 
 
 def _noop(data: bytes, _length: int) -> bytes:
@@ -92,7 +107,5 @@ _FAILURES: Final = (
     OverflowError,
     MemoryError,
     zlib.error,
-    zstandard.ZstdError,
-    lz4.block.LZ4BlockError,
     cramjam.DecompressionError,
 )
