@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import ClientConnectorError
+from aiohttp import ClientConnectorError, ServerDisconnectedError
 from elastic_transport import (
     AiohttpHttpNode,
     ApiResponseMeta,
@@ -260,6 +260,9 @@ class _Node(AiohttpHttpNode):
             # A TLS error keeps its type, which identifies the cause.
             if type(error) is ConnectionError and any(isinstance(c, _NOTHING_SENT) for c in error.errors):
                 raise NotConnectedError(error.message) from None
+            if any(isinstance(c, ServerDisconnectedError) and not isinstance(c.message, str) for c in error.errors):
+                # The message is an object with what was read of the answer's head.
+                raise ConnectionError("the connection was closed in the middle of an answer") from None
             raise
         if _SIGNER in self.config._extras:
             answer = self._check_refusal(answer)

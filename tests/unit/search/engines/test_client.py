@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
 import logging
@@ -266,3 +267,21 @@ async def test_the_fake_is_taken_for_elasticsearch(server: FakeElasticsearch) ->
     server.other = lambda _method, _path, _body: web.json_response({"ok": True}, headers=PRODUCT)
     async with make_client(ElasticsearchOptions((server.url,))) as client:
         assert (await client.info()).body == {"ok": True}
+
+
+async def test_an_answer_that_is_cut_short_in_its_head_is_named_in_words() -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nx-secret: 7\r\ncontent-type: applica")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(cut, "127.0.0.1", 0)
+    transport = make_transport(ElasticsearchOptions((f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",)))
+    async with server:
+        with pytest.raises(EngineError) as raised, translated():
+            await transport.perform_request("GET", "/")
+    await transport.close()
+    failure = raised.value.failure
+    assert failure.error_type == "connection_error"
+    assert failure.reason == "the connection was closed in the middle of an answer"
