@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from bench.torture.shapes import KEYSPACE, Shape
+from bench.torture.shapes import KEYSPACE, REFERRED, Shape
 from bench.torture.values import ALL
 
 Statement = tuple[str, Sequence[Any]]
@@ -53,7 +53,7 @@ class Changes:
         if kind.startswith("map<text, "):
             return f"UPDATE {{ks}}.{shape.name}{using} SET {column} = null WHERE {where}", key
         value = "null" if chance.random() < 0.2 else "fromJson(%s)"
-        values = [] if value == "null" else [_json(ALL[kind](chance))]
+        values = [] if value == "null" else [_json(_value(shape, column, kind, chance))]
         return f"UPDATE {{ks}}.{shape.name}{using} SET {column} = {value} WHERE {where}", [*values, *key]
 
     def _delete(self, shape: Shape, chance: random.Random, now: int) -> Statement:
@@ -103,7 +103,7 @@ class Changes:
         """Return a row, often without some of its values."""
         values = {**shape.values, **shape.statics}
         return self._key(shape, chance) | {
-            name: ALL[kind](chance) for name, kind in values.items() if chance.random() < 0.7
+            name: _value(shape, name, kind, chance) for name, kind in values.items() if chance.random() < 0.7
         }
 
     def _key(self, shape: Shape, chance: random.Random) -> dict[str, Any]:
@@ -128,6 +128,10 @@ class Changes:
         """
         away = DAY if chance.random() < 0.03 else chance.uniform(0, 5e6)
         return now + int(chance.choice((-1, 1)) * away)
+
+
+def _value(shape: Shape, column: str, kind: str, chance: random.Random) -> Any:
+    return key_value(kind, chance.randrange(REFERRED)) if column in shape.refers else ALL[kind](chance)
 
 
 def key_value(kind: str, number: int) -> Any:

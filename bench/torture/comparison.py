@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from cassandra.cluster import Session
 
-from bench.torture.projection import Documents, bare, project
-from bench.torture.shapes import KEYSPACE, Shape, alias_of
+from bench.torture.projection import Documents, bare, join, project
+from bench.torture.shapes import CITY, KEYSPACE, PURCHASE, Shape, alias_of
 
 _PAGE = 1000
 
@@ -61,6 +61,11 @@ def request(url: str, method: str, path: str, body: Any = None, *, timeout: floa
 def compare(session: Session, url: str, shape: Shape) -> Compared:
     """Compare a table with its documents."""
     rows, documents = read_rows(session, shape), dict(read_documents(url, alias_of(shape.name)))
+    if shape.is_joined:
+        for document in documents.values():
+            document["purchases"] = [bare(each) for each in document.get("purchases", ())]
+    if shape.keeps_removed:
+        documents = {name: each for name, each in documents.items() if name in rows or each.get("deleted") is not True}
     different = sorted(name for name in rows.keys() & documents.keys() if rows[name] != documents[name])
     missing, surplus = sorted(rows.keys() - documents.keys()), sorted(documents.keys() - rows.keys())
     examples = [
@@ -71,12 +76,16 @@ def compare(session: Session, url: str, shape: Shape) -> Compared:
 
 def read_rows(session: Session, shape: Shape) -> Documents:
     """Return the documents that a table should have."""
-    found = session.execute(f"SELECT * FROM {KEYSPACE}.{shape.name}")  # noqa: S608 -- constants
-    exact = {
-        name for name, kind in zip(found.column_names, found.column_types, strict=True) if kind.typename == "varint"
-    }
-    rows = ({name: _exact(value) if name in exact else value for name, value in row._asdict().items()} for row in found)
-    return project(rows, list(shape.key), shape.mapping.get("where"))
+    documents = project(_rows(session, shape.name), list(shape.key), shape.mapping.get("where"))
+    return join(documents, _rows(session, PURCHASE), _rows(session, CITY)) if shape.is_joined else documents
+
+
+def _rows(session: Session, table: str) -> Iterator[dict[str, Any]]:
+    found = session.execute(f"SELECT * FROM {KEYSPACE}.{table}")  # noqa: S608 -- constants
+    kinds = zip(found.column_names, found.column_types, strict=True)
+    exact = {name for name, kind in kinds if kind.typename == "varint"}
+    for row in found:
+        yield {name: _exact(value) if name in exact else value for name, value in row._asdict().items()}
 
 
 def _exact(value: int | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from bench.torture.comparison import request
 from bench.torture.plan import Fault
 from bench.torture.scene import PATIENCE, Scene, SceneError
-from bench.torture.shapes import KEYSPACE, Shape, alias_of
+from bench.torture.shapes import KEYSPACE, REKEYED, Shape, alias_of
 from bench.torture.values import SIMPLE
 from cdc_daemon.cli.client import DaemonClient
 from cdc_daemon.cli.jobs import JobsClient
@@ -245,9 +245,14 @@ class Faults:
             scene.execute(f"ALTER TABLE {{ks}}.{shape.name} ADD {name} {column_type}")
             shape.values = {**shape.values, name: column_type}
         else:
+            if kind == "rekey":
+                shape = next(each for each in scene.shapes if each.name == REKEYED)
             scene.execute(f"DROP TABLE IF EXISTS {{ks}}.{shape.name}")
             time.sleep(fault.seconds * fault.choice)
             shape.values = dict(shape.first_values)
+            if kind == "rekey":
+                shape.key = dict(reversed(list(shape.key.items())))
+                shape.primary = ", ".join(shape.key)
             scene.execute(shape.create().replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
         return f"{KEYSPACE}.{shape.name}"
 

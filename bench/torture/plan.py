@@ -24,7 +24,7 @@ INDEX_TROUBLES = (
 )
 SEGMENT_TROUBLES = ("damaged", "missing", "repeated")
 STATE_TROUBLES = ("older", "disk_full")
-SCHEMA_CHANGES = ("truncate", "add_column", "recreate")
+SCHEMA_CHANGES = ("truncate", "add_column", "recreate", "rekey")
 
 KINDS: tuple[str, ...] = (
     *(f"{server}.{act}" for server in SERVERS for act in ("kill", "pause", "restart")),
@@ -39,10 +39,10 @@ KINDS: tuple[str, ...] = (
 LASTS = (1.0, 8.0)
 """The least and the most seconds for which a fault lasts."""
 
-REST = (4.0, 12.0)
+REST = (3.0, 9.0)
 """The least and the most seconds between the end of a fault and the next one."""
 
-OVERLAP = 0.2
+OVERLAP = 0.35
 """The share of faults that begin while the one before still lasts."""
 
 STEADY = 10.0

@@ -32,6 +32,29 @@ def project(rows: Iterable[Mapping[str, Any]], key: list[str], where: str | None
     return shown
 
 
+def join(
+    customers: Documents, purchases: Iterable[Mapping[str, Any]], cities: Iterable[Mapping[str, Any]]
+) -> Documents:
+    """Return the documents of customers with the rows of their purchases, in order, and the names of their cities."""
+    of_customer: dict[Any, list[Mapping[str, Any]]] = {}
+    for purchase in purchases:
+        of_customer.setdefault(purchase["customer"], []).append(purchase)
+    names = {city["id"]: city["name"] for city in cities}
+    return {
+        name: bare(
+            {
+                **customer,
+                "townName": names.get(customer.get("city")),
+                "purchases": [
+                    bare({column: plain(value) for column, value in each.items() if column != "customer"})
+                    for each in sorted(of_customer.get(customer["id"], ()), key=lambda row: int(row["n"]))
+                ],
+            }
+        )
+        for name, customer in customers.items()
+    }
+
+
 def identity(parts: list[Any]) -> str:
     """Return the id of a document: its only key value, or all of them, escaped and joined by colons."""
     texts = [part if isinstance(part, str) else str(plain(part)) for part in parts]

@@ -16,6 +16,14 @@ PROBE = "probe"
 BULK = "bulk"
 """An unmapped table whose large rows complete segments of the log."""
 
+REFERRED = 12
+"""The number of keys of the tables that other rows refer to."""
+
+REKEYED = "recreated"
+"""The table that is created again with another primary key."""
+
+PURCHASE, CITY = "purchase", "city"
+
 FORGETFUL = {"number_of_shards": 1, "number_of_replicas": 0, "gc_deletes": "4s"}
 """Settings of an index that soon forgets deletions: the hard case for requests that arrive late."""
 
@@ -44,6 +52,19 @@ class Shape:
 
     keys: int = 40
     """About how many different values a key column has."""
+
+    refers: frozenset[str] = frozenset()
+    """The columns whose values are keys of another table, of which they have `REFERRED` different ones."""
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether its documents show rows of other tables: of PURCHASE and CITY."""
+        return "joins" in self.mapping
+
+    @property
+    def keeps_removed(self) -> bool:
+        """Whether documents of removed rows are kept and marked."""
+        return self.mapping.get("on_row_delete") == "mark"
 
     def __post_init__(self) -> None:
         self.first_values = dict(self.values)
@@ -102,7 +123,31 @@ def shapes(*, vectors: bool) -> Iterator[Shape]:
         "id",
         mapping={"where": "hidden != true"},
     )
-    yield Shape("recreated", {"id": "int", "c": "int"}, {"v": "text", "at": "timestamp"}, "id, c", keys=8)
+    yield Shape(CITY, {"id": "int"}, {"name": "text"}, "id", keys=REFERRED)
+    yield Shape(PURCHASE, {"customer": "int", "n": "int"}, {"total": "decimal"}, "customer, n", keys=REFERRED)
+    yield Shape(
+        "customer",
+        {"id": "int"},
+        {"name": "text", "city": "int"},
+        "id",
+        keys=REFERRED,
+        refers=frozenset({"city"}),
+        mapping={
+            "joins": {
+                "purchases": {"table": f"{KEYSPACE}.{PURCHASE}", "on": {"customer": "id"}, "exclude": ["customer"]}
+            },
+            "lookups": {
+                "town": {
+                    "table": f"{KEYSPACE}.{CITY}",
+                    "on": {"id": "city"},
+                    "fields": {"name": "townName"},
+                    "dependents": {"field": "city"},
+                }
+            },
+        },
+    )
+    yield Shape("kept", {"id": "int"}, {"v": "text"}, "id", mapping={"on_row_delete": "mark"})
+    yield Shape(REKEYED, {"id": "int", "c": "int"}, {"v": "text", "at": "timestamp"}, "id, c", keys=8)
 
 
 def probe_shape() -> Shape:
