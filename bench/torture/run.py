@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.torture.changes import MOST_TTL, Changes
-from bench.torture.comparison import Compared, compare
+from bench.torture.comparison import Compared, compare, request
 from bench.torture.faults import ALONE, Faults
 from bench.torture.load import Load
 from bench.torture.plan import KINDS, Fault, make_plan
 from bench.torture.scene import Scene, SceneError, new_scene
+from bench.torture.shapes import KEYSPACE, alias_of
 from bench.torture.watch import Account, Sample, Watch
 from cdc_daemon import __version__
 from sandbox.cache import cache_directory
@@ -109,6 +110,7 @@ def _run(scene: Scene, plan: Sequence[Fault], outcome: Outcome, *, rate: float, 
             say(f"load ended: {load.made:,} changes; waiting until nothing is left to do")
             began = time.monotonic()
             time.sleep(MOST_TTL + 2.0)  # until the last row has expired
+            watch.end_probe()
             _settle(scene, watch, outcome)
             outcome.settled_after = time.monotonic() - began
             say(f"settled after {outcome.settled_after:.0f} s; comparing")
@@ -177,10 +179,21 @@ class _Director:
     def _measure(self, event: Event) -> None:
         while self._watch.now - event.ended < SETTLING:
             status = self._scene.status()
-            if status.get("state") == "running" and not troubles(status) and self._watch.lag < CAUGHT_UP:
+            if self._watch.lag < CAUGHT_UP and self._is_complete(status):
                 event.recovered = self._watch.now
                 return
             time.sleep(0.25)
+
+    def _is_complete(self, status: dict[str, Any]) -> bool:
+        """Return whether the daemon runs and each alias has an index that takes writes."""
+        if status.get("state") != "running" or troubles(status):
+            return False
+        try:
+            found = request(self._scene.search_url, "GET", f"/_alias/{KEYSPACE}-*")
+        except OSError:
+            return False
+        names = {alias for index in found.values() for alias in index["aliases"]}
+        return names >= {alias_of(shape.name) for shape in (*self._scene.shapes, self._scene.probe)}
 
 
 def troubles(status: dict[str, Any]) -> list[str]:
@@ -213,7 +226,7 @@ def _left(scene: Scene, watch: Watch) -> Iterator[str]:
     if status.get("state") != "running" or not metrics:
         yield f"the daemon is {status.get('state', 'silent')}"
         return
-    if watch.lag >= CAUGHT_UP * 5:
+    if watch.lag > 0:
         yield f"the probe lags {watch.lag:.0f} s"
     yield from (f"{alias} takes no writes" for alias in troubles(status))
     if any(copy.get("state") != "done" for copy in status.get("first_copies", ())):

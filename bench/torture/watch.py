@@ -85,6 +85,7 @@ class Watch:
 
         self._scene = scene
         self._stop = threading.Event()
+        self._probing = True
         self._written: deque[tuple[int, float]] = deque()
         self._began = time.monotonic()
         self._broken: list[BaseException] = []
@@ -108,6 +109,10 @@ class Watch:
         if self._broken:
             raise self._broken[0]
 
+    def end_probe(self) -> None:
+        """Write no further probes."""
+        self._probing = False
+
     def _run(self, work: Any) -> None:
         try:
             while not self._stop.is_set():
@@ -116,6 +121,9 @@ class Watch:
             self._broken.append(error)
 
     def _write(self) -> None:
+        if not self._probing:
+            self._stop.wait(WRITE_EVERY)
+            return
         number = time.time_ns() // 1_000_000
         statement = f"INSERT INTO {KEYSPACE}.{PROBE} (id, n) VALUES (1, %s)"  # noqa: S608 -- constants
         try:

@@ -79,6 +79,7 @@ class Composition:
             ending = tasks.create_task(end_when_rekeyed(), name="end")
             await supervise(self.log, [part for part in self.parts if part is not self.log])
             ending.cancel()
+        self.pipeline.end()
         return rekeyed
 
     async def drain(self, seconds: float) -> None:

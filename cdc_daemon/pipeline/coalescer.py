@@ -244,6 +244,12 @@ class Coalescer:
             handle.cancel()
         self._delayed.clear()
 
+    def abandon(self) -> None:
+        """Count all that is pending as forgotten, after `close`: a new coalescer gets these changes again."""
+        self._forgotten += len(self)
+        self._pending.clear()
+        self._in_flight.clear()
+
     def _take_back(self, entry: Entry) -> bool:
         """End an entry's flight without result; return whether it is now a pending entry of its own."""
         entry.prefetched = None

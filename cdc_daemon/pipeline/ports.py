@@ -185,7 +185,8 @@ class Flow(NamedTuple):
     """The number of signals that entered a coalescer since its start, by result.
 
     `taken` counts all, including those for the rows of a partition; `coalesced` joined a key that was already pending;
-    `rows` and `partitions` are keys settled; `forgotten` are keys that were removed because no caller needed them.
+    `rows` and `partitions` are keys settled; `forgotten` are keys that were removed because no caller needed them,
+    or because another coalescer gets their changes again.
     Together with the pending keys they add up (docs/guarantees.md, promise 7):
     taken = coalesced + rows + partitions + forgotten + pending.
     """

@@ -164,7 +164,9 @@ class Metrics:
             ("scope",),
         )
         self.keys_forgotten = self._counter(
-            "keys_forgotten", "Requested keys that were dropped because the client no longer waited."
+            "keys_forgotten",
+            "Keys that were dropped: the client of a request no longer waited, or a table has another primary key and "
+            "the changes are read from the log again.",
         )
         self.documents = self._counter(
             "documents",

@@ -132,6 +132,11 @@ class PipelinePart(Part):
         self._flow.show(self.coalescer.flow)
         self._metrics.paused.set(self.gate.closed)
 
+    def end(self) -> None:
+        """Export the last counts, after all parts have ended: new parts count from zero."""
+        self.coalescer.abandon()
+        self.measure()
+
     def _build_pipeline(
         self,
         context: Context,

@@ -294,6 +294,7 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     stage.settle()
     wait_for("the new documents alone", lambda: stage.documents("rekeyed").keys() == {"x:2", "y:3"}, pause=0.2)
     stage.assert_equal("rekeyed")
+    wait_for("the counters to add up", lambda: flow_adds_up(stage))
 
     # A mapping that does not fit any more waits, and no other with it; nor does a restart lose anything of it.
     stage.execute("DROP TABLE {ks}.misfit")
@@ -327,3 +328,10 @@ def test_tables_created_again_with_another_key(stage: Stage) -> None:
     stage.settle()
     assert stage.documents("misfit") == {"x_2": {"a": "x", "b": 2, "value": "new"}}
     assert stage.daemon.status()["held"] == []
+
+
+def flow_adds_up(stage: Stage) -> bool:
+    """Return whether each signal has a result, also those that were in flight when the parts were built anew."""
+    metric = stage.daemon.metric
+    ends = ("signals_coalesced_total", "keys_settled_total", "keys_forgotten_total")
+    return metric("pending") == 0 and metric("signals_taken_total") == sum(map(metric, ends))

@@ -174,3 +174,15 @@ async def test_closing_forgets_delays(line: AcknowledgementLine[int]) -> None:
     await asyncio.sleep(0.01)
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_what_is_abandoned_is_forgotten_and_the_counts_add_up(line: AcknowledgementLine[int]) -> None:
+    coalescer = Coalescer()
+    await hand_over(coalescer, line, 1, [row(b"a"), row(b"b"), row(b"b"), row(b"c")])
+    settled, _in_flight = await coalescer.take_rows(2)
+    coalescer.settle(settled)
+    coalescer.close()
+    coalescer.abandon()
+    taken, coalesced, rows, partitions, forgotten = coalescer.flow
+    assert (taken, coalesced, rows, partitions, forgotten, len(coalescer)) == (4, 1, 1, 0, 2, 0)
+    assert line.acknowledged == 0
