@@ -18,20 +18,22 @@ from prometheus_client import CollectorRegistry
 
 from cdc_daemon import __version__
 from cdc_daemon.app import garbage
-from cdc_daemon.app.composition import Composition, compose
+from cdc_daemon.app.composition import Composition
+from cdc_daemon.app.config_change import ConfigChange
+from cdc_daemon.app.config_files import ConfigFile
 from cdc_daemon.app.control import Control
+from cdc_daemon.app.generations import DRAIN_SECONDS, Generations
 from cdc_daemon.app.part import Context
 from cdc_daemon.app.parts.files import FilesPart
 from cdc_daemon.app.parts.store import StorePart
+from cdc_daemon.app.reload import Reloader
 from cdc_daemon.app.serving import serving
 from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.peers.questions import PeerQuestions
-from cdc_daemon.pipeline.gate import Pause
 from cdc_daemon.sources.log.lock import DaemonLock
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
-from cdc_daemon.store import Store
 from cdc_daemon.tablejobs.estimate import BackfillEstimator
 from cdc_daemon.tablejobs.index_admin import IndexAdmin
 from cdc_daemon.tablejobs.runner import RangeJobRunner
@@ -43,9 +45,6 @@ from cdc_http import LoopState
 
 log = structlog.get_logger(__name__)
 
-DRAIN_SECONDS = 10.0
-"""Drain timeout in seconds. Unacknowledged changes are replayed after the restart."""
-
 BEAT_SECONDS = 1.0
 
 STATUSES_SECONDS = 2.0
@@ -55,21 +54,29 @@ LATE_SECONDS = 30.0
 """Seconds without a beat after which a loop counts as stuck."""
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, file: Path, *, watch: bool = False) -> int:
     """Run until SIGTERM or SIGINT and return the process's exit code.
+
+    `file` is read again at a reload, which with `watch` also follows each change of it.
 
     Raises `CdcError` for problems that only an operator can fix: a wrong mapping, an unusable state directory,
     another daemon that uses it.
     """
     garbage.tune()
-    return await Daemon(settings).run()
+    return await Daemon(settings, ConfigFile(file), watch=watch).run()
 
 
 class Daemon:
     """One daemon from start to stop. It is the `DaemonView` of the HTTP surface from the beginning."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, file: ConfigFile | None = None, *, watch: bool = False) -> None:
         self._settings = settings
+        self._file = file
+        self._watches = watch
+        self._files: FilesPart | None = None
+        self._reloading: set[asyncio.Task[Any]] = set()
+        self._reloader: Reloader | None = None
+        self._generations = Generations(settings, self._make_context)
         self._metrics = Metrics()
         self._metrics.configuration_valid.set(True)
         self._garbage = garbage.CollectorPauses(self._metrics)
@@ -78,7 +85,6 @@ class Daemon:
         self._beats: dict[str, float] = {}
         self._stop = asyncio.Event()
         self._started = time.time()
-        self._composition: Composition | None = None
         self._store: StorePart | None = None
         self.node_id = socket.gethostname()
         self.questions = PeerQuestions()
@@ -94,8 +100,8 @@ class Daemon:
 
     def measure(self) -> None:
         """Update the metrics that are otherwise exported once a second."""
-        if self._composition is not None:
-            self._composition.measure()
+        if self._generations.composition is not None:
+            self._generations.composition.measure()
 
     @property
     def sync(self) -> SyncService | None:
@@ -128,12 +134,18 @@ class Daemon:
         parts = self._open_parts()
         if parts is None or self._store is None:
             return None
-        return Control(parts.pipeline.gate, self._store.store, parts.dead_letters.replayer, self._settings)
+        settings = self._generations.settings
+        return Control(parts.pipeline.gate, self._store.store, parts.dead_letters.replayer, settings)
+
+    @property
+    def reloader(self) -> Reloader | None:
+        """Reads the configuration again; None for a daemon without a configuration file."""
+        return self._reloader
 
     def readyz(self) -> Mapping[str, bool]:
         """Return whether requests for rows are accepted, independent of Cassandra's and Elasticsearch's state."""
         return {
-            "started": self._composition is not None,
+            "started": self._generations.composition is not None,
             "not_stopping": not self._stop.is_set(),
             "state_in_place": self._store is None or self._store.lost is None,
         }
@@ -161,7 +173,7 @@ class Daemon:
         return await asyncio.shield(self._statuses)
 
     async def _ask_statuses(self) -> Sequence[Mapping[str, Any]]:
-        parts = self._composition
+        parts = self._generations.composition
         others = await parts.peers.ask_all_json("status") if parts is not None and parts.peers.asks else {}
         return list_statuses(self._short_status(), others)
 
@@ -181,7 +193,13 @@ class Daemon:
             stack.enter_context(self._garbage.measuring())
             counted = self._summary.count
             self._store = stack.enter_context(StorePart.open(state, self._metrics, counted=counted))
-            await stack.enter_async_context(serving(self, self._settings.http, self._settings.peers, state=state))
+            listeners = await stack.enter_async_context(
+                serving(self, self._settings.http, self._settings.peers, state=state)
+            )
+            if self._file is not None:
+                self._reloader = Reloader(
+                    self._file, self._generations, listeners, self._metrics, applied=self._take_change
+                )
             log.info("daemon.started", version=__version__, process=os.getpid(), state_directory=str(state))
             await self._work(self._store)
         log.info("daemon.stopped")
@@ -193,22 +211,22 @@ class Daemon:
         The store and the files are watched from the beginning: a start may wait long for a server.
         """
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        working = asyncio.create_task(self._compose_and_run(store.store), name="work")
+        self._files = FilesPart(self._settings, self._metrics)
+        working = asyncio.create_task(self._generations.run(), name="work")
         running = [
             working,
             asyncio.create_task(self._keep_beating(), name="beat"),
-            *(
-                asyncio.create_task(part.run(), name=part.name)
-                for part in (store, FilesPart(self._settings, self._metrics))
-            ),
+            *(asyncio.create_task(part.run(), name=part.name) for part in (store, self._files)),
         ]
+        if self._reloader is not None and self._watches:
+            running.append(asyncio.create_task(self._reloader.watch(), name="configuration"))
         try:
             await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
-            if self._stop.is_set() and self._composition is not None and not working.done():
+            if self._stop.is_set() and self._generations.composition is not None and not working.done():
                 log.info("daemon.draining", seconds_at_most=DRAIN_SECONDS)
-                await self._composition.drain(DRAIN_SECONDS)
+                await self._generations.composition.drain(DRAIN_SECONDS)
         finally:
-            for task in (stopping, *running):
+            for task in (stopping, *running, *self._reloading):
                 task.cancel()
             results = await asyncio.gather(*running, return_exceptions=True)
         for result in results:
@@ -217,25 +235,30 @@ class Daemon:
 
     def _open_parts(self) -> Composition | None:
         """Return the parts that serve callers; None while the daemon starts or stops."""
-        return None if self._stop.is_set() else self._composition
+        return None if self._stop.is_set() else self._generations.composition
 
-    async def _compose_and_run(self, store: Store) -> None:
-        again = True
-        pause: Pause | None = None
-        while again:
-            context = Context(
-                self._settings, store, self._metrics, self._beat, self._report_wait, questions=self.questions
-            )
-            async with compose(context) as parts:
-                if pause is not None:  # a re-created table must not end an operator's pause
-                    parts.pipeline.gate.close(pause)
-                self._composition = parts
-                log.info("daemon.running", tables=[str(table) for table in parts.tables.shown])
-                again = await parts.run() and not self._stop.is_set()
-                pause = parts.pipeline.gate.pause
-                if again:
-                    self._composition = None
-                    log.warning("daemon.assembled_anew", hint="a table that mappings show was created again")
+    def _make_context(self, settings: Settings) -> Context:
+        assert self._store is not None, "the store is opened before the parts"
+        store = self._store.store
+        return Context(settings, store, self._metrics, self._beat, self._report_wait, questions=self.questions)
+
+    def _take_change(self, change: ConfigChange) -> None:
+        """Show the configuration that is in use from now on."""
+        old, settings = change.old, change.settings
+        self._summary.change_mappings(settings.mappings)
+        if self._files is not None:
+            self._files.configure(settings)
+        gone = {mapping.alias for mapping in old.mappings.values()}
+        gone -= {mapping.alias for mapping in settings.mappings.values()}
+        tables = _tables_of(old) - _tables_of(settings)
+        self._metrics.forget(aliases=gone, tables=tables)
+
+    def _reload_by_signal(self) -> None:
+        if self._reloader is None:
+            return
+        task = asyncio.create_task(self._reloader.reload("SIGHUP"), name="reload-by-signal")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
     async def _keep_beating(self) -> None:
         while True:
@@ -253,12 +276,13 @@ class Daemon:
             "version": __version__,
             "node": self.node_id,
             "started": self._started,
-            "state": "stopping" if self._stop.is_set() else "running" if self._composition else "starting",
+            "state": "stopping" if self._stop.is_set() else "running" if self._generations.composition else "starting",
             **({"state_lost": None} if self._store is None else self._store.status()),
+            **({} if self._reloader is None else self._reloader.status()),
             "stuck_loops": [name for name, loop in self.livez().items() if not loop.ok],
         }
-        if self._composition is not None:
-            return {**state, **self._composition.status()}
+        if self._generations.composition is not None:
+            return {**state, **self._generations.composition.status()}
         return {**state, "waiting_for": self._waiting}
 
     def _report_wait(self, what: str, error: str | None) -> None:
@@ -271,10 +295,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_exit, number)
-        loop.add_signal_handler(signal.SIGHUP, _ignore, signal.SIGHUP)
-        configured = self._settings.log.level
-        for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, configured)):
-            loop.add_signal_handler(number, _log_from, level)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+        loop.add_signal_handler(signal.SIGUSR1, _log_from, "debug")
+        loop.add_signal_handler(signal.SIGUSR2, lambda: _log_from(self._generations.settings.log.level))
 
     def _stop_or_exit(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -283,16 +306,17 @@ class Daemon:
             os._exit(128 + number)
         log.info("daemon.stopping", signal=number.name)
         self._stop.set()
+        self._generations.stopping = True
+
+
+def _tables_of(settings: Settings) -> set[tuple[str, str]]:
+    """Return the keyspace and the name of each table whose changes are shown or polled."""
+    shown = (table for mapping in settings.mappings.values() for table in (mapping.table, *mapping.joined_tables))
+    return {(table.keyspace, table.table) for table in (*shown, *(each.table for each in settings.poll))}
 
 
 def _folder_of(settings: Settings) -> Path | None:
     return settings.commit_log.cdc_raw_directory if settings.tail else None
-
-
-def _ignore(number: signal.Signals) -> None:
-    log.warning(
-        "daemon.signal_ignored", signal=number.name, hint="restart the daemon to have it read its configuration again"
-    )
 
 
 def _log_from(level: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -41,25 +42,54 @@ _PEER_HEAD_SECONDS = 5.0
 """Seconds that a peer has to send the head of its question."""
 
 
+Prepare = Callable[[HttpSettings], Callable[[], None]]
+"""Makes a listener ready for other settings; returns the function that puts them to use. Raises `ConfigError`."""
+
+
+class Listeners:
+    """The running listeners. Their addresses stay; tokens, limits and certificates can change."""
+
+    def __init__(self) -> None:
+        self._all: list[Prepare] = []
+
+    def add(self, prepare: Prepare) -> None:
+        """Add a listener."""
+        self._all.append(prepare)
+
+    def prepare(self, settings: HttpSettings) -> Callable[[], None]:
+        """Make all listeners ready for other settings; return the function that puts them to use.
+
+        Raises `ConfigError`; then nothing has changed.
+        """
+        ready = [prepare(settings) for prepare in self._all]
+
+        def use() -> None:
+            for each in ready:
+                each()
+
+        return use
+
+
 @asynccontextmanager
 async def serving(
     daemon: DaemonView, settings: HttpSettings, peers: PeerSettings = _NO_PEERS, *, state: Path | None = None
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Listeners]:
     """Listen on the configured ports, and on the control socket in the `state` directory, during a block.
 
     Raises `ConfigError`.
     """
+    listeners = Listeners()
     async with AsyncExitStack() as stack:
         # First, so that a command never finds an answering port without the socket.
         if state is not None:
-            await stack.enter_async_context(_control(daemon, settings, state / CONTROL_SOCKET))
+            await stack.enter_async_context(_control(daemon, settings, state / CONTROL_SOCKET, listeners))
         if peers.port is not None:
             await stack.enter_async_context(_peers(daemon, peers, peers.port))
         if settings.enabled and settings.health_port is not None:
             await stack.enter_async_context(serving_health(daemon, settings, port=settings.health_port))
         if settings.listens:
-            await stack.enter_async_context(_callers(daemon, settings))
-        yield
+            await stack.enter_async_context(_callers(daemon, settings, listeners))
+        yield listeners
 
 
 @asynccontextmanager
@@ -85,12 +115,17 @@ async def serving_health(
 
 
 @asynccontextmanager
-async def _control(daemon: DaemonView, settings: HttpSettings, path: Path) -> AsyncIterator[None]:
+async def _control(daemon: DaemonView, settings: HttpSettings, path: Path, listeners: Listeners) -> AsyncIterator[None]:
     """Serve the commands of this user on this host. Without the socket the daemon works, and they need a token."""
     events = StatusStream(daemon)
-    limits = ConnectionLimits(connections=_CONTROL_CONNECTIONS, reserved=0, head_timeout=settings.head_timeout)
+    limits = ConnectionLimits(connections=_CONTROL_CONNECTIONS, reserved=0)
     server = HttpServer(create_control_app(daemon, settings, events=events), path=path, limits=limits)
     listening = await _start_control(server, path)
+
+    def prepare(newer: HttpSettings) -> Callable[[], None]:
+        return partial(server.change, create_control_app(daemon, newer, events=events), limits)
+
+    listeners.add(prepare)
     try:
         yield
     finally:
@@ -139,16 +174,27 @@ async def _peers(daemon: DaemonView, settings: PeerSettings, port: int) -> Async
 
 
 @asynccontextmanager
-async def _callers(daemon: DaemonView, settings: HttpSettings) -> AsyncIterator[None]:
+async def _callers(daemon: DaemonView, settings: HttpSettings, listeners: Listeners) -> AsyncIterator[None]:
     assert settings.port is not None
     tls = None if settings.tls is None else ReloadingTlsContext(settings.tls)
     context = None if tls is None else tls.context
-    limits = ConnectionLimits(
-        connections=settings.max_connections, head_timeout=settings.head_timeout, idle_timeout=settings.idle_timeout
-    )
     events = StatusStream(daemon)
     app = create_app(daemon, settings, events=events)
+    limits = _limits_of(settings)
     server = HttpServer(app, host=settings.host, port=settings.port, context=context, limits=limits)
+
+    def prepare(newer: HttpSettings) -> Callable[[], None]:
+        use_app = partial(server.change, create_app(daemon, newer, events=events), _limits_of(newer))
+        use_files = None if tls is None or newer.tls is None else tls.prepare(newer.tls)
+
+        def use() -> None:
+            use_app()
+            if use_files is not None:
+                use_files()
+
+        return use
+
+    listeners.add(prepare)
     await server.start()
     log.info("http.listening", host=settings.host, port=server.port, encrypted=tls is not None)
     rotating = None if tls is None else asyncio.create_task(tls.run(), name="certificates")
@@ -160,3 +206,9 @@ async def _callers(daemon: DaemonView, settings: HttpSettings) -> AsyncIterator[
         await events.close()
         with suppress(asyncio.CancelledError):
             await server.stop()
+
+
+def _limits_of(settings: HttpSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        connections=settings.max_connections, head_timeout=settings.head_timeout, idle_timeout=settings.idle_timeout
+    )

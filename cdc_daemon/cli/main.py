@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,13 +19,25 @@ from cdc_daemon.cli import (
     metrics,
     preview,
     reconcile,
+    reload,
     schema,
     segments,
     status,
     sync,
 )
-from cdc_daemon.cli.common import EXIT_CONFIGURATION, EXIT_FAILED, ConfigOption, load_settings, report, unexpected
+from cdc_daemon.cli.common import (
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    ConfigOption,
+    find_config,
+    load_settings,
+    report,
+    unexpected,
+)
 from cdc_daemon.model.errors import CdcError
+
+if TYPE_CHECKING:
+    from cdc_daemon.config import Settings
 
 app = typer.Typer(
     name="cdc-daemon",
@@ -45,6 +58,7 @@ app.command("check")(check.check)
 app.command("status")(status.status)
 app.command("pause")(status.pause)
 app.command("resume")(status.resume)
+app.command("reload")(reload.reload)
 app.add_typer(jobs.app, name="jobs")
 app.command("sync")(sync.sync)
 app.command("preview")(preview.preview)
@@ -101,11 +115,19 @@ def run(
             show_default=False,
         ),
     ] = None,
+    watch_config: Annotated[
+        bool,
+        typer.Option(
+            "--watch-config/--no-watch-config",
+            envvar="CDC_DAEMON_WATCH_CONFIG",
+            help="Reload the configuration by itself when its file, or a file that it names, has changed.",
+        ),
+    ] = False,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT. It then completes the changes in flight; a second signal ends it at once.
 
-    SIGHUP is ignored, so that the daemon survives the closing of a terminal. SIGUSR1 switches to debug logging, SIGUSR2
-    restores the configured level.
+    SIGHUP reloads the configuration, as `cdc-daemon reload` does. SIGUSR1 switches to debug logging, SIGUSR2 restores
+    the configured level.
 
     The daemon may be killed at any time: changes that are not acknowledged are replayed after the restart. It waits for
     servers that are down. The log goes to standard error. Exit code 0: stopped by a signal, 1: failed, 2: the
@@ -115,7 +137,10 @@ def run(
         from cdc_daemon.app import daemon, event_loop  # noqa: PLC0415  commands start fast
         from cdc_daemon.app.config_wait import ConfigWait  # noqa: PLC0415  likewise
 
-        wait = ConfigWait(lambda: load_settings(config), daemon.run, health_port=health_port)
+        def run_daemon(settings: Settings) -> Coroutine[Any, Any, int]:
+            return daemon.run(settings, find_config(config), watch=watch_config)
+
+        wait = ConfigWait(lambda: load_settings(config), run_daemon, health_port=health_port)
         raise typer.Exit(event_loop.run(wait.run()))
     settings = load_settings(config)
     from cdc_daemon.app import (  # noqa: PLC0415  likewise, and mistakes in the configuration are reported sooner
@@ -125,7 +150,7 @@ def run(
     from cdc_daemon.telemetry import logs  # noqa: PLC0415  likewise
 
     logs.configure(settings.log)
-    raise typer.Exit(event_loop.run(daemon.run(settings)))
+    raise typer.Exit(event_loop.run(daemon.run(settings, find_config(config), watch=watch_config)))
 
 
 @app.command()

@@ -8,6 +8,7 @@ https://prometheus.io/docs/practices/naming/
 from __future__ import annotations
 
 import platform
+from collections.abc import Collection
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -74,6 +75,13 @@ class Metrics:
             implementation=platform.python_implementation(),
         )
 
+    def forget(self, *, aliases: Collection[str], tables: Collection[tuple[str, str]]) -> None:
+        """Remove the gauges of aliases and of tables (keyspace, table) that are no longer configured."""
+        for gauge in (each for each in vars(self).values() if isinstance(each, Gauge)):
+            for labels in [sample.labels for family in gauge.collect() for sample in family.samples]:
+                if labels.get("alias") in aliases or (labels.get("keyspace"), labels.get("table")) in tables:
+                    gauge.remove(*labels.values())
+
     def _freshness(self) -> None:
         self.replication_lag_seconds = self._histogram(
             "replication_lag_seconds",
@@ -93,6 +101,17 @@ class Metrics:
         self.configuration_valid = self._gauge(
             "configuration_valid",
             "1 while the daemon has a usable configuration. 0 while `run --wait-for-config` waits for one.",
+        )
+        self.config_generation = self._gauge(
+            "config_generation",
+            "Number of the configuration in use: 1 after the start, one more after each reload that changed it.",
+        )
+        self.config_last_reload_successful = self._gauge(
+            "config_last_reload_successful",
+            "1 if the last reload of the configuration was successful, or there was none; 0 if it was refused.",
+        )
+        self.config_reloads = self._counter(
+            "config_reloads", "Reloads of the configuration: applied, unchanged or refused.", ("result",)
         )
         self.ready = self._gauge(
             "ready",

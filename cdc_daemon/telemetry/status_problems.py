@@ -37,6 +37,11 @@ def _state(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
         text = "The state directory was deleted or replaced. Nothing is acknowledged until the daemon is restarted."
         yield StatusProblem("critical", text, "now", "cdcstatelost")
 
+    refused = (state.get("config") or {}).get("refused")
+    if refused:
+        text = f"The changed configuration is refused, and the previous one is in use: {' '.join(refused.split())}"
+        yield StatusProblem("warning", text, "now", "cdcconfigreloadrefused")
+
     clock = state.get("clock") or {}
     if clock.get("wrong"):
         # Rounded, because a screen reader would read out a sentence that changes each second.

@@ -64,6 +64,10 @@ class StatusSummary:
         """Set counts from the store: `dead_letters`, `open_jobs`, and when the `newest_job` was created."""
         self._stored.update(stored)
 
+    def change_mappings(self, mappings: Mapping[str, MappingSettings]) -> None:
+        """Show other mappings from the next measurement on."""
+        self._mappings = mappings
+
     def measure(self, now: float, state: Mapping[str, Any]) -> None:
         """Read the metrics and the daemon's `state` at time `now` (seconds since epoch)."""
         began = time.perf_counter()

@@ -176,6 +176,14 @@ class IndicesView(Protocol):
         ...
 
 
+class ReloadView(Protocol):
+    """Reads the configuration again."""
+
+    async def reload(self, by: str) -> Mapping[str, Any]:
+        """Apply the present configuration, or refuse it; return the result in plain values. `by` is who asked."""
+        ...
+
+
 class HealthView(Protocol):
     """What the probes and Prometheus ask. Synchronous members do no I/O."""
 
@@ -236,6 +244,11 @@ class DaemonView(HealthView, Protocol):
     @property
     def control(self) -> ControlView | None:
         """An operator's actions."""
+        ...
+
+    @property
+    def reloader(self) -> ReloadView | None:
+        """Reads the configuration again; None for a daemon without a configuration file."""
         ...
 
     @property

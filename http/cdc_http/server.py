@@ -88,7 +88,9 @@ class HttpServer:
         stop_seconds: float = _STOP_SECONDS,
     ) -> None:
         limits = limits or ConnectionLimits()
-        self._app = Interruptible(app)
+        self._swappable = SwappableApp(app)
+        self._app = Interruptible(self._swappable)
+        self._connections = Connection.within(limits)
         self._stop_seconds = stop_seconds
         self._host = host
         self._port = port
@@ -97,7 +99,7 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 self._app,
-                http=Connection.within(limits),
+                http=self._connections,
                 timeout_keep_alive=math.ceil(limits.idle_timeout),
                 ws="none",
                 lifespan="off",
@@ -138,6 +140,11 @@ class HttpServer:
             listening.cancel()
             listener.close()
             await self._task
+
+    def change(self, app: ASGIApp, limits: ConnectionLimits) -> None:
+        """Answer new requests by another application, within other limits. Requests in progress are not interrupted."""
+        self._swappable.app = app
+        self._connections.change_limits(limits)
 
     async def stop(self) -> None:
         """Stop listening and wait a few seconds for the requests in progress; then interrupt them.
@@ -188,6 +195,17 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
 log = structlog.get_logger(__name__)
 
 _HEADERS = {**NO_STORE, "retry-after": "5", "connection": "close"}
+
+
+class SwappableApp:
+    """An application in front of another one, which can be replaced between two requests."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request by the present application."""
+        await self.app(scope, receive, send)
 
 
 class Interruptible:

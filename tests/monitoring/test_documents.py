@@ -18,7 +18,7 @@ from tests.syntax import parse_file
 DOCUMENTS = ["README.md", "k8s/README.md", *(f"docs/{file.name}" for file in sorted((CHECKOUT / "docs").glob("*.md")))]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "write"}
 DOTTED = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\.[a-z0-9_]*)`")
-FILES = re.compile(r"\.(?:yaml|json|idx|crt|key|py|ini)$")
+FILES = re.compile(r"\.(?:yaml|json|idx|crt|key|py|ini|sock|org)$")
 
 ELSEWHERE = {
     "cassandra.failure": "a field of /status",

@@ -35,14 +35,18 @@ class FilesPart(Part):
     name = "files"
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Measure the files that these settings name."""
         self._certificates = list(_certificates(settings))
         self._state = settings.state.directory
         log_settings = settings.commit_log
         raw, active = log_settings.cdc_raw_directory, log_settings.commitlog_directory
         self._folder = CdcFolder(raw, commitlog=active) if settings.tail else None
-        self._metrics = metrics
         if settings.tail and settings.commit_log.cdc_total_space:
-            metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space)
+            self._metrics.cdc_raw_limit_bytes.set(settings.commit_log.cdc_total_space)
 
     async def run(self) -> None:
         """Measure until cancelled."""

@@ -76,6 +76,13 @@ class Connection(H11Protocol):
         slots = {"regular": ConnectionSlots(limits.connections), "reserve": ConnectionSlots(limits.reserved)}
         return type(cls.__name__, (cls,), {"limits": limits, **slots})
 
+    @classmethod
+    def change_limits(cls, limits: ConnectionLimits) -> None:
+        """Change the limits of one server, for new connections and for the next waits of open ones."""
+        cls.limits = limits
+        cls.regular.resize(limits.connections)
+        cls.reserve.resize(limits.reserved)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
         """Accept a connection, or refuse it when there is no slot."""
         super().connection_made(transport)

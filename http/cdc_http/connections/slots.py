@@ -37,6 +37,11 @@ class ConnectionSlots:
         self._idle: dict[str, dict[SlotHolder, None]] = {}
         self._count = 0
 
+    def resize(self, most: int) -> None:
+        """Change the number of slots. Connections beyond it stay until they end or are idle and another one comes."""
+        self._most = most
+        self._max_of_one_address = math.ceil(most * _LARGEST_PART_OF_ONE_ADDRESS)
+
     def take(self, holder: SlotHolder, address: str) -> bool:
         """Give a connection a slot, if necessary that of an idle one. Return False when there is none."""
         if len(self._holders.get(address, ())) >= self._max_of_one_address:

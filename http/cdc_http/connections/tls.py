@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -60,6 +61,17 @@ class ReloadingTlsContext:
             return
         self._stamps = stamps
         log.info("http.certificate_reloaded", certificate_file=str(self._settings.certificate_file))
+
+    def prepare(self, settings: HttpTlsSettings) -> Callable[[], None]:
+        """Load the files of other settings; return the function that puts them to use. Raises `ConfigError`."""
+        loaded = _load(settings)
+
+        def use() -> None:
+            self._settings = settings
+            self._stamps = self._read_stamps()
+            self._current = loaded
+
+        return use
 
     def _swap(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: Any) -> None:
         connection.context = self._current

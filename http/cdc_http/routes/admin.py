@@ -12,7 +12,7 @@ from starlette.routing import Route
 from cdc_daemon.model.errors import StoreError
 from cdc_daemon.store.sync_jobs import SyncJob
 from cdc_http.auth.authorization import Authorizer, caller_name
-from cdc_http.daemon_view import ControlView, DaemonView, JobsView
+from cdc_http.daemon_view import ControlView, DaemonView, JobsView, ReloadView
 from cdc_http.responses import RequestError, unavailable
 from cdc_http.routes.dead_letters import (
     drop_dead_letter,
@@ -38,6 +38,7 @@ class AdminEndpoint:
             Route("/admin/pause", self._endpoint(_pause), methods=["POST"]),
             Route("/admin/resume", self._endpoint(_resume), methods=["POST"]),
             Route("/admin/config", self._endpoint(_config), methods=["GET"]),
+            Route("/admin/reload", self._operators.endpoint(lambda daemon: daemon.reloader, _reload), methods=["POST"]),
             Route("/admin/sync-jobs", self._endpoint(_sync_jobs), methods=["GET"]),
             Route("/admin/sync-jobs/{job}/cancel", self._cancelling(), methods=["POST"]),
             Route("/admin/dead-letters", self._endpoint(list_dead_letters), methods=["GET"]),
@@ -82,6 +83,14 @@ async def _resume(request: Request, control: ControlView) -> Any:
 
 async def _config(_request: Request, control: ControlView) -> Any:
     return {"config": control.configuration()}
+
+
+async def _reload(request: Request, reloader: ReloadView) -> Any:
+    report = await reloader.reload(caller_name(request))
+    if report["result"] == "refused":
+        problem = f"The configuration is refused, and the previous one stays in use: {report['error']}"
+        raise RequestError(400, "", problem)
+    return report
 
 
 async def _sync_jobs(request: Request, control: ControlView) -> Any:

@@ -91,7 +91,7 @@ class DaemonProcess:
     def start(self) -> Self:
         """Write `config` to its file, start the process and return at once."""
         assert not self.alive, "the daemon runs already"
-        self.config_path.write_text(yaml.dump(self._written_config(), Dumper=_Plain, sort_keys=False), encoding="utf-8")
+        self.config_path.write_text(yaml.dump(self.written_config(), Dumper=_Plain, sort_keys=False), encoding="utf-8")
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._guard = subprocess.Popen(
             [
@@ -107,7 +107,7 @@ class DaemonProcess:
         self._guard.stdout.close()
         return self
 
-    def _written_config(self) -> dict[str, Any]:
+    def written_config(self) -> dict[str, Any]:
         """Return `config` with `snapshot: never` where a mapping says nothing: most tests begin with no backfill."""
         mappings = self.config["mappings"]
         if not isinstance(mappings, Mapping):

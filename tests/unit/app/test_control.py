@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from cdc_daemon.app.control import Control
-from cdc_daemon.app.daemon import Daemon
+from cdc_daemon.app.generations import Generations
 from cdc_daemon.config import Settings
 from cdc_daemon.pipeline.gate import Gate, Pause
 from cdc_daemon.sources.dead_letters.replay import Replayer
@@ -122,10 +122,7 @@ async def test_a_pause_outlives_that_the_parts_are_put_together_anew(
     async def compose(_: object) -> AsyncIterator[Parts]:
         yield Parts()
 
-    monkeypatch.setattr("cdc_daemon.app.daemon.compose", compose)
-    store = Store(tmp_path)
-    try:
-        await Daemon(settings(tmp_path))._compose_and_run(store)
-    finally:
-        store.close()
+    monkeypatch.setattr("cdc_daemon.app.generations.compose", compose)
+    context: Any = None
+    await Generations(settings(tmp_path), lambda _settings: context).run()
     assert pauses == [None, Pause("anna", 1_700_000_000.5)]

@@ -169,7 +169,8 @@ class TestRun:
     def test_ends_with_the_daemons_exit_code(self, daemon: ModuleType, right: Path, code: int) -> None:
         seen: list[Settings] = []
 
-        async def run(settings: Settings) -> int:
+        async def run(settings: Settings, file: Path, *, watch: bool) -> int:
+            assert (file, watch) == (right, False)
             seen.append(settings)
             return code
 
@@ -180,7 +181,8 @@ class TestRun:
     def test_an_expected_error_is_one_message(
         self, daemon: ModuleType, right: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        async def run(_settings: Settings) -> int:
+        async def run(_settings: Settings, _file: Path, *, watch: bool) -> int:
+            assert not watch
             raise CassandraUnavailableError("expected [an] answer, found none", hint="is it up?", node="10.0.0.1")
 
         daemon.__dict__["run"] = run

@@ -35,6 +35,7 @@ from cdc_daemon.tablejobs.range_job import JobRequest
 from cdc_daemon.tablejobs.runner import RangeJobReport
 from cdc_daemon.telemetry.metrics import Metrics
 from cdc_http import LoopState
+from cdc_http.daemon_view import ReloadView
 
 SCHEDULED = ScheduledJob(
     "expired values", 0.5, started=1_700_000_000.0, ended=1_700_000_000.5, runs=4, failures=4, error="no host"
@@ -148,6 +149,28 @@ class FakeRefresher:
     async def refresh(self, alias: str, when: Refresh) -> None:
         if when is not Refresh.NO:
             self.refreshed.append((alias, when))
+
+
+class FakeReloader:
+    """Has one configuration; `error` is why another one would be refused."""
+
+    def __init__(self) -> None:
+        self.error: str | None = None
+        self.by: list[str] = []
+
+    async def reload(self, by: str) -> Mapping[str, Any]:
+        self.by.append(by)
+        if self.error is not None:
+            return {"result": "refused", "generation": 1, "error": self.error}
+        return {
+            "result": "applied",
+            "generation": 2,
+            "mappings": {"added": ["order"], "changed": ["user", "batch"], "removed": []},
+            "sections": ["log"],
+            "restart_needed": ["http.port"],
+            "new_index_needed": {"user": ["id", "index"]},
+            "backfill_needed": ["batch"],
+        }
 
 
 class FakeControl:
@@ -349,6 +372,7 @@ class FakeDaemon:
     ) -> None:
         self.metrics = Metrics()
         self.loops: dict[str, LoopState] = {"tail": LoopState(1_700_000_000.5, ok=True)}
+        self.reloader: ReloadView | None = FakeReloader()
         self.others: list[Mapping[str, Any]] = [{"peer": "b", "state": "unreachable", "error": "no answer"}]
         self.state: dict[str, Any] = {"pending": 3, "schedule": [asdict(SCHEDULED) | {"next": None}]}
         self.lines: dict[str, Any] = {"step": 10.0, "end": None, "lines": []}
