@@ -141,5 +141,9 @@ image-locks: ## Take the versions of the container image out of requirements/dev
 	grep -v '^python-dateutil==' requirements/development.lock | sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/\1/p' > .cache/lock/constraints.txt
 	$(COMPILE) --constraints .cache/lock/constraints.txt --group aws -o requirements/aws.lock
 
+.PHONY: release
+release: $(READY) ## Make a release from a clean checkout: version, changelog, tag, files in dist/ (VERSION=0.2.0)
+	$(BIN)/python -m release $(or $(VERSION),$(error set VERSION, such as make release VERSION=0.2.0))
+
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

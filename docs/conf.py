@@ -44,6 +44,7 @@ NAVIGATION = {
     "Project": {
         "Changelog": "CHANGELOG",
         "Contributing": "CONTRIBUTING",
+        "Making a release": "docs/release",
         "Security": "SECURITY",
         "Code of conduct": "CODE_OF_CONDUCT",
         "Pinned packages": "requirements/README",

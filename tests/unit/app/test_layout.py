@@ -12,7 +12,7 @@ from tests.syntax import parse_file
 
 CHECKOUT = Path(__file__).parents[3]
 TESTS = CHECKOUT / "tests"
-OTHERS = {"bench", "demo", "http", "monitoring", "observe", "reference", "sandbox"}
+OTHERS = {"bench", "demo", "http", "monitoring", "observe", "reference", "release", "sandbox"}
 """Folders of unit tests for code outside `cdc_daemon`."""
 
 CHECKS = re.compile(r"\b(raises|warns|timeout|wait_for|validate|suppress|given|check)$")
