@@ -23,7 +23,8 @@ COMMAND = "make docs"
 _METRICS_HEAD = f"""\
 # Metrics
 
-Generated from the code by `{COMMAND}`; `cdc-daemon metrics` prints the same table for the installed version.
+This page lists every metric. It is generated from the code by `{COMMAND}`; `cdc-daemon metrics` prints the same table
+for the installed version.
 
 The daemon serves `GET /metrics` on its HTTP port in Prometheus' text format, or in OpenMetrics if the client asks for
 it. In addition there are the `process_*` metrics of the process (memory, CPU, open files).

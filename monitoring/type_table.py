@@ -53,9 +53,9 @@ _SAMPLES: Mapping[str, Any] = {
 _HEAD = """\
 # Field types
 
-Generated from the code by `make docs`. The table shows how a value of each CQL type stands in a document, and its
-field in an index whose mapping the daemon generates (without `mappings` or `mappings_file`). `types` declares other
-fields, by CQL type, for all mappings or for one:
+This page shows how a value of each CQL type stands in a document, and which field it gets in the index. It is
+generated from the code by `make docs`. The fields are those of an index whose mapping the daemon generates (without
+`mappings` or `mappings_file`). `types` declares other fields, by CQL type, for all mappings or for one:
 
 ```yaml
 types:

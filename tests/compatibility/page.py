@@ -108,8 +108,8 @@ def _found(results: Results, title: str, subject: Subject) -> str:
 
 _HEAD = f"""# Compatibility
 
-Which search engines and databases the daemon was run with, and how. `make compatibility` writes this page from the
-results of the last test runs (`tests/compatibility`). A cell says what ran, and "not recorded" otherwise.
+This page says which search engines and databases the daemon was run with, and how. `make compatibility` writes it from
+the results of the last test runs (`tests/compatibility`). A cell says what ran, and "not recorded" otherwise.
 
 - **conformance**: the test functions of `{CONFORMANCE}`.
   `make test` runs them on every engine. They need no Cassandra.
