@@ -52,11 +52,11 @@ class ConfigChange:
 
     @property
     def needs_new_parts(self) -> bool:
-        """Whether the daemon's parts must be composed anew. The log and the listeners are changed in place."""
+        """Whether the daemon's parts must be composed anew. Log, listeners and webhook are changed in place."""
         old, new = self.old, self.settings
         if any(getattr(old.http, key) != getattr(new.http, key) for key in _LISTENERS):
             return True
-        return old != new.model_copy(update={"log": old.log, "http": old.http})
+        return old != new.model_copy(update={"log": old.log, "http": old.http, "webhook": old.webhook})
 
     @property
     def changed_mappings(self) -> Mapping[str, MappingSettings]:

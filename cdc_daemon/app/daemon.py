@@ -32,6 +32,7 @@ from cdc_daemon.config import Settings
 from cdc_daemon.model.errors import CdcError
 from cdc_daemon.peers.questions import PeerQuestions
 from cdc_daemon.sources.log.lock import DaemonLock
+from cdc_daemon.sources.log.quarantine import Quarantine
 from cdc_daemon.sources.requests import SyncService
 from cdc_daemon.sources.requests.jobs import SyncJobRunner
 from cdc_daemon.tablejobs.estimate import BackfillEstimator
@@ -41,6 +42,7 @@ from cdc_daemon.telemetry import logs
 from cdc_daemon.telemetry.metrics import Metrics
 from cdc_daemon.telemetry.status_brief import list_statuses, shorten_status
 from cdc_daemon.telemetry.status_summary import StatusSummary
+from cdc_daemon.telemetry.webhook.sender import Webhook
 from cdc_http import LoopState
 
 log = structlog.get_logger(__name__)
@@ -74,6 +76,7 @@ class Daemon:
         self._file = file
         self._watches = watch
         self._files: FilesPart | None = None
+        self._webhook: Webhook | None = None
         self._reloading: set[asyncio.Task[Any]] = set()
         self._reloader: Reloader | None = None
         self._generations = Generations(settings, self._make_context)
@@ -212,10 +215,18 @@ class Daemon:
         """
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         self._files = FilesPart(self._settings, self._metrics)
+        self._webhook = Webhook(
+            self._settings.webhook,
+            self._metrics,
+            node=self.node_id,
+            status=self.status,
+            quarantined=len(Quarantine(self._settings.state.directory).segments()),
+        )
         working = asyncio.create_task(self._generations.run(), name="work")
         running = [
             working,
             asyncio.create_task(self._keep_beating(), name="beat"),
+            asyncio.create_task(self._webhook.run(), name="webhook"),
             *(asyncio.create_task(part.run(), name=part.name) for part in (store, self._files)),
         ]
         if self._reloader is not None and self._watches:
@@ -248,6 +259,8 @@ class Daemon:
         self._summary.change_mappings(settings.mappings)
         if self._files is not None:
             self._files.configure(settings)
+        if self._webhook is not None:
+            self._webhook.configure(settings.webhook)
         gone = {mapping.alias for mapping in old.mappings.values()}
         gone -= {mapping.alias for mapping in settings.mappings.values()}
         tables = _tables_of(old) - _tables_of(settings)

@@ -17,6 +17,7 @@ from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.config.servers import CassandraSettings, ElasticsearchSettings
 from cdc_daemon.config.type_names import FieldsByType
 from cdc_daemon.config.units import ByteSize, Duration, DurationOrZero
+from cdc_daemon.config.webhook import WebhookSettings
 
 
 class CommitLogSettings(SettingsSection):
@@ -202,6 +203,8 @@ class Settings(SettingsSection):
     """The daemon's HTTP server."""
     peers: PeerSettings = PeerSettings()
     """The other daemons of the datacenter, one beside each node."""
+    webhook: WebhookSettings = WebhookSettings()
+    """A webhook: events that people must know are posted to it as signed JSON."""
     log: LogSettings = LogSettings()
     """The daemon's log."""
     tracing: TracingSettings = TracingSettings()

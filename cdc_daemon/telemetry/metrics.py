@@ -399,6 +399,14 @@ class Metrics:
         )
         self.paused = self._gauge("paused", "1 while an operator has paused the commit log, else 0.")
 
+        self.webhook_posts = self._counter(
+            "webhook_posts",
+            "Posts to the webhook, by event and result: delivered, failed (it is posted again), dropped (the event is "
+            "given up).",
+            ("event", "result"),
+        )
+        self.webhook_waiting = self._gauge("webhook_waiting", "Events that wait to be posted to the webhook.")
+
     def _info(self, name: str, text: str, **values: str) -> None:
         self._describe(f"{name}_info", "info", tuple(values), text)
         Info(f"cdc_daemon_{name}", text, registry=self.registry).info(values)

@@ -1,0 +1,1 @@
+"""The webhook: events that people must know, posted as signed JSON."""
