@@ -91,6 +91,11 @@ class SectionReader:
         return self._piece is not None or self._recovered is not None
 
     @property
+    def next_marker(self) -> int | None:
+        """The file position of the next marker; None while there is data before it that `next` returns."""
+        return None if self.has_rest else self._marker
+
+    @property
     def finished(self) -> bool:
         """Whether the last marker points so near to the end of the file that no further section fits.
 
@@ -218,10 +223,10 @@ class SectionReader:
     def _follow(self) -> tuple[int, int] | None:
         """Check the current marker; return the start and end of the bytes after it, None when there are none so far."""
         position = self._marker
-        expected = self._markers.crc(position)
         pair = self._markers.read(position)
         if pair is None or pair == (0, 0):
             return None
+        expected = self._markers.crc(position)
         if pair[1] != expected:
             # The two ints are not written at once, so read again before reporting damage. A CRC that stays
             # zero is the result of a crash between the two writes: nothing after it was ever durable.

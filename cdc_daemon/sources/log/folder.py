@@ -258,6 +258,10 @@ class SegmentBuffer:
             data += more
         return data
 
+    def peek(self, start: int, count: int) -> bytes:
+        """Return up to `count` bytes from `start` on, fewer at the file's end, whatever the known length is."""
+        return os.pread(self._descriptor, count, start)
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         if self._descriptor >= 0:

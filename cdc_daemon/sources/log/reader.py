@@ -105,7 +105,14 @@ class LogReader:
             return False
         if segment.rested is not None and segment.file.active and not segment.gone:
             return segment.look_at <= time.monotonic()
-        return segment.rested is None or segment.rested != _appearance(segment, self._segments.evidence(segment))
+        if segment.rested is not None:
+            return segment.rested != _appearance(segment, self._segments.evidence(segment))
+        return segment.ended is None or segment.ended != self._ending(segment) or not segment.is_blank
+
+    def _ending(self, segment: TrackedSegment) -> tuple[Evidence, bool, bool]:
+        """Return all that decides what follows at the end of a segment, besides its own bytes."""
+        evidence = self._segments.evidence(segment)
+        return evidence, segment.file.has_index, self._segments.newer_begun(segment)
 
     async def _read(self, segment: TrackedSegment) -> bool:
         segment.reading = True
@@ -134,7 +141,7 @@ class LogReader:
 
     async def _read_portions(self, segment: TrackedSegment) -> bool:
         reader = segment.reader or await self._open(segment)
-        segment.rested = None
+        segment.rested = segment.ended = None
         progressed = False
         while not self._stopping:
             evidence = self._segments.evidence(segment)
@@ -143,7 +150,10 @@ class LogReader:
             if damages := reader.take_damages():
                 await self._beating(self._losses.unreadable(segment, damages))
             if not found:
+                ending = self._ending(segment)
                 await self._end_of(segment, reader, evidence)
+                if ending[0] == evidence:
+                    segment.ended = ending
                 break
             portion = await self._decode(reader)
             if portion.end == portion.start:

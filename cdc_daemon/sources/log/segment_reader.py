@@ -9,7 +9,7 @@ from cdc_daemon.commitlog.descriptor import SegmentDescriptor, read_descriptor
 from cdc_daemon.commitlog.encryption import Keyring
 from cdc_daemon.commitlog.entries import TAIL_SIZE
 from cdc_daemon.commitlog.keys import KeyBatch, read_keys
-from cdc_daemon.commitlog.markers import HEADER_RECOVERED, how_it_ends, recover_descriptor
+from cdc_daemon.commitlog.markers import HEADER_RECOVERED, MARKER_SIZE, how_it_ends, recover_descriptor
 from cdc_daemon.commitlog.schema import SchemaView
 from cdc_daemon.commitlog.section import Section, SectionReader
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError
@@ -64,6 +64,20 @@ class SegmentReader:
     def is_close(self) -> bool:
         """Whether the next `fetch` only reads recent writes of Cassandra, which are in the page cache."""
         return self._at_end or self._section is not None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the last `fetch` reached the end, and the next marker is still unwritten. It costs one small read.
+
+        False when that cannot be read either: `fetch` raises the reason.
+        """
+        marker = None if self._reader is None or self._lost or not self._at_end else self._reader.next_marker
+        if marker is None:
+            return False
+        try:
+            return not any(self._buffer.peek(marker, MARKER_SIZE))
+        except OSError:
+            return False
 
     @property
     def ahead(self) -> int:

@@ -22,13 +22,15 @@ class TrackedSegment:
     cannot be read at all. `gone` means that its name is no longer in the folder, `reading` that the reader is reading
     it, and `may_be_ahead` that part of it was read before a possible crash of Cassandra (see `Reader`). `rested` is its
     state when it was put to rest; `look_at` is the time (monotonic seconds) at which a resting segment of 3.11 is
-    looked at again. `retry_at` is the time of the next attempt after the system denied reading. `noted` is the position
-    up to which the store knows that a resting segment of 3.11 was read.
+    looked at again. `ended` is what was known when its end was reached, None before. `retry_at` is the time of the next
+    attempt after the system denied reading. `noted` is the position up to which the store knows that a resting segment
+    of 3.11 was read.
     """
 
     __slots__ = (
         "complete",
         "damaged",
+        "ended",
         "error",
         "file",
         "gone",
@@ -63,6 +65,7 @@ class TrackedSegment:
         self.error: CdcError | None = None
         self.gone = False
         self.rested: tuple[bool, bool] | None = None
+        self.ended: tuple[Evidence, bool, bool] | None = None
         self.look_at = 0.0
         self.noted = started
         self.retry_at = 0.0
@@ -72,6 +75,11 @@ class TrackedSegment:
     def id(self) -> int:
         """The segment's id."""
         return self.file.id
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was written behind the end that was reached. It costs one small read."""
+        return self.reader is not None and self.reader.is_blank
 
     def see(self, file: SegmentFile) -> None:
         """Update the segment from its current entry in the folder."""

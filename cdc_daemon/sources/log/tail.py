@@ -245,10 +245,12 @@ class Tail:
                 monitor.request_release()
                 continue
             self._read_all_at = begun
-            # Not `wait_for`: before Python 3.12 it can swallow a cancellation that comes with the timeout.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._options.poll_interval):
-                    await self._work.wait()
+            # A timer alone costs less than a timeout around the wait, and this is what an idle daemon does most.
+            timer = asyncio.get_running_loop().call_later(self._options.poll_interval, self._work.set)
+            try:
+                await self._work.wait()
+            finally:
+                timer.cancel()
             self._work.clear()
 
     async def _drain(self, reading: asyncio.Task[None], keeper: CheckpointKeeper) -> None:

@@ -70,6 +70,28 @@ def test_it_knows_how_much_of_a_section_is_ahead(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_its_end_is_blank_until_the_next_marker_is_written(tmp_path: Path) -> None:
+    segment = CommitLogWriter(tmp_path, size=SIZE).current
+    assert segment.add(user("first"))
+    segment.mark()
+    [file] = [file for file in CdcFolder(tmp_path / "cdc_raw").look().segments if file.id == segment.id]
+    reader = SegmentReader(file)
+    evidence = Evidence()
+    assert not reader.is_blank, "nothing was fetched yet"
+    assert reader.fetch(evidence)
+    assert not reader.is_blank, "a section is ahead"
+    reader.advance(reader.decode(SCHEMA, limit=9))
+    assert not reader.fetch(evidence)
+    assert reader.is_blank
+    assert segment.add(user("second"))
+    assert reader.is_blank, "entries become readable with their marker"
+    segment.mark()
+    assert not reader.is_blank
+    assert reader.fetch(evidence)
+    reader.close()
+    assert not reader.is_blank
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     flips=st.dictionaries(st.integers(0, SIZE - 1), st.integers(1, 255), min_size=1, max_size=6),
