@@ -313,11 +313,13 @@ def _index_file(segment: Path) -> Path:
 
 
 def _damage(segment: Path, choice: float) -> None:
-    """Overwrite some bytes in the middle of a segment."""
-    with segment.open("r+b") as file:
-        size = segment.stat().st_size
-        file.seek(int(size * (0.1 + 0.5 * choice)))
+    """Overwrite some bytes in the middle of a segment: of a copy, as Cassandra's own segment is the same file."""
+    copy = segment.with_name(f"damaged-{segment.name}")
+    shutil.copy(segment, copy)
+    with copy.open("r+b") as file:
+        file.seek(int(copy.stat().st_size * (0.1 + 0.5 * choice)))
         file.write(b"\xa5" * 64)
+    copy.rename(segment)
 
 
 def _fill(ballast: Path) -> None:

@@ -90,7 +90,7 @@ def run(
         except SceneError as error:
             outcome.problems.append(str(error))
         finally:
-            kept = cache_directory() / "torture-daemon.log"
+            kept = cache_directory() / f"torture-{outcome.seed}.log"
             if scene.daemon.output.exists():
                 shutil.copy(scene.daemon.output, kept)
                 outcome.problems.extend(_complaints(kept))

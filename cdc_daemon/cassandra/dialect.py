@@ -24,7 +24,8 @@ class Dialect:
     `limits_partitions` says whether it knows `PER PARTITION LIMIT`. `lowest_token` says whether a key may have the
     lowest token, which Murmur3Partitioner never assigns. `write_times_by_table` says whether `WRITETIME` works only
     for tables with client-side timestamps. `lists_clusterings` says whether a query that selects a collection may ask
-    for several clusterings (`IN`). `lacks` are sentences for `cdc-daemon check`, one for each missing feature.
+    for several clusterings (`IN`), `frozen_times` whether `WRITETIME` and `TTL` work for frozen collections.
+    `lacks` are sentences for `cdc-daemon check`, one for each missing feature.
     """
 
     name: str
@@ -35,13 +36,14 @@ class Dialect:
     lowest_token: bool = False
     write_times_by_table: bool = False
     lists_clusterings: bool = True
+    frozen_times: bool = True
     lacks: tuple[str, ...] = ()
 
 
 CASSANDRA = Dialect("Cassandra", has_commit_log=True)
 
-BEFORE_4 = Dialect("Cassandra", has_commit_log=True, lists_clusterings=False)
-"""Cassandra before 4.0 (`StatementRestrictions`, 3.11)."""
+BEFORE_4 = Dialect("Cassandra", has_commit_log=True, lists_clusterings=False, frozen_times=False)
+"""Cassandra before 4.0 (`StatementRestrictions` and `Selectable.WritetimeOrTTL`, 3.11)."""
 
 _NO_LOG = "no commit log that the daemon can read: its tables are polled (tail: off)"
 

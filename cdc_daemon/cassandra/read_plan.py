@@ -68,7 +68,7 @@ class ReadPlan:
         values = [each for each in (*table.static, *table.regular) if only is None or each.name in only]
         self.columns: tuple[str, ...] = tuple(column.name for column in (*self.key_columns, *values))
         times = [
-            _write_time(column, newest_of_collections=newest_of_collections)
+            _write_time(column, dialect, newest_of_collections=newest_of_collections)
             for column in (values if only is None and timed else ())
         ]
         shown = [time for time in times if time is not None]
@@ -78,7 +78,7 @@ class ReadPlan:
         """The number of TTLs after the write times."""
         if with_ttls and not table.is_counter:
             expiring = [*(each for each in table.static if each in values), *table.regular]
-            ttls = [_ttl(column, of_collections=newest_of_collections) for column in expiring]
+            ttls = [_ttl(column, dialect, of_collections=newest_of_collections) for column in expiring]
             shown += [ttl for ttl in ttls if ttl is not None]
             self.ttls = len(shown) - self.times
         self._limit = (
@@ -207,14 +207,21 @@ def _encode_value(value: bytes | None) -> bytes:
     return b"\xff\xff\xff\xff" if value is None else len(value).to_bytes(4, "big") + value
 
 
-def _write_time(column: Column, *, newest_of_collections: bool) -> str | None:
-    if not column.type.multi_cell:
+def has_own_time(column: Column, dialect: Dialect) -> bool:
+    """Return whether the database has one write time and one TTL for a column's value, and can return them."""
+    if column.type.multi_cell:
+        return False
+    return dialect.frozen_times or column.type.name not in {"list", "set", "map"}
+
+
+def _write_time(column: Column, dialect: Dialect, *, newest_of_collections: bool) -> str | None:
+    if has_own_time(column, dialect):
         return f"WRITETIME({quote(column.name)})"
     return f"MAXWRITETIME({quote(column.name)})" if newest_of_collections else None
 
 
-def _ttl(column: Column, *, of_collections: bool) -> str | None:
-    if not column.type.multi_cell:
+def _ttl(column: Column, dialect: Dialect, *, of_collections: bool) -> str | None:
+    if has_own_time(column, dialect):
         return f"TTL({quote(column.name)})"
     return f"collection_min(TTL({quote(column.name)}))" if of_collections else None
 

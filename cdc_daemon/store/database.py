@@ -25,7 +25,7 @@ class Database:
     """A SQLite file in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut.
 
     It may be used from any thread; transactions of several threads are serialised. Each commit checks that the opened
-    file still exists under its name: a commit to a deleted file is lost.
+    file still exists under its name: a commit to a deleted file is lost. After damage was found, no commit succeeds.
     Raises `StoreError` for a file that cannot be opened, is damaged, or was written by a newer version.
     """
 
@@ -33,17 +33,28 @@ class Database:
         self.path = path
         self._files = [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal", "-shm")]
         self._lock = threading.Lock()
+        self._damage: str | None = None
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._migrate()
+            found = _find_damage(self._connection)
         except sqlite3.Error as error:
             raise _store_error(error, path) from error
+        if found is not None:
+            self._connection.close()
+            raise StoreError(f"SQLite says: {found}", hint=_DAMAGED, file=str(path))
         self._identities = self._current_identities()
 
     def check(self) -> None:
-        """Raise `StateLostError` if the opened files no longer exist."""
+        """Raise `StateLostError` if the opened files no longer exist, or if damage was found in them."""
+        if self._damage is not None:
+            raise StateLostError(
+                f"the file is damaged: SQLite says: {self._damage}",
+                hint=f"nothing is acknowledged any more. Stop the daemon; then {_DAMAGED}",
+                file=str(self.path),
+            )
         if self._current_identities() != self._identities:
             raise StateLostError(
                 "expected the files that were opened at the start, found them deleted or replaced",
@@ -52,6 +63,21 @@ class Database:
                 "letters are lost: compare the tables (cdc-daemon reconcile TYPE --repair)",
                 file=str(self.path),
             )
+
+    def verify(self) -> None:
+        """Read the whole file, beside its other use, and raise `StateLostError` if it is damaged.
+
+        Damage that is found once is remembered: `check` and each further transaction raise too.
+        """
+        try:
+            connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+            try:
+                self._damage = self._damage or _find_damage(connection)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            self._note_damage(error)
+        self.check()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -71,6 +97,7 @@ class Database:
                         self._connection.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
+                self._note_damage(error)
                 raise _store_error(error, self.path) from error
             self.check()
 
@@ -81,12 +108,17 @@ class Database:
             try:
                 yield self._connection
             except sqlite3.Error as error:
+                self._note_damage(error)
                 raise _store_error(error, self.path) from error
 
     def close(self) -> None:
         """Close the file. Committed data is kept."""
         with self._lock:
             self._connection.close()
+
+    def _note_damage(self, error: sqlite3.Error) -> None:
+        if _is_damage(error):
+            self._damage = self._damage or str(error)
 
     def _current_identities(self) -> list[tuple[int, int] | None]:
         """Return the identities of the database's current files: the file, its log, and the log's index."""
@@ -134,8 +166,25 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+_DAMAGED = (
+    "move the file away, with those beside it that end in -wal and -shm, and start the daemon. It then begins a new "
+    "state and reads all of cdc_raw again. The old state's spooled keys and dead letters are lost: compare the tables "
+    "(cdc-daemon reconcile TYPE --repair)"
+)
+
+
+def _find_damage(connection: sqlite3.Connection) -> str | None:
+    """Return what is wrong with the pages of the file, or None. It reads the whole file."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return None if found == "ok" else " ".join(str(found).split())
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     hint = "the disk is full: free some space" if "full" in str(error) else None
-    if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-        hint = "the file is damaged: move it away. The daemon then starts from the oldest segment in cdc_raw"
+    if _is_damage(error):
+        hint = _DAMAGED
     return StoreError(f"SQLite says: {error}", hint=hint, file=str(path))

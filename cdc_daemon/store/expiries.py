@@ -60,6 +60,12 @@ class ExpiryStore:
             added = connection.executemany(_KEEP, new).rowcount
         self._count += max(added, 0) - max(deleted, 0)
 
+    def note(self, expiries: Iterable[tuple[Key, int]]) -> None:
+        """Store the expiry of each row without one that a read has found. Such ones stay: they may be newer."""
+        new = [(*key_columns(key), FROM_READ, at) for key, at in expiries]
+        with self._database.transaction() as connection:
+            self._count += max(connection.executemany(_NOTE, new).rowcount, 0)
+
     def forget(self, table: TableName) -> None:
         """Delete the expiries of a table."""
         with self._database.transaction() as connection:
@@ -91,6 +97,10 @@ class ExpiryStore:
 
 
 _KEEP = "INSERT OR IGNORE INTO expiry VALUES (?, ?, ?, ?, ?, ?)"
+_NOTE = (
+    "INSERT INTO expiry SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM expiry "
+    "WHERE keyspace_name = ?1 AND table_name = ?2 AND partition_key = ?3 AND clustering = ?4 AND kind = ?5)"
+)
 _FORGET_KIND = (
     "DELETE FROM expiry WHERE keyspace_name = ? AND table_name = ? AND partition_key = ? AND clustering = ? "
     "AND kind = ?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from cdc_daemon.cassandra.read_plan import ReadPlan
+from cdc_daemon.cassandra.read_plan import ReadPlan, has_own_time
 from cdc_daemon.cassandra.ring import TokenRange
 from cdc_daemon.config.poll import PollSettings
 from cdc_daemon.model.errors import ConfigError
@@ -51,7 +51,8 @@ class ChangeTimes:
         declared = self._declared.get(table)
         if plan.newest_of_collections or (declared is not None and declared.column is not None):
             return None
-        blind = [each.name for each in (*plan.table.static, *plan.table.regular) if each.type.multi_cell]
+        columns = (*plan.table.static, *plan.table.regular)
+        blind = [each.name for each in columns if not has_own_time(each, plan.dialect)]
         if not blind:
             return None
         return (

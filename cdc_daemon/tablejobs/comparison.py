@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +19,13 @@ from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.search.removal_marks import is_marked
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchKind
 from cdc_daemon.values.messages import json_bytes
+
+NoteExpiries = Callable[[Sequence[tuple[Key, int]]], None]
+"""Stores the next expiry of rows, in seconds since epoch, where none is known. It blocks."""
+
+
+def ignore_expiries(_expiries: Sequence[tuple[Key, int]]) -> None:
+    """Store nothing."""
 
 
 class ExpectedDocument(NamedTuple):
@@ -41,7 +49,8 @@ class Comparison:
     A document that is marked as removed equals an absent row, if the mapping marks instead of removing.
     `changed` is true if an ingest pipeline changes the documents; then only their existence can be compared.
     `clock` decides whether a document's version proves when its row was read: not if another program, or a daemon whose
-    clock was ahead, wrote it.
+    clock was ahead, wrote it. `note_expiries` records when values of the rows expire: the changes that wrote them may
+    be lost, and equal rows are not handed to the pipeline, which records it otherwise.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class Comparison:
         changed: bool,
         index: str | None = None,
         clock: HybridClock | None = None,
+        note_expiries: NoteExpiries = ignore_expiries,
     ) -> None:
         self.engine = engine
         """The engine used for queries."""
@@ -67,6 +77,7 @@ class Comparison:
         self._index = index or alias
         self._changed = changed
         self._clock = clock or HybridClock()
+        self._note_expiries = note_expiries
 
     async def expected_documents(
         self, keys: Sequence[Key], reading: Reading | None = None
@@ -79,6 +90,8 @@ class Comparison:
             reading = await self._reader.read(self._table, keys)
         else:
             reading = await self._reader.extend(self._table, reading)
+        if found := _expiries(keys, reading):
+            await asyncio.to_thread(self._note_expiries, found)
         await self._updater.update(self._table, keys, reading)
         return self._expected(keys, reading)
 
@@ -146,6 +159,16 @@ class Comparison:
             _hash(document),
             **seen,  # type: ignore[arg-type]
         )
+
+
+def _expiries(keys: Sequence[Key], reading: Reading) -> list[tuple[Key, int]]:
+    """Return the next expiry of each row that has one."""
+    found = []
+    for key, state in zip(keys, reading.states, strict=True):
+        joined = () if state.joined_expires is None else (state.joined_expires,)
+        if state.row is not None and (moments := (*state.expires, *joined)):
+            found.append((key, min(moments)))
+    return found
 
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:

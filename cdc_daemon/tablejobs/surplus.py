@@ -21,7 +21,7 @@ from cdc_daemon.search.engine import DocumentName, SearchEngine, StoredDocument
 from cdc_daemon.search.indices import has_pipeline
 from cdc_daemon.search.removal_marks import unmarked_query
 from cdc_daemon.store.range_jobs import JobRange
-from cdc_daemon.tablejobs.comparison import Comparison
+from cdc_daemon.tablejobs.comparison import Comparison, NoteExpiries, ignore_expiries
 from cdc_daemon.tablejobs.confirmation import AT_ONCE, DirectWriter, MismatchConfirmation, WriteBarrier
 from cdc_daemon.tablejobs.document_ids import Digest, DocumentKeys, IdSums
 from cdc_daemon.tablejobs.findings import Mismatch, MismatchCounts, MismatchKind
@@ -72,8 +72,10 @@ class ComparisonTargets:
         sink: BackgroundSink,
         writer: DirectWriter,
         clock: HybridClock | None = None,
+        note_expiries: NoteExpiries = ignore_expiries,
     ) -> None:
         self._clock = clock
+        self._note_expiries = note_expiries
         self._engine = engine
         self._reader = reader
         self._updater = updater
@@ -104,6 +106,7 @@ class ComparisonTargets:
             changed=mapping.pipeline is not None or await has_pipeline(self._engine, place),
             index=place,
             clock=self._clock,
+            note_expiries=self._note_expiries,
         )
         counts = MismatchCounts(object_type)
         confirmation = MismatchConfirmation(

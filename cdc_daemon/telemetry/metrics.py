@@ -343,7 +343,7 @@ class Metrics:
         self.store_bytes = self._gauge("store_bytes", "Size of the daemon's database on disk in bytes.")
         self.state_lost = self._gauge(
             "state_lost",
-            "1 if the state files were deleted or replaced, so that the daemon acknowledges nothing, else 0.",
+            "1 if the state files were deleted, replaced or damaged, so that the daemon acknowledges nothing, else 0.",
         )
         self.state_free_bytes = self._gauge(
             "state_free_bytes", "Free bytes for the daemon on the file system of its state directory."

@@ -34,7 +34,7 @@ def find_problems(state: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _state(state: Mapping[str, Any]) -> Iterator[StatusProblem]:
     if state.get("state_lost"):
-        text = "The state directory was deleted or replaced. Nothing is acknowledged until the daemon is restarted."
+        text = "The state directory was deleted, replaced or damaged. Nothing is acknowledged until a restart."
         yield StatusProblem("critical", text, "now", "cdcstatelost")
 
     refused = (state.get("config") or {}).get("refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,12 +22,15 @@ log = structlog.get_logger(__name__)
 COUNT_SECONDS = 2.0
 """Seconds between two counts."""
 
+VERIFY_SECONDS = 600.0
+"""Seconds between two reads of the whole file, which find damaged pages. The file is also read whole at the start."""
+
 _SAID_AGAIN = 60.0
 """Seconds between repeated log messages that the state is lost."""
 
 
 class StorePart(Part):
-    """Counts dead letters and open jobs, logs new dead letters, and notices a lost state directory.
+    """Counts dead letters and open jobs, logs new dead letters, and notices a lost or damaged state.
 
     It runs apart from the daemon's beat: a slow disk must not look like a stuck loop. `lost` is the error while the
     state is lost. `counted` is called with the counts.
@@ -57,9 +61,12 @@ class StorePart(Part):
             store.close()
 
     async def run(self) -> None:
-        """Check and count every `COUNT_SECONDS`."""
+        """Check and count every `COUNT_SECONDS`; look for damage every `VERIFY_SECONDS`."""
+        verified = time.monotonic()
         while True:
-            await self._check()
+            due = time.monotonic() - verified >= VERIFY_SECONDS
+            await self._check(self.store.verify if due else self.store.check)
+            verified = time.monotonic() if due else verified
             with suppress(StoreError):
                 counts = await asyncio.to_thread(_count, self.store)
                 self._counted(**counts)
@@ -72,10 +79,10 @@ class StorePart(Part):
         """Return why the state is lost, if it is."""
         return {"state_lost": None if self.lost is None else str(self.lost)}
 
-    async def _check(self) -> None:
+    async def _check(self, check: Callable[[], None]) -> None:
         """Check that the state directory exists: transactions would fail too, but there may be none."""
         try:
-            await asyncio.to_thread(self.store.check)
+            await asyncio.to_thread(check)
         except StateLostError as error:
             self.lost = error
             log.error("state.lost", error=error, every=_SAID_AGAIN)  # noqa: TRY400 -- the error tells its place

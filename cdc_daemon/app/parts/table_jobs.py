@@ -133,6 +133,7 @@ class TableJobsPart(Part):
             sink=pipeline.coalescer,
             writer=search.writer,
             clock=search.clock,
+            note_expiries=context.store.expiries.note,
         )
         barrier = LogBarrier(log.tail, pipeline.coalescer, pause=_log_pause(tables.settings, cassandra))
         reconcile = Reconcile(

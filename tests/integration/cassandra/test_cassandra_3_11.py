@@ -142,3 +142,29 @@ async def test_rows_with_clusterings_and_collections_are_read(box: Sandbox, sess
     rows = [None if state.row is None else (state.row[at["p"]], state.row[at["c"]]) for state in found.states]
     assert rows == [("a", 2), ("b", 0), None, None, ("a", 0)]
     assert all(set(state.row[at["tags"]]) == {"x"} for state in found.states if state.row is not None)
+
+
+async def test_rows_with_frozen_collections_are_read(box: Sandbox, session: Session) -> None:
+    """3.11 cannot return the write time or the TTL of a frozen collection."""
+    with box.connect() as cql:
+        cql.execute("CREATE KEYSPACE frozen WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        cql.execute("CREATE TYPE frozen.address (street text)")
+        cql.execute(
+            "CREATE TABLE frozen.t (p text PRIMARY KEY, "
+            "l frozen<list<int>>, s frozen<set<int>>, m frozen<map<int, int>>, u frozen<address>, "
+            "a address, t tuple<int, int>, v int)"
+        )
+        cql.execute(
+            "INSERT INTO frozen.t (p, l, s, m, u, a, t, v) VALUES "
+            "('a', [1], {2}, {3: 4}, {street: 'x'}, {street: 'y'}, (5, 6), 7) USING TTL 1000"
+        )
+    schema = SchemaSource(session)
+    await schema.refresh()
+    table = TableName("frozen", "t")
+    schema.expect_ttl([table])
+    found = await CassandraRowReader(session, schema, HybridClock()).read(table, [Key(table, b"a", ())])
+    (state,) = found.states
+    assert state.row is not None
+    row = dict(zip(found.columns, state.row, strict=True))
+    assert (row["l"], set(row["s"]), dict(row["m"]), row["t"], row["v"]) == ([1], {2}, {3: 4}, (5, 6), 7)
+    assert state.expires

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_daemon.cassandra.dialect import BEFORE_4
+from cdc_daemon.cassandra.dialect import BEFORE_4, CASSANDRA
 from cdc_daemon.cassandra.read_plan import LOOKUPS_PER_QUERY, ReadPlan, encode_list, encode_tuple, quote
 from cdc_daemon.model.signal import Key, TableName
 from tests.unit.document.tables import ENROLMENT, USER, table
@@ -52,6 +52,16 @@ def test_before_4_0_rows_with_a_collection_are_read_one_by_one() -> None:
 def test_before_4_0_rows_without_a_collection_are_read_together() -> None:
     made = ReadPlan(ENROLMENT, dialect=BEFORE_4)
     assert made.by_keys == plan(ENROLMENT).by_keys
+
+
+def test_before_4_0_frozen_collections_show_no_times() -> None:
+    frozen = table(
+        ("p", "text", "partition_key"), ("tags", "frozen<set<text>>", "regular"), ("pair", "tuple<int, int>", "regular")
+    )
+    for dialect, times in ((BEFORE_4, ["pair"]), (CASSANDRA, ["tags", "pair"])):
+        made = ReadPlan(frozen, dialect=dialect, with_ttls=True)
+        assert sorted(made.write_times) == sorted(f'WRITETIME("{name}")' for name in times)
+        assert (made.times, made.ttls) == (len(times), len(times))
 
 
 def test_a_composite_partition_is_asked_for_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from cdc_daemon.model.errors import StateLostError, StoreError
 from cdc_daemon.store.database import Database
+from cdc_daemon.store.migrations import MIGRATIONS
 
 
 @pytest.fixture
@@ -108,4 +110,82 @@ def test_files_that_are_put_back_are_used_again(tmp_path: Path) -> None:
         write(database)
     (tmp_path / "away").rename(directory)
     write(database)
+    database.close()
+
+
+def overwrite_pages(path: Path) -> None:
+    """Overwrite all pages but the first, as a failing disk or another program does."""
+    size = path.stat().st_size
+    assert size > 8192
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+
+
+def filled(path: Path) -> Database:
+    """Return a database whose rows are in the file itself, and not only in its log."""
+    database = Database(path)
+    with database.transaction() as connection:
+        connection.execute("CREATE TABLE filled (id INTEGER PRIMARY KEY, v BLOB)")
+        connection.executemany("INSERT INTO filled (v) VALUES (?)", [(bytes(1000),)] * 200)
+    with database.reading() as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return database
+
+
+def test_after_pages_were_overwritten_nothing_is_committed(tmp_path: Path) -> None:
+    database = filled(tmp_path / "store")
+    database.verify()
+    write(database)
+    overwrite_pages(tmp_path / "store")
+    with pytest.raises(StateLostError, match="damaged") as raised:
+        database.verify()
+    assert "move the file away" in str(raised.value.hint)
+    for attempt in (database.verify, database.check, lambda: write(database)):
+        with pytest.raises(StoreError):
+            attempt()
+    database.close()
+
+
+def test_overwritten_pages_are_noticed_by_a_transaction_too(tmp_path: Path) -> None:
+    database = filled(tmp_path / "store")
+    database.close()
+    database = Database(tmp_path / "store")
+    with database.reading() as connection:
+        connection.execute("PRAGMA shrink_memory")  # the start has read all pages
+    overwrite_pages(tmp_path / "store")
+    with pytest.raises(StoreError) as raised, database.reading() as connection:
+        connection.execute("SELECT sum(length(v)) FROM filled").fetchone()
+    assert "move the file away" in str(raised.value.hint)
+    with pytest.raises(StateLostError, match="damaged"):
+        database.check()
+    database.close()
+
+
+def test_a_file_with_overwritten_pages_is_refused_and_a_new_one_takes_its_place(tmp_path: Path) -> None:
+    filled(tmp_path / "store").close()
+    overwrite_pages(tmp_path / "store")
+    with pytest.raises(StoreError, match="SQLite says") as raised:
+        Database(tmp_path / "store")
+    assert "move the file away" in str(raised.value.hint)
+    (tmp_path / "store").rename(tmp_path / "damaged")
+    database = Database(tmp_path / "store")
+    write(database)
+    database.close()
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_the_store_of_each_earlier_version_is_upgraded(tmp_path: Path, version: int) -> None:
+    connection = sqlite3.connect(tmp_path / "store")
+    for number, step in enumerate(MIGRATIONS[:version], start=1):
+        connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+    if version:
+        connection.execute("INSERT INTO checkpoint VALUES ('node', 7, 512)")
+        connection.commit()
+    connection.close()
+    database = Database(tmp_path / "store")
+    database.verify()
+    with database.reading() as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute("SELECT * FROM checkpoint").fetchall() == [("node", 7, 512)] * bool(version)
     database.close()

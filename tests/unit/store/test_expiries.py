@@ -53,6 +53,18 @@ def test_an_expiry_that_was_put_off_meanwhile_is_not_done(store: Store) -> None:
     assert store.expiries.due(60, 10) == [Expiry(ONE, FROM_READ, 55)]
 
 
+def test_an_expiry_is_noted_only_where_no_read_has_found_one(store: Store) -> None:
+    store.expiries.keep([Lifetime(ONE, 50, (70,))])
+    store.expiries.note([(ONE, 40), (OTHER, 60)])
+    store.expiries.note([(OTHER, 61)])
+    assert store.expiries.due(1000, 10) == [
+        Expiry(ONE, FROM_READ, 50),
+        Expiry(OTHER, FROM_READ, 60),
+        Expiry(ONE, FROM_LOG, 70),
+    ]
+    assert store.expiries.count == 3
+
+
 def test_expiries_outlive_the_process(store: Store, tmp_path: Path) -> None:
     store.expiries.add_table(TABLE)
     store.expiries.add_table(TABLE)
