@@ -44,20 +44,40 @@ class Generations:
         self.stopping = False
         self._make_context = make_context
         self._wanted: _Wanted | None = None
+        self._latest: _Wanted | None = None
         self._given = asyncio.Event()
         self._pause: Pause | None = None
 
     async def replace(self, settings: Settings) -> None:
         """Run the parts with other settings; return when they run, which may wait for servers.
 
+        While the search engine takes no writes, the present parts go on, unless the settings name another one.
+
         Raises `ConfigError` if they cannot: then the parts run with the previous settings again. Raises
         `SupersededError` after a later call.
         """
         wanted = _Wanted(settings)
-        self._supersede(self._wanted)
-        self._wanted = wanted
-        self._given.set()
+        self._supersede(self._latest)
+        self._latest = wanted
+        await self._wait_writable(wanted)
+        if not wanted.running.done():
+            self._wanted = wanted
+            self._given.set()
         await wanted.running
+
+    async def _wait_writable(self, wanted: _Wanted) -> None:
+        """Wait until the search engine takes writes, unless another one is wanted, or until a later call.
+
+        A start waits for the search engine and does not spool, so the present parts go on during an outage.
+        """
+        parts = self.composition
+        if parts is None or wanted.settings.elasticsearch != self.settings.elasticsearch:
+            return
+        available = asyncio.ensure_future(parts.search.writer.wait_available())
+        try:
+            await asyncio.wait({available, wanted.running}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            available.cancel()
 
     async def run(self) -> None:
         """Run until the log has drained after `stopping` was set, or until cancelled.

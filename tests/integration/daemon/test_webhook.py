@@ -42,6 +42,12 @@ def receiving(posts: list[Post]) -> Iterator[str]:
             thread.join()
 
 
+def refused(posts: list[Post]) -> int:
+    """Return how many refused documents were posted. What earlier tests left in the log may be posted too."""
+    reasons = [post.event["details"].get("reasons", {}) for post in posts]
+    return sum(count for each in reasons for reason, count in each.items() if "parsing_exception" in reason)
+
+
 def test_a_dead_letter_reaches_the_webhook(stage: Stage) -> None:
     posts: list[Post] = []
     stage.table("user", "id int PRIMARY KEY, day text", mappings=DATED)
@@ -49,11 +55,9 @@ def test_a_dead_letter_reaches_the_webhook(stage: Stage) -> None:
         stage.daemon.config["webhook"] = {"url": url, "secret": SECRET, "every": "1s"}
         stage.daemon.run()
         stage.execute("INSERT INTO {ks}.user (id, day) VALUES (1, 'yesterday')")
-        wait_for("the event", lambda: posts)
-        assert posts[0].signed
-        assert posts[0].event["event"] == "dead_letter"
-        assert posts[0].event["count"] == 1
-        assert "yesterday" not in posts[0].body.decode()
+        wait_for("the event", lambda: refused(posts) == 1)
+        assert all(post.signed for post in posts)
+        assert not any(b"yesterday" in post.body for post in posts)
         wait_for("its count", lambda: stage.daemon.metric("webhook_posts_total", result="delivered"))
 
         del stage.daemon.config["webhook"]
@@ -62,10 +66,11 @@ def test_a_dead_letter_reaches_the_webhook(stage: Stage) -> None:
         assert result.exit_code == 0, result.output
         assert "sections changed: webhook" in result.stdout
         assert len(stage.daemon.events("daemon.running")) == 1
+        letters = stage.daemon.metric("dead_letters_total")
         stage.execute("INSERT INTO {ks}.user (id, day) VALUES (2, 'tomorrow')")
-        wait_for("the second letter", lambda: stage.daemon.metric("dead_letters_total") == 2)
+        wait_for("the second letter", lambda: stage.daemon.metric("dead_letters_total") > letters)
         stage.settle()
-    assert len(posts) == 1
+    assert refused(posts) == 1
     assert stage.daemon.stop() == 0
     assert "a-key-in-the-path" not in stage.daemon.log_text()
     assert SECRET not in stage.daemon.log_text()

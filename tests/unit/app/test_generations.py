@@ -15,11 +15,24 @@ from cdc_daemon.model.errors import ConfigError
 from cdc_daemon.pipeline.gate import Gate, Pause
 
 
+class Config(str):
+    """A configuration, with the name of the search engine's host after a colon."""
+
+    __slots__ = ()
+
+    @property
+    def elasticsearch(self) -> str:
+        return self.partition(":")[2]
+
+
 class Parts:
-    """Run until they are drained."""
+    """Run until they are drained. `available` is set while the search engine takes writes."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+        self.available = asyncio.Event()
+        self.available.set()
+        self.search: Any = SimpleNamespace(writer=SimpleNamespace(wait_available=self.available.wait))
         self.tables = SimpleNamespace(shown=())
         self.pipeline: Any = SimpleNamespace(gate=Gate(None))  # type: ignore[arg-type]
         self.drained = asyncio.Event()
@@ -59,7 +72,7 @@ def composing(monkeypatch: pytest.MonkeyPatch) -> Composing:
 
 def generations(first: Any) -> Generations:
     identity: Callable[[Any], Any] = lambda settings: settings  # noqa: E731 -- stands for a context
-    return Generations(first, identity)
+    return Generations(Config(first), identity)  # type: ignore[arg-type]
 
 
 def settings_of(running: Generations) -> Any:
@@ -87,7 +100,7 @@ async def test_other_settings_replace_the_parts_and_keep_the_pause(composing: Co
     await until(lambda: running.composition)
     first: Any = running.composition
     first.pipeline.gate.close(Pause("anna", 1.0))
-    await running.replace("second")  # type: ignore[arg-type]
+    await running.replace(Config("second"))  # type: ignore[arg-type]
     second: Any = running.composition
     assert first.drained.is_set()
     assert settings_of(running) == second.settings == "second"
@@ -101,7 +114,7 @@ async def test_settings_that_do_not_fit_leave_the_previous_ones(composing: Compo
     task = asyncio.create_task(running.run())
     await until(lambda: running.composition)
     with pytest.raises(ConfigError, match="wrong does not fit"):
-        await running.replace("wrong")  # type: ignore[arg-type]
+        await running.replace(Config("wrong"))  # type: ignore[arg-type]
     await until(lambda: running.composition)
     assert settings_of(running) == "first"
     await end(running, task)
@@ -118,7 +131,7 @@ async def test_a_start_that_waits_for_a_server_takes_other_settings(composing: C
     running = generations("waiting")
     task = asyncio.create_task(running.run())
     await until(lambda: composing.composed)
-    await running.replace("second")  # type: ignore[arg-type]
+    await running.replace(Config("second"))  # type: ignore[arg-type]
     await end(running, task)
     assert composing.composed == ["waiting", "second"]
 
@@ -127,10 +140,10 @@ async def test_settings_that_wait_for_a_server_are_superseded(composing: Composi
     running = generations("first")
     task = asyncio.create_task(running.run())
     await until(lambda: running.composition)
-    waiting = asyncio.create_task(running.replace("waiting"))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(running.replace(Config("waiting")))  # type: ignore[arg-type]
     await until(lambda: "waiting" in composing.composed)
     assert running.composition is None
-    await running.replace("third")  # type: ignore[arg-type]
+    await running.replace(Config("third"))  # type: ignore[arg-type]
     with pytest.raises(SupersededError):
         await waiting
     await end(running, task)
@@ -141,10 +154,35 @@ async def test_a_stop_while_new_parts_wait_for_a_server(composing: Composing) ->
     running = generations("first")
     task = asyncio.create_task(running.run())
     await until(lambda: running.composition)
-    waiting = asyncio.create_task(running.replace("waiting"))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(running.replace(Config("waiting")))  # type: ignore[arg-type]
     await until(lambda: "waiting" in composing.composed)
     task.cancel()
     async with asyncio.timeout(60):
         await asyncio.gather(task, return_exceptions=True)
     waiting.cancel()
     assert task.cancelled()
+
+
+async def test_while_the_search_engine_is_down_the_previous_parts_go_on_spooling(composing: Composing) -> None:
+    running = generations("first:h")
+    task = asyncio.create_task(running.run())
+    await until(lambda: running.composition)
+    first: Any = running.composition
+    first.available.clear()
+    waiting = asyncio.create_task(running.replace(Config("second:h")))  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    assert settings_of(running) == "first:h"
+    assert not first.drained.is_set()
+    first.available.set()
+    async with asyncio.timeout(60):
+        await waiting
+    second: Any = running.composition
+    second.available.clear()
+    # Another host may be what ends the outage, so that configuration does not wait, and the one before it is dropped.
+    pending = asyncio.create_task(running.replace(Config("third:h")))  # type: ignore[arg-type]
+    await asyncio.sleep(0)  # it begins
+    await running.replace(Config("fourth:other"))  # type: ignore[arg-type]
+    with pytest.raises(SupersededError):
+        await pending
+    await end(running, task)
+    assert composing.composed == ["first:h", "second:h", "fourth:other"]
