@@ -55,6 +55,10 @@ test: setup $(SITE_TOOLS)/.ready ## Lint, types, and every test, on real servers
 ring: setup ## The test of the ring on three nodes of each version of Cassandra
 	for version in 4.0 4.1 5.0; do CDC_TEST_RING=$$version $(BIN)/python -m pytest --tb=short tests/integration/daemon/test_ring.py || exit 1; done
 
+.PHONY: simulate
+simulate: $(READY) ## The simulated ring for many seeds on all cores (SEEDS=10000 FIRST=0)
+	$(BIN)/python -m tests.simulation.ring_seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0)
+
 test-search: setup ## All integration tests on another search engine (SEARCH=opensearch:2.19.5), about twenty minutes
 	$(BIN)/python -m sandbox fetch --search $(or $(SEARCH),$(OPENSEARCH))
 	CDC_TEST_SEARCH=$(or $(SEARCH),$(OPENSEARCH)) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 \

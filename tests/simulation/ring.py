@@ -80,7 +80,7 @@ class World:
     make: Callable[[World, str], RingDaemon] = field(default_factory=lambda: RingDaemon)
 
     def __post_init__(self) -> None:
-        self.index = SlowIndex(self.chance, failures=0.0)
+        self.index = SlowIndex(self.chance)
         for node in NODES:
             self.daemons[node] = self.make(self, node)
 
@@ -112,16 +112,23 @@ class World:
 
     def heal(self) -> None:
         self.cut.clear()
+        self.index.open.set()
         for replica in self.replicas.values():
             replica.up = True
 
 
 class SlowIndex(Index):
-    """Counts the documents that were written."""
+    """Counts the documents that were written. While `open` is not set, it does not answer."""
 
     written = 0
 
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(chance, failures=0.0)
+        self.open = asyncio.Event()
+        self.open.set()
+
     async def write(self, operations: Sequence[Operation]) -> list[Result]:
+        await self.open.wait()
         results = await super().write(operations)
         self.written += len(operations)
         return results
@@ -180,6 +187,9 @@ class RingOrder:
     def replicas(self, token: int) -> list[str]:
         first = token % 3
         return [*NODES[first:], *NODES[:first]]
+
+    def owns(self, partition_key: bytes) -> bool:
+        return self.replicas(self.token(partition_key))[0] == self.node
 
     def before(self, keyspace: str, token: int) -> Sequence[str]:
         assert keyspace == "keyspace"
@@ -245,6 +255,7 @@ class RingDaemon:
         self.lag = 0.0
         self.skew = 0
         self.saved = 0
+        self.bound = 0
         self.observed = Observed()
         self.owned: OwnedChanges | None = None
         self.line: AcknowledgementLine[int] | None = None
@@ -274,7 +285,9 @@ class RingDaemon:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        clock = HybridClock(now=lambda: START + self.skew + int(loop.time() * 1e6))
+        clock = HybridClock(
+            start=self.bound, now=lambda: START + self.skew + int(loop.time() * 1e6), reserve=self._keep_bound
+        )
         coalescer = Coalescer(limit=50)
         reader = QuorumReader(self.world, self, clock)
         index = AwakeIndex(self)
@@ -294,10 +307,24 @@ class RingDaemon:
             loop.create_task(self._follow(self.line, division, coalescer)),
         ]
 
+    def _keep_bound(self, bound: int) -> None:
+        self.bound = bound
+
+    async def terminate(self) -> None:
+        """Stop as after SIGTERM: read no more, write for a while what is under way, and save the exact checkpoint."""
+        if not self._tasks:
+            return
+        pipeline, *readers = self._tasks
+        await _cancel(readers)
+        await asyncio.sleep(self.world.chance.choice([0.0, 0.05, 2.0]))
+        await _cancel([pipeline])
+        self._tasks = []
+        if self.line is not None:
+            self.saved = self.line.acknowledged
+        self.line = self.owned = None
+
     async def kill(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _cancel(self._tasks)
         self._tasks = []
         if self.line is not None:
             # A checkpoint is saved at most every 100 ms.
@@ -323,6 +350,12 @@ class RingDaemon:
             receipt.release()
 
 
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class AwakeIndex:
     """The index as one daemon writes to it: not while it hangs."""
 
@@ -341,10 +374,10 @@ class AwakeIndex:
 
 
 async def finish(world: World, seconds: float = 3600) -> None:
-    """Heal everything, and wait until each daemon that runs has acknowledged its whole log."""
+    """Heal everything, and wait until each daemon that runs and does not hang has acknowledged its whole log."""
     world.heal()
     with suppress(asyncio.CancelledError):
         await asyncio.gather(*world.hints)
     async with asyncio.timeout(seconds):
-        while any(daemon.runs and daemon.behind for daemon in world.daemons.values()):  # noqa: ASYNC110
+        while any(each.runs and each.awake.is_set() and each.behind for each in world.daemons.values()):  # noqa: ASYNC110
             await asyncio.sleep(1)
