@@ -88,8 +88,8 @@ screenshots: setup ## Take the pictures of the status page in docs/, of real ser
 image-test: setup $(SITE_TOOLS)/.ready ## Run every command of the Dockerfile outside a container, and look at what it makes
 	$(BIN)/python -m pytest tests/container
 
-unit: $(READY) ## The tests that need no server
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+unit: $(READY) ## The quick tests, without servers, in less than two minutes (make test runs the slow ones too)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --hypothesis-profile=quick tests/unit
 
 explore: setup ## Try examples that Hypothesis has not tried before (ROUNDS=1)
 	for round in $$(seq $(or $(ROUNDS),1)); do \

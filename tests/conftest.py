@@ -23,6 +23,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # How long an example takes says more of the machine than of the code. The same examples are tried each time, so that a
 # failure is one of the change at hand; `make explore` looks for others.
 settings.register_profile("regression", deadline=None, derandomize=True)
+settings.register_profile("quick", settings.get_profile("regression"), max_examples=20)  # make unit
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("regression")
 

@@ -180,6 +180,7 @@ async def test_a_taken_port_does_not_end_the_wait() -> None:
     server.close()
 
 
+@pytest.mark.slow
 def test_the_command_waits_for_the_file_and_for_the_secret_that_it_names(tmp_path: Path) -> None:
     """As in a pod whose ConfigMap and Secret come late."""
     ports = PortReservation()

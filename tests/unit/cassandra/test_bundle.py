@@ -16,6 +16,8 @@ from cdc_daemon.config import CassandraSettings, Settings
 from cdc_daemon.model.errors import CassandraUnavailableError, ConfigError
 from tests.unit.cassandra.astra import DATACENTER, AstraModel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def astra(tmp_path: Path) -> Iterator[AstraModel]:

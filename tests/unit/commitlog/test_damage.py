@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.model.errors import CommitLogError, DamagedSegmentError, UnsupportedSegmentError
 from tests.unit.commitlog.samples import load, sections
 from tests.unit.commitlog.writer import segment
+
+pytestmark = pytest.mark.slow
 
 NAME = "CommitLog-7-1795461419811.log"
 LARGEST = 300

@@ -47,6 +47,7 @@ def test_neighbours_of_unknown_tables_are_never_lost(order: tuple[TableMetadata,
     assert not problems
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.data())
 def test_neighbours_of_any_unknown_table_are_never_lost(data: st.DataObject) -> None:

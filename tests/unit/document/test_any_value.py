@@ -44,6 +44,8 @@ from cdc_daemon.tablejobs.document_ids import DocumentKeys
 from cdc_http.responses import JsonResponse
 from tests.unit.document.any_value import KEY_SCALARS, LONG_NUMBER, framed, types, values, varint
 
+pytestmark = pytest.mark.slow
+
 TABLE = TableName("k", "t")
 
 COLUMNS = ("p", "q", "v")

@@ -202,12 +202,14 @@ def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=not_promised(case))
 
 
+@pytest.mark.slow
 @LENIENT_SCHEMA.parametrize()
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_fuzzer_finds_nothing(case: schemathesis.Case[Any]) -> None:
     check(case)
 
 
+@pytest.mark.slow
 @DOCUMENTED_SCHEMA.include(tag="sync", method="POST").parametrize()
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_fuzzer_finds_nothing_in_the_documented_contract(case: schemathesis.Case[Any]) -> None:

@@ -16,6 +16,8 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.process import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 _CHECKOUT = Path(__file__).parents[3]
 
 _SERVER = """

@@ -12,6 +12,8 @@ import pytest
 
 from sandbox.signals import heard
 
+pytestmark = pytest.mark.slow
+
 _CHECKOUT = Path(__file__).parents[3]
 _INTERRUPTING = (
     "tests/unit/cli/segment_tools/test_console.py::TestFollow::test_damage_that_is_durable_is_told_and_passed"

@@ -120,6 +120,7 @@ def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cdc-daemon[otel]" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     tracer = make_tracer(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces", share=1), node="node-1")
     assert tracer is not None

@@ -165,6 +165,7 @@ def test_no_folder_is_measured_without_a_tail(tmp_path: Path) -> None:
     assert value(metrics, "cdc_raw_bytes") == 0
 
 
+@pytest.mark.slow
 async def test_it_measures_until_cancelled(tmp_path: Path) -> None:
     Store(tmp_path / "state").close()
     metrics = Metrics()

@@ -19,6 +19,8 @@ from cdc_daemon.cli.main import app
 from tests.segments import USERS, CommitLogWriter, MovedSegmentWriter, user
 from tests.unit.cli.segment_tools.conftest import FIRST, SAMPLE, expected_lines, unpack
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(sys.executable).with_name("cdc-daemon")
 PATIENCE = 60.0
 """Seconds after which a test gives up waiting; nothing depends on it."""

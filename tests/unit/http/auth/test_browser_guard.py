@@ -20,6 +20,8 @@ from cdc_http.auth import key_set
 from tests.unit.http.asking import rows
 from tests.unit.http.fake import FakeDaemon
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token"
 AUTH = AuthSettings(
     tokens=(

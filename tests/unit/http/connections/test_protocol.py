@@ -103,6 +103,7 @@ async def test_a_connection_without_a_request_is_closed() -> None:
         assert await ended(reader) == b""
 
 
+@pytest.mark.slow
 async def test_a_connection_that_rests_after_a_request_is_closed() -> None:
     async with serving(ConnectionLimits(idle_timeout=0.1)) as connect:
         reader, writer = await connect()
@@ -149,6 +150,7 @@ async def test_what_is_no_http_is_refused_at_once(junk: bytes, status: bytes) ->
         assert (await ended(reader)).startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.slow
 async def test_a_stop_answers_who_is_still_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     """The body does not come, the server waits for as long as it means to, and says why it goes."""
     monkeypatch.setattr("cdc_http.server._STOP_SECONDS", 0.3)

@@ -178,6 +178,7 @@ async def test_a_body_that_breaks_off_in_a_chunk_is_refused() -> None:
         assert status(await send(head + b"5\r\nhello\r\nno chunk\r\n")) == 400
 
 
+@pytest.mark.slow
 async def test_a_body_of_very_many_chunks_is_read_a_few_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of a megabyte in chunks of a byte took h11 half a second."""
     real = h11.Connection.next_event
@@ -217,6 +218,7 @@ async def test_the_rest_of_a_body_that_nobody_reads_is_passed_over_a_few_chunks_
         assert answer.count(b"HTTP/1.1 404") == 2
 
 
+@pytest.mark.slow
 async def test_a_body_of_many_chunks_that_nobody_reads_yet_stays_with_its_sender() -> None:
     reading = asyncio.Event()
 

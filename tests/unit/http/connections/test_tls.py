@@ -66,6 +66,7 @@ async def test_an_encrypted_connection_and_a_replaced_certificate(authority: Aut
             await get(port, authority.file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01\x00"])
 async def test_a_handshake_that_does_not_end_holds_neither_a_connection_nor_others(
     authority: Authority, begun: bytes

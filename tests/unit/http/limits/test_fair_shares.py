@@ -25,6 +25,8 @@ from tests.unit.http.asking import rows
 from tests.unit.http.fake import LENIENT, FakeDaemon, FakePipeline
 from tests.unit.http.serving import Serving, answered, heading, posting, serving, until
 
+pytestmark = pytest.mark.slow
+
 WORK_SECONDS = 0.002
 
 

@@ -21,6 +21,8 @@ from tests.unit.http.asking import ask, ask_json, rows
 from tests.unit.http.fake import FakeDaemon, running
 from tests.unit.model.rounds import Rounds
 
+pytestmark = pytest.mark.slow
+
 IDS = 5000
 REQUESTS = 20
 NAMES = [f"user-{number}" for number in range(IDS)]

@@ -170,6 +170,7 @@ async def test_a_search_that_breaks_off_is_begun_anew(world: World) -> None:
     assert len(world.searches) == 2
 
 
+@pytest.mark.slow
 async def test_rows_whose_search_always_fails_hold_up_no_others(world: World) -> None:
     names = [f"broken-{number}" for number in range(AT_ONCE + 2)]
     world.always_broken = {name.encode() for name in names}

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +19,8 @@ from cdc_daemon.model.signal import Signal
 from cdc_daemon.sources.log.tail import Tail
 from tests.segments import CommitLogWriter, MovedSegmentWriter, SegmentWriter, other, user
 from tests.unit.sources.log.harness import MAPPED, MemoryRequests, MemorySeen, MemoryStore, Provider, fast
+
+pytestmark = pytest.mark.slow
 
 SMALL_SEGMENT = 512
 """Bytes: room for a handful of entries, so that segments fill up quickly."""

@@ -50,6 +50,7 @@ def test_each_noted_change_is_found_and_no_other(
     assert changes.find(other) == expected.get(other, 0)
 
 
+@pytest.mark.slow
 def test_the_newest_changes_are_kept_and_the_table_does_not_grow() -> None:
     changes = NotedChanges(slots=1 << 14)
     identities = [ChangeIdentity(number * 0x9E3779B97F4A7C15 % 2**64, number) for number in range(100_000)]

@@ -109,6 +109,7 @@ async def test_pending_keys_go_to_disk_and_are_acknowledged_when_space_runs_out(
     assert world.spooler.waiting == 2
 
 
+@pytest.mark.slow
 async def test_a_full_pipeline_makes_room_and_the_source_goes_on(world: World) -> None:
     world.fill()
     receipt = await world.submit(*(row(str(number)) for number in range(40)))
@@ -134,6 +135,7 @@ async def test_what_comes_back_is_taken_out_when_it_is_settled(world: World) -> 
     assert len(world.store.spool) == 0
 
 
+@pytest.mark.slow
 async def test_a_store_that_fails_for_a_while_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = iter([StoreError("SQLite says: database or disk is full")])
     remove = world.store.spool.remove
@@ -265,6 +267,7 @@ signals = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(signals, max_size=12), st.integers(1, 4))
 def test_what_comes_back_says_what_went_in(
     tmp_path_factory: pytest.TempPathFactory, said: list[Signal], parts: int

@@ -85,6 +85,7 @@ async def end(task: asyncio.Task[None]) -> None:
         await task
 
 
+@pytest.mark.slow
 async def test_more_keys_than_the_pipeline_holds_stop_no_other(world: World) -> None:
     spooling = asyncio.create_task(world.spooler(patience=3600.0).run())
     with capture_logs() as logs:
@@ -103,6 +104,7 @@ async def test_more_keys_than_the_pipeline_holds_stop_no_other(world: World) -> 
     await end(spooling)
 
 
+@pytest.mark.slow
 async def test_what_is_acknowledged_in_order_does_not_wait_for_them(world: World) -> None:
     spooling = asyncio.create_task(world.spooler().run())
     line: AcknowledgementLine[int] = AcknowledgementLine(0, limit=3)
@@ -155,6 +157,7 @@ async def test_what_is_said_of_them_meanwhile_is_written_in_the_end(world: World
     await end(spooling)
 
 
+@pytest.mark.slow
 async def test_new_keys_of_others_do_not_wait_for_the_repair(world: World) -> None:
     """Keys spooled because cdc_raw was filling come back although other spooled keys wait for an alias."""
     spooling = asyncio.create_task(world.spooler().run())
