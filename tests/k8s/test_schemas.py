@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
-from kubernetes_validate.utils import all_versions
 
 from tests.k8s.conftest import MONITORED, OVERLAYS, Build, Manifest
+from tests.k8s.kinds import NEWEST, SCHEMAS
 from tests.k8s.pods import pods
-
-HERE = Path(__file__).parent / "schemas"
-SCHEMAS = {
-    schema["properties"]["kind"]["const"]: jsonschema.Draft202012Validator(schema)
-    for schema in (json.loads(gzip.decompress(file.read_bytes())) for file in HERE.glob("*.json.gz"))
-}
-NEWEST = sorted({version.rpartition(".")[0] for version in all_versions()}, key=lambda each: int(each.split(".")[1]))[
-    -3:
-]
 
 
 def test_there_are_overlays() -> None:
