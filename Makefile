@@ -52,7 +52,8 @@ test: setup $(SITE_TOOLS)/.ready ## Lint, types, and every test, on real servers
 	CDC_TEST_SEARCH=$(OPENSEARCH) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=short -m other_engines tests/integration
 
 .PHONY: ring
-ring: setup ## The test of the ring on three nodes of each version of Cassandra
+ring: setup ## Long scenarios on three nodes, then the short ones on each version of Cassandra, half an hour (SCENARIO=replaced)
+	$(BIN)/python -m pytest --tb=short $(if $(SCENARIO),-k $(SCENARIO)) tests/integration/daemon/ring_scenarios.py
 	for version in 4.0 4.1 5.0; do CDC_TEST_RING=$$version $(BIN)/python -m pytest --tb=short tests/integration/daemon/test_ring.py || exit 1; done
 
 .PHONY: simulate

@@ -15,7 +15,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bench import bulk, cost, decode, drain, drift, kills, latency, page, stalls, swap, sync, tables
+from bench import bulk, cost, decode, drain, drift, kills, latency, page, ring, stalls, swap, sync, tables
 from sandbox import Sandbox
 from sandbox.artifacts import DEFAULT_CASSANDRA
 from sandbox.engines import DEFAULT_ENGINE
@@ -248,6 +248,17 @@ def measure_cost(
 ) -> None:
     """Measure the processor time of a change on the pure code paths, without servers."""
     cost.measure(runs=5 if quick else 15, rounds=40 if quick else 100).print(as_json=as_json)
+
+
+@app.command("ring")
+def measure_ring(
+    rate: Annotated[int, typer.Option(min=1, help="changes a second")] = 200,
+    seconds: Annotated[float, typer.Option(min=3, help="how long rows are changed in calm, and before a restart")] = 60,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each mode")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,  # noqa: FBT002  a flag
+) -> None:
+    """Measure what three nodes with three daemons cost beside one, in both modes, in calm and over a node restart."""
+    ring.measure(rate=rate, seconds=seconds, runs=runs, say=_say).print(as_json=as_json)
 
 
 @app.command("all")

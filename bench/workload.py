@@ -41,9 +41,9 @@ READ = f"SELECT {', '.join([*COLUMNS, *_TIMES])} FROM {TABLE} WHERE id IN ?"  # 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def create_table(session: Session) -> None:
+def create_table(session: Session, *, replicas: int = 1) -> None:
     """Create the keyspace and the table."""
-    replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+    replication = f"{{'class': 'SimpleStrategy', 'replication_factor': {replicas}}}"
     session.execute(f"CREATE KEYSPACE {KEYSPACE} WITH replication = {replication}")
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     session.execute(f"CREATE TABLE {TABLE} ({columns}) WITH cdc = true")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,17 @@ class CassandraNode(Server):
             log=self.log_path,
             is_ready=lambda: cql.answers(host, ports.native, tls=self._tls),
         )
+
+    def start_replaced(self) -> None:
+        """Start a node that is down as a new machine at the same address: without its files, it streams its share."""
+        if self.alive:
+            raise SandboxError(f"expected the node at {self.host} to be down, found it running")
+        shutil.rmtree(self.directory)
+        self.settings["auto_bootstrap"] = True
+        option = f"-Dcassandra.replace_address_first_boot={self.host}"
+        if option not in self._process.command:
+            self._process.command.insert(-1, option)
+        self.start()
 
     @property
     def log_folders(self) -> dict[str, str]:

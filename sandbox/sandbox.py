@@ -13,7 +13,7 @@ from typing import Any, Self
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
 
-from sandbox.artifacts import cassandra_set
+from sandbox.artifacts import ArtifactSet, cassandra_set
 from sandbox.cassandra import DATACENTER, CassandraNode, NodePorts
 from sandbox.engines import DEFAULT_ENGINE, find_engine
 from sandbox.errors import SandboxError
@@ -134,6 +134,17 @@ class Sandbox:
             self.close()
             raise
 
+    def add_node(self) -> CassandraNode:
+        """Add a node to the ring: it streams its share from the others. Returns when all nodes see it."""
+        if self._cassandra is None or len(self.nodes) >= MAXIMUM_NODES:
+            raise SandboxError(f"expected 1 to {MAXIMUM_NODES - 1} nodes, found {len(self.nodes)}")
+        ports, host = self.cassandra.ports, f"127.0.0.{len(self.nodes) + 1}"
+        changes = {**self._yaml, "auto_bootstrap": True}
+        node = self._start_node(self._cassandra, host, ports.native, ports.storage, changes)
+        self._wait_ring()
+        self.record()
+        return node
+
     def record(self) -> None:
         """Write down what runs now, for `python -m sandbox status`."""
         if self._folder is not None:
@@ -243,22 +254,28 @@ class Sandbox:
             return
         hosts = [f"127.0.0.{number}" for number in range(1, self._node_count + 1)]
         native, storage = self._ports.reserve(hosts), self._ports.reserve(hosts)
-        for number, host in enumerate(hosts, start=1):
-            node = CassandraNode(
-                self._cassandra,
-                self.directory / f"cassandra-{number}",
-                host=host,
-                ports=NodePorts(native=native, storage=storage, jmx=self._ports.reserve()),
-                changes=self._yaml,
-                heap=self._heap,
-                java_options=self._java_options,
-            )
-            self.nodes.append(node)
-            node.start()
-            node.wait_ready(self._deadline)
-            self._progress(f"Cassandra {node.version} answers at {host}:{node.port}")
+        for host in hosts:
+            self._start_node(self._cassandra, host, native, storage, self._yaml)
         if len(self.nodes) > 1:
             self._wait_ring()
+
+    def _start_node(
+        self, artifacts: ArtifactSet, host: str, native: int, storage: int, changes: Mapping[str, Any]
+    ) -> CassandraNode:
+        node = CassandraNode(
+            artifacts,
+            self.directory / f"cassandra-{len(self.nodes) + 1}",
+            host=host,
+            ports=NodePorts(native=native, storage=storage, jmx=self._ports.reserve()),
+            changes=changes,
+            heap=self._heap,
+            java_options=self._java_options,
+        )
+        self.nodes.append(node)
+        node.start()
+        node.wait_ready(self._deadline)
+        self._progress(f"Cassandra {node.version} answers at {host}:{node.port}")
+        return node
 
     def _wait_ring(self) -> None:
         """Wait until every node sees every other one: only then does each token range have its owners."""

@@ -5,26 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import pytest
-from cassandra import ConsistencyLevel
-from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 from elasticsearch import Elasticsearch
 
 from sandbox import Sandbox
 from sandbox.artifacts import DEFAULT_CASSANDRA
-from sandbox.java import FAST_START
-from tests.integration.daemon.harness import DaemonProcess, wait_for
+from tests.integration.daemon.harness import wait_for
+from tests.integration.daemon.ring import ALIAS, VERSION, Ring, new_ring
 
-ALIAS = "ring-rows"
-VERSION = os.environ.get("CDC_TEST_RING") or DEFAULT_CASSANDRA
 ROWS = 200
-REASONS = ("unknown", "in_flight", "stored", "no_answer", "space")
-CONSISTENCY = ConsistencyLevel.QUORUM
 STATEMENTS = (
     "UPDATE ring.rows SET n = 1 WHERE id = 1",
     "UPDATE ring.rows USING TIMESTAMP 1000 SET n = 7 WHERE id = 2",
@@ -39,95 +31,11 @@ STATEMENTS = (
 )
 
 
-class Ring(NamedTuple):
-    nodes: Sandbox
-    session: Session
-    daemons: Sequence[DaemonProcess]
-    elastic: Elasticsearch
-
-    def write(self, ids: Sequence[int], n: int) -> None:
-        statement = self.session.prepare("INSERT INTO ring.rows (id, n) VALUES (?, ?)")
-        statement.consistency_level = CONSISTENCY
-        execute_concurrent_with_args(
-            self.session, statement, [(number, n) for number in ids], raise_on_first_error=True
-        )
-
-    def shows(self, ids: Sequence[int], n: int) -> bool:
-        """Return whether all these rows are shown with this value, and no others."""
-        self.elastic.indices.refresh(index=ALIAS)
-        found = self.elastic.count(index=ALIAS, query={"term": {"n": n}})["count"]
-        return int(found) == len(ids)
-
-    @property
-    def written(self) -> float:
-        """The documents that the daemons which run now have written since their start."""
-        return self.sum("documents_total", alias=ALIAS, outcome="indexed")
-
-    def sum(self, name: str, **labels: str) -> float:
-        return sum(daemon.metric(name, **labels) for daemon in self.daemons if daemon.alive)
-
-    @property
-    def slow(self) -> float:
-        """The changes that were written by another daemon because their owner's was slow, as on a busy machine."""
-        return sum(self.sum("changes_settled_here_total", reason=reason) for reason in ("unknown", "in_flight"))
-
-    def wait_confirmed(self) -> None:
-        """Wait until each change that was left to others is confirmed, or written after all."""
-
-        def all_confirmed() -> bool:
-            settled = sum(self.sum("changes_settled_here_total", reason=reason) for reason in REASONS)
-            return self.sum("changes_left_total") == self.sum("changes_confirmed_total") + settled
-
-        wait_for("all changes to be confirmed", lambda: all_confirmed() and self.sum("changes_unconfirmed") == 0)
-
-
 @pytest.fixture(scope="module")
 def ring(box: Sandbox, elastic: Elasticsearch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
     """Start the nodes and a daemon beside each."""
-    directory = tmp_path_factory.mktemp("ring")
-    with (
-        Sandbox(
-            nodes=3,
-            elasticsearch=False,
-            cassandra=VERSION,
-            heap="400m",
-            java_options=FAST_START,
-        ) as nodes,
-        nodes.connect() as session,
-        socket.create_server(("127.0.0.1", 0)) as free,
-    ):
-        port = free.getsockname()[1]
-        free.close()
-        session.execute("CREATE KEYSPACE ring WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}")
-        session.execute("CREATE TABLE ring.rows (id int PRIMARY KEY, n int, tags set<text>) WITH cdc = true")
-        mappings = {
-            "rows": {
-                "table": "ring.rows",
-                "alias": ALIAS,
-                "settings": {"number_of_shards": 1, "number_of_replicas": 0},
-            }
-        }
-        daemons = [
-            DaemonProcess(
-                box,
-                directory / node.host,
-                mappings=mappings,
-                cassandra={"contact_points": [node.host], "port": node.port, "consistency": "QUORUM"},
-                commit_log={"cdc_raw_directory": str(node.cdc_raw_directory), "ownership": "primary"},
-                peers={"port": port, "host": node.host, "token": "the daemons of this test share it"},
-            )
-            for node in nodes.nodes
-        ]
-        try:
-            # One after the other, so that one of them makes the index.
-            for daemon in daemons:
-                daemon.run()
-            yield Ring(nodes, session, daemons, elastic)
-        finally:
-            for daemon in daemons:
-                daemon.kill()
-            for index in elastic.indices.get(index=f"{ALIAS}*").body:
-                elastic.indices.delete(index=index)
+    with new_ring(box, elastic, tmp_path_factory.mktemp("ring")) as ring:
+        yield ring
 
 
 def check_in_calm_each_change_is_written_once_and_has_one_identity_in_all_logs(ring: Ring) -> None:
