@@ -98,15 +98,13 @@ class Ring:
         if failed:
             raise failed[0]
 
-    def restart(self, number: int, *, down: float = 0.0) -> None:
-        """Stop a node in order, keep it down for so many seconds, and start it again."""
+    def restart(self, number: int) -> None:
+        """Stop a node in order and start it again."""
         node = self.box.nodes[number]
         self._ended.update(self._counted_by(number))
         node.stop()
-        time.sleep(down)
         node.start()
         node.wait_ready(PATIENCE)
-        self.wait(lambda: self._answers(number), "the driver to reach the node again")
 
     def counts(self) -> Counter[str]:
         """Return the counters of the search engine, the nodes and the daemons, and all processes' CPU seconds."""
@@ -117,6 +115,8 @@ class Ring:
         found[BULKS] = index["bulk"]["total_operations"]
         found["search engine, CPU s"] = _micro(Cpu(self.box.elasticsearch.pid)())
         for number in range(len(self.box.nodes)):
+            # The driver may take half a minute to connect to a node again that was away.
+            self.wait(lambda number=number: self._answers(number), "the driver to reach a node")  # type: ignore[misc]
             found.update(self._counted_by(number))
             found[f"daemon {number + 1}, CPU s"] = _micro(Cpu(self.daemons[number].pid)())
             for name in _COUNTED:
