@@ -23,6 +23,9 @@ from sandbox.settings import cassandra_settings
 DATACENTER = "datacenter1"
 """The one datacenter of SimpleSnitch."""
 
+_NOT_GREETED = "Unable to gossip with any peers"
+_GREETING_TRIES = 5
+
 _LOGBACK = Path(__file__).with_name("conf") / "logback.xml"
 LOGBACK_TOOLS = _LOGBACK.with_name("logback-tools.xml")
 
@@ -168,6 +171,21 @@ class CassandraNode(Server):
         if option not in self._process.command:
             self._process.command.insert(-1, option)
         self.start()
+
+    def wait_ready(self, deadline: float = 120.0) -> None:
+        """Return when the node answers. One that no other node greeted in time is started again.
+
+        With the short `ring_delay_ms` below, a node of a ring waits a second for the first answer, which is too
+        little on a busy machine.
+        """
+        for _ in range(_GREETING_TRIES):
+            try:
+                return super().wait_ready(deadline)
+            except SandboxError as error:
+                if self.alive or _NOT_GREETED not in str(error):
+                    raise
+            self._process.start()
+        return super().wait_ready(deadline)
 
     @property
     def log_folders(self) -> dict[str, str]:
