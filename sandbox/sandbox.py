@@ -134,17 +134,6 @@ class Sandbox:
             self.close()
             raise
 
-    def add_node(self) -> CassandraNode:
-        """Add a node to the ring: it streams its share from the others. Returns when all nodes see it."""
-        if self._cassandra is None or len(self.nodes) >= MAXIMUM_NODES:
-            raise SandboxError(f"expected 1 to {MAXIMUM_NODES - 1} nodes, found {len(self.nodes)}")
-        ports, host = self.cassandra.ports, f"127.0.0.{len(self.nodes) + 1}"
-        changes = {**self._yaml, "auto_bootstrap": True}
-        node = self._start_node(self._cassandra, host, ports.native, ports.storage, changes)
-        self._wait_ring()
-        self.record()
-        return node
-
     def record(self) -> None:
         """Write down what runs now, for `python -m sandbox status`."""
         if self._folder is not None:
