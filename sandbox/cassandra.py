@@ -23,7 +23,7 @@ from sandbox.settings import cassandra_settings
 DATACENTER = "datacenter1"
 """The one datacenter of SimpleSnitch."""
 
-_NOT_GREETED = "Unable to gossip with any peers"
+_NOT_GREETED = "Unable to gossip with any peers", "Unable to contact any seeds"
 _GREETING_TRIES = 5
 
 _LOGBACK = Path(__file__).with_name("conf") / "logback.xml"
@@ -182,7 +182,7 @@ class CassandraNode(Server):
             try:
                 return super().wait_ready(deadline)
             except SandboxError as error:
-                if self.alive or _NOT_GREETED not in str(error):
+                if self.alive or not any(message in str(error) for message in _NOT_GREETED):
                     raise
             self._process.start()
         return super().wait_ready(deadline)

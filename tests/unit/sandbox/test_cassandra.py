@@ -36,7 +36,7 @@ def node_of(process: Any, directory: Path) -> CassandraNode:
 
 
 def test_a_node_that_no_other_node_greets_in_time_is_started_again(tmp_path: Path) -> None:
-    process = Process(*["ended with code 3\nUnable to gossip with any peers"] * 2)
+    process = Process("code 3\nUnable to gossip with any peers", "code 3\nUnable to contact any seeds: [/127.0.0.1]")
     node_of(process, tmp_path).wait_ready()
     assert process.starts == 2
 
