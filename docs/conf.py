@@ -39,6 +39,7 @@ NAVIGATION = {
     "Understand it": {
         "Guarantees": "docs/guarantees",
         "Special cases": "docs/behaviour",
+        "Torture": "docs/torture",
         "Architecture": "docs/architecture",
         "Comparison": "docs/comparison",
     },

@@ -105,7 +105,7 @@ def _run(scene: Scene, plan: Sequence[Fault], outcome: Outcome, *, rate: float, 
     with Watch(scene) as watch:
         try:
             with load:
-                _Director(scene, watch, outcome.events, say).carry_out(plan)
+                _Director(scene, watch, outcome.events, say).carry_out(plan, outcome.minutes * 60)
                 _sleep_until(watch, outcome.minutes * 60)
             say(f"load ended: {load.made:,} changes; waiting until nothing is left to do")
             began = time.monotonic()
@@ -137,11 +137,13 @@ class _Director:
         self._faults = Faults(scene)
         self._active: list[tuple[Event, threading.Thread]] = []
 
-    def carry_out(self, plan: Sequence[Fault]) -> None:
-        """Return when all faults have ended."""
+    def carry_out(self, plan: Sequence[Fault], seconds: float) -> None:
+        """Return when all faults have ended. What a slow machine has not begun after so many seconds is left out."""
         for fault in plan:
             _sleep_until(self._watch, fault.at)
             self._wait_for_others(fault)
+            if self._watch.now > seconds:
+                break
             event = Event(fault, began=self._watch.now)
             self._events.append(event)
             self._say(f"{event.began:5.0f} s  {fault.number:3}  {fault.kind}")
