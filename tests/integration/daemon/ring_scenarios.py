@@ -183,3 +183,20 @@ def test_a_node_is_replaced_without_data(ring: Ring) -> None:
     check_all_is_equal(ring, 2)
     check_all_is_equal(ring, 2, daemon=1)
     assert no_repair(ring)
+
+
+def test_all_pods_restart_one_after_the_other(ring: Ring) -> None:
+    before = ring.written
+    assert before >= ROWS
+    with busy(ring, 2):
+        for daemon, node in zip(ring.daemons, ring.nodes.nodes, strict=True):
+            daemon.terminate()
+            node.stop()
+            assert daemon.wait_exit(60.0) == 0
+            node.start()
+            node.wait_ready()
+            daemon.run()
+            # As a StatefulSet does: the next pod when this one is ready.
+            wait_for("the pod", lambda daemon=daemon: daemon.metric("cassandra_available") == 1)  # type: ignore[misc]
+    check_all_is_equal(ring, 2)
+    assert no_repair(ring)
