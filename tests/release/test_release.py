@@ -76,7 +76,7 @@ def test_a_release_has_its_files_and_names_what_is_missing(clone: Path) -> None:
         assert form.format(NEW) in (clone / name).read_text()
     text = (clone / "CHANGELOG.md").read_text()
     assert f"## [Unreleased]\n\n## [{NEW}] - 2" in text
-    for missing in ("this repository has none", "neither docker nor podman is installed", "RELEASE_KEY names no key"):
+    for missing in ("helm is not installed", "neither docker nor podman is installed", "RELEASE_KEY names no key"):
         assert f"NOT MADE: {missing}" in made.stdout
     folder = clone / "dist" / NEW
     files = {each.name for each in folder.iterdir()}
