@@ -22,7 +22,7 @@ from cdc_daemon.sources.log.losses import LossRecorder
 from cdc_daemon.sources.log.ports import Division, Executor, SignalSink, TailObserver, TailOptions
 from cdc_daemon.sources.log.segment_reader import SegmentReader
 from cdc_daemon.sources.log.segments import TrackedSegment, TrackedSegments
-from cdc_daemon.sources.log.signals import scopes_of, signals_of
+from cdc_daemon.sources.log.signals import count_scopes, signals_of
 from cdc_daemon.sources.log.tables import KnownTables
 
 log = structlog.get_logger(__name__)
@@ -222,7 +222,7 @@ class LogReader:
             self._observer.passed_over("unmapped", portion.skipped - unknown)
         found = Counter((signal.table, signal.scope.value) for signal in signals)
         if divided is not None:
-            found.update(scopes_of(divided.left))
+            found.update(count_scopes(divided.left))
         if found:
             segment.holds_cdc = True
             for (table, scope), count in found.items():

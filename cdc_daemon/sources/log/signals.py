@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from cdc_daemon.commitlog.key_update import KeyUpdate, RangeKey
@@ -37,14 +38,26 @@ def signals_of(updates: Iterable[KeyUpdate]) -> Iterator[Signal]:
                 yield Signal(table, key, Scope.ROW, row.clustering, written, removed, expires=update.expires)
 
 
-def scopes_of(updates: Iterable[KeyUpdate]) -> Iterator[tuple[TableName, str]]:
-    """Yield the table and the scope of each signal that `signals_of` would yield."""
-    row = Scope.ROW.value
+def count_scopes(updates: Iterable[KeyUpdate]) -> Counter[tuple[TableName, str]]:
+    """Count the signals that `signals_of` would yield by table and scope, without making them.
+
+    Two of three changes are other daemons' on a ring of three replicas, so they must cost little.
+    """
+    found: Counter[tuple[TableName, str]] = Counter()
     for update in updates:
-        if len(update.rows) == 1 and not (update.static or update.ranges) and update.partition_deletion is None:
-            yield TableName(update.table.keyspace, update.table.name), row
-        else:
-            yield from ((signal.table, signal.scope.value) for signal in signals_of([update]))
+        table = TableName(update.table.keyspace, update.table.name)
+        if not update.table.clustering:
+            found[table, Scope.ROW.value] += 1
+            continue
+        if update.rows:
+            found[table, Scope.ROW.value] += len(update.rows)
+        if update.ranges:
+            found[table, Scope.RANGE.value] += len(update.ranges)
+        if update.static:
+            found[table, Scope.STATIC.value] += 1
+        if update.partition_deletion is not None:
+            found[table, Scope.PARTITION.value] += 1
+    return found
 
 
 def _only_row(update: KeyUpdate, table: TableName, written: int, removed: int) -> Signal:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections import Counter
 
 import pytest
 
@@ -11,7 +12,7 @@ from cdc_daemon.commitlog.schema import Schema
 from cdc_daemon.commitlog.section import Section
 from cdc_daemon.commitlog.update import PartitionUpdate
 from cdc_daemon.model.signal import Scope, Signal
-from cdc_daemon.sources.log.signals import common_prefix, signals_of
+from cdc_daemon.sources.log.signals import common_prefix, count_scopes, signals_of
 from cdc_daemon.sources.log.tables import WantedTables
 from tests.segments import (
     EVENTS,
@@ -37,7 +38,11 @@ def signals(*updates: PartitionUpdate) -> list[Signal]:
     data = entry(mutation(*updates))
     batch = read_keys(Section(data, 0, len(data), 0), SCHEMA, segment="test")
     assert batch.problems == []
-    return list(signals_of(batch.updates))
+    found = list(signals_of(batch.updates))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cdc_daemon.sources.log.signals.Signal", None)  # counting makes none
+        assert count_scopes(batch.updates) == Counter((signal.table, signal.scope.value) for signal in found)
+    return found
 
 
 USER = Signal(USERS_NAME, b"k", Scope.ROW)
