@@ -189,3 +189,13 @@ def test_the_store_of_each_earlier_version_is_upgraded(tmp_path: Path, version: 
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert connection.execute("SELECT * FROM checkpoint").fetchall() == [("node", 7, 512)] * bool(version)
     database.close()
+
+
+def test_a_table_whose_key_has_another_order_than_its_columns_is_sound(tmp_path: Path) -> None:
+    database = Database(tmp_path / "store")
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO left_expiry VALUES ('b', x'01', 'k', 't', x'02', x'03', 4)")
+        connection.execute("INSERT INTO expiry VALUES ('k', 't', x'02', x'03', 1, 4)")
+    database.verify()
+    database.close()
+    Database(tmp_path / "store").close()
