@@ -11,13 +11,21 @@ import structlog
 from cdc_daemon.app.composition import Composition, compose
 from cdc_daemon.app.part import Context
 from cdc_daemon.config import Settings
-from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.backoff import Backoff
+from cdc_daemon.model.errors import ConfigError, StoreError
 from cdc_daemon.pipeline.gate import Pause
 
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 10.0
 """Drain timeout in seconds. Unacknowledged changes are replayed by the next parts, or after the restart."""
+
+
+_STATE = "state directory"
+"""What a start waits for while its database cannot be written."""
+
+_SAID_AGAIN = 30.0
+"""Seconds between repeated log messages about the same wait."""
 
 
 class SupersededError(ConfigError):
@@ -122,16 +130,38 @@ class Generations:
 
     async def _compose_and_run(self, settings: Settings, wanted: _Wanted | None) -> bool:
         started = False
-        try:
-            async with compose(self._make_context(settings)) as parts:
-                started = True
-                return await self._run_parts(parts, settings, wanted)
-        except ConfigError as error:
-            if started or wanted is None:
-                raise
-            if not wanted.running.done():
-                wanted.running.set_exception(error)
-            return True  # with the previous settings
+        backoff = Backoff(first=0.2)
+        while True:
+            context = self._make_context(settings)
+            try:
+                async with compose(context) as parts:
+                    started = True
+                    context.report_wait(_STATE, None)
+                    return await self._run_parts(parts, settings, wanted)
+            except ConfigError as error:
+                if started or wanted is None:
+                    raise
+                if not wanted.running.done():
+                    wanted.running.set_exception(error)
+                return True  # with the previous settings
+            except StoreError as error:
+                if started:
+                    raise
+                context.report_wait(_STATE, str(error))
+                await self._wait_for_state(error, backoff.next())
+
+    @staticmethod
+    async def _wait_for_state(error: StoreError, delay: float) -> None:
+        """Wait before the parts are composed again: somebody may free the disk meanwhile."""
+        log.warning(
+            "startup.waiting",
+            waiting_for=_STATE,
+            error=error,
+            retry_in_seconds=round(delay, 2),
+            every=_SAID_AGAIN,
+            every_key=f"{_STATE}: {error}",
+        )
+        await asyncio.sleep(delay)
 
     async def _run_parts(self, parts: Composition, settings: Settings, wanted: _Wanted | None) -> bool:
         if self._pause is not None:  # an operator's pause outlives the parts

@@ -193,6 +193,8 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     hint = "the disk is full: free some space" if "full" in str(error) else None
+    if "disk I/O error" in str(error):
+        hint = "free some space on its file system if it is full; otherwise look at the kernel's log for a failing disk"
     if _is_damage(error):
         hint = _DAMAGED
     return StoreError(f"SQLite says: {error}", hint=hint, file=str(path))

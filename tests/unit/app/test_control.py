@@ -123,6 +123,6 @@ async def test_a_pause_outlives_that_the_parts_are_put_together_anew(
         yield Parts()
 
     monkeypatch.setattr("cdc_daemon.app.generations.compose", compose)
-    context: Any = None
+    context: Any = SimpleNamespace(report_wait=lambda *_: None)
     await Generations(settings(tmp_path), lambda _settings: context).run()
     assert pauses == [None, Pause("anna", 1_700_000_000.5)]

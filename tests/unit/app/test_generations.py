@@ -6,19 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from cdc_daemon.app.generations import Generations, SupersededError
-from cdc_daemon.model.errors import ConfigError
+from cdc_daemon.model.errors import ConfigError, StoreError
 from cdc_daemon.pipeline.gate import Gate, Pause
 
 
 class Config(str):
-    """A configuration, with the name of the search engine's host after a colon."""
+    """A configuration, with the name of the search engine's host after a colon. It stands for a context too."""
 
     __slots__ = ()
+
+    waits: ClassVar[list[str | None]] = []
+
+    def report_wait(self, what: str, error: str | None) -> None:
+        assert what == "state directory"
+        self.waits.append(error)
 
     @property
     def elasticsearch(self) -> str:
@@ -46,9 +52,13 @@ class Parts:
 
 
 class Composing:
-    """Composes parts: `wrong` settings are refused, `waiting` ones wait for a server until cancelled."""
+    """Composes parts: `wrong` settings are refused, `waiting` ones wait for a server until cancelled.
+
+    The next `full` attempts find a full disk.
+    """
 
     def __init__(self, *, wrong: tuple[str, ...] = (), waiting: tuple[str, ...] = ()) -> None:
+        self.full = 0
         self.wrong = wrong
         self.waiting = waiting
         self.composed: list[Any] = []
@@ -56,6 +66,9 @@ class Composing:
     @asynccontextmanager
     async def compose(self, settings: Any) -> AsyncIterator[Parts]:
         self.composed.append(settings)
+        if self.full:
+            self.full -= 1
+            raise StoreError("SQLite says: database or disk is full")
         if settings in self.wrong:
             raise ConfigError(f"{settings} does not fit")
         if settings in self.waiting:
@@ -125,6 +138,19 @@ async def test_the_first_settings_that_do_not_fit_end_the_start(composing: Compo
     with pytest.raises(ConfigError):
         await generations("wrong").run()
     assert composing.composed == ["wrong"]
+
+
+async def test_a_start_waits_while_the_disk_of_the_state_is_full(composing: Composing) -> None:
+    composing.full = 2
+    Config.waits.clear()
+    running = generations("first")
+    task = asyncio.create_task(running.run())
+    await until(lambda: running.composition)
+    assert Config.waits == ["SQLite says: database or disk is full"] * 2 + [None]
+    composing.full = 1
+    await running.replace(Config("second"))  # type: ignore[arg-type]
+    await end(running, task)
+    assert composing.composed == ["first"] * 3 + ["second"] * 2
 
 
 async def test_a_start_that_waits_for_a_server_takes_other_settings(composing: Composing) -> None:
