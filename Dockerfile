@@ -62,9 +62,11 @@ FROM python:${PYTHON_VERSION}-slim-bookworm${RUNTIME_DIGEST:+@${RUNTIME_DIGEST}}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG CREATED=unknown
+# The address of the repository that the image is built from. Each build has its own.
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="cdc-daemon" \
       org.opencontainers.image.description="Keeps Elasticsearch equal to Cassandra" \
-      org.opencontainers.image.source="https://github.com/sunbird-lern/cdc-daemon" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
