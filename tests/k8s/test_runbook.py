@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import pytest
 import yaml
 
-from sandbox.wheels import KUBECTL, find_wheel_program
+from sandbox.wheels import HELM, KUBECTL, find_wheel_program
 from tests.documented import CHECKOUT, SHELLS, codes, split_kubectl, words_of
 from tests.k8s.conftest import K8S, OVERLAYS, Build
 from tests.k8s.pods import pods
@@ -33,7 +33,7 @@ PROGRAMS: Final = {
 }
 """Programs by the container whose image has them."""
 
-AT_THE_DESK: Final = frozenset({"kubectl", "kustomize", "openssl", "docker"})
+AT_THE_DESK: Final = frozenset({"kubectl", "kustomize", "openssl", "docker", "helm"})
 """Programs that run where the operator sits."""
 
 MISSING: Final = frozenset(
@@ -73,6 +73,7 @@ OF_KUBECTL: Final = [
     # What `kubectl apply -k` makes of the overlays is what the other tests of this folder look at.
     if words_of(each.text)[0] == "kubectl" and words_of(each.text)[1:] != ["apply", "-k"]
 ]
+OF_HELM: Final = [each for each in COMMANDS if words_of(each.text)[0] == "helm"]
 
 
 @pytest.mark.parametrize("command", OF_KUBECTL, ids=lambda command: command.text)
@@ -90,6 +91,14 @@ def test_kubectl_takes_it(command: Command, tmp_path: Path, unused_tcp_port: int
     )
     # It has understood the line when all it misses is the cluster.
     assert "The connection to the server" in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("command", OF_HELM, ids=lambda command: command.text)
+def test_helm_has_the_command_and_its_options(command: Command) -> None:
+    words = [find_wheel_program(HELM), *words_of(command.text)[1:], "--help"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert f"helm {words[1]} " in result.stdout, "an unknown command has the help of helm itself"
 
 
 @pytest.mark.parametrize("command", OF_KUBECTL, ids=lambda command: command.text)
