@@ -95,8 +95,9 @@ def test_kubectl_takes_it(command: Command, tmp_path: Path, unused_tcp_port: int
 
 @pytest.mark.parametrize("command", OF_HELM, ids=lambda command: command.text)
 def test_helm_has_the_command_and_its_options(command: Command) -> None:
-    words = [find_wheel_program(HELM), *words_of(command.text)[1:], "--help"]
-    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    words = words_of(command.text)
+    run = [str(find_wheel_program(HELM)), *words[1:], "--help"]
+    result = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
     assert f"helm {words[1]} " in result.stdout, "an unknown command has the help of helm itself"
 
