@@ -10,6 +10,7 @@ import structlog
 
 from cdc_daemon.app.composition import Composition, compose
 from cdc_daemon.app.part import Context
+from cdc_daemon.app.startup import wait_after
 from cdc_daemon.config import Settings
 from cdc_daemon.model.backoff import Backoff
 from cdc_daemon.model.errors import ConfigError, StoreError
@@ -23,9 +24,6 @@ DRAIN_SECONDS = 10.0
 
 _STATE = "state directory"
 """What a start waits for while its database cannot be written."""
-
-_SAID_AGAIN = 30.0
-"""Seconds between repeated log messages about the same wait."""
 
 
 class SupersededError(ConfigError):
@@ -147,21 +145,8 @@ class Generations:
             except StoreError as error:
                 if started:
                     raise
-                context.report_wait(_STATE, str(error))
-                await self._wait_for_state(error, backoff.next())
-
-    @staticmethod
-    async def _wait_for_state(error: StoreError, delay: float) -> None:
-        """Wait before the parts are composed again: somebody may free the disk meanwhile."""
-        log.warning(
-            "startup.waiting",
-            waiting_for=_STATE,
-            error=error,
-            retry_in_seconds=round(delay, 2),
-            every=_SAID_AGAIN,
-            every_key=f"{_STATE}: {error}",
-        )
-        await asyncio.sleep(delay)
+                # Somebody may free the disk meanwhile.
+                await wait_after(error, _STATE, backoff, context.report_wait)
 
     async def _run_parts(self, parts: Composition, settings: Settings, wanted: _Wanted | None) -> bool:
         if self._pause is not None:  # an operator's pause outlives the parts

@@ -53,20 +53,25 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]], *, report_wait
         except CdcError as error:
             if not error.retryable:
                 raise
-            report_wait(what, str(error))
-            delay = backoff.next()
-            log.warning(
-                "startup.waiting",
-                waiting_for=what,
-                error=error,
-                retry_in_seconds=round(delay, 2),
-                every=_SAID_AGAIN,
-                every_key=f"{what}: {error}",
-            )
-            await asyncio.sleep(delay)
+            await wait_after(error, what, backoff, report_wait)
         else:
             report_wait(what, None)
             return found
+
+
+async def wait_after(error: CdcError, what: str, backoff: Backoff, report_wait: ReportWait) -> None:
+    """Report and log that the start waits for something, and wait before the next attempt."""
+    report_wait(what, str(error))
+    delay = backoff.next()
+    log.warning(
+        "startup.waiting",
+        waiting_for=what,
+        error=error,
+        retry_in_seconds=round(delay, 2),
+        every=_SAID_AGAIN,
+        every_key=f"{what}: {error}",
+    )
+    await asyncio.sleep(delay)
 
 
 async def connect_cassandra(settings: Settings, *, report_wait: ReportWait = ignore_wait) -> Session:
