@@ -99,7 +99,8 @@ class ConfigWait:
 
     async def _is_stopped(self) -> bool:
         try:
-            await asyncio.wait_for(self._stop.wait(), self._read_seconds)
+            async with asyncio.timeout(self._read_seconds):
+                await self._stop.wait()
         except TimeoutError:
             return False
         return True

@@ -226,7 +226,8 @@ class RangeJobRunner:
                     if not await self._is_stalled(job):
                         return job
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), STALLED_SECONDS if waiting else None)
+                    async with asyncio.timeout(STALLED_SECONDS if waiting else None):
+                        await self._wake.wait()
 
     async def _open_jobs(self, origin: JobOrigin) -> list[RangeJob]:
         return [job for job in await asyncio.to_thread(self._store.open_jobs) if job.origin == origin]

@@ -148,7 +148,8 @@ class Webhook:
         """Wait, but not beyond a change of the configuration."""
         self._changed.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def _post(self, waiting: _Waiting) -> str | None:
         """Post a notice once; return why that failed, or None. A redirect is not followed, an answer is not read."""
