@@ -184,7 +184,7 @@ class Faults:
         return ", ".join(path.name for path in found)
 
     def _new_segments(self, folder: Path, before: set[Path], count: int, *, keep: Path | None = None) -> list[Path]:
-        """Have Cassandra complete so many segments; return them, oldest first. `keep` gets links to them."""
+        """Make Cassandra complete so many segments; return them, oldest first. `keep` gets links to them."""
         found: set[Path] = set()
 
         def look() -> bool:

@@ -114,7 +114,7 @@ class Webhook:
                 self.add(notice)
 
     def add(self, notice: Notice) -> None:
-        """Have a notice posted. If too many wait, the oldest is dropped."""
+        """Post a notice later, in turn. If too many wait, the oldest is dropped."""
         if len(self._waiting) >= MOST_WAITING:
             self._drop(self._waiting.popleft(), "expected a receiver that keeps up, found too many waiting events")
         self._waiting.append(_Waiting(notice))
