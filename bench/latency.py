@@ -14,6 +14,7 @@ from bench.figures import Figures
 from bench.report import Report, machine, versions
 from bench.stage import Cpu, Stage, on_stage
 from sandbox.artifacts import DEFAULT_CASSANDRA
+from sandbox.threads import background
 
 Say = Callable[[str], None]
 
@@ -127,10 +128,9 @@ class _Probes:
 @contextmanager
 def _changing(stage: Stage, rate: int) -> Iterator[Callable[[], int]]:
     """Change rows at a rate in a thread; give the number of changes so far."""
-    stop = threading.Event()
     made = 0
 
-    def change() -> None:
+    def change(stop: threading.Event) -> None:
         nonlocal made
         began = time.monotonic()
         while not stop.wait(_TICK):
@@ -142,13 +142,8 @@ def _changing(stage: Stage, rate: int) -> Iterator[Callable[[], int]]:
                 future.result()
             made += due
 
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
+    with background(change):
         yield lambda: made
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

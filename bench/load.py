@@ -10,11 +10,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 from cassandra import DriverException, RequestExecutionException
 from cassandra.cluster import NoHostAvailable, Session
+
+from sandbox.threads import BackgroundThreads
 
 TABLES = {
     "account": "id text PRIMARY KEY, name text, age int, tags set<text>, notes map<text, text>",
@@ -37,7 +39,7 @@ _FAILURES = (DriverException, RequestExecutionException, NoHostAvailable)
 Change = tuple[str, Sequence[Any]]
 
 
-class MixedLoad:
+class MixedLoad(BackgroundThreads):
     """Threads that change rows until they are stopped, each with random choices of its own.
 
     `rate` is the number of changes a second of all threads together, or None for as many as go. Failed
@@ -62,61 +64,36 @@ class MixedLoad:
         self._pause = 0.0 if rate is None else threads / rate
         self._accounts = accounts
         self._partitions = partitions
-        self._stop = threading.Event()
-        self._broken: list[BaseException] = []
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(random.Random(f"{seed}-{number}"),), name=f"load-{number}")  # noqa: S311
-            for number in range(threads)
-        ]
+        super().__init__(
+            {
+                f"load-{number}": partial(self._change_on, random.Random(f"{seed}-{number}"))  # noqa: S311 -- no secret
+                for number in range(threads)
+            }
+        )
 
     @property
     def total(self) -> int:
         """The number of changes that were made."""
         return self.changes.total()
 
-    def stop(self) -> None:
-        """Stop, and return when no change is in flight. Raises the error of a thread."""
-        self._stop.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
-        if self._broken:
-            raise self._broken[0]
-
     def wait_total(self, total: int, *, seconds: float = 300.0) -> None:
         """Return when so many changes were made."""
         until = time.monotonic() + seconds
         while self.total < total:
-            if self._broken:
-                raise self._broken[0]
+            if self.broken:
+                raise self.broken[0]
             if time.monotonic() > until:
                 raise TimeoutError(f"expected {total} changes within {seconds:g} s, found {self.total}")
             time.sleep(0.01)
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.stop()
-        else:
-            self._stop.set()
-
-    def _run(self, chance: random.Random) -> None:
-        try:
-            due = time.monotonic()
-            while not self._stop.is_set():
-                self._change(chance)
-                due += self._pause
-                if self._pause and self._stop.wait(due - time.monotonic()):
-                    return
-        except BaseException as error:  # noqa: BLE001 -- it is raised where the threads are joined
-            self._broken.append(error)
+    def _change_on(self, chance: random.Random) -> None:
+        due = time.monotonic()
+        while not self.stopping.is_set():
+            self._change(chance)
+            due += self._pause
+            if self._pause and self.stopping.wait(due - time.monotonic()):
+                return
 
     def _change(self, chance: random.Random) -> None:
         (make,) = chance.choices(_MAKERS, _WEIGHTS)
@@ -126,7 +103,7 @@ class MixedLoad:
         except _FAILURES:
             with self._lock:
                 self.failed += 1
-            self._stop.wait(0.05)
+            self.stopping.wait(0.05)
             return
         with self._lock:
             self.changes[make.__name__.removeprefix("_")] += 1

@@ -27,6 +27,7 @@ from sandbox import Sandbox
 from sandbox.compare import compare
 from sandbox.ports import PortReservation
 from sandbox.process import ServerProcess
+from sandbox.threads import background
 
 DOCUMENTS = "documents written"
 ROWS_READ = "rows read"
@@ -72,31 +73,21 @@ class Ring:
     @contextmanager
     def changing(self, rate: int, run: int) -> Iterator[Callable[[], int]]:
         """Change one row after the other at a rate; give the number of acknowledged changes so far."""
-        stop = threading.Event()
         made = 0
-        failed: list[BaseException] = []
 
-        def change() -> None:
+        def change(stop: threading.Event) -> None:
             nonlocal made
             began = time.monotonic()
-            with _kept(failed):
-                while not stop.wait(_TICK):
-                    due = int((time.monotonic() - began) * rate) - made
-                    values = [workload.row(made + number, run) for number in range(due)]
-                    futures = [self.session.execute_async(self._insert, each) for each in values]
-                    for future, each in zip(futures, values, strict=True):
-                        self._acknowledged(future, each)
-                    made += due
+            while not stop.wait(_TICK):
+                due = int((time.monotonic() - began) * rate) - made
+                values = [workload.row(made + number, run) for number in range(due)]
+                futures = [self.session.execute_async(self._insert, each) for each in values]
+                for future, each in zip(futures, values, strict=True):
+                    self._acknowledged(future, each)
+                made += due
 
-        thread = threading.Thread(target=change)
-        thread.start()
-        try:
+        with background(change):
             yield lambda: made
-        finally:
-            stop.set()
-            thread.join()
-        if failed:
-            raise failed[0]
 
     def restart(self, number: int) -> None:
         """Stop a node in order and start it again."""
@@ -248,15 +239,6 @@ def ring_of(nodes: int) -> Iterator[Ring]:
     ):
         workload.create_table(session, replicas=nodes)
         yield Ring(box, session, ports)
-
-
-@contextmanager
-def _kept(failed: list[BaseException]) -> Iterator[None]:
-    """Keep an error of a thread for the one that waits for it."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 -- raised again by the waiting thread
-        failed.append(error)
 
 
 def _micro(seconds: float) -> int:

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from cassandra.cluster import Session
 from elasticsearch import ApiError, Elasticsearch, TransportError
@@ -28,6 +27,7 @@ from cdc_daemon.config import load
 from sandbox import Sandbox
 from sandbox.compare import Comparison, compare
 from sandbox.ports import PortReservation
+from sandbox.threads import BackgroundThreads
 
 SETTLED_SECONDS = 300.0
 """How long the daemon may take, after the changes have ended, to show all of them."""
@@ -75,7 +75,7 @@ class SwapFigures:
         }
 
 
-class Traffic:
+class Traffic(BackgroundThreads):
     """Changes rows at a rate, and searches through the alias one search after another, until the end of its block.
 
     A search fails that raises, that a shard fails, or that finds less than nine tenths of the rows.
@@ -90,31 +90,15 @@ class Traffic:
         self._url = url
         self._rows = rows
         self._rate = rate
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._change),
-            *(threading.Thread(target=self._search) for _ in range(SEARCHERS)),
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__({"change": self._change, **{f"search-{n}": self._search for n in range(SEARCHERS)}})
 
     def _change(self) -> None:
         update = self._session.prepare(f"UPDATE {TABLE} SET field0 = ? WHERE id = ?")  # noqa: S608 -- a constant
         remove = self._session.prepare(f"DELETE FROM {TABLE} WHERE id = ?")  # noqa: S608 -- a constant
         chance = random.Random(1)  # noqa: S311 -- rows, no secret
         began = time.monotonic()
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             # The load removes too few rows for a search to look like one in an index that is not filled.
             key = f"00000000-0000-4000-8000-{chance.randrange(self._rows):012}"
             if chance.random() < 0.05 and self.changes < self._rows:
@@ -122,11 +106,11 @@ class Traffic:
             else:
                 self._session.execute(update, [f"change {self.changes}", key])
             self.changes += 1
-            self._stop.wait(max(0.0, began + self.changes / self._rate - time.monotonic()))
+            self.stopping.wait(max(0.0, began + self.changes / self._rate - time.monotonic()))
 
     def _search(self) -> None:
         with Elasticsearch(self._url, request_timeout=30, max_retries=0) as client:
-            while not self._stop.wait(0.01):
+            while not self.stopping.wait(0.01):
                 began = time.perf_counter()
                 failure = self._try(client)
                 took = time.perf_counter() - began

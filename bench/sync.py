@@ -25,6 +25,7 @@ from bench.figures import Figures
 from bench.sync_figures import Freshness, Requests, Run, SyncFigures
 from sandbox import Sandbox
 from sandbox.ports import PortReservation
+from sandbox.threads import background
 
 KEYSPACE = "sync"
 TABLE = f"{KEYSPACE}.person"
@@ -229,10 +230,9 @@ def _wait_ready(port: int) -> None:
 @contextmanager
 def _busy(session: Session, insert: Any, rows: int, rate: float) -> Iterator[Callable[[], int]]:
     """Change rows continuously."""
-    stop = threading.Event()
     made = 0
 
-    def change() -> None:
+    def change(stop: threading.Event) -> None:
         nonlocal made
         due = time.monotonic()
         while not stop.is_set():
@@ -243,13 +243,8 @@ def _busy(session: Session, insert: Any, rows: int, rate: float) -> Iterator[Cal
             due += len(futures) / rate
             stop.wait(max(0.0, due - time.monotonic()))
 
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
+    with background(change):
         yield lambda: made
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _names() -> list[str]:

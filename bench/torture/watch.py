@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,7 @@ from bench.torture.load import FAILURES
 from bench.torture.scene import Scene
 from bench.torture.shapes import KEYSPACE, PROBE, alias_of
 from sandbox.errors import SandboxError
+from sandbox.threads import BackgroundThreads
 
 WRITE_EVERY = 0.25
 LOOK_EVERY = 0.25
@@ -66,7 +68,7 @@ class Account:
         return asdict(self)
 
 
-class Watch:
+class Watch(BackgroundThreads):
     """Threads that write the probe, look for its document in the search engine itself, and ask the daemon."""
 
     def __init__(self, scene: Scene) -> None:
@@ -84,45 +86,28 @@ class Watch:
         """When each probe was shown, and how many seconds after its write."""
 
         self._scene = scene
-        self._stop = threading.Event()
         self._probing = True
         self._written: deque[tuple[int, float]] = deque()
         self._began = time.monotonic()
-        self._broken: list[BaseException] = []
         works = (self._write, self._look, self._sample)
-        self._threads = [threading.Thread(target=self._run, args=(work,), name=work.__name__) for work in works]
+        super().__init__({work.__name__: partial(self._repeat, work) for work in works})
 
     @property
     def now(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        if self._broken:
-            raise self._broken[0]
-
     def end_probe(self) -> None:
         """Write no further probes."""
         self._probing = False
 
-    def _run(self, work: Any) -> None:
-        try:
-            while not self._stop.is_set():
-                work()
-        except BaseException as error:  # noqa: BLE001 -- it is raised where the threads are joined
-            self._broken.append(error)
+    def _repeat(self, work: Callable[[], None]) -> None:
+        while not self.stopping.is_set():
+            work()
 
     def _write(self) -> None:
         if not self._probing:
-            self._stop.wait(WRITE_EVERY)
+            self.stopping.wait(WRITE_EVERY)
             return
         number = time.time_ns() // 1_000_000
         statement = f"INSERT INTO {KEYSPACE}.{PROBE} (id, n) VALUES (1, %s)"  # noqa: S608 -- constants
@@ -132,7 +117,7 @@ class Watch:
             pass
         else:
             self._written.append((number, time.monotonic()))
-        self._stop.wait(WRITE_EVERY)
+        self.stopping.wait(WRITE_EVERY)
 
     def _look(self) -> None:
         try:
@@ -146,7 +131,7 @@ class Watch:
             self.delays.append((now - self._began, now - written))
         self.lag = now - self._written[0][1] if self._written else 0.0
         self.largest_lag = max(self.largest_lag, self.lag)
-        self._stop.wait(LOOK_EVERY)
+        self.stopping.wait(LOOK_EVERY)
 
     def _sample(self) -> None:
         scene, lag = self._scene, self.lag
@@ -171,7 +156,7 @@ class Watch:
         except (psutil.Error, OSError, SandboxError):
             pass  # it was killed at this moment, or is frozen
         self.samples.append(sample)
-        self._stop.wait(SAMPLE_EVERY)
+        self.stopping.wait(SAMPLE_EVERY)
 
     def _count(self, pid: int, text: str) -> None:
         account = self.accounts[pid] = read_account(text)

@@ -18,6 +18,7 @@ from cassandra.concurrent import execute_concurrent_with_args
 from elasticsearch import Elasticsearch
 
 from sandbox import Sandbox
+from sandbox.threads import background
 from tests.integration.daemon.harness import DaemonProcess, wait_for
 from tests.integration.daemon.ring import CONSISTENCY, Ring, new_ring
 
@@ -51,22 +52,16 @@ def paused(*daemons: DaemonProcess) -> Iterator[None]:
 @contextmanager
 def busy(ring: Ring, n: int) -> Iterator[Callable[[], int]]:
     """Write one row after the other meanwhile, each with this value in the end; give the number of writes."""
-    stop = threading.Event()
     count = 0
 
-    def write() -> None:
+    def write(stop: threading.Event) -> None:
         nonlocal count
         while not stop.wait(0.01) or count < ROWS:
             ring.write_whatever_happens([count % ROWS], n)
             count += 1
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
+    with background(write):
         yield lambda: count
-    finally:
-        stop.set()
-        thread.join()
 
 
 def check_all_is_equal(ring: Ring, n: int, daemon: int = 0) -> None:
