@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
-import math
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from cassandra import DriverException, ReadFailure
 from cassandra.cluster import NoHostAvailable, Session
-from cassandra.util import Date, Duration, Time
 from elasticsearch import Elasticsearch
 
+from bench.torture.projection import OWN_FIELDS, identity, plain
 from sandbox import Sandbox
 from tests.integration.daemon.harness import PATIENCE, DaemonProcess, wait_for
 
 SMALL = {"number_of_shards": 1, "number_of_replicas": 0}
-_OWN_FIELDS = ("cdc_partition_key", "cdc_clustering", "cdc_key")
 _SENTINEL = "sentinel"
 
 Documents = dict[str, dict[str, Any]]
@@ -123,7 +117,7 @@ class Stage:
         table = self.cql.cluster.metadata.keyspaces[self.keyspace].tables[name]
         key = [column.name for column in table.primary_key]
         return {
-            identity_of([getattr(row, column) for column in key]): {
+            identity([getattr(row, column) for column in key]): {
                 column: plain(value) for column, value in row._asdict().items()
             }
             for row in self._read(name)
@@ -197,34 +191,5 @@ def new_stage(box: Sandbox, cql: Session, elastic: Elasticsearch, directory: Pat
         stage.drop()
 
 
-def identity_of(key: list[Any]) -> str:
-    """Return the `_id` of a key: its only value, or all of them joined by colons and escaped."""
-    texts = [value if isinstance(value, str) else str(plain(value)) for value in key]
-    if len(texts) == 1:
-        return texts[0]
-    return ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in texts)
-
-
-def plain(value: Any) -> Any:
-    """Return the JSON value of one from the driver."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case bytes():
-            return base64.b64encode(value).decode()
-        case datetime():
-            return value.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        case UUID() | Decimal() | Date() | Time() | Duration() | date():
-            return str(value)
-        case tuple() if hasattr(value, "_asdict"):
-            return {name: plain(field) for name, field in value._asdict().items()}
-        case Mapping():
-            return {str(plain(name)): plain(entry) for name, entry in value.items()}
-        case _:
-            return [plain(each) for each in value]
-
-
 def _without_own_fields(source: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in source.items() if name not in _OWN_FIELDS}
+    return {name: value for name, value in source.items() if name not in OWN_FIELDS}

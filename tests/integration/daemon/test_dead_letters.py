@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from bench.torture.projection import identity as identity_of
 from cdc_daemon.cli.expected_documents import preview
 from cdc_daemon.cli.main import app
 from cdc_daemon.config import load
@@ -18,7 +19,7 @@ from cdc_daemon.model.errors import UndecodableError
 from cdc_daemon.store import Store
 from cdc_daemon.store.dead_letters import DeadLetter
 from tests.integration.daemon.harness import wait_for
-from tests.integration.daemon.stage import SMALL, Stage, identity_of
+from tests.integration.daemon.stage import SMALL, Stage
 from tests.servers import unparsable
 
 DATED = {"dynamic": "strict", "properties": {"id": {"type": "integer"}, "day": {"type": "date"}}}
