@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
-from collections.abc import Coroutine
-from typing import Any, Final, Self
+from typing import Final
+
+from sandbox.proxy import TcpProxy
 
 _PIECE: Final = 16_384
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -35,7 +35,7 @@ FOREIGN: Final = tuple(
 """The pages of an nginx in the server's place: an error, and two that could be taken for an answer."""
 
 
-class Proxy:
+class Proxy(TcpProxy):
     """Passes connections to a server on. `way` is what it does to them at present: see `plan.WAYS`; None is nothing.
 
     - `latency` delays each piece.
@@ -46,71 +46,25 @@ class Proxy:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self.port = 0
-        self._target = (host, port)
+        super().__init__(host, port)
         self._way: str | None = None
         self._choice = 0.0
         self._over = asyncio.Event()
-        self._passing: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self._server: asyncio.Server | None = None
 
     def begin(self, way: str, choice: float = 0.0) -> None:
         """Treat connections in a way; `choice`, below one, chooses among its forms."""
-        self._run(self._set(way, choice))
+        self.run(self._set(way, choice))
 
     def end(self) -> None:
         """Pass everything on again. Connections that were swallowed or held back are cut."""
-        self._run(self._set(None, 0.0))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._run(self._open())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        self.run(self._set(None, 0.0))
 
     async def _set(self, way: str | None, choice: float) -> None:
         self._way, self._choice = way, choice
         self._over.set()
         self._over = asyncio.Event()
 
-    async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._passing:
-            task.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
-        try:
-            there, back = await asyncio.open_connection(*self._target)
-            try:
-                await self._pass(reader, writer, there, back)
-            finally:
-                back.transport.abort()
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-            self._passing.discard(task)
-
-    async def _pass(
+    async def carry(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,

@@ -9,12 +9,12 @@ import re
 import socket
 from typing import Any
 
-from tests.browser.relay import Relay
+from sandbox.proxy import TcpProxy
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
-class LateRelay(Relay):
+class LateRelay(TcpProxy):
     """Passes requests on whole, but for the first one that holds a marker after `hold`."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -46,11 +46,14 @@ class LateRelay(Relay):
             items: list[dict[str, Any]] = json.loads(answer.read())["items"]
             return items
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
-        there, back = await asyncio.open_connection(*self._target)
+    async def carry(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
+        """Pass requests on one by one, until the sender goes or one is held back."""
         answers = asyncio.create_task(_copy(there, writer))
         try:
             while True:
@@ -61,13 +64,10 @@ class LateRelay(Relay):
                     return
                 back.write(request)
                 await back.drain()
-        except (OSError, EOFError, asyncio.CancelledError):
+        except EOFError:
             pass
         finally:
             answers.cancel()
-            back.transport.abort()
-            writer.transport.abort()
-            self._passing.discard(task)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:
